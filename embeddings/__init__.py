@@ -1,0 +1,1 @@
+"""The sparse half: features, tables, sharding. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Sharding plans: topology, search, tables to read."""

@@ -1,0 +1,1 @@
+"""Processes and machines: the homerec command and its TorchX components."""

@@ -1,0 +1,1 @@
+"""The dense half: multi-task towers in plain torch. Imports nothing of ours."""

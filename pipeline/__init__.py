@@ -1,0 +1,1 @@
+"""A run: configuration, data, training, evaluation, reports."""
