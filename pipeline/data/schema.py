@@ -1,0 +1,121 @@
+"""What a prepared folder holds: `schema.json`, one source of truth between prepare and training.
+
+    DIR/schema.json
+    DIR/vocab/TABLE.parquet          columns: id (the raw value as string), index (int64, from 1)
+    DIR/{train,val,test}/part-*.parquet   several row groups each; the schema lists the files
+
+Columns of a shard, one row an impression:
+- a sparse feature: int64 (single-valued) or list<int64> (multi-valued) of vocabulary indices:
+  0 is 'missing', 1 .. vocab_size-1 a known id, and an id outside the vocabulary is
+  `vocab_size + h` with h a non-negative 62-bit hash of the raw value (the embedding layer folds
+  it into its hash rows). A negative index is an error.
+- a dense feature: float32, raw (the reader normalises with the schema's mean and std); null = mean.
+- a label: float32, 0 or 1; null = missing, masked out of loss and metrics.
+- an oracle, where there is one: float32, the row's true probability of that label.
+- `user_column`: int64, groups rows for GAUC.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import UserError
+
+SPLITS = ("train", "val", "test")
+SPLIT = Literal["train", "val", "test"]
+SCHEMA_VERSION = 1
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SparseFeature(_Frozen):
+    """An id feature. Features with the same table share its rows (a history bag, say)."""
+
+    name: str
+    group: Literal["user", "item", "context"]
+    table: str
+    multi: bool = False
+
+    @property
+    def column(self) -> str:
+        return self.name
+
+
+class Table(_Frozen):
+    """A vocabulary: indices 0 (missing) to vocab_size - 1."""
+
+    name: str
+    vocab_size: int = Field(ge=1)
+
+
+class DenseFeature(_Frozen):
+    """A number, normalised by the training split's mean and standard deviation."""
+
+    name: str
+    mean: float
+    std: float = Field(gt=0)
+
+    @property
+    def column(self) -> str:
+        return self.name
+
+
+class Label(_Frozen):
+    """A task's target. `default` false: too rare to train on unless asked for by name."""
+
+    name: str
+    column: str
+    category: str
+    oracle: str | None = None
+    default: bool = True
+
+
+class Split(_Frozen):
+    """`files` are relative to the prepared folder, in time order."""
+
+    rows: int = Field(ge=0)
+    files: tuple[str, ...]
+    positives: dict[str, int]
+
+
+class Schema(_Frozen):
+    """Everything a run must know of a prepared folder."""
+
+    version: Literal[1] = 1
+    dataset: str
+    made_by: str
+    user_column: str
+    sparse: tuple[SparseFeature, ...]
+    tables: tuple[Table, ...]
+    dense: tuple[DenseFeature, ...]
+    labels: tuple[Label, ...]
+    splits: dict[SPLIT, Split]
+
+    def table(self, name: str) -> Table:
+        return next(table for table in self.tables if table.name == name)
+
+    def save(self, folder: Path) -> None:
+        (folder / "schema.json").write_text(self.model_dump_json(indent=1) + "\n")
+
+    @staticmethod
+    def load(folder: Path) -> Schema:
+        """Read `folder`/schema.json. UserError if it is not a prepared folder."""
+        path = folder / "schema.json"
+        if not path.is_file():
+            raise UserError(
+                f"{folder}: not a prepared folder (no schema.json); "
+                "make one with 'homerec prepare kuairand|synthetic --out DIR'"
+            )
+        try:
+            return Schema.model_validate_json(path.read_text())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise UserError(
+                f"{path}: {where}: {first['msg']}; prepare the folder again"
+            ) from error
