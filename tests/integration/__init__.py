@@ -1,0 +1,1 @@
+"""Runs from end to end."""
