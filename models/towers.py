@@ -1,0 +1,12 @@
+"""The towers one can choose from. A new tower is one file and one name here."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from models.home import HomeConfig
+from models.mmoe import MmoeConfig
+from models.shared_bottom import SharedBottomConfig
+
+TowerConfig = Annotated[HomeConfig | MmoeConfig | SharedBottomConfig, Field(discriminator="kind")]
+"""The config of a tower, told apart by `kind`; each has build(num_features, tasks, batch_mean)."""
