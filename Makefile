@@ -1,0 +1,61 @@
+# `make` lists the targets. Needs Python 3.11 and an index of packages; everything lands in .venv.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev test demo lock clean
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3,$(if $(shell command -v $(name)),$(name))) python3.11)
+# Optional: the address of an index of CPU wheels of torch (the default index serves CUDA builds).
+TORCH_INDEX ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+PINS := requirements/torch.txt requirements/cpu.txt
+TORCH_FROM := $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX),--constraint requirements/cpu.txt)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.runtime ## create .venv and install homerec (CUDA build where an NVIDIA GPU is present)
+
+setup-dev: .venv/.dev ## the same, and the tools of `make test`
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null \
+	    || { echo "make: '$(PYTHON)' is not Python 3.11 or 3.12; install one, or say PYTHON=its/path"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.runtime: $(PINS) pyproject.toml | $(BIN)/python
+	@echo "Installing into .venv (about a minute, and the time to download torch) ..."
+	@set -e; if nvidia-smi -L >/dev/null 2>&1; then \
+	    $(PIP) --requirement requirements/torch.txt; \
+	    $(PIP) --no-build-isolation --editable .; \
+	else \
+	    $(PIP) $(TORCH_FROM) --requirement requirements/torch.txt; \
+	    $(PIP) --no-deps --requirement requirements/cpu.txt; \
+	    $(PIP) --no-deps --no-build-isolation --editable .; \
+	fi
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.runtime
+	$(PIP) --no-deps --requirement requirements/dev.txt
+	@touch $@
+
+test: setup-dev ## lint, types, import rules, tests: what CI runs
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+demo: setup data/demo/schema.json ## train HoME on synthetic data with two ranks: runs/demo
+	$(BIN)/homerec launch --nproc 2 -- train demo --data.path data/demo --out runs/demo --overwrite
+
+data/demo/schema.json: | .venv/.runtime
+	$(BIN)/homerec prepare synthetic --out data/demo --rows 300000 --seed 0
+
+lock: ## renew the pins in requirements/ from pyproject.toml's ranges
+	$(PYTHON) requirements/lock.py
+
+clean: ## remove .venv, caches and the demo; other data and runs stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info data/demo runs/demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
