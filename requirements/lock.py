@@ -1,4 +1,4 @@
-"""Writes cpu.txt and dev.txt anew: resolve pyproject.toml's open ranges in a fresh environment, freeze.
+"""Writes cpu.txt and dev.txt anew: resolve pyproject.toml's ranges in a fresh environment, freeze.
 
 torchrec cannot be resolved as it stands: it asks for fbgemm-gpu, the CUDA build, which overwrites
 the files of fbgemm-gpu-cpu. So it goes in without its dependencies, and those it declares are
