@@ -8,32 +8,58 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.probe import Probe
+
+
+class Head(nn.Module):
+    """Pooled embeddings and dense numbers to logits.
+
+    A module of its own because TorchRec's pipelines trace the part of a model around its sharded
+    modules symbolically: in here, plain Python on real tensors.
+
+    Args:
+        tower: [B, F] -> [B, T], with F the widths of all features plus the dense ones.
+        keys: the features, in the order in which the tower sees them.
+        bf16: compute the tower under bfloat16 autocast.
+    """
+
+    def __init__(self, tower: nn.Module, keys: Sequence[str], *, bf16: bool = False) -> None:
+        super().__init__()
+        self.tower = tower
+        self._keys = list(keys)
+        self._bf16 = bf16
+        self.probe: Probe | None = None
+        """Set to an empty one to look inside the tower, which then runs uncompiled."""
+
+    def forward(self, pooled: Any, dense_BN: Tensor) -> Tensor:
+        """KeyedTensor and [B, N] to float32 logits [B, T].
+
+        Features are taken by key: a sharded collection's values stand in its plan's order.
+        """
+        by_key = pooled.to_dict()
+        v_BF = torch.cat([*(by_key[key].to(dense_BN.dtype) for key in self._keys), dense_BN], dim=1)
+        with torch.autocast(v_BF.device.type, torch.bfloat16, enabled=self._bf16):
+            if self.probe is None:
+                logits_BT: Tensor = self.tower(v_BF)
+            else:
+                logits_BT = self.tower.forward(v_BF, self.probe)
+        return logits_BT.float()
+
 
 class Ranker(nn.Module):
     """Sparse ids and dense numbers to one logit a task.
 
     Args:
         embeddings: KeyedJaggedTensor -> KeyedTensor (an EmbeddingBagCollection, sharded or not).
-        tower: [B, F] -> [B, T], with F the widths of all features plus the dense ones.
-        keys: the features, in the order in which the tower sees them.
+        head: KeyedTensor, dense -> logits.
     """
 
-    def __init__(self, embeddings: nn.Module, tower: nn.Module, keys: Sequence[str]) -> None:
+    def __init__(self, embeddings: nn.Module, head: Head) -> None:
         super().__init__()
         self.embeddings = embeddings
-        self.tower = tower
-        self._keys = list(keys)
-
-    def embed(self, sparse: Any, dense_BN: Tensor) -> Tensor:
-        """The tower's input [B, F].
-
-        Features are taken by key: a sharded collection's values stand in its plan's order.
-        """
-        pooled = self.embeddings(sparse).to_dict()
-        columns = [pooled[key].to(dense_BN.dtype) for key in self._keys]
-        return torch.cat([*columns, dense_BN], dim=1)
+        self.head = head
 
     def forward(self, sparse: Any, dense_BN: Tensor) -> Tensor:
         """Logits [B, T]."""
-        logits: Tensor = self.tower(self.embed(sparse, dense_BN))
-        return logits
+        logits_BT: Tensor = self.head(self.embeddings(sparse), dense_BN)
+        return logits_BT

@@ -1,0 +1,116 @@
+"""Which id features there are and which table serves each: the facts a collection is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Pooling = Literal["sum", "mean"]
+DType = Literal["fp32", "fp16"]
+
+# The order in which groups stand in the tower's input.
+GROUPS = ("user", "item", "context")
+
+
+class IdFeature(Protocol):
+    """What this package needs to know of an id feature; the data's schema has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def table(self) -> str: ...
+    @property
+    def multi(self) -> bool: ...
+
+
+FeatureT = TypeVar("FeatureT", bound=IdFeature)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """An embedding table: `rows` x `dim`, shared by `features` (names, in the tower's order)."""
+
+    name: str
+    rows: int
+    dim: int
+    dtype: DType
+    pooling: Pooling
+    features: tuple[str, ...]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TableOverride(_Frozen):
+    """What one table (or every table matching a pattern) does differently."""
+
+    dim: int | None = Field(default=None, ge=4, multiple_of=4)
+    """Embedding dimension (floats a row, a multiple of 4)."""
+    dtype: DType | None = None
+    """Storage type of the weights: fp32 or fp16."""
+    pooling: Pooling | None = None
+    """How a bag's rows become one vector: sum or mean."""
+
+
+class EmbeddingsConfig(_Frozen):
+    """The sparse half of a model."""
+
+    dim: int = Field(default=16, ge=4, multiple_of=4)
+    """Dimension of tables with at least `small_rows` rows (floats a row, a multiple of 4)."""
+    small_dim: int = Field(default=8, ge=4, multiple_of=4)
+    """Dimension of tables with fewer rows."""
+    small_rows: int = Field(default=1000, ge=0)
+    """A table with fewer rows than this is small."""
+    hash_rows: int = Field(default=100, ge=0)
+    """Rows added to a table for ids outside its vocabulary, picked by hash; 0 refuses such ids."""
+    dtype: DType = "fp32"
+    """Storage type of the weights: fp32 or fp16."""
+    pooling: Pooling = "mean"
+    """How a bag's rows become one vector: sum or mean."""
+    init_scale: float = Field(default=0.02, gt=0)
+    """Weights start uniform in [-init_scale, init_scale]."""
+    tables: Mapping[str, TableOverride] = Field(default_factory=dict)
+    """Overrides by table name or pattern ('hist_*'); a later one wins over an earlier one."""
+
+
+def build_tables(
+    config: EmbeddingsConfig, features: Sequence[IdFeature], vocab_sizes: Mapping[str, int]
+) -> tuple[Table, ...]:
+    """The tables that `features` need, in order of first use.
+
+    Raises ValueError for an override that matches no table.
+    """
+    users: dict[str, list[str]] = {}
+    for feature in in_group_order(features):
+        users.setdefault(feature.table, []).append(feature.name)
+    for pattern in config.tables:
+        if not any(fnmatchcase(name, pattern) for name in users):
+            known = ", ".join(users)
+            raise ValueError(f"embeddings.tables.{pattern}: no table of that name; tables: {known}")
+    return tuple(_table(config, name, vocab_sizes[name], names) for name, names in users.items())
+
+
+def _table(config: EmbeddingsConfig, name: str, vocab_size: int, features: list[str]) -> Table:
+    rows = vocab_size + config.hash_rows
+    dim = config.small_dim if rows < config.small_rows else config.dim
+    dtype, pooling = config.dtype, config.pooling
+    for pattern, override in config.tables.items():
+        if fnmatchcase(name, pattern):
+            dim = override.dim or dim
+            dtype = override.dtype or dtype
+            pooling = override.pooling or pooling
+    return Table(
+        name=name, rows=rows, dim=dim, dtype=dtype, pooling=pooling, features=tuple(features)
+    )
+
+
+def in_group_order(features: Sequence[FeatureT]) -> list[FeatureT]:
+    """User features first, then item, then context; the given order within each."""
+    return sorted(features, key=lambda feature: GROUPS.index(feature.group))

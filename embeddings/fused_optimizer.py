@@ -1,0 +1,36 @@
+"""The optimizer that runs inside the tables' backward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+from torch.optim import Optimizer
+from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
+
+
+class SparseOptimizerConfig(BaseModel):
+    """Row-wise Adagrad: one accumulator a row, the mean of the row's squared gradients."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["rowwise_adagrad"] = "rowwise_adagrad"
+    """The optimizer."""
+    lr: float = Field(default=0.02, gt=0)
+    """Learning rate at its peak."""
+    eps: float = Field(default=1e-8, gt=0)
+    """Added to the root of the accumulator."""
+
+
+def in_backward(config: SparseOptimizerConfig) -> tuple[type[Optimizer], dict[str, float]]:
+    """Class and arguments to mark tables with; sharding turns the mark into a fused kernel."""
+    return RowWiseAdagrad, {"lr": config.lr, "eps": config.eps}
+
+
+def data_parallel_optimizer(
+    parameters: Iterable[nn.Parameter], config: SparseOptimizerConfig
+) -> RowWiseAdagrad:
+    """The same update as a step of its own, for replicated tables, which have no fused kernel."""
+    return RowWiseAdagrad(parameters, lr=config.lr, eps=config.eps)

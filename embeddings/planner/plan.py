@@ -1,0 +1,175 @@
+"""Find a sharding plan, show it, keep it as a file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from rich.table import Table as RichTable
+from torch import nn
+from torchrec.distributed.planner import EmbeddingShardingPlanner, Topology
+from torchrec.distributed.planner.types import ParameterConstraints, PlannerError
+from torchrec.distributed.types import (
+    EmbeddingModuleShardingPlan,
+    ModuleSharder,
+    ParameterSharding,
+    ShardingPlan,
+)
+
+from embeddings.features import Table
+from embeddings.sharders import SHARDING_TYPES
+
+
+class ShardingConfig(BaseModel):
+    """What the planner may choose from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    types: tuple[str, ...] = ()
+    """Sharding types the planner may use (data_parallel, table_wise, column_wise, row_wise,
+    table_row_wise, table_column_wise, grid_shard); none named: all of them."""
+    min_partition: int | None = Field(default=None, ge=4, multiple_of=4)
+    """Narrowest column shard (columns); unset: TorchRec's own rule. Column shards keep row-wise
+    Adagrad accumulators of their own, so split columns do not train exactly as whole rows do."""
+
+    @field_validator("types")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in SHARDING_TYPES:
+                raise ValueError(
+                    f"unknown sharding type {name!r}; known: {', '.join(SHARDING_TYPES)}"
+                )
+        return value
+
+
+class PlanError(ValueError):
+    """No plan exists under the constraints and the machine's memory."""
+
+
+def make_plan(
+    module: nn.Module,
+    tables: Sequence[Table],
+    config: ShardingConfig,
+    *,
+    sharders: list[ModuleSharder[nn.Module]],
+    batch_size: int,
+    world_size: int,
+    local_world_size: int,
+    device: torch.device,
+) -> ShardingPlan:
+    """TorchRec's planner on this process alone; `batch_size` in rows a rank.
+
+    Raises PlanError with the planner's reason.
+    """
+    types = list(config.types) or None
+    constraints = {
+        table.name: ParameterConstraints(sharding_types=types, min_partition=config.min_partition)
+        for table in tables
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Topology.*")
+        topology = Topology(
+            world_size=world_size,
+            local_world_size=local_world_size,
+            compute_device=device.type,
+        )
+    planner = EmbeddingShardingPlanner(
+        topology=topology, batch_size=batch_size, constraints=constraints, debug=False
+    )
+    try:
+        # The planner prints and logs its own table; ours is shorter and goes to the run's folder.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return planner.plan(module, sharders)
+    except PlannerError as error:
+        reason = " ".join(str(error).split())
+        wanted = ", ".join(config.types) or "any type"
+        raise PlanError(f"no sharding plan ({wanted}, {world_size} ranks): {reason}") from error
+
+
+def shared_plan(outcome: ShardingPlan | PlanError | None, group: dist.ProcessGroup) -> ShardingPlan:
+    """Rank 0's outcome on every rank of `group`; raises on all of them if it is an error.
+
+    TorchRec's collective_plan leaves the other ranks waiting for ever when rank 0 finds no plan.
+    """
+    box: list[Any] = [outcome]
+    dist.broadcast_object_list(box, src=0, group=group)
+    if isinstance(box[0], Exception):
+        raise box[0]
+    assert isinstance(box[0], ShardingPlan)
+    return box[0]
+
+
+def plan_to_json(plan: ShardingPlan, tables: Sequence[Table]) -> dict[str, Any]:
+    """Plain data: a row a table, with its shards (offset and size as [rows, columns]; rank; bytes)."""
+    parameters = _parameters(plan)
+    rows = []
+    for table in tables:
+        sharding = parameters[table.name]
+        width = 2 if table.dtype == "fp16" else 4
+        shards = [
+            {
+                "offset": list(shard.shard_offsets),
+                "size": list(shard.shard_sizes),
+                "rank": shard.placement.rank(),
+                "bytes": shard.shard_sizes[0] * shard.shard_sizes[1] * width,
+            }
+            for shard in (sharding.sharding_spec.shards if sharding.sharding_spec else [])
+        ]
+        rows.append(
+            {
+                "table": table.name,
+                "rows": table.rows,
+                "dim": table.dim,
+                "dtype": table.dtype,
+                "pooling": table.pooling,
+                "features": list(table.features),
+                "sharding_type": sharding.sharding_type,
+                "compute_kernel": sharding.compute_kernel,
+                "ranks": list(sharding.ranks or []),
+                "bytes": table.rows * table.dim * width,
+                "shards": shards,
+            }
+        )
+    return {"version": 1, "tables": rows}
+
+
+def save_plan(plan: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(plan, indent=1) + "\n")
+
+
+def plan_table(plan: dict[str, Any]) -> RichTable:
+    """The plan for a person: a line a table, largest first."""
+    view = RichTable(title="Sharding plan", title_justify="left")
+    for heading in ("table", "sharding type", "kernel", "ranks"):
+        view.add_column(heading)
+    for heading in ("rows", "dim", "MB", "features"):
+        view.add_column(heading, justify="right")
+    for row in sorted(plan["tables"], key=lambda row: -int(row["bytes"])):
+        view.add_row(
+            row["table"],
+            row["sharding_type"],
+            row["compute_kernel"],
+            ",".join(map(str, row["ranks"])),
+            f"{row['rows']:,}",
+            f"{row['dim']} {row['dtype']}",
+            f"{row['bytes'] / 1e6:,.2f}",
+            str(len(row["features"])),
+        )
+    return view
+
+
+def _parameters(plan: ShardingPlan) -> dict[str, ParameterSharding]:
+    found: dict[str, ParameterSharding] = {}
+    for module in plan.plan.values():
+        assert isinstance(module, EmbeddingModuleShardingPlan)
+        found.update(module)
+    return found

@@ -1,0 +1,27 @@
+"""Which sharding types a device can run."""
+
+from __future__ import annotations
+
+from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
+from torchrec.distributed.types import ShardingType
+
+SHARDING_TYPES: tuple[str, ...] = (
+    ShardingType.DATA_PARALLEL.value,
+    ShardingType.TABLE_WISE.value,
+    ShardingType.COLUMN_WISE.value,
+    ShardingType.ROW_WISE.value,
+    ShardingType.TABLE_ROW_WISE.value,
+    ShardingType.TABLE_COLUMN_WISE.value,
+    ShardingType.GRID_SHARD.value,
+)
+
+
+class AllShardingTypes(EmbeddingBagCollectionSharder):
+    """Offers every sharding type on every device.
+
+    TorchRec's own sharder keeps the row-wise kinds from CPU, although they run there on gloo
+    (tests/integration/test_sharding.py holds every type to one process's results).
+    """
+
+    def sharding_types(self, compute_device_type: str) -> list[str]:
+        return list(SHARDING_TYPES)

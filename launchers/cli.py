@@ -1,0 +1,216 @@
+"""The `homerec` command. Heavy imports wait until a subcommand needs them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from launchers import launch
+from pipeline.errors import UserError
+
+_DESCRIPTION = "Train, evaluate and look at HoME multi-task rankers on sharded embedding tables."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns the exit code (0 fine, 2 bad input, 143 stopped by a signal)."""
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and args.command != "train":
+        parser.error(f"unknown argument {rest[0]!r}; see 'homerec {args.command} --help'")
+    args.overrides = rest
+    try:
+        return int(args.run(args))
+    except UserError as error:
+        if args.debug:
+            raise
+        print(f"homerec: error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except BrokenPipeError:  # the reader of our output left: `homerec ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser("homerec", description=_DESCRIPTION)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, summary: str, run: object) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name, help=summary, description=summary, formatter_class=formatter, allow_abbrev=False
+        )
+        made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        made.set_defaults(run=run)
+        return made
+
+    prepare = command("prepare", "turn raw logs into Parquet that any recipe trains on", _prepare)
+    kinds = prepare.add_subparsers(dest="kind", required=True, metavar="DATASET")
+    _kuairand_arguments(kinds, formatter)
+    _synthetic_arguments(kinds, formatter)
+
+    train = command(
+        "train", "one process of a run: alone, or started by torchrun or 'launch'", _train
+    )
+    train.formatter_class = argparse.RawDescriptionHelpFormatter
+    train.add_argument(
+        "recipe", nargs="?", help="demo, debug or kuairand (default: demo, or as in --config)"
+    )
+    train.add_argument(
+        "--config", type=Path, metavar="FILE", help="a YAML tree laid over the recipe"
+    )
+    train.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE)"
+    )
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the newest checkpoint in --out, with its configuration",
+    )
+    train.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    if argv_asks_for_train_help():
+        from pipeline.overrides import field_help
+
+        train.epilog = field_help()
+
+    evaluate = command("evaluate", "exact figures of a checkpoint on a split", _evaluate)
+    evaluate.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="a run's folder (its best checkpoint) or one checkpoint's",
+    )
+    evaluate.add_argument(
+        "--split", choices=("train", "val", "test"), default="val", help="rows to evaluate"
+    )
+    evaluate.add_argument(
+        "--data.path",
+        dest="data",
+        type=Path,
+        metavar="DIR",
+        help="another prepared folder with the same vocabularies (default: the run's)",
+    )
+    evaluate.add_argument(
+        "--json", action="store_true", help="print one JSON object: task -> figures"
+    )
+
+    launching = command("launch", "start ranks of a run through TorchX", launch.run)
+    launch.add_arguments(launching)
+
+    report = command("report", "write a run's report.html", _report)
+    report.add_argument("run_folder", type=Path, metavar="RUN", help="the run's folder, runs/NAME")
+    return parser
+
+
+def argv_asks_for_train_help() -> bool:
+    """The fields' help needs the configuration's types, and those need torch: only when asked."""
+    words = sys.argv[1:]
+    return words[:1] == ["train"] and ("--help" in words or "-h" in words)
+
+
+def _kuairand_arguments(kinds: argparse._SubParsersAction, formatter: type) -> None:  # type: ignore[type-arg]
+    made = kinds.add_parser(
+        "kuairand", help="KuaiRand's own CSV files (Pure, 1K, 27K)", formatter_class=formatter
+    )
+    made.add_argument(
+        "--raw", type=Path, required=True, metavar="DIR", help="folder of the CSV files"
+    )
+    made.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="prepared folder to write"
+    )
+    made.add_argument(
+        "--val-from", type=int, default=20220502, metavar="YYYYMMDD", help="first day of validation"
+    )
+    made.add_argument(
+        "--test-from", type=int, default=20220505, metavar="YYYYMMDD", help="first day of test"
+    )
+    made.add_argument(
+        "--max-history",
+        type=int,
+        default=30,
+        metavar="N",
+        help="latest events kept in a history bag",
+    )
+    made.add_argument(
+        "--min-count",
+        type=int,
+        default=2,
+        metavar="N",
+        help="training rows an id needs for a row of its own; rarer ids are hashed",
+    )
+    made.add_argument("--overwrite", action="store_true", help="replace --out if it is there")
+
+
+def _synthetic_arguments(kinds: argparse._SubParsersAction, formatter: type) -> None:  # type: ignore[type-arg]
+    made = kinds.add_parser(
+        "synthetic",
+        help="impressions from a planted model, with their true probabilities",
+        formatter_class=formatter,
+    )
+    made.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="prepared folder to write"
+    )
+    made.add_argument(
+        "--rows", type=int, default=300_000, metavar="N", help="impressions, all splits together"
+    )
+    made.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="seed of the planted model and its rows"
+    )
+    made.add_argument("--overwrite", action="store_true", help="replace --out if it is there")
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from launchers.prepare import prepare
+
+    return prepare(args)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from pipeline.config import Config
+    from pipeline.distributed import open_world
+    from pipeline.overrides import amend, resolve
+    from pipeline.train import train
+
+    if args.resume and args.overwrite:
+        raise UserError("command line: --resume and --overwrite contradict each other")
+    saved = args.out / "config.json" if args.out else None
+    if args.resume and saved and saved.exists():
+        config: Config = amend(Config.load(saved), args.recipe, args.config, args.overrides)
+    else:
+        config = resolve(args.recipe, args.config, args.overrides)
+    out = args.out or Path("runs") / config.recipe
+    with open_world() as world:
+        return train(config, out, world, resume=args.resume, overwrite=args.overwrite)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from pipeline.tracking import print_final_table
+
+    from pipeline.distributed import open_world
+    from pipeline.evaluate import evaluate_checkpoint
+
+    with open_world() as world:
+        results, what = evaluate_checkpoint(args.checkpoint, args.split, args.data, world)
+        if not world.is_first:
+            return 0
+    if args.json:
+        print(json.dumps(results, allow_nan=False))  # noqa: T201
+    else:
+        print(", ".join(f"{key} {value}" for key, value in what.items()))  # noqa: T201
+        print_final_table(results)
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from pipeline.report import write_report
+
+    print(write_report(args.run_folder))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

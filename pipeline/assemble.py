@@ -1,0 +1,119 @@
+"""Configuration and data's schema to a model over ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
+
+from embeddings.collection import build_collection
+from embeddings.features import Table, build_tables, in_group_order
+from models.ranker import Head, Ranker
+from models.tasks import Task
+from pipeline.batch import Batch
+from pipeline.config import Config, Switch
+from pipeline.data.schema import Label, Schema, SparseFeature
+from pipeline.distributed import World, rank_mean
+from pipeline.errors import UserError, nearest
+from pipeline.parallelize import Parallel, parallelize
+from pipeline.step import Step, StepOutput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What of a prepared folder a run uses."""
+
+    schema: Schema
+    features: tuple[SparseFeature, ...]
+    labels: tuple[Label, ...]
+    tables: tuple[Table, ...]
+
+    @property
+    def tasks(self) -> list[str]:
+        return [label.name for label in self.labels]
+
+
+def select(config: Config, schema: Schema) -> Selection:
+    """The configuration's names looked up in the folder. UserError for an unknown one."""
+    path = config.data.path / "schema.json"
+    labels = _named("task", config.data.tasks, schema.labels, path)
+    features = _named("feature", config.data.features, schema.sparse, path)
+    chosen = labels or [label for label in schema.labels if label.default]
+    for task in config.loss.task_weights:
+        if task not in {label.name for label in chosen}:
+            known = [label.name for label in chosen]
+            raise UserError(f"loss.task_weights.{task}: not trained here; {nearest(task, known)}")
+    task = config.train.select.rpartition("/")[0]
+    if task not in ("mean", *(label.name for label in chosen)):
+        known = ["mean", *(label.name for label in chosen)]
+        raise UserError(f"train.select: {task!r} is no task of this run; {nearest(task, known)}")
+    ordered = in_group_order(features or schema.sparse)
+    sizes = {table.name: table.vocab_size for table in schema.tables}
+    try:
+        tables = build_tables(config.embeddings, ordered, sizes)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return Selection(schema=schema, features=tuple(ordered), labels=tuple(chosen), tables=tables)
+
+
+def _named(kind: str, names: tuple[str, ...], among: tuple, path: object) -> list:  # type: ignore[type-arg]
+    """The items of `among` called `names` (a label also by its column)."""
+    known = {getattr(item, "column", item.name): item for item in among}
+    known |= {item.name: item for item in among}
+    for name in names:
+        if name not in known:
+            listed = [item.name for item in among]
+            raise UserError(
+                f"data.{kind}s: unknown {kind} {name!r} in {path}; {nearest(name, listed)}"
+            )
+    return [known[name] for name in names]
+
+
+def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Parallel]:
+    """Build on meta, give the tower its weights, shard. Every rank must call this."""
+    if config.train.batch_size % world.size:
+        raise UserError(
+            f"train.batch_size: {config.train.batch_size} rows do not divide by {world.size} ranks"
+        )
+    dims = {feature: table.dim for table in chosen.tables for feature in table.features}
+    keys = [feature.name for feature in chosen.features]
+    synchronised = config.model.sync_batch_norm and world.size > 1
+    with torch.device("meta"):
+        try:
+            tower = config.model.tower.build(
+                num_features=sum(dims[key] for key in keys) + len(chosen.schema.dense),
+                tasks=[Task(name=label.name, category=label.category) for label in chosen.labels],
+                batch_mean=rank_mean if synchronised else None,
+            )
+        except ValueError as error:
+            raise UserError(f"model.tower: {error}") from error
+        head = Head(tower, keys, bf16=_bf16(config.train.bf16, world.device))
+        weights = [config.loss.task_weights.get(task, 1.0) for task in chosen.tasks]
+        step = Step(Ranker(build_collection(chosen.tables), head), weights)
+    tower.to_empty(device=world.device)
+    tower.init_weights(config.train.seed)
+    if config.train.compile == "on" or (
+        config.train.compile == "auto" and world.device.type == "cuda"
+    ):
+        tower.compile()
+    return step, parallelize(step, chosen.tables, config, world)
+
+
+def _bf16(switch: Switch, device: torch.device) -> bool:
+    """Whether to compute the tower in bfloat16. On a CPU without units for it, it is slower."""
+    if switch != "auto":
+        return switch == "on"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+Pipeline = TrainPipelineSparseDist[Batch, StepOutput]
+
+
+def open_pipeline(parallel: Parallel, world: World) -> Pipeline:
+    """Input distribution of the next batch overlaps the current batch's forward and backward."""
+    return TrainPipelineSparseDist(
+        parallel.model, parallel.optimizer, world.device, execute_all_batches=True
+    )

@@ -1,0 +1,205 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
+
+    checkpoints/step-00000120/   torch.distributed.checkpoint's files, and beside them
+        config.json  schema.json  the run's tree and the data's schema, to rebuild the model
+        meta.json                 step, data position, best figure so far
+    checkpoints/best.json        {"step": ..., "value": ...}
+
+A save writes into a folder whose name begins with a dot and renames it when every rank is done:
+whatever dies on the way leaves the last good checkpoint as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
+from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
+from torchrec.optim.keyed import CombinedOptimizer
+
+from pipeline.config import Config
+from pipeline.data.schema import Schema
+from pipeline.distributed import World, on_first
+from pipeline.errors import UserError
+
+_STEP = "step-"
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Where a run stands, the same on every rank."""
+
+    step: int = 0
+    source: dict[str, Any] = field(default_factory=dict)
+    best_step: int | None = None
+    best_value: float | None = None
+    evaluations_without_better: int = 0
+
+
+class Checkpoints:
+    """Saves to, prunes, and loads from one run's folder. Every rank must call each method."""
+
+    def __init__(self, folder: Path, world: World, config: Config, schema: Schema) -> None:
+        self._folder = folder
+        self._world = world
+        self._config = config
+        self._schema = schema
+
+    def save(self, model: nn.Module, optimizer: CombinedOptimizer, progress: Progress) -> None:
+        """Write step `progress.step`, then drop old ones. Does nothing if it is there already.
+
+        Raises UserError (disk full, no permission) on all ranks; nothing partial stays.
+        """
+        final = self._folder / f"{_STEP}{progress.step:08d}"
+        partial = self._folder / f".{final.name}.partial"
+        if self._agreed(final.is_dir()):
+            on_first(self._world, lambda: self._finish(None, final, progress))
+            return
+        try:
+            on_first(self._world, lambda: self._begin(partial))
+            dcp_save(
+                _state(model, optimizer, self._world),
+                checkpoint_id=partial,
+                process_group=self._world.control,
+            )
+            on_first(self._world, lambda: self._finish(partial, final, progress))
+        except (CheckpointException, OSError) as error:
+            on_first(self._world, lambda: shutil.rmtree(partial, ignore_errors=True))
+            raise UserError(
+                f"{final}: not saved: {_cause(error)}; mend that, then go on with --resume"
+            ) from error
+
+    def load_latest(self, model: nn.Module, optimizer: CombinedOptimizer) -> Progress | None:
+        """Bring both back to the newest checkpoint; None if there is none."""
+        steps = saved_steps(self._folder)
+        newest = self._agreed(steps[-1] if steps else None)
+        if newest is None:
+            return None
+        folder = self._folder / f"{_STEP}{newest:08d}"
+        _initialise_state(optimizer)
+        state = _state(model, optimizer, self._world)
+        _load(state, folder, self._world)
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"][str(self._world.rank)])
+        return Progress(**json.loads((folder / "meta.json").read_text()))
+
+    def _agreed(self, value: Any) -> Any:
+        """Rank 0's view of the folder, on every rank (shared file systems show files late)."""
+        box = [value]
+        torch.distributed.broadcast_object_list(box, src=0, group=self._world.control)
+        return box[0]
+
+    def _begin(self, partial: Path) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self._folder.glob(f".{_STEP}*.partial"):
+            shutil.rmtree(leftover)
+        partial.mkdir()
+
+    def _finish(self, partial: Path | None, final: Path, progress: Progress) -> None:
+        if partial is not None:
+            self._config.save(partial / "config.json")
+            self._schema.save(partial)
+            _write_synced(partial / "meta.json", asdict(progress))
+            os.rename(partial, final)
+            _sync(self._folder)
+        else:
+            _write_synced(final / "meta.json", asdict(progress))
+        if progress.best_step is not None:
+            best = {"step": progress.best_step, "value": progress.best_value}
+            _write_synced(self._folder / "best.json", best)
+        steps = saved_steps(self._folder)
+        for step in steps[: -self._config.checkpoint.keep]:
+            if step != progress.best_step:
+                shutil.rmtree(self._folder / f"{_STEP}{step:08d}")
+
+
+def saved_steps(folder: Path) -> list[int]:
+    """Steps with a whole checkpoint in a run's `checkpoints` folder, oldest first."""
+    names = (path.name for path in folder.glob(f"{_STEP}*") if (path / "meta.json").is_file())
+    return sorted(int(name.removeprefix(_STEP)) for name in names)
+
+
+def find_checkpoint(path: Path) -> Path:
+    """A checkpoint's folder: itself, or of a run (or its `checkpoints`) the best, else the newest.
+
+    UserError if there is none.
+    """
+    if (path / "meta.json").is_file():
+        return path
+    folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
+    steps = saved_steps(folder) if folder.is_dir() else []
+    if not steps:
+        raise UserError(
+            f"{path}: no checkpoint here; name a run's folder (runs/NAME) or one of its "
+            "checkpoints (runs/NAME/checkpoints/step-...)"
+        )
+    best = folder / "best.json"
+    step = json.loads(best.read_text())["step"] if best.is_file() else steps[-1]
+    return folder / f"{_STEP}{step if step in steps else steps[-1]:08d}"
+
+
+def load_model(folder: Path, model: nn.Module, world: World) -> None:
+    """Only the weights, under whatever plan `model` has. Every rank must call this."""
+    _load({"model": model.state_dict()}, folder, world)
+
+
+def _state(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict[str, Any]:
+    return {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": {str(world.rank): torch.get_rng_state()},
+    }
+
+
+def _load(state: dict[str, Any], folder: Path, world: World) -> None:
+    """In place. UserError if the checkpoint is damaged or is another model's."""
+    try:
+        dcp_load(state, checkpoint_id=folder, process_group=world.control)
+    except (CheckpointException, OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{folder}: cannot be loaded: {_cause(error)}; it is damaged or of another model: "
+            "remove it to go on from the one before"
+        ) from error
+
+
+def _initialise_state(optimizer: CombinedOptimizer) -> None:
+    """Let lazy optimizers (AdamW) make their state, so that it can be loaded in place."""
+    for name, part in optimizer.optimizers:
+        if name == "dense":
+            part.init_state()
+            part.zero_grad(set_to_none=True)
+
+
+def _cause(error: BaseException) -> str:
+    """The one line that says why, out of a distributed error's report."""
+    while isinstance(error, CheckpointException) and error.failures:
+        first = next(iter(error.failures.values()))
+        error = first[0] if isinstance(first, tuple) else first
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error) or type(error).__name__).strip().splitlines()[0]
+
+
+def _write_synced(path: Path, value: dict[str, Any]) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w") as file:
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,296 @@
+"""A run is one frozen tree: from recipe, YAML and command line, checked once, saved beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from embeddings.features import EmbeddingsConfig
+from embeddings.fused_optimizer import SparseOptimizerConfig
+from embeddings.planner.plan import ShardingConfig
+from models.home import HomeConfig
+from models.towers import TowerConfig
+from pipeline.errors import UserError, nearest
+
+
+def _on_off(value: Any) -> Any:
+    """YAML reads a bare on and off as true and false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_off)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+
+class DataConfig(_Frozen):
+    """Where rows come from."""
+
+    path: Path = Path("data/demo")
+    """A prepared folder (see 'homerec prepare')."""
+    tasks: tuple[str, ...] = ()
+    """Tasks to train, by name; none named: every label the folder marks as default."""
+    features: tuple[str, ...] = ()
+    """Sparse features to use, by name; none named: all."""
+    num_workers: int = Field(default=1, ge=0)
+    """Threads a rank that decode Parquet ahead of training; 0 decodes in line."""
+    shuffle_row_groups: int = Field(default=16, ge=1)
+    """Row groups mixed with each other at a time (more: better shuffled, more memory)."""
+
+
+class ModelConfig(_Frozen):
+    """The dense half."""
+
+    tower: TowerConfig = HomeConfig()
+    """The multi-task tower: home, mmoe or shared_bottom, by its `kind`."""
+    sync_batch_norm: bool = True
+    """Batch statistics over all ranks (one small exchange a norm); off: each rank its own."""
+
+
+class LossConfig(_Frozen):
+    """The sum over tasks of binary cross-entropy."""
+
+    task_weights: Mapping[str, float] = Field(default_factory=dict)
+    """Weight of a task's loss by task name; 1 where not named."""
+
+    @field_validator("task_weights")
+    @classmethod
+    def _not_negative(cls, value: Mapping[str, float]) -> Mapping[str, float]:
+        for task, weight in value.items():
+            if weight < 0:
+                raise ValueError(f"weight of {task!r} is {weight}; weights are 0 or more")
+        return value
+
+
+class DenseOptimizerConfig(_Frozen):
+    """AdamW over every parameter that is no table."""
+
+    lr: float = Field(default=1e-3, gt=0)
+    """Learning rate at its peak."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the first and second moment."""
+    eps: float = Field(default=1e-8, gt=0)
+    """Added to the root of the second moment."""
+    clip_norm: float = Field(default=10.0, ge=0)
+    """Largest norm of the tower's gradient; 0: no limit. Tables update in backward, unclipped."""
+
+
+class ScheduleConfig(_Frozen):
+    """One factor on both learning rates."""
+
+    warmup_steps: int = Field(default=20, ge=0)
+    """Steps of linear warm-up from 0."""
+    decay: Literal["constant", "linear", "cosine"] = "linear"
+    """How the rate falls from the end of warm-up to the last step."""
+    final: float = Field(default=0.1, ge=0, le=1)
+    """Share of the peak rate at the last step."""
+
+
+class TrainConfig(_Frozen):
+    """The loop."""
+
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the training split."""
+    max_steps: int = Field(default=0, ge=0)
+    """End after this many steps; 0: after `epochs`."""
+    batch_size: int = Field(default=2048, ge=1)
+    """Rows a step over all ranks together (must divide by the number of ranks)."""
+    seed: int = Field(default=0, ge=0)
+    """Weights, order of rows."""
+    log_every: int = Field(default=10, ge=1)
+    """Steps between lines in the log."""
+    eval_every: int = Field(default=0, ge=0)
+    """Steps between evaluations on the validation split; 0: once an epoch. Always at the end."""
+    select: str = "mean/auc"
+    """TASK/FIGURE of the validation split that chooses the best checkpoint; 'mean' is the mean over
+    tasks; auc and gauc: higher is better; ne and log_loss: lower is better."""
+    patience: int = Field(default=0, ge=0)
+    """Evaluations without a better `select` before training stops early; 0: never."""
+    bf16: Switch = "auto"
+    """bfloat16 autocast of the tower; auto: where the device has units for it."""
+    compile: Switch = "auto"
+    """torch.compile of the tower; auto: on a GPU. On CPU it needs a C++ compiler and
+    some seconds."""
+
+    @field_validator("select")
+    @classmethod
+    def _figure(cls, value: str) -> str:
+        figure = value.rpartition("/")[2]
+        if "/" not in value or figure not in ("auc", "gauc", "ne", "log_loss"):
+            raise ValueError(f"{value!r} is not TASK/FIGURE with FIGURE auc, gauc, ne or log_loss")
+        return value
+
+
+class CheckpointConfig(_Frozen):
+    """What is kept of a run."""
+
+    every: int = Field(default=0, ge=0)
+    """Steps between checkpoints; 0: at each evaluation only."""
+    keep: int = Field(default=2, ge=1)
+    """Newest checkpoints kept; the best one stays besides."""
+
+
+class Config(_Frozen):
+    """A run, whole."""
+
+    recipe: str
+    """The recipe this began from."""
+    data: DataConfig = DataConfig()
+    """Where rows come from."""
+    embeddings: EmbeddingsConfig = EmbeddingsConfig()
+    """The sparse half of the model."""
+    model: ModelConfig = ModelConfig()
+    """The dense half of the model."""
+    loss: LossConfig = LossConfig()
+    """What is minimised."""
+    sparse: SparseOptimizerConfig = SparseOptimizerConfig()
+    """The optimizer of the tables."""
+    dense: DenseOptimizerConfig = DenseOptimizerConfig()
+    """The optimizer of everything else."""
+    schedule: ScheduleConfig = ScheduleConfig()
+    """Learning rates over time."""
+    sharding: ShardingConfig = ShardingConfig()
+    """What the planner may choose from."""
+    train: TrainConfig = TrainConfig()
+    """The loop."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    """What is kept."""
+
+    def save(self, path: Path) -> None:
+        path.write_text(self.model_dump_json(indent=1) + "\n")
+
+    @staticmethod
+    def load(path: Path) -> Config:
+        """Read back what `save` wrote. Equal to what was saved."""
+        try:
+            return build(json.loads(path.read_text()), where=str(path))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from error
+
+
+Tree = dict[str, Any]
+
+
+def merge(base: Tree, over: Mapping[str, Any]) -> Tree:
+    """`over` laid on `base`, section by section.
+
+    A section whose `kind` changes starts anew: another tower's fields mean nothing to it.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, dict):
+            anew = "kind" in value and value["kind"] != old.get("kind")
+            merged[key] = merge({} if anew else old, value)
+        else:
+            merged[key] = dict(value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def read_yaml(path: Path) -> Tree:
+    """A YAML file with a tree's sections. UserError names file and line of what is wrong."""
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise UserError(f"{path}: {line}not YAML: {getattr(error, 'problem', error)}") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: holds {type(tree).__name__}, not sections such as 'train:'")
+    return tree
+
+
+def build(tree: Tree, *, where: str) -> Config:
+    """The checked tree. UserError: field, value, remedy, in one line; `where` names its origin."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(error, tree)}") from error
+
+
+def _explain(error: ValidationError, tree: Tree) -> str:
+    """The first thing wrong, as 'field: value: what, remedy'."""
+    first = error.errors()[0]
+    # pydantic puts a union member's tag into the path; a person did not write it.
+    path: list[str] = []
+    node: Any = tree
+    for part in first["loc"]:
+        key = str(part)
+        if isinstance(node, Mapping) and key in node:
+            node = node[key]
+        elif isinstance(node, (list, tuple)) and isinstance(part, int) and part < len(node):
+            node = node[part]
+        elif isinstance(node, Mapping) and node.get("kind") == key:
+            continue
+        path.append(key)
+    field = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        section, name = ".".join(path[:-1]), path[-1]
+        known = [leaf.removeprefix(section + ".") for leaf in _names(section, tree)]
+        return f"unknown field {field!r}; {nearest(name, known)}"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if first["type"] == "missing":
+        return f"{field}: {message}"
+    return f"{field}: {first['input']!r}: {message}"
+
+
+def _names(section: str, tree: Tree) -> list[str]:
+    model: type[BaseModel] = Config
+    node: Any = tree
+    for part in [part for part in section.split(".") if part]:
+        node = node.get(part, {}) if isinstance(node, Mapping) else {}
+        members = _models(model.model_fields[part].annotation)
+        kind = node.get("kind") if isinstance(node, Mapping) else None
+        chosen = [m for m in members if kind is None or m.model_fields["kind"].default == kind]
+        if not chosen:
+            return []
+        model = chosen[0]
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The section types inside an annotation: one, or a union's members."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Union, type(int | str)) or hasattr(annotation, "__metadata__"):
+        return [model for part in get_args(annotation) for model in _models(part)]
+    return []
+
+
+def fields(
+    model: type[BaseModel] = Config, default: BaseModel | None = None, prefix: str = ""
+) -> Iterator[tuple[str, Any, Any, str]]:
+    """Every leaf of the tree: (dotted name, type, default, help). Unions list each member's."""
+    seen: set[str] = set()
+    for name, field in model.model_fields.items():
+        value = getattr(default, name, None) if default is not None else field.get_default()
+        dotted = f"{prefix}{name}"
+        sections = _models(field.annotation)
+        if not sections:
+            yield dotted, field.annotation, value, field.description or ""
+            continue
+        for section in sections:
+            chosen = value if isinstance(value, section) else None
+            for leaf in fields(section, chosen or section.model_construct(), f"{dotted}."):
+                if leaf[0] in seen:
+                    continue
+                seen.add(leaf[0])
+                yield leaf

@@ -1,0 +1,140 @@
+"""This process among its ranks: group, device, and what the ranks agree on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._C._distributed_c10d import HashStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A rank's place. `control` is a gloo group for small CPU tensors, on every device."""
+
+    rank: int
+    size: int
+    local_size: int
+    device: torch.device
+    control: dist.ProcessGroup
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+
+@contextmanager
+def open_world() -> Iterator[World]:
+    """Join the ranks that torchrun started, or be the only one.
+
+    NCCL and one GPU a rank where CUDA is present (no GPU has run this yet), gloo otherwise.
+    """
+    arguments: dict[str, Any] = {"timeout": timedelta(minutes=10)}
+    if "RANK" not in os.environ:
+        arguments |= {"store": HashStore(), "rank": 0, "world_size": 1}
+    cuda = torch.cuda.is_available()
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", **arguments)
+    try:
+        yield this_world()
+    finally:
+        dist.destroy_process_group()
+
+
+def this_world() -> World:
+    """This rank's place in the process group, which is up."""
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    return World(
+        rank=dist.get_rank(),
+        size=dist.get_world_size(),
+        local_size=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        device=device,
+        control=dist.new_group(backend="gloo"),
+    )
+
+
+class _RankMean(torch.autograd.Function):
+    """Mean over ranks of equal-shaped tensors; its gradient is the same mean."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total / dist.get_world_size()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total / dist.get_world_size()
+
+
+def rank_mean(x: Tensor) -> Tensor:
+    """Differentiable mean of `x` over ranks: what synchronised batch statistics are made of.
+
+    Every rank must call it with the same shape. torch's SyncBatchNorm does this on CUDA alone.
+    """
+    result: Tensor = _RankMean.apply(x)  # type: ignore[no-untyped-call]
+    return result
+
+
+class Flags:
+    """Small facts that all ranks learn of each other, one step late and without waiting.
+
+    `post` begins the exchange after a step, `read` ends it before the next one: a rank that wants
+    to stop (a signal) or must (a loss that is not finite) stops all of them at the same step.
+    """
+
+    def __init__(self, world: World, count: int) -> None:
+        self._group = world.control
+        self._values = torch.zeros(count, dtype=torch.int64)
+        self._work: dist.Work | None = None
+
+    def post(self, values: list[int]) -> None:
+        assert self._work is None
+        self._values = torch.tensor(values, dtype=torch.int64)
+        self._work = dist.all_reduce(
+            self._values, op=dist.ReduceOp.MAX, group=self._group, async_op=True
+        )
+
+    def read(self) -> list[int]:
+        """The largest value of each flag over ranks, as last posted (zeros before that)."""
+        if self._work is not None:
+            self._work.wait()
+            self._work = None
+        return [int(value) for value in self._values]
+
+
+def on_first(world: World, action: Any) -> None:
+    """Run `action()` on rank 0 while the others wait; its error is raised on every rank."""
+    box: list[Exception | None] = [None]
+    if world.is_first:
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 (raised again below, on every rank)
+            box[0] = error
+    dist.broadcast_object_list(box, src=0, group=world.control)
+    if box[0] is not None:
+        raise box[0]
+
+
+def agree(world: World, error: Exception | None) -> None:
+    """Raise on every rank the error of the lowest rank that has one.
+
+    Ranks check their own input; without this the sound ones would wait for the failed one.
+    """
+    errors: list[Exception | None] = [None] * world.size
+    dist.all_gather_object(errors, error, group=world.control)
+    for found in errors:
+        if found is not None:
+            raise found

@@ -1,0 +1,97 @@
+"""A split through the model, and exact figures for every task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.probe import Probe
+from models.ranker import Head
+from pipeline.assemble import Pipeline, assemble, open_pipeline, select
+from pipeline.checkpoint import find_checkpoint, load_config, load_model
+from pipeline.config import Config
+from pipeline.data.parquet import BatchSource
+from pipeline.data.schema import SPLIT, Schema
+from pipeline.distributed import World
+from pipeline.health import ExpertHealth
+from pipeline.metrics import ExactMetrics
+from pipeline.step import StepOutput
+from pipeline.streams import open_split
+
+Results = dict[str, dict[str, Any]]
+
+# Evaluation batches in which the experts are looked at: enough for means over rows.
+_PROBED = 4
+
+
+def outputs(pipeline: Pipeline, batches: Iterator[Any]) -> Iterator[StepOutput]:
+    """Every batch through the pipeline, to its drained end."""
+    while True:
+        try:
+            yield pipeline.progress(batches)
+        except StopIteration:
+            return
+
+
+@torch.no_grad()
+def evaluate(
+    pipeline: Pipeline, head: Head, source: BatchSource, tasks: list[str], world: World
+) -> tuple[Results, dict[str, Any]]:
+    """Figures of every task over all ranks' rows, and the health of the experts.
+
+    The pipeline must be drained. Every rank must call this; all get the same figures.
+    """
+    metrics = ExactMetrics(tasks, world.device)
+    health = ExpertHealth()
+    model = pipeline._model
+    model.eval()
+    probe: Probe | None = None
+    head.probe = Probe()
+    for seen, output in enumerate(outputs(pipeline, iter(source))):
+        probe = head.probe
+        head.probe = Probe() if seen + 1 < _PROBED else None
+        if probe is not None:
+            health.update(probe)
+        batch = output.batch
+        metrics.update(output.logits_BT, batch.labels, batch.weights, batch.users, batch.oracle)
+    head.probe = None
+    model.train()
+    return metrics.compute(), health.compute()
+
+
+def figure(results: Results, name: str) -> float | None:
+    """TASK/FIGURE of `results`; 'mean' averages over the tasks that have the figure."""
+    task, _, kind = name.rpartition("/")
+    if task != "mean":
+        value = results[task][kind]
+        return None if value is None else float(value)
+    values = [row[kind] for row in results.values() if row[kind] is not None]
+    return sum(values) / len(values) if values else None
+
+
+def evaluate_checkpoint(
+    checkpoint: Path, split: SPLIT, data: Path | None, world: World
+) -> tuple[Results, dict[str, Any]]:
+    """Load a checkpoint (or a run's best one) and evaluate it; also what was evaluated."""
+    folder = find_checkpoint(checkpoint)
+    config: Config = load_config(folder)
+    if data is not None:
+        config = config.model_copy(update={"data": config.data.model_copy(update={"path": data})})
+    chosen = select(config, Schema.load(config.data.path))
+    source = open_split(config, chosen, split, world, purpose="eval")
+    step, parallel = assemble(config, chosen, world)
+    load_model(folder, parallel.model, world)
+    pipeline = open_pipeline(parallel, world)
+    results, _ = evaluate(pipeline, step.model.head, source, chosen.tasks, world)
+    return results, {"checkpoint": str(folder), "split": split, "data": str(config.data.path)}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+    partial.replace(path)

@@ -1,0 +1,69 @@
+"""What a run tells while it trains: loss, rates, speed and window figures, to log and screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+
+from pipeline.distributed import World
+from pipeline.step import StepOutput
+from pipeline.tracking import Tracker
+from pipeline.windowed_metrics import WindowedMetrics
+
+
+class Monitor:
+    """Fed after every step, on every rank; speaks every `log_every` steps, on rank 0."""
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        windowed: WindowedMetrics,
+        tasks: Sequence[str],
+        world: World,
+        *,
+        batch_size: int,
+        log_every: int,
+        rates: dict[str, float],
+    ) -> None:
+        self._tracker = tracker
+        self._windowed = windowed
+        self._tasks = tasks
+        self._world = world
+        self._batch_size = batch_size
+        self._log_every = log_every
+        self._rates = rates
+        self._losses = torch.zeros(len(tasks), device=world.device)
+        self._steps = 0
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Leave out of the speed what was not training (an evaluation, a save)."""
+        self._start = time.perf_counter()
+        self._timed = 0
+
+    def update(self, step: int, output: StepOutput, scale: float, *, last: bool) -> None:
+        """After step `step` (counted from 1), trained at `scale` of the peak rates."""
+        self._losses += output.losses_T
+        self._steps += 1
+        self._timed += 1
+        batch = output.batch
+        self._windowed.update(output.logits_BT, batch.labels, batch.weights)
+        if step % self._log_every and not last:
+            return
+        dist.all_reduce(self._losses)
+        means = (self._losses / (self._steps * self._world.size)).tolist()
+        elapsed = time.perf_counter() - self._start
+        speed = self._timed * self._batch_size / elapsed
+        values = {f"loss/{task}": mean for task, mean in zip(self._tasks, means, strict=True)}
+        values["loss/total"] = sum(means)
+        values |= {f"lr/{name}": peak * scale for name, peak in self._rates.items()}
+        values["samples_per_s"] = speed
+        values |= self._windowed.compute()
+        self._tracker.log(step, values, kind="train")
+        self._tracker.progress(step, samples_per_s=speed, loss=values["loss/total"])
+        self._losses.zero_()
+        self._steps = 0
+        self.restart_clock()

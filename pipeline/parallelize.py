@@ -1,0 +1,134 @@
+"""A model on meta to a model over ranks. The only place that names DistributedModelParallel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
+from torchrec.distributed.model_parallel import DistributedModelParallel
+from torchrec.distributed.types import ShardedTensor, ShardingEnv
+from torchrec.modules.embedding_modules import EmbeddingBagCollection
+from torchrec.optim.clipping import GradientClipping, GradientClippingOptimizer
+from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimizerWrapper
+from torchrec.optim.optimizers import in_backward_optimizer_filter
+
+from embeddings.features import Table
+from embeddings.fused_optimizer import data_parallel_optimizer, in_backward
+from embeddings.initialise import fill_shard
+from embeddings.planner.plan import PlanError, make_plan, plan_to_json, shared_plan
+from embeddings.sharders import AllShardingTypes
+from pipeline.config import Config
+from pipeline.distributed import World
+from pipeline.errors import UserError
+from pipeline.step import Step
+
+_WEIGHT = ".weight"
+
+
+@dataclass(slots=True, kw_only=True)
+class Parallel:
+    """A step over ranks: `model` trains, `optimizer` steps both halves, `plan` is plain data."""
+
+    model: DistributedModelParallel
+    optimizer: CombinedOptimizer
+    plan: dict[str, Any]
+
+
+def parallelize(step: Step, tables: Sequence[Table], config: Config, world: World) -> Parallel:
+    """Optimizer in backward -> plan -> shards with their first weights -> dense optimizer.
+
+    `step` comes on meta, but for the tower, whose weights are set. Every rank must call this.
+    Raises UserError on all ranks if no plan fits.
+    """
+    collections = [m for m in step.modules() if isinstance(m, EmbeddingBagCollection)]
+    optimizer_class, arguments = in_backward(config.sparse)
+    for collection in collections:
+        _apply_optimizer_in_backward(optimizer_class, collection.parameters(), arguments)
+
+    sharders = [AllShardingTypes()]
+    outcome = None
+    if world.is_first:
+        try:
+            outcome = make_plan(
+                step,
+                tables,
+                config.sharding,
+                sharders=sharders,
+                batch_size=config.train.batch_size // world.size,
+                world_size=world.size,
+                local_world_size=world.local_size,
+                device=world.device,
+            )
+        except PlanError as error:
+            outcome = error
+    try:
+        plan = shared_plan(outcome, world.control)
+    except PlanError as error:
+        raise UserError(f"{error}; change --sharding.types or the number of ranks") from error
+
+    model = DistributedModelParallel(
+        step,
+        env=ShardingEnv.from_process_group(torch.distributed.group.WORLD),
+        device=world.device,
+        plan=plan,
+        sharders=sharders,
+    )
+    fill_tables(model, tables, config)
+    return Parallel(
+        model=model, optimizer=_optimizer(model, config), plan=plan_to_json(plan, tables)
+    )
+
+
+def fill_tables(model: nn.Module, tables: Sequence[Table], config: Config) -> None:
+    """First weights of every local shard: those of the whole table, whatever the plan."""
+    dims = {table.name: table.dim for table in tables}
+    for name, value in model.state_dict().items():
+        table = name.removesuffix(_WEIGHT).rpartition(".")[2]
+        if table not in dims or ".embedding_bags." not in name:
+            continue
+        if isinstance(value, ShardedTensor):
+            parts = [(shard.tensor, shard.metadata.shard_offsets) for shard in value.local_shards()]
+        else:
+            parts = [(value, [0, 0])]
+        for weight, (row_offset, column_offset) in parts:
+            fill_shard(
+                weight.detach(),
+                seed=config.train.seed,
+                table=table,
+                row_offset=row_offset,
+                column_offset=column_offset,
+                dim=dims[table],
+                scale=config.embeddings.init_scale,
+            )
+
+
+def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptimizer:
+    """Fused tables, AdamW on the tower, and a row-wise step for replicated tables, if any."""
+    outside = dict(in_backward_optimizer_filter(model.named_parameters()))
+    replicated = {name: p for name, p in outside.items() if ".embedding_bags." in name}
+    tower = {name: p for name, p in outside.items() if name not in replicated}
+    dense: KeyedOptimizer = KeyedOptimizerWrapper(
+        tower,
+        lambda params: torch.optim.AdamW(
+            params,
+            lr=config.dense.lr,
+            betas=config.dense.betas,
+            eps=config.dense.eps,
+            weight_decay=config.dense.weight_decay,
+        ),
+    )
+    if config.dense.clip_norm:
+        dense = GradientClippingOptimizer(
+            dense, clipping=GradientClipping.NORM, max_gradient=config.dense.clip_norm
+        )
+    parts = [("fused", model.fused_optimizer), ("dense", dense)]
+    if replicated:
+        rowwise = KeyedOptimizerWrapper(
+            replicated, lambda params: data_parallel_optimizer(params, config.sparse)
+        )
+        parts.append(("replicated", rowwise))
+    return CombinedOptimizer(parts)
