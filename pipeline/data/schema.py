@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import UserError
 
-SPLITS = ("train", "val", "test")
 SPLIT = Literal["train", "val", "test"]
+SPLITS: tuple[SPLIT, ...] = ("train", "val", "test")
 SCHEMA_VERSION = 1
 
 
@@ -116,6 +116,4 @@ class Schema(_Frozen):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise UserError(
-                f"{path}: {where}: {first['msg']}; prepare the folder again"
-            ) from error
+            raise UserError(f"{path}: {where}: {first['msg']}; prepare the folder again") from error

@@ -1,0 +1,235 @@
+"""KuaiRand's CSV files (Gao et al., CIKM 2022) to a prepared folder.
+
+    CSV -> typed Parquet -> buckets of users, each sorted and without duplicate rows
+        -> vocabularies, counted on the train split -> encoded user and video features
+        -> bucket by bucket: join, past events, labels -> a shard a day and bucket
+
+A bucket holds all rows of its users, so it knows their past, and it fits in memory; with it, only
+the distinct users and videos have to. Splits go by the log's `date`; a user's past crosses their
+borders, forward in time only.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+
+from pipeline.data.history import find_past, last_events
+from pipeline.data.kuairand_features import (
+    DENSE,
+    EVENTS,
+    LABELS,
+    SPARSE,
+    count_vocabularies,
+    encode_users,
+    encode_videos,
+    join_features,
+    read_users,
+    read_videos,
+)
+from pipeline.data.kuairand_files import LOG, find_files, stage_files
+from pipeline.data.schema import SPLIT, Schema
+from pipeline.data.writer import Progress, ShardWriter, new_folder, no_progress, to_lists
+from pipeline.errors import UserError
+
+ROWS_PER_SHARD = 262_144  # six bags of up to 30 take about 1.5 kB a row in memory
+
+
+def prepare_kuairand(
+    raw: Path,
+    out: Path,
+    *,
+    val_from: int = 20220502,
+    test_from: int = 20220505,
+    max_history: int = 30,
+    min_count: int = 2,
+    rows_per_group: int = 8_192,
+    bytes_per_bucket: int = 1 << 27,
+    with_random: bool = False,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> Schema:
+    """Prepare the edition of KuaiRand in the folder `raw` as the folder `out`.
+
+    Days (YYYYMMDD): train < `val_from` <= val < `test_from` <= test. An id enters a vocabulary with
+    `min_count` rows of the train split. A bucket is about `bytes_per_bucket` of the log's CSV;
+    memory is some 20 times that. `with_random` adds the log of randomly exposed videos.
+    UserError: options, files or values at fault, a full disk, an `out` that may not be replaced.
+    """
+    _check_positive(
+        max_history=max_history,
+        min_count=min_count,
+        rows_per_group=rows_per_group,
+        bytes_per_bucket=bytes_per_bucket,
+    )
+    split_of = _by_day(val_from, test_from)
+    found = find_files(Path(raw), with_random=with_random)
+    size = sum(path.stat().st_size for path in found.logs)
+    num_buckets = 1 + size // bytes_per_bucket
+    num_files = len(found.logs + found.users + found.videos)
+    step = _Steps(progress, total=num_files + 1 + 2 * num_buckets)
+
+    with (
+        new_folder(Path(out), overwrite=overwrite) as folder,
+        TemporaryDirectory(dir=folder) as temporary,
+    ):
+        stage = Path(temporary)
+        files = stage_files(found, stage, step)
+        _check_days(files.logs, split_of)
+        buckets = []
+        for number, rows in enumerate(_split_by_user(files.logs, stage, num_buckets)):
+            buckets.append(_sort_bucket(rows, stage / f"sorted-{number}.parquet"))
+            step(f"sorted bucket {number + 1} of {num_buckets}")
+        users, videos = read_users(files), read_videos(files)
+        train = pl.scan_parquet(buckets).filter(pl.col("date") < val_from)
+        vocabularies = count_vocabularies(train, users, videos, min_count)
+        users, videos = encode_users(users, vocabularies), encode_videos(videos, vocabularies)
+        users.sink_parquet(stage / "users.parquet")
+        videos.sink_parquet(stage / "videos.parquet")
+        step("counted the vocabularies")
+
+        writer = ShardWriter(
+            folder, sparse=SPARSE, dense=DENSE, labels=LABELS, rows_per_group=rows_per_group
+        )
+        for number, bucket in enumerate(buckets):
+            log = pl.read_parquet(bucket)
+            features = join_features(
+                log,
+                pl.scan_parquet(stage / "users.parquet"),
+                pl.scan_parquet(stage / "videos.parquet"),
+                vocabularies,
+            )
+            for day, part, columns in _shards(log, features, max_history):
+                writer.write(split_of(day), f"{day}-{number:04}-{part:02}", columns)
+            step(f"wrote bucket {number + 1} of {num_buckets}")
+        version = importlib.metadata.version("homerec")
+        options = f"--val-from {val_from} --test-from {test_from} --max-history {max_history}"
+        return writer.finish(
+            dataset="kuairand",
+            made_by=f"homerec {version} prepare kuairand {options} --min-count {min_count}",
+            user_column="user_id",
+            vocabularies=list(vocabularies.values()),
+        )
+
+
+class _Steps:
+    """Counts steps for a progress callback."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def __call__(self, what: str) -> None:
+        self._done += 1
+        self._progress(self._done, self._total, what)
+
+
+def _check_positive(**options: int) -> None:
+    for name, value in options.items():
+        if value < 1:
+            raise UserError(f"{name}: {value} must be at least 1")
+
+
+def _by_day(val_from: int, test_from: int) -> Callable[[int], SPLIT]:
+    """The function from a day to its split."""
+    for name, day in (("val_from", val_from), ("test_from", test_from)):
+        try:
+            datetime.strptime(str(day), "%Y%m%d")
+        except ValueError as error:
+            raise UserError(f"{name}: {day} is not a day; write YYYYMMDD") from error
+    if val_from >= test_from:
+        raise UserError(f"val_from: {val_from} must be before test_from ({test_from})")
+    return lambda day: "train" if day < val_from else "val" if day < test_from else "test"
+
+
+def _check_days(logs: Sequence[Path], split_of: Callable[[int], SPLIT]) -> None:
+    """An empty test split is fine: its days may not be published yet."""
+    dates = pl.scan_parquet(list(logs)).select(pl.col("date").unique())
+    days = sorted(dates.collect(engine="streaming")["date"])
+    found = f"{days[0]} to {days[-1]}" if days else "no rows at all"
+    splits = {split_of(day) for day in days}
+    for split, option in (("train", "val_from"), ("val", "val_from and test_from")):
+        if split not in splits:
+            raise UserError(
+                f"{logs[0].stem}.csv: no day in the {split} split, the log has {found}; "
+                f"choose {option} to suit"
+            )
+
+
+def _split_by_user(logs: Sequence[Path], stage: Path, num_buckets: int) -> Iterator[list[Path]]:
+    """The Parquet files that hold each bucket's rows; the log is read once, in batches."""
+    if num_buckets == 1:
+        yield list(logs)
+        return
+    paths = [stage / f"bucket-{number}.parquet" for number in range(num_buckets)]
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(pq.ParquetWriter(path, pq.read_schema(logs[0]))) for path in paths
+        ]
+        for log in logs:
+            for batch in pq.ParquetFile(log).iter_batches(1_000_000):
+                # The ids are dense integers: their remainder spreads them evenly.
+                bucket = batch["user_id"].to_numpy() % num_buckets
+                order = np.argsort(bucket, kind="stable")
+                ordered, ends = batch.take(order), np.bincount(bucket, minlength=num_buckets)
+                start = 0
+                for writer, count in zip(writers, ends.tolist(), strict=True):
+                    if count:
+                        writer.write_batch(ordered.slice(start, count))
+                    start += count
+            log.unlink()
+    yield from ([path] for path in paths)
+
+
+def _sort_bucket(rows: Sequence[Path], out: Path) -> Path:
+    """Drop rows equal in every column, sort by user and time (then all else: order is defined)."""
+    order = ["user_id", "time_ms", "video_id", *LOG]
+    pl.scan_parquet(list(rows)).unique().sort(list(dict.fromkeys(order))).sink_parquet(out)
+    for path in rows:
+        path.unlink()
+    return out
+
+
+def _shards(
+    log: pl.DataFrame, features: pl.DataFrame, max_history: int
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Day, number within the day, and all columns of each shard of a bucket, by time.
+
+    `features` has a row for each of `log`, which is sorted by user and time.
+    """
+    time = log["time_ms"].to_numpy()
+    events = {event: log[column].to_numpy() == 1 for event, column in EVENTS.items()}
+    past = find_past(log["user_id"].to_numpy(), time)
+    bags = {event: last_events(past, happened, max_history) for event, happened in events.items()}
+    bag_values = {"video": features["video_id"], "author": features["author_id"]}
+    last = np.where(past.num_rows > 0, time - time[np.maximum(past.end - 1, 0)], 0)
+    features = features.with_columns(
+        pl.Series("log_past_impressions", np.log1p(past.num_rows), pl.Float32),
+        *(
+            pl.Series(f"log_past_{event}s", np.log1p(past.count(happened)), pl.Float32)
+            for event, happened in events.items()
+        ),
+        pl.when(pl.Series(past.num_rows > 0))
+        .then(pl.Series(np.log1p(last / 1000), dtype=pl.Float32))
+        .alias("log_seconds_since_last"),
+    )
+    by_day = np.lexsort((time, log["date"].to_numpy()))
+    days, starts = np.unique(log["date"].to_numpy()[by_day], return_index=True)
+    for day, rows_of_day in zip(days.tolist(), np.split(by_day, starts[1:]), strict=True):
+        for part, start in enumerate(range(0, len(rows_of_day), ROWS_PER_SHARD)):
+            rows = rows_of_day[start : start + ROWS_PER_SHARD]
+            columns: dict[str, Any] = {
+                series.name: series.to_arrow() for series in features[rows].iter_columns()
+            }
+            for event, bag in bags.items():
+                for what, values in bag_values.items():
+                    columns[f"hist_{event}_{what}"] = to_lists(*bag.gather(values.to_numpy(), rows))
+            yield day, part, columns
