@@ -11,11 +11,15 @@ from torchrec.modules.embedding_modules import EmbeddingBagCollection
 from embeddings.features import Table
 
 _DTYPES = {"fp32": DataType.FP32, "fp16": DataType.FP16}
-_POOLINGS = {"sum": PoolingType.SUM, "mean": PoolingType.MEAN}
 
 
 def build_collection(tables: Sequence[Table]) -> EmbeddingBagCollection:
-    """One collection of all tables: one fused lookup and one exchange for every feature."""
+    """One collection of all tables: one fused lookup and one exchange for every feature.
+
+    Every bag is summed here, and those to be averaged are divided by their lengths in the model's
+    head: TorchRec 1.8 averages wrongly under grid_shard (each rank's part by its own length), and
+    under the row-wise types divides every column of every feature by length + 1e-6.
+    """
     return EmbeddingBagCollection(
         tables=[
             EmbeddingBagConfig(
@@ -24,7 +28,7 @@ def build_collection(tables: Sequence[Table]) -> EmbeddingBagCollection:
                 embedding_dim=table.dim,
                 feature_names=list(table.features),
                 data_type=_DTYPES[table.dtype],
-                pooling=_POOLINGS[table.pooling],
+                pooling=PoolingType.SUM,
             )
             for table in tables
         ],

@@ -40,7 +40,6 @@ class Table:
     rows: int
     dim: int
     dtype: DType
-    pooling: Pooling
     features: tuple[str, ...]
 
 
@@ -55,8 +54,6 @@ class TableOverride(_Frozen):
     """Embedding dimension (floats a row, a multiple of 4)."""
     dtype: DType | None = None
     """Storage type of the weights: fp32 or fp16."""
-    pooling: Pooling | None = None
-    """How a bag's rows become one vector: sum or mean."""
 
 
 class EmbeddingsConfig(_Frozen):
@@ -73,11 +70,13 @@ class EmbeddingsConfig(_Frozen):
     dtype: DType = "fp32"
     """Storage type of the weights: fp32 or fp16."""
     pooling: Pooling = "mean"
-    """How a bag's rows become one vector: sum or mean."""
+    """How the rows of a multi-valued feature become one vector: sum or mean."""
+    poolings: Mapping[str, Pooling] = Field(default_factory=dict)
+    """Pooling of single features, by feature name or pattern ('hist_*'); a later one wins."""
     init_scale: float = Field(default=0.02, gt=0)
     """Weights start uniform in [-init_scale, init_scale]."""
     tables: Mapping[str, TableOverride] = Field(default_factory=dict)
-    """Overrides by table name or pattern ('hist_*'); a later one wins over an earlier one."""
+    """What single tables do differently, by table name or pattern; a later one wins."""
 
 
 def build_tables(
@@ -100,15 +99,28 @@ def build_tables(
 def _table(config: EmbeddingsConfig, name: str, vocab_size: int, features: list[str]) -> Table:
     rows = vocab_size + config.hash_rows
     dim = config.small_dim if rows < config.small_rows else config.dim
-    dtype, pooling = config.dtype, config.pooling
+    dtype = config.dtype
     for pattern, override in config.tables.items():
         if fnmatchcase(name, pattern):
             dim = override.dim or dim
             dtype = override.dtype or dtype
-            pooling = override.pooling or pooling
-    return Table(
-        name=name, rows=rows, dim=dim, dtype=dtype, pooling=pooling, features=tuple(features)
-    )
+    return Table(name=name, rows=rows, dim=dim, dtype=dtype, features=tuple(features))
+
+
+def mean_pooled(config: EmbeddingsConfig, features: Sequence[IdFeature]) -> list[str]:
+    """The multi-valued features whose bags are averaged; the others' are summed.
+
+    Raises ValueError for an override that matches no multi-valued feature.
+    """
+    bags = [feature.name for feature in features if feature.multi]
+    for pattern in config.poolings:
+        if not any(fnmatchcase(name, pattern) for name in bags):
+            known = ", ".join(bags)
+            raise ValueError(f"embeddings.poolings.{pattern}: no bag of that name; bags: {known}")
+    chosen = dict.fromkeys(bags, config.pooling)
+    for pattern, pooling in config.poolings.items():
+        chosen |= {name: pooling for name in bags if fnmatchcase(name, pattern)}
+    return [name for name, pooling in chosen.items() if pooling == "mean"]
 
 
 def in_group_order(features: Sequence[FeatureT]) -> list[FeatureT]:

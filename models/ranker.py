@@ -20,24 +20,29 @@ class Head(nn.Module):
     Args:
         tower: [B, F] -> [B, T], with F the widths of all features plus the dense ones.
         keys: the features, in the order in which the tower sees them.
+        averaged: the features whose bags, summed by the tables, are to be averaged.
         bf16: compute the tower under bfloat16 autocast.
     """
 
-    def __init__(self, tower: nn.Module, keys: Sequence[str], *, bf16: bool = False) -> None:
+    def __init__(
+        self,
+        tower: nn.Module,
+        keys: Sequence[str],
+        *,
+        averaged: Sequence[str] = (),
+        bf16: bool = False,
+    ) -> None:
         super().__init__()
         self.tower = tower
         self._keys = list(keys)
+        self._averaged = set(averaged)
         self._bf16 = bf16
         self.probe: Probe | None = None
         """Set to an empty one to look inside the tower, which then runs uncompiled."""
 
-    def forward(self, pooled: Any, dense_BN: Tensor) -> Tensor:
-        """KeyedTensor and [B, N] to float32 logits [B, T].
-
-        Features are taken by key: a sharded collection's values stand in its plan's order.
-        """
-        by_key = pooled.to_dict()
-        v_BF = torch.cat([*(by_key[key].to(dense_BN.dtype) for key in self._keys), dense_BN], dim=1)
+    def forward(self, pooled: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
+        """KeyedTensor, the KeyedJaggedTensor it came from, and [B, N] to float32 logits [B, T]."""
+        v_BF = self._concat(pooled, sparse, dense_BN)
         with torch.autocast(v_BF.device.type, torch.bfloat16, enabled=self._bf16):
             if self.probe is None:
                 logits_BT: Tensor = self.tower(v_BF)
@@ -45,13 +50,29 @@ class Head(nn.Module):
                 logits_BT = self.tower.forward(v_BF, self.probe)
         return logits_BT.float()
 
+    def _concat(self, pooled: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
+        """The tower's input [B, F].
+
+        Features are taken by key: a sharded collection's values stand in its plan's order.
+        """
+        by_key = pooled.to_dict()
+        lengths_KB = sparse.lengths().view(-1, dense_BN.shape[0])
+        # An empty bag is zero, and stays zero.
+        shares_KB = lengths_KB.clamp(min=1).to(dense_BN.dtype).reciprocal()
+        share_of = dict(zip(sparse.keys(), shares_KB.unbind(), strict=True))
+        columns = []
+        for key in self._keys:
+            column = by_key[key].to(dense_BN.dtype)
+            columns.append(column * share_of[key][:, None] if key in self._averaged else column)
+        return torch.cat([*columns, dense_BN], dim=1)
+
 
 class Ranker(nn.Module):
     """Sparse ids and dense numbers to one logit a task.
 
     Args:
         embeddings: KeyedJaggedTensor -> KeyedTensor (an EmbeddingBagCollection, sharded or not).
-        head: KeyedTensor, dense -> logits.
+        head: KeyedTensor, KeyedJaggedTensor, dense -> logits.
     """
 
     def __init__(self, embeddings: nn.Module, head: Head) -> None:
@@ -61,5 +82,5 @@ class Ranker(nn.Module):
 
     def forward(self, sparse: Any, dense_BN: Tensor) -> Tensor:
         """Logits [B, T]."""
-        logits_BT: Tensor = self.head(self.embeddings(sparse), dense_BN)
+        logits_BT: Tensor = self.head(self.embeddings(sparse), sparse, dense_BN)
         return logits_BT

@@ -8,7 +8,7 @@ import torch
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from embeddings.collection import build_collection
-from embeddings.features import Table, build_tables, in_group_order
+from embeddings.features import Table, build_tables, in_group_order, mean_pooled
 from models.ranker import Head, Ranker
 from models.tasks import Task
 from pipeline.batch import Batch
@@ -28,6 +28,7 @@ class Selection:
     features: tuple[SparseFeature, ...]
     labels: tuple[Label, ...]
     tables: tuple[Table, ...]
+    averaged: tuple[str, ...]
 
     @property
     def tasks(self) -> list[str]:
@@ -52,9 +53,16 @@ def select(config: Config, schema: Schema) -> Selection:
     sizes = {table.name: table.vocab_size for table in schema.tables}
     try:
         tables = build_tables(config.embeddings, ordered, sizes)
+        averaged = mean_pooled(config.embeddings, ordered)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return Selection(schema=schema, features=tuple(ordered), labels=tuple(chosen), tables=tables)
+    return Selection(
+        schema=schema,
+        features=tuple(ordered),
+        labels=tuple(chosen),
+        tables=tables,
+        averaged=tuple(averaged),
+    )
 
 
 def _named(kind: str, names: tuple[str, ...], among: tuple, path: object) -> list:  # type: ignore[type-arg]
@@ -88,7 +96,12 @@ def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Par
             )
         except ValueError as error:
             raise UserError(f"model.tower: {error}") from error
-        head = Head(tower, keys, bf16=_bf16(config.train.bf16, world.device))
+        head = Head(
+            tower,
+            keys,
+            averaged=chosen.averaged,
+            bf16=_bf16(config.train.bf16, world.device),
+        )
         weights = [config.loss.task_weights.get(task, 1.0) for task in chosen.tasks]
         step = Step(Ranker(build_collection(chosen.tables), head), weights)
     tower.to_empty(device=world.device)

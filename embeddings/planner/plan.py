@@ -130,7 +130,6 @@ def plan_to_json(plan: ShardingPlan, tables: Sequence[Table]) -> dict[str, Any]:
                 "rows": table.rows,
                 "dim": table.dim,
                 "dtype": table.dtype,
-                "pooling": table.pooling,
                 "features": list(table.features),
                 "sharding_type": sharding.sharding_type,
                 "compute_kernel": sharding.compute_kernel,
