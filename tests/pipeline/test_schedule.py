@@ -1,0 +1,36 @@
+"""Rates rise, fall, and depend on the step alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pipeline.config import ScheduleConfig
+from pipeline.schedule import Schedule, factor
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine"])
+def test_rises_to_one_and_falls_to_its_end(decay: str) -> None:
+    config = ScheduleConfig.model_validate({"warmup_steps": 5, "decay": decay, "final": 0.2})
+    curve = [factor(config, step, 50) for step in range(50)]
+    assert curve[:6] == sorted(curve[:6])
+    assert curve[5] == max(curve) == 1.0
+    assert curve[5:] == sorted(curve[5:], reverse=True)
+    assert curve[-1] == pytest.approx(0.2)
+    assert min(curve) > 0
+
+
+def test_constant_stays() -> None:
+    config = ScheduleConfig(warmup_steps=0, decay="constant")
+    assert {factor(config, step, 10) for step in range(10)} == {1.0}
+
+
+def test_both_optimizers_follow() -> None:
+    groups = [torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)]
+    optimizer = torch.optim.SGD(
+        [{"params": groups[:1], "lr": 0.5}, {"params": groups[1:], "lr": 2.0}], lr=1
+    )
+    schedule = Schedule(ScheduleConfig(warmup_steps=3), optimizer, 10)
+    for step in (0, 7, 3, 0):  # any order: it has no memory
+        scale = schedule.set(step)
+        assert [group["lr"] for group in optimizer.param_groups] == [0.5 * scale, 2.0 * scale]
