@@ -1,0 +1,194 @@
+"""Arrow columns -> the arrays of batches: checked, folded into table rows, normalised, reordered.
+
+Everything works on whole columns of a window of row groups: no Python runs per row or value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+import torchrec  # noqa: F401  (loads torch.ops.fbgemm)
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.data.ordering import Ints
+from pipeline.data.rows import Rows
+from pipeline.data.schema import DenseFeature, Label, Schema, SparseFeature
+from pipeline.data.shards import AGAIN
+from pipeline.errors import UserError
+
+Floats = NDArray[np.float32]
+Locate = Callable[[int], str]
+"""Row of the table being decoded -> 'FILE: row R', for error messages."""
+
+
+class Columns:
+    """Which columns a run reads, and what becomes of them."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        features: Sequence[SparseFeature],
+        tasks: Sequence[Label],
+        hash_rows: Mapping[str, int],
+        with_oracle: bool,
+    ) -> None:
+        """`hash_rows`: rows of each table, behind its vocabulary, for ids outside of it."""
+        assert features, "a batch needs at least one key"
+        self.keys = [feature.name for feature in features]
+        self.multi = [feature.multi for feature in features]
+        self._single = [feature for feature in features if not feature.multi]
+        self._multi = [feature for feature in features if feature.multi]
+        self._vocabulary = {
+            table: (schema.table(table).vocab_size, hash_rows[table])
+            for table in dict.fromkeys(feature.table for feature in features)
+        }
+        self._dense = schema.dense
+        self._tasks = tuple(tasks)
+        self._oracles = tuple(task.oracle for task in tasks) if with_oracle else None
+        self._user_column = schema.user_column
+
+    @property
+    def types(self) -> dict[str, pa.DataType]:
+        """The columns to read, each once, and the types they must have."""
+        kinds = {feature.column: pa.int64() for feature in self._single}
+        kinds |= {feature.column: pa.list_(pa.int64()) for feature in self._multi}
+        kinds |= {feature.column: pa.float32() for feature in self._dense}
+        kinds |= {task.column: pa.float32() for task in self._tasks}
+        kinds |= {name: pa.float32() for name in self._oracles or () if name is not None}
+        return kinds | {self._user_column: pa.int64()}
+
+    def decode(self, table: pa.Table, order: Ints, weights: Floats, locate: Locate) -> Rows:
+        """The rows `order` of `table`, in that order.
+
+        Raises UserError, naming file, row and column, for a value that no table or loss can take.
+        """
+        single = np.empty((len(self._single), len(order)), dtype=np.int64)
+        for feature, out in zip(self._single, single, strict=True):
+            values = self._fold(_integers(table[feature.column]), feature, locate)
+            np.take(values, order, out=out, mode="clip")  # 'clip' takes without a buffer
+
+        bags, lengths = [], torch.empty(len(self._multi), len(order), dtype=torch.int64)
+        for feature, into in zip(self._multi, lengths, strict=True):
+            bag, counts = self._bag(table[feature.column], feature, order, locate)
+            bags.append(bag)
+            into.copy_(counts)
+
+        dense = np.empty((len(order), len(self._dense)), dtype=np.float32)
+        for index, number in enumerate(self._dense):
+            dense[:, index] = _numbers(table[number.column], number, locate)[order]
+
+        labels = np.empty((len(order), len(self._tasks)), dtype=np.float32)
+        for index, task in enumerate(self._tasks):
+            labels[:, index] = _targets(table[task.column], task, locate)[order]
+
+        oracle = None
+        if self._oracles is not None:
+            oracle = np.full((len(order), len(self._oracles)), np.nan, dtype=np.float32)
+            for index, name in enumerate(self._oracles):
+                if name is not None:
+                    oracle[:, index] = table[name].to_numpy()[order]
+
+        return Rows(
+            single=torch.from_numpy(single),
+            bags=tuple(bags),
+            lengths=lengths,
+            dense=torch.from_numpy(dense),
+            labels=torch.from_numpy(labels),
+            weights=torch.from_numpy(weights),
+            users=torch.from_numpy(_integers(table[self._user_column])[order]),
+            oracle=None if oracle is None else torch.from_numpy(oracle),
+        )
+
+    def _bag(
+        self, column: pa.ChunkedArray, feature: SparseFeature, order: Ints, locate: Locate
+    ) -> tuple[Tensor, Tensor]:
+        """Values and lengths [n] of the bags `order`; a null list is an empty bag."""
+        lengths = np.concatenate(
+            [_integers(pc.list_value_length(chunk)) for chunk in column.chunks], dtype=np.int64
+        )
+        values = np.concatenate([_integers(chunk.flatten()) for chunk in column.chunks])
+
+        def locate_value(index: int) -> str:
+            return locate(int(np.searchsorted(lengths.cumsum(), index, side="right")))
+
+        new_lengths, bags, _ = torch.ops.fbgemm.permute_1D_sparse_data(
+            torch.from_numpy(order.astype(np.int32)),
+            torch.from_numpy(lengths),
+            torch.from_numpy(self._fold(values, feature, locate_value)),
+            None,
+            None,
+        )
+        return bags, new_lengths
+
+    def _fold(self, values: Ints, feature: SparseFeature, locate: Locate) -> Ints:
+        """Rows of the feature's table: ids outside its vocabulary share its hash rows."""
+        vocab_size, hash_rows = self._vocabulary[feature.table]
+        # Seen as unsigned, a negative id is huge: one pass finds both kinds of outsiders.
+        if not values.size or values.view(np.uint64).max() < vocab_size:
+            return values
+        if values.min() < 0:
+            index = int(np.argmax(values < 0))
+            _refuse(locate(index), feature.column, values[index], "a negative index", AGAIN)
+        outside = np.flatnonzero(values >= vocab_size)
+        if not hash_rows:
+            index = int(outside[0])
+            _refuse(
+                locate(index),
+                feature.column,
+                values[index],
+                f"outside the vocabulary of table {feature.table!r} ({vocab_size} rows), which has "
+                "no hash rows",
+                "set --embeddings.hash_rows",
+            )
+        folded = values.copy()
+        folded[outside] = vocab_size + (values[outside] - vocab_size) % hash_rows
+        return folded
+
+
+def _integers(column: pa.Array | pa.ChunkedArray) -> Ints:
+    """Null is 0, the index that means 'missing'. The result may be Arrow's own memory."""
+    return (column.fill_null(0) if column.null_count else column).to_numpy(zero_copy_only=False)
+
+
+def _numbers(column: pa.ChunkedArray, feature: DenseFeature, locate: Locate) -> Floats:
+    """Normalised; null is the mean."""
+    values: Floats = column.to_numpy()  # null becomes NaN
+    finite = np.isfinite(values)
+    if len(values) - np.count_nonzero(finite) > column.null_count:
+        index = int(np.argmin(finite | column.is_null().to_numpy()))
+        _refuse(
+            locate(index),
+            feature.column,
+            values[index],
+            "not a finite number",
+            "write null for a missing one, and " + AGAIN,
+        )
+    values = (values - np.float32(feature.mean)) / np.float32(feature.std)
+    return np.where(finite, values, np.float32(0)) if column.null_count else values
+
+
+def _targets(column: pa.ChunkedArray, task: Label, locate: Locate) -> Floats:
+    """Null is NaN."""
+    values: Floats = column.to_numpy()
+    known = (values == 0) | (values == 1)
+    if len(values) - np.count_nonzero(known) > column.null_count:
+        index = int(np.argmin(known | column.is_null().to_numpy()))
+        _refuse(
+            locate(index),
+            task.column,
+            values[index],
+            f"not a label (0 or 1) of task {task.name!r}",
+            "write null for a missing one, and " + AGAIN,
+        )
+    return values
+
+
+def _refuse(where: str, column: str, value: object, what: str, remedy: str) -> NoReturn:
+    raise UserError(f"{where}, column {column!r}: {value} is {what}; {remedy}")

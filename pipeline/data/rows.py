@@ -1,0 +1,88 @@
+"""Decoded rows on their way into batches: cut to size, joined, laid out as a `Batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchrec import KeyedJaggedTensor
+
+from pipeline.batch import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """n decoded rows, in the order they are handed out."""
+
+    single: Tensor
+    """[F1, n] int64: the single-valued features."""
+    bags: tuple[Tensor, ...]
+    """The values of each multi-valued feature, int64, row after row."""
+    lengths: Tensor
+    """[F2, n] int64: how many of them belong to each row."""
+    dense: Tensor
+    labels: Tensor
+    weights: Tensor
+    users: Tensor
+    oracle: Tensor | None = None
+    """As in `Batch`, n for B."""
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def split(self, sizes: list[int]) -> list[Rows]:
+        """Views of `sizes` rows each."""
+        lengths = torch.split(self.lengths, sizes, dim=1)
+        counts = torch.stack([part.sum(dim=1) for part in lengths], dim=1)  # [F2, parts]
+        bags = [
+            torch.split(bag, count.tolist()) for bag, count in zip(self.bags, counts, strict=True)
+        ]
+        whole = [self.dense, self.labels, self.weights, self.users]
+        whole += [] if self.oracle is None else [self.oracle]
+        return [
+            Rows(single, tuple(bag[part] for bag in bags), lengths[part], *of_rows)
+            for part, (single, *of_rows) in enumerate(
+                zip(
+                    torch.split(self.single, sizes, dim=1),
+                    *(torch.split(tensor, sizes) for tensor in whole),
+                    strict=True,
+                )
+            )
+        ]
+
+    @staticmethod
+    def join(parts: Sequence[Rows]) -> Rows:
+        if len(parts) == 1:
+            return parts[0]
+        oracles = [part.oracle for part in parts if part.oracle is not None]
+        return Rows(
+            single=torch.cat([part.single for part in parts], dim=1),
+            bags=tuple(map(torch.cat, zip(*(part.bags for part in parts), strict=True))),
+            lengths=torch.cat([part.lengths for part in parts], dim=1),
+            dense=torch.cat([part.dense for part in parts]),
+            labels=torch.cat([part.labels for part in parts]),
+            weights=torch.cat([part.weights for part in parts]),
+            users=torch.cat([part.users for part in parts]),
+            oracle=torch.cat(oracles) if oracles else None,
+        )
+
+    def batch(self, keys: list[str], multi: Sequence[bool]) -> Batch:
+        """The rows as a batch; `keys` name the features, `multi` tells which of them are bags."""
+        singles, bags = iter(self.single), iter(self.bags)
+        lengths = torch.ones(len(keys), len(self), dtype=torch.int64)
+        lengths[torch.tensor(multi)] = self.lengths
+        return Batch(
+            dense=self.dense,
+            sparse=KeyedJaggedTensor(
+                keys=keys,
+                values=torch.cat([next(bags if is_bag else singles) for is_bag in multi]),
+                lengths=lengths.view(-1),
+                stride=len(self),
+            ),
+            labels=self.labels,
+            weights=self.weights,
+            users=self.users,
+            oracle=self.oracle,
+        )
