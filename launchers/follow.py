@@ -1,0 +1,182 @@
+"""A job on this machine, from its start to its end: output, signals, exit code.
+
+TorchX's local scheduler starts one torchrun agent for each node, in a session of its own, and
+the agent starts the ranks in sessions of theirs. A terminal's Ctrl-C reaches neither, and a
+killed agent leaves its ranks behind: so signals are passed on here, and nothing is left running.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torchx.specs import AppState, is_terminal, macros
+
+from launchers import processes
+from launchers.console import Console, RankLog
+
+GRACE_S = 60
+"""Seconds that ranks get to save and end after a signal; then their agent kills them."""
+
+_STUCK_S = GRACE_S + 30  # an agent that is still there by then will not end of itself
+_POLL_S = 0.1
+_USER_ERROR_CODE = 2
+_STOPPED_CODE = 128 + signal.SIGTERM  # a rank that was told to stop, and saved first
+# An entry of the summary that torchrun writes to its stderr when ranks failed.
+_FAILURE = re.compile(
+    r"time +: (?P<time>\S+)\n.*\n +rank +: (?P<rank>\d+) .*\n +exitcode +: (?P<code>-?\d+)"
+)
+
+
+def run_here(runner: Any, app: Any, cfg: dict[str, Any], *, nproc: int) -> int:
+    """Run `app` (nproc ranks on each node) with TorchX's local scheduler; show it until it ends.
+
+    Returns 0; 2 when a rank ended for a user's error, whose one line is shown last; 128 + number
+    after a signal; else 1, and the traceback of the rank that failed first is shown last, with
+    the place where all logs are kept.
+    """
+    base = cfg.get("log_dir")
+    if base:
+        Path(base).mkdir(parents=True, exist_ok=True)
+    logs = Path(tempfile.mkdtemp(prefix="homerec-launch-", dir=base)).resolve()
+    role = app.roles[0]
+    role.env["PATH"] = os.path.dirname(sys.executable)  # the same python, whatever PATH says
+    # torchrun writes each rank's streams to files of their own: there no two lines can mix.
+    role.env["PET_LOG_DIR"] = str(logs / f"node{macros.replica_id}")
+    if sys.stdout.isatty():
+        role.env.setdefault("COLUMNS", str(shutil.get_terminal_size().columns))
+    role.entrypoint, *role.args = processes.dying_with_parent([role.entrypoint, *role.args])
+    request = runner.dryrun(app, "local_cwd", {**cfg, "log_dir": str(logs)})
+
+    processes.adopt_orphans()
+    job = _Job(logs, nproc, [Path(d) for d in request.request.role_log_dirs[role.name]])
+    with noted_signals() as noted:
+        try:
+            succeeded = job.follow(runner, runner.schedule(request), noted)
+        finally:
+            processes.send(signal.SIGKILL, job.processes())
+    code = job.conclude(succeeded, noted)
+    if code != 1 and not base:
+        shutil.rmtree(logs)
+    return code
+
+
+@contextmanager
+def noted_signals() -> Iterator[list[signal.Signals]]:
+    """SIGINT and SIGTERM are put into the list as they come, and do nothing else."""
+    noted: list[signal.Signals] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    old = {n: signal.signal(n, lambda got, _: noted.append(signal.Signals(got))) for n in numbers}
+    try:
+        yield noted
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+class _Job:
+    def __init__(self, logs: Path, nproc: int, agents: Sequence[Path]) -> None:
+        self._logs = logs
+        self._nproc = nproc
+        self._agents = agents
+        self._ranks: dict[Path, RankLog] = {}
+        self._console = Console()
+        self._others = set(processes.below(os.getpid()))
+
+    def processes(self) -> list[int]:
+        """What runs of the job: agents, ranks and theirs, parents first."""
+        return [pid for pid in processes.below(os.getpid()) if pid not in self._others]
+
+    def follow(self, runner: Any, handle: str, noted: Sequence[signal.Signals]) -> bool:
+        """Show what the ranks write and pass signals on until the job ends; whether all is well."""
+        passed_on = 0
+        kill_at = math.inf
+        while True:
+            state = runner.status(handle).state
+            self._show(last=is_terminal(state))
+            if is_terminal(state):
+                return bool(state == AppState.SUCCEEDED)
+            if len(noted) > passed_on:
+                if not passed_on:
+                    _say("stopping: the ranks save a checkpoint first (once more kills them)")
+                    # Always SIGTERM: what clusters send, and torchrun passes it on to each rank.
+                    agents = set(processes.children(os.getpid())) & set(self.processes())
+                    processes.send(signal.SIGTERM, agents)
+                kill_at = time.monotonic() + (0 if passed_on else _STUCK_S)
+                passed_on = len(noted)
+            if time.monotonic() >= kill_at:
+                # Ranks before their agents, so that none is left without a parent.
+                processes.send(signal.SIGKILL, reversed(self.processes()))
+            time.sleep(_POLL_S)
+
+    def _show(self, *, last: bool) -> None:
+        for path in sorted(self._logs.glob("node*/*/attempt_*/*/stderr.log")):
+            if path not in self._ranks:
+                node = int(path.relative_to(self._logs).parts[0].removeprefix("node"))
+                rank = node * self._nproc + int(path.parent.name)
+                self._ranks[path] = RankLog(rank, path.parent)
+            self._ranks[path].show(self._console, last=last)
+
+    def conclude(self, succeeded: bool, noted: Sequence[signal.Signals]) -> int:
+        """Say how it ended, the gist last; returns the exit code."""
+        if succeeded or noted:
+            self._release()
+            return 0 if succeeded else 128 + noted[0]
+        failures = self._failures()
+        if any(code == _USER_ERROR_CODE for code, _ in failures):
+            lines = [line for rank in self._ranks.values() for line in rank.user_errors]
+            for line in dict.fromkeys(lines):  # ranks agree on an error: each wrote it
+                self._console.write(0, line, sys.stderr)
+            return _USER_ERROR_CODE
+        if not failures:  # torchrun itself failed
+            self._release()
+            _say(f"torchrun failed; logs are kept in {self._logs}")
+            for agent in self._agents:
+                sys.stderr.write((agent / "stderr.log").read_text(errors="replace"))
+            return 1
+        code, first = failures[0]
+        if code == _STOPPED_CODE:
+            self._release()
+            return code
+        how = f"ended with exit code {code}" if code > 0 else f"was killed by {_signal_name(-code)}"
+        _say(f"rank {first.rank} {how}; logs of all ranks are kept in {self._logs}")
+        sys.stderr.writelines(f"{line}\n" for line in first.traceback)
+        return 1
+
+    def _release(self) -> None:
+        for rank in self._ranks.values():
+            rank.release(self._console)
+
+    def _failures(self) -> list[tuple[int, RankLog]]:
+        """Exit code and log of the ranks that torchrun saw fail, first failure first."""
+        latest = {log.rank: log for log in self._ranks.values()}  # of a rank's attempts
+        found = []
+        for agent in self._agents:
+            for match in _FAILURE.finditer((agent / "stderr.log").read_text(errors="replace")):
+                log = latest[int(match["rank"])]
+                code = int(match["code"])
+                # Once one rank has failed torchrun stops the others: those come last. Its clock
+                # has whole seconds: within one, the first is who fell silent first.
+                stopped = code in (-signal.SIGTERM, _STOPPED_CODE)
+                found.append((stopped, match["time"], log.silent_since(), code, log))
+        found.sort(key=lambda failure: failure[:3])
+        return [(code, log) for *_, code, log in found]
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"homerec: {message}\n")
+    sys.stderr.flush()
