@@ -36,22 +36,20 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Bags:
-    """For each of N rows its last events, as ranges of one flat array of row numbers."""
+    """For each of N rows its last events, oldest first: `events[begin[i]:end[i]]`."""
 
-    events: Ints  # [E] row numbers that have the event, ascending
-    begin: Ints  # [N] into events
-    end: Ints  # [N] into events
+    events: Ints  # [E] what happened: a row's number, or a video's
+    begin: Ints  # [N]
+    end: Ints  # [N]
 
     def gather(self, values: Ints, rows: Ints) -> tuple[Ints, Ints]:
-        """Bags of the chosen `rows` [R], most recent event first.
+        """The bags of some rows, most recent event first.
 
-        `values` [N] holds what an event contributes (a video's index, say).
-        Returns lengths [R] and the bags' values one after the other [sum of lengths].
+        `values[event]` is what an event contributes to a bag, `rows` [R] which bags are wanted.
+        Returns their lengths [R] and their values one after the other [sum of lengths].
         """
         lengths = self.end[rows] - self.begin[rows]
-        starts = np.cumsum(lengths) - lengths
-        steps = np.arange(lengths.sum(), dtype=np.int64) - np.repeat(starts, lengths)
-        newest_first = np.repeat(self.end[rows] - 1, lengths) - steps
+        newest_first = np.repeat(self.end[rows] - 1, lengths) - _steps(lengths)
         return lengths, values[self.events[newest_first]]
 
 
@@ -65,18 +63,67 @@ def find_past(user: Ints, time: Ints) -> Past:
 
 
 def last_events(past: Past, event: Bools, max_history: int) -> Bags:
-    """The last `max_history` rows with `event` [N] in each row's past."""
+    """The last `max_history` rows with `event` [N] in each row's past, by row number."""
     running = _running_count(event)
     end = running[past.end]
     begin = np.maximum(running[past.begin], end - max_history)
-    return Bags(events=np.flatnonzero(event).astype(np.int64), begin=begin, end=end)
+    return Bags(events=np.flatnonzero(event), begin=begin, end=end)
+
+
+class RollingEvents:
+    """The last events of each user, when the rows come in chunks, chunk after chunk in time.
+
+    Equal to last_events() over all chunks at once, if no two chunks have rows of a user at the
+    same time. Memory: num_users * max_history * 4 bytes.
+    """
+
+    def __init__(self, num_users: int, max_history: int) -> None:
+        self._items = np.zeros((num_users, max_history), dtype=np.int32)  # oldest first
+        self._counts = np.zeros(num_users, dtype=np.int64)
+
+    def advance(self, user: Ints, past: Past, event: Bools, item: Ints) -> Bags:
+        """The bags of a chunk's rows [N], sorted by (user, time); then remember its events.
+
+        `past` is of the chunk alone. `item` [N] is what to remember of a row with `event` [N].
+        """
+        max_history = self._items.shape[1]
+        first = np.flatnonzero(past.begin == np.arange(len(user)))  # of each user's rows
+        users, which = user[first], np.repeat(np.arange(len(first)), _sizes(first, len(user)))
+        running = _running_count(event)
+        carried = self._counts[users]
+        total = carried + running[np.append(first[1:], len(user))] - running[first]
+        start = np.cumsum(total) - total
+        # A user's events side by side: the carried ones, then this chunk's.
+        events = np.empty(total.sum(), dtype=np.int64)
+        steps = _steps(carried)
+        events[np.repeat(start, carried) + steps] = self._items[np.repeat(users, carried), steps]
+        base = (start + carried)[which]
+        events[(base + running[:-1] - running[past.begin])[event]] = item[event]
+
+        end = base + past.count(event)
+        bags = Bags(events, begin=np.maximum(start[which], end - max_history), end=end)
+        kept = np.minimum(total, max_history)
+        steps = _steps(kept)
+        newest = events[np.repeat(start + total - kept, kept) + steps]
+        self._items[np.repeat(users, kept), steps] = newest
+        self._counts[users] = kept
+        return bags
 
 
 def _last_start(starts: Bools) -> Ints:
     """[N] the nearest position at or before each one where `starts` [N] is true."""
-    return np.maximum.accumulate(np.where(starts, np.arange(len(starts), dtype=np.int64), 0))
+    return np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0))
 
 
 def _running_count(event: Bools) -> Ints:
     """[N + 1] how many events there are before each position."""
     return np.concatenate([[0], np.cumsum(event, dtype=np.int64)])
+
+
+def _sizes(first: Ints, num_rows: int) -> Ints:
+    return np.diff(first, append=num_rows)
+
+
+def _steps(lengths: Ints) -> Ints:
+    """0, 1, .. length - 1 for each of `lengths`, one after the other."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

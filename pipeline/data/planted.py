@@ -1,0 +1,234 @@
+"""A small world of users and videos in which every reaction has a known probability.
+
+A task's logit for a user and a video is
+
+    logit[t] = bias[t] + sum_f weight[f, t] * user[u, f] * video[v, f]
+             + effects of the video's length, of the tab, and a trend over days of the video's tag
+
+with factors of three kinds: tastes, and levels ('likes everything', 'is liked by all'), both shared
+by the tasks of a category, and one factor for each task alone. A user's tastes come in part from a
+visible group, a video's from its visible tag and its author; the rest is their own, to be learnt
+from ids and from what the user did before. Users, videos and authors are Zipf-distributed.
+
+The rows depend on the seed and on the numbers of rows, users and videos, and on nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A planted task: its rate, and what weighs how much in its logit."""
+
+    name: str
+    column: str
+    category: str
+    rate: float
+    taste: float  # all four per standard deviation
+    level: float
+    own: float
+    length: float  # of the log of the duration
+
+
+TASKS = (
+    Task("click", "is_click", "watch", 0.45, taste=1.0, level=0.7, own=0.15, length=-0.1),
+    Task("long_view", "long_view", "watch", 0.30, taste=1.0, level=0.7, own=0.15, length=0.2),
+    Task("finish", "finish", "watch", 0.16, taste=0.9, level=0.6, own=0.15, length=-0.7),
+    Task("like", "is_like", "interact", 0.017, taste=0.9, level=0.9, own=0.3, length=0),
+    Task(
+        "comment_enter",
+        "comment_enter",
+        "interact",
+        0.04,
+        taste=0.8,
+        level=0.9,
+        own=0.3,
+        length=0.2,
+    ),
+    Task(
+        "profile_enter",
+        "is_profile_enter",
+        "interact",
+        0.02,
+        taste=0.9,
+        level=0.8,
+        own=0.3,
+        length=0,
+    ),
+)
+CATEGORIES = ("watch", "interact")
+TASTES = 2  # factors of taste in a category
+
+NUM_DAYS = 10
+DAY_MS = 86_400_000
+START_MS = 1_650_556_800_000  # 2022-04-22 00:00 in China
+NUM_GROUPS = 12
+NUM_TAGS = 30
+NUM_TABS = 5
+BLOCK = 65_536  # rows drawn from one random generator
+
+# Streams of random numbers, apart from each other so that one can be drawn again without the rest.
+_EFFECTS, _USERS, _VIDEOS, _CALIBRATION, _WHO, _WHAT = range(6)
+
+
+class Rows(NamedTuple):
+    """Impressions [N] in time order, and the truth about them."""
+
+    user: Ints
+    video: Ints
+    tab: Ints
+    time_ms: Ints
+    probability: Floats  # [N, T]
+    label: NDArray[np.bool_]  # [N, T]
+
+
+class World:
+    """All that is planted. Arrays `user_*` are [U], `video_*` [V]."""
+
+    def __init__(self, seed: int, num_rows: int, num_users: int, num_videos: int) -> None:
+        self.num_rows, self.num_users, self.num_videos = num_rows, num_users, num_videos
+        self.num_authors = max(1, num_videos // 4)
+        self._seed = seed
+        self._plant_effects()
+        self._plant_users()
+        self._plant_videos()
+        self._bias = self._find_bias()
+
+    @property
+    def num_blocks(self) -> int:
+        return -(-self.num_rows // BLOCK)
+
+    def who_and_what(self, block: int) -> tuple[Ints, Ints]:
+        """Users and videos of a block's rows: what counting ids needs, quickly."""
+        return self._pairs(self._random(_WHO, block), self._size(block))
+
+    def draw(self, blocks: range) -> Rows:
+        """All rows of some blocks, one after the other."""
+        drawn = [self._draw(block) for block in blocks]
+        return Rows(*(np.concatenate(column) for column in zip(*drawn, strict=True)))
+
+    def _draw(self, block: int) -> Rows:
+        user, video = self.who_and_what(block)
+        random = self._random(_WHAT, block)
+        tab = (NUM_TABS * random.random(len(user)) ** 2).astype(np.int64)
+        time_ms = self.times(block)
+        logits = self._bias + self._logits(user, video, tab, (time_ms - START_MS) / DAY_MS)
+        probability = _sigmoid(logits)
+        label = random.random(logits.shape, dtype=np.float32) < probability
+        return Rows(user, video, tab, time_ms, probability, label)
+
+    def times(self, block: int) -> Ints:
+        """When a block's rows happen, in ms, ascending: the evening is the busiest."""
+        number = block * BLOCK + np.arange(self._size(block))
+        even = (number + 0.5) / self.num_rows * NUM_DAYS
+        day, clock = np.divmod(even, 1)
+        clock += 0.06 * (np.sin(2 * np.pi * (clock - 0.3)) + np.sin(2 * np.pi * 0.3))
+        return (START_MS + (day + clock) * DAY_MS).astype(np.int64)
+
+    def _size(self, block: int) -> int:
+        return min(BLOCK, self.num_rows - block * BLOCK)
+
+    def _random(self, *stream: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, *stream])
+
+    def _pairs(self, random: np.random.Generator, size: int) -> tuple[Ints, Ints]:
+        """Users and videos; number k comes up in proportion to k**-0.4 and k**-0.5."""
+        user = self.num_users * random.random(size) ** (1 / 0.6)
+        video = self.num_videos * random.random(size) ** (1 / 0.5)
+        return user.astype(np.int64), video.astype(np.int64)
+
+    def _plant_effects(self) -> None:
+        random = self._random(_EFFECTS)
+        self._group_taste = _normal(random, NUM_GROUPS, TASTES * len(CATEGORIES))
+        self._tag_taste = _normal(random, NUM_TAGS, TASTES * len(CATEGORIES))
+        self._tab_effect = 0.2 * _normal(random, NUM_TABS, len(TASKS))
+        self._tag_trend = 0.03 * _normal(random, NUM_TAGS, len(TASKS))
+        self._length_effect = np.array([task.length for task in TASKS], dtype=np.float32)
+        same = np.array([[task.category == c for task in TASKS] for c in CATEGORIES])  # [C, T]
+        taste = np.array([task.taste for task in TASKS]) / TASTES**0.5
+        level = np.array([task.level for task in TASKS]) / 2**0.5
+        # One row a factor: tastes, the user's levels, the video's levels, the tasks' own.
+        self._weight = np.concatenate(
+            [
+                np.repeat(same, TASTES, axis=0) * taste,
+                same * level,
+                same * level,
+                np.diag([task.own for task in TASKS]),
+            ]
+        ).astype(np.float32)
+
+    def _plant_users(self) -> None:
+        random, size = self._random(_USERS), self.num_users
+        self.user_group = random.integers(NUM_GROUPS, size=size)
+        personal = _normal(random, size, self._group_taste.shape[1])
+        taste = 0.8 * self._group_taste[self.user_group] + 0.6 * personal
+        level = _normal(random, size, len(CATEGORIES))
+        own = _normal(random, size, len(TASKS))
+        self._user = np.concatenate([taste, level, np.ones_like(level), own], axis=1)
+        # A number to be seen that tells a half of how readily the user watches.
+        seen = 0.7 * level[:, 0] + 0.7 * _normal(random, size, 1)[:, 0]
+        self.user_follows = np.floor(np.exp(4 + seen))
+        self.user_register_days = random.integers(10, 2_000, size=size)
+
+    def _plant_videos(self) -> None:
+        random, size = self._random(_VIDEOS), self.num_videos
+        self.video_author = (self.num_authors * random.random(size) ** 2).astype(np.int64)
+        self.video_tag = random.integers(NUM_TAGS, size=size)  # the first, which has the effects
+        self.video_num_tags = random.integers(1, 4, size=size)
+        # All videos' tags, one video's after the other's. Those after the first tell nothing.
+        total = self.video_num_tags.sum()
+        self.tag_values = NUM_TAGS + random.integers(NUM_TAGS, size=total)
+        self.tag_values[np.cumsum(self.video_num_tags) - self.video_num_tags] = self.video_tag
+        length = _normal(random, size, 1)[:, 0]
+        self.video_duration_s = np.exp(3.3 + length)
+        of_author = _normal(random, self.num_authors, self._tag_taste.shape[1])
+        personal = _normal(random, size, self._tag_taste.shape[1])
+        taste = (
+            0.8 * self._tag_taste[self.video_tag]
+            + 0.45 * of_author[self.video_author]
+            + 0.4 * personal
+        )
+        level = _normal(random, size, len(CATEGORIES))
+        own = _normal(random, size, len(TASKS))
+        self._video = np.concatenate([taste, np.ones_like(level), level, own], axis=1)
+        self._video_effect = length[:, None] * self._length_effect
+        self.video_age_days = random.integers(0, 30, size=size)  # on the first day
+
+    def _logits(self, user: Ints, video: Ints, tab: Ints, day: NDArray[np.float64]) -> Floats:
+        """[N, T], without the biases. `day` may have a fraction."""
+        logits: Floats = (self._user[user] * self._video[video]) @ self._weight
+        logits += self._video_effect[video] + self._tab_effect[tab]
+        trend = (day - NUM_DAYS / 2).astype(np.float32)
+        logits += trend[:, None] * self._tag_trend[self.video_tag[video]]
+        return logits
+
+    def _find_bias(self) -> Floats:
+        """[T] biases that give the tasks their rates, by halving, on a sample of rows."""
+        random = self._random(_CALIBRATION)
+        user, video = self._pairs(random, BLOCK)
+        tab = (NUM_TABS * random.random(BLOCK) ** 2).astype(np.int64)
+        logits = self._logits(user, video, tab, NUM_DAYS * random.random(BLOCK))
+        rates = np.array([task.rate for task in TASKS])
+        low, high = np.full(len(TASKS), -20.0), np.full(len(TASKS), 20.0)
+        for _ in range(30):
+            middle = (low + high) / 2
+            above = _sigmoid(logits + middle.astype(np.float32)).mean(axis=0) > rates
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+        return high.astype(np.float32)
+
+
+def _normal(random: np.random.Generator, *shape: int) -> Floats:
+    return random.standard_normal(shape, dtype=np.float32)
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    return np.float32(1) / (np.float32(1) + np.exp(-logits))
