@@ -41,9 +41,11 @@ class Batch(Pipelineable):
         return self._map(lambda part: part.pin_memory())
 
     def record_stream(self, stream: torch.Stream) -> None:
-        self._map(lambda part: part.record_stream(stream))
+        for part in (self.dense, self.sparse, self.labels, self.weights, self.users, self.oracle):
+            if part is not None:
+                part.record_stream(stream)
 
-    # A KeyedJaggedTensor and a Tensor have these three verbs in common, and no type.
+    # A KeyedJaggedTensor and a Tensor have these verbs in common, but no type.
     def _map(self, verb: Callable[[Any], Any]) -> Batch:
         return Batch(
             dense=verb(self.dense),

@@ -193,7 +193,8 @@ class BatchSource:
                     continue
                 batch = Rows.join(parts).batch(self._columns.keys, self._columns.multi)
                 parts.clear()
-                assert (self._deal, self._step) == (deal, step), "two iterators of one source"
+                assert self._deal is deal, "another iterator of this source has begun an epoch"
+                assert self._step == step, "another iterator of this source has moved on"
                 step += 1
                 self._step = step
                 yield batch

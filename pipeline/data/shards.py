@@ -29,9 +29,9 @@ class Shards:
     ) -> None:
         """`columns`: the columns to read and their types. UserError if the files lack one."""
         facts = schema.splits.get(split)
-        if facts is None or facts.rows == 0 or not facts.files:
+        if facts is None or facts.rows == 0:
             raise UserError(
-                f"{folder}: split {split!r} has no rows; {AGAIN} with days that have some"
+                f"{folder}: split {split!r} has no rows; take another split, or {AGAIN} with some"
             )
         self.folder = folder
         self._names = facts.files
@@ -46,9 +46,8 @@ class Shards:
         found = sum(rows for _, _, rows in groups)
         if found != facts.rows:
             raise UserError(
-                f"{folder / 'schema.json'}: split {split!r} has {facts.rows} rows, but its "
-                f"{len(self._paths)} files hold {found} ({self._paths[0].name} ...): "
-                f"damaged or half-written; {AGAIN}"
+                f"{folder / 'schema.json'}: split {split!r} has {facts.rows} rows, but its files "
+                f"({', '.join(self._names)}) hold {found}: damaged or half-written; {AGAIN}"
             )
         self._groups = [(file, group) for file, group, rows in groups if rows]
         self.group_rows = [rows for _, _, rows in groups if rows]
@@ -111,8 +110,9 @@ def _footer(path: Path, columns: Mapping[str, pa.DataType]) -> pq.FileMetaData:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """Polars writes lists with 64-bit offsets: the same to us."""
-    return pa.list_(kind.value_type) if pa.types.is_large_list(kind) else kind
+    """Lists differ in the width of their offsets (Polars) and in their items' name: not to us."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return pa.list_(kind.value_type) if is_list else kind
 
 
 def _listed(numbers: list[int]) -> str:

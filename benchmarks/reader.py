@@ -1,0 +1,127 @@
+"""Rows per second of one rank's reader, without a model.
+
+    python -m benchmarks.reader PREPARED_FOLDER [--batch-size 2048] [--workers 0 1 2]
+
+Prints, for each number of workers, the best epoch of several, by the clock and by CPU time (which
+other processes on the machine disturb less); then Arrow's own reading (decompression, decoding)
+of the same row groups, the part of it that is not ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.batch import Batch
+from pipeline.data.columns import Columns
+from pipeline.data.parquet import BatchSource, open_batches
+from pipeline.data.schema import Schema
+from pipeline.data.shards import Shards
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--split", default="train", choices=("train", "val", "test"))
+    parser.add_argument("--batch-size", type=int, default=2048)
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--shuffle-row-groups", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=3)
+    args = parser.parse_args()
+    schema = Schema.load(args.folder)
+
+    def source(num_workers: int) -> BatchSource:
+        return open_batches(
+            args.folder,
+            schema,
+            args.split,
+            features=schema.sparse,
+            tasks=schema.labels,
+            hash_rows=hash_rows,
+            batch_size=args.batch_size,
+            rank=0,
+            world_size=1,
+            shuffle=True,
+            seed=0,
+            num_workers=num_workers,
+            shuffle_row_groups=args.shuffle_row_groups,
+        )
+
+    hash_rows = {table.name: 1000 for table in schema.tables}
+    multi = sum(feature.multi for feature in schema.sparse)
+    _say(
+        f"{len(schema.sparse)} sparse features ({multi} multi-valued), {len(schema.dense)} dense, "
+        f"{len(schema.labels)} labels, batch {args.batch_size}"
+    )
+    for num_workers in args.workers:
+        reader = source(num_workers)
+        rows = reader.steps_per_epoch * args.batch_size
+        times = [_epoch(reader) for _ in range(args.epochs)]
+        _say(f"{num_workers} workers: {_rates(rows, times)} ({rows:,} rows)")
+    size = np.mean([_bytes(batch) for batch in source(0)])
+    _say(f"a batch: {size / 1e6:.2f} MB, {size / args.batch_size:.0f} bytes a row")
+
+    columns = Columns(
+        schema,
+        features=schema.sparse,
+        tasks=schema.labels,
+        hash_rows=hash_rows,
+        with_oracle=False,
+    )
+    shards = Shards(args.folder, schema, args.split, columns.types)
+    times = [_arrow(shards, args.shuffle_row_groups) for _ in range(args.epochs)]
+    groups = np.arange(len(shards.group_rows))[: args.shuffle_row_groups]
+    _say(
+        f"Arrow alone: {_rates(sum(shards.group_rows), times)}; a window of "
+        f"{len(groups)} row groups is {shards.read(groups).nbytes / 1e6:.0f} MB"
+    )
+
+
+Times = tuple[float, float]
+"""Seconds by the clock, and of CPU time in all threads."""
+
+
+def _epoch(reader: BatchSource) -> Times:
+    clock, cpu = time.perf_counter(), time.process_time()
+    for _ in reader:
+        pass
+    return time.perf_counter() - clock, time.process_time() - cpu
+
+
+def _arrow(shards: Shards, window: int) -> Times:
+    """Read every row group once, `window` of them at a time."""
+    groups = np.arange(len(shards.group_rows))
+    clock, cpu = time.perf_counter(), time.process_time()
+    for first in range(0, len(groups), window):
+        shards.read(groups[first : first + window])
+    return time.perf_counter() - clock, time.process_time() - cpu
+
+
+def _rates(rows: int, times: list[Times]) -> str:
+    clock, cpu = (min(column) for column in zip(*times, strict=True))
+    return f"{rows / clock:,.0f} rows/s, {rows / cpu:,.0f} rows per CPU second"
+
+
+def _bytes(batch: Batch) -> int:
+    return sum(
+        tensor.nbytes
+        for tensor in (
+            batch.dense,
+            batch.sparse.values(),
+            batch.sparse.lengths(),
+            batch.labels,
+            batch.weights,
+            batch.users,
+        )
+    )
+
+
+def _say(line: str) -> None:
+    print(line)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
