@@ -31,22 +31,21 @@ class Console:
 
     def write(self, rank: int, line: str, to: TextIO) -> None:
         """Show one line (without its newline) that `rank` wrote to stdout or stderr."""
-        is_bar = PROGRESS_LINE.match(line) is not None
-        if rank and (is_bar or not line.strip() or line in self._recent):
+        bar = PROGRESS_LINE.fullmatch(line)
+        if rank and (bar or not line.strip() or line in self._recent):
             return
         if self._bar_is_up:
             sys.stdout.write(_CLEAR_LINE)
             sys.stdout.flush()
-            self._bar_is_up = False
-        if is_bar and self._in_place and "100%" not in line:
-            self._bar_is_up = True
+        self._bar_is_up = self._in_place and bar is not None and bar["percent"] != "100"
+        if self._bar_is_up:
             to.write(line[: shutil.get_terminal_size().columns - 1])
         else:
-            if not is_bar:
-                self._recent.append(line)
             tag = f"[rank{rank}]: " if rank and not _RANK_TAG.match(line) else ""
             to.write(f"{tag}{line}\n")
         to.flush()
+        if not bar:
+            self._recent.append(line)
 
 
 class Tail:

@@ -29,6 +29,8 @@ GRACE_S = 60
 """Seconds that ranks get to save and end after a signal; then their agent kills them."""
 
 _STUCK_S = GRACE_S + 30  # an agent that is still there by then will not end of itself
+# Agents end together; one that goes on for longer than this waits for one that died.
+_STRAGGLE_S = 15
 _POLL_S = 0.1
 _USER_ERROR_CODE = 2
 _STOPPED_CODE = 128 + signal.SIGTERM  # a rank that was told to stop, and saved first
@@ -99,25 +101,39 @@ class _Job:
 
     def follow(self, runner: Any, handle: str, noted: Sequence[signal.Signals]) -> bool:
         """Show what the ranks write and pass signals on until the job ends; whether all is well."""
-        passed_on = 0
-        kill_at = math.inf
+        seen = 0
+        stop_at = kill_at = math.inf
+        stopping = False
         while True:
             state = runner.status(handle).state
             self._show(last=is_terminal(state))
             if is_terminal(state):
                 return bool(state == AppState.SUCCEEDED)
-            if len(noted) > passed_on:
-                if not passed_on:
+            now = time.monotonic()
+            if len(noted) > seen:
+                if seen:
+                    kill_at = now
+                else:
                     _say("stopping: the ranks save a checkpoint first (once more kills them)")
-                    # Always SIGTERM: what clusters send, and torchrun passes it on to each rank.
-                    agents = set(processes.children(os.getpid())) & set(self.processes())
-                    processes.send(signal.SIGTERM, agents)
-                kill_at = time.monotonic() + (0 if passed_on else _STUCK_S)
-                passed_on = len(noted)
-            if time.monotonic() >= kill_at:
+                    stop_at = now
+                seen = len(noted)
+            elif len(self._agents) > 1 and stop_at == math.inf and self._an_agent_ended():
+                stop_at = now + _STRAGGLE_S
+            if now >= stop_at and not stopping:
+                # Always SIGTERM: what clusters send. torchrun passes it on to each rank.
+                processes.send(signal.SIGTERM, self._live_agents())
+                stopping = True
+                kill_at = min(kill_at, now + _STUCK_S)
+            if now >= kill_at:
                 # Ranks before their agents, so that none is left without a parent.
                 processes.send(signal.SIGKILL, reversed(self.processes()))
             time.sleep(_POLL_S)
+
+    def _live_agents(self) -> set[int]:
+        return set(processes.children(os.getpid())) - self._others
+
+    def _an_agent_ended(self) -> bool:
+        return len(self._live_agents()) < len(self._agents)
 
     def _show(self, *, last: bool) -> None:
         for path in sorted(self._logs.glob("node*/*/attempt_*/*/stderr.log")):
