@@ -1,0 +1,276 @@
+"""report.html of a run: what was trained on what, how it went, how well it does, where next.
+
+Made from the files in the run's folder alone, without torch.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pipeline import report_figures as figures
+from pipeline.progress import duration_text, speed_text
+from pipeline.report_files import Json, RunFiles, read_run
+from pipeline.report_page import (
+    Cell,
+    chart,
+    charts,
+    commands,
+    facts,
+    folded,
+    header,
+    missing,
+    note,
+    page,
+    section,
+    table,
+)
+
+# Figure in results.json and heading.
+_FIGURES = (
+    ("auc", "AUC"),
+    ("oracle_auc", "oracle's AUC"),
+    ("gauc", "GAUC"),
+    ("oracle_gauc", "oracle's GAUC"),
+    ("ne", "NE"),
+    ("oracle_ne", "oracle's NE"),
+    ("calibration", "calibration"),
+    ("log_loss", "log loss (nats)"),
+)
+
+# Figure, heading, axis, how to read it.
+_CURVES = (
+    ("auc", "AUC", "AUC", "Higher is better, 0.5 is chance."),
+    ("gauc", "AUC within users (GAUC)", "GAUC", "Higher is better, 0.5 is chance."),
+    ("ne", "Normalised entropy", "NE", "Lower is better, 1 is predicting the base rate."),
+    ("calibration", "Calibration", "predicted / observed", "1 is right."),
+)
+
+# Figure in health.json, heading, axis, how to read it.
+_EXPERT_BARS = (
+    ("mean", "Mean of each expert's output", "mean", "Over rows and units."),
+    (
+        "deviation",
+        "Spread of each expert's output",
+        "standard deviation",
+        "A gate can weigh experts fairly only where their outputs are of one scale.",
+    ),
+    (
+        "zero_fraction",
+        "Zeros in each expert's output",
+        "share of outputs",
+        "Near 1, the expert is dead.",
+    ),
+)
+
+# Part of health.json, heading, how to read it.
+_GATES = (
+    ("gates", "Mean gate weight, expert by task", "A task's weights add up to 1."),
+    (
+        "self_gates",
+        "Mean self-gate weight, expert by task",
+        "What a task adds of its own experts; a lone expert has a sigmoid gate of its own.",
+    ),
+    ("meta_gates", "Mean gate weight of level 1, expert by group", "A group's add up to 1."),
+    ("meta_self_gates", "Mean self-gate weight of level 1, expert by group", ""),
+)
+
+
+def write_report(run: Path) -> Path:
+    """Write `run`/report.html, whole or not at all, and return its path.
+
+    UserError if `run` holds no metrics or a damaged file.
+    """
+    files = read_run(run)
+    name = run.resolve().name
+    body = "".join(
+        (
+            _header(name, files),
+            _results(files),
+            _training(files),
+            _experts(files.health),
+            _plan(files.plan),
+            _config(files.config),
+            _where_next(files),
+        )
+    )
+    path = run / "report.html"
+    partial = run / ".report.html.partial"
+    partial.write_text(page(f"{name}: homerec run", body), encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def _header(name: str, run: RunFiles) -> str:
+    lines = [*run.train, *run.evals]
+    first, last = (pick(float(line["time"]) for line in lines) for pick in (min, max))
+    begin, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC" for at in (first, last))
+    items = [("Steps logged", f"{max(line['step'] for line in lines):,}")]
+    if run.schema:
+        rows = [f"{split} {part['rows']:,}" for split, part in run.schema["splits"].items()]
+        items.append(("Rows", ", ".join(rows)))
+    if speeds := [value for value in run.points("samples_per_s")[1] if value is not None]:
+        items.append(("Median speed", f"{speed_text(median(speeds))} samples/s"))
+    items.append(("First log line", begin))
+    items.append(("Last log line", f"{end}, {duration_text(last - first)} later"))
+    what = [f"data {run.schema['dataset']}"] if run.schema else []
+    if run.config:
+        what.append(f"recipe {run.config['recipe']}")
+        what.append(f"tower {run.config['model']['tower']['kind']}")
+    what.append(f"tasks {', '.join(run.tasks)}")
+    return header(name, "; ".join(what), facts(items))
+
+
+def _results(run: RunFiles) -> str:
+    if run.results is None:
+        return section("Results", missing("results.json, written with the first evaluation"))
+    tasks = run.results["tasks"]
+    shown = [(key, title) for key, title in _FIGURES if any(key in row for row in tasks.values())]
+    rows = []
+    for task, row in tasks.items():
+        counts = [_cell(row[key], ",d") for key in ("rows", "positives")]
+        rows.append([Cell(task), *counts, *(_cell(row.get(key), ".4f") for key, _ in shown)])
+    oracle = " The oracle knows the rows' true probabilities: no model can expect better."
+    text = (
+        f"On the {run.results['split']} split, after step {run.results['step']:,}. AUC and GAUC "
+        "(AUC within users): 0.5 is chance, 1 is perfect. NE (normalised entropy): below 1 beats "
+        "predicting the base rate. Calibration: predicted over observed, 1 is right."
+    )
+    if any(key == "oracle_auc" for key, _ in shown):
+        text += oracle
+    headings = ["task", "rows", "positives", *(title for _, title in shown)]
+    return section("Results", note(text), table(headings, rows))
+
+
+def _training(run: RunFiles) -> str:
+    found = [
+        (
+            "Training loss by task",
+            "Mean over the steps since the last point.",
+            figures.loss_by_task(run),
+        )
+    ]
+    for key, title, axis, text in _CURVES:
+        figure = figures.figure_by_task(run, key, axis)
+        found.append((f"{title} by task", f"{text} {_legend(run, key)}", figure))
+    found.append(("Learning rates", "", figures.learning_rates(run)))
+    found.append(("Training speed, all ranks together", "", figures.speed(run)))
+    parts = [chart(*part) for part in found if part[2].data]
+    absent = [title[0].lower() + title[1:] for title, _, figure in found if not figure.data]
+    tail = missing(f"{', '.join(absent)} (nothing in metrics.jsonl)") if absent else ""
+    return section("Training", charts(parts), tail)
+
+
+def _legend(run: RunFiles, key: str) -> str:
+    names = [f"{task}/{key}" for task in run.tasks]
+    splits = sorted({split for name in names for split in run.eval_points(name)})
+    text = []
+    if any(run.points(name)[0] for name in names):
+        text.append("Lines: the last samples in training.")
+    if splits:
+        text.append(f"Points: all rows of the {' and '.join(splits)} split.")
+    return " ".join(text)
+
+
+def _experts(health: Json | None) -> str:
+    if health is None:
+        return section("Experts", missing("health.json, written with the first evaluation"))
+    experts = health["experts"]
+    if not experts:
+        return section("Experts", missing("experts (this tower has none)"))
+    parts = [
+        chart(title, text, figures.expert_bars(experts, key, axis))
+        for key, title, axis, text in _EXPERT_BARS
+    ]
+    heat_maps = [
+        _heat_map(title, text, health[key]) for key, title, text in _GATES if health.get(key)
+    ]
+    tail = "" if heat_maps else missing("gate weights (this tower has no gates)")
+    return section("Experts", charts(parts), *heat_maps, tail)
+
+
+def _heat_map(title: str, text: str, weights: dict[str, dict[str, float]]) -> str:
+    """A row an expert, a column a gate; empty where the gate does not see the expert."""
+    experts = list(dict.fromkeys(expert for seen in weights.values() for expert in seen))
+    rows = [
+        [
+            Cell(expert),
+            *(
+                Cell(f"{seen[expert]:.2f}", seen[expert], min(1.0, seen[expert]))
+                if expert in seen
+                else Cell("")
+                for seen in weights.values()
+            ),
+        ]
+        for expert in experts
+    ]
+    return f"<h3>{title}</h3>{note(text)}{table(['expert', *weights], rows)}"
+
+
+def _plan(plan: Json | None) -> str:
+    if plan is None:
+        return section("Embedding tables and where they lie", missing("plan.json"))
+    tables = sorted(plan["tables"], key=lambda row: -int(row["bytes"]))
+    rows = [
+        [
+            Cell(row["table"]),
+            _cell(row["rows"], ",d"),
+            _cell(row["dim"], "d"),
+            Cell(row["dtype"]),
+            _cell(row["bytes"] / 1e6, ",.2f"),
+            Cell(row["sharding_type"]),
+            Cell(row["compute_kernel"]),
+            Cell(", ".join(map(str, row["ranks"]))),
+        ]
+        for row in tables
+    ]
+    total = sum(int(row["bytes"]) for row in tables)
+    parameters = sum(int(row["rows"]) * int(row["dim"]) for row in tables)
+    return section(
+        "Embedding tables and where they lie",
+        note(f"{len(tables)} tables, {parameters:,} parameters, {total / 1e6:,.2f} MB of weights."),
+        table(
+            ["table", "rows", "dim", "dtype", "MB", "sharding type", "kernel", "ranks"],
+            rows,
+            sortable=True,
+        ),
+        charts(
+            [
+                chart(
+                    "Weights of the tables on each rank",
+                    "Without optimizer state.",
+                    figures.megabytes_by_rank(tables),
+                )
+            ]
+        ),
+    )
+
+
+def _config(config: Json | None) -> str:
+    if config is None:
+        return section("Configuration", missing("config.json"))
+    return section("Configuration", folded("config.json", json.dumps(config, indent=2)))
+
+
+def _where_next(run: RunFiles) -> str:
+    folder = run.folder
+    return section(
+        "Where next",
+        commands(
+            [
+                (
+                    "Evaluate on the test split",
+                    f"homerec evaluate --checkpoint {folder} --split test",
+                ),
+                ("Look at every curve", f"tensorboard --logdir {folder}"),
+                ("Make this page again", f"homerec report {folder}"),
+            ]
+        ),
+    )
+
+
+def _cell(value: Any, form: str) -> Cell:
+    return Cell("-") if value is None else Cell(f"{value:{form}}", value)

@@ -1,0 +1,102 @@
+"""The files of a run's folder, as a report reads them. No torch: a report is made anywhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFiles:
+    """What a run wrote; None for a file that is not there."""
+
+    folder: Path
+    train: list[Json]
+    """Lines of metrics.jsonl of kind 'train', by step."""
+    evals: list[Json]
+    """Lines of kind 'eval'."""
+    results: Json | None
+    health: Json | None
+    plan: Json | None
+    config: Json | None
+    schema: Json | None
+
+    @property
+    def tasks(self) -> list[str]:
+        """In the order of the results, or of the log where there are none."""
+        if self.results:
+            return list(self.results["tasks"])
+        lines = [*self.train[-1:], *self.evals[-1:]]
+        names = [name for line in lines for name in line]
+        losses = [name.removeprefix("loss/") for name in names if name.startswith("loss/")]
+        aucs = [name.removesuffix("/auc") for name in names if name.endswith("/auc")]
+        return [task for task in dict.fromkeys([*losses, *aucs]) if task != "total"]
+
+    def points(self, name: str) -> tuple[list[int], list[float | None]]:
+        """Steps and values of a figure in training; None where it was not finite."""
+        lines = [line for line in self.train if name in line]
+        return [line["step"] for line in lines], [line[name] for line in lines]
+
+    def eval_points(self, name: str) -> dict[str, tuple[list[int], list[float | None]]]:
+        """The same in evaluations, by split."""
+        found: dict[str, tuple[list[int], list[float | None]]] = {}
+        for line in self.evals:
+            if name in line:
+                steps, values = found.setdefault(line["split"], ([], []))
+                steps.append(line["step"])
+                values.append(line[name])
+        return found
+
+
+def read_run(folder: Path) -> RunFiles:
+    """UserError if `folder` holds no run's metrics, or a file of it is damaged."""
+    log = folder / "metrics.jsonl"
+    if not log.is_file():
+        raise UserError(
+            f"{folder}: no metrics.jsonl, so no run to report on; "
+            "name the folder that 'homerec train --out' made"
+        )
+    # A line without its end is still being written, or was cut off.
+    whole = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    lines = [_parse(log, line, number) for number, line in enumerate(whole, start=1)]
+    if not lines:
+        raise UserError(
+            f"{log}: empty, the run ended before its first log line; train again, "
+            "or with a smaller --train.log_every"
+        )
+    return RunFiles(
+        folder=folder,
+        train=[line for line in lines if line["kind"] == "train"],
+        evals=[line for line in lines if line["kind"] == "eval"],
+        results=_read(folder / "results.json"),
+        health=_read(folder / "health.json"),
+        plan=_read(folder / "plan.json"),
+        config=_read(folder / "config.json"),
+        schema=_read(folder / "schema.json"),
+    )
+
+
+def _read(path: Path) -> Json | None:
+    return _parse(path, path.read_text(), 1) if path.is_file() else None
+
+
+def _parse(path: Path, text: str, first_line: int) -> Json:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        raise UserError(
+            f"{path}: line {line}: not JSON ({error.msg}); remove the damaged line or file"
+        ) from error
+    if not isinstance(value, dict):
+        raise UserError(
+            f"{path}: line {first_line}: {type(value).__name__} where an object was expected; "
+            "remove the damaged line or file"
+        )
+    return value
