@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 import torch
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
@@ -38,9 +40,11 @@ class Selection:
 def select(config: Config, schema: Schema) -> Selection:
     """The configuration's names looked up in the folder. UserError for an unknown one."""
     path = config.data.path / "schema.json"
-    labels = _named("task", config.data.tasks, schema.labels, path)
-    features = _named("feature", config.data.features, schema.sparse, path)
-    chosen = labels or [label for label in schema.labels if label.default]
+    names = _features(config, schema, path)
+    schema = schema.model_copy(
+        update={"dense": tuple(feature for feature in schema.dense if feature.name in names)}
+    )
+    chosen = _labels(config, schema, path)
     for task in config.loss.task_weights:
         if task not in {label.name for label in chosen}:
             known = [label.name for label in chosen]
@@ -49,7 +53,7 @@ def select(config: Config, schema: Schema) -> Selection:
     if task not in ("mean", *(label.name for label in chosen)):
         known = ["mean", *(label.name for label in chosen)]
         raise UserError(f"train.select: {task!r} is no task of this run; {nearest(task, known)}")
-    ordered = in_group_order(features or schema.sparse)
+    ordered = in_group_order([feature for feature in schema.sparse if feature.name in names])
     sizes = {table.name: table.vocab_size for table in schema.tables}
     try:
         tables = build_tables(config.embeddings, ordered, sizes)
@@ -65,17 +69,34 @@ def select(config: Config, schema: Schema) -> Selection:
     )
 
 
-def _named(kind: str, names: tuple[str, ...], among: tuple, path: object) -> list:  # type: ignore[type-arg]
-    """The items of `among` called `names` (a label also by its column)."""
-    known = {getattr(item, "column", item.name): item for item in among}
-    known |= {item.name: item for item in among}
-    for name in names:
+def _features(config: Config, schema: Schema, path: Path) -> set[str]:
+    """Names of the features in use, sparse and dense."""
+    known = [feature.name for feature in (*schema.sparse, *schema.dense)]
+    for field, patterns in (("features", config.data.features), ("exclude", config.data.exclude)):
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in known):
+                raise UserError(
+                    f"data.{field}: {pattern!r} is no feature of {path}; {nearest(pattern, known)}"
+                )
+    return {
+        name
+        for name in known
+        if any(fnmatchcase(name, pattern) for pattern in config.data.features or ("*",))
+        and not any(fnmatchcase(name, pattern) for pattern in config.data.exclude)
+    }
+
+
+def _labels(config: Config, schema: Schema, path: Path) -> list[Label]:
+    """The labels in use: those named (a label also by its column), or the folder's default ones."""
+    known = {label.column: label for label in schema.labels}
+    known |= {label.name: label for label in schema.labels}
+    for name in config.data.tasks:
         if name not in known:
-            listed = [item.name for item in among]
-            raise UserError(
-                f"data.{kind}s: unknown {kind} {name!r} in {path}; {nearest(name, listed)}"
-            )
-    return [known[name] for name in names]
+            names = [label.name for label in schema.labels]
+            raise UserError(f"data.tasks: unknown task {name!r} in {path}; {nearest(name, names)}")
+    if config.data.tasks:
+        return [known[name] for name in config.data.tasks]
+    return [label for label in schema.labels if label.default]
 
 
 def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Parallel]:

@@ -40,7 +40,9 @@ class DataConfig(_Frozen):
     tasks: tuple[str, ...] = ()
     """Tasks to train, by name; none named: every label the folder marks as default."""
     features: tuple[str, ...] = ()
-    """Sparse features to use, by name; none named: all."""
+    """Features to use, sparse and dense, by name or pattern ('hist_*'); none named: all."""
+    exclude: tuple[str, ...] = ()
+    """Features to leave out, by name or pattern."""
     num_workers: int = Field(default=1, ge=0)
     """Threads a rank that decode Parquet ahead of training; 0 decodes in line."""
     shuffle_row_groups: int = Field(default=16, ge=1)
