@@ -6,6 +6,8 @@ Made from the files in the run's folder alone, without torch.
 from __future__ import annotations
 
 import json
+import math
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -22,6 +24,7 @@ from pipeline.report_page import (
     facts,
     folded,
     header,
+    key,
     missing,
     note,
     page,
@@ -38,7 +41,6 @@ _FIGURES = (
     ("ne", "NE"),
     ("oracle_ne", "oracle's NE"),
     ("calibration", "calibration"),
-    ("log_loss", "log loss (nats)"),
 )
 
 # Figure, heading, axis, how to read it.
@@ -110,7 +112,7 @@ def _header(name: str, run: RunFiles) -> str:
     begin, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC" for at in (first, last))
     items = [("Steps logged", f"{max(line['step'] for line in lines):,}")]
     if run.schema:
-        rows = [f"{split} {part['rows']:,}" for split, part in run.schema["splits"].items()]
+        rows = [f"{split}\u00a0{part['rows']:,}" for split, part in run.schema["splits"].items()]
         items.append(("Rows", ", ".join(rows)))
     if speeds := [value for value in run.points("samples_per_s")[1] if value is not None]:
         items.append(("Median speed", f"{speed_text(median(speeds))} samples/s"))
@@ -128,44 +130,45 @@ def _results(run: RunFiles) -> str:
     if run.results is None:
         return section("Results", missing("results.json, written with the first evaluation"))
     tasks = run.results["tasks"]
-    shown = [(key, title) for key, title in _FIGURES if any(key in row for row in tasks.values())]
+    shown = [
+        (name, title) for name, title in _FIGURES if any(name in row for row in tasks.values())
+    ]
     rows = []
     for task, row in tasks.items():
-        counts = [_cell(row[key], ",d") for key in ("rows", "positives")]
-        rows.append([Cell(task), *counts, *(_cell(row.get(key), ".4f") for key, _ in shown)])
-    oracle = " The oracle knows the rows' true probabilities: no model can expect better."
+        counts = [_cell(row[name], ",d") for name in ("rows", "positives")]
+        rows.append([Cell(task), *counts, *(_cell(row.get(name), ".4f") for name, _ in shown)])
     text = (
         f"On the {run.results['split']} split, after step {run.results['step']:,}. AUC and GAUC "
         "(AUC within users): 0.5 is chance, 1 is perfect. NE (normalised entropy): below 1 beats "
         "predicting the base rate. Calibration: predicted over observed, 1 is right."
     )
-    if any(key == "oracle_auc" for key, _ in shown):
-        text += oracle
+    if any(name == "oracle_auc" for name, _ in shown):
+        text += " The oracle knows the rows' true probabilities: no model can expect better."
     headings = ["task", "rows", "positives", *(title for _, title in shown)]
     return section("Results", note(text), table(headings, rows))
 
 
 def _training(run: RunFiles) -> str:
+    tasks = key((task, *figures.style(index)) for index, task in enumerate(run.tasks))
+    rates = key((name, *figures.style(i)) for i, name in enumerate(figures.LEARNING_RATES))
+    text = "Mean over the steps since the last point."
     found = [
-        (
-            "Training loss by task",
-            "Mean over the steps since the last point.",
-            figures.loss_by_task(run),
-        )
+        ("Training loss by task", text, figures.loss_by_task(run), ""),
+        ("Training loss, all tasks together", text, figures.total_loss(run), ""),
     ]
-    for key, title, axis, text in _CURVES:
-        figure = figures.figure_by_task(run, key, axis)
-        found.append((f"{title} by task", f"{text} {_legend(run, key)}", figure))
-    found.append(("Learning rates", "", figures.learning_rates(run)))
-    found.append(("Training speed, all ranks together", "", figures.speed(run)))
+    for name, title, axis, text in _CURVES:
+        figure = figures.figure_by_task(run, name, axis)
+        found.append((f"{title} by task", f"{text} {_lines_and_points(run, name)}", figure, ""))
+    found.append(("Learning rates", "", figures.learning_rates(run), rates))
+    found.append(("Training speed, all ranks together", "", figures.speed(run), ""))
     parts = [chart(*part) for part in found if part[2].data]
-    absent = [title[0].lower() + title[1:] for title, _, figure in found if not figure.data]
+    absent = [title[0].lower() + title[1:] for title, _, figure, _ in found if not figure.data]
     tail = missing(f"{', '.join(absent)} (nothing in metrics.jsonl)") if absent else ""
-    return section("Training", charts(parts), tail)
+    return section("Training", tasks, charts(parts), tail)
 
 
-def _legend(run: RunFiles, key: str) -> str:
-    names = [f"{task}/{key}" for task in run.tasks]
+def _lines_and_points(run: RunFiles, figure: str) -> str:
+    names = [f"{task}/{figure}" for task in run.tasks]
     splits = sorted({split for name in names for split in run.eval_points(name)})
     text = []
     if any(run.points(name)[0] for name in names):
@@ -182,14 +185,14 @@ def _experts(health: Json | None) -> str:
     if not experts:
         return section("Experts", missing("experts (this tower has none)"))
     parts = [
-        chart(title, text, figures.expert_bars(experts, key, axis))
-        for key, title, axis, text in _EXPERT_BARS
+        chart(title, text, figures.expert_bars(experts, name, axis))
+        for name, title, axis, text in _EXPERT_BARS
     ]
     heat_maps = [
-        _heat_map(title, text, health[key]) for key, title, text in _GATES if health.get(key)
+        _heat_map(title, text, health[part]) for part, title, text in _GATES if health.get(part)
     ]
     tail = "" if heat_maps else missing("gate weights (this tower has no gates)")
-    return section("Experts", charts(parts), *heat_maps, tail)
+    return section("Experts", charts(parts, "small"), *heat_maps, tail)
 
 
 def _heat_map(title: str, text: str, weights: dict[str, dict[str, float]]) -> str:
@@ -256,7 +259,7 @@ def _config(config: Json | None) -> str:
 
 
 def _where_next(run: RunFiles) -> str:
-    folder = run.folder
+    folder = shlex.quote(str(run.folder))
     return section(
         "Where next",
         commands(
@@ -273,4 +276,4 @@ def _where_next(run: RunFiles) -> str:
 
 
 def _cell(value: Any, form: str) -> Cell:
-    return Cell("-") if value is None else Cell(f"{value:{form}}", value)
+    return Cell("-", math.nan) if value is None else Cell(f"{value:{form}}", value)

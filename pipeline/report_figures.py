@@ -12,7 +12,8 @@ from pipeline.report_files import RunFiles
 # Okabe and Ito's colours, told apart by colour-blind readers, without black and pale yellow:
 # these are seen on white and on black. Then again with another dash.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#9A8B00")
-_DASHES = ("solid", "dash", "dot")
+DASHES = ("solid", "dash", "dot")
+LEARNING_RATES = ("dense", "sparse")
 _SYMBOLS = {"val": "diamond", "test": "square"}
 
 # More points than a screen has columns are drawn and downloaded for nothing.
@@ -21,12 +22,16 @@ _MOST_POINTS = 2_000
 Points = tuple[Sequence[int], Sequence[float | None]]
 
 
+def total_loss(run: RunFiles) -> go.Figure:
+    figure = _curves("loss (nats)")
+    _line(figure, "total", run.points("loss/total"), *style(0))
+    return figure
+
+
 def loss_by_task(run: RunFiles) -> go.Figure:
     figure = _curves("loss (nats)")
-    if len(run.tasks) > 1:
-        _line(figure, "total", run.points("loss/total"), "#888888", "solid")
     for index, task in enumerate(run.tasks):
-        _line(figure, task, run.points(f"loss/{task}"), *_style(index))
+        _line(figure, task, run.points(f"loss/{task}"), *style(index))
     return figure
 
 
@@ -34,7 +39,7 @@ def figure_by_task(run: RunFiles, name: str, axis: str) -> go.Figure:
     """TASK/name: lines for the window in training, markers for evaluations."""
     figure = _curves(axis)
     for index, task in enumerate(run.tasks):
-        colour, dash = _style(index)
+        colour, dash = style(index)
         points = run.points(f"{task}/{name}")
         _line(figure, task, points, colour, dash)
         for split, (steps, values) in run.eval_points(f"{task}/{name}").items():
@@ -42,8 +47,6 @@ def figure_by_task(run: RunFiles, name: str, axis: str) -> go.Figure:
                 x=list(steps),
                 y=list(values),
                 name=f"{task} ({split})",
-                legendgroup=task,
-                showlegend=not points[0],
                 mode="markers" if points[0] else "lines+markers",
                 line={"color": colour, "dash": dash, "width": 1},
                 marker={"color": colour, "size": 9, "symbol": _SYMBOLS.get(split, "circle")},
@@ -53,17 +56,17 @@ def figure_by_task(run: RunFiles, name: str, axis: str) -> go.Figure:
 
 def learning_rates(run: RunFiles) -> go.Figure:
     figure = _curves("learning rate")
-    for index, name in enumerate(("dense", "sparse")):
-        _line(figure, name, run.points(f"lr/{name}"), *_style(index))
-    figure.update_yaxes(exponentformat="power", rangemode="tozero")
+    for index, name in enumerate(LEARNING_RATES):
+        _line(figure, name, run.points(f"lr/{name}"), *style(index))
+    # The two differ by orders of magnitude.
+    figure.update_yaxes(type="log", exponentformat="power", dtick=1)
     return figure
 
 
 def speed(run: RunFiles) -> go.Figure:
     figure = _curves("samples a second")
-    _line(figure, "samples a second", run.points("samples_per_s"), *_style(0))
+    _line(figure, "samples a second", run.points("samples_per_s"), *style(0))
     figure.update_yaxes(rangemode="tozero")
-    figure.update_layout(showlegend=False)
     return figure
 
 
@@ -80,7 +83,7 @@ def megabytes_by_rank(tables: Sequence[Mapping[str, Any]]) -> go.Figure:
         y=[sizes[rank] / 1e6 for rank in ranks],
         marker_color=COLOURS[0],
     )
-    figure.update_layout(showlegend=False, bargap=0.4)
+    figure.update_layout(bargap=0.4)
     figure.update_yaxes(title="weights (MB)", rangemode="tozero")
     figure.update_xaxes(type="category")
     return figure
@@ -99,17 +102,21 @@ def bytes_by_rank(table: Mapping[str, Any]) -> dict[int, float]:
 
 
 def expert_bars(experts: Mapping[str, Mapping[str, float]], name: str, axis: str) -> go.Figure:
-    """One bar an expert, the first on top."""
+    """One bar an expert, the first on top. `name`: mean, deviation or zero_fraction."""
+    values = [figures[name] for figures in experts.values()]
     figure = _base()
     figure.add_bar(
-        x=[figures[name] for figures in experts.values()],
+        x=values,
         y=list(experts),
         orientation="h",
         marker_color=COLOURS[0],
+        # Beside a bar to the left it would lie on the expert's name.
+        texttemplate="%{x:.3g}" if min(values) >= 0 else None,
         hovertemplate="%{y}: %{x:.4g}<extra></extra>",
     )
-    figure.update_layout(showlegend=False, height=80 + 24 * len(experts), hovermode="closest")
-    figure.update_xaxes(title=axis, rangemode="tozero")
+    figure.update_layout(height=80 + 24 * len(experts), hovermode="closest")
+    whole = [0, 1] if name == "zero_fraction" else None
+    figure.update_xaxes(title=axis, rangemode="tozero", range=whole)
     figure.update_yaxes(autorange="reversed", automargin=True)
     return figure
 
@@ -124,15 +131,15 @@ def _base() -> go.Figure:
             "plot_bgcolor": "rgba(0,0,0,0)",
             "xaxis": {"automargin": True},
             "yaxis": {"automargin": True},
-            "legend": {"orientation": "h", "y": -0.25, "yanchor": "top"},
+            "showlegend": False,  # the page has one key for all charts of a kind
         }
     )
 
 
 def _curves(axis: str) -> go.Figure:
     figure = _base()
-    figure.update_layout(hovermode="x unified", showlegend=True)
-    figure.update_xaxes(title="step", tickformat=",d")
+    figure.update_layout(hovermode="x unified")
+    figure.update_xaxes(title="step", tickformat=",d", rangemode="tozero")
     figure.update_yaxes(title=axis)
     return figure
 
@@ -147,7 +154,6 @@ def _line(figure: go.Figure, name: str, points: Points, colour: str, dash: str) 
         x=list(steps[::-1][::every][::-1]),
         y=list(values[::-1][::every][::-1]),
         name=name,
-        legendgroup=name,
         # A single point makes no line.
         mode="lines" if len(steps) > 1 else "markers",
         line={"color": colour, "dash": dash, "width": 2},
@@ -155,6 +161,7 @@ def _line(figure: go.Figure, name: str, points: Points, colour: str, dash: str) 
     )
 
 
-def _style(index: int) -> tuple[str, str]:
+def style(index: int) -> tuple[str, str]:
+    """Colour and dash of the index-th line of a chart."""
     round_, place = divmod(index, len(COLOURS))
-    return COLOURS[place], _DASHES[round_ % len(_DASHES)]
+    return COLOURS[place], DASHES[round_ % len(DASHES)]

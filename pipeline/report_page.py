@@ -12,7 +12,8 @@ from plotly.offline import get_plotlyjs
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Text of a table's cell. `value` sorts it and puts it right; `shade` (0 to 1) tints it."""
+    """Text of a table's cell. `value` sorts it (NaN: not known) and puts it right; `shade`
+    (0 to 1) tints it."""
 
     text: str
     value: float | None = None
@@ -51,21 +52,32 @@ def _td(cell: Cell) -> str:
     return f"<td{_kind(cell)}{value}{shade}>{escape(cell.text)}</td>"
 
 
-def chart(title: str, note: str, figure: go.Figure) -> str:
-    """A figure with its heading; the page's script draws it."""
+def chart(title: str, note: str, figure: go.Figure, extra: str = "") -> str:
+    """A figure with its heading, a note and a key (`extra`); the page's script draws it."""
     name = escape(title)
     # '<' could end the script element.
     spec = figure.to_json().replace("<", "\\u003c")
     small = f"<p class=note>{escape(note)}</p>" if note else ""
     return (
-        f"<figure><figcaption><h3>{name}</h3>{small}</figcaption>"
+        f"<figure><figcaption><h3>{name}</h3>{small}{extra}</figcaption>"
         f'<script type="application/json">{spec}</script>'
         f'<div class=plot role=img aria-label="{name}"></div></figure>'
     )
 
 
-def charts(parts: Iterable[str]) -> str:
-    return f"<div class=charts>{''.join(parts)}</div>"
+def charts(parts: Iterable[str], kind: str = "") -> str:
+    """A grid of charts; kind 'small' puts three side by side where there is room, not two."""
+    return f'<div class="charts {kind}">{"".join(parts)}</div>'
+
+
+def key(lines: Iterable[tuple[str, str, str]]) -> str:
+    """What the colours mean: name, colour, dash as plotly calls it."""
+    css = {"solid": "solid", "dash": "dashed", "dot": "dotted"}
+    items = "".join(
+        f'<li><i style="border-top:3px {css[dash]} {colour}"></i>{escape(name)}</li>'
+        for name, colour, dash in lines
+    )
+    return f"<ul class=key>{items}</ul>"
 
 
 def header(title: str, lead: str, body: str) -> str:
@@ -138,14 +150,20 @@ figcaption .note { font-size:.875rem; margin-bottom:.35rem; }
 .facts div { padding:.5rem .75rem; }
 dt { color:var(--soft); font-size:.875rem; }
 dd { margin:0; overflow-wrap:anywhere; }
-.charts { display:grid; grid-template-columns:repeat(auto-fit, minmax(min(100%, 22rem), 1fr));
-  gap:1rem; }
-figure { margin:0; padding:.75rem; min-width:0; }
+.charts { display:grid; grid-template-columns:repeat(auto-fit, minmax(min(100%, 30rem), 1fr));
+  gap:1rem; margin-bottom:1rem; }
+.charts.small { grid-template-columns:repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
+.key { display:flex; flex-wrap:wrap; gap:.1rem 1.1rem; list-style:none; margin:.25rem 0 .75rem;
+  padding:0; font-size:.9375rem; }
+.key i { display:inline-block; width:1.75rem; margin-right:.4rem; vertical-align:middle; }
+figure { margin:0; padding:.75rem; min-width:0; display:flex; flex-direction:column;
+  justify-content:space-between; }
+section > h3 { margin-top:1.5rem; }
 .plot { width:100%; }
 .scroll { overflow-x:auto; margin:0 0 1rem; }
 table { border-collapse:collapse; width:100%; font-size:.9375rem;
   font-variant-numeric:tabular-nums; }
-th, td { padding:.4rem .75rem; text-align:left; white-space:nowrap;
+th, td { padding:.4rem .65rem; text-align:left; white-space:nowrap;
   border-top:1px solid var(--line); }
 thead th { border-top:0; color:var(--soft); font-weight:600; }
 tbody th { font-weight:600; position:sticky; left:0; background:var(--card); }
