@@ -60,11 +60,11 @@ class EmbeddingsConfig(_Frozen):
     """The sparse half of a model."""
 
     dim: int = Field(default=16, ge=4, multiple_of=4)
-    """Dimension of tables with at least `small_rows` rows (floats a row, a multiple of 4)."""
+    """Dimension of tables for at least `small_rows` ids (floats a row, a multiple of 4)."""
     small_dim: int = Field(default=8, ge=4, multiple_of=4)
-    """Dimension of tables with fewer rows."""
+    """Dimension of the other tables."""
     small_rows: int = Field(default=1000, ge=0)
-    """A table with fewer rows than this is small."""
+    """A vocabulary of fewer ids than this is small."""
     hash_rows: int = Field(default=100, ge=0)
     """Rows added to a table for ids outside its vocabulary, picked by hash; 0 refuses such ids."""
     dtype: DType = "fp32"
@@ -97,14 +97,19 @@ def build_tables(
 
 
 def _table(config: EmbeddingsConfig, name: str, vocab_size: int, features: list[str]) -> Table:
-    rows = vocab_size + config.hash_rows
-    dim = config.small_dim if rows < config.small_rows else config.dim
+    dim = config.small_dim if vocab_size < config.small_rows else config.dim
     dtype = config.dtype
     for pattern, override in config.tables.items():
         if fnmatchcase(name, pattern):
             dim = override.dim or dim
             dtype = override.dtype or dtype
-    return Table(name=name, rows=rows, dim=dim, dtype=dtype, features=tuple(features))
+    return Table(
+        name=name,
+        rows=vocab_size + config.hash_rows,
+        dim=dim,
+        dtype=dtype,
+        features=tuple(features),
+    )
 
 
 def mean_pooled(config: EmbeddingsConfig, features: Sequence[IdFeature]) -> list[str]:

@@ -112,7 +112,9 @@ def argv_asks_for_train_help() -> bool:
     return words[:1] == ["train"] and ("--help" in words or "-h" in words)
 
 
-def _kuairand_arguments(kinds: argparse._SubParsersAction, formatter: type) -> None:  # type: ignore[type-arg]
+def _kuairand_arguments(
+    kinds: argparse._SubParsersAction, formatter: type[argparse.HelpFormatter]
+) -> None:  # type: ignore[type-arg]
     made = kinds.add_parser(
         "kuairand", help="KuaiRand's own CSV files (Pure, 1K, 27K)", formatter_class=formatter
     )
@@ -145,7 +147,9 @@ def _kuairand_arguments(kinds: argparse._SubParsersAction, formatter: type) -> N
     made.add_argument("--overwrite", action="store_true", help="replace --out if it is there")
 
 
-def _synthetic_arguments(kinds: argparse._SubParsersAction, formatter: type) -> None:  # type: ignore[type-arg]
+def _synthetic_arguments(
+    kinds: argparse._SubParsersAction, formatter: type[argparse.HelpFormatter]
+) -> None:  # type: ignore[type-arg]
     made = kinds.add_parser(
         "synthetic",
         help="impressions from a planted model, with their true probabilities",
@@ -188,10 +192,9 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from pipeline.tracking import print_final_table
-
     from pipeline.distributed import open_world
     from pipeline.evaluate import evaluate_checkpoint
+    from pipeline.tracking import print_final_table
 
     with open_world() as world:
         results, what = evaluate_checkpoint(args.checkpoint, args.split, args.data, world)

@@ -20,20 +20,26 @@ class Head(nn.Module):
     Args:
         tower: [B, F] -> [B, T], with F the widths of all features plus the dense ones.
         keys: the features, in the order in which the tower sees them.
+        prior: [T], each task's logit before anything is known (the base rate's), so that training
+            need not find it out; rare tasks would take hundreds of steps.
         averaged: the features whose bags, summed by the tables, are to be averaged.
         bf16: compute the tower under bfloat16 autocast.
     """
+
+    prior: Tensor
 
     def __init__(
         self,
         tower: nn.Module,
         keys: Sequence[str],
         *,
+        prior: Sequence[float],
         averaged: Sequence[str] = (),
         bf16: bool = False,
     ) -> None:
         super().__init__()
         self.tower = tower
+        self.register_buffer("prior", torch.tensor(prior, device="cpu"))
         self._keys = list(keys)
         self._averaged = set(averaged)
         self._bf16 = bf16
@@ -48,7 +54,7 @@ class Head(nn.Module):
                 logits_BT: Tensor = self.tower(v_BF)
             else:
                 logits_BT = self.tower.forward(v_BF, self.probe)
-        return logits_BT.float()
+        return logits_BT.float() + self.prior
 
     def _concat(self, pooled: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
         """The tower's input [B, F].

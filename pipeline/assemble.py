@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -71,7 +72,7 @@ def select(config: Config, schema: Schema) -> Selection:
 
 def _features(config: Config, schema: Schema, path: Path) -> set[str]:
     """Names of the features in use, sparse and dense."""
-    known = [feature.name for feature in (*schema.sparse, *schema.dense)]
+    known = schema.feature_names
     for field, patterns in (("features", config.data.features), ("exclude", config.data.exclude)):
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in known):
@@ -120,6 +121,7 @@ def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Par
         head = Head(
             tower,
             keys,
+            prior=[_base_logit(chosen.schema, task) for task in chosen.tasks],
             averaged=chosen.averaged,
             bf16=_bf16(config.train.bf16, world.device),
         )
@@ -134,6 +136,13 @@ def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Par
     return step, parallelize(step, chosen.tables, config, world)
 
 
+def _base_logit(schema: Schema, task: str) -> float:
+    """The log-odds of a task's rate in the training split (by one row from certainty)."""
+    split = schema.splits["train"]
+    positives = min(max(split.positives.get(task, 0), 1), max(split.rows - 1, 1))
+    return math.log(positives / max(split.rows - positives, 1))
+
+
 def _bf16(switch: Switch, device: torch.device) -> bool:
     """Whether to compute the tower in bfloat16. On a CPU without units for it, it is slower."""
     if switch != "auto":
@@ -143,10 +152,7 @@ def _bf16(switch: Switch, device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-Pipeline = TrainPipelineSparseDist[Batch, StepOutput]
-
-
-def open_pipeline(parallel: Parallel, world: World) -> Pipeline:
+def open_pipeline(parallel: Parallel, world: World) -> TrainPipelineSparseDist[Batch, StepOutput]:
     """Input distribution of the next batch overlaps the current batch's forward and backward."""
     return TrainPipelineSparseDist(
         parallel.model, parallel.optimizer, world.device, execute_all_batches=True

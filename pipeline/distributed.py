@@ -14,6 +14,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 
+from pipeline.noise import hush
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
@@ -36,6 +38,7 @@ def open_world() -> Iterator[World]:
 
     NCCL and one GPU a rank where CUDA is present (no GPU has run this yet), gloo otherwise.
     """
+    hush()
     arguments: dict[str, Any] = {"timeout": timedelta(minutes=10)}
     if "RANK" not in os.environ:
         arguments |= {"store": HashStore(), "rank": 0, "world_size": 1}

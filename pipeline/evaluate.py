@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import torch
 
 from models.probe import Probe
 from models.ranker import Head
-from pipeline.assemble import Pipeline, assemble, open_pipeline, select
-from pipeline.checkpoint import find_checkpoint, load_config, load_model
+from pipeline.assemble import assemble, open_pipeline, select
+from pipeline.checkpoint import find_checkpoint, load_model
 from pipeline.config import Config
 from pipeline.data.parquet import BatchSource
 from pipeline.data.schema import SPLIT, Schema
@@ -22,13 +22,13 @@ from pipeline.metrics import ExactMetrics
 from pipeline.step import StepOutput
 from pipeline.streams import open_split
 
-Results = dict[str, dict[str, Any]]
+Results = Mapping[str, Mapping[str, Any]]
 
 # Evaluation batches in which the experts are looked at: enough for means over rows.
 _PROBED = 4
 
 
-def outputs(pipeline: Pipeline, batches: Iterator[Any]) -> Iterator[StepOutput]:
+def outputs(pipeline: Any, batches: Iterator[Any]) -> Iterator[StepOutput]:
     """Every batch through the pipeline, to its drained end."""
     while True:
         try:
@@ -39,7 +39,7 @@ def outputs(pipeline: Pipeline, batches: Iterator[Any]) -> Iterator[StepOutput]:
 
 @torch.no_grad()
 def evaluate(
-    pipeline: Pipeline, head: Head, source: BatchSource, tasks: list[str], world: World
+    pipeline: Any, head: Head, source: BatchSource, tasks: list[str], world: World
 ) -> tuple[Results, dict[str, Any]]:
     """Figures of every task over all ranks' rows, and the health of the experts.
 
@@ -78,10 +78,11 @@ def evaluate_checkpoint(
 ) -> tuple[Results, dict[str, Any]]:
     """Load a checkpoint (or a run's best one) and evaluate it; also what was evaluated."""
     folder = find_checkpoint(checkpoint)
-    config: Config = load_config(folder)
+    config = Config.load(folder / "config.json")
     if data is not None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": data})})
-    chosen = select(config, Schema.load(config.data.path))
+    trained, found = Schema.load(folder), Schema.load(config.data.path)
+    chosen = select(config, trained.with_splits_of(found, config.data.path))
     source = open_split(config, chosen, split, world, purpose="eval")
     step, parallel = assemble(config, chosen, world)
     load_model(folder, parallel.model, world)

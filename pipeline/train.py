@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
@@ -20,6 +22,7 @@ from pipeline.assemble import assemble, open_pipeline, select
 from pipeline.batch import Batch
 from pipeline.checkpoint import Checkpoints, Progress, saved_steps
 from pipeline.config import Config
+from pipeline.data.parquet import BatchSource
 from pipeline.data.schema import Schema
 from pipeline.distributed import Flags, World, on_first
 from pipeline.errors import UserError
@@ -90,7 +93,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     early = False
 
     with stop_requests() as request:
-        watch = Watch(world, chosen.tasks, source.describe)
+        watch = Watch(world, chosen.tasks, source)
         while step < end and not watch.stopping and not early:
             # Between two events the pipeline runs full; at each event it is drained, so that
             # what the source has handed out is exactly what the model has learnt from.
@@ -126,7 +129,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             f"{config.train.select}",
         )
     if world.is_first:
-        _finish(out)
+        _finish(out, schema)
     dist.barrier()
     return 0
 
@@ -146,17 +149,19 @@ def _advance(
 class Watch:
     """Stops every rank at the same step: for a signal to any of them, or a loss gone bad."""
 
-    def __init__(self, world: World, tasks: list[str], describe: Callable[[int], str]) -> None:
+    def __init__(self, world: World, tasks: list[str], source: BatchSource) -> None:
         self._world = world
         self._tasks = tasks
-        self._describe = describe
+        self._source = source
         self._flags = Flags(world, 2)
-        self._bad: list[tuple[int, torch.Tensor]] = []
+        self._origins: deque[tuple[int, int]] = deque()  # epoch and batch of those in flight
+        self._bad: list[str] = []
         self.stopping = False
 
     def feed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """`batches`, ending early once the ranks have agreed to stop."""
         for batch in batches:
+            self._origins.append((self._source.epoch, self._source.step - 1))
             yield batch
             if self.stopping:
                 return
@@ -164,9 +169,10 @@ class Watch:
     def after(self, step: int, output: StepOutput, *, stop: bool) -> None:
         """After each step: learn what was posted after the last one, post this one's."""
         self.settle()
+        origin = self._origins.popleft()
         bad = not bool(torch.isfinite(output.losses_T).all())
         if bad:
-            self._bad.append((step, output.losses_T))
+            self._bad.append(self._sentence(step, origin, output.losses_T))
         self._flags.post([int(stop), int(bad)])
 
     def settle(self) -> None:
@@ -175,12 +181,16 @@ class Watch:
         self.stopping = self.stopping or bool(stop)
         if not bad:
             return
-        mine = [self._sentence(step, losses) for step, losses in self._bad]
         all_ranks: list[list[str]] = [[] for _ in range(self._world.size)]
-        dist.all_gather_object(all_ranks, mine, group=self._world.control)
+        dist.all_gather_object(all_ranks, self._bad, group=self._world.control)
         raise UserError(next(lines[0] for lines in all_ranks if lines))
 
-    def _sentence(self, step: int, losses_T: torch.Tensor) -> str:
+    def _sentence(self, step: int, origin: tuple[int, int], losses_T: torch.Tensor) -> str:
+        epoch, batch = origin
+        if epoch == self._source.epoch:
+            where = self._source.describe(batch)
+        else:
+            where = f"epoch {epoch}, batch {batch}"
         named = ", ".join(
             f"{task} {loss}"
             for task, loss in zip(self._tasks, losses_T.tolist(), strict=True)
@@ -188,7 +198,7 @@ class Watch:
         )
         return (
             f"step {step}: loss is not finite on rank {self._world.rank}: {named}; "
-            f"batch: {self._describe(step - 1)}; nothing of this step was saved: lower "
+            f"batch: {where}; nothing of this step was saved: lower "
             "--dense.lr or --sparse.lr, or look at these rows, then go on with --resume"
         )
 
@@ -274,10 +284,8 @@ def _say(world: World, message: str) -> None:
         Console().print(message)
 
 
-def _finish(out: Path) -> None:
+def _finish(out: Path, schema: Schema) -> None:
     """The table at the end, the report, and where to look next."""
-    import json
-
     results = json.loads((out / "results.json").read_text())
     print_final_table(results["tasks"])
     report = write_report(out)
@@ -285,4 +293,5 @@ def _finish(out: Path) -> None:
     console.print(f"best checkpoint: step {results['step']} in {out / 'checkpoints'}")
     console.print(f"report:          {report}")
     console.print(f"curves:          tensorboard --logdir {out}")
-    console.print(f"evaluate again:  homerec evaluate --checkpoint {out} --split test")
+    split = "test" if schema.splits["test"].rows else "val"
+    console.print(f"evaluate again:  homerec evaluate --checkpoint {out} --split {split}")

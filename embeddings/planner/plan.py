@@ -145,14 +145,18 @@ def save_plan(plan: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(plan, indent=1) + "\n")
 
 
+_SHOWN = 12
+
+
 def plan_table(plan: dict[str, Any]) -> RichTable:
-    """The plan for a person: a line a table, largest first."""
+    """The plan for a person: a line for each of the largest tables, one for the rest."""
     view = RichTable(title="Sharding plan", title_justify="left")
     for heading in ("table", "sharding type", "kernel", "ranks"):
-        view.add_column(heading)
+        view.add_column(heading, no_wrap=True)
     for heading in ("rows", "dim", "MB", "features"):
         view.add_column(heading, justify="right")
-    for row in sorted(plan["tables"], key=lambda row: -int(row["bytes"])):
+    rows = sorted(plan["tables"], key=lambda row: -int(row["bytes"]))
+    for row in rows[:_SHOWN]:
         view.add_row(
             row["table"],
             row["sharding_type"],
@@ -163,6 +167,10 @@ def plan_table(plan: dict[str, Any]) -> RichTable:
             f"{row['bytes'] / 1e6:,.2f}",
             str(len(row["features"])),
         )
+    if rest := rows[_SHOWN:]:
+        total = sum(row["bytes"] for row in rest)
+        count = sum(len(row["features"]) for row in rest)
+        view.add_row(f"{len(rest)} smaller ones", *[""] * 5, f"{total / 1e6:,.2f}", str(count))
     return view
 
 

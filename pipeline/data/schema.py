@@ -51,6 +51,8 @@ class Table(_Frozen):
 
     name: str
     vocab_size: int = Field(ge=1)
+    fingerprint: str = ""
+    """Of the vocabulary's ids in their order: equal where indices mean the same ids."""
 
 
 class DenseFeature(_Frozen):
@@ -96,8 +98,34 @@ class Schema(_Frozen):
     labels: tuple[Label, ...]
     splits: dict[SPLIT, Split]
 
+    @property
+    def feature_names(self) -> list[str]:
+        """Sparse features, then dense ones."""
+        return [*(feature.name for feature in self.sparse), *(number.name for number in self.dense)]
+
     def table(self, name: str) -> Table:
         return next(table for table in self.tables if table.name == name)
+
+    def with_splits_of(self, other: Schema, folder: Path) -> Schema:
+        """This schema, with the rows of another folder encoded as this one's are.
+
+        For a model trained on this schema: its vocabularies, means and deviations stay.
+        UserError if indices in `folder` mean other ids, or columns are missing there.
+        """
+        theirs = {table.name: table for table in other.tables}
+        for name in self.feature_names:
+            if name not in other.feature_names:
+                raise UserError(
+                    f"{folder}: has no feature {name!r}, which the model was trained with; "
+                    "prepare it with the same version of 'homerec prepare'"
+                )
+        for table in self.tables:
+            if theirs.get(table.name) != table:
+                raise UserError(
+                    f"{folder}: vocabulary {table.name!r} is not the one the model was trained "
+                    "with; prepare the folder with --vocabulary-from the training folder"
+                )
+        return self.model_copy(update={"splits": other.splits})
 
     def save(self, folder: Path) -> None:
         (folder / "schema.json").write_text(self.model_dump_json(indent=1) + "\n")

@@ -1,0 +1,30 @@
+"""Complaints of libraries about their own insides, which a user can do nothing about."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+_MESSAGES = (
+    ".*broadcast_buffers. is deprecated.*",  # TorchRec's DDP wrapper
+    ".*HeuristicalStorageReservation.*",  # TorchRec's planner
+    ".*torch.distributed.reduce_scatter_tensor.*",
+    ".*torch.distributed.all_gather_into_tensor.*",
+    ".*Grad strides do not match bucket view strides.*",  # no error, and the tensors are tiny
+    ".*Please use DTensor instead.*",  # ShardedTensor, which TorchRec still hands out
+    ".*TypedStorage is deprecated.*",
+    ".*_reduce_scatter_base.*",
+    ".*_all_gather_base.*",
+)
+_LOGGERS = ("torchrec", "torch.fx._symbolic_trace", "torch.distributed.checkpoint")
+
+
+def hush() -> None:
+    """Silence them, here and in what this process starts; HOMEREC_NOISE=1 lets them speak."""
+    if os.environ.get("HOMEREC_NOISE") == "1":
+        return
+    for message in _MESSAGES:
+        warnings.filterwarnings("ignore", message=message)
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
