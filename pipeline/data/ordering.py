@@ -1,9 +1,9 @@
 """Which rows come when: an epoch's order, dealt to ranks, resumable. Arithmetic only, no files.
 
-An epoch is one sequence of all the split's rows, the same for any number of ranks: its row groups
-are permuted and cut into windows, and the rows within a window are permuted. Rank r of W gets the
-r-th of W contiguous parts of it. What has been handed out, and what is left, are therefore a few
-ranges of positions in that sequence, so a run may go on with other ranks and another batch size.
+An epoch is one sequence of all the split's rows, whoever reads them: its row groups are permuted
+and cut into windows, and the rows within a window are permuted. Rank r of W gets the r-th of W
+contiguous parts of it. What has been handed out, and what is left, are therefore a few ranges of
+positions in that sequence, so a run may go on with other ranks and another batch size.
 """
 
 from __future__ import annotations
@@ -58,11 +58,13 @@ class Deal:
     def num_steps(self) -> int:
         """Steps of the whole epoch, the same on every rank: known without communication."""
         rows, global_batch = num_rows(self.ranges), self.world_size * self.batch_size
-        # ceil(ceil(rows / ranks) / batch size) is ceil(rows / global batch); so with floors.
+        # A rank has rows / ranks rows, rounded down or up: these are the steps of the smallest
+        # rank in training, of the largest in evaluation.
         left = rows // global_batch if self.drop_last else -(-rows // global_batch)
         return self.first_step + left
 
     def of_rank(self, rank: int) -> Ranges:
+        """The rank's contiguous part, of as many rows as any other's, or one more or less."""
         rows = num_rows(self.ranges)
         return cut(
             self.ranges, rank * rows // self.world_size, (rank + 1) * rows // self.world_size

@@ -5,8 +5,8 @@
         ...
 
 Shuffling is by windows: `shuffle_row_groups` row groups, drawn from the whole split, are decoded
-at once and their rows mixed. So memory is bounded by `num_workers` + 1 windows of row groups
-(times 8 bytes an id and 4 a number), whatever the size of the split.
+at once and their rows mixed. So memory is bounded by `num_workers` + 1 windows of row groups (8
+bytes an id, 4 a number, and as much again where one is being decoded), however large the split.
 """
 
 from __future__ import annotations
