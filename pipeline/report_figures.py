@@ -117,7 +117,7 @@ def expert_bars(experts: Mapping[str, Mapping[str, float]], name: str, axis: str
     figure.update_layout(height=80 + 24 * len(experts), hovermode="closest")
     whole = [0, 1] if name == "zero_fraction" else None
     figure.update_xaxes(title=axis, rangemode="tozero", range=whole)
-    figure.update_yaxes(autorange="reversed", automargin=True)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
 
 
