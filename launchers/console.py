@@ -52,12 +52,17 @@ class Tail:
     """The lines of a file that grows."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+        self._path = path
+        self._offset = 0
         self._rest = b""
 
     def lines(self, *, last: bool = False) -> list[str]:
         """What came since the last call, in whole lines; with `last` also one without an end."""
-        *whole, self._rest = (self._rest + self._file.read()).split(b"\n")
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            new = file.read()
+        self._offset += len(new)
+        *whole, self._rest = (self._rest + new).split(b"\n")
         if last and self._rest:
             whole, self._rest = [*whole, self._rest], b""
         return [line.decode(errors="replace") for line in whole]

@@ -6,6 +6,8 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pprint import pformat
 from typing import Any
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dryrun", action="store_true", help="print what the scheduler would be asked for"
     )
+    parser.set_defaults(module="launchers.cli")
     parser.add_argument(
         "words", nargs=argparse.REMAINDER, help=f"-- and what each rank runs, as in: {_EXAMPLE}"
     )
@@ -48,32 +51,49 @@ def run(args: argparse.Namespace) -> int:
     words: list[str] = args.words[1:] if args.words[:1] == ["--"] else args.words
     _check(args.name, words)
 
-    from torchx.runner import config, get_runner
+    from torchx.runner import get_runner
 
     with get_runner() as runner:
         cfg = _scheduler_options(runner, args.scheduler, args.scheduler_args)
-        config.apply(scheduler=args.scheduler, cfg=cfg)  # .torchxconfig: the command line wins
-        here = args.scheduler == "local_cwd"
         app = _app(args, words)
-        if here and not args.dryrun:
+        if args.scheduler == "local_cwd" and not args.dryrun:
             from launchers.follow import run_here
 
             return run_here(runner, app, cfg, nproc=args.nproc)
+        return _submit(runner, app, args.scheduler, cfg, dryrun=args.dryrun)
+
+
+def _submit(runner: Any, app: Any, scheduler: str, cfg: dict[str, Any], *, dryrun: bool) -> int:
+    """Hand the job to a scheduler and say where it went; with `dryrun` only show it."""
+    from torchx.specs import InvalidRunConfigException
+
+    with _tools_of(scheduler):
         try:
-            request = runner.dryrun(app, args.scheduler, cfg)
-            if args.dryrun:
-                sys.stdout.write(f"{pformat(asdict(app))}\n\n{request}\n")
-                return 0
-            handle = runner.schedule(request)
-        except FileNotFoundError as error:
-            raise UserError(
-                f"command line: --scheduler {args.scheduler} needs the program "
-                f"{error.filename!r}, which is not here; run it where the cluster's tools are"
-            ) from error
+            request = runner.dryrun(app, scheduler, cfg)
+        except InvalidRunConfigException as error:
+            reason = str(error).partition(". Given")[0]
+            raise UserError(f"command line: --scheduler-args: {reason}") from error
+        if dryrun:
+            sys.stdout.write(f"{pformat(asdict(app))}\n\n{request}\n")
+            return 0
+        handle = runner.schedule(request)
     sys.stdout.write(
         f"submitted {handle}\nfollow it: torchx log {handle}\nstop it:   torchx cancel {handle}\n"
     )
     return 0
+
+
+@contextmanager
+def _tools_of(scheduler: str) -> Iterator[None]:
+    """UserError where a scheduler's program (sbatch) or Python package is not installed."""
+    try:
+        yield
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        missing = error.filename if isinstance(error, FileNotFoundError) else error.name
+        raise UserError(
+            f"command line: --scheduler {scheduler} needs {missing!r}, which is not installed "
+            "here; launch from where the cluster's tools are"
+        ) from error
 
 
 def _count(text: str) -> int:
@@ -87,8 +107,7 @@ def _check(name: str, words: list[str]) -> None:
         raise UserError(f"command line: nothing to launch; say it after --, as in: {_EXAMPLE}")
     if words[0] not in _SUBCOMMANDS:
         raise UserError(
-            f"command line: cannot launch {words[0]!r}, which runs in one process; "
-            f"{nearest(words[0], _SUBCOMMANDS)}"
+            f"command line: cannot launch {words[0]!r}; {nearest(words[0], _SUBCOMMANDS)}"
         )
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):  # it becomes a folder, a job, a pod
         raise UserError(
@@ -123,6 +142,7 @@ def _app(args: argparse.Namespace, words: list[str]) -> Any:
         image=args.image,
         env=env,
         rdzv_port=rdzv_port,
+        m=args.module,
     )
 
 
@@ -136,16 +156,17 @@ def _free_port() -> int:
 
 
 def _scheduler_options(runner: Any, scheduler: str, text: str) -> dict[str, Any]:
-    """`k=v,...` as the scheduler's own types. UserError for what it does not know."""
+    """`k=v,...` in the scheduler's own types, over those of .torchxconfig in this folder.
+
+    Raises UserError for a scheduler or an option that is not known.
+    """
+    from torchx.runner import config
+
     known = runner.scheduler_backends()
     if scheduler not in known:
         raise UserError(f"command line: --scheduler {scheduler!r}: {nearest(scheduler, known)}")
-    try:
+    with _tools_of(scheduler):
         options = runner.scheduler_run_opts(scheduler)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"command line: --scheduler {scheduler} needs the package {error.name!r}; install it"
-        ) from error
     names = [name for name, _ in options]
     for name in re.findall(r"(?:^|[,;])\s*([^=,;]+)=", text):
         if name not in names:
@@ -153,4 +174,5 @@ def _scheduler_options(runner: Any, scheduler: str, text: str) -> dict[str, Any]
     if text and "=" not in text.split(",")[0]:
         raise UserError(f"command line: --scheduler-args {text!r}: write it as name=value,...")
     cfg: dict[str, Any] = options.cfg_from_str(text)
+    config.apply(scheduler=scheduler, cfg=cfg)
     return cfg
