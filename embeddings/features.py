@@ -103,13 +103,8 @@ def _table(config: EmbeddingsConfig, name: str, vocab_size: int, features: list[
         if fnmatchcase(name, pattern):
             dim = override.dim or dim
             dtype = override.dtype or dtype
-    return Table(
-        name=name,
-        rows=vocab_size + config.hash_rows,
-        dim=dim,
-        dtype=dtype,
-        features=tuple(features),
-    )
+    rows = vocab_size + config.hash_rows
+    return Table(name=name, rows=rows, dim=dim, dtype=dtype, features=tuple(features))
 
 
 def mean_pooled(config: EmbeddingsConfig, features: Sequence[IdFeature]) -> list[str]:

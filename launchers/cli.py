@@ -8,9 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from launchers import launch
 from pipeline.errors import UserError
+
+# Generic for the type checker alone; subscripting it at run time fails.
+Kinds: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _DESCRIPTION = "Train, evaluate and look at HoME multi-task rankers on sharded embedding tables."
 
@@ -112,9 +116,7 @@ def argv_asks_for_train_help() -> bool:
     return words[:1] == ["train"] and ("--help" in words or "-h" in words)
 
 
-def _kuairand_arguments(
-    kinds: argparse._SubParsersAction, formatter: type[argparse.HelpFormatter]
-) -> None:  # type: ignore[type-arg]
+def _kuairand_arguments(kinds: Kinds, formatter: type[argparse.HelpFormatter]) -> None:
     made = kinds.add_parser(
         "kuairand", help="KuaiRand's own CSV files (Pure, 1K, 27K)", formatter_class=formatter
     )
@@ -147,9 +149,7 @@ def _kuairand_arguments(
     made.add_argument("--overwrite", action="store_true", help="replace --out if it is there")
 
 
-def _synthetic_arguments(
-    kinds: argparse._SubParsersAction, formatter: type[argparse.HelpFormatter]
-) -> None:  # type: ignore[type-arg]
+def _synthetic_arguments(kinds: Kinds, formatter: type[argparse.HelpFormatter]) -> None:
     made = kinds.add_parser(
         "synthetic",
         help="impressions from a planted model, with their true probabilities",

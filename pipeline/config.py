@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from embeddings.features import EmbeddingsConfig
 from embeddings.fused_optimizer import SparseOptimizerConfig
@@ -277,13 +278,17 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return []
 
 
+def _default(field: FieldInfo) -> Any:
+    return None if field.is_required() else field.get_default(call_default_factory=True)
+
+
 def fields(
     model: type[BaseModel] = Config, default: BaseModel | None = None, prefix: str = ""
 ) -> Iterator[tuple[str, Any, Any, str]]:
     """Every leaf of the tree: (dotted name, type, default, help). Unions list each member's."""
     seen: set[str] = set()
     for name, field in model.model_fields.items():
-        value = getattr(default, name, None) if default is not None else field.get_default()
+        value = getattr(default, name, None) if default is not None else _default(field)
         dotted = f"{prefix}{name}"
         sections = _models(field.annotation)
         if not sections:

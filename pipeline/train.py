@@ -218,7 +218,8 @@ def stop_requests() -> Iterator[_Request]:
         request.received = True
         signal.signal(number, request.old[number])
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
         request.old[number] = signal.signal(number, note)
     try:
         yield request

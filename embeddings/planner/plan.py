@@ -109,7 +109,7 @@ def shared_plan(outcome: ShardingPlan | PlanError | None, group: dist.ProcessGro
 
 
 def plan_to_json(plan: ShardingPlan, tables: Sequence[Table]) -> dict[str, Any]:
-    """Plain data: a row a table, with its shards (offset and size as [rows, columns]; rank; bytes)."""
+    """Plain data: a row a table, with its shards (offset and size as [rows, columns])."""
     parameters = _parameters(plan)
     rows = []
     for table in tables:
@@ -153,7 +153,7 @@ def plan_table(plan: dict[str, Any]) -> RichTable:
     view = RichTable(title="Sharding plan", title_justify="left")
     for heading in ("table", "sharding type", "kernel", "ranks"):
         view.add_column(heading, no_wrap=True)
-    for heading in ("rows", "dim", "MB", "features"):
+    for heading in ("rows", "dim", "type", "MB", "features"):
         view.add_column(heading, justify="right")
     rows = sorted(plan["tables"], key=lambda row: -int(row["bytes"]))
     for row in rows[:_SHOWN]:
@@ -163,14 +163,15 @@ def plan_table(plan: dict[str, Any]) -> RichTable:
             row["compute_kernel"],
             ",".join(map(str, row["ranks"])),
             f"{row['rows']:,}",
-            f"{row['dim']} {row['dtype']}",
+            str(row["dim"]),
+            row["dtype"],
             f"{row['bytes'] / 1e6:,.2f}",
             str(len(row["features"])),
         )
     if rest := rows[_SHOWN:]:
         total = sum(row["bytes"] for row in rest)
         count = sum(len(row["features"]) for row in rest)
-        view.add_row(f"{len(rest)} smaller ones", *[""] * 5, f"{total / 1e6:,.2f}", str(count))
+        view.add_row(f"{len(rest)} smaller ones", *[""] * 6, f"{total / 1e6:,.2f}", str(count))
     return view
 
 
