@@ -82,7 +82,7 @@ class ExactMetrics:
         Args:
             logits_BT: float, any precision.
             labels_BT: 0 or 1, NaN where missing.
-            weights_B: a row of weight 0 (padding) is ignored; the others count once each.
+            weights_B: a row of weight 0 (padding) is ignored; others count once each.
             users_B: int64, the groups of GAUC.
             oracle_BT: true probabilities, NaN for tasks without; with every batch or with none.
         """
@@ -98,8 +98,8 @@ class ExactMetrics:
     @torch.no_grad()
     def compute(self) -> dict[str, TaskMetrics]:
         """Figures by task, over all ranks' rows. Collective: every rank must call it."""
-        # A rank that never updated has no state to send, and its peers would wait for it. Nor
-        # does it know whether there is an oracle, before it has seen the sums.
+        # A rank without rows must still send its state, or its peers would wait for it; whether
+        # there is an oracle it learns from the sums.
         none_0T = torch.zeros(0, len(self._tasks), device=self._device)
         none_0 = torch.zeros(0, dtype=torch.int64, device=self._device)
         self._sums.update(none_0T, none_0T, None)
@@ -162,8 +162,7 @@ def _ratio(numerator: float, denominator: float) -> float | None:
 
 def _entropy(positives: int, rows: int) -> float:
     """Loss of predicting the base rate for every row, nats, summed over rows."""
-    counts = [count for count in (positives, rows - positives) if count]
-    return sum(count * math.log(rows / count) for count in counts)
+    return sum(n * math.log(rows / n) for n in (positives, rows - positives) if n)
 
 
 _MISSING = -1  # in labels_NT, which is int8
@@ -228,8 +227,7 @@ class _Rows(Metric):
             self.oracle.append(oracle_BT)
 
     def compute(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        columns = (self.scores, self.labels, self.users)
-        scores_NT, labels_NT, users_N = (dim_zero_cat(column) for column in columns)
+        scores_NT, labels_NT, users_N = map(dim_zero_cat, (self.scores, self.labels, self.users))
         oracle_NT = dim_zero_cat(self.oracle) if len(self.oracle) else None
         assert oracle_NT is None or len(oracle_NT) == len(users_N), "an oracle with every batch"
         return scores_NT, labels_NT, users_N, oracle_NT
@@ -238,7 +236,7 @@ class _Rows(Metric):
 def _gather(rows_N: Tensor, group: dist.ProcessGroup | None = None) -> list[Tensor]:
     """Every rank's rows, in the order of the ranks; they may differ in number.
 
-    torchmetrics' own warns on every call with this torch where the ranks' numbers differ.
+    torchmetrics' own warns with this torch where the numbers differ.
     """
     world_size = dist.get_world_size(group)
     length = torch.tensor([len(rows_N)], device=rows_N.device)

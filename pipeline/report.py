@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline import report_figures as figures
 from pipeline.progress import duration_text, speed_text
+from pipeline.report_experts import experts_section
 from pipeline.report_files import Json, RunFiles, read_run
 from pipeline.report_page import (
     Cell,
@@ -51,35 +52,6 @@ _CURVES = (
     ("calibration", "Calibration", "predicted / observed", "1 is right."),
 )
 
-# Figure in health.json, heading, axis, how to read it.
-_EXPERT_BARS = (
-    ("mean", "Mean of each expert's output", "mean", "Over rows and units."),
-    (
-        "deviation",
-        "Spread of each expert's output",
-        "standard deviation",
-        "A gate can weigh experts fairly only where their outputs are of one scale.",
-    ),
-    (
-        "zero_fraction",
-        "Zeros in each expert's output",
-        "share of outputs",
-        "Near 1, the expert is dead.",
-    ),
-)
-
-# Part of health.json, heading, how to read it.
-_GATES = (
-    ("gates", "Mean gate weight, expert by task", "A task's weights add up to 1."),
-    (
-        "self_gates",
-        "Mean self-gate weight, expert by task",
-        "What a task adds of its own experts; a lone expert has a sigmoid gate of its own.",
-    ),
-    ("meta_gates", "Mean gate weight of level 1, expert by group", "A group's add up to 1."),
-    ("meta_self_gates", "Mean self-gate weight of level 1, expert by group", ""),
-)
-
 
 def write_report(run: Path) -> Path:
     """Write `run`/report.html, whole or not at all, and return its path.
@@ -93,7 +65,7 @@ def write_report(run: Path) -> Path:
             _header(name, files),
             _results(files),
             _training(files),
-            _experts(files.health),
+            experts_section(files.health),
             _plan(files.plan),
             _config(files.config),
             _where_next(files),
@@ -176,41 +148,6 @@ def _lines_and_points(run: RunFiles, figure: str) -> str:
     if splits:
         text.append(f"Points: all rows of the {' and '.join(splits)} split.")
     return " ".join(text)
-
-
-def _experts(health: Json | None) -> str:
-    if health is None:
-        return section("Experts", missing("health.json, written with the first evaluation"))
-    experts = health["experts"]
-    if not experts:
-        return section("Experts", missing("experts (this tower has none)"))
-    parts = [
-        chart(title, text, figures.expert_bars(experts, name, axis))
-        for name, title, axis, text in _EXPERT_BARS
-    ]
-    heat_maps = [
-        _heat_map(title, text, health[part]) for part, title, text in _GATES if health.get(part)
-    ]
-    tail = "" if heat_maps else missing("gate weights (this tower has no gates)")
-    return section("Experts", charts(parts, "small"), *heat_maps, tail)
-
-
-def _heat_map(title: str, text: str, weights: dict[str, dict[str, float]]) -> str:
-    """A row an expert, a column a gate; empty where the gate does not see the expert."""
-    experts = list(dict.fromkeys(expert for seen in weights.values() for expert in seen))
-    rows = [
-        [
-            Cell(expert),
-            *(
-                Cell(f"{seen[expert]:.2f}", seen[expert], min(1.0, seen[expert]))
-                if expert in seen
-                else Cell("")
-                for seen in weights.values()
-            ),
-        ]
-        for expert in experts
-    ]
-    return f"<h3>{title}</h3>{note(text)}{table(['expert', *weights], rows)}"
 
 
 def _plan(plan: Json | None) -> str:

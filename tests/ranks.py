@@ -18,6 +18,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
+# A busy machine may take long to start the ranks; that is no hang of `fn`.
+_START_S = 120
+
 
 class RankError(AssertionError):
     """A rank raised, died or hung; the message holds the tracebacks, the first to fail first."""
@@ -31,7 +34,7 @@ def run_ranks(fn: Callable[..., Any], world_size: int = 2, *args: Any, timeout: 
     a module; its arguments and results must pickle. One thread a rank.
 
     Args:
-        timeout: seconds until a rank that has not ended counts as hung.
+        timeout: seconds until a rank in `fn` counts as hung.
 
     Raises:
         RankError: with the failing rank's traceback, or every rank's stack where it hung.
@@ -91,9 +94,10 @@ def _rank(
         try:
             # Its own file, for it writes past Python's buffer; exit=True ends the process.
             with (folder / f"error{rank}hang").open("w") as stacks:
-                faulthandler.dump_traceback_later(timeout, exit=True, file=stacks)
+                faulthandler.dump_traceback_later(_START_S, exit=True, file=stacks)
                 store = f"file://{folder / 'store'}"
                 dist.init_process_group("gloo", store, rank=rank, world_size=world_size)
+                faulthandler.dump_traceback_later(timeout, exit=True, file=stacks)
                 result = fn(rank, world_size, *args)
                 (folder / f"result{rank}").write_bytes(pickle.dumps(result))
                 if dist.is_initialized():

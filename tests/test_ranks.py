@@ -41,4 +41,4 @@ def test_the_failing_rank_is_shown_first() -> None:
 
 def test_a_hang_shows_where_each_rank_stood() -> None:
     with pytest.raises(RankError, match=r"Timeout[^$]*hang_on_rank_zero"):
-        run_ranks(hang_on_rank_zero, 2, timeout=8)
+        run_ranks(hang_on_rank_zero, 2, timeout=3)
