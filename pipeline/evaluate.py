@@ -38,6 +38,7 @@ def outputs(pipeline: Any, batches: Iterator[Any]) -> Iterator[StepOutput]:
 
 
 @torch.no_grad()
+@torch.random.fork_rng()  # what training draws next does not depend on evaluations
 def evaluate(
     pipeline: Any, head: Head, source: BatchSource, tasks: list[str], world: World
 ) -> tuple[Results, dict[str, Any]]:

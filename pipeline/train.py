@@ -55,11 +55,21 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     step_module, parallel = assemble(config, chosen, world)
     model, optimizer, head = parallel.model, parallel.optimizer, step_module.model.head
 
+    pipeline = open_pipeline(parallel, world)
+    windowed = WindowedMetrics(
+        chosen.tasks,
+        batch_size=config.train.batch_size // world.size,
+        world_size=world.size,
+        rank=world.rank,
+        device=world.device,
+        window=_WINDOW,
+    )
     length = config.train.epochs * source.steps_per_epoch
     end = min(config.train.max_steps or length, length)
     schedule = Schedule(config.schedule, optimizer, length)
-    rates = {"dense": config.dense.lr, "sparse": config.sparse.lr}
     checkpoints = Checkpoints(out / "checkpoints", world, config, schema)
+    # Last, for a resume also brings back the random state, which building may have moved.
+    torch.manual_seed(config.train.seed * world.size + world.rank)
     progress = Progress()
     if resume and (found := checkpoints.load_latest(model, optimizer)):
         progress = found
@@ -67,23 +77,15 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     if world.is_first:
         _describe(out, config, schema, parallel.plan, progress, end)
 
-    pipeline = open_pipeline(parallel, world)
     tracker = Tracker(out, rank=world.rank, total_steps=end, resume_step=progress.step)
     monitor = Monitor(
         tracker,
-        WindowedMetrics(
-            chosen.tasks,
-            batch_size=config.train.batch_size // world.size,
-            world_size=world.size,
-            rank=world.rank,
-            device=world.device,
-            window=_WINDOW,
-        ),
+        windowed,
         chosen.tasks,
         world,
         batch_size=config.train.batch_size,
         log_every=config.train.log_every,
-        rates=rates,
+        rates={"dense": config.dense.lr, "sparse": config.sparse.lr},
     )
     eval_every = config.train.eval_every or source.steps_per_epoch
     save_every = config.checkpoint.every or eval_every
@@ -92,7 +94,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     step = progress.step
     early = False
 
-    with stop_requests() as request:
+    with stop_requests() as request, tracker:
         watch = Watch(world, chosen.tasks, source)
         while step < end and not watch.stopping and not early:
             # Between two events the pipeline runs full; at each event it is drained, so that
@@ -118,7 +120,6 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
                     )
                     write_json(out / "health.json", health)
             checkpoints.save(model, optimizer, progress)
-    tracker.close()
     if watch.stopping:
         _say(world, f"stopped by a signal at step {step} of {end}, saved; go on with --resume")
         return STOPPED
