@@ -38,13 +38,13 @@ def prepare_synthetic(
 ) -> Schema:
     """Plant a world from `seed` and write `rows` impressions of it as the folder `out`.
 
-    By default a user has 100 rows and a video 150, on average. The rows do not depend on how many
+    By default a user has 200 rows and a video 300, on average. The rows do not depend on how many
     blocks (of 65,536 rows) are worked on at a time. Memory: a chunk, and for each user
     12 * max_history bytes. UserError: options at fault, a full disk, an `out` that may not be
     replaced.
     """
-    num_users = max(20, rows // 100) if num_users is None else num_users
-    num_videos = max(20, rows // 150) if num_videos is None else num_videos
+    num_users = max(20, rows // 200) if num_users is None else num_users
+    num_videos = max(20, rows // 300) if num_videos is None else num_videos
     for name, value, least in (
         ("rows", rows, MIN_ROWS),
         ("seed", seed, 0),

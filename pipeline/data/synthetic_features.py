@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from pipeline.data import kuairand_features
 from pipeline.data.history import Bags, Ints, RollingEvents, find_past
 from pipeline.data.planted import DAY_MS, NUM_TABS, START_MS, TASKS, Rows, World
-from pipeline.data.schema import Label, SparseFeature
+from pipeline.data.schema import SparseFeature
 from pipeline.data.vocabulary import Vocabulary
 from pipeline.data.writer import to_lists
 
@@ -38,9 +39,9 @@ DENSE = (
     *(f"log_past_{event}s" for event in EVENTS),
     "log_seconds_since_last",
 )
+_KUAIRAND = {label.name: label for label in kuairand_features.LABELS}
 LABELS = tuple(
-    Label(name=task.name, column=task.column, category=task.category, oracle=f"oracle_{task.name}")
-    for task in TASKS
+    _KUAIRAND[task.name].model_copy(update={"oracle": f"oracle_{task.name}"}) for task in TASKS
 )
 HOUR_MS = 3_600_000
 _TASK = {task.name: position for position, task in enumerate(TASKS)}
