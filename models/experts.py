@@ -1,22 +1,23 @@
-"""Many small networks of one shape as few large ones: E experts are one batched matmul."""
+"""E small networks of one shape, side by side: experts, and the towers of tasks."""
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
-from models.initialise import fill_normal
-from models.norm import BatchMean, Normalisation, build_norm
+from models.feature_gates import FeatureGates
+from models.linear import StackedLinear
+from models.norm import Activation, BatchMean, Normalisation, activate, build_norm
+from models.tasks import Task, canonical, positions
 
-Activation = Literal["swish", "relu"]
+RECTIFIER_GAIN = math.sqrt(2.0)
+"""He et al., arXiv 1502.01852: it makes up for what a rectifier cuts off."""
 
 
-class ExpertSizes(BaseModel):
-    """The fields that all towers share: the shape of experts and of task towers."""
+class ExpertConfig(BaseModel):
+    """What experts and task towers are like; the fields that the configs of all towers share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -26,97 +27,99 @@ class ExpertSizes(BaseModel):
     """Width of an expert's output, D."""
     tower_hidden: tuple[PositiveInt, ...] = (64,)
     """Widths of the hidden layers between what a task mixed and its logit."""
+    normalisation: Normalisation = "none"
+    """Of each expert layer: over the batch (of all ranks), over the layer, or none."""
+    activation: Activation = "relu"
+    """After each layer of experts and task towers, except before the logit."""
 
 
-class StackedLinear(nn.Module):
-    """E Linear layers of one shape, weight [E, out, in]."""
+class ExpertLayer(nn.Module):
+    """`activation(norm(Linear(x)))`, one layer of E experts."""
 
-    def __init__(self, num: int, in_features: int, out_features: int, *, bias: bool) -> None:
+    def __init__(
+        self,
+        num_experts: int,
+        in_features: int,
+        out_features: int,
+        config: ExpertConfig,
+        batch_mean: BatchMean | None,
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(num, out_features, in_features))
-        self.bias = nn.Parameter(torch.empty(num, out_features)) if bias else None
+        self.linear = StackedLinear(num_experts, in_features, out_features)
+        self.norm = build_norm(
+            config.normalisation, num_experts, out_features, config.activation, batch_mean
+        )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, in] (the same rows for all) or [E, B, in] -> [E, B, out]."""
-        num, out_features, _ = self.weight.shape
-        if x.dim() == 2:
-            bias = None if self.bias is None else self.bias.flatten()
-            y = F.linear(x, self.weight.flatten(0, 1), bias)
-            return y.view(len(x), num, out_features).transpose(0, 1)
-        if self.bias is None:
-            return torch.bmm(x, self.weight.transpose(1, 2))
-        return torch.baddbmm(self.bias[:, None], x, self.weight.transpose(1, 2))
-
-    @torch.no_grad()
-    def init_weights(self, names: Sequence[str], seed: int, *, gain: float = 1.0) -> None:
-        fill_normal(self.weight, names, seed, gain=gain)
-        if self.bias is not None:
-            self.bias.zero_()
+    def forward(self, x: Tensor, gates: FeatureGates | None = None) -> Tensor:
+        """[B, in] or [E, B, in] -> [E, B, out]; `gates` mask each expert's input."""
+        h_EBH = self.linear(x) if gates is None else gates.linear(x, self.linear.weight)
+        return self.norm(h_EBH)
 
 
 class Experts(nn.Module):
-    """E experts `activation(norm(Linear(x)))`, one or more such layers each."""
+    """E experts of one or more layers each."""
 
     def __init__(
         self,
         names: Sequence[str],
         in_features: int,
-        widths: Sequence[int],
-        *,
-        normalisation: Normalisation,
-        activation: Activation,
-        batch_mean: BatchMean | None = None,
+        config: ExpertConfig,
+        batch_mean: BatchMean | None,
     ) -> None:
         super().__init__()
+        if in_features < 1:
+            raise ValueError(f"num_features: {in_features}; a tower needs one feature or more")
         self.names = tuple(names)
-        self.activation = F.silu if activation == "swish" else F.relu
-        sizes = (in_features, *widths)
-        self.linears = nn.ModuleList(
-            StackedLinear(len(names), sizes[i], sizes[i + 1], bias=False)
-            for i in range(len(widths))
-        )
-        self.norms = nn.ModuleList(
-            build_norm(normalisation, len(names), width, batch_mean) for width in widths
+        sizes = (in_features, *config.expert_hidden, config.expert_dim)
+        self.layers = nn.ModuleList(
+            ExpertLayer(len(names), sizes[i], sizes[i + 1], config, batch_mean)
+            for i in range(len(sizes) - 1)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, in] or [E, B, in] -> [E, B, D]."""
-        for linear, norm in zip(self.linears, self.norms, strict=True):
-            x = self.activation(norm(linear(x)))
+    def forward(self, x: Tensor, gates: FeatureGates | None = None) -> Tensor:
+        """[B, in] or [E, B, in] -> [E, B, D]; `gates` mask each expert's input."""
+        first, *rest = self.layers
+        x = first(x, gates)
+        for layer in rest:
+            x = layer(x)
         return x
 
     def init_weights(self, seed: int) -> None:
-        for i, (linear, norm) in enumerate(zip(self.linears, self.norms, strict=True)):
+        for i, layer in enumerate(self.layers):
+            assert isinstance(layer, ExpertLayer)
             names = [f"{name}/{i}" for name in self.names]
-            linear.init_weights(names, seed, gain=math.sqrt(2))  # type: ignore[operator]
-            norm.init_weights()  # type: ignore[operator]
+            layer.linear.init_weights(names, seed, gain=RECTIFIER_GAIN)
+            layer.norm.init_weights()
 
 
 class TaskTowers(nn.Module):
     """One small network per task: what its gate mixed -> its logit. No normalisation."""
 
-    def __init__(
-        self, names: Sequence[str], dim: int, hidden: Sequence[int], activation: Activation
-    ) -> None:
+    def __init__(self, tasks: Sequence[Task], config: ExpertConfig) -> None:
         super().__init__()
-        self.names = tuple(names)
-        self.activation = F.silu if activation == "swish" else F.relu
-        sizes = (dim, *hidden, 1)
-        self.linears = nn.ModuleList(
-            StackedLinear(len(names), sizes[i], sizes[i + 1], bias=True)
-            for i in range(len(sizes) - 1)
-        )
+        self.names = tuple(task.name for task in canonical(tasks))
+        self.order = positions(tasks)
+        self.activation: Activation = config.activation
+        sizes = (config.expert_dim, *config.tower_hidden, 1)
+        pairs = [(sizes[i], sizes[i + 1]) for i in range(len(sizes) - 1)]
+        self.linears = nn.ModuleList(StackedLinear(len(tasks), *pair) for pair in pairs)
+        self.biases = nn.ParameterList(torch.empty(len(tasks), 1, out) for _, out in pairs)
 
-    def forward(self, y_TBD: Tensor) -> Tensor:
-        """[T, B, D] -> logits [T, B]."""
-        *hidden, last = self.linears
-        for linear in hidden:
-            y_TBD = self.activation(linear(y_TBD))
-        return last(y_TBD).squeeze(2)
+    def forward(self, y: Tensor) -> Tensor:
+        """[T, B, D] in canonical order, or [B, D] for all -> logits [B, T] in that of `tasks`."""
+        *hidden, (last, last_bias) = zip(self.linears, self.biases, strict=True)
+        for linear, bias in hidden:
+            y = activate(linear(y) + bias, self.activation)
+        logits_TB = (last(y) + last_bias).squeeze(2)
+        order = torch.tensor(self.order, device=y.device)
+        return logits_TB.index_select(0, order).t()
 
+    @torch.no_grad()
     def init_weights(self, seed: int) -> None:
-        last = len(self.linears) - 1
         for i, linear in enumerate(self.linears):
+            assert isinstance(linear, StackedLinear)
             names = [f"tower.{name}/{i}" for name in self.names]
-            gain = 1.0 if i == last else math.sqrt(2)
-            linear.init_weights(names, seed, gain=gain)  # type: ignore[operator]
+            is_last = i == len(self.linears) - 1
+            linear.init_weights(names, seed, gain=1.0 if is_last else RECTIFIER_GAIN)
+        for bias in self.biases:
+            bias.zero_()

@@ -1,6 +1,5 @@
 """What a report needs to see inside a tower."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -14,7 +13,8 @@ class Probe:
     """Pass an empty one to a tower's forward; it comes back filled.
 
     Names of experts: 'meta.shared.0', 'meta.watch.1', 'level2.global.0',
-    'level2.category.watch.0', 'level2.own.click.0' (HoME), 'expert.3' (MMoE).
+    'level2.category.watch.0', 'level2.own.click.0' (HoME), 'expert.3' (MMoE), 'bottom.0'
+    (Shared-Bottom, which has no gates).
     """
 
     experts: dict[str, Tensor] = field(default_factory=dict)
@@ -24,20 +24,6 @@ class Probe:
     self_gates: Weights = field(default_factory=dict)
     """Task -> weights of its self-gate over its own experts, added to those of `gates`."""
     meta_gates: Weights = field(default_factory=dict)
-    """The same for level 1: group ('shared' or a category) -> weights."""
+    """As `gates` for HoME's level 1, of groups: 'shared' and each category."""
     meta_self_gates: Weights = field(default_factory=dict)
-
-    def add_experts(self, names: Sequence[str], out_EBD: Tensor) -> None:
-        self.experts.update(zip(names, out_EBD.unbind(0), strict=True))
-
-
-def by_name(
-    weights_BGE: Tensor,
-    gates: Sequence[str],
-    experts: Sequence[str],
-    visible: Sequence[Sequence[int]],
-) -> Weights:
-    """Weights [B, G, E] as gate -> expert -> [B], for the experts that each gate may see."""
-    return {
-        gate: {experts[e]: weights_BGE[:, g, e] for e in visible[g]} for g, gate in enumerate(gates)
-    }
+    """As `self_gates` for HoME's level 1."""

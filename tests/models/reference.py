@@ -1,0 +1,341 @@
+"""The towers once more, one small module per expert, gate and mask, as HOME.md words them.
+
+Each is built from a batched tower and takes copies of its weights; `links` says which slice
+of the batched tower each weight came from, so that gradients can be compared as well. The
+wiring is derived afresh from config and tasks. Also the 'naive' form of benchmarks/tower.py.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.experts import ExpertLayer, Experts, TaskTowers
+from models.feature_gates import FeatureGates
+from models.gates import Gates
+from models.home import HoME
+from models.linear import StackedLinear
+from models.mmoe import MMoE
+from models.norm import EPS, MOMENTUM, BatchNorm, LayerNorm, Normalisation, Shift
+from models.shared_bottom import SharedBottom
+from models.tasks import Task
+
+
+class Link(NamedTuple):
+    """`parameter` is a copy of `source[index]`."""
+
+    source: nn.Parameter
+    index: Any
+    parameter: nn.Parameter
+
+
+Links = list[Link]
+
+
+def take(links: Links, source: nn.Parameter, index: Any) -> nn.Parameter:
+    parameter = nn.Parameter(source.detach()[index].clone())
+    links.append(Link(source, index, parameter))
+    return parameter
+
+
+def activate(x: Tensor, activation: str) -> Tensor:
+    return x * torch.sigmoid(x) if activation == "swish" else x.clamp_min(0)
+
+
+class Layer(nn.Module):
+    """activation(norm(Linear(x))) of expert e."""
+
+    def __init__(
+        self,
+        links: Links,
+        weight: nn.Parameter,
+        norm: nn.Module,
+        e: int,
+        normalisation: Normalisation,
+        activation: str,
+    ) -> None:
+        super().__init__()
+        assert isinstance(norm, BatchNorm | LayerNorm | Shift)
+        out_features, in_features = weight.shape[1:]
+        self.activation = activation
+        self.linear = nn.Linear(in_features, out_features, bias=normalisation == "none")
+        self.linear.weight = take(links, weight, e)
+        self.norm: nn.BatchNorm1d | nn.LayerNorm | nn.Identity = nn.Identity()
+        if isinstance(norm, BatchNorm):
+            self.norm = nn.BatchNorm1d(out_features, eps=EPS, momentum=MOMENTUM)
+            self.norm.running_mean = norm.running_mean[e].clone()
+            self.norm.running_var = norm.running_var[e].clone()
+        if isinstance(norm, LayerNorm):
+            self.norm = nn.LayerNorm(out_features, eps=EPS)
+        if isinstance(norm, Shift):
+            self.linear.bias = take(links, norm.bias, e)
+        else:
+            self.norm.weight = take(links, norm.weight, e)
+            self.norm.bias = take(links, norm.bias, e)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return activate(self.norm(self.linear(x)), self.activation)
+
+
+def expert(
+    links: Links, experts: Experts, name: str, normalisation: Normalisation, activation: str
+) -> nn.Sequential:
+    e = experts.names.index(name)
+    layers = [layer for layer in experts.layers if isinstance(layer, ExpertLayer)]
+    return nn.Sequential(
+        *(
+            Layer(links, layer.linear.weight, layer.norm, e, normalisation, activation)
+            for layer in layers
+        )
+    )
+
+
+class Tower(nn.Module):
+    def __init__(self, links: Links, towers: TaskTowers, name: str, activation: str) -> None:
+        super().__init__()
+        t = towers.names.index(name)
+        self.activation = activation
+        self.layers = nn.ModuleList()
+        for stacked, bias in zip(towers.linears, towers.biases, strict=True):
+            assert isinstance(stacked, StackedLinear)
+            layer = nn.Linear(stacked.weight.shape[2], stacked.weight.shape[1])
+            layer.weight = take(links, stacked.weight, t)
+            layer.bias = take(links, bias, (t, 0))
+            self.layers.append(layer)
+
+    def forward(self, y: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            y = activate(layer(y), self.activation)
+        return self.layers[-1](y)
+
+
+class Gate(nn.Module):
+    """Linear(x): one logit for each expert it sees."""
+
+    def __init__(self, links: Links, gates: Gates, name: str) -> None:
+        super().__init__()
+        names = [gate.name for gate in gates.gates]
+        g = names.index(name)
+        before, gate = gates.gates[:g], gates.gates[g]
+        num_inputs, num_seen = len(gate.hears), len(gate.sees)
+        start = sum(len(other.sees) * len(other.hears) for other in before)
+        start_bias = sum(len(other.sees) for other in before)
+        self.bias = take(links, gates.bias, slice(start_bias, start_bias + num_seen))
+        # Weights on the i-th input stand in every num_inputs-th row.
+        rows = [
+            slice(start + i, start + num_seen * num_inputs, num_inputs) for i in range(num_inputs)
+        ]
+        self.weights = nn.ParameterList(take(links, gates.weight, row) for row in rows)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, torch.cat(list(self.weights), dim=1), self.bias)
+
+
+def mixed(weights: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+    assert weights.shape[1] == len(outputs)
+    total = torch.zeros_like(outputs[0])
+    for i, output in enumerate(outputs):
+        total = total + weights[:, i : i + 1] * output
+    return total
+
+
+def self_mixed(gate: Gate, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+    logits = gate(x)
+    return mixed(logits.sigmoid() if len(outputs) == 1 else logits.softmax(1), outputs)
+
+
+class FeatureGate(nn.Module):
+    def __init__(self, links: Links, gates: FeatureGates, name: str) -> None:
+        super().__init__()
+        e = gates.names.index(name)
+        _, num_masks, rank, features = gates.up.shape
+        weight = gates.down.weight
+        self.mix = nn.Linear(features, num_masks)
+        self.mix.weight = take(links, weight, (e, slice(num_masks * rank, None)))
+        self.mix.bias = take(links, gates.mixing_bias, e)
+        self.down = nn.ParameterList(
+            take(links, weight, (e, slice(i * rank, (i + 1) * rank))) for i in range(num_masks)
+        )
+        self.up = nn.ParameterList(take(links, gates.up, (e, i)) for i in range(num_masks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.mix(x).softmax(1)
+        mask = torch.zeros_like(x)
+        for i, (down, up) in enumerate(zip(self.down, self.up, strict=True)):
+            mask = mask + weights[:, i : i + 1] * 2 * torch.sigmoid(x @ down.T @ up)
+        return x * mask
+
+
+class Reference(nn.Module):
+    """What the three references share: a registry of modules under any name."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        super().__init__()
+        self.links: Links = []
+        self.tasks = tuple(tasks)
+        self.categories = sorted({task.category for task in tasks})
+        self.part: dict[str, nn.Module] = {}
+        self.parts = nn.ModuleList()
+
+    def add(self, name: str, module: nn.Module) -> None:
+        self.part[name] = module
+        self.parts.append(module)
+
+
+class ReferenceHome(Reference):
+    def __init__(self, model: HoME, tasks: Sequence[Task]) -> None:
+        config = model.config
+        super().__init__(tasks)
+        self.config = config
+        links = self.links
+
+        def add_level(level: Any, groups: dict[str, int]) -> None:
+            for group, size in groups.items():
+                if level.feature_gates is not None and config.feature_gate_per == "group":
+                    self.add(f"mask {group}", FeatureGate(links, level.feature_gates, group))
+                for i in range(size):
+                    name = f"{group}.{i}"
+                    module = expert(
+                        links, level.experts, name, config.normalisation, config.activation
+                    )
+                    self.add(name, module)
+                    if level.feature_gates is not None and config.feature_gate_per == "expert":
+                        self.add(f"mask {name}", FeatureGate(links, level.feature_gates, name))
+
+        add_level(
+            model.level1,
+            {f"meta.{group}": config.num_meta_experts for group in ["shared", *self.categories]},
+        )
+        for group in ["shared", *self.categories]:
+            self.add(f"gate {group}", Gate(links, model.level1.gates, f"meta.gate.{group}"))
+            if config.self_gate:
+                gate = Gate(links, model.level1.gates, f"meta.self_gate.{group}")
+                self.add(f"self_gate {group}", gate)
+        add_level(
+            model.level2,
+            {"level2.global": config.num_global_experts}
+            | {f"level2.category.{c}": config.num_category_experts for c in self.categories}
+            | {f"level2.own.{task.name}": config.num_own_experts for task in self.tasks},
+        )
+        for task in self.tasks:
+            name = task.name
+            self.add(f"task_gate {name}", Gate(links, model.level2.gates, f"level2.gate.{name}"))
+            if config.self_gate:
+                gate = Gate(links, model.level2.gates, f"level2.self_gate.{name}")
+                self.add(f"task_self_gate {name}", gate)
+            self.add(f"tower {name}", Tower(links, model.towers, name, config.activation))
+
+    def group(self, group: str, size: int, x: Tensor) -> list[Tensor]:
+        """Outputs of the experts of one group on their common input x."""
+        outputs = []
+        for i in range(size):
+            name = f"{group}.{i}"
+            mask = self.part.get(f"mask {name}", self.part.get(f"mask {group}"))
+            outputs.append(self.part[name](x if mask is None else mask(x)))
+        return outputs
+
+    def forward(self, v: Tensor) -> Tensor:
+        config, part = self.config, self.part
+        meta = {
+            group: self.group(f"meta.{group}", config.num_meta_experts, v)
+            for group in ["shared", *self.categories]
+        }
+        z: dict[str, Tensor] = {}
+        for group in ["shared", *self.categories]:
+            seen = [*meta["shared"], *meta[group]]
+            if group == "shared":
+                seen = [output for outputs in meta.values() for output in outputs]
+            z[group] = mixed(part[f"gate {group}"](v).softmax(1), seen)
+            if config.self_gate:
+                gate = part[f"self_gate {group}"]
+                assert isinstance(gate, Gate)
+                z[group] = z[group] + self_mixed(gate, v, meta[group])
+
+        shared = self.group("level2.global", config.num_global_experts, z["shared"])
+        of_category = {
+            c: self.group(f"level2.category.{c}", config.num_category_experts, z[c])
+            for c in self.categories
+        }
+        own = {
+            t.name: self.group(f"level2.own.{t.name}", config.num_own_experts, z[t.category])
+            for t in self.tasks
+        }
+        # The order in which an unmasked gate sees the tasks' own experts.
+        ordered = sorted(self.tasks, key=lambda t: (t.category, t.name))
+        logits = []
+        for task in self.tasks:
+            name, category = task.name, task.category
+            if config.hierarchy_mask:
+                seen = [*shared, *of_category[category], *own[name]]
+            else:
+                seen = [*shared]
+                seen += [output for c in self.categories for output in of_category[c]]
+                seen += [output for t in ordered for output in own[t.name]]
+            both = torch.cat([z[category], z["shared"]], dim=1)
+            y = mixed(part[f"task_gate {name}"](both).softmax(1), seen)
+            if config.self_gate:
+                gate = part[f"task_self_gate {name}"]
+                assert isinstance(gate, Gate)
+                y = y + self_mixed(gate, z[category], own[name])
+            logits.append(part[f"tower {name}"](y))
+        return torch.cat(logits, dim=1)
+
+
+class ReferenceMmoe(Reference):
+    def __init__(self, model: MMoE, tasks: Sequence[Task]) -> None:
+        config = model.config
+        super().__init__(tasks)
+        self.names = [f"expert.{i}" for i in range(config.num_experts)]
+        for name in self.names:
+            module = expert(
+                self.links, model.level.experts, name, config.normalisation, config.activation
+            )
+            self.add(name, module)
+        for task in self.tasks:
+            self.add(
+                f"gate {task.name}", Gate(self.links, model.level.gates, f"mmoe.gate.{task.name}")
+            )
+            tower = Tower(self.links, model.towers, task.name, config.activation)
+            self.add(f"tower {task.name}", tower)
+
+    def forward(self, v: Tensor) -> Tensor:
+        outputs = [self.part[name](v) for name in self.names]
+        logits = []
+        for task in self.tasks:
+            weights = F.softmax(self.part[f"gate {task.name}"](v), dim=1)
+            logits.append(self.part[f"tower {task.name}"](mixed(weights, outputs)))
+        return torch.cat(logits, dim=1)
+
+
+class ReferenceSharedBottom(Reference):
+    def __init__(self, model: SharedBottom, tasks: Sequence[Task]) -> None:
+        config = model.config
+        super().__init__(tasks)
+        self.bottom = expert(
+            self.links, model.bottom, "bottom.0", config.normalisation, config.activation
+        )
+        for task in self.tasks:
+            tower = Tower(self.links, model.towers, task.name, config.activation)
+            self.add(f"tower {task.name}", tower)
+
+    def forward(self, v: Tensor) -> Tensor:
+        y = self.bottom(v)
+        return torch.cat([self.part[f"tower {task.name}"](y) for task in self.tasks], dim=1)
+
+
+def reference(model: nn.Module, tasks: Sequence[Task]) -> Reference:
+    """The naive form of `model`, which was built for `tasks`."""
+    result: Reference
+    if isinstance(model, HoME):
+        result = ReferenceHome(model, tasks)
+    elif isinstance(model, MMoE):
+        result = ReferenceMmoe(model, tasks)
+    else:
+        assert isinstance(model, SharedBottom)
+        result = ReferenceSharedBottom(model, tasks)
+    # Every weight of the batched form must have its counterpart.
+    linked = sum(link.parameter.numel() for link in result.links)
+    assert linked == sum(parameter.numel() for parameter in model.parameters())
+    return result.train(model.training)
