@@ -49,10 +49,11 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     """
     schema = Schema.load(config.data.path)
     chosen = select(config, schema)
-    on_first(world, lambda: _claim(out, resume=resume, overwrite=overwrite))
     source = open_split(config, chosen, "train", world, purpose="train")
     validation = open_split(config, chosen, "val", world, purpose="eval")
     step_module, parallel = assemble(config, chosen, world)
+    # Only now: a run that cannot start leaves no folder, and replaces none.
+    on_first(world, lambda: _claim(out, resume=resume, overwrite=overwrite))
     model, optimizer, head = parallel.model, parallel.optimizer, step_module.model.head
 
     pipeline = open_pipeline(parallel, world)
