@@ -36,7 +36,8 @@ _USER_ERROR_CODE = 2
 _STOPPED_CODE = 128 + signal.SIGTERM  # a rank that was told to stop, and saved first
 # An entry of the summary that torchrun writes to its stderr when ranks failed.
 _FAILURE = re.compile(
-    r"time +: (?P<time>\S+)\n.*\n +rank +: (?P<rank>\d+) .*\n +exitcode +: (?P<code>-?\d+)"
+    r"time +: (?P<time>\S+)\n.*\n +rank +: \d+ \(local_rank: (?P<rank>\d+)\)\n"
+    r" +exitcode +: (?P<code>-?\d+)"
 )
 
 
@@ -55,8 +56,8 @@ def run_here(runner: Any, app: Any, cfg: dict[str, Any], *, nproc: int) -> int:
     role.env["PATH"] = os.path.dirname(sys.executable)  # the same python, whatever PATH says
     # torchrun writes each rank's streams to files of their own: there no two lines can mix.
     role.env["PET_LOG_DIR"] = str(logs / f"node{macros.replica_id}")
-    if sys.stdout.isatty():
-        role.env.setdefault("COLUMNS", str(shutil.get_terminal_size().columns))
+    # Tables as wide as our terminal; a log has no width, so give them room there.
+    role.env["COLUMNS"] = str(shutil.get_terminal_size(fallback=(120, 24)).columns)
     role.entrypoint, *role.args = processes.dying_with_parent([role.entrypoint, *role.args])
     request = runner.dryrun(app, "local_cwd", {**cfg, "log_dir": str(logs)})
 
@@ -177,9 +178,9 @@ class _Job:
         """Exit code and log of the ranks that torchrun saw fail, first failure first."""
         latest = {log.rank: log for log in self._ranks.values()}  # of a rank's attempts
         found = []
-        for agent in self._agents:
+        for node, agent in enumerate(self._agents):
             for match in _FAILURE.finditer((agent / "stderr.log").read_text(errors="replace")):
-                log = latest[int(match["rank"])]
+                log = latest[node * self._nproc + int(match["rank"])]
                 code = int(match["code"])
                 # Once one rank has failed torchrun stops the others: those come last. Its clock
                 # has whole seconds: within one, the first is who fell silent first.
