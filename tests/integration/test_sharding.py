@@ -74,7 +74,7 @@ def global_batch(step: int) -> dict[str, Any]:
         "user": integers(42, _ROWS),
         "item": integers(32, _ROWS),
         "tab": integers(6, _ROWS),
-        "history": list(integers(32, int(lengths.sum())).split(lengths.tolist())),
+        "history": list(torch.split(integers(32, int(lengths.sum())), lengths.tolist())),
         "dense": torch.randn(_ROWS, 2, generator=random),
         "labels": labels,
     }
@@ -85,10 +85,11 @@ def rank_batch(step: int, rank: int, size: int, keys: list[str]) -> Batch:
     values = global_batch(step)
     mine = slice(rank * _ROWS // size, (rank + 1) * _ROWS // size)
     rows = _ROWS // size
-    parts, lengths = [], []
+    parts: list[torch.Tensor] = []
+    lengths: list[int] = []
     for key in keys:
         column = values[key][mine]
-        bags = column if key == "history" else list(column.split(1))
+        bags = column if key == "history" else list(torch.split(column, 1))
         parts += bags
         lengths += [len(bag) for bag in bags]
     return Batch(
