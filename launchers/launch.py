@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pprint import pformat
@@ -27,11 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K=V,...",
         help="its own options, e.g. partition=P ('torchx runopts' lists them)",
     )
-    parser.add_argument("--nnodes", type=_count, default=1, metavar="N", help="machines")
-    parser.add_argument("--nproc", type=_count, default=2, metavar="N", help="ranks on each")
-    parser.add_argument("--cpu", type=_count, default=0, metavar="N", help="CPUs of each machine")
-    parser.add_argument("--gpu", type=_count, default=0, metavar="N", help="GPUs of each machine")
-    parser.add_argument("--mem-mb", type=_count, default=0, metavar="N", help="memory of each")
+    parser.add_argument("--nnodes", type=_at_least(1), default=1, metavar="N", help="machines")
+    parser.add_argument("--nproc", type=_at_least(1), default=2, metavar="N", help="ranks on each")
+    parser.add_argument(
+        "--cpu", type=_at_least(0), default=0, metavar="N", help="CPUs of each; 0: as it comes"
+    )
+    parser.add_argument("--gpu", type=_at_least(0), default=0, metavar="N", help="GPUs of each")
+    parser.add_argument(
+        "--mem-mb", type=_at_least(0), default=0, metavar="N", help="memory of each"
+    )
     parser.add_argument("--image", default="homerec", help="container image, if one is used")
     parser.add_argument("--name", default="homerec", help="name of the job")
     parser.add_argument(
@@ -96,10 +100,13 @@ def _tools_of(scheduler: str) -> Iterator[None]:
         ) from error
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
+def _at_least(lowest: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest} on")
+        return int(text)
+
+    return number
 
 
 def _check(name: str, words: list[str]) -> None:
