@@ -44,21 +44,22 @@ _EXPECTED: dict[Kind, str] = {
 def csv_to_parquet(path: Path, kinds: Mapping[str, Kind], out: Path) -> None:
     """Write the columns in `kinds` of the CSV file `path` to the Parquet file `out`.
 
-    Streams: memory does not grow with the file. Other columns are left out.
+    Streams: memory does not grow with the file. Other columns and empty lines are left out.
     UserError: a column is missing, or a value is not of its kind (with its line).
     """
     _check_header(path, kinds)
     dtypes = {name: _DTYPES[kind] for name, kind in kinds.items()}
     try:
-        pl.scan_csv(path, schema_overrides=dtypes, infer_schema=False).select(
-            list(kinds)
-        ).sink_parquet(out)
+        table = pl.scan_csv(path, schema_overrides=dtypes, infer_schema=False).select(list(kinds))
+        # Polars makes a row of nulls of an empty line.
+        table.filter(~pl.all_horizontal(pl.all().is_null())).sink_parquet(out)
     except pl.exceptions.PolarsError as error:
         if is_disk_full(error):
             raise
         raise _first_fault(path, kinds, str(error)) from error
     wrong = pl.any_horizontal(_is_wrong(name, kind) for name, kind in kinds.items())
-    if not pl.scan_parquet(out).filter(wrong).head(1).collect().is_empty():
+    found = pl.scan_parquet(out).filter(wrong).head(1).collect(engine="streaming")
+    if not found.is_empty():
         raise _first_fault(path, kinds, "a value does not fit its column")
 
 
@@ -85,6 +86,8 @@ def _check_header(path: Path, kinds: Mapping[str, Kind]) -> None:
             header = next(csv.reader(file), [])
     except csv.Error as error:
         raise UserError(f"{path}: not a CSV file ({error}); download it again") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
     missing = [name for name in kinds if name not in header]
     if missing:
         raise UserError(
@@ -102,6 +105,8 @@ def _first_fault(path: Path, kinds: Mapping[str, Kind], reason: str) -> UserErro
         try:
             for fields in lines:
                 where = f"{path}: line {lines.line_num}"
+                if not fields:
+                    continue
                 if len(fields) != len(header):
                     return UserError(
                         f"{where}: {len(fields)} fields, but the header has {len(header)}; "

@@ -11,7 +11,6 @@ borders, forward in time only.
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime
@@ -111,11 +110,10 @@ def prepare_kuairand(
             for day, part, columns in _shards(log, features, max_history):
                 writer.write(split_of(day), f"{day}-{number:04}-{part:02}", columns)
             step(f"wrote bucket {number + 1} of {num_buckets}")
-        version = importlib.metadata.version("homerec")
         options = f"--val-from {val_from} --test-from {test_from} --max-history {max_history}"
         return writer.finish(
             dataset="kuairand",
-            made_by=f"homerec {version} prepare kuairand {options} --min-count {min_count}",
+            command=f"prepare kuairand {options} --min-count {min_count}",
             user_column="user_id",
             vocabularies=list(vocabularies.values()),
         )

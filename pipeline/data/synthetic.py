@@ -7,7 +7,6 @@ Ten days: eight to train on, one for validation, one for test.
 
 from __future__ import annotations
 
-import importlib.metadata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,10 +70,9 @@ def prepare_synthetic(
                 date = FIRST_DAY + timedelta(days=day)
                 writer.write(_split_of(day), f"{date:%Y%m%d}-{number:05}", columns)
             progress(number + 1, len(firsts), f"planted {number + 1} of {len(firsts)} chunks")
-        version = importlib.metadata.version("homerec")
         return writer.finish(
             dataset="synthetic",
-            made_by=f"homerec {version} prepare synthetic --rows {rows} --seed {seed} "
+            command=f"prepare synthetic --rows {rows} --seed {seed} "
             f"--num-users {num_users} --num-videos {num_videos} --max-history {max_history} "
             f"--min-count {min_count}",
             user_column="user_id",

@@ -8,6 +8,7 @@ schema.json, which nothing takes for a prepared folder.
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import math
 import secrets
 import shutil
@@ -43,7 +44,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 @contextmanager
-def new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
+def new_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty folder that becomes `out` if the block ends well, and vanishes if not.
 
     With `overwrite` a prepared folder at `out` stays as it is until then.
@@ -59,6 +60,7 @@ def new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         raise UserError(f"{out}: cannot write there ({error.strerror}); choose another") from error
     try:
         yield folder
+        _check_target(out, overwrite=overwrite)  # it may have come into being meanwhile
         _publish(folder, out)
     except (OSError, pl.exceptions.PolarsError, pa.ArrowException) as error:
         if not is_disk_full(error):
@@ -161,15 +163,15 @@ class ShardWriter:
                 self._moments[dense] += (len(values), values.sum(), np.square(values).sum())
 
     def finish(
-        self, *, dataset: str, made_by: str, user_column: str, vocabularies: Sequence[Vocabulary]
+        self, *, dataset: str, command: str, user_column: str, vocabularies: Sequence[Vocabulary]
     ) -> Schema:
-        """Write the vocabularies and, last of all, schema.json."""
+        """Write the vocabularies and, last of all, schema.json. `command` made the folder."""
         (self._folder / "vocab").mkdir()
         for vocabulary in vocabularies:
             vocabulary.save(self._folder / "vocab")
         schema = Schema(
             dataset=dataset,
-            made_by=made_by,
+            made_by=f"homerec {_version()} {command}",
             user_column=user_column,
             sparse=self._sparse,
             tables=tuple(
@@ -189,6 +191,13 @@ class ShardWriter:
         )
         schema.save(self._folder)
         return schema
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("homerec")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 def _summarise(name: str, count: float, total: float, squares: float) -> DenseFeature:

@@ -1,0 +1,354 @@
+"""KuaiRand's files become the rows they should, whatever their number, order and faults."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.data.kuairand import prepare_kuairand
+from pipeline.data.schema import SPLITS, Schema
+from pipeline.data.vocabulary import hash_integers
+from tests.pipeline.data.small_kuairand import (
+    FLAGS,
+    IN_ORDER,
+    NUM_USERS,
+    make_log,
+    make_users,
+    make_videos,
+    write_raw,
+)
+
+Row = dict[str, Any]
+REAL = Path(
+    os.environ.get(
+        "HOMEREC_KUAIRAND_RAW",
+        Path(__file__).resolve().parents[4] / "shared" / "data" / "kuairand-pure",
+    )
+)
+
+
+def read(folder: Path, split: str) -> pl.DataFrame:
+    """All rows of a split, in the schema's order of files."""
+    files = Schema.load(folder).splits[split].files  # type: ignore[index]
+    return pl.concat([pl.read_parquet(folder / file) for file in files])
+
+
+def read_all(folder: Path) -> pl.DataFrame:
+    schema = Schema.load(folder)
+    return pl.concat([read(folder, split) for split in SPLITS if schema.splits[split].files])
+
+
+def as_set(table: pl.DataFrame) -> list[str]:
+    """The rows without their order."""
+    return sorted(map(repr, table.rows()))
+
+
+def raw_ids(folder: Path, table: str) -> dict[int, str]:
+    """Index -> raw value."""
+    vocabulary = pl.read_parquet(folder / "vocab" / f"{table}.parquet")
+    return dict(zip(vocabulary["index"], vocabulary["id"], strict=True))
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_raw(tmp_path_factory.mktemp("raw") / "raw")
+
+
+@pytest.fixture(scope="module")
+def small(raw: Path) -> Path:
+    """The small files, prepared with every id in the vocabularies."""
+    prepare_kuairand(raw, raw.parent / "small", max_history=4, min_count=1)
+    return raw.parent / "small"
+
+
+@pytest.fixture(scope="module")
+def in_order() -> list[Row]:
+    """The small log's rows in the order in which the prepared folder has them."""
+    return make_log().sort(IN_ORDER).to_dicts()
+
+
+def decode(folder: Path, table: str, codes: list[int]) -> list[str]:
+    names = raw_ids(folder, table)
+    return [names[code] for code in codes]
+
+
+# What the rows say
+
+
+def test_rows_are_split_by_date_and_sorted_by_time(small: Path, in_order: list[Row]) -> None:
+    schema = Schema.load(small)
+    dates = [row["date"] for row in in_order]
+    assert schema.splits["train"].rows == sum(date < 20220502 for date in dates)
+    assert schema.splits["val"].rows == sum(20220502 <= date < 20220505 for date in dates)
+    assert schema.splits["test"].rows == sum(date >= 20220505 for date in dates)
+    users = decode(small, "user_id", read_all(small)["user_id"].to_list())
+    # Of the same time, users go by number: nothing is left to chance.
+    assert users == [str(row["user_id"]) for row in in_order]
+    tabs = decode(small, "tab", read_all(small)["tab"].to_list())
+    assert tabs == [str(row["tab"]) for row in in_order]
+
+
+def test_labels_are_the_logs_own_and_the_derived_ones(small: Path, in_order: list[Row]) -> None:
+    table = read_all(small)
+    for column in ("is_click", "long_view", "is_like", "is_follow", "is_hate", "is_profile_enter"):
+        assert table[column].to_list() == [float(row[column]) for row in in_order]
+    assert table["comment_enter"].to_list() == [
+        float(row["comment_stay_time"] > 0) for row in in_order
+    ]
+    assert table["finish"].to_list() == [
+        float(row["play_time_ms"] >= 0.95 * row["duration_ms"]) if row["duration_ms"] else None
+        for row in in_order
+    ]
+    positives = Schema.load(small).splits["train"].positives
+    assert positives["finish"] == read(small, "train")["finish"].sum()
+
+
+def test_categories_and_defaults_of_the_labels(small: Path) -> None:
+    labels = {label.name: label for label in Schema.load(small).labels}
+    watch = {"click", "long_view", "finish"}
+    assert {name for name, label in labels.items() if label.category == "watch"} == watch
+    assert {name for name, label in labels.items() if label.default} == watch | {
+        "like",
+        "comment_enter",
+        "profile_enter",
+    }
+
+
+def test_features_of_users_and_videos_are_their_files(small: Path, in_order: list[Row]) -> None:
+    table = read_all(small)
+    users = {row["user_id"]: row for row in make_users().to_dicts()}
+    videos = {row["video_id"]: row for row in make_videos().to_dicts()}
+    degree, author = raw_ids(small, "user_active_degree"), raw_ids(small, "author_id")
+    tags = raw_ids(small, "tag")
+    for row, seen in zip(in_order, table.iter_rows(named=True), strict=True):
+        user, video = users.get(row["user_id"]), videos[row["video_id"]]
+        if user is None:  # not in the user file: an id and nothing else
+            assert row["user_id"] == NUM_USERS - 1
+            assert seen["user_active_degree"] == 0
+            assert seen["onehot_feat3"] == 0
+            assert seen["log_fans_user_num"] is None
+        else:
+            assert degree[seen["user_active_degree"]] == user["user_active_degree"]
+            fans = user["fans_user_num"]
+            expected = None if fans < 0 else pytest.approx(math.log1p(fans))
+            assert seen["log_fans_user_num"] == expected
+        if video["author_id"] < 0:
+            assert seen["author_id"] == 0
+        else:
+            assert author[seen["author_id"]] == str(video["author_id"])
+        assert ",".join(tags[code] for code in seen["tag"]) == (video["tag"] or "")
+        if video["video_type"] == "UNKNOWN":
+            assert seen["video_type"] == 0
+        if video["upload_dt"] is None:
+            assert seen["video_age_days"] is None
+        elif video["upload_dt"] == "2022-05-30":  # later than it was seen
+            assert seen["video_age_days"] == 0
+        duration = row["duration_ms"] or video["video_duration"]
+        bucket = seen["duration_bucket"]
+        if duration is None:
+            assert (bucket, seen["log_duration_s"]) == (0, None)
+        else:
+            octaves = 4 * math.log2(max(1, duration / 1000))
+            assert raw_ids(small, "duration_bucket")[bucket] == str(math.floor(octaves))
+            assert seen["log_duration_s"] == pytest.approx(math.log1p(duration / 1000))
+        assert raw_ids(small, "hour")[seen["hour"]] == str(row["hourmin"] // 100)
+
+
+def test_the_past_is_what_a_loop_finds_and_crosses_splits(small: Path, in_order: list[Row]) -> None:
+    table = read_all(small)
+    video_name, author_name = raw_ids(small, "video_id"), raw_ids(small, "author_id")
+    author_of = {row["video_id"]: row["author_id"] for row in make_videos().to_dicts()}
+    crossed = 0
+    for row, seen in zip(in_order, table.iter_rows(named=True), strict=True):
+        past = [
+            other
+            for other in in_order
+            if other["user_id"] == row["user_id"] and other["time_ms"] < row["time_ms"]
+        ]
+        past.sort(key=lambda other: (other["time_ms"], other["video_id"]))
+        assert seen["log_past_impressions"] == pytest.approx(math.log1p(len(past)))
+        gap = math.log1p((row["time_ms"] - past[-1]["time_ms"]) / 1000) if past else None
+        assert seen["log_seconds_since_last"] == (gap if gap is None else pytest.approx(gap))
+        for event, column in (("click", "is_click"), ("like", "is_like")):
+            happened = [other["video_id"] for other in past if other[column]]
+            assert seen[f"log_past_{event}s"] == pytest.approx(math.log1p(len(happened)))
+            last = happened[::-1][:4]
+            bag = [video_name[code] for code in seen[f"hist_{event}_video"]]
+            assert bag == [str(video) for video in last]
+            authors = [author_name.get(code, "-1") for code in seen[f"hist_{event}_author"]]
+            assert authors == [str(author_of[video]) for video in last]
+        crossed += row["date"] >= 20220502 and any(other["date"] < 20220502 for other in past)
+    assert crossed
+
+
+CONSEQUENCES = (
+    "is_click",
+    "is_like",
+    "long_view",
+    "play_time_ms",
+    "profile_stay_time",
+    "comment_stay_time",
+    "is_profile_enter",
+)
+
+
+@settings(max_examples=8, deadline=None)
+@given(position=st.integers(0, 10_000), column=st.sampled_from(CONSEQUENCES))
+def test_what_a_row_leads_to_is_in_no_feature_of_it_or_of_earlier_rows(
+    small: Path, position: int, column: str
+) -> None:
+    log = make_log()
+    position %= log.height
+    row = log.row(position, named=True)
+    changed = 1 - pl.col(column) if column in FLAGS else pl.lit(77_777)
+    here = pl.int_range(log.height) == position
+    other = log.with_columns(pl.when(here).then(changed).otherwise(pl.col(column)).alias(column))
+    schema = Schema.load(small)
+    features = [*(f.column for f in schema.sparse), *(f.column for f in schema.dense)]
+    unaffected = (pl.col("user_id") != row["user_id"]) | (pl.col("time_ms") <= row["time_ms"])
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        prepare_kuairand(
+            write_raw(Path(folder) / "raw", log=other), out, max_history=4, min_count=1
+        )
+        before, after = (
+            read_all(path).select(features).filter(of.sort(IN_ORDER).select(unaffected).to_series())
+            for path, of in ((small, log), (out, other))
+        )
+    assert as_set(before) == as_set(after)
+
+
+# Vocabularies
+
+
+def test_only_ids_seen_often_enough_in_train_are_in_a_vocabulary(raw: Path, tmp_path: Path) -> None:
+    def number(value: int) -> pl.Expr:
+        return pl.lit(value, pl.Int64)
+
+    log = make_log(120)
+    rare = log.filter(pl.col("date") < 20220502).head(1)
+    rare = rare.with_columns(video_id=number(900), user_id=number(901))
+    later = log.filter(pl.col("date") >= 20220502).head(2)
+    later = later.with_columns(video_id=number(902), tab=number(9))
+    log = pl.concat([log, rare, later])
+    out = tmp_path / "out"
+    schema = prepare_kuairand(write_raw(tmp_path / "raw", log=log), out, min_count=2)
+    counts = dict(log.filter(pl.col("date") < 20220502)["video_id"].value_counts().rows())
+    names = raw_ids(out, "video_id")
+    assert set(names.values()) == {str(video) for video, n in counts.items() if n >= 2}
+    assert schema.table("video_id").vocab_size == len(names) + 1
+    by_index = [counts[int(names[index])] for index in sorted(names)]
+    assert by_index == sorted(by_index, reverse=True)
+    table = read_all(out)
+    hashes = schema.table("video_id").vocab_size + hash_integers(pl.Series([900, 902]).to_numpy())
+    assert table["video_id"].is_in(hashes.tolist()).sum() == 3
+    # A small category needs one row, but it needs it in the train split.
+    assert "9" not in raw_ids(out, "tab").values()
+    assert (table["tab"] >= schema.table("tab").vocab_size).sum() == 2
+
+
+# Files, parts, buckets
+
+
+def test_several_log_files_are_as_good_as_one(small: Path, tmp_path: Path) -> None:
+    log = make_log()
+    folder = write_raw(tmp_path / "raw", edition="27k", log=log.head(100))
+    log.slice(100, 150).write_csv(folder / "log_standard_4_08_to_4_21_27k_part1.csv")
+    log.slice(250).write_csv(folder / "log_standard_4_08_to_4_21_27k_part2.csv")
+    videos = pl.read_csv(folder / "video_features_basic_27k.csv")
+    videos.head(7).write_csv(folder / "video_features_basic_27k.csv")
+    videos.slice(7).write_csv(folder / "video_features_basic_27k_part2.csv")
+    prepare_kuairand(folder, tmp_path / "out", max_history=4, min_count=1)
+    assert read_all(tmp_path / "out").equals(read_all(small))
+
+
+def test_many_buckets_hold_the_rows_of_one(small: Path, raw: Path, tmp_path: Path) -> None:
+    said: list[tuple[int, int, str]] = []
+    schema = prepare_kuairand(
+        raw,
+        tmp_path / "out",
+        max_history=4,
+        min_count=1,
+        bytes_per_bucket=4_000,
+        progress=lambda *step: said.append(step),
+    )
+    one = Schema.load(small)
+    assert as_set(read_all(tmp_path / "out")) == as_set(read_all(small))
+    assert schema.tables == one.tables
+    for split in SPLITS:
+        assert schema.splits[split].positives == one.splits[split].positives
+    for many, few in zip(schema.dense, one.dense, strict=True):
+        assert many.mean == pytest.approx(few.mean)
+        assert many.std == pytest.approx(few.std)
+    # Days come in order although buckets are written one after the other.
+    days = [file.split("part-")[1][:8] for file in schema.splits["train"].files]
+    assert days == sorted(days)
+    assert len(set(days)) < len(days)
+    total = said[-1][1]
+    assert [done for done, _, _ in said] == list(range(1, total + 1))
+
+
+def test_exact_duplicates_are_dropped(small: Path, tmp_path: Path) -> None:
+    log = make_log()
+    doubled = pl.concat([log, log.head(50)])
+    prepare_kuairand(
+        write_raw(tmp_path / "raw", log=doubled), tmp_path / "out", max_history=4, min_count=1
+    )
+    assert read_all(tmp_path / "out").equals(read_all(small))
+
+
+def test_the_random_log_is_read_when_asked_for(raw: Path, tmp_path: Path) -> None:
+    folder = write_raw(tmp_path / "raw")
+    more = make_log(50, seed=1).with_columns(is_rand=1)
+    more.write_csv(folder / "log_random_4_22_to_5_08_pure.csv")
+    without = prepare_kuairand(folder, tmp_path / "without")
+    with_it = prepare_kuairand(folder, tmp_path / "with", with_random=True)
+    rows = [sum(s.rows for s in schema.splits.values()) for schema in (without, with_it)]
+    assert rows[1] - rows[0] == 50
+
+
+def test_the_same_input_gives_the_same_bytes(small: Path, raw: Path, tmp_path: Path) -> None:
+    prepare_kuairand(raw, tmp_path / "again", max_history=4, min_count=1)
+    for file in small.rglob("*.*"):
+        assert file.read_bytes() == (tmp_path / "again" / file.relative_to(small)).read_bytes()
+
+
+def test_an_empty_test_split_is_no_fault(raw: Path, tmp_path: Path) -> None:
+    schema = prepare_kuairand(raw, tmp_path / "out", test_from=20220506)
+    assert schema.splits["test"].rows == 0
+    assert schema.splits["test"].files == ()
+
+
+# The real files
+
+
+@pytest.mark.kuairand
+@pytest.mark.skipif(not REAL.is_dir(), reason="no KuaiRand-Pure files here")
+def test_the_real_slice_has_the_rows_and_rates_it_should(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    schema = prepare_kuairand(REAL, out)
+    train, val, test = (schema.splits[split] for split in SPLITS)
+    assert (train.rows, val.rows, test.rows) == (112_304, 54_977, 0)
+    rates = {"click": 0.449, "long_view": 0.316, "finish": 0.165, "comment_enter": 0.044}
+    rates |= {"profile_enter": 0.019, "like": 0.0177, "comment": 0.0026, "follow": 0.0013}
+    for name, rate in rates.items():
+        positives = train.positives[name] + val.positives[name]
+        assert positives / 167_281 == pytest.approx(rate, rel=0.04), name
+    table = read(out, "train")
+    assert table["finish"].null_count() / table.height == pytest.approx(0.016, abs=0.003)
+    for feature in schema.sparse:
+        codes = table[feature.column]
+        codes = codes.explode().drop_nulls() if feature.multi else codes
+        assert codes.min() >= 0  # type: ignore[operator]
+        assert (codes > 0).any(), feature.name
+    for dense in schema.dense:
+        assert table[dense.column].is_finite().all()
+    assert table["hist_click_video"].list.len().max() <= 30  # type: ignore[operator]
