@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.kuairand import prepare_kuairand
-from pipeline.data.schema import SPLITS, Schema
+from pipeline.data.schema import Schema
 from pipeline.data.vocabulary import hash_integers
+from tests.pipeline.data.prepared import as_set, feature_columns, raw_ids, read, read_all
 from tests.pipeline.data.small_kuairand import (
     FLAGS,
     IN_ORDER,
@@ -27,34 +27,6 @@ from tests.pipeline.data.small_kuairand import (
 )
 
 Row = dict[str, Any]
-REAL = Path(
-    os.environ.get(
-        "HOMEREC_KUAIRAND_RAW",
-        Path(__file__).resolve().parents[4] / "shared" / "data" / "kuairand-pure",
-    )
-)
-
-
-def read(folder: Path, split: str) -> pl.DataFrame:
-    """All rows of a split, in the schema's order of files."""
-    files = Schema.load(folder).splits[split].files  # type: ignore[index]
-    return pl.concat([pl.read_parquet(folder / file) for file in files])
-
-
-def read_all(folder: Path) -> pl.DataFrame:
-    schema = Schema.load(folder)
-    return pl.concat([read(folder, split) for split in SPLITS if schema.splits[split].files])
-
-
-def as_set(table: pl.DataFrame) -> list[str]:
-    """The rows without their order."""
-    return sorted(map(repr, table.rows()))
-
-
-def raw_ids(folder: Path, table: str) -> dict[int, str]:
-    """Index -> raw value."""
-    vocabulary = pl.read_parquet(folder / "vocab" / f"{table}.parquet")
-    return dict(zip(vocabulary["index"], vocabulary["id"], strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -211,8 +183,7 @@ def test_what_a_row_leads_to_is_in_no_feature_of_it_or_of_earlier_rows(
     changed = 1 - pl.col(column) if column in FLAGS else pl.lit(77_777)
     here = pl.int_range(log.height) == position
     other = log.with_columns(pl.when(here).then(changed).otherwise(pl.col(column)).alias(column))
-    schema = Schema.load(small)
-    features = [*(f.column for f in schema.sparse), *(f.column for f in schema.dense)]
+    features = feature_columns(Schema.load(small))
     unaffected = (pl.col("user_id") != row["user_id"]) | (pl.col("time_ms") <= row["time_ms"])
     with TemporaryDirectory() as folder:
         out = Path(folder) / "out"
@@ -253,102 +224,3 @@ def test_only_ids_seen_often_enough_in_train_are_in_a_vocabulary(raw: Path, tmp_
     # A small category needs one row, but it needs it in the train split.
     assert "9" not in raw_ids(out, "tab").values()
     assert (table["tab"] >= schema.table("tab").vocab_size).sum() == 2
-
-
-# Files, parts, buckets
-
-
-def test_several_log_files_are_as_good_as_one(small: Path, tmp_path: Path) -> None:
-    log = make_log()
-    folder = write_raw(tmp_path / "raw", edition="27k", log=log.head(100))
-    log.slice(100, 150).write_csv(folder / "log_standard_4_08_to_4_21_27k_part1.csv")
-    log.slice(250).write_csv(folder / "log_standard_4_08_to_4_21_27k_part2.csv")
-    videos = pl.read_csv(folder / "video_features_basic_27k.csv")
-    videos.head(7).write_csv(folder / "video_features_basic_27k.csv")
-    videos.slice(7).write_csv(folder / "video_features_basic_27k_part2.csv")
-    prepare_kuairand(folder, tmp_path / "out", max_history=4, min_count=1)
-    assert read_all(tmp_path / "out").equals(read_all(small))
-
-
-def test_many_buckets_hold_the_rows_of_one(small: Path, raw: Path, tmp_path: Path) -> None:
-    said: list[tuple[int, int, str]] = []
-    schema = prepare_kuairand(
-        raw,
-        tmp_path / "out",
-        max_history=4,
-        min_count=1,
-        bytes_per_bucket=4_000,
-        progress=lambda *step: said.append(step),
-    )
-    one = Schema.load(small)
-    assert as_set(read_all(tmp_path / "out")) == as_set(read_all(small))
-    assert schema.tables == one.tables
-    for split in SPLITS:
-        assert schema.splits[split].positives == one.splits[split].positives
-    for many, few in zip(schema.dense, one.dense, strict=True):
-        assert many.mean == pytest.approx(few.mean)
-        assert many.std == pytest.approx(few.std)
-    # Days come in order although buckets are written one after the other.
-    days = [file.split("part-")[1][:8] for file in schema.splits["train"].files]
-    assert days == sorted(days)
-    assert len(set(days)) < len(days)
-    total = said[-1][1]
-    assert [done for done, _, _ in said] == list(range(1, total + 1))
-
-
-def test_exact_duplicates_are_dropped(small: Path, tmp_path: Path) -> None:
-    log = make_log()
-    doubled = pl.concat([log, log.head(50)])
-    prepare_kuairand(
-        write_raw(tmp_path / "raw", log=doubled), tmp_path / "out", max_history=4, min_count=1
-    )
-    assert read_all(tmp_path / "out").equals(read_all(small))
-
-
-def test_the_random_log_is_read_when_asked_for(raw: Path, tmp_path: Path) -> None:
-    folder = write_raw(tmp_path / "raw")
-    more = make_log(50, seed=1).with_columns(is_rand=1)
-    more.write_csv(folder / "log_random_4_22_to_5_08_pure.csv")
-    without = prepare_kuairand(folder, tmp_path / "without")
-    with_it = prepare_kuairand(folder, tmp_path / "with", with_random=True)
-    rows = [sum(s.rows for s in schema.splits.values()) for schema in (without, with_it)]
-    assert rows[1] - rows[0] == 50
-
-
-def test_the_same_input_gives_the_same_bytes(small: Path, raw: Path, tmp_path: Path) -> None:
-    prepare_kuairand(raw, tmp_path / "again", max_history=4, min_count=1)
-    for file in small.rglob("*.*"):
-        assert file.read_bytes() == (tmp_path / "again" / file.relative_to(small)).read_bytes()
-
-
-def test_an_empty_test_split_is_no_fault(raw: Path, tmp_path: Path) -> None:
-    schema = prepare_kuairand(raw, tmp_path / "out", test_from=20220506)
-    assert schema.splits["test"].rows == 0
-    assert schema.splits["test"].files == ()
-
-
-# The real files
-
-
-@pytest.mark.kuairand
-@pytest.mark.skipif(not REAL.is_dir(), reason="no KuaiRand-Pure files here")
-def test_the_real_slice_has_the_rows_and_rates_it_should(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    schema = prepare_kuairand(REAL, out)
-    train, val, test = (schema.splits[split] for split in SPLITS)
-    assert (train.rows, val.rows, test.rows) == (112_304, 54_977, 0)
-    rates = {"click": 0.449, "long_view": 0.316, "finish": 0.165, "comment_enter": 0.044}
-    rates |= {"profile_enter": 0.019, "like": 0.0177, "comment": 0.0026, "follow": 0.0013}
-    for name, rate in rates.items():
-        positives = train.positives[name] + val.positives[name]
-        assert positives / 167_281 == pytest.approx(rate, rel=0.04), name
-    table = read(out, "train")
-    assert table["finish"].null_count() / table.height == pytest.approx(0.016, abs=0.003)
-    for feature in schema.sparse:
-        codes = table[feature.column]
-        codes = codes.explode().drop_nulls() if feature.multi else codes
-        assert codes.min() >= 0  # type: ignore[operator]
-        assert (codes > 0).any(), feature.name
-    for dense in schema.dense:
-        assert table[dense.column].is_finite().all()
-    assert table["hist_click_video"].list.len().max() <= 30  # type: ignore[operator]
