@@ -146,6 +146,12 @@ def _kuairand_arguments(kinds: Kinds, formatter: type[argparse.HelpFormatter]) -
         metavar="N",
         help="training rows an id needs for a row of its own; rarer ids are hashed",
     )
+    made.add_argument(
+        "--vocabulary-from",
+        type=Path,
+        metavar="DIR",
+        help="a prepared folder whose vocabularies to use, to score new days with its models",
+    )
     made.add_argument("--overwrite", action="store_true", help="replace --out if it is there")
 
 

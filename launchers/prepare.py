@@ -30,6 +30,7 @@ def prepare(args: argparse.Namespace) -> int:
                 test_from=args.test_from,
                 max_history=args.max_history,
                 min_count=args.min_count,
+                vocabulary_from=args.vocabulary_from,
                 overwrite=args.overwrite,
                 progress=progress,
             )

@@ -5,8 +5,8 @@
         -> bucket by bucket: join, past events, labels -> a shard a day and bucket
 
 A bucket holds all rows of its users, so it knows their past, and it fits in memory; with it, only
-the distinct users and videos have to. Splits go by the log's `date`; a user's past crosses their
-borders, forward in time only.
+the distinct users and videos have to. Splits go by the log's `date`; a user's past goes by `time_ms`
+(the two disagree for some rows) and crosses the splits' borders, forward in time only.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from pipeline.data.kuairand_features import (
     encode_users,
     encode_videos,
     join_features,
+    load_vocabularies,
     read_users,
     read_videos,
 )
@@ -51,6 +52,7 @@ def prepare_kuairand(
     test_from: int = 20220505,
     max_history: int = 30,
     min_count: int = 2,
+    vocabulary_from: Path | None = None,
     rows_per_group: int = 8_192,
     bytes_per_bucket: int = 1 << 27,
     with_random: bool = False,
@@ -62,6 +64,8 @@ def prepare_kuairand(
     Days (YYYYMMDD): train < `val_from` <= val < `test_from` <= test. An id enters a vocabulary with
     `min_count` rows of the train split. A bucket is about `bytes_per_bucket` of the log's CSV;
     memory is some 20 times that. `with_random` adds the log of randomly exposed videos.
+    `vocabulary_from`: a prepared folder whose vocabularies to use, for a model trained on it; then
+    any split may be empty.
     UserError: options, files or values at fault, a full disk, an `out` that may not be replaced.
     """
     _check_positive(
@@ -83,14 +87,18 @@ def prepare_kuairand(
     ):
         stage = Path(temporary)
         files = stage_files(found, stage, step)
-        _check_days(files.logs, split_of)
+        if vocabulary_from is None:
+            _check_days(files.logs, split_of)
         buckets = []
         for number, rows in enumerate(_split_by_user(files.logs, stage, num_buckets)):
             buckets.append(_sort_bucket(rows, stage / f"sorted-{number}.parquet"))
             step(f"sorted bucket {number + 1} of {num_buckets}")
         users, videos = read_users(files), read_videos(files)
-        train = pl.scan_parquet(buckets).filter(pl.col("date") < val_from)
-        vocabularies = count_vocabularies(train, users, videos, min_count)
+        if vocabulary_from is None:
+            train = pl.scan_parquet(buckets).filter(pl.col("date") < val_from)
+            vocabularies = count_vocabularies(train, users, videos, min_count)
+        else:
+            vocabularies = load_vocabularies(Path(vocabulary_from), users, videos)
         users, videos = encode_users(users, vocabularies), encode_videos(videos, vocabularies)
         users.sink_parquet(stage / "users.parquet")
         videos.sink_parquet(stage / "videos.parquet")

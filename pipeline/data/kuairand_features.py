@@ -10,6 +10,7 @@ Decisions:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -164,6 +165,18 @@ def count_vocabularies(
     return {
         name: Vocabulary.from_counts(name, count, min_count if name in OPEN_TABLES else 1)
         for name, count in counts.items()
+    }
+
+
+def load_vocabularies(
+    folder: Path, users: pl.LazyFrame, videos: pl.LazyFrame
+) -> dict[str, Vocabulary]:
+    """The vocabularies of another prepared folder. UserError if they are not this data's."""
+    dtypes = {**users.collect_schema(), **videos.collect_schema(), "tag": pl.Int64()}
+    names = ["user_id", *USER_SPARSE, "video_id", *VIDEO_SPARSE, "duration_bucket", "tag"]
+    return {
+        name: Vocabulary.load(folder / "vocab", name, dtypes.get(name, pl.Int64()))
+        for name in [*names, "tab", "hour"]
     }
 
 

@@ -16,6 +16,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from pipeline.errors import UserError
+
 Ints = NDArray[np.int64]
 
 
@@ -58,6 +60,29 @@ class Vocabulary:
     @property
     def vocab_size(self) -> int:
         return len(self.ids) + 1
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for vocabularies that give every id the same index."""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in self.ids.cast(pl.String).to_frame("id").iter_slices(1_000_000):
+            digest.update("\0".join(part["id"]).encode() + b"\0")
+        return digest.hexdigest()
+
+    @staticmethod
+    def load(folder: Path, name: str, dtype: pl.DataType) -> Vocabulary:
+        """Read what `save` wrote; `dtype` is that of the ids to encode.
+
+        UserError if it is not there, or not of this kind.
+        """
+        path = folder / f"{name}.parquet"
+        try:
+            return Vocabulary(name, pl.read_parquet(path)["id"].cast(dtype))
+        except FileNotFoundError as error:
+            raise UserError(f"{path}: no such vocabulary; name a prepared folder") from error
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{path}: not a vocabulary of this data: {reason}") from error
 
     def encode(self, values: pl.Series) -> Ints:
         """[N] indices of `values` [N] (the dtype of `ids`); null becomes 0."""

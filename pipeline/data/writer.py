@@ -175,7 +175,11 @@ class ShardWriter:
             user_column=user_column,
             sparse=self._sparse,
             tables=tuple(
-                SchemaTable(name=vocabulary.name, vocab_size=vocabulary.vocab_size)
+                SchemaTable(
+                    name=vocabulary.name,
+                    vocab_size=vocabulary.vocab_size,
+                    fingerprint=vocabulary.fingerprint,
+                )
                 for vocabulary in vocabularies
             ),
             dense=tuple(_summarise(name, *moments) for name, moments in self._moments.items()),

@@ -27,6 +27,7 @@ from tests.pipeline.data.small_kuairand import (
 )
 
 Row = dict[str, Any]
+from pipeline.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -224,3 +225,19 @@ def test_only_ids_seen_often_enough_in_train_are_in_a_vocabulary(raw: Path, tmp_
     # A small category needs one row, but it needs it in the train split.
     assert "9" not in raw_ids(out, "tab").values()
     assert (table["tab"] >= schema.table("tab").vocab_size).sum() == 2
+
+
+def test_later_days_are_encoded_as_the_days_trained_on(
+    small: Path, raw: Path, tmp_path: Path
+) -> None:
+    schema = Schema.load(small)
+    later = prepare_kuairand(
+        raw, tmp_path / "later", val_from=19990101, test_from=19990102, vocabulary_from=small
+    )
+    assert later.splits["train"].rows == later.splits["val"].rows == 0
+    assert later.splits["test"].rows == sum(split.rows for split in schema.splits.values())
+    assert later.tables == schema.tables
+    assert schema.with_splits_of(later, tmp_path).dense == schema.dense
+    other = prepare_kuairand(raw, tmp_path / "other", min_count=1)
+    with pytest.raises(UserError, match=r"vocabulary .* is not the one the model"):
+        schema.with_splits_of(other, tmp_path / "other")

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.vocabulary import Vocabulary, hash_integers, hash_text
+from pipeline.errors import UserError
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -71,3 +72,26 @@ def test_saved_as_ids_and_indices(tmp_path: Path) -> None:
     saved = pl.read_parquet(tmp_path / "t.parquet")
     assert saved.schema == {"id": pl.String, "index": pl.Int64}
     assert saved.rows() == [("7", 1), ("5", 2)]
+
+
+def test_a_saved_vocabulary_loads_back_equal(tmp_path: Path) -> None:
+    for values in (pl.Series("ids", [5, 3, 9]), pl.Series("ids", ["b", "a,c"])):
+        vocabulary = Vocabulary("things", values)
+        vocabulary.save(tmp_path)
+        loaded = Vocabulary.load(tmp_path, "things", values.dtype)
+        assert loaded.ids.to_list() == values.to_list()
+        assert loaded.fingerprint == vocabulary.fingerprint
+
+
+def test_fingerprints_tell_order_and_ids_apart() -> None:
+    lists = [[1, 2, 3], [1, 3, 2], [1, 2], [12, 3], [1, 23]]
+    prints = {Vocabulary("things", pl.Series(ids)).fingerprint for ids in lists}
+    assert len(prints) == len(lists)
+
+
+def test_no_vocabulary_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"things\.parquet: no such vocabulary"):
+        Vocabulary.load(tmp_path, "things", pl.Int64())
+    Vocabulary("things", pl.Series(["a"])).save(tmp_path)
+    with pytest.raises(UserError, match=r"things\.parquet: not a vocabulary of this data"):
+        Vocabulary.load(tmp_path, "things", pl.Int64())
