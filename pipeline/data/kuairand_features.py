@@ -172,12 +172,14 @@ def load_vocabularies(
     folder: Path, users: pl.LazyFrame, videos: pl.LazyFrame
 ) -> dict[str, Vocabulary]:
     """The vocabularies of another prepared folder. UserError if they are not this data's."""
-    dtypes = {**users.collect_schema(), **videos.collect_schema(), "tag": pl.Int64()}
+    dtypes = {**users.collect_schema(), **videos.collect_schema()}
     names = ["user_id", *USER_SPARSE, "video_id", *VIDEO_SPARSE, "duration_bucket", "tag"]
-    return {
-        name: Vocabulary.load(folder / "vocab", name, dtypes.get(name, pl.Int64()))
-        for name in [*names, "tab", "hour"]
-    }
+    vocabularies = {}
+    for name in [*names, "tab", "hour"]:
+        dtype = dtypes.get(name, pl.Int64())
+        item = dtype.inner if isinstance(dtype, pl.List) else dtype
+        vocabularies[name] = Vocabulary.load(folder / "vocab", name, item)
+    return vocabularies
 
 
 def encode_users(users: pl.LazyFrame, vocabularies: Mapping[str, Vocabulary]) -> pl.LazyFrame:

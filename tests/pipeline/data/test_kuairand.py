@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pipeline.data.kuairand import prepare_kuairand
 from pipeline.data.schema import Schema
 from pipeline.data.vocabulary import hash_integers
+from pipeline.errors import UserError
 from tests.pipeline.data.prepared import as_set, feature_columns, raw_ids, read, read_all
 from tests.pipeline.data.small_kuairand import (
     FLAGS,
@@ -27,7 +28,6 @@ from tests.pipeline.data.small_kuairand import (
 )
 
 Row = dict[str, Any]
-from pipeline.errors import UserError
 
 
 @pytest.fixture(scope="module")
