@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from polars._typing import PolarsDataType
 
 from pipeline.errors import UserError
 
@@ -70,7 +71,7 @@ class Vocabulary:
         return digest.hexdigest()
 
     @staticmethod
-    def load(folder: Path, name: str, dtype: pl.DataType) -> Vocabulary:
+    def load(folder: Path, name: str, dtype: PolarsDataType) -> Vocabulary:
         """Read what `save` wrote; `dtype` is that of the ids to encode.
 
         UserError if it is not there, or not of this kind.
