@@ -23,7 +23,7 @@ class FeatureGates(nn.Module):
         self.sizes = (num_masks * rank, num_masks)
         self.down = StackedLinear(len(names), features, sum(self.sizes))
         self.mixing_bias = nn.Parameter(torch.empty(len(names), num_masks))
-        self.up = nn.Parameter(torch.empty(len(names), num_masks, rank, features))
+        self.up = nn.Parameter(torch.empty(num_masks, len(names), rank, features))
 
     def _low_rank(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x B [E, B, L*r] and the weights of the masks [E, B, L]."""
@@ -33,9 +33,9 @@ class FeatureGates(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, F] or [E, B, F] -> masked inputs [E, B, F]."""
         low_EBR, mixing_EBL = self._low_rank(x)
-        low_by_mask = low_EBR.chunk(self.up.shape[1], dim=-1)
+        low_by_mask = low_EBR.chunk(len(self.up), dim=-1)
         mask_EBF = sum(
-            2.0 * mixing_EBL[..., i : i + 1] * torch.bmm(low_EBr, self.up[:, i]).sigmoid()
+            2.0 * mixing_EBL[..., i : i + 1] * torch.bmm(low_EBr, self.up[i]).sigmoid()
             for i, low_EBr in enumerate(low_by_mask)
         )
         return x * mask_EBF

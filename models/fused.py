@@ -37,7 +37,7 @@ def chunks(per_row: int, like: Tensor) -> Iterator[slice]:
 class GatedLinear(torch.autograd.Function):
     """[E, B, out]: `(x * mask_e(x)) W_e` for each e, `mask_e = sum_l w_el 2 sigmoid(low_el A_el)`.
 
-    x [B, F] or [E, B, F]; low [E, B, L*r]; w [E, B, L]; A `up` [E, L, r, F]; W [E, out, F].
+    x [B, F] or [E, B, F]; low [E, B, L*r]; w [E, B, L]; A `up` [L, E, r, F]; W [E, out, F].
     """
 
     @staticmethod
@@ -58,7 +58,7 @@ class GatedLinear(torch.autograd.Function):
         """Mask [E, rows, F] and its sigmoids, one for each l."""
         sigmoids = [
             torch.bmm(low_l, up_l).sigmoid_()
-            for low_l, up_l in zip(low.chunk(up.shape[1], -1), up.unbind(1), strict=True)
+            for low_l, up_l in zip(low.chunk(len(up), -1), up, strict=True)
         ]
         twice = 2.0 * mixing
         mask = sigmoids[0] * twice[..., :1]
@@ -87,9 +87,9 @@ class GatedLinear(torch.autograd.Function):
                 ds = dmask * sigmoid
                 dmixing[:, rows, i] = ds.sum(-1)
                 ds.addcmul_(ds, sigmoid, value=-1.0).mul_(2.0 * mixing[:, rows, i : i + 1])
-                dup[:, i].baddbmm_(low_i.transpose(1, 2), ds)
+                dup[i].baddbmm_(low_i.transpose(1, 2), ds)
                 width = low_i.shape[-1]
-                dlow[:, rows, i * width : (i + 1) * width] = torch.bmm(ds, up[:, i].transpose(1, 2))
+                dlow[:, rows, i * width : (i + 1) * width] = torch.bmm(ds, up[i].transpose(1, 2))
         return dx, dlow, dmixing.mul_(2.0), dup, dweight
 
 
@@ -119,7 +119,8 @@ class BatchNormActivation(torch.autograd.Function):
         ctx.activation, ctx.batch_mean = activation, batch_mean
         out = torch.empty_like(x)
         for rows in chunks(x.shape[0] * x.shape[2], x):
-            out[:, rows] = activate_(torch.addcmul(shift, x[:, rows], scale), activation)
+            pre = torch.addcmul(shift, x[:, rows], scale, out=out[:, rows])
+            activate_(pre, activation)
         return out
 
     @staticmethod
@@ -131,8 +132,7 @@ class BatchNormActivation(torch.autograd.Function):
         sums = torch.zeros(2, *mean.shape, dtype=mean.dtype, device=mean.device)
         for rows in chunks(x.shape[0] * x.shape[2], x):
             pre = torch.addcmul(shift, x[:, rows], scale)
-            dpre = activate_backward(dout[:, rows].to(pre.dtype), pre, ctx.activation)
-            dy[:, rows] = dpre
+            dpre = activate_backward(dout[:, rows], pre, ctx.activation, out=dy[:, rows])
             sums[0] += dpre.sum(1)
             sums[1] += torch.mul(dpre, x[:, rows], out=pre).sum(1)
         dbias = sums[0]
@@ -144,7 +144,8 @@ class BatchNormActivation(torch.autograd.Function):
         slope = -scale * (means[1] * rstd)[:, None]
         constant = -scale * means[0][:, None] - slope * mean[:, None]
         for rows in chunks(x.shape[0] * x.shape[2], x):
-            dy[:, rows] = torch.addcmul(constant, dy[:, rows], scale).addcmul_(x[:, rows], slope)
+            dx = torch.addcmul(constant, dy[:, rows], scale, out=dy[:, rows])
+            dx.addcmul_(x[:, rows], slope)
         return dy, dweight, dbias, None, None, None, None, None
 
 
@@ -153,10 +154,11 @@ def activate_(x: Tensor, activation: str) -> Tensor:
     return F.silu(x, inplace=True) if activation == "swish" else x.relu_()
 
 
-def activate_backward(dout: Tensor, x: Tensor, activation: str) -> Tensor:
+def activate_backward(dout: Tensor, x: Tensor, activation: str, out: Tensor) -> Tensor:
+    """Gradient of the activation's input x, into `out`."""
     if activation == "swish":
-        return torch.ops.aten.silu_backward(dout, x)
-    return torch.ops.aten.threshold_backward(dout, x, 0)
+        return torch.ops.aten.silu_backward.grad_input(dout, x, grad_input=out)
+    return torch.ops.aten.threshold_backward.grad_input(dout, x, 0, grad_input=out)
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,7 +51,7 @@ class Gates(nn.Module):
         logits = F.linear(x_BND.flatten(1), weight, self.bias)
 
         cells = torch.tensor(self.logit_cells, device=x_BND.device)
-        all_pairs = (len(x_BND), len(self.gates) * self.num_experts)
+        all_pairs = (x_BND.shape[0], len(self.gates) * self.num_experts)
         placed = logits.new_full(all_pairs, -math.inf).index_copy(1, cells, logits)
         return placed.view(-1, len(self.gates), self.num_experts)
 

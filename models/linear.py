@@ -22,7 +22,7 @@ class StackedLinear(nn.Module):
             return torch.bmm(x, self.weight.transpose(1, 2))
         num, out_features, _ = self.weight.shape
         y_BO = F.linear(x, self.weight.flatten(0, 1))
-        return y_BO.view(len(x), num, out_features).transpose(0, 1)
+        return y_BO.view(x.shape[0], num, out_features).transpose(0, 1)
 
     def init_weights(self, names: Sequence[str], seed: int, *, gain: float) -> None:
         fill_normal(self.weight, names, seed, gain=gain)

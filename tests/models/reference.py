@@ -150,7 +150,7 @@ class FeatureGate(nn.Module):
     def __init__(self, links: Links, gates: FeatureGates, name: str) -> None:
         super().__init__()
         e = gates.names.index(name)
-        _, num_masks, rank, features = gates.up.shape
+        num_masks, _, rank, features = gates.up.shape
         weight = gates.down.weight
         self.mix = nn.Linear(features, num_masks)
         self.mix.weight = take(links, weight, (e, slice(num_masks * rank, None)))
@@ -158,7 +158,7 @@ class FeatureGate(nn.Module):
         self.down = nn.ParameterList(
             take(links, weight, (e, slice(i * rank, (i + 1) * rank))) for i in range(num_masks)
         )
-        self.up = nn.ParameterList(take(links, gates.up, (e, i)) for i in range(num_masks))
+        self.up = nn.ParameterList(take(links, gates.up, (i, e)) for i in range(num_masks))
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self.mix(x).softmax(1)
