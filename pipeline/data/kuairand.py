@@ -5,8 +5,8 @@
         -> bucket by bucket: join, past events, labels -> a shard a day and bucket
 
 A bucket holds all rows of its users, so it knows their past, and it fits in memory; with it, only
-the distinct users and videos have to. Splits go by the log's `date`; a user's past goes by `time_ms`
-(the two disagree for some rows) and crosses the splits' borders, forward in time only.
+the distinct users and videos have to. Splits go by the log's `date`, a user's past by `time_ms`
+(the two disagree for some rows): it crosses the splits' borders, forward in time only.
 """
 
 from __future__ import annotations
