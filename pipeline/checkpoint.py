@@ -38,6 +38,7 @@ class Progress:
     """Where a run stands, the same on every rank."""
 
     step: int = 0
+    world_size: int = 0
     source: dict[str, Any] = field(default_factory=dict)
     best_step: int | None = None
     best_value: float | None = None
@@ -58,6 +59,7 @@ class Checkpoints:
 
         Raises UserError (disk full, no permission) on all ranks; nothing partial stays.
         """
+        progress.world_size = self._world.size
         final = self._folder / f"{_STEP}{progress.step:08d}"
         partial = self._folder / f".{final.name}.partial"
         if self._agreed(final.is_dir()):
@@ -84,12 +86,16 @@ class Checkpoints:
         if newest is None:
             return None
         folder = self._folder / f"{_STEP}{newest:08d}"
+        progress = Progress(**json.loads((folder / "meta.json").read_text()))
         _initialise_state(optimizer)
         state = _state(model, optimizer, self._world)
+        if self._world.rank >= progress.world_size:
+            del state["random"]  # a rank that was not there has none to go on with
         _load(state, folder, self._world)
         optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"][str(self._world.rank)])
-        return Progress(**json.loads((folder / "meta.json").read_text()))
+        if "random" in state:
+            torch.set_rng_state(state["random"][str(self._world.rank)])
+        return progress
 
     def _agreed(self, value: Any) -> Any:
         """Rank 0's view of the folder, on every rank (shared file systems show files late)."""
@@ -165,8 +171,8 @@ def _load(state: dict[str, Any], folder: Path, world: World) -> None:
         dcp_load(state, checkpoint_id=folder, process_group=world.control)
     except (CheckpointException, OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"{folder}: cannot be loaded: {_cause(error)}; it is damaged or of another model: "
-            "remove it to go on from the one before"
+            f"{folder}: cannot be loaded: {_cause(error)}; it is damaged, or of another "
+            "model or kind of sharding: remove it to go on from the one before"
         ) from error
 
 

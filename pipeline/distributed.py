@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch._C._distributed_c10d import HashStore
 
 from pipeline.noise import hush
@@ -89,6 +89,15 @@ def rank_mean(x: Tensor) -> Tensor:
     """
     result: Tensor = _RankMean.apply(x)  # type: ignore[no-untyped-call]
     return result
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Rank 0's running statistics on every rank.
+
+    They differ where batch statistics are each rank's own; an evaluation wants one model.
+    """
+    for buffer in module.buffers():
+        dist.broadcast(buffer, src=0)
 
 
 class Flags:

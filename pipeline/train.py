@@ -24,7 +24,7 @@ from pipeline.checkpoint import Checkpoints, Progress, saved_steps
 from pipeline.config import Config
 from pipeline.data.parquet import BatchSource
 from pipeline.data.schema import Schema
-from pipeline.distributed import Flags, World, on_first
+from pipeline.distributed import Flags, World, on_first, share_buffers
 from pipeline.errors import UserError
 from pipeline.evaluate import evaluate, figure, write_json
 from pipeline.monitor import Monitor
@@ -110,6 +110,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             watch.settle()
             progress.step, progress.source = step, source.state_dict()
 
+            share_buffers(head)
             if step % eval_every == 0 or step == end:
                 results, health = evaluate(pipeline, head, validation, chosen.tasks, world)
                 better = _note(progress, figure(results, config.train.select), config)

@@ -127,6 +127,15 @@ def test_resume_is_bit_equal(undisturbed: Path, synthetic: Path, tmp_path: Path)
     assert steps == sorted(steps)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_other_numbers_of_ranks_go_on(synthetic: Path, tmp_path: Path, size: int) -> None:
+    out = tmp_path / "elastic"
+    words = ["--train.max_steps", "4", "--train.batch_size", "240"]
+    assert run_ranks(run, 2, synthetic, out, words) == [0, 0]
+    assert run_ranks(run, size, synthetic, out, ["--train.max_steps", "8"], True) == [0] * size
+    assert saved_steps(out / "checkpoints") == [5, 8]
+
+
 def test_training_changes_the_weights(undisturbed: Path, tmp_path: Path) -> None:
     """What the equality above compares is not a constant."""
     early = tensors(undisturbed / "checkpoints" / "step-00000005", tmp_path)
