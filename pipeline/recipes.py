@@ -6,17 +6,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 from embeddings.features import EmbeddingsConfig
+from embeddings.fused_optimizer import SparseOptimizerConfig
 from models.home import HomeConfig
-from pipeline.config import Config, DataConfig, ModelConfig, TrainConfig
+from pipeline.config import (
+    Config,
+    DataConfig,
+    DenseOptimizerConfig,
+    ModelConfig,
+    TrainConfig,
+)
 from pipeline.errors import UserError, nearest
 
 
 def demo() -> Config:
-    """Synthetic data, minutes on two cores."""
+    """Synthetic data, a narrower tower: a minute or two on two cores."""
     return Config(
         recipe="demo",
         data=DataConfig(path=Path("data/demo")),
-        train=TrainConfig(epochs=2, batch_size=2048),
+        model=ModelConfig(
+            tower=HomeConfig(expert_hidden=(128,), expert_dim=64, tower_hidden=(32,))
+        ),
+        sparse=SparseOptimizerConfig(lr=0.1),
+        dense=DenseOptimizerConfig(lr=2e-3),
+        train=TrainConfig(batch_size=512, eval_every=250),
     )
 
 
@@ -34,11 +46,21 @@ def debug() -> Config:
 
 
 def kuairand() -> Config:
-    """KuaiRand's standard log: the settings that validation days chose on the Pure slice."""
+    """KuaiRand's standard log: the settings that validation days chose on the Pure slice.
+
+    One epoch: in a second one the tables learn the training rows by heart. What counts a user's past
+    is left out: after a click it lifts the user's next rows, which as a rule are no clicks, so that
+    rows are ordered wrongly within a user (GAUC .57 with it, .63 without, at like AUC).
+    """
     return Config(
         recipe="kuairand",
-        data=DataConfig(path=Path("data/kuairand")),
-        train=TrainConfig(epochs=2, batch_size=2048),
+        data=DataConfig(
+            path=Path("data/kuairand"),
+            exclude=("hist_*", "log_past_*", "log_seconds_since_last"),
+        ),
+        sparse=SparseOptimizerConfig(lr=0.1),
+        dense=DenseOptimizerConfig(lr=2e-3, weight_decay=0.1),
+        train=TrainConfig(batch_size=512),
     )
 
 
