@@ -75,7 +75,8 @@ def _features(config: Config, schema: Schema, path: Path) -> set[str]:
     known = schema.feature_names
     for field, patterns in (("features", config.data.features), ("exclude", config.data.exclude)):
         for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in known):
+            # A pattern may match nothing here: recipes are for any folder. A name may not.
+            if pattern not in known and not set("*?[") & set(pattern):
                 raise UserError(
                     f"data.{field}: {pattern!r} is no feature of {path}; {nearest(pattern, known)}"
                 )
