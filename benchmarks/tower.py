@@ -54,6 +54,23 @@ def count_aten(step: Callable[[], object]) -> int:
     return sum(event.count for event in record.key_averages() if event.key.startswith("aten::"))
 
 
+def saved_bytes(tower: nn.Module, v_BF: Tensor) -> int:
+    """What a forward keeps for backward, beside weights and input."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in (v_BF, *tower.parameters())}
+    saved: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        logits = tower(v_BF)  # kept until the count is over, so that no storage is reused
+    assert logits.requires_grad
+    return sum(saved.values())
+
+
 def alternate(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median seconds of each step."""
     times: dict[str, list[float]] = {name: [] for name in steps}
@@ -104,7 +121,10 @@ def main() -> None:
         f"{args.threads} threads, {args.dtype}; {flop / args.batch / 1e6:.1f} MFLOP a sample, "
         f"matmul ceiling {ceiling / 1e9:.0f} GFLOP/s"
     )
-    for column in ("form", "ms", "samples/s", "vs naive", "aten calls", "GFLOP/s", "of ceiling"):
+    for column in (
+        *("form", "ms", "samples/s", "vs naive", "GFLOP/s", "of ceiling"),
+        *("aten calls", "saved MB"),
+    ):
         table.add_column(column, justify="left" if column == "form" else "right")
     for name, median in seconds.items():
         rate = flop / median
@@ -113,9 +133,10 @@ def main() -> None:
             f"{median * 1e3:.0f}",
             f"{args.batch / median:,.0f}",
             f"{seconds['naive'] / median:.2f}",
-            "" if "compiled" in name else f"{count_aten(steps[name]):,}",
             f"{rate / 1e9:.0f}",
             f"{rate / ceiling:.0%}",
+            "" if "compiled" in name else f"{count_aten(steps[name]):,}",
+            "" if "compiled" in name else f"{saved_bytes(forms[name], v_BF) / 1e6:.0f}",
         )
     Console(width=120).print(table)
 

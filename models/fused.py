@@ -58,7 +58,7 @@ class GatedLinear(torch.autograd.Function):
         """Mask [E, rows, F] and its sigmoids, one for each l."""
         sigmoids = [
             torch.bmm(low_l, up_l).sigmoid_()
-            for low_l, up_l in zip(low.chunk(len(up), -1), up, strict=True)
+            for low_l, up_l in zip(low.tensor_split(len(up), -1), up, strict=True)
         ]
         twice = 2.0 * mixing
         mask = sigmoids[0] * twice[..., :1]
@@ -81,23 +81,24 @@ class GatedLinear(torch.autograd.Function):
             mask.mul_(dmasked)
             dx[..., rows, :] = mask.sum(0) if x.dim() == 2 else mask
             dmask = dmasked.mul_(x_rows)
-            parts = zip(low_rows.chunk(len(sigmoids), -1), sigmoids, strict=True)
+            parts = zip(low_rows.tensor_split(len(up), -1), sigmoids, strict=True)
             for i, (low_i, sigmoid) in enumerate(parts):
-                # d mask / d low A = 2 w s (1 - s), with s * dmask needed for dw as well.
+                # d mask / d low A = 2 w s (1 - s); the factor 2 w goes to the small side.
                 ds = dmask * sigmoid
-                dmixing[:, rows, i] = ds.sum(-1)
-                ds.addcmul_(ds, sigmoid, value=-1.0).mul_(2.0 * mixing[:, rows, i : i + 1])
-                dup[i].baddbmm_(low_i.transpose(1, 2), ds)
-                width = low_i.shape[-1]
-                dlow[:, rows, i * width : (i + 1) * width] = torch.bmm(ds, up[i].transpose(1, 2))
-        return dx, dlow, dmixing.mul_(2.0), dup, dweight
+                dmixing[:, rows, i] = 2.0 * ds.sum(-1)
+                ds.addcmul_(ds, sigmoid, value=-1.0)
+                twice = 2.0 * mixing[:, rows, i : i + 1]
+                dup[i].baddbmm_((low_i * twice).transpose(1, 2), ds)
+                dlow_i = dlow[:, rows].tensor_split(len(up), -1)[i]
+                torch.mul(torch.bmm(ds, up[i].transpose(1, 2)), twice, out=dlow_i)
+        return dx, dlow, dmixing, dup, dweight
 
 
 class BatchNormActivation(torch.autograd.Function):
     """[E, B, D]: `activation(weight * (x - mean) / sqrt(var + eps) + bias)`, as models/norm.py.
 
-    `statistics` gives mean and variance [E, D] of x over the global batch. In backward
-    `batch_mean` is called once more: a mean over ranks is its own adjoint.
+    `mean` and `var` [E, D] are those of the global batch, of which x is one rank's part. Their
+    gradients are taken here as well, with `batch_mean` once more: it is its own adjoint.
     """
 
     @staticmethod

@@ -13,14 +13,15 @@ class Probe:
     """Pass an empty one to a tower's forward; it comes back filled.
 
     Names of experts: 'meta.shared.0', 'meta.watch.1', 'level2.global.0',
-    'level2.category.watch.0', 'level2.own.click.0' (HoME), 'expert.3' (MMoE), 'bottom.0'
-    (Shared-Bottom, which has no gates).
+    'level2.category.watch.0', 'level2.own.click.0' (HoME), 'expert.3' (MMoE),
+    'level1.shared.0', 'level2.own.click.0' (PLE), 'bottom.0' (Shared-Bottom) and
+    'own.click.0' (Single-task), of which the last two have no gates.
     """
 
     experts: dict[str, Tensor] = field(default_factory=dict)
     """Expert -> its output [B, D]."""
     gates: Weights = field(default_factory=dict)
-    """Task -> weights of its mixing gate; they sum to 1."""
+    """Task -> weights of its mixing gate, that of the last level; they sum to 1."""
     self_gates: Weights = field(default_factory=dict)
     """Task -> weights of its self-gate over its own experts, added to those of `gates`."""
     meta_gates: Weights = field(default_factory=dict)

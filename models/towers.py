@@ -6,7 +6,12 @@ from pydantic import Field
 
 from models.home import HomeConfig
 from models.mmoe import MmoeConfig
+from models.ple import PleConfig
 from models.shared_bottom import SharedBottomConfig
+from models.single_task import SingleTaskConfig
 
-TowerConfig = Annotated[HomeConfig | MmoeConfig | SharedBottomConfig, Field(discriminator="kind")]
+TowerConfig = Annotated[
+    HomeConfig | MmoeConfig | PleConfig | SharedBottomConfig | SingleTaskConfig,
+    Field(discriminator="kind"),
+]
 """The config of a tower, told apart by `kind`; each has build(num_features, tasks, batch_mean)."""

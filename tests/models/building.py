@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from models.home import HoME, HomeConfig
-from models.mmoe import MMoE, MmoeConfig
-from models.shared_bottom import SharedBottom, SharedBottomConfig
+from models.mmoe import MMoE
+from models.ple import PLE
+from models.shared_bottom import SharedBottom
+from models.single_task import SingleTask
 from models.tasks import Task
+from models.towers import TowerConfig
 
 Tower = TypeVar("Tower", bound=nn.Module)
 
@@ -30,10 +33,10 @@ def small_home(**changes: object) -> HomeConfig:
 
 
 def build(
-    config: HomeConfig | MmoeConfig | SharedBottomConfig,
+    config: TowerConfig,
     tasks: Sequence[Task] = TASKS,
     num_features: int = NUM_FEATURES,
-) -> HoME | MMoE | SharedBottom:
+) -> HoME | MMoE | PLE | SharedBottom | SingleTask:
     """In float64, at its initial weights."""
     tower = config.build(num_features=num_features, tasks=tasks)
     tower.init_weights(0)

@@ -16,10 +16,13 @@ from models.experts import ExpertLayer, Experts, TaskTowers
 from models.feature_gates import FeatureGates
 from models.gates import Gates
 from models.home import HoME
+from models.level import Level
 from models.linear import StackedLinear
 from models.mmoe import MMoE
 from models.norm import EPS, MOMENTUM, BatchNorm, LayerNorm, Normalisation, Shift
+from models.ple import PLE
 from models.shared_bottom import SharedBottom
+from models.single_task import SingleTask
 from models.tasks import Task
 
 
@@ -41,7 +44,7 @@ def take(links: Links, source: nn.Parameter, index: Any) -> nn.Parameter:
 
 
 def activate(x: Tensor, activation: str) -> Tensor:
-    return x * torch.sigmoid(x) if activation == "swish" else x.clamp_min(0)
+    return F.silu(x) if activation == "swish" else F.relu(x)
 
 
 class Layer(nn.Module):
@@ -309,6 +312,82 @@ class ReferenceMmoe(Reference):
         return torch.cat(logits, dim=1)
 
 
+class ReferencePle(Reference):
+    def __init__(self, model: PLE, tasks: Sequence[Task]) -> None:
+        config = model.config
+        super().__init__(tasks)
+        self.config = config
+        for i, level in enumerate(model.levels, start=1):
+            assert isinstance(level, Level)
+            names = [f"level{i}.shared.{n}" for n in range(config.num_shared_experts)]
+            for task in self.tasks:
+                names += [f"level{i}.own.{task.name}.{n}" for n in range(config.num_own_experts)]
+            for name in names:
+                module = expert(
+                    self.links, level.experts, name, config.normalisation, config.activation
+                )
+                self.add(name, module)
+            gates = [task.name for task in self.tasks]
+            if i < config.num_levels:
+                gates.append("shared")
+            for name in gates:
+                gate = Gate(self.links, level.gates, f"level{i}.gate.{name}")
+                self.add(f"level{i} gate {name}", gate)
+        for task in self.tasks:
+            tower = Tower(self.links, model.towers, task.name, config.activation)
+            self.add(f"tower {task.name}", tower)
+
+    def forward(self, v: Tensor) -> Tensor:
+        config, part = self.config, self.part
+        ordered = sorted(self.tasks, key=lambda t: (t.category, t.name))
+        x = {task.name: v for task in self.tasks}
+        x_shared = v
+        for i in range(1, config.num_levels + 1):
+            shared = [
+                part[f"level{i}.shared.{n}"](x_shared) for n in range(config.num_shared_experts)
+            ]
+            own = {
+                task.name: [
+                    part[f"level{i}.own.{task.name}.{n}"](x[task.name])
+                    for n in range(config.num_own_experts)
+                ]
+                for task in self.tasks
+            }
+            mixed_own = {}
+            for task in self.tasks:
+                weights = part[f"level{i} gate {task.name}"](x[task.name]).softmax(1)
+                mixed_own[task.name] = mixed(weights, [*shared, *own[task.name]])
+            if i < config.num_levels:
+                weights = part[f"level{i} gate shared"](x_shared).softmax(1)
+                everyone = [output for task in ordered for output in own[task.name]]
+                x_shared = mixed(weights, [*shared, *everyone])
+            x = mixed_own
+        return torch.cat([part[f"tower {t.name}"](x[t.name]) for t in self.tasks], dim=1)
+
+
+class ReferenceSingleTask(Reference):
+    def __init__(self, model: SingleTask, tasks: Sequence[Task]) -> None:
+        config = model.config
+        super().__init__(tasks)
+        for task in self.tasks:
+            module = expert(
+                self.links,
+                model.experts,
+                f"own.{task.name}.0",
+                config.normalisation,
+                config.activation,
+            )
+            self.add(f"network {task.name}", module)
+            tower = Tower(self.links, model.towers, task.name, config.activation)
+            self.add(f"tower {task.name}", tower)
+
+    def forward(self, v: Tensor) -> Tensor:
+        names = [task.name for task in self.tasks]
+        return torch.cat(
+            [self.part[f"tower {name}"](self.part[f"network {name}"](v)) for name in names], dim=1
+        )
+
+
 class ReferenceSharedBottom(Reference):
     def __init__(self, model: SharedBottom, tasks: Sequence[Task]) -> None:
         config = model.config
@@ -332,6 +411,10 @@ def reference(model: nn.Module, tasks: Sequence[Task]) -> Reference:
         result = ReferenceHome(model, tasks)
     elif isinstance(model, MMoE):
         result = ReferenceMmoe(model, tasks)
+    elif isinstance(model, PLE):
+        result = ReferencePle(model, tasks)
+    elif isinstance(model, SingleTask):
+        result = ReferenceSingleTask(model, tasks)
     else:
         assert isinstance(model, SharedBottom)
         result = ReferenceSharedBottom(model, tasks)

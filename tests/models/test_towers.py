@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from models.home import HomeConfig
 from models.mmoe import MmoeConfig
 from models.norm import BatchNorm
+from models.ple import PleConfig
 from models.shared_bottom import SharedBottomConfig
+from models.single_task import SingleTaskConfig
 from models.tasks import Task
 from models.towers import TowerConfig
 from tests.models.building import (
@@ -29,7 +31,8 @@ from tests.models.building import (
 )
 from tests.models.reference import Reference, reference
 
-CONFIGS: dict[str, HomeConfig | MmoeConfig | SharedBottomConfig] = {
+STARRED = SMALL | {"normalisation": "batch", "activation": "swish"}
+CONFIGS: dict[str, TowerConfig] = {
     "home": small_home(),
     "home, ReLU without normalisation": small_home(normalisation="none", activation="relu"),
     "home, layer norm": small_home(normalisation="layer"),
@@ -46,12 +49,16 @@ CONFIGS: dict[str, HomeConfig | MmoeConfig | SharedBottomConfig] = {
     ),
     "home, many own experts": small_home(num_own_experts=3, num_masks=1),
     "mmoe": MmoeConfig.model_validate(SMALL),
-    "mmoe*": MmoeConfig.model_validate(SMALL | {"normalisation": "batch", "activation": "swish"}),
+    "mmoe*": MmoeConfig.model_validate(STARRED),
+    "cgc": PleConfig.model_validate(SMALL | {"num_levels": 1}),
+    "ple*": PleConfig.model_validate(STARRED),
+    "ple, deeper": PleConfig.model_validate(SMALL | {"num_levels": 3, "num_own_experts": 2}),
     "shared bottom": SharedBottomConfig.model_validate(SMALL),
-    "shared bottom*": SharedBottomConfig.model_validate(
-        SMALL | {"normalisation": "batch", "activation": "swish"}
-    ),
+    "shared bottom*": SharedBottomConfig.model_validate(STARRED),
+    "single task": SingleTaskConfig.model_validate(SMALL),
+    "single task*": SingleTaskConfig.model_validate(STARRED),
 }
+KINDS = ["home", "mmoe*", "ple*", "shared bottom*", "single task*"]
 TASK_LISTS = {
     "two categories, interleaved": TASKS,
     "one task": (CLICK,),
@@ -83,15 +90,13 @@ def assert_equal(tower: Callable[[Tensor], Tensor], naive: Reference, v: Tensor)
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
-def test_tower_equals_its_naive_form(
-    config: HomeConfig | MmoeConfig | SharedBottomConfig, training: bool
-) -> None:
+def test_tower_equals_its_naive_form(config: TowerConfig, training: bool) -> None:
     tower = perturb(build(config)).train(training)
     assert_equal(tower, reference(tower, TASKS), rows(9))
 
 
 @pytest.mark.parametrize("tasks", TASK_LISTS.values(), ids=TASK_LISTS.keys())
-@pytest.mark.parametrize("kind", ["home", "mmoe", "shared bottom"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_any_list_of_tasks(kind: str, tasks: tuple[Task, ...]) -> None:
     tower = perturb(build(CONFIGS[kind], tasks))
     naive = reference(tower, tasks)
@@ -100,12 +105,10 @@ def test_any_list_of_tasks(kind: str, tasks: tuple[Task, ...]) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
-def test_form_that_compiles_equals_the_eager_one(
-    config: HomeConfig | MmoeConfig | SharedBottomConfig, training: bool
-) -> None:
+@pytest.mark.parametrize("name", [*KINDS, "home, feature-gate per group", "home, shallow"])
+def test_form_that_compiles_equals_the_naive_one(name: str, training: bool) -> None:
     """backend='eager' runs the captured graph as it is, so that no C++ compiler is needed."""
-    tower = perturb(build(config)).train(training)
+    tower = perturb(build(CONFIGS[name])).train(training)
     torch._dynamo.reset()
     captured = torch.compile(tower, backend="eager", fullgraph=True)
     assert_equal(captured, reference(tower, TASKS), rows(9))
@@ -155,7 +158,7 @@ def test_home_equals_its_naive_form_for_any_sizes(
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 def test_order_of_tasks_does_not_change_a_task(
-    config: HomeConfig | MmoeConfig | SharedBottomConfig,
+    config: TowerConfig,
 ) -> None:
     order = [3, 0, 4, 2, 1]
     tower, shuffled = build(config), build(config, [TASKS[i] for i in order])
@@ -163,7 +166,7 @@ def test_order_of_tasks_does_not_change_a_task(
     shuffled.load_state_dict(tower.state_dict())
 
 
-@pytest.mark.parametrize("kind", ["home", "mmoe", "shared bottom"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_weights_depend_on_the_seed_alone(kind: str) -> None:
     config = CONFIGS[kind]
     towers = []
@@ -183,7 +186,7 @@ def test_weights_depend_on_the_seed_alone(kind: str) -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
-def test_tower_learns(config: HomeConfig | MmoeConfig | SharedBottomConfig) -> None:
+def test_tower_learns(config: TowerConfig) -> None:
     tower = build(config)
     v = rows(64)
     labels = torch.stack([(v[:, i] > 0).double() for i in range(len(TASKS))], dim=1)
@@ -212,7 +215,7 @@ def test_autocast_is_close_to_float32(kind: str) -> None:
     assert torch.cosine_similarity(dv.flatten(), expected_dv.flatten(), dim=0) > 0.98
 
 
-@pytest.mark.parametrize("kind", ["home", "mmoe*", "shared bottom*"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_exported_tower_takes_any_batch(kind: str) -> None:
     tower = perturb(build(CONFIGS[kind])).eval()
     batch = {0: torch.export.Dim("batch", min=1, max=4096)}
@@ -231,7 +234,7 @@ def test_evaluation_leaves_the_tower_alone() -> None:
     assert any(isinstance(module, BatchNorm) for module in tower.modules())
 
 
-@pytest.mark.parametrize("kind", ["home", "mmoe", "shared_bottom"])
+@pytest.mark.parametrize("kind", ["home", "mmoe", "ple", "shared_bottom", "single_task"])
 def test_configs_are_told_apart_by_kind(kind: str) -> None:
     config = TypeAdapter(TowerConfig).validate_python({"kind": kind, "expert_dim": 3})
     assert config.kind == kind
@@ -250,6 +253,7 @@ def test_configs_are_told_apart_by_kind(kind: str) -> None:
         {"kind": "home", "mask_rank": -1},
         {"kind": "home", "num_experts": 4},
         {"kind": "mmoe", "num_experts": 0},
+        {"kind": "ple", "num_levels": 0},
         {"kind": "shared_bottom", "num_experts": 2},
     ],
     ids=str,
@@ -261,7 +265,7 @@ def test_bad_config_names_its_field(fields: dict[str, object]) -> None:
     assert [*fields][-1] in problem["loc"]
 
 
-@pytest.mark.parametrize("kind", ["home", "mmoe", "shared bottom"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_bad_call_of_build_names_its_argument(kind: str) -> None:
     config = CONFIGS[kind]
     with pytest.raises(ValueError, match=r"tasks: .*empty"):
