@@ -21,11 +21,12 @@ _DESCRIPTION = "Train, evaluate and look at HoME multi-task rankers on sharded e
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (0 fine, 2 bad input, 143 stopped by a signal)."""
-    parser = _parser()
-    args, rest = parser.parse_known_args(argv)
-    if rest and args.command != "train":
-        parser.error(f"unknown argument {rest[0]!r}; see 'homerec {args.command} --help'")
-    args.overrides = rest
+    words = list(sys.argv[1:] if argv is None else argv)
+    words, overrides = split_overrides(words) if words[:1] == ["train"] else (words, [])
+    # The fields' help needs the configuration's types, and those need torch: only when asked.
+    asked = words[:1] == ["train"] and not {"-h", "--help"}.isdisjoint(words)
+    args = _parser(with_fields=asked).parse_args(words)
+    args.overrides = overrides
     try:
         return int(args.run(args))
     except UserError as error:
@@ -38,7 +39,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command line without its `--section.field value` pairs, and these.
+
+    argparse would take the value of an option that it does not know for the recipe.
+    """
+    plain: list[str] = []
+    overrides: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or "." not in word.partition("=")[0]:
+            plain.append(word)
+            continue
+        overrides.append(word)
+        if "=" not in word and rest:
+            overrides.append(rest.pop(0))
+    return plain, overrides
+
+
+def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
     formatter = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser("homerec", description=_DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -75,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         help="go on from the newest checkpoint in --out, with its configuration",
     )
     train.add_argument("--overwrite", action="store_true", help="replace the run in --out")
-    if argv_asks_for_train_help():
+    if with_fields:
         from pipeline.overrides import field_help
 
         train.epilog = field_help()
@@ -108,12 +128,6 @@ def _parser() -> argparse.ArgumentParser:
     report = command("report", "write a run's report.html", _report)
     report.add_argument("run_folder", type=Path, metavar="RUN", help="the run's folder, runs/NAME")
     return parser
-
-
-def argv_asks_for_train_help() -> bool:
-    """The fields' help needs the configuration's types, and those need torch: only when asked."""
-    words = sys.argv[1:]
-    return words[:1] == ["train"] and ("--help" in words or "-h" in words)
 
 
 def _kuairand_arguments(kinds: Kinds, formatter: type[argparse.HelpFormatter]) -> None:
