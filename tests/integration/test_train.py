@@ -167,7 +167,7 @@ def test_a_failed_save_leaves_the_last_good_checkpoint(synthetic: Path, tmp_path
     first, second = run_ranks(disk_full, 2, synthetic, out)
     assert first == second
     assert "step-00000005: not saved: " in first
-    assert "File too large" in first
+    assert "MB free there" in first
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == before
     assert run_ranks(run, 2, synthetic, out, [], True) == [0, 0]
 

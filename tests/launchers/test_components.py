@@ -1,4 +1,5 @@
 import os
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,11 @@ COMPONENT = f"{ROOT / 'launchers' / 'components.py'}:train"
 
 
 def torchx(*words: str) -> str:
-    """What `torchx` prints on stdout."""
-    command = [str(Path(sys.executable).parent / "torchx"), *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    """What `torchx` prints on stdout, in an activated environment: ranks run PATH's python."""
+    folder = Path(sys.executable).parent
+    env = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    command = [str(folder / "torchx"), *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
