@@ -77,7 +77,8 @@ class Checkpoints:
             on_first(self._world, lambda: shutil.rmtree(partial, ignore_errors=True))
             free = shutil.disk_usage(self._folder).free
             raise UserError(
-                f"{final}: not saved: {_cause(error)} ({free / 1e6:,.0f} MB free there); mend that, then go on with --resume"
+                f"{final}: not saved: {_cause(error)} ({free / 1e6:,.0f} MB free there); "
+                "mend that, then go on with --resume"
             ) from error
 
     def load_latest(self, model: nn.Module, optimizer: CombinedOptimizer) -> Progress | None:
