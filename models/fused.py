@@ -78,8 +78,10 @@ class GatedLinear(torch.autograd.Function):
             mask, sigmoids = GatedLinear.mask(low_rows, mixing[:, rows], up)
             dweight.baddbmm_(dh.transpose(1, 2), mask * x_rows)
             dmasked = torch.bmm(dh, weight)
-            mask.mul_(dmasked)
-            dx[..., rows, :] = mask.sum(0) if x.dim() == 2 else mask
+            if x.dim() == 2:
+                torch.sum(mask.mul_(dmasked), 0, out=dx[rows])
+            else:
+                torch.mul(mask, dmasked, out=dx[:, rows])
             dmask = dmasked.mul_(x_rows)
             parts = zip(low_rows.tensor_split(len(up), -1), sigmoids, strict=True)
             for i, (low_i, sigmoid) in enumerate(parts):
@@ -130,14 +132,13 @@ class BatchNormActivation(torch.autograd.Function):
         x, scale, shift, mean, rstd = ctx.saved_tensors
         batch = x.shape[1]
         dy = torch.empty_like(x)
-        sums = torch.zeros(2, *mean.shape, dtype=mean.dtype, device=mean.device)
+        dbias, products = torch.zeros_like(mean), torch.zeros_like(mean)
         for rows in chunks(x.shape[0] * x.shape[2], x):
             pre = torch.addcmul(shift, x[:, rows], scale)
             dpre = activate_backward(dout[:, rows], pre, ctx.activation, out=dy[:, rows])
-            sums[0] += dpre.sum(1)
-            sums[1] += torch.mul(dpre, x[:, rows], out=pre).sum(1)
-        dbias = sums[0]
-        dweight = (sums[1] - mean * dbias) * rstd
+            dbias += dpre.sum(1, dtype=mean.dtype)
+            products += torch.mul(dpre, x[:, rows], out=pre).sum(1)
+        dweight = (products - mean * dbias) * rstd
         means = torch.stack([dbias, dweight]) / batch
         if ctx.batch_mean is not None:
             means = ctx.batch_mean(means)
@@ -169,10 +170,11 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     variance that is small beside the mean.
     """
     first = x[:, :1].to(torch.promote_types(x.dtype, torch.float32))
-    sums = torch.zeros(2, x.shape[0], x.shape[2], dtype=first.dtype, device=x.device)
+    total, squares = torch.zeros_like(first[:, 0]), torch.zeros_like(first[:, 0])
     for rows in chunks(x.shape[0] * x.shape[2], x):
         difference = x[:, rows] - first
-        sums[0] += difference.sum(1)
-        sums[1] += difference.square_().sum(1)
-    offset, second = sums / x.shape[1]
-    return first[:, 0] + offset, (second - offset.square()).clamp_min_(0.0)
+        total += difference.sum(1)
+        squares += difference.square_().sum(1)
+    offset = total / x.shape[1]
+    var = squares / x.shape[1] - offset.square()
+    return first[:, 0] + offset, var.clamp_min_(0.0)
