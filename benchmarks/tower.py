@@ -5,6 +5,9 @@
 'naive' is one small module per expert, gate and mask (tests/models/reference.py). The forms
 take turns, step by step, so that a busy machine slows them alike; times are medians. The
 share is that of the floating-point rate which a 2048^3 matmul reaches here.
+
+glibc hands large freed tensors back to the kernel, and every step then faults them in anew.
+MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 in the environment stop it.
 """
 
 import argparse
