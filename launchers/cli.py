@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -15,6 +16,9 @@ from pipeline.errors import UserError
 
 # Generic for the type checker alone; subscripting it at run time fails.
 Kinds: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+# What a disk answers when the user must act: full, over quota, read-only, not ours.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 _DESCRIPTION = "Train, evaluate and look at HoME multi-task rankers on sharded embedding tables."
 
@@ -37,6 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output left: `homerec ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if args.debug or error.errno not in _DISK:
+            raise
+        print(f"homerec: error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return 2
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -194,21 +203,26 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from pipeline.config import Config
     from pipeline.distributed import open_world
-    from pipeline.overrides import amend, resolve
+    from pipeline.overrides import configure
     from pipeline.train import train
 
     if args.resume and args.overwrite:
         raise UserError("command line: --resume and --overwrite contradict each other")
-    saved = args.out / "config.json" if args.out else None
-    if args.resume and saved and saved.exists():
-        config: Config = amend(Config.load(saved), args.recipe, args.config, args.overrides)
-    else:
-        config = resolve(args.recipe, args.config, args.overrides)
-    out = args.out or Path("runs") / config.recipe
+    # torchrun starts ranks again with the same words: they go on, and replace nothing.
+    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    config, out = configure(
+        args.recipe,
+        args.config,
+        args.out,
+        args.overrides,
+        resume=args.resume or again,
+        must_exist=args.resume,
+    )
     with open_world() as world:
-        return train(config, out, world, resume=args.resume, overwrite=args.overwrite)
+        return train(
+            config, out, world, resume=args.resume or again, overwrite=args.overwrite and not again
+        )
 
 
 def _evaluate(args: argparse.Namespace) -> int:

@@ -146,15 +146,18 @@ class _Job:
 
     def conclude(self, succeeded: bool, noted: Sequence[signal.Signals]) -> int:
         """Say how it ended, the gist last; returns the exit code."""
-        if succeeded or noted:
+        if succeeded:
             self._release()
-            return 0 if succeeded else 128 + noted[0]
-        failures = self._failures()
-        if any(code == _USER_ERROR_CODE for code, _ in failures):
-            lines = [line for rank in self._ranks.values() for line in rank.user_errors]
+            return 0
+        lines = [line for rank in self._ranks.values() for line in rank.user_errors]
+        if lines:  # also after a signal: a save that failed is no clean stop
             for line in dict.fromkeys(lines):  # ranks agree on an error: each wrote it
                 self._console.write(0, line, sys.stderr)
             return _USER_ERROR_CODE
+        failures = self._failures()
+        if noted:
+            self._release()
+            return 128 + noted[0]
         if not failures:  # torchrun itself failed
             self._release()
             _say(f"torchrun failed; logs are kept in {self._logs}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from torchrec.optim.keyed import CombinedOptimizer
 
 from pipeline.config import Config
 from pipeline.data.schema import Schema
-from pipeline.distributed import World, on_first
+from pipeline.distributed import World, agreed, on_first
 from pipeline.errors import UserError
+from pipeline.files import write_json
 
 _STEP = "step-"
 
@@ -40,9 +41,33 @@ class Progress:
     step: int = 0
     world_size: int = 0
     source: dict[str, Any] = field(default_factory=dict)
+    evaluated_step: int = 0
+    select: str = "mean/auc"
     best_step: int | None = None
     best_value: float | None = None
     evaluations_without_better: int = 0
+
+    def note(self, value: float | None) -> bool:
+        """Count an evaluation of this step, `value` being its `select`; whether it is the best."""
+        self.evaluated_step = self.step
+        lower = self.select.endswith(("/ne", "/log_loss"))
+        best = self.best_value
+        # The first one stands even if undefined: a run has a result, and a checkpoint to name.
+        better = self.best_step is None or (
+            value is not None and (best is None or (value < best if lower else value > best))
+        )
+        self.evaluations_without_better = 0 if better else self.evaluations_without_better + 1
+        if better:
+            self.best_step, self.best_value = self.step, value
+        return better
+
+    def selecting(self, select: str) -> Progress:
+        """The same place, judged by `select`: values of another figure mean nothing to it."""
+        if select == self.select:
+            return self
+        return replace(
+            self, select=select, best_step=None, best_value=None, evaluations_without_better=0
+        )
 
 
 class Checkpoints:
@@ -55,17 +80,20 @@ class Checkpoints:
         self._schema = schema
 
     def save(self, model: nn.Module, optimizer: CombinedOptimizer, progress: Progress) -> None:
-        """Write step `progress.step`, then drop old ones. Does nothing if it is there already.
+        """Write step `progress.step`, then drop old ones.
+
+        A step that is there already has its weights; only what is known of it is written again.
 
         Raises UserError (disk full, no permission) on all ranks; nothing partial stays.
         """
         progress.world_size = self._world.size
         final = self._folder / f"{_STEP}{progress.step:08d}"
+        there = self._agreed(final.is_dir())
         partial = self._folder / f".{final.name}.partial"
-        if self._agreed(final.is_dir()):
-            on_first(self._world, lambda: self._finish(None, final, progress))
-            return
         try:
+            if there:
+                on_first(self._world, lambda: self._note(final, progress))
+                return
             on_first(self._world, lambda: self._begin(partial))
             dcp_save(
                 _state(model, optimizer, self._world),
@@ -88,7 +116,7 @@ class Checkpoints:
         if newest is None:
             return None
         folder = self._folder / f"{_STEP}{newest:08d}"
-        progress = Progress(**json.loads((folder / "meta.json").read_text()))
+        progress = agreed(self._world, lambda: self._read(folder))
         _initialise_state(optimizer)
         state = _state(model, optimizer, self._world)
         if self._world.rank >= progress.world_size:
@@ -105,28 +133,53 @@ class Checkpoints:
         torch.distributed.broadcast_object_list(box, src=0, group=self._world.control)
         return box[0]
 
+    def _read(self, folder: Path) -> Progress:
+        """Where the checkpoint stands. UserError if it was trained on other data."""
+        trained = Schema.load(folder)
+        ours = self._schema
+        for part in ("tables", "sparse", "dense", "labels"):
+            if getattr(trained, part) != getattr(ours, part):
+                raise UserError(
+                    f"{folder}: was trained on data whose {part} are not those of "
+                    f"{self._config.data.path}: ids or columns would mean other things; resume "
+                    "with the folder the run began with"
+                )
+        path = folder / "meta.json"
+        try:
+            return Progress(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"{path}: damaged ({error}); remove {folder} to go on from the one before"
+            ) from error
+
     def _begin(self, partial: Path) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self._folder.glob(f".{_STEP}*.partial"):
+        for leftover in self._folder.glob(f".{_STEP}*"):
             shutil.rmtree(leftover)
         partial.mkdir()
 
-    def _finish(self, partial: Path | None, final: Path, progress: Progress) -> None:
-        if partial is not None:
-            self._config.save(partial / "config.json")
-            self._schema.save(partial)
-            _write_synced(partial / "meta.json", asdict(progress))
-            os.rename(partial, final)
-            _sync(self._folder)
-        else:
-            _write_synced(final / "meta.json", asdict(progress))
+    def _finish(self, partial: Path, final: Path, progress: Progress) -> None:
+        self._config.save(partial / "config.json")
+        self._schema.save(partial)
+        write_json(partial / "meta.json", asdict(progress))
+        os.rename(partial, final)
+        _sync(self._folder)
+        self._prune(progress)
+
+    def _note(self, final: Path, progress: Progress) -> None:
+        write_json(final / "meta.json", asdict(progress))
         if progress.best_step is not None:
             best = {"step": progress.best_step, "value": progress.best_value}
-            _write_synced(self._folder / "best.json", best)
-        steps = saved_steps(self._folder)
-        for step in steps[: -self._config.checkpoint.keep]:
+            write_json(self._folder / "best.json", best)
+        self._prune(progress)
+
+    def _prune(self, progress: Progress) -> None:
+        for step in saved_steps(self._folder)[: -self._config.checkpoint.keep]:
             if step != progress.best_step:
-                shutil.rmtree(self._folder / f"{_STEP}{step:08d}")
+                # Out of sight first: a kill half way must not leave what looks whole.
+                old = self._folder / f"{_STEP}{step:08d}"
+                hidden = old.rename(self._folder / f".{old.name}.old")
+                shutil.rmtree(hidden)
 
 
 def saved_steps(folder: Path) -> list[int]:
@@ -194,15 +247,6 @@ def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return (str(error) or type(error).__name__).strip().splitlines()[0]
-
-
-def _write_synced(path: Path, value: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _sync(folder: Path) -> None:

@@ -17,6 +17,7 @@ from embeddings.planner.plan import ShardingConfig
 from models.home import HomeConfig
 from models.towers import TowerConfig
 from pipeline.errors import UserError, nearest
+from pipeline.files import write_text
 
 
 def _on_off(value: Any) -> Any:
@@ -171,7 +172,7 @@ class Config(_Frozen):
     """What is kept."""
 
     def save(self, path: Path) -> None:
-        path.write_text(self.model_dump_json(indent=1) + "\n")
+        write_text(path, self.model_dump_json(indent=1) + "\n")
 
     @staticmethod
     def load(path: Path) -> Config:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch._C._distributed_c10d import HashStore
 
 from pipeline.noise import hush
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,13 +142,20 @@ def on_first(world: World, action: Any) -> None:
         raise box[0]
 
 
-def agree(world: World, error: Exception | None) -> None:
-    """Raise on every rank the error of the lowest rank that has one.
+def agreed(world: World, build: Callable[[], T]) -> T:
+    """`build()` on every rank; if it fails on any, the lowest such rank's error on all of them.
 
     Ranks check their own input; without this the sound ones would wait for the failed one.
     """
-    errors: list[Exception | None] = [None] * world.size
-    dist.all_gather_object(errors, error, group=world.control)
-    for found in errors:
+    built: list[T] = []
+    failure: Exception | None = None
+    try:
+        built.append(build())
+    except Exception as error:  # noqa: BLE001 (raised again below, on every rank)
+        failure = error
+    failures: list[Exception | None] = [None] * world.size
+    dist.all_gather_object(failures, failure, group=world.control)
+    for found in failures:
         if found is not None:
             raise found
+    return built[0]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from models.probe import Probe
 from models.ranker import Head
-from pipeline.assemble import assemble, open_pipeline, select
+from pipeline.assemble import Selection, assemble, open_pipeline, select
 from pipeline.checkpoint import find_checkpoint, load_model
 from pipeline.config import Config
 from pipeline.data.parquet import BatchSource
 from pipeline.data.schema import SPLIT, Schema
-from pipeline.distributed import World
+from pipeline.distributed import World, agreed
 from pipeline.health import ExpertHealth
 from pipeline.metrics import ExactMetrics
 from pipeline.step import StepOutput
@@ -40,7 +40,7 @@ def outputs(pipeline: Any, batches: Iterator[Any]) -> Iterator[StepOutput]:
 @torch.no_grad()
 @torch.random.fork_rng()  # what training draws next does not depend on evaluations
 def evaluate(
-    pipeline: Any, head: Head, source: BatchSource, tasks: list[str], world: World
+    model: nn.Module, pipeline: Any, head: Head, source: BatchSource, tasks: list[str], world: World
 ) -> tuple[Results, dict[str, Any]]:
     """Figures of every task over all ranks' rows, and the health of the experts.
 
@@ -48,7 +48,6 @@ def evaluate(
     """
     metrics = ExactMetrics(tasks, world.device)
     health = ExpertHealth()
-    model = pipeline._model
     model.eval()
     probe: Probe | None = None
     head.probe = Probe()
@@ -78,22 +77,19 @@ def evaluate_checkpoint(
     checkpoint: Path, split: SPLIT, data: Path | None, world: World
 ) -> tuple[Results, dict[str, Any]]:
     """Load a checkpoint (or a run's best one) and evaluate it; also what was evaluated."""
-    folder = find_checkpoint(checkpoint)
-    config = Config.load(folder / "config.json")
+    folder = agreed(world, lambda: find_checkpoint(checkpoint))
+    config = agreed(world, lambda: Config.load(folder / "config.json"))
     if data is not None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": data})})
-    trained, found = Schema.load(folder), Schema.load(config.data.path)
-    chosen = select(config, trained.with_splits_of(found, config.data.path))
-    source = open_split(config, chosen, split, world, purpose="eval")
+
+    def opened() -> tuple[Selection, BatchSource]:
+        trained, found = Schema.load(folder), Schema.load(config.data.path)
+        chosen = select(config, trained.with_splits_of(found, config.data.path))
+        return chosen, open_split(config, chosen, split, world, purpose="eval")
+
+    chosen, source = agreed(world, opened)
     step, parallel = assemble(config, chosen, world)
     load_model(folder, parallel.model, world)
     pipeline = open_pipeline(parallel, world)
-    results, _ = evaluate(pipeline, step.model.head, source, chosen.tasks, world)
+    results, _ = evaluate(parallel.model, pipeline, step.model.head, source, chosen.tasks, world)
     return results, {"checkpoint": str(folder), "split": split, "data": str(config.data.path)}
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
-    partial.replace(path)

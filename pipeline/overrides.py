@@ -26,13 +26,41 @@ def resolve(name: str | None, config: Path | None, overrides: Sequence[str]) -> 
     return build(merge(base, parse(overrides)), where="command line")
 
 
+def configure(
+    name: str | None,
+    config: Path | None,
+    out: Path | None,
+    overrides: Sequence[str],
+    *,
+    resume: bool,
+    must_exist: bool,
+) -> tuple[Config, Path]:
+    """A run's configuration and its folder: a resumed run's own tree, or a new one.
+
+    UserError if the run to resume `must_exist` and does not.
+    """
+    tree = read_yaml(config) if config else {}
+    folder = out or Path("runs") / (name or str(tree.get("recipe", "demo")))
+    saved = folder / "config.json"
+    if resume and saved.exists():
+        return amend(Config.load(saved), name, config, overrides), folder
+    if must_exist:
+        raise UserError(
+            f"{folder}: no run to go on with (no config.json); name its folder with --out, or "
+            "leave --resume out to begin one"
+        )
+    return resolve(name, config, overrides), folder
+
+
 def amend(saved: Config, name: str | None, config: Path | None, overrides: Sequence[str]) -> Config:
     """A saved run's configuration with what a resume changes. UserError for another recipe."""
-    if name and name != saved.recipe:
-        raise UserError(f"this run was made by recipe {saved.recipe!r}, not {name!r}")
-    tree = merge(saved.model_dump(mode="json"), {})
-    if config:
-        tree = merge(tree, read_yaml(config))
+    over = read_yaml(config) if config else {}
+    for other in (name, over.pop("recipe", None)):
+        if other and other != saved.recipe:
+            raise UserError(f"this run was made by recipe {saved.recipe!r}, not {other!r}")
+    tree = saved.model_dump(mode="json")
+    if over:
+        tree = merge(tree, over)
         build(tree, where=str(config))
     return build(merge(tree, parse(overrides)), where="command line")
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -139,10 +137,6 @@ def plan_to_json(plan: ShardingPlan, tables: Sequence[Table]) -> dict[str, Any]:
             }
         )
     return {"version": 1, "tables": rows}
-
-
-def save_plan(plan: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(plan, indent=1) + "\n")
 
 
 _SHOWN = 12

@@ -23,10 +23,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import UserError
+from pipeline.files import write_text
 
 SPLIT = Literal["train", "val", "test"]
 SPLITS: tuple[SPLIT, ...] = ("train", "val", "test")
-SCHEMA_VERSION = 1
 
 
 class _Frozen(BaseModel):
@@ -128,7 +128,7 @@ class Schema(_Frozen):
         return self.model_copy(update={"splits": other.splits})
 
     def save(self, folder: Path) -> None:
-        (folder / "schema.json").write_text(self.model_dump_json(indent=1) + "\n")
+        write_text(folder / "schema.json", self.model_dump_json(indent=1) + "\n")
 
     @staticmethod
     def load(folder: Path) -> Schema:

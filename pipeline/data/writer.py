@@ -77,7 +77,8 @@ def _check_target(out: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UserError(f"{out}: exists already; choose another or allow it to be overwritten")
-    if not (out / "schema.json").is_file():
+    # A run and a checkpoint have a schema.json too, and a config.json beside it.
+    if not (out / "schema.json").is_file() or (out / "config.json").exists():
         raise UserError(f"{out}: not a prepared folder, so it is not overwritten; choose another")
 
 

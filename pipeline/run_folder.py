@@ -1,0 +1,93 @@
+"""A run's folder: made ours at the start, told about at the end. Rank 0 alone writes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from embeddings.planner.plan import plan_table
+from pipeline.checkpoint import Progress, saved_steps
+from pipeline.config import Config
+from pipeline.data.schema import Schema
+from pipeline.errors import UserError
+from pipeline.files import write_json
+from pipeline.report import write_report
+from pipeline.tracking import print_final_table
+
+_RESULTS = ("results.json", "health.json")
+
+
+def claim(out: Path, resume: bool, overwrite: bool) -> None:
+    """Make the folder ours. UserError if what is in it is another run's, or no run at all."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; name a folder for the run with --out")
+    used = (out / "config.json").exists()
+    if used and overwrite:
+        _check_is_run(out)
+        shutil.rmtree(out)
+    elif used and not resume:
+        steps = saved_steps(out / "checkpoints")
+        where = f"a run (saved up to step {steps[-1]})" if steps else "a run"
+        raise UserError(
+            f"{out}: holds {where}; --resume goes on with it, --overwrite replaces it, "
+            "--out names another folder"
+        )
+    elif out.is_dir() and any(out.iterdir()) and not used:
+        raise UserError(f"{out}: is not empty and holds no run; name another folder with --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be made: {error.strerror}") from error
+
+
+def _check_is_run(out: Path) -> None:
+    """Other programs have a config.json too: what is to be deleted must be a run of ours."""
+    remedy = "so it is not replaced: remove it yourself, or name another folder with --out"
+    if not (out / "schema.json").is_file():
+        raise UserError(f"{out}: has a config.json but no schema.json, so it is no run, {remedy}")
+    try:
+        Config.load(out / "config.json")
+    except UserError as error:
+        raise UserError(f"{error}; {out} is no run this version knows, {remedy}") from error
+
+
+def describe(
+    out: Path, config: Config, schema: Schema, plan: dict[str, Any], progress: Progress, end: int
+) -> None:
+    """Write what the run is, drop results of steps that a resume takes back, and say it."""
+    schema.save(out)
+    write_json(out / "plan.json", plan)
+    config.save(out / "config.json")
+    results = out / _RESULTS[0]
+    if results.exists() and json.loads(results.read_text())["step"] > progress.step:
+        for name in _RESULTS:
+            (out / name).unlink(missing_ok=True)
+    console = Console()
+    console.print(plan_table(plan))
+    splits = ", ".join(f"{name} {split.rows:,} rows" for name, split in schema.splits.items())
+    console.print(f"{schema.dataset}: {splits}")
+    begin = f"resumed after step {progress.step}" if progress.step else "from the start"
+    console.print(f"training {config.recipe} into {out}, {begin}, to step {end}")
+
+
+def write_results(out: Path, step: int, results: Any, health: Any) -> None:
+    """The best evaluation so far. Its checkpoint is there already."""
+    write_json(out / _RESULTS[1], health)
+    write_json(out / _RESULTS[0], {"split": "val", "step": step, "tasks": results})
+
+
+def finish(out: Path, schema: Schema) -> None:
+    """The table at the end, the report, and where to look next."""
+    results = json.loads((out / _RESULTS[0]).read_text())
+    print_final_table(results["tasks"])
+    report = write_report(out)
+    console = Console()
+    console.print(f"best checkpoint: step {results['step']} in {out / 'checkpoints'}")
+    console.print(f"report:          {report}")
+    console.print(f"curves:          tensorboard --logdir {out}")
+    split = "test" if schema.splits["test"].rows else "val"
+    console.print(f"evaluate again:  homerec evaluate --checkpoint {out} --split {split}")
