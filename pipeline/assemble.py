@@ -54,6 +54,8 @@ def select(config: Config, schema: Schema) -> Selection:
     if task not in ("mean", *(label.name for label in chosen)):
         known = ["mean", *(label.name for label in chosen)]
         raise UserError(f"train.select: {task!r} is no task of this run; {nearest(task, known)}")
+    if not any(feature.name in names for feature in schema.sparse):
+        raise UserError(f"data.features: no sparse feature of {path} is left; name at least one")
     ordered = in_group_order([feature for feature in schema.sparse if feature.name in names])
     sizes = {table.name: table.vocab_size for table in schema.tables}
     try:
@@ -138,10 +140,9 @@ def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Par
 
 
 def _base_logit(schema: Schema, task: str) -> float:
-    """The log-odds of a task's rate in the training split (by one row from certainty)."""
-    split = schema.splits["train"]
-    positives = min(max(split.positives.get(task, 0), 1), max(split.rows - 1, 1))
-    return math.log(positives / max(split.rows - positives, 1))
+    """The log-odds of a task's rate in the training split."""
+    rate = schema.rate(task)
+    return math.log(rate / (1 - rate))
 
 
 def _bf16(switch: Switch, device: torch.device) -> bool:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import UserError
 from pipeline.files import write_text
@@ -80,9 +80,12 @@ class Label(_Frozen):
 class Split(_Frozen):
     """`files` are relative to the prepared folder, in time order."""
 
-    rows: int = Field(ge=0)
-    files: tuple[str, ...]
-    positives: dict[str, int]
+    rows: int = Field(default=0, ge=0)
+    files: tuple[str, ...] = ()
+    positives: dict[str, int] = Field(default_factory=dict)
+    """Rows with a label of 1, by label name."""
+    missing: dict[str, int] = Field(default_factory=dict)
+    """Rows without a label, by label name; none where a label is not named."""
 
 
 class Schema(_Frozen):
@@ -97,6 +100,41 @@ class Schema(_Frozen):
     dense: tuple[DenseFeature, ...]
     labels: tuple[Label, ...]
     splits: dict[SPLIT, Split]
+
+    @field_validator("splits")
+    @classmethod
+    def _every_split(cls, splits: dict[SPLIT, Split]) -> dict[SPLIT, Split]:
+        """A split that is not named is empty."""
+        return {name: splits.get(name, Split()) for name in SPLITS}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Schema:
+        """Names that differ where they must, and that lead somewhere."""
+        labels = [label.name for label in self.labels]
+        for what, names in (
+            ("feature", self.feature_names),
+            ("table", [table.name for table in self.tables]),
+            ("label", labels),
+        ):
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(f"{what} {name!r} is there twice; names must differ")
+        known = {table.name for table in self.tables}
+        for feature in self.sparse:
+            if feature.table not in known:
+                raise ValueError(
+                    f"feature {feature.name!r} has table {feature.table!r}, which tables lacks"
+                )
+        for name in labels:
+            if name not in self.splits["train"].positives:
+                raise ValueError(f"splits.train.positives has no count for label {name!r}")
+        return self
+
+    def rate(self, label: str) -> float:
+        """Share of a label's known training rows that are positive, kept off 0 and 1."""
+        train = self.splits["train"]
+        known = max(2, train.rows - train.missing.get(label, 0))
+        return min(max(train.positives[label], 1), known - 1) / known
 
     @property
     def feature_names(self) -> list[str]:
@@ -143,5 +181,8 @@ class Schema(_Frozen):
             return Schema.model_validate_json(path.read_text())
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise UserError(f"{path}: {where}: {first['msg']}; prepare the folder again") from error
+            where = "".join(f"{part}: " for part in first["loc"])
+            message = first["msg"].removeprefix("Value error, ")
+            raise UserError(f"{path}: {where}{message}; prepare the folder again") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: cannot be read: {error}") from error

@@ -98,6 +98,8 @@ def _footer(path: Path, columns: Mapping[str, pa.DataType]) -> pq.FileMetaData:
         footer = pq.read_metadata(path)
     except pa.ArrowInvalid as error:
         raise UserError(f"{path}: not a Parquet file ({_first_line(error)}); {AGAIN}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({_first_line(error)})") from error
     found = footer.schema.to_arrow_schema()
     for name, expected in columns.items():
         if name not in found.names:

@@ -131,6 +131,9 @@ class ShardWriter:
         self._positives: dict[SPLIT, dict[str, int]] = {
             split: {label.name: 0 for label in labels} for split in SPLITS
         }
+        self._missing: dict[SPLIT, dict[str, int]] = {
+            split: {label.name: 0 for label in labels} for split in SPLITS
+        }
         # count, sum and sum of squares of the train split's values
         self._moments = {name: np.zeros(3) for name in dense}
         for split in SPLITS:
@@ -156,6 +159,7 @@ class ShardWriter:
         self._files[split].append(name)
         self._rows[split] += table.num_rows
         for label in self._labels:
+            self._missing[split][label.name] += table[label.column].null_count
             positives = pc.sum(table[label.column]).as_py() or 0.0
             self._positives[split][label.name] += round(positives)
         if split == "train":
@@ -190,6 +194,7 @@ class ShardWriter:
                     rows=self._rows[split],
                     files=tuple(sorted(self._files[split])),
                     positives=self._positives[split],
+                    missing=self._missing[split],
                 )
                 for split in SPLITS
             },

@@ -43,7 +43,13 @@ SCHEMA = Schema(
         Label(name="finish", column="finish", category="watch"),
         Label(name="forward", column="forward", category="interact"),
     ),
-    splits={split: Split(rows=0, files=(), positives={}) for split in ("train", "val", "test")},
+    splits={
+        "train": Split(
+            rows=1000,
+            positives={"click": 400, "finish": 300, "forward": 20},
+            missing={"forward": 500},
+        )
+    },
 )
 
 

@@ -111,6 +111,7 @@ def write_folder(
     for index, name in enumerate(names):
         table = pa.Table.from_pylist(rows[index * size : (index + 1) * size], schema=TYPES)
         pq.write_table(table, folder / name, row_group_size=row_group_size)
+    none = {label.name: 0 for label in LABELS}  # nothing here reads the counts
     schema = Schema(
         dataset="small",
         made_by="test",
@@ -119,7 +120,10 @@ def write_folder(
         tables=tuple(Table(name=name, vocab_size=size) for name, size in VOCABULARY.items()),
         dense=DENSE,
         labels=LABELS,
-        splits={split: Split(rows=len(rows), files=names, positives={})},
+        splits={
+            "train": Split(positives=none),
+            split: Split(rows=len(rows), files=names, positives=none),
+        },
     )
     schema.save(folder)
     return schema

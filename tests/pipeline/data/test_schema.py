@@ -1,0 +1,69 @@
+"""A schema that contradicts itself is refused before any row is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.data.schema import Schema
+from pipeline.errors import UserError
+
+WHOLE: dict[str, Any] = {
+    "dataset": "own",
+    "made_by": "hand",
+    "user_column": "user",
+    "sparse": [{"name": "user", "group": "user", "table": "user"}],
+    "tables": [{"name": "user", "vocab_size": 10}],
+    "dense": [{"name": "age", "mean": 0, "std": 1}],
+    "labels": [{"name": "click", "column": "click", "category": "watch"}],
+    "splits": {"train": {"rows": 1000, "files": ["train/a.parquet"], "positives": {"click": 50}}},
+}
+
+
+def load(folder: Path, **changes: Any) -> Schema:
+    (folder / "schema.json").write_text(json.dumps({**WHOLE, **changes}))
+    return Schema.load(folder)
+
+
+def test_a_split_that_is_not_named_is_empty(tmp_path: Path) -> None:
+    schema = load(tmp_path)
+    assert schema.splits["test"].rows == schema.splits["val"].rows == 0
+    schema.save(tmp_path)
+    assert Schema.load(tmp_path) == schema
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tables": []}, "feature 'user' has table 'user', which tables lacks"),
+        ({"sparse": WHOLE["sparse"] * 2}, "feature 'user' is there twice"),
+        ({"labels": WHOLE["labels"] * 2}, "label 'click' is there twice"),
+        ({"splits": {"train": {"rows": 3}}}, "splits.train.positives has no count for .*'click'"),
+        ({"splits": {}}, "splits.train.positives has no count for label 'click'"),
+        ({"dense": [{"name": "age", "mean": 0, "std": 0}]}, "dense: 0: std: .*greater than 0"),
+    ],
+)
+def test_contradictions_are_named(changes: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load(tmp_path, **changes)
+    assert str(tmp_path / "schema.json") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    (tmp_path / "schema.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"schema\.json: cannot be read"):
+        Schema.load(tmp_path)
+
+
+def test_a_rate_is_over_known_rows_and_never_certain(tmp_path: Path) -> None:
+    train = WHOLE["splits"]["train"]
+    assert load(tmp_path).rate("click") == 0.05
+    known = {**train, "missing": {"click": 900}}
+    assert load(tmp_path, splits={"train": known}).rate("click") == 0.5
+    for positives, rate in ((0, 0.001), (1000, 0.999)):
+        splits = {"train": {**train, "positives": {"click": positives}}}
+        assert load(tmp_path, splits=splits).rate("click") == rate
