@@ -14,7 +14,9 @@ from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 class SparseOptimizerConfig(BaseModel):
     """Row-wise Adagrad: one accumulator a row, the mean of the row's squared gradients."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     kind: Literal["rowwise_adagrad"] = "rowwise_adagrad"
     """The optimizer."""

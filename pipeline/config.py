@@ -25,12 +25,17 @@ def _on_off(value: Any) -> Any:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_off)]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
     )
 
 
@@ -55,7 +60,7 @@ class ModelConfig(_Frozen):
     """The dense half."""
 
     tower: TowerConfig = HomeConfig()
-    """The multi-task tower: home, mmoe or shared_bottom, by its `kind`."""
+    """The multi-task tower, by its `kind`."""
     sync_batch_norm: bool = True
     """Batch statistics over all ranks (one small exchange a norm); off: each rank its own."""
 
@@ -70,8 +75,8 @@ class LossConfig(_Frozen):
     @classmethod
     def _not_negative(cls, value: Mapping[str, float]) -> Mapping[str, float]:
         for task, weight in value.items():
-            if weight < 0:
-                raise ValueError(f"weight of {task!r} is {weight}; weights are 0 or more")
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"weight of {task!r} is {weight}; weights are finite, 0 or more")
         return value
 
 
@@ -82,7 +87,7 @@ class DenseOptimizerConfig(_Frozen):
     """Learning rate at its peak."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay of the first and second moment."""
     eps: float = Field(default=1e-8, gt=0)
     """Added to the root of the second moment."""
@@ -110,7 +115,7 @@ class TrainConfig(_Frozen):
     """End after this many steps; 0: after `epochs`."""
     batch_size: int = Field(default=2048, ge=1)
     """Rows a step over all ranks together (must divide by the number of ranks)."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     """Weights, order of rows."""
     log_every: int = Field(default=10, ge=1)
     """Steps between lines in the log."""
@@ -140,7 +145,7 @@ class CheckpointConfig(_Frozen):
     """What is kept of a run."""
 
     every: int = Field(default=0, ge=0)
-    """Steps between checkpoints; 0: at each evaluation only."""
+    """Steps between checkpoints besides those of evaluations; 0: no others."""
     keep: int = Field(default=2, ge=1)
     """Newest checkpoints kept; the best one stays besides."""
 
@@ -179,8 +184,8 @@ class Config(_Frozen):
         """Read back what `save` wrote. Equal to what was saved."""
         try:
             return build(json.loads(path.read_text()), where=str(path))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: cannot be read: {error}") from error
         except json.JSONDecodeError as error:
             raise UserError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from error
 
@@ -208,8 +213,8 @@ def read_yaml(path: Path) -> Tree:
     """A YAML file with a tree's sections. UserError names file and line of what is wrong."""
     try:
         tree = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
