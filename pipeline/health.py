@@ -6,6 +6,7 @@ mostly zero (collapse), and gates that leave experts alone (degradation, underfi
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -71,13 +72,18 @@ class ExpertHealth:
                 total, squares, zeros, count = (next(values) for _ in range(4))
                 mean = total / count
                 health[kind][names[0]] = {
-                    "mean": mean,
+                    "mean": _finite(mean),
                     # Rounding can put a constant's variance just below zero.
-                    "deviation": max(0.0, squares / count - mean**2) ** 0.5,
+                    "deviation": _finite(max(0.0, squares / count - mean**2) ** 0.5),
                     "zero_fraction": zeros / count,
                 }
             else:
                 gate, expert = names
                 total, count = next(values), next(values)
-                health[kind].setdefault(gate, {})[expert] = total / count
+                health[kind].setdefault(gate, {})[expert] = _finite(total / count)
         return health
+
+
+def _finite(value: float) -> float | None:
+    """None for what JSON cannot say: a tower that overflows."""
+    return value if math.isfinite(value) else None

@@ -35,8 +35,7 @@ class Monitor:
         self._batch_size = batch_size
         self._log_every = log_every
         self._rates = rates
-        self._losses = torch.zeros(len(tasks), device=world.device)
-        self._steps = 0
+        self._sums = torch.zeros(2, len(tasks), device=world.device)  # of losses, of labels
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -46,15 +45,16 @@ class Monitor:
 
     def update(self, step: int, output: StepOutput, scale: float, *, last: bool) -> None:
         """After step `step` (counted from 1), trained at `scale` of the peak rates."""
-        self._losses += output.losses_T
-        self._steps += 1
-        self._timed += 1
         batch = output.batch
+        # A step's loss divides by its rows; what a person reads is the mean over known labels.
+        self._sums[0] += output.losses_T * len(batch.weights)
+        self._sums[1] += (~batch.labels.isnan()).sum(0)
+        self._timed += 1
         self._windowed.update(output.logits_BT, batch.labels, batch.weights)
         if step % self._log_every and not last:
             return
-        dist.all_reduce(self._losses)
-        means = (self._losses / (self._steps * self._world.size)).tolist()
+        dist.all_reduce(self._sums)
+        means = (self._sums[0] / self._sums[1].clamp(min=1)).tolist()
         elapsed = time.perf_counter() - self._start
         speed = self._timed * self._batch_size / elapsed
         values = {f"loss/{task}": mean for task, mean in zip(self._tasks, means, strict=True)}
@@ -64,6 +64,5 @@ class Monitor:
         values |= self._windowed.compute()
         self._tracker.log(step, values, kind="train")
         self._tracker.progress(step, samples_per_s=speed, loss=values["loss/total"])
-        self._losses.zero_()
-        self._steps = 0
+        self._sums.zero_()
         self.restart_clock()

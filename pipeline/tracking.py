@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from pipeline.errors import UserError
 from pipeline.progress import duration_text, progress_line, speed_text
 
 if TYPE_CHECKING:
@@ -153,7 +154,14 @@ def drop_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    kept = [line for line in whole if json.loads(line)["step"] <= step]
+    kept = []
+    for number, line in enumerate(whole, start=1):
+        try:
+            earlier = json.loads(line)["step"] <= step
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: line {number} is damaged; remove it, then resume") from error
+        if earlier:
+            kept.append(line)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text("".join(kept))
     partial.replace(path)
