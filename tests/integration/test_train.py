@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -15,12 +16,14 @@ import pytest
 import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
-from pipeline.checkpoint import find_checkpoint, saved_steps
+from pipeline.assemble import assemble, select
+from pipeline.checkpoint import Checkpoints, find_checkpoint, saved_steps
 from pipeline.config import Config
+from pipeline.data.schema import Schema
 from pipeline.distributed import this_world
 from pipeline.errors import UserError
 from pipeline.evaluate import evaluate_checkpoint
-from pipeline.overrides import amend, resolve
+from pipeline.overrides import configure
 from pipeline.train import STOPPED, train
 from tests.ranks import run_ranks
 
@@ -30,11 +33,9 @@ _FIELDS = ["--train.max_steps", "8", "--train.eval_every", "5", "--train.batch_s
 def run(rank: int, size: int, data: Path, out: Path, words: list[str], resume: bool = False) -> Any:
     """`homerec train debug` on ranks that are up; the exit code, or the user's error."""
     fields = ["--data.path", str(data), *_FIELDS, *words]
-    if resume and (out / "config.json").exists():
-        config = amend(Config.load(out / "config.json"), "debug", None, words)
-    else:
-        config = resolve("debug", None, fields)
     try:
+        words = words if resume else fields
+        config, out = configure("debug", None, out, words, resume=resume, must_exist=resume)
         return train(config, out, this_world(), resume=resume, overwrite=False)
     except UserError as error:
         return str(error)
@@ -127,12 +128,35 @@ def test_resume_is_bit_equal(undisturbed: Path, synthetic: Path, tmp_path: Path)
     assert steps == sorted(steps)
 
 
-@pytest.mark.parametrize("size", [1, 3])
-def test_other_numbers_of_ranks_go_on(synthetic: Path, tmp_path: Path, size: int) -> None:
+def saved_again(rank: int, size: int, run_folder: Path, out: Path) -> Any:
+    """Load a run's newest checkpoint on these ranks, and save what was loaded."""
+    world = this_world()
+    config = Config.load(run_folder / "config.json")
+    schema = Schema.load(config.data.path)
+    _, parallel = assemble(config, select(config, schema), world)
+    loaded = Checkpoints(run_folder / "checkpoints", world, config, schema)
+    progress = loaded.load_latest(parallel.model, parallel.optimizer)
+    assert progress is not None
+    again = Checkpoints(out / "checkpoints", world, config, schema)
+    again.save(parallel.model, parallel.optimizer, progress)
+    return progress.step
+
+
+def test_other_numbers_of_ranks_hold_the_same_state_and_go_on(
+    synthetic: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "elastic"
     words = ["--train.max_steps", "4", "--train.batch_size", "240"]
     assert run_ranks(run, 2, synthetic, out, words) == [0, 0]
-    assert run_ranks(run, size, synthetic, out, ["--train.max_steps", "8"], True) == [0] * size
+    left = tensors(out / "checkpoints" / "step-00000004", tmp_path)
+    for size in (1, 3):
+        copy = tmp_path / f"on{size}"
+        assert run_ranks(saved_again, size, out, copy) == [4] * size
+        right = tensors(copy / "checkpoints" / "step-00000004", tmp_path)
+        names = [name for name in left if "random" not in name]
+        assert len(names) > 50
+        assert [name for name in names if not torch.equal(left[name], right[name])] == []
+    assert run_ranks(run, 3, synthetic, out, ["--train.max_steps", "8"], True) == [0] * 3
     assert saved_steps(out / "checkpoints") == [5, 8]
 
 
@@ -172,6 +196,47 @@ def test_a_failed_save_leaves_the_last_good_checkpoint(synthetic: Path, tmp_path
     assert run_ranks(run, 2, synthetic, out, [], True) == [0, 0]
 
 
+def early_stopping(rank: int, size: int, data: Path, out: Path) -> Any:
+    """A run whose tower cannot get better after its first evaluation, twice resumed."""
+    words = ["--train.eval_every", "2", "--train.patience", "2", "--checkpoint.keep", "1"]
+    words += ["--train.select", "click/auc", "--dense.lr", "1e-30", "--sparse.lr", "1e-30"]
+    codes = [run(rank, size, data, out, words)]
+    codes += [run(rank, size, data, out, [], resume=True) for _ in range(2)]
+    return codes, saved_steps(out / "checkpoints")
+
+
+def test_early_stopping_holds_over_resumes_and_the_best_stays(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    (result,) = run_ranks(early_stopping, 1, synthetic, tmp_path / "early")
+    assert result == ([0, 0, 0], [2, 6])
+    best = json.loads((tmp_path / "early" / "checkpoints" / "best.json").read_text())
+    assert best["step"] == 2
+
+
+def test_weights_that_a_step_broke_are_not_saved(synthetic: Path, tmp_path: Path) -> None:
+    """Step 1's loss is that of sound weights: only its update breaks them."""
+    out = tmp_path / "broken"
+    words = ["--dense.lr", "3e38", "--schedule.warmup_steps", "0", "--dense.clip_norm", "0"]
+    words += ["--dense.weight_decay", "10", "--checkpoint.every", "1"]
+    first, second = run_ranks(run, 2, synthetic, out, words)
+    assert first == second
+    assert re.search(r"step 1: weights .* are not finite on rank \d; not saved", first), first
+    assert saved_steps(out / "checkpoints") == []
+    mended = ["--dense.lr", "0.001", "--dense.weight_decay", "0"]
+    assert run_ranks(run, 2, synthetic, out, mended, True) == [0, 0]
+
+
+def test_other_data_is_not_resumed_with(undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "other"
+    shutil.copytree(undisturbed, out)
+    for path in (out / "checkpoints").glob("*/schema.json"):
+        path.write_text(path.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
+    first, second = run_ranks(run, 2, Path(), out, ["--train.max_steps", "10"], True)
+    assert first == second
+    assert "was trained on data whose tables are not those of" in first
+
+
 def test_a_loss_that_is_not_finite_names_step_task_and_batch(
     synthetic: Path, tmp_path: Path
 ) -> None:
@@ -209,6 +274,10 @@ BAD = [
     (["--data.tasks", "clik"], "unknown task 'clik' in .*; did you mean 'click'"),
     (["--data.features", "usr_id"], "data.features: 'usr_id' is no feature of"),
     (["--loss.task_weights.lick", "2"], "loss.task_weights.lick: not trained here"),
+    (["--data.features", "log_*"], "data.features: no sparse feature of"),
+    (["--dense.betas", "2,3"], "dense.betas.0: '2': .*less than 1"),
+    (["--dense.lr", "inf"], "dense.lr: 'inf': .*finite"),
+    (["--train.seed", "99999999999"], "train.seed: .*less than"),
     (["--train.select", "likes/auc"], "train.select: 'likes' is no task of this run"),
     (["--train.batch_size", "255"], "train.batch_size: 255 rows do not divide by 2 ranks"),
     (["--train.batch_size", "20000"], "fewer than one global batch of 20000"),
