@@ -157,7 +157,7 @@ def test_other_numbers_of_ranks_hold_the_same_state_and_go_on(
         assert len(names) > 50
         assert [name for name in names if not torch.equal(left[name], right[name])] == []
     assert run_ranks(run, 3, synthetic, out, ["--train.max_steps", "8"], True) == [0] * 3
-    assert saved_steps(out / "checkpoints") == [5, 8]
+    assert saved_steps(out / "checkpoints")[-2:] == [5, 8]  # and the best, if it is an older one
 
 
 def test_training_changes_the_weights(undisturbed: Path, tmp_path: Path) -> None:
@@ -217,8 +217,8 @@ def test_early_stopping_holds_over_resumes_and_the_best_stays(
 def test_weights_that_a_step_broke_are_not_saved(synthetic: Path, tmp_path: Path) -> None:
     """Step 1's loss is that of sound weights: only its update breaks them."""
     out = tmp_path / "broken"
-    words = ["--dense.lr", "3e38", "--schedule.warmup_steps", "0", "--dense.clip_norm", "0"]
-    words += ["--dense.weight_decay", "10", "--checkpoint.every", "1"]
+    words = ["--dense.lr", "1e37", "--schedule.warmup_steps", "0", "--dense.clip_norm", "0"]
+    words += ["--dense.weight_decay", "1000", "--checkpoint.every", "1"]
     first, second = run_ranks(run, 2, synthetic, out, words)
     assert first == second
     assert re.search(r"step 1: weights .* are not finite on rank \d; not saved", first), first
