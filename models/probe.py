@@ -19,7 +19,7 @@ class Probe:
     """
 
     experts: dict[str, Tensor] = field(default_factory=dict)
-    """Expert -> its output [B, D]."""
+    """Expert -> its output [B, D]; in training after dropout, whose zeros are in it."""
     gates: Weights = field(default_factory=dict)
     """Task -> weights of its mixing gate, that of the last level; they sum to 1."""
     self_gates: Weights = field(default_factory=dict)
