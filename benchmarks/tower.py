@@ -24,7 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.home import HomeConfig
-from models.losses import multi_task_loss
+from models.losses import task_losses
 from models.tasks import Task
 from tests.models.reference import reference
 
@@ -45,7 +45,7 @@ def training_step(tower: nn.Module, v_BF: Tensor) -> Callable[[], None]:
     def step() -> None:
         tower.zero_grad()
         v_BF.grad = None
-        loss, _ = multi_task_loss(tower(v_BF), labels, row_weights, task_weights)
+        loss = torch.dot(task_losses(tower(v_BF), labels, row_weights[:, None]), task_weights)
         loss.backward()  # type: ignore[no-untyped-call]
 
     return step

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.probe import Probe
+from models.task_gradients import Shared
 
 
 class Head(nn.Module):
@@ -45,16 +46,27 @@ class Head(nn.Module):
         self._bf16 = bf16
         self.probe: Probe | None = None
         """Set to an empty one to look inside the tower, which then runs uncompiled."""
+        self.keeps_input = False
+        """Whether a training step keeps the tower's input for `shared`."""
+        self._input_BF: Tensor | None = None
 
     def forward(self, pooled: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
         """KeyedTensor, the KeyedJaggedTensor it came from, and [B, N] to float32 logits [B, T]."""
         v_BF = self._concat(pooled, sparse, dense_BN)
+        if self.keeps_input and self.training:
+            self._input_BF, self._num_pooled = v_BF, v_BF.shape[1] - dense_BN.shape[1]
         with torch.autocast(v_BF.device.type, torch.bfloat16, enabled=self._bf16):
             if self.probe is None:
                 logits_BT: Tensor = self.tower(v_BF)
             else:
                 logits_BT = self.tower.forward(v_BF, self.probe)
         return logits_BT.float() + self.prior
+
+    def shared(self) -> Shared:
+        """What the tasks share in the forward pass that has just ended. To be taken once."""
+        v_BF, self._input_BF = self._input_BF, None
+        assert v_BF is not None, "keeps_input was not set, or no training step has run"
+        return Shared(v_BF, self._num_pooled, list(self.tower.parameters()))
 
     def _concat(self, pooled: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
         """The tower's input [B, F].

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,6 +13,8 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from embeddings.collection import build_collection
 from embeddings.features import Table, build_tables, in_group_order, mean_pooled
+from models.global_batch import GlobalBatch
+from models.label_weights import LabelWeights
 from models.ranker import Head, Ranker
 from models.tasks import Task
 from pipeline.batch import Batch
@@ -20,7 +23,7 @@ from pipeline.data.schema import Label, Schema, SparseFeature
 from pipeline.distributed import World, rank_mean
 from pipeline.errors import UserError, nearest
 from pipeline.parallelize import Parallel, parallelize
-from pipeline.step import Step, StepOutput
+from pipeline.step import Loss, Step, StepOutput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +49,11 @@ def select(config: Config, schema: Schema) -> Selection:
         update={"dense": tuple(feature for feature in schema.dense if feature.name in names)}
     )
     chosen = _labels(config, schema, path)
-    for task in config.loss.task_weights:
-        if task not in {label.name for label in chosen}:
-            known = [label.name for label in chosen]
-            raise UserError(f"loss.task_weights.{task}: not trained here; {nearest(task, known)}")
+    for field in ("task_weights", "positive_weights", "negative_sampling"):
+        for task in getattr(config.loss, field):
+            if task not in {label.name for label in chosen}:
+                known = [label.name for label in chosen]
+                raise UserError(f"loss.{field}.{task}: not trained here; {nearest(task, known)}")
     task = config.train.select.rpartition("/")[0]
     if task not in ("mean", *(label.name for label in chosen)):
         known = ["mean", *(label.name for label in chosen)]
@@ -128,15 +132,35 @@ def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Par
             averaged=chosen.averaged,
             bf16=_bf16(config.train.bf16, world.device),
         )
-        weights = [config.loss.task_weights.get(task, 1.0) for task in chosen.tasks]
-        step = Step(Ranker(build_collection(chosen.tables), head), weights)
+        loss = _loss(config, chosen, head, world)
+        step = Step(Ranker(build_collection(chosen.tables), head), loss)
     tower.to_empty(device=world.device)
     tower.init_weights(config.train.seed)
     if config.train.compile == "on" or (
         config.train.compile == "auto" and world.device.type == "cuda"
     ):
+        if loss.balance.takes_gradients:
+            # Compiled backward would give its buffers away, and refuse to run again.
+            torch._functorch.config.donated_buffer = False
         tower.compile()
     return step, parallelize(step, chosen.tables, config, world)
+
+
+def _loss(config: Config, chosen: Selection, head: Head, world: World) -> Loss:
+    """The loss that the configuration describes."""
+
+    def by_task(values: Mapping[str, float]) -> list[float]:
+        return [values.get(task, 1.0) for task in chosen.tasks]
+
+    together = GlobalBatch(world.rank, world.size, rank_mean) if world.size > 1 else GlobalBatch()
+    positive, keep = config.loss.positive_weights, config.loss.negative_sampling
+    return Loss(
+        config.loss.balance.build(by_task(config.loss.task_weights), config.train.seed, together),
+        head,
+        LabelWeights(by_task(positive), by_task(keep), config.train.seed, together)
+        if positive or keep
+        else None,
+    )
 
 
 def _base_logit(schema: Schema, task: str) -> float:

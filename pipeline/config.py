@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 
 from embeddings.features import EmbeddingsConfig
 from embeddings.fused_optimizer import SparseOptimizerConfig
 from embeddings.planner.plan import ShardingConfig
+from models.balance import BalanceConfig, FixedConfig
 from models.home import HomeConfig
 from models.towers import TowerConfig
 from pipeline.errors import UserError, nearest
@@ -66,17 +75,49 @@ class ModelConfig(_Frozen):
 
 
 class LossConfig(_Frozen):
-    """The sum over tasks of binary cross-entropy."""
+    """Binary cross-entropy of every task, made into one loss. The log shows each task's own, by
+    the model's own logits and without any of these weights."""
 
+    balance: BalanceConfig = FixedConfig()
+    """How the losses of tasks become one, by its `kind`."""
     task_weights: Mapping[str, float] = Field(default_factory=dict)
-    """Weight of a task's loss by task name; 1 where not named."""
+    """Weight of a task's loss by task name; 1 where not named. For balance fixed and pcgrad: the
+    others find weights themselves."""
+    positive_weights: Mapping[str, float] = Field(default_factory=dict)
+    """How often a positive label counts, by task name; 1 where not named. Predictions stay
+    calibrated."""
+    negative_sampling: Mapping[str, float] = Field(default_factory=dict)
+    """Probability with which a negative label is kept for a step, by task name, above 0 and up to
+    1; 1 where not named. Predictions stay calibrated."""
 
     @field_validator("task_weights")
     @classmethod
-    def _not_negative(cls, value: Mapping[str, float]) -> Mapping[str, float]:
+    def _not_negative(cls, value: Mapping[str, float], info: ValidationInfo) -> Mapping[str, float]:
         for task, weight in value.items():
             if not 0 <= weight < float("inf"):
                 raise ValueError(f"weight of {task!r} is {weight}; weights are finite, 0 or more")
+        kind = getattr(info.data.get("balance"), "kind", "fixed")
+        if value and kind in ("uncertainty", "gradnorm"):
+            raise ValueError(
+                f"balance {kind} finds weights itself; name no task_weights, or take balance fixed "
+                "or pcgrad"
+            )
+        return value
+
+    @field_validator("positive_weights")
+    @classmethod
+    def _positive(cls, value: Mapping[str, float]) -> Mapping[str, float]:
+        for task, weight in value.items():
+            if not 0 < weight < float("inf"):
+                raise ValueError(f"weight of {task!r} is {weight}; weights are finite, above 0")
+        return value
+
+    @field_validator("negative_sampling")
+    @classmethod
+    def _rate(cls, value: Mapping[str, float]) -> Mapping[str, float]:
+        for task, rate in value.items():
+            if not 0 < rate <= 1:
+                raise ValueError(f"rate of {task!r} is {rate}; rates are above 0 and up to 1")
         return value
 
 

@@ -27,6 +27,7 @@ class Monitor:
         batch_size: int,
         log_every: int,
         rates: dict[str, float],
+        log_task_weights: bool = False,
     ) -> None:
         self._tracker = tracker
         self._windowed = windowed
@@ -35,6 +36,7 @@ class Monitor:
         self._batch_size = batch_size
         self._log_every = log_every
         self._rates = rates
+        self._log_task_weights = log_task_weights
         self._sums = torch.zeros(2, len(tasks), device=world.device)  # of losses, of labels
         self.restart_clock()
 
@@ -59,6 +61,9 @@ class Monitor:
         speed = self._timed * self._batch_size / elapsed
         values = {f"loss/{task}": mean for task, mean in zip(self._tasks, means, strict=True)}
         values["loss/total"] = sum(means)
+        if self._log_task_weights and output.task_weights_T is not None:
+            weights = zip(self._tasks, output.task_weights_T.tolist(), strict=True)
+            values |= {f"weight/{task}": weight for task, weight in weights}
         values |= {f"lr/{name}": peak * scale for name, peak in self._rates.items()}
         values["samples_per_s"] = speed
         values |= self._windowed.compute()

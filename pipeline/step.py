@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from models.losses import multi_task_loss
-from models.ranker import Ranker
+from models.balance import Balance
+from models.label_weights import LabelWeights
+from models.losses import known_shares, task_losses
+from models.ranker import Head, Ranker
 from pipeline.batch import Batch
 
 
@@ -18,32 +18,47 @@ class StepOutput:
     """What the loop needs to know of a step, detached."""
 
     losses_T: Tensor
+    """By the model's own logits, unweighted: whatever was minimised, they compare."""
     logits_BT: Tensor
     batch: Batch
+    task_weights_T: Tensor | None
+    """Those the balance chose for this step; None in evaluation."""
 
 
-class _Loss(nn.Module):
-    """Its own module, so that TorchRec's tracer takes it whole (see Head)."""
+class Loss(nn.Module):
+    """Labels and logits to the total loss. A module of its own, so that TorchRec's tracer takes it
+    whole (see Head)."""
 
-    task_weights: Tensor
-
-    def __init__(self, task_weights: Sequence[float]) -> None:
+    def __init__(self, balance: Balance, head: Head, label_weights: LabelWeights | None) -> None:
         super().__init__()
-        weights = torch.tensor(task_weights, device="cpu")
-        self.register_buffer("task_weights", weights, persistent=False)
+        self.balance = balance
+        self.label_weights = label_weights
+        # The method alone: as a submodule the head would be in the model twice.
+        self._shared = head.shared
+        head.keeps_input = balance.takes_gradients
 
     def forward(self, logits_BT: Tensor, batch: Batch) -> tuple[Tensor, StepOutput]:
-        total, losses_T = multi_task_loss(logits_BT, batch.labels, batch.weights, self.task_weights)
-        return total, StepOutput(losses_T, logits_BT.detach(), batch)
+        labels_BT, weights_BT = batch.labels, batch.weights[:, None]
+        losses_T = task_losses(logits_BT, labels_BT, weights_BT)
+        output = StepOutput(losses_T.detach(), logits_BT.detach(), batch, None)
+        if not self.training:
+            return losses_T.sum(), output
+        if self.label_weights is not None:
+            weights_BT = self.label_weights(labels_BT, batch.weights)
+            shifted_BT = logits_BT + self.label_weights.shift_T
+            losses_T = task_losses(shifted_BT, labels_BT, weights_BT)
+        shares_T = known_shares(labels_BT, weights_BT)
+        total, output.task_weights_T = self.balance(losses_T, shares_T, self._shared)
+        return total, output
 
 
 class Step(nn.Module):
     """Batch -> (total loss, StepOutput): the form that TorchRec's train pipelines expect."""
 
-    def __init__(self, model: Ranker, task_weights: Sequence[float]) -> None:
+    def __init__(self, model: Ranker, loss: Loss) -> None:
         super().__init__()
         self.model = model
-        self.loss = _Loss(task_weights)
+        self.loss = loss
 
     def forward(self, batch: Batch) -> tuple[Tensor, StepOutput]:
         result: tuple[Tensor, StepOutput] = self.loss(self.model(batch.sparse, batch.dense), batch)

@@ -79,6 +79,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
         batch_size=config.train.batch_size,
         log_every=config.train.log_every,
         rates={"dense": config.dense.lr, "sparse": config.sparse.lr},
+        log_task_weights=config.loss.balance.kind != "fixed",
     )
     eval_every = config.train.eval_every or source.steps_per_epoch
     save_every = config.checkpoint.every or eval_every

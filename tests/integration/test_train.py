@@ -277,6 +277,8 @@ BAD = [
     (["--data.tasks", "clik"], "unknown task 'clik' in .*; did you mean 'click'"),
     (["--data.features", "usr_id"], "data.features: 'usr_id' is no feature of"),
     (["--loss.task_weights.lick", "2"], "loss.task_weights.lick: not trained here"),
+    (["--loss.positive_weights.lick", "2"], "loss.positive_weights.lick: not trained here"),
+    (["--loss.negative_sampling.lick", "1"], "loss.negative_sampling.lick: not trained here"),
     (["--data.features", "log_*"], "data.features: no sparse feature of"),
     (["--dense.betas", "2,3"], "dense.betas.0: '2': .*less than 1"),
     (["--dense.lr", "inf"], "dense.lr: 'inf': .*finite"),

@@ -75,6 +75,17 @@ def test_nested_names_and_lists() -> None:
         (["--sharding.types", "row_wize"], r"sharding.types: .*unknown sharding type 'row_wize'"),
         (["--train.select", "auc"], r"train.select: 'auc'"),
         (["--loss.task_weights.like", "-1"], r"loss.task_weights: .*'like' is -1"),
+        (
+            ["--loss.positive_weights.like", "0"],
+            r"loss.positive_weights: .* is 0.0; .* above 0",
+        ),
+        (["--loss.negative_sampling.like", "2"], r"loss.negative_sampling: .*'like' is 2.0; rates"),
+        (["--loss.balance.kind", "mean"], r"loss.balance.*'mean'"),
+        (["--loss.balance.alpha", "1"], r"unknown field 'loss.balance.alpha'"),
+        (
+            ["--loss.balance.kind=gradnorm", "--loss.task_weights.like=2"],
+            r"loss.task_weights: .*: balance gradnorm finds weights itself; name no task_weights",
+        ),
         (["--embeddings.dim", "6"], r"embeddings.dim: '6': .*multiple of 4"),
         (["--train.epochs"], r"--train.epochs needs a value"),
         (["epochs"], r"'epochs' is not an option"),
