@@ -144,7 +144,7 @@ class TrainConfig(_Frozen):
 class HealthConfig(_Frozen):
     """Looks at the tower's experts while they train."""
 
-    every: int = Field(default=100, ge=0)
+    every: int = Field(default=50, ge=0)
     """Steps between looks (experts' outputs, gate weights, gradients); 0: never. Evaluations look
     in any case."""
 

@@ -81,7 +81,7 @@ class ExpertHealth:
         num_experts, num_pairs = len(self._experts), len(self._pairs)
         units = (len(sums) - 1 - num_experts - num_pairs) // 2
         sizes = [1, units, units, num_experts, num_pairs]
-        rows, total, squares, zeros_E, weights_G = sums.split(sizes)
+        rows, total, squares, zeros_E, weights_G = torch.split(sums, sizes)
         means_ED = total.view(num_experts, -1) / rows
         squares_ED = squares.view(num_experts, -1) / rows
         mean_E = means_ED.mean(1)

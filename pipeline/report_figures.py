@@ -121,6 +121,48 @@ def expert_bars(experts: Mapping[str, Mapping[str, float]], name: str, axis: str
     return figure
 
 
+def looks(
+    points: Mapping[str, Points], axis: str, *, share: bool, order: Sequence[str]
+) -> go.Figure:
+    """A line a name over the looks at the experts, styled by its place in `order`.
+
+    `share`: values from 0 to 1; else of any size above 0, on a logarithmic axis.
+    """
+    figure = _curves(axis)
+    for name, found in points.items():
+        _line(figure, name, found, *style(order.index(name)))
+    if share:
+        figure.update_yaxes(rangemode="tozero")
+    else:
+        figure.update_yaxes(type="log", exponentformat="power")
+    figure.update_layout(hovermode="closest")  # up to a line an expert: too many for one box
+    return figure
+
+
+def against_rate(
+    tasks: Mapping[str, Mapping[str, float | None]], name: str, axis: str, *, order: Sequence[str]
+) -> go.Figure:
+    """A point a task that has the figure: its rate of positive rows, and `name`."""
+    figure = _base()
+    for task, figures in tasks.items():
+        if figures.get(name) is None:
+            continue
+        figure.add_scatter(
+            x=[figures["positive_rate"]],
+            y=[figures[name]],
+            name=task,
+            text=[task],
+            mode="markers+text",
+            textposition="top center",
+            marker={"color": style(order.index(task))[0], "size": 10},
+            hovertemplate="%{text}: %{x:.3g}, %{y:.3g}<extra></extra>",
+        )
+    figure.update_layout(hovermode="closest")
+    figure.update_xaxes(title="share of positive rows", type="log", tickformat="~%")
+    figure.update_yaxes(title=axis, rangemode="tozero")
+    return figure
+
+
 def _base() -> go.Figure:
     return go.Figure(
         layout={

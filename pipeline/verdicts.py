@@ -6,12 +6,12 @@ degradation, expert underfitting. Plain Python, no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from pipeline.expert_use import own_task, shared_weights
+from pipeline.expert_use import GATES, own_task, shared_weights
 
 ZERO_LIMIT = 0.9
 """Share of an expert's outputs that are zero. The paper saw experts above 90% under ReLU; a sound
@@ -54,11 +54,7 @@ def verdicts(health: Json) -> list[Verdict]:
     `health` is what ExpertHealth.compute gives, or that with TrainingHealth.add_to's figures.
     """
     found: list[Verdict] = []
-    for kind, check, summary in (
-        ("collapse", _collapse, _no_collapse),
-        ("degradation", _degradation, _no_degradation),
-        ("underfitting", _underfitting, _no_underfitting),
-    ):
+    for kind, (check, summary) in _CHECKS.items():
         wrong = [Verdict(kind, subject, "wrong", text) for subject, text in check(health)]
         found += wrong or [summary(health)]
     return found
@@ -111,6 +107,9 @@ def _no_collapse(health: Json) -> Verdict:
         if factors
         else "no gate mixes them, so their scales need not agree"
     )
+    under = {expert for kind in GATES for seen in health[kind].values() for expert in seen}
+    if factors and len(under) < len(experts):
+        scale += f", {len(experts) - len(under)} are under no gate that is looked at"
     text = (
         f"{_count(experts, 'expert')}: none dead, at most {_percent(zeros)} of one's outputs are "
         f"zero (limit {ZERO_LIMIT:.0%}); {scale}"
@@ -240,3 +239,11 @@ def _percent(share: float) -> str:
 
 def _count(things: Any, name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
+_CHECKS: dict[Kind, tuple[Callable[[Json], Iterator[tuple[str, str]]], Callable[[Json], Verdict]]]
+_CHECKS = {
+    "collapse": (_collapse, _no_collapse),
+    "degradation": (_degradation, _no_degradation),
+    "underfitting": (_underfitting, _no_underfitting),
+}
