@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pipeline.report_figures import against_rate, expert_bars, looks, style
 from pipeline.report_files import Json, RunFiles
 from pipeline.report_page import (
@@ -52,15 +54,22 @@ _GATES = (
 )
 
 
-# Part and figure of a look in the log, heading, axis, whether it is a share, how to read it.
-_LOOKS = (
-    ("experts", "zero_fraction", "Zeros in training", "share of outputs", True, "By expert."),
+# Part and figure of a look in the log, heading, axis, its scale, how to read it.
+_LOOKS: tuple[tuple[str, str, str, str, Literal["share", "from 0", "log"], str], ...] = (
+    (
+        "experts",
+        "zero_fraction",
+        "Zeros in each expert's output, in training",
+        "share of outputs",
+        "share",
+        "",
+    ),
     (
         "shared",
         "entropy",
         "How evenly tasks use a shared expert",
         "entropy over tasks",
-        True,
+        "share",
         "1: all tasks alike; near 0: one task has it to itself.",
     ),
     (
@@ -68,7 +77,7 @@ _LOOKS = (
         "own_weight",
         "Gate weight on a task's own experts",
         "gate and self-gate",
-        True,
+        "from 0",
         "Near 0, the task leaves its own experts alone.",
     ),
     (
@@ -76,7 +85,7 @@ _LOOKS = (
         "gradient_norm",
         "Gradient norm of a task's own experts",
         "gradient norm",
-        False,
+        "log",
         "Of one step's global batch, after clipping.",
     ),
 )
@@ -113,7 +122,7 @@ def experts_section(run: RunFiles) -> str:
         charts(parts, "small"),
         *heat_maps,
         tail,
-        charts(_scatters(run, health.get("tasks", {}))),
+        *_scatters(health.get("tasks", {})),
         *curves,
     )
 
@@ -132,25 +141,27 @@ def _verdicts(health: Json) -> str:
     return note(text) + findings(lines)
 
 
-def _scatters(run: RunFiles, tasks: Json) -> list[str]:
+def _scatters(tasks: Json) -> list[str]:
+    """Tasks' own experts beside how rare the tasks are, where they have any."""
     found = [
         (title, against_rate(tasks, name, axis, order=[*tasks]))
         for name, title, axis in _AGAINST_RATE
     ]
     text = "A point a task. Underfitting: points fall towards 0 to the left."
-    return [chart(title, text, figure) for title, figure in found if figure.data]
+    parts = [chart(title, text, figure) for title, figure in found if figure.data]
+    return [charts(parts)] if parts else []
 
 
 def _curves(run: RunFiles) -> list[str]:
     """Charts over the looks, those that have anything to show, and keys of their lines."""
     parts = []
-    for part, figure, title, axis, share, text in _LOOKS:
+    experts = [*run.look_points("experts", "mean")]
+    for part, figure, title, axis, scale, text in _LOOKS:
         points = run.look_points(part, figure)
-        order = run.tasks if part == "tasks" else [*points]
+        order = [*dict.fromkeys([*(run.tasks if part == "tasks" else experts), *points])]
         if points:
             lines = key((name, *style(order.index(name))) for name in points)
-            drawn = looks(points, axis, share=share, order=order)
-            parts.append(chart(title, text, drawn, lines))
+            parts.append(chart(title, text, looks(points, axis, scale, order), lines))
     if parts:
         return ["<h3>While training</h3>", charts(parts)]
     return [missing("looks at the experts while they trained (--health.every)")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 
@@ -122,16 +122,21 @@ def expert_bars(experts: Mapping[str, Mapping[str, float]], name: str, axis: str
 
 
 def looks(
-    points: Mapping[str, Points], axis: str, *, share: bool, order: Sequence[str]
+    points: Mapping[str, Points],
+    axis: str,
+    scale: Literal["share", "from 0", "log"],
+    order: Sequence[str],
 ) -> go.Figure:
     """A line a name over the looks at the experts, styled by its place in `order`.
 
-    `share`: values from 0 to 1; else of any size above 0, on a logarithmic axis.
+    scale: 'share' is from 0 to 1, whatever the values.
     """
     figure = _curves(axis)
     for name, found in points.items():
         _line(figure, name, found, *style(order.index(name)))
-    if share:
+    if scale == "share":
+        figure.update_yaxes(range=[-0.02, 1.02])
+    elif scale == "from 0":
         figure.update_yaxes(rangemode="tozero")
     else:
         figure.update_yaxes(type="log", exponentformat="power")
@@ -154,11 +159,13 @@ def against_rate(
             text=[task],
             mode="markers+text",
             textposition="top center",
+            cliponaxis=False,
             marker={"color": style(order.index(task))[0], "size": 10},
             hovertemplate="%{text}: %{x:.3g}, %{y:.3g}<extra></extra>",
         )
-    figure.update_layout(hovermode="closest")
-    figure.update_xaxes(title="share of positive rows", type="log", tickformat="~%")
+    figure.update_layout(hovermode="closest", margin={"t": 24})  # room for a name
+    # Two decades would be ten ticks too many.
+    figure.update_xaxes(title="share of positive rows", type="log", tickformat="~%", dtick="D2")
     figure.update_yaxes(title=axis, rangemode="tozero")
     return figure
 

@@ -172,7 +172,7 @@ dd { margin:0; overflow-wrap:anywhere; }
 .findings .unchecked { color:var(--soft); }
 figure { margin:0; padding:.75rem; min-width:0; display:flex; flex-direction:column;
   justify-content:space-between; }
-section > h3 { margin-top:1.5rem; }
+section > h3 { margin:1.5rem 0 .25rem; }
 .plot { width:100%; }
 .scroll { overflow-x:auto; margin:0 0 1rem; }
 table { border-collapse:collapse; width:100%; font-size:.9375rem;

@@ -178,7 +178,7 @@ def _no_underfitting(health: Json) -> Verdict:
     parts = []
     if shares:
         parts.append(
-            f"each gives its own experts at least {min(shares):.2g} of an even gate's weight "
+            f"each gives its own experts at least {min(shares):.2g} times an even gate's weight "
             f"(limit {OWN_LIMIT:g})"
         )
     if moved:
@@ -233,8 +233,8 @@ def _size(figures: Json) -> float:
 
 
 def _percent(share: float) -> str:
-    """As whole percent, but never a rounded 0 or 100."""
-    return f"{share:.0%}" if 0.005 <= share < 0.995 or share in (0, 1) else f"{share:.2%}"
+    """As whole percent; what is not all is never 100%."""
+    return f"{share:.0%}" if share < 0.995 or share == 1 else f"{min(share, 0.9999):.2%}"
 
 
 def _count(things: Any, name: str) -> str:
