@@ -241,8 +241,8 @@ def test_looks_at_the_experts_are_curves(run: Path) -> None:
             head = {"kind": "health", "step": step, "time": 1_700_000_050}
             log.write(json.dumps({**head, **figures}) + "\n")
     page = read(run)
-    zeros = page.trace("Zeros in each expert's output, in training", "a/b.0")
-    assert (zeros["x"], zeros["y"]) == ([5, 10], [0.25, None])
+    trace = page.trace("Zeros in each expert's output, in training", "a/b.0")
+    assert (trace["x"], trace["y"]) == ([5, 10], [0.25, None])
     assert page.trace("How evenly tasks use a shared expert", "a/b.0")["y"] == [0.75, 0.75]
     assert page.trace("Gate weight on a task's own experts", "click")["y"] == [0.5, 0.5]
     assert page.trace("Gradient norm of a task's own experts", "click")["y"] == [0.125, 0.125]
@@ -251,8 +251,8 @@ def test_looks_at_the_experts_are_curves(run: Path) -> None:
 def test_a_run_that_only_looked_has_a_report(run: Path) -> None:
     for name in ("results", "health"):
         (run / f"{name}.json").unlink()
-    line = {"kind": "health", "step": 5, "time": 1_700_000_000, "tasks/click/own_weight": 0.5}
-    (run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    look = {"kind": "health", "step": 5, "time": 1_700_000_000, "tasks/click/own_weight": 0.5}
+    (run / "metrics.jsonl").write_text(json.dumps(look) + "\n")
     assert read(run).trace("Gate weight on a task's own experts", "click")["y"] == [0.5]
 
 

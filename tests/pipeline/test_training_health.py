@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from models.ple import PleConfig
+from models.level import Level
+from models.ple import PLE, PleConfig
 from models.probe import Probe
 from models.shared_bottom import SharedBottomConfig
 from pipeline.health import ExpertHealth
@@ -20,12 +21,14 @@ from tests.ranks import run_ranks
 def test_norms_are_those_of_all_levels_parameters() -> None:
     config = PleConfig.model_validate(SMALL | {"num_own_experts": 2, "normalisation": "layer"})
     tower = build(config)
+    assert isinstance(tower, PLE)
     tower(rows(20)).square().sum().backward()
     found = own_norms(tower)
     assert set(found) == {task.name for task in TASKS}
     for task in TASKS:
         weights = gradients = 0.0
         for level in tower.levels:
+            assert isinstance(level, Level)
             for e, name in enumerate(level.experts.names):
                 if name.split(".")[1:3] == ["own", task.name]:
                     for parameter in level.experts.parameters():
@@ -58,9 +61,8 @@ def looked_at(rank: int, size: int) -> tuple[Any, Any]:
     """A rank's share of 40 rows through a tower under DDP: health, and norms after backward."""
     tower = build(PleConfig.model_validate(SMALL))
     probe, adder = Probe(), ExpertHealth()
-    logits = DistributedDataParallel(tower)(rows(40).chunk(size)[rank], probe)
-    logits.square().mean().backward()
-    # DDP hands its inputs on as copies; the probe comes back filled all the same, or this fails.
+    parallel = DistributedDataParallel(tower)  # must outlive backward, in which it averages
+    parallel(rows(40).chunk(size)[rank], probe).square().mean().backward()
     adder.update(probe)
     return adder.compute(), own_norms(tower)
 
