@@ -182,6 +182,14 @@ class TrainConfig(_Frozen):
         return value
 
 
+class HealthConfig(_Frozen):
+    """Looks at the tower's experts while they train."""
+
+    every: int = Field(default=50, ge=0)
+    """Steps between looks (experts' outputs, gate weights, gradients); 0: never. Evaluations look
+    in any case."""
+
+
 class CheckpointConfig(_Frozen):
     """What is kept of a run."""
 
@@ -214,6 +222,8 @@ class Config(_Frozen):
     """What the planner may choose from."""
     train: TrainConfig = TrainConfig()
     """The loop."""
+    health: HealthConfig = HealthConfig()
+    """Looks at the experts while they train."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """What is kept."""
 

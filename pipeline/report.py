@@ -65,7 +65,7 @@ def write_report(run: Path) -> Path:
             _header(name, files),
             _results(files),
             _training(files),
-            experts_section(files.health),
+            experts_section(files),
             _plan(files.plan),
             _config(files.config),
             _where_next(files),
@@ -79,7 +79,7 @@ def write_report(run: Path) -> Path:
 
 
 def _header(name: str, run: RunFiles) -> str:
-    lines = [*run.train, *run.evals]
+    lines = [*run.train, *run.evals, *run.looks]
     first, last = (pick(float(line["time"]) for line in lines) for pick in (min, max))
     begin, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC" for at in (first, last))
     items = [("Steps logged", f"{max(line['step'] for line in lines):,}")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 
@@ -118,6 +118,55 @@ def expert_bars(experts: Mapping[str, Mapping[str, float]], name: str, axis: str
     whole = [0, 1] if name == "zero_fraction" else None
     figure.update_xaxes(title=axis, rangemode="tozero", range=whole)
     figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure
+
+
+def looks(
+    points: Mapping[str, Points],
+    axis: str,
+    scale: Literal["share", "from 0", "log"],
+    order: Sequence[str],
+) -> go.Figure:
+    """A line a name over the looks at the experts, styled by its place in `order`.
+
+    scale: 'share' is from 0 to 1, whatever the values.
+    """
+    figure = _curves(axis)
+    for name, found in points.items():
+        _line(figure, name, found, *style(order.index(name)))
+    if scale == "share":
+        figure.update_yaxes(range=[-0.02, 1.02])
+    elif scale == "from 0":
+        figure.update_yaxes(rangemode="tozero")
+    else:
+        figure.update_yaxes(type="log", exponentformat="power")
+    figure.update_layout(hovermode="closest")  # up to a line an expert: too many for one box
+    return figure
+
+
+def against_rate(
+    tasks: Mapping[str, Mapping[str, float | None]], name: str, axis: str, *, order: Sequence[str]
+) -> go.Figure:
+    """A point a task that has the figure: its rate of positive rows, and `name`."""
+    figure = _base()
+    for task, figures in tasks.items():
+        if figures.get(name) is None:
+            continue
+        figure.add_scatter(
+            x=[figures["positive_rate"]],
+            y=[figures[name]],
+            name=task,
+            text=[task],
+            mode="markers+text",
+            textposition="top center",
+            cliponaxis=False,
+            marker={"color": style(order.index(task))[0], "size": 10},
+            hovertemplate="%{text}: %{x:.3g}, %{y:.3g}<extra></extra>",
+        )
+    figure.update_layout(hovermode="closest", margin={"t": 24})  # room for a name
+    # Two decades would be ten ticks too many.
+    figure.update_xaxes(title="share of positive rows", type="log", tickformat="~%", dtick="D2")
+    figure.update_yaxes(title=axis, rangemode="tozero")
     return figure
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import UserError
 
 Json = dict[str, Any]
+Points = tuple[list[int], list[float | None]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +22,8 @@ class RunFiles:
     """Lines of metrics.jsonl of kind 'train', by step."""
     evals: list[Json]
     """Lines of kind 'eval'."""
+    looks: list[Json]
+    """Lines of kind 'health': the experts while they train."""
     results: Json | None
     health: Json | None
     plan: Json | None
@@ -38,14 +41,27 @@ class RunFiles:
         aucs = [name.removesuffix("/auc") for name in names if name.endswith("/auc")]
         return [task for task in dict.fromkeys([*losses, *aucs]) if task != "total"]
 
-    def points(self, name: str) -> tuple[list[int], list[float | None]]:
+    def points(self, name: str) -> Points:
         """Steps and values of a figure in training; None where it was not finite."""
         lines = [line for line in self.train if name in line]
         return [line["step"] for line in lines], [line[name] for line in lines]
 
-    def eval_points(self, name: str) -> dict[str, tuple[list[int], list[float | None]]]:
+    def look_points(self, part: str, figure: str) -> dict[str, Points]:
+        """Name -> steps and values of 'PART/NAME/FIGURE' over the looks at the experts."""
+        found: dict[str, Points] = {}
+        begin, end = f"{part}/", f"/{figure}"
+        for line in self.looks:
+            for key, value in line.items():
+                if key.startswith(begin) and key.endswith(end):
+                    name = key.removeprefix(begin).removesuffix(end)
+                    steps, values = found.setdefault(name, ([], []))
+                    steps.append(line["step"])
+                    values.append(value)
+        return found
+
+    def eval_points(self, name: str) -> dict[str, Points]:
         """The same in evaluations, by split."""
-        found: dict[str, tuple[list[int], list[float | None]]] = {}
+        found: dict[str, Points] = {}
         for line in self.evals:
             if name in line:
                 steps, values = found.setdefault(line["split"], ([], []))
@@ -74,6 +90,7 @@ def read_run(folder: Path) -> RunFiles:
         folder=folder,
         train=[line for line in lines if line["kind"] == "train"],
         evals=[line for line in lines if line["kind"] == "eval"],
+        looks=[line for line in lines if line["kind"] == "health"],
         results=_read(folder / "results.json"),
         health=_read(folder / "health.json"),
         plan=_read(folder / "plan.json"),

@@ -97,6 +97,15 @@ def missing(what: str) -> str:
     return f"<p class=missing>Not in this run: {escape(what)}.</p>"
 
 
+def findings(lines: Iterable[tuple[str, str, str]]) -> str:
+    """Severity ('wrong', 'healthy' or 'unchecked'), what was looked for, what was found."""
+    items = "".join(
+        f"<li class={severity}><b>{escape(what)}</b> {escape(text)}</li>"
+        for severity, what, text in lines
+    )
+    return f"<ul class=findings>{items}</ul>"
+
+
 def commands(lines: Iterable[tuple[str, str]]) -> str:
     """What it does, and the command."""
     items = "".join(
@@ -156,9 +165,14 @@ dd { margin:0; overflow-wrap:anywhere; }
 .key { display:flex; flex-wrap:wrap; gap:.1rem 1.1rem; list-style:none; margin:.25rem 0 .75rem;
   padding:0; font-size:.9375rem; }
 .key i { display:inline-block; width:1.75rem; margin-right:.4rem; vertical-align:middle; }
+.findings { list-style:none; padding:0; margin:.25rem 0 1rem; }
+.findings li { border-left:4px solid var(--line); padding:.15rem .75rem; margin:.35rem 0;
+  max-width:95ch; overflow-wrap:anywhere; }
+.findings .wrong { border-color:#D55E00; } .findings .healthy { border-color:#009E73; }
+.findings .unchecked { color:var(--soft); }
 figure { margin:0; padding:.75rem; min-width:0; display:flex; flex-direction:column;
   justify-content:space-between; }
-section > h3 { margin-top:1.5rem; }
+section > h3 { margin:1.5rem 0 .25rem; }
 .plot { width:100%; }
 .scroll { overflow-x:auto; margin:0 0 1rem; }
 table { border-collapse:collapse; width:100%; font-size:.9375rem;

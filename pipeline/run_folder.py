@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.report import write_report
 from pipeline.tracking import print_final_table
+from pipeline.verdicts import verdicts
 
 _RESULTS = ("results.json", "health.json")
 
@@ -76,7 +78,8 @@ def describe(
 
 def write_results(out: Path, step: int, results: Any, health: Any) -> None:
     """The best evaluation so far. Its checkpoint is there already."""
-    write_json(out / _RESULTS[1], health)
+    found = [asdict(verdict) for verdict in verdicts(health)]
+    write_json(out / _RESULTS[1], health | {"verdicts": found})
     write_json(out / _RESULTS[0], {"split": "val", "step": step, "tasks": results})
 
 
@@ -86,8 +89,16 @@ def finish(out: Path, schema: Schema) -> None:
     print_final_table(results["tasks"])
     report = write_report(out)
     console = Console()
+    for line in _wrong(json.loads((out / _RESULTS[1]).read_text())):
+        console.print(f"experts:         {line}", markup=False)
     console.print(f"best checkpoint: step {results['step']} in {out / 'checkpoints'}")
     console.print(f"report:          {report}")
     console.print(f"curves:          tensorboard --logdir {out}")
     split = "test" if schema.splits["test"].rows else "val"
     console.print(f"evaluate again:  homerec evaluate --checkpoint {out} --split {split}")
+
+
+def _wrong(health: Any) -> list[str]:
+    """What is wrong with the experts, a line each, or that nothing is."""
+    lines = [verdict["text"] for verdict in health["verdicts"] if verdict["severity"] == "wrong"]
+    return lines or ["healthy, as far as checked (see the report)"]

@@ -25,6 +25,7 @@ from pipeline.schedule import Schedule
 from pipeline.step import StepOutput
 from pipeline.streams import open_split
 from pipeline.tracking import Tracker
+from pipeline.training_health import TrainingHealth
 from pipeline.watch import Watch, check_finite, stop_requests
 from pipeline.windowed_metrics import WindowedMetrics
 
@@ -81,6 +82,8 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
         rates={"dense": config.dense.lr, "sparse": config.sparse.lr},
         log_task_weights=config.loss.balance.kind != "fixed",
     )
+    rates = {task: schema.rate(task) for task in chosen.tasks}
+    looks = TrainingHealth(head, tracker, rates, config.health.every)
     eval_every = config.train.eval_every or source.steps_per_epoch
     save_every = config.checkpoint.every or eval_every
     stream = chain.from_iterable(repeat(source))  # epoch after epoch
@@ -97,7 +100,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
                 tracker.log_results(step, results, split="val")
                 checkpoints.save(model, optimizer, progress)
                 if better:
-                    _on_disk(world, write_results, out, step, results, health)
+                    _on_disk(world, write_results, out, step, results, looks.add_to(health))
             early = 0 < config.train.patience <= progress.evaluations_without_better
             if step >= end or watch.stopping or early:
                 break
@@ -106,8 +109,9 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             until = min(_next(step, eval_every), _next(step, save_every), end)
             feed = watch.feed(islice(stream, until - step))
             monitor.restart_clock()
-            while (output := _advance(pipeline, feed, schedule, step)) is not None:
+            while (output := _advance(pipeline, feed, schedule, looks, step)) is not None:
                 step += 1
+                looks.after(step)
                 monitor.update(step, output, schedule.last, last=step == end)
                 watch.after(step, output, stop=request.received)
             watch.settle()
@@ -137,10 +141,11 @@ def _open(config: Config, world: World) -> tuple[Schema, Selection, BatchSource,
 
 
 def _advance(
-    pipeline: Any, feed: Iterator[Batch], schedule: Schedule, step: int
+    pipeline: Any, feed: Iterator[Batch], schedule: Schedule, looks: TrainingHealth, step: int
 ) -> StepOutput | None:
     """One step, or None when `feed` has ended and the pipeline is drained."""
     schedule.set(step)
+    looks.before(step + 1)
     try:
         output: StepOutput = pipeline.progress(feed)
     except StopIteration:

@@ -8,6 +8,7 @@ import torch
 
 from models.probe import Probe
 from pipeline.health import ExpertHealth
+from pipeline.verdicts import verdicts
 from tests.ranks import run_ranks
 
 
@@ -51,6 +52,7 @@ def test_figures_are_those_of_all_rows() -> None:
             {
                 "mean": float(out.mean()),
                 "deviation": float(out.std(correction=0)),
+                "row_deviation": float(out.var(0, correction=0).mean().sqrt()),
                 "zero_fraction": float((out == 0).float().mean()),
             },
             rel=1e-5,
@@ -80,8 +82,30 @@ def test_a_constant_expert_has_no_deviation() -> None:
     assert adder.compute()["experts"]["expert.0"] == {
         "mean": pytest.approx(0.1),
         "deviation": pytest.approx(0, abs=1e-8),
+        "row_deviation": pytest.approx(0, abs=1e-8),
         "zero_fraction": 0.0,
     }
+
+
+def test_an_expert_that_says_the_same_of_every_row_has_no_row_deviation() -> None:
+    adder = ExpertHealth()
+    adder.update(Probe(experts={"expert.0": torch.tensor([[1.0, 5.0]]).expand(6, 2)}))
+    figures = adder.compute()["experts"]["expert.0"]
+    assert figures["deviation"] == pytest.approx(2)
+    assert figures["row_deviation"] == pytest.approx(0, abs=1e-7)
+
+
+def test_figures_that_overflow_are_none_in_json() -> None:
+    probe = outputs(slice(None))
+    probe.experts["meta.watch.0"] = torch.full((90, 8), torch.nan)
+    probe.gates["click"]["meta.watch.0"] = torch.full((90,), torch.inf)
+    adder = ExpertHealth()
+    adder.update(probe)
+    result = adder.compute()
+    text = json.dumps(result | {"verdicts": [v.text for v in verdicts(result)]}, allow_nan=False)
+    assert "meta.watch.0: its outputs are not finite" in text
+    assert result["experts"]["meta.watch.0"]["mean"] is None
+    assert result["gates"]["click"]["meta.watch.0"] is None
 
 
 def test_a_tower_without_experts_has_empty_parts() -> None:

@@ -1,0 +1,85 @@
+"""What looks at the experts cost in training: a step with a look beside one without, in one run.
+
+    OMP_NUM_THREADS=2 python -m benchmarks.health --recipe demo --data data/demo
+
+The two take turns, so that a busy machine slows them alike; the look's cost is the median of the
+differences between neighbours. A look writes its
+log line and TensorBoard scalars as in a run. 'all' is an average step with a look every --every
+steps (default: the recipe's health.every) over one without looks; `--train.compile on` and other
+fields go after the options.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from itertools import chain, repeat
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.assemble import assemble, open_pipeline, select
+from pipeline.config import Config
+from pipeline.data.schema import Schema
+from pipeline.distributed import World, open_world
+from pipeline.overrides import resolve
+from pipeline.streams import open_split
+from pipeline.tracking import Tracker
+from pipeline.training_health import TrainingHealth
+
+TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
+
+
+def medians(config: Config, world: World, folder: Path, rounds: int) -> tuple[float, float]:
+    """Seconds of a step without a look, and what a look adds."""
+    schema = Schema.load(config.data.path)
+    chosen = select(config, schema)
+    source = open_split(config, chosen, "train", world, purpose="train")
+    step, parallel = assemble(config, chosen, world)
+    pipeline = open_pipeline(parallel, world)
+    stream = chain.from_iterable(repeat(source))
+    rates = {task: schema.rate(task) for task in chosen.tasks}
+    seconds: tuple[list[float], list[float]] = ([], [])
+    with Tracker(folder, rank=0, total_steps=2 * rounds) as tracker:
+        kinds = [TrainingHealth(step.model.head, tracker, rates, every) for every in (0, 1)]
+        for i in range(2 * (rounds + 3)):
+            looks, times = kinds[i % 2], seconds[i % 2]
+            start = time.perf_counter()
+            looks.before(i + 1)
+            pipeline.progress(stream)
+            looks.after(i + 1)
+            if i >= 6:  # the first ones warm up
+                times.append(time.perf_counter() - start)
+    differences = [look - plain for plain, look in zip(*seconds, strict=True)]
+    return statistics.median(seconds[0]), statistics.median(differences)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", default="demo")
+    parser.add_argument("--data", default="data/demo")
+    parser.add_argument("--every", type=int, help="steps between looks")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--towers", nargs="+", default=TOWERS)
+    args, fields = parser.parse_known_args()
+    table = Table("tower", "ms a step", "ms a look", "look, in steps", "all")
+    with open_world() as world, tempfile.TemporaryDirectory() as name:
+        for tower in args.towers:
+            words = ["--data.path", args.data, "--model.tower.kind", tower, *fields]
+            config = resolve(args.recipe, None, words)
+            plain, look = medians(config, world, Path(name) / tower, args.rounds)
+            share = look / plain
+            every = args.every or config.health.every
+            table.add_row(
+                tower,
+                f"{plain * 1e3:.1f}",
+                f"{look * 1e3:.1f}",
+                f"{share:.2f}",
+                f"{1 + share / every:.4f} (every {every})",
+            )
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Who uses which expert: figures that follow from mean gate weights. Plain Python, no torch.
+
+Two of the anomalies that HoME cures are seen here: experts that are shared by name only
+(degradation), and tasks that leave their own experts alone (underfitting).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+Json = dict[str, Any]
+
+GATES = ("gates", "self_gates", "meta_gates", "meta_self_gates")
+"""Kinds of gates, as models/probe.py calls them."""
+
+# 'level2.own.click.0' and 'own.click.0'; a task's name is free text and may hold dots.
+_OWN = re.compile(r"(?:level\d+\.)?own\.(.+)\.\d+", re.DOTALL)
+_META_SHARED = "meta.shared."
+
+
+def own_task(expert: str) -> str | None:
+    """The task whose own the expert of this name is; None for one that is for several."""
+    found = _OWN.fullmatch(expert)
+    return found[1] if found else None
+
+
+def shared_weights(health: Json) -> dict[str, dict[str, float | None]]:
+    """Expert -> gate -> its mean weight, of experts that are there for more than one of the gates.
+
+    Those that several tasks' gates see and that are no task's own, and HoME's 'meta.shared' ones,
+    over the gates of level 1.
+    """
+    found: dict[str, dict[str, float | None]] = {}
+    for kind in ("gates", "meta_gates"):
+        for gate, seen in health[kind].items():
+            for expert, weight in seen.items():
+                if own_task(expert) is None and (
+                    kind == "gates" or expert.startswith(_META_SHARED)
+                ):
+                    found.setdefault(expert, {})[gate] = weight
+    return {expert: by_gate for expert, by_gate in found.items() if len(by_gate) > 1}
+
+
+def entropy(weights: list[float | None]) -> float | None:
+    """Of two or more weights' shares in their sum, from 0 (all in one) to 1 (all alike).
+
+    None where it is not defined: weights that are not known, or all zero.
+    """
+    known = [weight for weight in weights if weight is not None]
+    total = sum(known)
+    if len(known) < len(weights) or not total > 0:
+        return None
+    shares = [weight / total for weight in known if weight > 0]
+    # Rounding can put it just outside.
+    nats = -sum(share * math.log(share) for share in shares)
+    return min(1.0, max(0.0, nats / math.log(len(weights))))
+
+
+def own_weight(health: Json, task: str) -> float | None:
+    """What a task's gate and self-gate give its own experts together; None: unknown, or no gate."""
+    weights = [
+        weight
+        for kind in ("gates", "self_gates")
+        for expert, weight in health[kind].get(task, {}).items()
+        if own_task(expert) == task
+    ]
+    known = [weight for weight in weights if weight is not None]
+    return sum(known) if known and len(known) == len(weights) else None
+
+
+def add_use(health: Json) -> Json:
+    """`health` with what follows from its gates:
+
+    {"shared": {EXPERT: {"entropy": over the gates that see it, 0 to 1}},
+     "tasks": {TASK: {"own_weight": ...}}}, of tasks that have experts of their own under a gate
+    """
+    owners = [own_task(expert) for expert in health["experts"]]
+    shared = {
+        expert: {"entropy": entropy(list(by_gate.values()))}
+        for expert, by_gate in shared_weights(health).items()
+    }
+    tasks = {
+        task: {"own_weight": own_weight(health, task)} for task in health["gates"] if task in owners
+    }
+    return health | {"shared": shared, "tasks": tasks}
