@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from launchers import launch
+from launchers import compare, launch
 from pipeline.errors import UserError
 
 # Generic for the type checker alone; subscripting it at run time fails.
@@ -26,7 +26,8 @@ _DESCRIPTION = "Train, evaluate and look at HoME multi-task rankers on sharded e
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (0 fine, 2 bad input, 143 stopped by a signal)."""
     words = list(sys.argv[1:] if argv is None else argv)
-    words, overrides = split_overrides(words) if words[:1] == ["train"] else (words, [])
+    fielded = words[:1] in (["train"], ["compare"])
+    words, overrides = split_overrides(words) if fielded else (words, [])
     # The fields' help needs the configuration's types, and those need torch: only when asked.
     asked = words[:1] == ["train"] and not {"-h", "--help"}.isdisjoint(words)
     args = _parser(with_fields=asked).parse_args(words)
@@ -130,6 +131,11 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--json", action="store_true", help="print one JSON object: task -> figures"
     )
+
+    comparing = command(
+        "compare", "train towers on the same batches over seeds, and tell them apart", compare.run
+    )
+    compare.add_arguments(comparing)
 
     launching = command("launch", "start ranks of a run through TorchX", launch.run)
     launch.add_arguments(launching)

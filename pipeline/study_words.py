@@ -1,0 +1,212 @@
+"""A study's answer in plain sentences, made from its numbers: is HoME better here, on which task,
+by how much, how sure, and are its experts healthy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pipeline.paired import ERRORS, Figure, Verdict, chance
+from pipeline.report_files import Json
+from pipeline.study import HOME
+
+TITLES: dict[Figure, str] = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "ne": "NE",
+    "log_loss": "log loss",
+    "calibration": "calibration",
+}
+_SHOWN: tuple[Figure, ...] = ("auc", "gauc")
+_VERDICTS: tuple[Verdict, ...] = ("better", "worse", "no telling")
+
+
+def subject(study: Json) -> str:
+    """The tower that the study is about: HoME, or the first that is not compared against."""
+    towers = [tower for tower in study["towers"] if tower != study["against"]]
+    return HOME if HOME in towers or not towers else towers[0]
+
+
+def signed(value: float | None) -> str:
+    """'+.0031': figures below 1 are read without their 0."""
+    return "-" if value is None else f"{value:+.4f}".replace("0.", ".", 1)
+
+
+def plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def difference_text(found: Json) -> str:
+    """'+.0031 ± .0008': mean and one standard error."""
+    if found["error"] is None:
+        return signed(found["mean"])
+    return f"{signed(found['mean'])} ± {signed(found['error'])[1:]}"
+
+
+def answer(study: Json) -> list[tuple[str, str]]:
+    """Question and answer, the main one first."""
+    if not any(run["status"] == "done" for run in study["runs"]):
+        return [("What came out", "No run has finished: there is nothing to compare yet.")]
+    name = subject(study)
+    found = [(f"Is {name} better here?", _against_reference(study, name))]
+    found.append((f"Is {name} the best of them?", _ranks(study, name)))
+    if see_saw := _see_saw(study):
+        found.append(("Which towers see-saw?", see_saw))
+    if parts := _ablations(study):
+        found.append(("Which parts of HoME pay?", parts))
+    found.append(("How sure is that?", how_sure(study)))
+    found.append((f"Are {name}'s experts healthy?", _health(study, name)))
+    return found
+
+
+def _against_reference(study: Json, name: str) -> str:
+    reference = study["against"]
+    if name == reference:
+        return "There is no other tower to compare it with."
+    sentences = [_by_verdict(study, figure, name) for figure in _SHOWN]
+    low = [
+        f"{task} ({TITLES[figure]} {difference_text(d)})"
+        for figure in _SHOWN
+        for task, d in _differences(study, figure, name)
+        if d["mean"] is not None and d["error"] is not None and d["mean"] < -d["error"]
+    ]
+    sentences.append(
+        f"More than one standard error below {reference}: {', '.join(low) if low else 'no task'}."
+    )
+    return f"Against {reference} on the {study['split']} split. " + " ".join(sentences)
+
+
+def _by_verdict(study: Json, figure: Figure, name: str) -> str:
+    """'AUC: better on click (+.0031 ± .0008); no telling on like (...).'"""
+    parts = []
+    for verdict in _VERDICTS:
+        tasks = [
+            f"{task} ({difference_text(found)})"
+            for task, found in _differences(study, figure, name)
+            if found["verdict"] == verdict and found["mean"] is not None
+        ]
+        if tasks:
+            parts.append(f"{verdict} on {', '.join(tasks)}")
+    return f"{TITLES[figure]}: {'; '.join(parts) or 'undefined on every task'}."
+
+
+def _differences(study: Json, figure: Figure, name: str) -> Iterable[tuple[str, Json]]:
+    for task, towers in study["summary"][figure].items():
+        if (found := towers[name]["against"]) is not None:
+            yield task, found
+
+
+def _ranks(study: Json, name: str) -> str:
+    """Where the tower's mean is the highest, and who beats it elsewhere. Its ablations are no
+    rivals."""
+    sentences = []
+    for figure in _SHOWN:
+        first, beaten = [], []
+        for task, towers in study["summary"][figure].items():
+            means = {
+                tower: row["mean"]
+                for tower, row in towers.items()
+                if row["mean"] is not None and not tower.startswith(f"{name}-")
+            }
+            if name not in means or len(means) < 2:
+                continue
+            best = max(means, key=lambda tower: means[tower])
+            if best == name:
+                first.append(task)
+            else:
+                beaten.append(f"{task} ({best}, {plain(means[best])} to {plain(means[name])})")
+        text = f"{TITLES[figure]}: its mean is the highest on {', '.join(first) or 'no task'}"
+        sentences.append(text + (f"; not on {', '.join(beaten)}." if beaten else "."))
+    return " ".join(sentences)
+
+
+def _see_saw(study: Json) -> str:
+    """Towers that gain on one task and lose on another."""
+    swings, steady = [], []
+    for tower in study["towers"]:
+        found = {task: d["verdict"] for task, d in _differences(study, "auc", tower)}
+        if not found:
+            continue
+        up, down = ([t for t, v in found.items() if v == kind] for kind in ("better", "worse"))
+        if up and down:
+            swings.append(f"{tower} (up on {', '.join(up)}, down on {', '.join(down)})")
+        else:
+            steady.append(tower)
+    if not swings and not steady:
+        return ""
+    what = f"better than {study['against']} on one task and worse on another, by AUC"
+    others = f" Not: {', '.join(steady)}." if steady else ""
+    return f"{what[0].upper()}{what[1:]}: {'; '.join(swings) or 'none'}.{others}"
+
+
+def _ablations(study: Json) -> str:
+    """What is lost where a part of HoME is switched off."""
+    sentences = []
+    for tower in study["towers"]:
+        if not tower.startswith(f"{HOME}-") or HOME not in study["towers"]:
+            continue
+        moved = [
+            f"{task} {TITLES[figure]} {difference_text(row[tower]['home'])}"
+            for figure in _SHOWN
+            for task, row in study["summary"][figure].items()
+            if row[tower]["home"]["verdict"] != "no telling"
+        ]
+        sentences.append(f"{tower}: {', '.join(moved) or 'no telling on any task'}.")
+    return "Against the whole of HoME. " + " ".join(sentences) if sentences else ""
+
+
+def how_sure(study: Json) -> str:
+    """What ± means, and how often chance alone would speak."""
+    n = max(row["n"] for row in _rows(study))
+    if n < 2:
+        return (
+            "Not at all: one seed shows no spread, so there is no standard error and no verdict. "
+            "Take --seeds 4 or more."
+        )
+    odds = chance(n)
+    name = subject(study)
+    count = sum(1 for figure in _SHOWN for _, d in _differences(study, figure, name) if d["n"] > 1)
+    weak = "This is weak evidence: w" if n < 8 else "W"
+    return (
+        f"Differences are taken seed by seed, over {n} seeds; ± is one standard error. A tower is "
+        f"called better or worse from {ERRORS:.0f} standard errors on. {weak}ith {n} seeds a pair "
+        f"of towers that are really equal is called different in {100 * odds:.0f}% of "
+        f"comparisons, so of the {count} between {name} and {study['against']} about "
+        f"{odds * count:.1f} would be by chance alone. The errors tell how far the luck of a seed "
+        "moves a figure, not how other users or other days would."
+    )
+
+
+def _rows(study: Json) -> Iterable[Json]:
+    for tasks in study["summary"].values():
+        for towers in tasks.values():
+            yield from towers.values()
+
+
+def findings(study: Json, tower: str) -> list[tuple[Json, list[int]]] | None:
+    """What the runs' health checks found (and in which seeds); None where none looked."""
+    looked = [
+        run
+        for run in study["runs"]
+        if run["tower"] == tower and run["status"] == "done" and run["findings"] is not None
+    ]
+    if not looked:
+        return None
+    found: dict[tuple[str, str], tuple[Json, list[int]]] = {}
+    for run in looked:
+        for finding in run["findings"]:
+            key = (finding["kind"], finding["subject"])
+            found.setdefault(key, (finding, []))[1].append(run["seed"])
+    return list(found.values())
+
+
+def _health(study: Json, name: str) -> str:
+    found = findings(study, name)
+    if found is None:
+        return "Its runs' health.json holds no verdicts."
+    if not found:
+        return "Yes: no run of it found a collapsed, degraded or underfitted expert."
+    return f"{len(found)} findings: " + "; ".join(_finding(*each) for each in found) + "."
+
+
+def _finding(finding: Json, seeds: Sequence[int]) -> str:
+    return f"{finding['text'].rstrip('.')} ({finding['kind']}, seed {', '.join(map(str, seeds))})"
