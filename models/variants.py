@@ -18,7 +18,7 @@ def _plain(
     def made(base: TowerConfig) -> TowerConfig:
         norm = {"normalisation": "layer", "activation": "swish"} if star else {}
         sizes = {n: getattr(base, n) for n in ("expert_hidden", "expert_dim", "tower_hidden")}
-        return kind(**sizes, **norm, **fields)  # type: ignore[no-any-return]
+        return kind(**sizes, **norm, **fields)
 
     return made
 

@@ -95,8 +95,9 @@ def plan_study(
     reference = against or ("single_task" if "single_task" in towers else towers[0])
     schema = Schema.load(base.data.path)
     chosen = select(base, schema)
-    for split, purpose in (("val", "eval"), *([("test", "eval")] if _rows(schema) else [])):
-        open_split(base, chosen, split, world, purpose=purpose)
+    open_split(base, chosen, "val", world, purpose="eval")
+    if _rows(schema):
+        open_split(base, chosen, "test", world, purpose="eval")
     source = open_split(base, chosen, "train", world, purpose="train")
     steps = base.train.epochs * source.steps_per_epoch
     configs, costs = _towers(base.model.tower, towers, chosen, match)
@@ -203,12 +204,12 @@ def _towers(
 ) -> tuple[dict[str, TowerConfig], dict[str, Cost]]:
     """Each tower's configuration and cost; with `match` at the cost of the recipe's HoME."""
     num_features, tasks = chosen.num_features, chosen.tower_tasks
-    target = cost(variant("home", base), num_features, tasks) if match else None
+    target = cost(variant("home", base), num_features, tasks)
     configs, costs = {}, {}
     for name in names:
         config = variant(name, base)
         try:
-            if target is not None and name != "home":
+            if match is not None and name != "home":
                 config = matched(config, target, match, num_features, tasks)
             costs[name] = cost(config, num_features, tasks)
         except ValueError as error:

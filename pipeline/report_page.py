@@ -123,6 +123,11 @@ def unfolded(title: str, part: str) -> str:
     return f"<details><summary>{escape(title)}</summary>{part}</details>"
 
 
+def prose(part: str) -> str:
+    """A table whose cells hold sentences: they may wrap."""
+    return f"<div class=prose>{part}</div>"
+
+
 def links(items: Iterable[tuple[str, Iterable[tuple[str, str]]]]) -> str:
     """A name, and links beside it: text and address."""
     rows = "".join(
@@ -204,6 +209,7 @@ th[aria-sort=descending] button::after { content:" \\2193"; opacity:1; }
 details { padding:.6rem .9rem; margin-bottom:1rem; } summary { cursor:pointer; }
 pre { overflow-x:auto; font-size:.8125rem; } code { font-size:.875rem; overflow-wrap:anywhere; }
 .commands dd { margin:0 0 .5rem; }
+.prose td { white-space:normal; }
 .answer { max-width:90ch; margin:.5rem 0; }
 """
 

@@ -125,8 +125,10 @@ def _notes(study: Json) -> list[str]:
             "No row of the data falls into the test split: these are figures of the validation "
             "split, which also chose the checkpoints, so they lean to the good side."
         )
+    one_class = []
     for task, counts in study["rows"].items():
         positives, rows = counts["positives"], counts["rows"]
+        users = counts["gauc_left_out"] + counts["gauc_users"]
         if positives in (0, rows):
             which = "positive" if positives == 0 else "negative"
             notes.append(
@@ -134,11 +136,12 @@ def _notes(study: Json) -> list[str]:
                 "GAUC or NE."
             )
         elif counts["gauc_left_out"]:
-            users = counts["gauc_left_out"] + counts["gauc_users"]
-            notes.append(
-                f"{task}: GAUC leaves out {counts['gauc_left_out']:,} of {users:,} users, whose "
-                f"rows of the {split} split are of one class."
-            )
+            one_class.append(f"{task} {counts['gauc_left_out']:,} of {users:,}")
+    if one_class:
+        notes.append(
+            f"GAUC leaves out users whose rows of the {split} split are of one class: "
+            f"{', '.join(one_class)}."
+        )
     if len(study["seeds"]) == 1:
         notes.append("One seed: no deviation, no standard error, and so no telling.")
     return notes

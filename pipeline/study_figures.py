@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import plotly.graph_objects as go
 
 from pipeline.paired import ERRORS, Figure
@@ -16,16 +19,23 @@ PANELS = 6
 """Tasks side by side; more go into another picture."""
 
 
-def see_saw(study: Json, figure: Figure, tasks: list[str], emphasised: str) -> go.Figure:
-    """Differences to the tower compared against: a point, a thick bar of one standard error, a
-    thin one of two. A thin bar that does not reach 0 is what is called better or worse."""
-    towers = [tower for tower in study["towers"] if tower != study["against"]]
+def see_saw(
+    study: Json,
+    figure: Figure,
+    tasks: Sequence[str],
+    towers: Sequence[str],
+    *,
+    to: Literal["against", "home"],
+    emphasised: str = "",
+) -> go.Figure:
+    """Differences of `towers` to another one: a point, a thick bar of one standard error, a thin
+    one of two. A thin bar that does not reach 0 is what is called better or worse."""
     names = [f"<b>{tower}</b>" if tower == emphasised else tower for tower in towers]
     drawn = base()
     drawn.update_layout(height=90 + 26 * len(towers), hovermode="closest")
     width = (1 + _GAP) / len(tasks)
     for index, task in enumerate(tasks):
-        rows = [study["summary"][figure][task][tower]["against"] for tower in towers]
+        rows = [study["summary"][figure][task][tower][to] for tower in towers]
         colours = [COLOURS[row["verdict"]] for row in rows]
         axis = "" if index == 0 else str(index + 1)
         for tower, name, row, colour in zip(towers, names, rows, colours, strict=True):
@@ -38,6 +48,7 @@ def see_saw(study: Json, figure: Figure, tasks: list[str], emphasised: str) -> g
                     "anchor": "y",
                     "title": {"text": task},
                     "nticks": 4,
+                    "tickangle": 0,
                     "tickformat": "+.3~f",
                     "zeroline": False,
                 }

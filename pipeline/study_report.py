@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Literal
 
 from pipeline.files import write_text
 from pipeline.paired import ERRORS, FIGURES, Figure
@@ -21,6 +22,7 @@ from pipeline.report_page import (
     missing,
     note,
     page,
+    prose,
     section,
     table,
     unfolded,
@@ -29,6 +31,8 @@ from pipeline.study_figures import COLOURS, PANELS, see_saw
 from pipeline.study_tables import MARKS, cost_rows, mean_text
 from pipeline.study_words import (
     TITLES,
+    WRONG,
+    ablations,
     answer,
     difference_text,
     findings,
@@ -86,14 +90,26 @@ def _see_saw(study: Json) -> str:
         f"one standard error; thin bar: {ERRORS:.0f}. Every panel has a scale of its own."
     )
     colours = key((verdict, colour, "solid") for verdict, colour in COLOURS.items())
+    towers = [tower for tower in study["towers"] if tower != study["against"]]
+    pictures = _pictures(study, towers, "against")
+    parts = [note(text), colours, charts(pictures, "wide")]
+    if off := ablations(study):
+        parts.append("<h3>HoME without a part: the difference to the whole</h3>")
+        parts.append(note("Left of the line: the part is missed."))
+        parts.append(charts(_pictures(study, off, "home"), "wide"))
+    return section(title, *parts)
+
+
+def _pictures(study: Json, towers: list[str], to: Literal["against", "home"]) -> list[str]:
+    """One a figure, or more where there are many tasks."""
     pictures = []
     for figure in _PICTURES:
         for first in range(0, len(study["tasks"]), PANELS):
             tasks = study["tasks"][first : first + PANELS]
-            drawn = see_saw(study, figure, tasks, subject(study))
+            drawn = see_saw(study, figure, tasks, towers, to=to, emphasised=subject(study))
             part = f", tasks {first + 1} to {first + len(tasks)}" if first else ""
             pictures.append(chart(f"{_NAMES[figure]}{part}", "", drawn))
-    return section(title, note(text), colours, charts(pictures, "wide"))
+    return pictures
 
 
 def _figures(study: Json) -> str:
@@ -187,18 +203,15 @@ def _health(study: Json) -> str:
         if found is None:
             silent.append(tower)
             continue
-        if not found:
-            rows.append([Cell(tower), Cell("healthy"), Cell(""), Cell(""), Cell("")])
-        for finding, seeds in found:
-            names = [finding["kind"], finding["subject"], finding["text"]]
-            rows.append(
-                [Cell(tower), *map(Cell, names), Cell(f"{finding['severity']}, seeds {seeds}")]
-            )
-    headings = ["tower", "what", "where", "finding", "severity and seeds"]
-    parts = [table(headings, rows, sortable=True)] if rows else []
+        for finding, seeds in sorted(found, key=lambda each: each[0]["severity"] != WRONG):
+            parts = [finding["severity"], finding["kind"], finding["text"]]
+            parts.append(", ".join(map(str, seeds)))
+            rows.append([Cell(tower), *map(Cell, parts)])
+    headings = ["tower", "verdict", "of", "finding", "seeds"]
+    shown = [prose(table(headings, rows, sortable=True))] if rows else []
     if silent:
-        parts.append(missing(f"verdicts in health.json of {', '.join(silent)}"))
-    return section("Experts' health", *parts)
+        shown.append(missing(f"verdicts in health.json of {', '.join(silent)}"))
+    return section("Experts' health", *shown)
 
 
 def _runs(study: Json) -> str:

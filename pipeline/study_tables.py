@@ -79,9 +79,8 @@ def write_markdown(out: Path, study: Json) -> Path:
         lines += [f"**{question}** {text}", ""]
     for figure in FIGURES:
         lines += [f"## {TITLES[figure]}, {study['split']} split", ""]
-        lines += [
-            f"Mean ± deviation over seeds (difference to {study['against']} ± standard error)"
-        ]
+        what = "difference in distance to 1 from" if figure == "calibration" else "difference to"
+        lines += [f"Mean ± deviation over seeds ({what} {study['against']} ± standard error)"]
         lines += ["", *_grid(["tower", *study["tasks"]])]
         for tower in study["towers"]:
             rows = [study["summary"][figure][task][tower] for task in study["tasks"]]

@@ -17,6 +17,9 @@ TITLES: dict[Figure, str] = {
     "calibration": "calibration",
 }
 _SHOWN: tuple[Figure, ...] = ("auc", "gauc")
+WRONG = "wrong"
+"""The severity of a health verdict that names a fault."""
+_MOST = 6  # faults told in the answer
 _VERDICTS: tuple[Verdict, ...] = ("better", "worse", "no telling")
 
 
@@ -62,6 +65,7 @@ def _against_reference(study: Json, name: str) -> str:
     reference = study["against"]
     if name == reference:
         return "There is no other tower to compare it with."
+    counts = [_counts(study, figure, name) for figure in _SHOWN]
     sentences = [_by_verdict(study, figure, name) for figure in _SHOWN]
     low = [
         f"{task} ({TITLES[figure]} {difference_text(d)})"
@@ -72,7 +76,15 @@ def _against_reference(study: Json, name: str) -> str:
     sentences.append(
         f"More than one standard error below {reference}: {', '.join(low) if low else 'no task'}."
     )
-    return f"Against {reference} on the {study['split']} split. " + " ".join(sentences)
+    where = f"Against {reference} on the {study['split']} split"
+    return f"{where}, {'; '.join(counts)}. " + " ".join(sentences)
+
+
+def _counts(study: Json, figure: Figure, name: str) -> str:
+    """'by AUC better on 2 of 6 tasks, worse on none'."""
+    found = [d["verdict"] for _, d in _differences(study, figure, name)]
+    better, worse = (found.count(verdict) or "none" for verdict in _VERDICTS[:2])
+    return f"by {TITLES[figure]} better on {better} of {len(found)} tasks, worse on {worse}"
 
 
 def _by_verdict(study: Json, figure: Figure, name: str) -> str:
@@ -133,25 +145,38 @@ def _see_saw(study: Json) -> str:
             steady.append(tower)
     if not swings and not steady:
         return ""
-    what = f"better than {study['against']} on one task and worse on another, by AUC"
+    what = f"Better than {study['against']} on one task and worse on another, by AUC: "
+    if not swings:
+        return what + "none."
     others = f" Not: {', '.join(steady)}." if steady else ""
-    return f"{what[0].upper()}{what[1:]}: {'; '.join(swings) or 'none'}.{others}"
+    return what + "; ".join(swings) + f".{others}"
 
 
 def _ablations(study: Json) -> str:
-    """What is lost where a part of HoME is switched off."""
+    """Where HoME with a part switched off does worse, or better, than the whole."""
     sentences = []
-    for tower in study["towers"]:
-        if not tower.startswith(f"{HOME}-") or HOME not in study["towers"]:
-            continue
+    for tower in ablations(study):
         moved = [
-            f"{task} {TITLES[figure]} {difference_text(row[tower]['home'])}"
+            f"{verdict} on {', '.join(tasks)} ({TITLES[figure]})"
             for figure in _SHOWN
-            for task, row in study["summary"][figure].items()
-            if row[tower]["home"]["verdict"] != "no telling"
+            for verdict in ("worse", "better")
+            if (
+                tasks := [
+                    task
+                    for task, row in study["summary"][figure].items()
+                    if row[tower]["home"]["verdict"] == verdict
+                ]
+            )
         ]
         sentences.append(f"{tower}: {', '.join(moved) or 'no telling on any task'}.")
     return "Against the whole of HoME. " + " ".join(sentences) if sentences else ""
+
+
+def ablations(study: Json) -> list[str]:
+    """The towers that are HoME without a part, where the whole is there to compare with."""
+    if HOME not in study["towers"]:
+        return []
+    return [tower for tower in study["towers"] if tower.startswith(f"{HOME}-")]
 
 
 def how_sure(study: Json) -> str:
@@ -183,30 +208,45 @@ def _rows(study: Json) -> Iterable[Json]:
 
 
 def findings(study: Json, tower: str) -> list[tuple[Json, list[int]]] | None:
-    """What the runs' health checks found (and in which seeds); None where none looked."""
-    looked = [
+    """The runs' verdicts on the tower's experts (and in which seeds); None where none looked."""
+    looked = _looked(study, tower)
+    found: dict[tuple[str, ...], tuple[Json, list[int]]] = {}
+    for run in looked:
+        for finding in run["findings"]:
+            key = tuple(finding[part] for part in ("severity", "kind", "subject"))
+            found.setdefault(key, (finding, []))[1].append(run["seed"])
+    return list(found.values()) if looked else None
+
+
+def _looked(study: Json, tower: str) -> list[Json]:
+    return [
         run
         for run in study["runs"]
         if run["tower"] == tower and run["status"] == "done" and run["findings"] is not None
     ]
-    if not looked:
-        return None
-    found: dict[tuple[str, str], tuple[Json, list[int]]] = {}
-    for run in looked:
-        for finding in run["findings"]:
-            key = (finding["kind"], finding["subject"])
-            found.setdefault(key, (finding, []))[1].append(run["seed"])
-    return list(found.values())
 
 
 def _health(study: Json, name: str) -> str:
     found = findings(study, name)
     if found is None:
-        return "Its runs' health.json holds no verdicts."
-    if not found:
-        return "Yes: no run of it found a collapsed, degraded or underfitted expert."
-    return f"{len(found)} findings: " + "; ".join(_finding(*each) for each in found) + "."
+        return "Nobody has looked: its runs' health.json holds no verdicts."
+    wrong = [each for each in found if each[0]["severity"] == WRONG]
+    told = [_finding(*each) for each in (wrong or found)]
+    more = f"; and {len(told) - _MOST} more, below" if len(told) > _MOST else ""
+    text = "; ".join(told[:_MOST]) + more + "."
+    if not wrong:
+        text = f"Yes, in each of {len(_looked(study, name))} runs: {text}"
+    else:
+        text = f"Not all. {text}"
+    rates = [
+        f"{tower} {count / len(runs):.1f}"
+        for tower in study["towers"]
+        if (runs := _looked(study, tower))
+        for count in [sum(f["severity"] == WRONG for run in runs for f in run["findings"])]
+    ]
+    return f"{text} Faults found a run: {', '.join(rates)}."
 
 
 def _finding(finding: Json, seeds: Sequence[int]) -> str:
-    return f"{finding['text'].rstrip('.')} ({finding['kind']}, seed {', '.join(map(str, seeds))})"
+    where = ", ".join(map(str, seeds))
+    return f"{finding['text'].rstrip('.')} ({finding['kind']}, seed {where})"
