@@ -153,6 +153,8 @@ def _show_plan(plan: Plan, console: Console) -> None:
     from pipeline.study_tables import cost_table
 
     console.print(cost_table(build_study(plan.head, [])))
+    for text in plan.head["left_out"]:
+        console.print(f"note: {text}", highlight=False, markup=False)
     for planned in plan.runs:
         console.print(f"{planned.name}: {planned.folder}", highlight=False)
     console.print(f"{len(plan.runs)} runs of {plan.steps:,} steps, each on one rank")

@@ -7,6 +7,7 @@ sessions of their own: a terminal's Ctrl-C reaches this process alone, which pas
 
 from __future__ import annotations
 
+import fcntl
 import math
 import multiprocessing
 import os
@@ -138,8 +139,12 @@ def _work(run: Run, threads: int) -> None:
 
 
 def _write_into(log: Path) -> None:
-    """Both streams at the end of a file, line by line."""
+    """Both streams at the end of a file, once no other process is at work on this run.
+
+    After a kill -9 of the study the runs that it had begun still save, and would be in the way.
+    """
     handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    fcntl.flock(handle, fcntl.LOCK_EX)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.close(handle)

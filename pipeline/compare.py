@@ -207,8 +207,8 @@ def _towers(
     target = cost(variant("home", base), num_features, tasks)
     configs, costs = {}, {}
     for name in names:
-        config = variant(name, base)
         try:
+            config = variant(name, base)
             if match is not None and name != "home":
                 config = matched(config, target, match, num_features, tasks)
             costs[name] = cost(config, num_features, tasks)

@@ -27,6 +27,7 @@ from pipeline.report_page import (
     table,
     unfolded,
 )
+from pipeline.study import HOME
 from pipeline.study_figures import COLOURS, PANELS, see_saw
 from pipeline.study_tables import MARKS, cost_rows, mean_text
 from pipeline.study_words import (
@@ -108,7 +109,8 @@ def _pictures(study: Json, towers: list[str], to: Literal["against", "home"]) ->
             tasks = study["tasks"][first : first + PANELS]
             drawn = see_saw(study, figure, tasks, towers, to=to, emphasised=subject(study))
             part = f", tasks {first + 1} to {first + len(tasks)}" if first else ""
-            pictures.append(chart(f"{_NAMES[figure]}{part}", "", drawn))
+            other = HOME if to == "home" else study["against"]
+            pictures.append(chart(f"{_NAMES[figure]} minus {other}'s{part}", "", drawn))
     return pictures
 
 

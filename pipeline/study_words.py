@@ -26,7 +26,7 @@ _VERDICTS: tuple[Verdict, ...] = ("better", "worse", "no telling")
 def subject(study: Json) -> str:
     """The tower that the study is about: HoME, or the first that is not compared against."""
     towers = [tower for tower in study["towers"] if tower != study["against"]]
-    return HOME if HOME in towers or not towers else towers[0]
+    return HOME if HOME in towers else next(iter(towers), study["against"])
 
 
 def signed(value: float | None) -> str:
