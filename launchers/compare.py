@@ -154,7 +154,7 @@ def _show_plan(plan: Plan, console: Console) -> None:
 
     console.print(cost_table(build_study(plan.head, [])))
     for text in plan.head["left_out"]:
-        console.print(f"note: {text}", highlight=False, markup=False)
+        console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
     for planned in plan.runs:
         console.print(f"{planned.name}: {planned.folder}", highlight=False)
     console.print(f"{len(plan.runs)} runs of {plan.steps:,} steps, each on one rank")
@@ -177,7 +177,7 @@ def _show_results(out: Path, study: Json, console: Console) -> None:
     if any(entry["status"] == "done" for entry in study["runs"]):
         console.print(figure_table(study, "auc"), figure_table(study, "gauc"), cost_table(study))
     for question, text in answer(study):
-        console.print(f"{question} {text}", highlight=False, markup=False)
+        console.print(f"{question} {text}", highlight=False, markup=False, soft_wrap=True)
     for entry in study["runs"]:
         if entry["error"]:
             console.print(
@@ -185,9 +185,10 @@ def _show_results(out: Path, study: Json, console: Console) -> None:
                 f"(log {out / entry['folder']}.log)",
                 highlight=False,
                 markup=False,
+                soft_wrap=True,
             )
     for text in study["notes"]:
-        console.print(f"note: {text}", highlight=False, markup=False)
+        console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"table:  {table}\nreport: {page}", highlight=False)
 
 
