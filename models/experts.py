@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
@@ -31,10 +32,13 @@ class ExpertConfig(BaseModel):
     """Of each expert layer: over the batch (of all ranks), over the layer, or none."""
     activation: Activation = "relu"
     """After each layer of experts and task towers, except before the logit."""
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the outputs of each expert layer set to zero in training, the others scaled by
+    1 / (1 - dropout); 0 for none. Each expert, row and unit for itself."""
 
 
 class ExpertLayer(nn.Module):
-    """`activation(norm(Linear(x)))`, one layer of E experts."""
+    """`dropout(activation(norm(Linear(x))))`, one layer of E experts."""
 
     def __init__(
         self,
@@ -49,11 +53,15 @@ class ExpertLayer(nn.Module):
         self.norm = build_norm(
             config.normalisation, num_experts, out_features, config.activation, batch_mean
         )
+        self.dropout = config.dropout
 
     def forward(self, x: Tensor, gates: FeatureGates | None = None) -> Tensor:
         """[B, in] or [E, B, in] -> [E, B, out]; `gates` mask each expert's input."""
         h_EBH = self.linear(x) if gates is None else gates.linear(x, self.linear.weight)
-        return self.norm(h_EBH)
+        h_EBH = self.norm(h_EBH)
+        if not self.dropout:
+            return h_EBH
+        return F.dropout(h_EBH, self.dropout, self.training)  # one draw for all experts
 
 
 class Experts(nn.Module):

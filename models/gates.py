@@ -64,3 +64,45 @@ class Gates(nn.Module):
             fill_normal(rows, [gate.name], seed)
             start += num_rows
         self.bias.zero_()
+
+
+class NativeWeights(nn.Module):
+    """Weights [G, E] of each gate's experts that are learned and depend on no input.
+
+    A gate that sees a single expert weighs it 1, a residual connection without a parameter.
+    What a gate hears does not matter here.
+    """
+
+    weight: nn.Parameter | None
+
+    def __init__(self, gates: Sequence[Gate], num_experts: int) -> None:
+        super().__init__()
+        self.shape = (len(gates), num_experts)
+        self.learned = tuple(gate for gate in gates if len(gate.sees) > 1)
+        cells = [(g * num_experts + e, gate) for g, gate in enumerate(gates) for e in gate.sees]
+        self.cells = tuple(cell for cell, gate in cells if len(gate.sees) > 1)
+        self.residual_cells = tuple(cell for cell, gate in cells if len(gate.sees) == 1)
+        # A parameter without elements would get no gradient: rather none at all.
+        weight = nn.Parameter(torch.empty(len(self.cells))) if self.cells else None
+        self.register_parameter("weight", weight)
+
+    def forward(self, like: Tensor) -> Tensor:
+        """[G, E], on the device of `like`; zero for what a gate does not see."""
+        num_gates, num_experts = self.shape
+        weights = like.new_zeros(num_gates * num_experts)
+        if self.residual_cells:
+            residual = torch.tensor(self.residual_cells, device=like.device)
+            weights = weights.index_fill(0, residual, 1.0)
+        if self.weight is not None:
+            cells = torch.tensor(self.cells, device=like.device)
+            weights = weights.to(self.weight.dtype).index_copy(0, cells, self.weight)
+        return weights.view(num_gates, num_experts)
+
+    @torch.no_grad()
+    def init_weights(self, seed: int) -> None:
+        if self.weight is None:
+            return
+        rows = self.weight.split_with_sizes([len(gate.sees) for gate in self.learned])
+        for gate, row in zip(self.learned, rows, strict=True):
+            # The variance of a uniform draw from +-1/sqrt(n), as in the authors' repository.
+            fill_normal(row[None], [gate.name], seed, gain=1 / math.sqrt(3))

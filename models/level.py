@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.experts import ExpertConfig, Experts
 from models.feature_gates import FeatureGates
-from models.gates import Gate, Gates
+from models.gates import Gate, Gates, NativeWeights
 from models.norm import BatchMean
 from models.probe import Weights
 
@@ -32,7 +32,7 @@ class Mixture(NamedTuple):
     sees: Sequence[int]
     """Groups whose experts it mixes."""
     own: int
-    """Group that its self-gate, if the level has self-gates, adds to that."""
+    """Group whose experts its self-gate, or its native weights, if the level has such, adds."""
 
 
 class Masks(NamedTuple):
@@ -51,6 +51,7 @@ class Mixed(NamedTuple):
     experts_EBD: Tensor
     gates_BME: Tensor
     self_gates_BME: Tensor | None
+    """Of self-gates or native weights: what own experts get on top of `gates_BME`."""
 
 
 class Level(nn.Module):
@@ -67,9 +68,11 @@ class Level(nn.Module):
         batch_mean: BatchMean | None,
         *,
         self_gates: bool = False,
+        native_weights: bool = False,
         masks: Masks | None = None,
     ) -> None:
         super().__init__()
+        assert not (self_gates and native_weights)
         self.groups, self.mixtures = tuple(groups), tuple(mixtures)
         self.self_gates = self_gates
         ends = list(itertools.accumulate(group.size for group in groups))
@@ -83,13 +86,18 @@ class Level(nn.Module):
             masked = [group.name for group in groups] if masks.per_group else expert_names
             self.feature_gates = FeatureGates(masked, in_features, masks.num_masks, masks.rank)
 
-        gates = [Gate(f"{name}.gate.{m.name}", m.hears, self.seen(m)) for m in mixtures]
-        if self_gates:
-            gates += [
-                Gate(f"{name}.self_gate.{m.name}", [groups[m.own].source], self.members[m.own])
+        def of_own(kind: str) -> list[Gate]:
+            return [
+                Gate(f"{name}.{kind}.{m.name}", [groups[m.own].source], self.members[m.own])
                 for m in mixtures
             ]
+
+        gates = [Gate(f"{name}.gate.{m.name}", m.hears, self.seen(m)) for m in mixtures]
+        gates += of_own("self_gate") if self_gates else []
         self.gates = Gates(gates, in_features, num_inputs, len(expert_names))
+        self.native_weights = None
+        if native_weights:
+            self.native_weights = NativeWeights(of_own("native"), len(expert_names))
 
     def seen(self, mixture: Mixture) -> list[int]:
         """The experts that a mixture's gate sees."""
@@ -106,7 +114,10 @@ class Level(nn.Module):
             alone = all(len(self.members[m.own]) == 1 for m in self.mixtures)
             logits_BME = logits_BGE[:, len(self.mixtures) :]
             self_gates_BME = logits_BME.sigmoid() if alone else logits_BME.softmax(-1)
-            # Both gates weigh the same experts: one mix with summed weights.
+        if self.native_weights is not None:
+            self_gates_BME = self.native_weights(gates_BME).expand_as(gates_BME)
+        if self_gates_BME is not None:
+            # Both weigh the same experts: one mix with summed weights.
             weights_BME = gates_BME + self_gates_BME
         outputs_BMD = torch.bmm(weights_BME, experts_EBD.transpose(0, 1))
         return Mixed(outputs_BMD, experts_EBD, gates_BME, self_gates_BME)
@@ -137,7 +148,7 @@ class Level(nn.Module):
         return self._by_name(mixed.gates_BME, [self.seen(m) for m in self.mixtures])
 
     def self_gates_by_name(self, mixed: Mixed) -> Weights:
-        """The same of self-gates, empty without them."""
+        """The same of self-gates or native weights, empty without them."""
         if mixed.self_gates_BME is None:
             return {}
         return self._by_name(mixed.self_gates_BME, [self.members[m.own] for m in self.mixtures])
@@ -154,3 +165,5 @@ class Level(nn.Module):
         if self.feature_gates is not None:
             self.feature_gates.init_weights(seed)
         self.gates.init_weights(seed)
+        if self.native_weights is not None:
+            self.native_weights.init_weights(seed)

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor, nn
 
-from models.experts import ExpertConfig, TaskTowers
+from models.experts import ExpertConfig
 from models.level import Group, Level, Mixture
 from models.norm import BatchMean
-from models.probe import Probe
+from models.stack import Stack
 from models.tasks import SHARED, Task, canonical
 
 
@@ -40,7 +39,7 @@ class PleConfig(ExpertConfig):
         return PLE(self, num_features, tasks, batch_mean)
 
 
-class PLE(nn.Module):
+class PLE(Stack):
     """See PleConfig. Call `init_weights` before use."""
 
     def __init__(
@@ -50,11 +49,8 @@ class PLE(nn.Module):
         tasks: Sequence[Task],
         batch_mean: BatchMean | None,
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.towers = TaskTowers(tasks, config)
-        self.levels = nn.ModuleList()
         names = [task.name for task in canonical(tasks)]
+        levels = []
         for i in range(config.num_levels):
             # The first level reads the features alone; every later one what the level before
             # mixed for it: input 0 for all, input t for the t-th task.
@@ -65,7 +61,7 @@ class PLE(nn.Module):
                 source = 0 if is_first else t
                 groups.append(Group(f"level{i + 1}.own.{name}", config.num_own_experts, source))
                 mixtures.append(Mixture(name, hears=[source], sees=[0, t], own=t))
-            self.levels.append(
+            levels.append(
                 Level(
                     f"level{i + 1}",
                     1 if is_first else 1 + len(names),
@@ -76,22 +72,5 @@ class PLE(nn.Module):
                     batch_mean,
                 )
             )
-
-    def forward(self, v_BF: Tensor, probe: Probe | None = None) -> Tensor:
-        """Features [B, F] -> logits [B, T], in the order of the tasks given to build()."""
-        x_BND = v_BF[:, None]
-        for level in self.levels:
-            assert isinstance(level, Level)
-            mixed = level(x_BND)
-            x_BND = mixed.outputs_BMD
-            if probe is not None:
-                probe.experts |= level.experts_by_name(mixed)
-                probe.gates = level.gates_by_name(mixed)
-        return self.towers(x_BND.transpose(0, 1))
-
-    def init_weights(self, seed: int) -> None:
-        """Fills every parameter and buffer, each drawn by its name and `seed`."""
-        for level in self.levels:
-            assert isinstance(level, Level)
-            level.init_weights(seed)
-        self.towers.init_weights(seed)
+        super().__init__(config, tasks, levels)
+        self.config = config

@@ -14,16 +14,17 @@ class Probe:
 
     Names of experts: 'meta.shared.0', 'meta.watch.1', 'level2.global.0',
     'level2.category.watch.0', 'level2.own.click.0' (HoME), 'expert.3' (MMoE),
-    'level1.shared.0', 'level2.own.click.0' (PLE), 'bottom.0' (Shared-Bottom) and
+    'level1.shared.0', 'level2.own.click.0' (PLE, AdaTT), 'bottom.0' (Shared-Bottom) and
     'own.click.0' (Single-task), of which the last two have no gates.
     """
 
     experts: dict[str, Tensor] = field(default_factory=dict)
-    """Expert -> its output [B, D]."""
+    """Expert -> its output [B, D]; in training after dropout, whose zeros are in it."""
     gates: Weights = field(default_factory=dict)
     """Task -> weights of its mixing gate, that of the last level; they sum to 1."""
     self_gates: Weights = field(default_factory=dict)
-    """Task -> weights of its self-gate over its own experts, added to those of `gates`."""
+    """Task -> weights of its self-gate over its own experts, added to those of `gates`; AdaTT's
+    native weights, which are the same for all rows and may be negative."""
     meta_gates: Weights = field(default_factory=dict)
     """As `gates` for HoME's level 1, of groups: 'shared' and each category."""
     meta_self_gates: Weights = field(default_factory=dict)

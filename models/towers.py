@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from models.adatt import AdattConfig
 from models.home import HomeConfig
 from models.mmoe import MmoeConfig
 from models.ple import PleConfig
@@ -11,7 +12,7 @@ from models.shared_bottom import SharedBottomConfig
 from models.single_task import SingleTaskConfig
 
 TowerConfig = Annotated[
-    HomeConfig | MmoeConfig | PleConfig | SharedBottomConfig | SingleTaskConfig,
+    HomeConfig | MmoeConfig | PleConfig | AdattConfig | SharedBottomConfig | SingleTaskConfig,
     Field(discriminator="kind"),
 ]
 """The config of a tower, told apart by `kind`; each has build(num_features, tasks, batch_mean)."""

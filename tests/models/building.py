@@ -6,6 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from models.adatt import AdaTT
 from models.home import HoME, HomeConfig
 from models.mmoe import MMoE
 from models.ple import PLE
@@ -36,7 +37,7 @@ def build(
     config: TowerConfig,
     tasks: Sequence[Task] = TASKS,
     num_features: int = NUM_FEATURES,
-) -> HoME | MMoE | PLE | SharedBottom | SingleTask:
+) -> HoME | MMoE | PLE | AdaTT | SharedBottom | SingleTask:
     """In float64, at its initial weights."""
     tower = config.build(num_features=num_features, tasks=tasks)
     tower.init_weights(0)

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.adatt import AdaTT
 from models.experts import ExpertLayer, Experts, TaskTowers
 from models.feature_gates import FeatureGates
-from models.gates import Gates
+from models.gates import Gates, NativeWeights
 from models.home import HoME
 from models.level import Level
 from models.linear import StackedLinear
@@ -172,7 +173,7 @@ class FeatureGate(nn.Module):
 
 
 class Reference(nn.Module):
-    """What the three references share: a registry of modules under any name."""
+    """What the references share: a registry of modules under any name."""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         super().__init__()
@@ -365,6 +366,82 @@ class ReferencePle(Reference):
         return torch.cat([part[f"tower {t.name}"](x[t.name]) for t in self.tasks], dim=1)
 
 
+class Native(nn.Module):
+    """Fixed weights of a unit's own experts: 1 for a single one, learned for several."""
+
+    def __init__(self, links: Links, natives: NativeWeights, name: str, num_own: int) -> None:
+        super().__init__()
+        self.weight: nn.Parameter | None = None
+        if num_own > 1:
+            names = [gate.name for gate in natives.learned]
+            start = sum(len(gate.sees) for gate in natives.learned[: names.index(name)])
+            assert natives.weight is not None
+            self.weight = take(links, natives.weight, slice(start, start + num_own))
+
+    def forward(self, outputs: Sequence[Tensor]) -> Tensor:
+        if self.weight is None:
+            (output,) = outputs
+            return output
+        total = torch.zeros_like(outputs[0])
+        for weight, output in zip(self.weight, outputs, strict=True):
+            total = total + weight * output
+        return total
+
+
+class ReferenceAdatt(Reference):
+    def __init__(self, model: AdaTT, tasks: Sequence[Task]) -> None:
+        config = model.config
+        super().__init__(tasks)
+        self.config = config
+        self.sizes = {task.name: config.num_own_experts for task in self.tasks}
+        if config.num_shared_experts:
+            self.sizes["shared"] = config.num_shared_experts
+        for i, level in enumerate(model.levels, start=1):
+            assert isinstance(level, Level)
+            assert level.native_weights is not None
+            for unit, size in self.sizes.items():
+                group = f"level{i}.shared" if unit == "shared" else f"level{i}.own.{unit}"
+                for n in range(size):
+                    module = expert(
+                        self.links,
+                        level.experts,
+                        f"{group}.{n}",
+                        config.normalisation,
+                        config.activation,
+                    )
+                    self.add(f"level{i} expert {unit} {n}", module)
+                if unit == "shared" and i == config.num_levels:
+                    continue
+                gate = Gate(self.links, level.gates, f"level{i}.gate.{unit}")
+                self.add(f"level{i} gate {unit}", gate)
+                native = Native(self.links, level.native_weights, f"level{i}.native.{unit}", size)
+                self.add(f"level{i} native {unit}", native)
+        for task in self.tasks:
+            tower = Tower(self.links, model.towers, task.name, config.activation)
+            self.add(f"tower {task.name}", tower)
+
+    def forward(self, v: Tensor) -> Tensor:
+        part = self.part
+        # The order in which gates see experts: the shared ones, then those of each task.
+        ordered = ["shared"] if self.config.num_shared_experts else []
+        ordered += [t.name for t in sorted(self.tasks, key=lambda t: (t.category, t.name))]
+        x = dict.fromkeys(ordered, v)
+        for i in range(1, self.config.num_levels + 1):
+            own = {
+                unit: [part[f"level{i} expert {unit} {n}"](x[unit]) for n in range(size)]
+                for unit, size in self.sizes.items()
+            }
+            everyone = [output for unit in ordered for output in own[unit]]
+            # The shared unit has no part in the last level's outputs.
+            x = {
+                unit: mixed(part[f"level{i} gate {unit}"](x[unit]).softmax(1), everyone)
+                + part[f"level{i} native {unit}"](own[unit])
+                for unit in ordered
+                if f"level{i} gate {unit}" in part
+            }
+        return torch.cat([part[f"tower {t.name}"](x[t.name]) for t in self.tasks], dim=1)
+
+
 class ReferenceSingleTask(Reference):
     def __init__(self, model: SingleTask, tasks: Sequence[Task]) -> None:
         config = model.config
@@ -413,6 +490,8 @@ def reference(model: nn.Module, tasks: Sequence[Task]) -> Reference:
         result = ReferenceMmoe(model, tasks)
     elif isinstance(model, PLE):
         result = ReferencePle(model, tasks)
+    elif isinstance(model, AdaTT):
+        result = ReferenceAdatt(model, tasks)
     elif isinstance(model, SingleTask):
         result = ReferenceSingleTask(model, tasks)
     else:

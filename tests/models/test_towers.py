@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from models.adatt import AdattConfig
 from models.home import HomeConfig
 from models.mmoe import MmoeConfig
 from models.norm import BatchNorm
@@ -53,12 +54,28 @@ CONFIGS: dict[str, TowerConfig] = {
     "cgc": PleConfig.model_validate(SMALL | {"num_levels": 1}),
     "ple*": PleConfig.model_validate(STARRED),
     "ple, deeper": PleConfig.model_validate(SMALL | {"num_levels": 3, "num_own_experts": 2}),
+    "adatt": AdattConfig.model_validate(SMALL),
+    "adatt*, several of all": AdattConfig.model_validate(
+        STARRED | {"num_own_experts": 2, "num_shared_experts": 3}
+    ),
+    "adatt-sp": AdattConfig.model_validate(SMALL | {"num_own_experts": 2, "num_shared_experts": 0}),
+    "adatt-sp*, own experts alone": AdattConfig.model_validate(STARRED | {"num_shared_experts": 0}),
+    "adatt, deeper": AdattConfig.model_validate(SMALL | {"num_levels": 3, "num_own_experts": 3}),
+    "adatt, one level": AdattConfig.model_validate(SMALL | {"num_levels": 1}),
     "shared bottom": SharedBottomConfig.model_validate(SMALL),
     "shared bottom*": SharedBottomConfig.model_validate(STARRED),
     "single task": SingleTaskConfig.model_validate(SMALL),
     "single task*": SingleTaskConfig.model_validate(STARRED),
 }
-KINDS = ["home", "mmoe*", "ple*", "shared bottom*", "single task*"]
+KINDS = [
+    "home",
+    "mmoe*",
+    "ple*",
+    "adatt*, several of all",
+    "adatt-sp",
+    "shared bottom*",
+    "single task*",
+]
 TASK_LISTS = {
     "two categories, interleaved": TASKS,
     "one task": (CLICK,),
@@ -234,7 +251,7 @@ def test_evaluation_leaves_the_tower_alone() -> None:
     assert any(isinstance(module, BatchNorm) for module in tower.modules())
 
 
-@pytest.mark.parametrize("kind", ["home", "mmoe", "ple", "shared_bottom", "single_task"])
+@pytest.mark.parametrize("kind", ["home", "mmoe", "ple", "adatt", "shared_bottom", "single_task"])
 def test_configs_are_told_apart_by_kind(kind: str) -> None:
     config = TypeAdapter(TowerConfig).validate_python({"kind": kind, "expert_dim": 3})
     assert config.kind == kind
@@ -250,10 +267,15 @@ def test_configs_are_told_apart_by_kind(kind: str) -> None:
         {"kind": "home", "expert_dim": 0},
         {"kind": "home", "expert_hidden": [0]},
         {"kind": "home", "normalisation": "group"},
+        {"kind": "home", "dropout": 1.0},
+        {"kind": "mmoe", "dropout": -0.1},
+        {"kind": "ple", "dropout": float("nan")},
         {"kind": "home", "mask_rank": -1},
         {"kind": "home", "num_experts": 4},
         {"kind": "mmoe", "num_experts": 0},
         {"kind": "ple", "num_levels": 0},
+        {"kind": "adatt", "num_own_experts": 0},
+        {"kind": "adatt", "num_shared_experts": -1},
         {"kind": "shared_bottom", "num_experts": 2},
     ],
     ids=str,
