@@ -47,7 +47,7 @@ def see_saw(
                     "domain": [index * width, index * width + width - _GAP],
                     "anchor": "y",
                     "title": {"text": task},
-                    "nticks": 4,
+                    "nticks": 3,
                     "tickangle": 0,
                     "tickformat": "+.3~f",
                     "zeroline": False,

@@ -74,7 +74,7 @@ def _header(name: str, study: Json) -> str:
         ("Runs finished", f"{done} of {len(study['runs'])}"),
         ("Figures of", study["split"] + (f", {rows['rows']:,} rows" if rows else "")),
         ("Checkpoint chosen by", f"{study['select']} on val"),
-        ("Widths matched by", study["match"] or "nothing"),
+        ("Widths matched by", study["match"] or "not matched"),
     ]
     what = f"data {study['dataset']}; recipe {study['recipe']}; tasks {', '.join(study['tasks'])}"
     if study["overrides"]:

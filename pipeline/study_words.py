@@ -68,13 +68,18 @@ def _against_reference(study: Json, name: str) -> str:
     counts = [_counts(study, figure, name) for figure in _SHOWN]
     sentences = [_by_verdict(study, figure, name) for figure in _SHOWN]
     low = [
-        f"{task} ({TITLES[figure]} {difference_text(d)})"
+        f"{', '.join(tasks)} ({TITLES[figure]})"
         for figure in _SHOWN
-        for task, d in _differences(study, figure, name)
-        if d["mean"] is not None and d["error"] is not None and d["mean"] < -d["error"]
+        if (
+            tasks := [
+                task
+                for task, d in _differences(study, figure, name)
+                if d["error"] is not None and d["mean"] < -d["error"]
+            ]
+        )
     ]
     sentences.append(
-        f"More than one standard error below {reference}: {', '.join(low) if low else 'no task'}."
+        f"More than one standard error below {reference}: {'; '.join(low) or 'no task'}."
     )
     where = f"Against {reference} on the {study['split']} split"
     return f"{where}, {'; '.join(counts)}. " + " ".join(sentences)
