@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Literal
 
@@ -105,6 +106,10 @@ def _server() -> multiprocessing.context.ForkServerContext:
     # It must import what this process imports, and not what lies in the working directory.
     os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
     os.environ["PYTHONSAFEPATH"] = "1"
+    # A run hears SIGTERM alone: until it has a session of its own, Ctrl-C would reach it too.
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    ensure_running()
+    signal.pthread_sigmask(signal.SIG_SETMASK, old)
     return context
 
 
