@@ -71,6 +71,8 @@ def run_all(
 
     At a signal nothing new is begun and runs save and stop; a second one kills them.
     """
+    if not runs:
+        return None
     context = _server()
     threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting, running = deque(runs), list[Running]()
@@ -104,12 +106,16 @@ def _server() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["launchers.study_pool"])
     # It must import what this process imports, and not what lies in the working directory.
-    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    os.environ["PYTHONSAFEPATH"] = "1"
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    before = dict(os.environ)
+    os.environ.update(PYTHONPATH=paths, PYTHONSAFEPATH="1")
     # A run hears SIGTERM alone: until it has a session of its own, Ctrl-C would reach it too.
     old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     ensure_running()
     signal.pthread_sigmask(signal.SIG_SETMASK, old)
+    for name in {"PYTHONPATH", "PYTHONSAFEPATH"} - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
     return context
 
 

@@ -56,7 +56,8 @@ def figures(out: Path) -> Any:
     """All of study.json that is no time."""
     study = json.loads((out / "study.json").read_text())
     for run in study["runs"]:
-        del run["seconds"], run["samples_per_s"]
+        run.pop("seconds", None)
+        run.pop("samples_per_s", None)
     return study
 
 
@@ -162,7 +163,7 @@ BAD = [
     (["--towers", "home,mmo"], r"1 of 2 towers unknown: 'mmo' \(did you mean 'mmoe'\?\)"),
     (["--towers", "x,y", "--skip-unknown"], "2 of 2 towers unknown"),
     (["--towers", "home,home"], "'home' is there twice"),
-    (["--against", "mmoe"], "--against 'mmoe' is no tower of this study"),
+    (["--against", "adatt"], "--against 'adatt' is no tower of this study"),
     (["--train.epoch", "2"], "unknown field 'train.epoch'"),
     (["--train.seed", "3"], "--train.seed is set run by run; say --seeds instead"),
     (["--model.tower.kind=mmoe"], "say --towers instead"),
