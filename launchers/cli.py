@@ -140,8 +140,8 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
     launching = command("launch", "start ranks of a run through TorchX", launch.run)
     launch.add_arguments(launching)
 
-    report = command("report", "write a run's report.html", _report)
-    report.add_argument("run_folder", type=Path, metavar="RUN", help="the run's folder, runs/NAME")
+    report = command("report", "write the report.html of a run or study", _report)
+    report.add_argument("run_folder", type=Path, metavar="RUN", help="its folder, runs/NAME")
     return parser
 
 
@@ -250,8 +250,14 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     from pipeline.report import write_report
+    from pipeline.study import NAME, load_study
+    from pipeline.study_report import write_study_report
 
-    print(write_report(args.run_folder))  # noqa: T201
+    folder: Path = args.run_folder
+    if (folder / NAME).is_file():
+        print(write_study_report(folder, load_study(folder)))  # noqa: T201
+    else:
+        print(write_report(folder))  # noqa: T201
     return 0
 
 
