@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from launchers import launch
+from launchers import compare, launch
 from pipeline.errors import UserError
 
 # Generic for the type checker alone; subscripting it at run time fails.
@@ -26,7 +26,8 @@ _DESCRIPTION = "Train, evaluate and look at HoME multi-task rankers on sharded e
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (0 fine, 2 bad input, 143 stopped by a signal)."""
     words = list(sys.argv[1:] if argv is None else argv)
-    words, overrides = split_overrides(words) if words[:1] == ["train"] else (words, [])
+    fielded = words[:1] in (["train"], ["compare"])
+    words, overrides = split_overrides(words) if fielded else (words, [])
     # The fields' help needs the configuration's types, and those need torch: only when asked.
     asked = words[:1] == ["train"] and not {"-h", "--help"}.isdisjoint(words)
     args = _parser(with_fields=asked).parse_args(words)
@@ -131,11 +132,16 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
         "--json", action="store_true", help="print one JSON object: task -> figures"
     )
 
+    comparing = command(
+        "compare", "train towers on the same batches over seeds, and tell them apart", compare.run
+    )
+    compare.add_arguments(comparing)
+
     launching = command("launch", "start ranks of a run through TorchX", launch.run)
     launch.add_arguments(launching)
 
-    report = command("report", "write a run's report.html", _report)
-    report.add_argument("run_folder", type=Path, metavar="RUN", help="the run's folder, runs/NAME")
+    report = command("report", "write the report.html of a run or study", _report)
+    report.add_argument("run_folder", type=Path, metavar="RUN", help="its folder, runs/NAME")
     return parser
 
 
@@ -244,8 +250,14 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     from pipeline.report import write_report
+    from pipeline.study import NAME, load_study
+    from pipeline.study_report import write_study_report
 
-    print(write_report(args.run_folder))  # noqa: T201
+    folder: Path = args.run_folder
+    if (folder / NAME).is_file():
+        print(write_study_report(folder, load_study(folder)))  # noqa: T201
+    else:
+        print(write_report(folder))  # noqa: T201
     return 0
 
 

@@ -11,12 +11,19 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-_PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
+# <linux/prctl.h>
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
     """From now on a process below us whose parent dies becomes our child, not init's."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """From now on the kernel sends this process SIGTERM once its parent is gone."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def dying_with_parent(command: list[str]) -> list[str]:

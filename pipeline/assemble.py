@@ -40,6 +40,16 @@ class Selection:
     def tasks(self) -> list[str]:
         return [label.name for label in self.labels]
 
+    @property
+    def tower_tasks(self) -> list[Task]:
+        return [Task(name=label.name, category=label.category) for label in self.labels]
+
+    @property
+    def num_features(self) -> int:
+        """F, the width of the tower's input."""
+        dims = {feature: table.dim for table in self.tables for feature in table.features}
+        return sum(dims[feature.name] for feature in self.features) + len(self.schema.dense)
+
 
 def select(config: Config, schema: Schema) -> Selection:
     """The configuration's names looked up in the folder. UserError for an unknown one."""
@@ -113,14 +123,13 @@ def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Par
         raise UserError(
             f"train.batch_size: {config.train.batch_size} rows do not divide by {world.size} ranks"
         )
-    dims = {feature: table.dim for table in chosen.tables for feature in table.features}
     keys = [feature.name for feature in chosen.features]
     synchronised = config.model.sync_batch_norm and world.size > 1
     with torch.device("meta"):
         try:
             tower = config.model.tower.build(
-                num_features=sum(dims[key] for key in keys) + len(chosen.schema.dense),
-                tasks=[Task(name=label.name, category=label.category) for label in chosen.labels],
+                num_features=chosen.num_features,
+                tasks=chosen.tower_tasks,
                 batch_mean=rank_mean if synchronised else None,
             )
         except ValueError as error:

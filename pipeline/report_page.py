@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from urllib.parse import quote
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
@@ -66,7 +67,8 @@ def chart(title: str, note: str, figure: go.Figure, extra: str = "") -> str:
 
 
 def charts(parts: Iterable[str], kind: str = "") -> str:
-    """A grid of charts; kind 'small' puts three side by side where there is room, not two."""
+    """A grid of charts; kind 'small' puts three side by side where there is room, not two;
+    'wide' is one a row, as wide as it must be."""
     return f'<div class="charts {kind}">{"".join(parts)}</div>'
 
 
@@ -125,6 +127,34 @@ def folded(title: str, text: str) -> str:
     return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
 
 
+def unfolded(title: str, part: str) -> str:
+    """A part of the page (HTML) that is out of sight until asked for."""
+    return f"<details><summary>{escape(title)}</summary>{part}</details>"
+
+
+def prose(part: str) -> str:
+    """A table whose cells hold sentences: they may wrap."""
+    return f"<div class=prose>{part}</div>"
+
+
+def links(items: Iterable[tuple[str, Iterable[tuple[str, str]]]]) -> str:
+    """A name, and links beside it: text and address."""
+    rows = "".join(
+        f"<dt>{escape(name)}</dt><dd>"
+        + " ".join(f'<a href="{escape(quote(to))}">{escape(text)}</a>' for text, to in found)
+        + "</dd>"
+        for name, found in items
+    )
+    return f"<dl class=commands>{rows}</dl>"
+
+
+def answers(items: Iterable[tuple[str, str]]) -> str:
+    """Questions, each with a paragraph that answers it."""
+    return "".join(
+        f"<p class=answer><b>{escape(question)}</b> {escape(text)}</p>" for question, text in items
+    )
+
+
 def page(title: str, body: str) -> str:
     """The whole document."""
     return (
@@ -162,6 +192,8 @@ dd { margin:0; overflow-wrap:anywhere; }
 .charts { display:grid; grid-template-columns:repeat(auto-fit, minmax(min(100%, 30rem), 1fr));
   gap:1rem; margin-bottom:1rem; }
 .charts.small { grid-template-columns:repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
+.charts.wide { grid-template-columns:minmax(0, 1fr); }
+.charts.wide figure { overflow-x:auto; } .charts.wide .plot { min-width:50rem; }
 .key { display:flex; flex-wrap:wrap; gap:.1rem 1.1rem; list-style:none; margin:.25rem 0 .75rem;
   padding:0; font-size:.9375rem; }
 .key i { display:inline-block; width:1.75rem; margin-right:.4rem; vertical-align:middle; }
@@ -191,6 +223,8 @@ th[aria-sort=descending] button::after { content:" \\2193"; opacity:1; }
 details { padding:.6rem .9rem; margin-bottom:1rem; } summary { cursor:pointer; }
 pre { overflow-x:auto; font-size:.8125rem; } code { font-size:.875rem; overflow-wrap:anywhere; }
 .commands dd { margin:0 0 .5rem; }
+.prose td { white-space:normal; }
+.answer { max-width:90ch; margin:.5rem 0; }
 """
 
 _SCRIPT = """
@@ -206,7 +240,7 @@ function draw() {
     layout.hoverlabel = {bgcolor: card, bordercolor: line, font: {color: ink}};
     // A finger that scrolls the page must not zoom the chart.
     layout.dragmode = touch.matches ? false : 'zoom';
-    for (const axis of ['xaxis', 'yaxis'])
+    for (const axis of Object.keys(layout).filter(name => /^[xy]axis/.test(name)))
       Object.assign(layout[axis], {gridcolor: line, zerolinecolor: line, linecolor: line});
     Plotly.react(figure.querySelector('.plot'), data, layout,
       {responsive: true, displayModeBar: false, displaylogo: false});

@@ -40,7 +40,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert "prepare" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "evaluate", "launch", "report"])
+@pytest.mark.parametrize("command", ["prepare", "train", "evaluate", "compare", "launch", "report"])
 def test_every_subcommand_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

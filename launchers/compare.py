@@ -1,0 +1,246 @@
+"""`homerec compare`: several towers over several seeds on the same batches, told apart.
+
+The arguments import nothing heavy; the rest does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.compare import Plan
+    from pipeline.report_files import Json
+
+_TOWERS = "home,mmoe,ple,shared_bottom,single_task"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the subcommand."""
+    parser.add_argument(
+        "--recipe", required=True, metavar="NAME", help="what all runs have in common"
+    )
+    parser.add_argument(
+        "--towers",
+        type=_names,
+        default=_TOWERS,
+        metavar="A,B,...",
+        help="towers to compare: home, single_task, shared_bottom, mmoe, cgc, ple, adatt, these "
+        "with experts like HoME's (mmoe*), and HoME without a part (home-no_self_gate)",
+    )
+    parser.add_argument(
+        "--skip-unknown", action="store_true", help="go on without towers of unknown names"
+    )
+    parser.add_argument(
+        "--seeds", type=_seeds, default="4", metavar="N", help="0 to N-1; or a list: 3,5,7"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the study's folder")
+    parser.add_argument(
+        "--against",
+        metavar="TOWER",
+        help="whom all are compared with (default: single_task, or the first of --towers)",
+    )
+    parser.add_argument(
+        "--match",
+        choices=("params", "flops"),
+        help="scale the others' widths until they cost what the recipe's HoME does",
+    )
+    parser.add_argument(
+        "--jobs", type=_whole, default=0, metavar="N", help="runs at a time; 0: one a core"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the study in --out; name more towers or seeds to widen it",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the study in --out")
+    parser.add_argument(
+        "--dryrun", action="store_true", help="say what would run and what towers cost; run nothing"
+    )
+    parser.epilog = (
+        "Any field of a run (see 'homerec train --help') is an option too, for all runs: "
+        "--data.path DIR, --train.epochs 2. Fields of --model.tower are those of the recipe's own "
+        "tower, from which the others take their widths."
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """The whole study. Returns 0; 1 if a run failed; 128 + number after a signal.
+
+    Raises UserError, before anything runs, for what would not.
+    """
+    if args.resume and args.overwrite:
+        raise UserError("command line: --resume and --overwrite contradict each other")
+    from rich.console import Console
+
+    from pipeline.compare import check_same, plan_study
+    from pipeline.distributed import open_world
+
+    with open_world() as world:
+        plan = plan_study(
+            recipe=args.recipe,
+            overrides=args.overrides,
+            towers=args.towers,
+            skip_unknown=args.skip_unknown,
+            seeds=args.seeds,
+            out=args.out,
+            against=args.against,
+            match=args.match,
+            world=world,
+        )
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # a log has no width
+    if args.dryrun:
+        _show_plan(plan, console)
+        return 0
+    _claim(args.out, resume=args.resume, overwrite=args.overwrite)
+    for planned in plan.runs:
+        check_same(planned)
+    return _run(plan, args.out, args.jobs or os.cpu_count() or 1, console)
+
+
+def _run(plan: Plan, out: Path, jobs: int, console: Console) -> int:
+    from launchers.study_board import Board
+    from launchers.study_pool import Status, run_all
+    from pipeline.compare import Run
+    from pipeline.study import OUTCOME, build_study, run_entry, save_study
+
+    stands: dict[tuple[str, int], Json] = {}
+
+    def note(of: Run, status: Status | str, error: str | None = None) -> None:
+        stands[of.tower, of.seed] = run_entry(of.tower, of.seed, of.folder, status, error)
+
+    def study() -> Json:
+        return build_study(plan.head, list(stands.values()))
+
+    waiting = []
+    for planned in plan.runs:
+        over = (planned.folder / OUTCOME).is_file()
+        note(planned, "done" if over else "waiting")
+        if not over:
+            waiting.append(planned)
+    out.mkdir(parents=True, exist_ok=True)
+    save_study(out, study())
+    jobs = max(1, min(jobs, len(waiting)))
+    finished = len(plan.runs) - len(waiting)
+    _show_start(plan, out, jobs, finished, console)
+
+    with Board(console, finished=finished, total=len(plan.runs)) as board:
+
+        def ended(of: Run, status: Status, error: str | None) -> None:
+            note(of, status, error)
+            save_study(out, study())
+            board.ended(of, status, error)
+
+        signalled = run_all(waiting, jobs, started=board.started, ended=ended, tick=board.tick)
+    _show_results(out, study(), console)
+    if signalled:
+        console.print(f"stopped by {signalled.name}, runs are saved; go on with --resume")
+        return 128 + signalled
+    return int(any(entry["status"] != "done" for entry in stands.values()))
+
+
+def _show_plan(plan: Plan, console: Console) -> None:
+    from pipeline.study import build_study
+    from pipeline.study_tables import cost_table
+
+    console.print(cost_table(build_study(plan.head, [])))
+    for text in plan.head["left_out"]:
+        console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+    for planned in plan.runs:
+        console.print(f"{planned.name}: {planned.folder}", highlight=False)
+    console.print(f"{len(plan.runs)} runs of {plan.steps:,} steps, each on one rank")
+
+
+def _show_start(plan: Plan, out: Path, jobs: int, finished: int, console: Console) -> None:
+    head = plan.head
+    text = f"{len(head['towers'])} towers x {len(head['seeds'])} seeds into {out}"
+    text += f", {finished} of {len(plan.runs)} runs are there already" if finished else ""
+    console.print(f"{text}; {plan.steps:,} steps a run, {jobs} at a time", highlight=False)
+
+
+def _show_results(out: Path, study: Json, console: Console) -> None:
+    """Tables, answers, files. What failed and what is undefined comes last, where it is seen."""
+    from pipeline.study_report import write_study_report
+    from pipeline.study_tables import cost_table, figure_table, write_markdown
+    from pipeline.study_words import answer
+
+    table, page = write_markdown(out, study), write_study_report(out, study)
+    if any(entry["status"] == "done" for entry in study["runs"]):
+        console.print(figure_table(study, "auc"), figure_table(study, "gauc"), cost_table(study))
+    for question, text in answer(study):
+        console.print(f"{question} {text}", highlight=False, markup=False, soft_wrap=True)
+    for entry in study["runs"]:
+        if entry["error"]:
+            console.print(
+                f"failed: {entry['tower']} seed {entry['seed']}: {entry['error']} "
+                f"(log {out / entry['folder']}.log)",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+    for text in study["notes"]:
+        console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"table:  {table}\nreport: {page}", highlight=False)
+
+
+def _claim(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """UserError if what is in `out` is another study's, or no study at all."""
+    from pipeline.study import NAME, load_study
+
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; name a folder for the study with --out")
+    if not (out / NAME).exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise UserError(
+                f"{out}: is not empty and holds no study ({NAME}); name another folder with --out"
+            )
+        if resume:
+            raise UserError(
+                f"{out}: no study to go on with (no {NAME}); leave --resume out to begin one"
+            )
+        return
+    load_study(out)
+    if overwrite:
+        shutil.rmtree(out)
+    elif not resume:
+        raise UserError(
+            f"{out}: holds a study; --resume goes on with it, --overwrite replaces it, --out names "
+            "another folder"
+        )
+
+
+def _names(text: str) -> list[str]:
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("names no tower")
+    return names
+
+
+def _seeds(text: str) -> list[int]:
+    """'4' -> 0 to 3; '3,5,7' and '3,' -> those."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and int(part) < 2**31 for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seeds, nor a list such as 3,5,7"
+        )
+    numbers = list(map(int, parts))
+    if "," not in text:
+        numbers = list(range(numbers[0]))
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r}: takes one seed at least, and each once")
+    return numbers
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)

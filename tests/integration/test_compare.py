@@ -1,0 +1,223 @@
+"""A study of real runs: what it refuses, what it leaves, how it goes on after a kill."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from launchers.cli import main
+from pipeline.assemble import select
+from pipeline.compare import plan_study
+from pipeline.data.schema import Schema
+from pipeline.distributed import open_world
+from pipeline.streams import open_split
+
+_ARGUMENTS = ["--towers", "home,single_task", "--seeds", "2", "--jobs", "2"]
+_FIELDS = ["--train.batch_size", "64", "--train.max_steps", "40", "--train.eval_every", "20"]
+
+
+def command(data: Path, out: Path, *more: str) -> list[str]:
+    words = ["compare", "--recipe", "debug", "--data.path", str(data), "--out", str(out)]
+    return [sys.executable, "-m", "launchers.cli", *words, *_ARGUMENTS, *_FIELDS, *more]
+
+
+def compare(data: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(data, out, *more), capture_output=True, text=True, check=False)
+
+
+def end_early(number: signal.Signals, data: Path, out: Path, *more: str) -> tuple[int, str]:
+    """Start the study, and send it a signal once a run has trained a step; exit code and output."""
+    before = logged(out)
+    with subprocess.Popen(
+        command(data, out, *more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        while logged(out) <= before and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+        output, _ = process.communicate()
+        return process.returncode, output
+
+
+def logged(out: Path) -> int:
+    """Steps that all runs have logged."""
+    return sum(path.read_text().count("\n") for path in out.glob("*/*/metrics.jsonl"))
+
+
+def figures(out: Path) -> Any:
+    """All of study.json that is no time."""
+    study = json.loads((out / "study.json").read_text())
+    for run in study["runs"]:
+        run.pop("seconds", None)
+        run.pop("samples_per_s", None)
+    return study
+
+
+@pytest.fixture(scope="module")
+def undisturbed(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("studies") / "undisturbed"
+    done = compare(synthetic, out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Is home better here?" in done.stdout
+    return out
+
+
+def test_a_study_leaves_what_it_should(undisturbed: Path) -> None:
+    assert {path.name for path in undisturbed.iterdir()} == {
+        "home",
+        "report.html",
+        "single_task",
+        "study.json",
+        "table.md",
+    }
+    study = figures(undisturbed)
+    assert study["split"] == "test"
+    assert [run["status"] for run in study["runs"]] == ["done"] * 4
+    for run in study["runs"]:
+        folder = undisturbed / run["folder"]
+        assert (folder / "report.html").is_file()
+        (kept,) = (folder / "checkpoints").glob("step-*")
+        assert kept.name == f"step-{run['step']:08d}"
+        assert run["val"].keys() == run["test"].keys() == set(study["tasks"])
+    row = study["summary"]["auc"]["click"]["home"]
+    values = [run["test"]["click"]["auc"] for run in study["runs"] if run["tower"] == "home"]
+    assert row["mean"] == pytest.approx(sum(values) / 2)
+
+
+@pytest.mark.timeout(900)  # three starts of a study, on a machine that may be busy
+def test_a_study_stopped_and_killed_goes_on_to_the_same_result(
+    undisturbed: Path, synthetic: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "disturbed"
+    code, output = end_early(signal.SIGINT, synthetic, out)
+    assert code == 128 + signal.SIGINT, output
+    assert "go on with --resume" in output
+    assert "done" not in {
+        run["status"] for run in json.loads((out / "study.json").read_text())["runs"]
+    }
+    code, output = end_early(signal.SIGKILL, synthetic, out, "--resume")
+    assert code == -signal.SIGKILL, output
+    # At once: runs of the killed study may be saving still.
+    done = compare(synthetic, out, "--resume")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert figures(out) == figures(undisturbed)
+
+
+def test_a_run_that_fails_is_told_and_the_others_go_on(undisturbed: Path, synthetic: Path) -> None:
+    """Last on this study: it takes one of its runs away."""
+    broken = undisturbed / "single_task" / "seed-1"
+    (broken / "outcome.json").unlink()
+    for part in broken.glob("checkpoints/step-*/*.distcp"):
+        part.write_bytes(b"no checkpoint")
+    done = compare(synthetic, undisturbed, "--resume", "--seeds", "3")
+    assert done.returncode == 1
+    (line,) = re.findall("^failed: .*", done.stdout, re.MULTILINE)
+    assert line.startswith("failed: single_task seed 1: ")
+    assert "cannot be loaded" in line
+    assert "seed-1.log" in line
+    study = figures(undisturbed)
+    status = {(run["tower"], run["seed"]): run["status"] for run in study["runs"]}
+    assert status.pop(("single_task", 1)) == "failed"
+    assert set(status.values()) == {"done"}
+    assert ("home", 2) in status
+    assert study["summary"]["auc"]["click"]["home"]["against"]["n"] == 2
+
+
+def test_towers_of_a_seed_see_the_same_batches(synthetic: Path, tmp_path: Path) -> None:
+    with open_world() as world:
+        plan = plan_study(
+            recipe="debug",
+            overrides=["--data.path", str(synthetic)],
+            towers=["home", "mmoe*", "single_task"],
+            seeds=[0, 1],
+            out=tmp_path,
+            against=None,
+            match=None,
+            world=world,
+        )
+        schema = Schema.load(synthetic)
+        labels = {}
+        for run in plan.runs:
+            source = open_split(
+                run.config, select(run.config, schema), "train", world, purpose="train"
+            )
+            batches = list(source)
+            labels[run.tower, run.seed] = torch.stack(
+                [torch.cat([batch.users[:, None], batch.labels], 1) for batch in batches]
+            )
+    for tower in ("mmoe*", "single_task"):
+        for seed in (0, 1):
+            assert torch.equal(labels["home", seed], labels[tower, seed])
+    assert not torch.equal(labels["home", 0], labels["home", 1])
+
+
+BAD = [
+    (["--recipe", "dmeo"], "unknown recipe 'dmeo'"),
+    (["--towers", "home,mmo"], r"1 of 2 towers unknown: 'mmo' \(did you mean 'mmoe'\?\)"),
+    (["--towers", "x,y", "--skip-unknown"], "2 of 2 towers unknown"),
+    (["--towers", "home,home"], "'home' is there twice"),
+    (["--against", "adatt"], "--against 'adatt' is no tower of this study"),
+    (["--train.epoch", "2"], "unknown field 'train.epoch'"),
+    (["--train.seed", "3"], "--train.seed is set run by run; say --seeds instead"),
+    (["--model.tower.kind=mmoe"], "say --towers instead"),
+    (["--data.path", "nowhere"], "nowhere: not a prepared folder"),
+    (["--train.batch_size", "20000"], "fewer than one global batch"),
+    (["--resume"], "no study to go on with"),
+    (["--resume", "--overwrite"], "contradict each other"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD)
+def test_what_would_not_run_is_refused_before_anything_runs(
+    words: list[str],
+    message: str,
+    synthetic: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "study"
+    base = ["compare", "--recipe", "debug", "--out", str(out), "--data.path", str(synthetic)]
+    assert main([*base, *words]) == 2
+    (line,) = [text for text in capsys.readouterr().err.splitlines() if "homerec: error" in text]
+    assert re.search(message, line), line
+    assert not out.exists()
+
+
+def test_unknown_towers_can_be_left_out_and_are_counted(
+    synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["compare", "--recipe", "debug", "--out", str(tmp_path / "x"), "--dryrun"]
+    words += ["--data.path", str(synthetic), "--towers", "home,mmo", "--skip-unknown"]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "1 of 2 towers unknown: 'mmo'" in shown
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_study_is_not_mixed_with_another(
+    undisturbed: Path, synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["compare", "--recipe", "debug", "--data.path", str(synthetic), *_ARGUMENTS, *_FIELDS]
+    assert main([*base, "--out", str(undisturbed)]) == 2
+    assert "--resume goes on with it" in capsys.readouterr().err
+    assert main([*base, "--out", str(undisturbed), "--resume", "--dense.lr", "0.5"]) == 2
+    assert "dense.lr is not what this command asks for" in capsys.readouterr().err
+    (tmp_path / "photo.jpg").touch()
+    assert main([*base, "--out", str(tmp_path), "--overwrite"]) == 2
+    assert "holds no study" in capsys.readouterr().err
+    assert (tmp_path / "photo.jpg").exists()
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1", "3,3", "", "a", "1.5", str(2**31) + ","])
+def test_seeds_that_are_none_are_refused(seeds: str, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", "--recipe", "debug", "--out", str(tmp_path / "x"), "--seeds", seeds])
+    assert ended.value.code == 2
