@@ -25,6 +25,7 @@ from pipeline.data.kuairand_files import (
     Files,
 )
 from pipeline.data.schema import Label, SparseFeature
+from pipeline.data.statistics import Key
 from pipeline.data.vocabulary import Vocabulary
 from pipeline.data.writer import to_lists
 
@@ -70,7 +71,32 @@ PAST_DENSE = (
     *(f"log_past_{event}s" for event in EVENTS),
     "log_seconds_since_last",
 )
-DENSE = USER_DENSE + VIDEO_DENSE + PAST_DENSE
+
+# Labels whose statistics are kept, name -> column: the default ones.
+COUNTED = {label.name: label.column for label in LABELS if label.default}
+# What earlier days are counted by; first_tag and octave are of `join_features`.
+KEYS = tuple(
+    Key(name=name, columns=columns)
+    for name, columns in {
+        "user": ("user_id",),
+        "user_tab": ("user_id", "tab"),
+        "user_author": ("user_id", "author_id"),
+        "user_tag": ("user_id", "first_tag"),
+        "user_duration": ("user_id", "octave"),
+        "video": ("video_id",),
+        "author": ("author_id",),
+        "music": ("music_id",),
+        "tag": ("first_tag",),
+        "duration": ("duration_bucket",),
+        "tab": ("tab",),
+        "video_tab": ("video_id", "tab"),
+        "author_tab": ("author_id", "tab"),
+        "tag_tab": ("first_tag", "tab"),
+        "duration_tab": ("duration_bucket", "tab"),
+    }.items()
+)
+STATISTICS = tuple(name for key in KEYS for name in key.features(tuple(COUNTED)))
+DENSE = USER_DENSE + VIDEO_DENSE + PAST_DENSE + STATISTICS
 
 
 def read_users(files: Files) -> pl.LazyFrame:
@@ -220,9 +246,10 @@ def join_features(
     videos: pl.LazyFrame,
     vocabularies: Mapping[str, Vocabulary],
 ) -> pl.DataFrame:
-    """Labels and all features but those of the user's past, a row for each of `log`, in its order.
+    """Labels and all features but those of earlier rows, a row for each of `log`, in its order.
 
-    Also the columns `date` and `time_ms`. `users` and `videos` come encoded; of `videos`, which may
+    Also the columns `date` and `time_ms`, and of the video its first tag and the octave of its
+    duration (0: up to 2 s), to count by. `users` and `videos` come encoded; of `videos`, which may
     be many, only those in `log` are held in memory.
     """
     seen = videos.join(log.lazy().select("video_id").unique(), on="video_id", how="semi")
@@ -245,6 +272,7 @@ def join_features(
             *(_encode(name, vocabularies[name]) for name in ("user_id", "video_id", "tab")),
             _encode(hour(), vocabularies["hour"]),
             _encode(_duration_bucket(seconds), vocabularies["duration_bucket"]),
+            (_duration_bucket(seconds).fill_null(0) // 4).alias("octave"),
             pl.col(USER_SPARSE + VIDEO_SPARSE).fill_null(0),
             pl.col("tag").fill_null([]),
             *USER_DENSE,
@@ -256,6 +284,9 @@ def join_features(
             .then(pl.col("play_time_ms") >= 0.95 * pl.col("duration_ms"))
             .alias("finish"),
         )
-        .with_columns(pl.col(*USER_DENSE, *VIDEO_DENSE, *targets).cast(pl.Float32))
+        .with_columns(
+            pl.col(*USER_DENSE, *VIDEO_DENSE, *targets).cast(pl.Float32),
+            first_tag=pl.col("tag").list.first().fill_null(0),
+        )
         .collect()
     )
