@@ -83,8 +83,13 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
     )
 
 
-def fill_tables(model: nn.Module, tables: Sequence[Table], config: Config) -> None:
-    """First weights of every local shard: those of the whole table, whatever the plan."""
+def fill_tables(
+    model: nn.Module, tables: Sequence[Table], config: Config, *, epoch: int = 0
+) -> None:
+    """First weights of every local shard: those of the whole table, whatever the plan.
+
+    Each epoch has its own, for tables that begin it anew.
+    """
     dims = {table.name: table.dim for table in tables}
     for name, value in model.state_dict().items():
         table = name.removesuffix(_WEIGHT).rpartition(".")[2]
@@ -98,7 +103,7 @@ def fill_tables(model: nn.Module, tables: Sequence[Table], config: Config) -> No
             fill_shard(
                 weight.detach(),
                 seed=config.train.seed,
-                table=table,
+                table=f"{table}@{epoch}" if epoch else table,
                 row_offset=row_offset,
                 column_offset=column_offset,
                 dim=dims[table],

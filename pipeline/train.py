@@ -20,6 +20,7 @@ from pipeline.distributed import World, agreed, on_first, share_buffers
 from pipeline.errors import UserError
 from pipeline.evaluate import evaluate, figure
 from pipeline.monitor import Monitor
+from pipeline.renew import renew_tables
 from pipeline.run_folder import claim, describe, finish, write_results
 from pipeline.schedule import Schedule
 from pipeline.step import StepOutput
@@ -106,7 +107,10 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
                 break
             # Between two events the pipeline runs full; at each event it is drained, so that
             # what the source has handed out is exactly what the model has learnt from.
-            until = min(_next(step, eval_every), _next(step, save_every), end)
+            if source.steps_left == 0:
+                renew_tables(parallel, chosen.tables, config, source.epoch + 1)
+            epoch_end = step + (source.steps_left or source.steps_per_epoch)
+            until = min(_next(step, eval_every), _next(step, save_every), epoch_end, end)
             feed = watch.feed(islice(stream, until - step))
             monitor.restart_clock()
             while (output := _advance(pipeline, feed, schedule, looks, step)) is not None:
