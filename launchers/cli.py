@@ -176,6 +176,19 @@ def _kuairand_arguments(kinds: Kinds, formatter: type[argparse.HelpFormatter]) -
         help="training rows an id needs for a row of its own; rarer ids are hashed",
     )
     made.add_argument(
+        "--smoothing",
+        type=float,
+        default=20.0,
+        metavar="ROWS",
+        help="statistics of earlier days: rows at the overall rate added to a key's own",
+    )
+    made.add_argument(
+        "--held",
+        default="click,long_view,finish",
+        metavar="LABELS",
+        help="labels whose statistics by user stand still within val and test; '' for none",
+    )
+    made.add_argument(
         "--vocabulary-from",
         type=Path,
         metavar="DIR",

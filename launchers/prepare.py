@@ -30,6 +30,8 @@ def prepare(args: argparse.Namespace) -> int:
                 test_from=args.test_from,
                 max_history=args.max_history,
                 min_count=args.min_count,
+                smoothing=args.smoothing,
+                held=[name.strip() for name in args.held.split(",") if name.strip()],
                 vocabulary_from=args.vocabulary_from,
                 overwrite=args.overwrite,
                 progress=progress,
