@@ -77,7 +77,7 @@ def megabytes_by_rank(tables: Sequence[Mapping[str, Any]]) -> go.Figure:
         for rank, size in bytes_by_rank(table).items():
             sizes[rank] = sizes.get(rank, 0) + size
     ranks = sorted(sizes)
-    figure = _base()
+    figure = base()
     figure.add_bar(
         x=[f"rank {rank}" for rank in ranks],
         y=[sizes[rank] / 1e6 for rank in ranks],
@@ -104,7 +104,7 @@ def bytes_by_rank(table: Mapping[str, Any]) -> dict[int, float]:
 def expert_bars(experts: Mapping[str, Mapping[str, float]], name: str, axis: str) -> go.Figure:
     """One bar an expert, the first on top. `name`: mean, deviation or zero_fraction."""
     values = [figures[name] for figures in experts.values()]
-    figure = _base()
+    figure = base()
     figure.add_bar(
         x=values,
         y=list(experts),
@@ -121,7 +121,8 @@ def expert_bars(experts: Mapping[str, Mapping[str, float]], name: str, axis: str
     return figure
 
 
-def _base() -> go.Figure:
+def base() -> go.Figure:
+    """An empty figure that fits the page."""
     return go.Figure(
         layout={
             "template": go.layout.Template(),
@@ -137,7 +138,7 @@ def _base() -> go.Figure:
 
 
 def _curves(axis: str) -> go.Figure:
-    figure = _base()
+    figure = base()
     figure.update_layout(hovermode="x unified")
     figure.update_xaxes(title="step", tickformat=",d", rangemode="tozero")
     figure.update_yaxes(title=axis)
