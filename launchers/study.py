@@ -44,8 +44,7 @@ class Asked:
 
     @property
     def name(self) -> str:
-        """Of its run's folder."""
-        return f"trial-{self.number:04d}"
+        return trial_name(self.number)
 
 
 class Study:
@@ -113,6 +112,24 @@ class Study:
         value = self._value(self._trials()[number]) if state == "complete" else None
         self._study.tell(number, value, state=reverse[state])
 
+    def repeat(self, asked: Asked) -> str | None:
+        """End a trial as an earlier one with the same values ended; its state, or None: run it.
+
+        Training is a function of the configuration: running it again would tell nothing. A failed
+        trial is no such twin: its cause may be gone.
+        """
+        trials = self._trials()
+        for twin in trials[: asked.number]:
+            state = _STATES[twin.state]
+            if state in ("complete", "pruned") and twin.params == asked.params:
+                trial = self._open[asked.number]
+                for rows, value in twin.intermediate_values.items():
+                    trial.report(value, rows)
+                trial.set_user_attr("run", self._record(twin)["run"])
+                self.end(asked.number, state, error=None)
+                return state
+        return None
+
     def add_seconds(self, number: int, seconds: float) -> None:
         """Time that a trial ran: also a part of it, before an interruption."""
         trial = self._open[number]
@@ -146,7 +163,7 @@ class Study:
         values = trial.intermediate_values
         return {
             "trial": trial.number,
-            "run": f"trial-{trial.number:04d}",
+            "run": trial.user_attrs.get("run", trial_name(trial.number)),
             "state": _STATES[trial.state],
             "value": self._value(trial),
             "params": dict(trial.params),
@@ -163,6 +180,11 @@ class Study:
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
+
+
+def trial_name(number: int) -> str:
+    """Of the folder of a trial's run."""
+    return f"trial-{number:04d}"
 
 
 def _draw(trial: Trial, search: Search) -> Value:

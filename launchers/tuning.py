@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from launchers.follow import noted_signals
-from launchers.study import Asked
+from launchers.study import Asked, trial_name
 from launchers.trial_run import TrialRun
 from launchers.tune_folder import TuneFolder
 from pipeline.config import Config
@@ -100,6 +100,9 @@ class _Search:
 
     def _start(self, trial: Asked) -> None:
         folder = self._folder
+        if self.study.repeat(trial):
+            self._tell_end(trial.number)
+            return
         try:
             config = laid_over(folder.base, trial.params, where=trial.name)
         except UserError as error:  # values that do not go together: no reason to end the search
@@ -152,6 +155,9 @@ class _Search:
 
     def _end(self, number: int, state: str, *, error: str | None = None) -> None:
         self.study.end(number, state, error=error)
+        self._tell_end(number)
+
+    def _tell_end(self, number: int) -> None:
         records = self._folder.write(self.study)
         self._say(_told(records["trials"][number], records["best"] == number))
 
@@ -175,7 +181,9 @@ def _told(trial: dict[str, Any], is_best: bool) -> str:
     """A trial's end in a line."""
     params = " ".join(f"{field}={_short(value)}" for field, value in trial["params"].items())
     value = "" if trial["value"] is None else f" {trial['value']:.4f}"
-    tail = f": {trial['error']}" if trial["error"] else ""
+    own = trial_name(trial["trial"])
+    twin = "" if trial["run"] == own else f": as {trial['run']}, which had the same values"
+    tail = f": {trial['error']}" if trial["error"] else twin
     star = " (best so far)" if is_best else ""
     return f"trial {trial['trial']} {trial['state']}{value}{star}  {params}{tail}"
 
