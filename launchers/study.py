@@ -101,7 +101,9 @@ class Study:
     def report(self, number: int, rows: int, value: float) -> bool:
         """Note an evaluation after `rows` rows; returns whether the trial is not worth its end."""
         trial = self._open[number]
-        trial.report(value, rows)
+        # A run that goes on tells again what it told before it was interrupted.
+        if rows not in self._trials()[number].intermediate_values:
+            trial.report(value, rows)
         return trial.should_prune()
 
     def end(self, number: int, state: str, *, error: str | None) -> None:
