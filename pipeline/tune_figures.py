@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 from pipeline.report_figures import COLOURS, base
 
 Json = dict[str, Any]
-FINISHED, PRUNED = COLOURS[0], COLOURS[1]
-_BEST = COLOURS[3]
+FINISHED, PRUNED, BEST = COLOURS[0], COLOURS[1], COLOURS[3]
+# Up to this many values an axis names each.
+_FEW = 8
 _KINDS = (("complete", FINISHED, "circle"), ("pruned", PRUNED, "circle-open"))
 
 
@@ -27,7 +28,7 @@ def history(found: Mapping[str, Any]) -> go.Figure:
         if trial["state"] == "complete":
             numbers.append(trial["trial"])
             best.append(pick([*best[-1:], trial["value"]]))
-    line = {"color": _BEST, "width": 2, "shape": "hv"}
+    line = {"color": BEST, "width": 2, "shape": "hv"}
     figure.add_scatter(x=numbers, y=best, mode="lines", line=line, name="best so far")
     figure.update_xaxes(title="trial", tickformat="d")
     figure.update_yaxes(title=found["select"])
@@ -51,7 +52,7 @@ def curves(found: Mapping[str, Any]) -> go.Figure:
             mode="lines+markers",
             marker={"size": 4},
             line={
-                "color": _BEST if is_best else colour,
+                "color": BEST if is_best else colour,
                 "dash": dash,
                 "width": 3 if is_best else 1,
             },
@@ -66,12 +67,15 @@ def slice_of(found: Mapping[str, Any], field: str, *, log: bool) -> go.Figure:
     figure = base()
     figure.update_layout(hovermode="closest", height=260)
     _points(figure, found, lambda trial: trial["params"][field])
-    values = [trial["params"].get(field) for trial in found["trials"]]
+    values = [trial["params"][field] for trial in found["trials"] if field in trial["params"]]
+    distinct = list(dict.fromkeys(values))
     if any(isinstance(value, str) for value in values):
-        names = list(dict.fromkeys(value for value in values if value is not None))
-        figure.update_xaxes(type="category", categoryorder="array", categoryarray=_sorted(names))
+        order = _sorted(distinct)
+        figure.update_xaxes(type="category", categoryorder="array", categoryarray=order)
     elif log:
         figure.update_xaxes(type="log", exponentformat="power")
+    elif len(distinct) <= _FEW and all(isinstance(value, int) for value in distinct):
+        figure.update_xaxes(tickvals=sorted(distinct))
     figure.update_xaxes(title=field)
     figure.update_yaxes(title=found["select"])
     return figure
@@ -96,6 +100,7 @@ def importance(found: Mapping[str, Any]) -> go.Figure:
 
 
 def _points(figure: go.Figure, found: Mapping[str, Any], x: Callable[[Json], Any]) -> None:
+    """A marker a trial, where it has a figure."""
     for state, colour, symbol in _KINDS:
         trials = [
             trial

@@ -33,10 +33,13 @@ _SHOWN = 10
 
 def best_table(found: Mapping[str, Any]) -> Table:
     """The best trials, a row each; those that ran to their end first."""
-    view = Table("trial", found["select"], "state", *found["searches"], "time")
+    view = Table("trial", found["select"], "state")
+    for field in found["searches"]:
+        view.add_column(field.replace(".", ".\n"))  # narrow, so that no figure is cut
+    view.add_column("time")
     for trial in ranked(found)[:_SHOWN]:
         value = "-" if trial["value"] is None else f"{trial['value']:.4f}"
-        params = [_text(trial["params"].get(field)) for field in found["searches"]]
+        params = [_text(trial["params"].get(field), ".3g") for field in found["searches"]]
         view.add_row(str(trial["trial"]), value, trial["state"], *params, _time(trial))
     return view
 
@@ -101,15 +104,21 @@ def _trials(found: Mapping[str, Any]) -> str:
     )
     parts = [note(text), table(headings, rows, sortable=True)]
     if failed:
-        why = [[Cell(str(trial["trial"])), Cell(trial["error"])] for trial in failed]
-        parts.append(table(["failed trial", "why"], why))
+        why = [(f"trial {trial['trial']} failed", trial["error"]) for trial in failed]
+        parts.append(commands(why))
     return section("Trials", *parts)
 
 
 def _charts(found: Mapping[str, Any]) -> str:
     if not any(trial["value"] is not None for trial in found["trials"]):
         return section("How it went", missing("an evaluation"))
-    states = key([("finished", figures.FINISHED, "solid"), ("pruned", figures.PRUNED, "dot")])
+    states = key(
+        [
+            ("finished", figures.FINISHED, "solid"),
+            ("stopped early", figures.PRUNED, "dot"),
+            ("best", figures.BEST, "solid"),
+        ]
+    )
     better = "Lower is better." if found["lower_is_better"] else "Higher is better."
     parts = [
         chart(
@@ -158,8 +167,8 @@ def _param(value: Any) -> Cell:
     return Cell(_text(value), float(value) if number else None)
 
 
-def _text(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+def _text(value: Any, form: str = ".4g") -> str:
+    return "-" if value is None else f"{value:{form}}" if isinstance(value, float) else str(value)
 
 
 def _time(trial: Json) -> str:
