@@ -199,7 +199,9 @@ def _draw(trial: Trial, search: Search) -> Value:
 
 
 def _mend(journal: Path) -> None:
-    """Cut off a last line without its end, which a kill left: Optuna would write on behind it."""
+    """Undo what a kill in the middle of a write left: Optuna would write on behind half a line, and
+    wait for half a minute for its own lock. Nobody else is there: the folder is ours."""
+    journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
     if not journal.exists():
         return
     text = journal.read_bytes()

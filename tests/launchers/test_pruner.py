@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import optuna
 import pytest
 from hypothesis import given
@@ -10,10 +12,11 @@ from optuna.trial import TrialState, create_trial
 
 from launchers.pruner import MedianByRows
 
+Direction = Literal["maximize", "minimize"]
 figures = st.lists(st.floats(0, 1), min_size=1, max_size=5)
 
 
-def study_of(direction: str, curves: list[dict[int, float]]) -> optuna.Study:
+def study_of(direction: Direction, curves: list[dict[int, float]]) -> optuna.Study:
     study = optuna.create_study(direction=direction)
     for curve in curves:
         last = curve[max(curve)]
@@ -21,11 +24,9 @@ def study_of(direction: str, curves: list[dict[int, float]]) -> optuna.Study:
     return study
 
 
-@given(
-    st.sampled_from(["maximize", "minimize"]), st.lists(figures, max_size=6), figures, st.just(2)
-)
+@given(st.sampled_from(get_args(Direction)), st.lists(figures, max_size=6), figures, st.just(2))
 def test_equals_optunas_where_all_evaluate_at_the_same_rows(
-    direction: str, finished: list[list[float]], own: list[float], startup: int
+    direction: Direction, finished: list[list[float]], own: list[float], startup: int
 ) -> None:
     length = len(own)
     curves = [dict(enumerate((one * length)[:length], start=1)) for one in finished]
