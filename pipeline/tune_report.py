@@ -112,13 +112,8 @@ def _trials(found: Mapping[str, Any]) -> str:
 def _charts(found: Mapping[str, Any]) -> str:
     if not any(trial["value"] is not None for trial in found["trials"]):
         return section("How it went", missing("an evaluation"))
-    states = key(
-        [
-            ("finished", figures.FINISHED, "solid"),
-            ("stopped early", figures.PRUNED, "dot"),
-            ("best", figures.BEST, "solid"),
-        ]
-    )
+    states = [("finished", figures.FINISHED, "solid"), ("stopped early", figures.PRUNED, "dot")]
+    with_best = [*states, ("best", figures.BEST, "solid")]
     better = "Lower is better." if found["lower_is_better"] else "Higher is better."
     parts = [
         chart(
@@ -133,8 +128,8 @@ def _charts(found: Mapping[str, Any]) -> str:
         for field in found["searches"]
     ]
     sections = [
-        section("How it went", states, charts(parts)),
-        section("Each field against the figure", states, charts(slices, "small")),
+        section("How it went", key(with_best), charts(parts)),
+        section("Each field against the figure", key(states), charts(slices, "small")),
     ]
     if found["importance"]:
         text = (
