@@ -101,9 +101,9 @@ class Study:
     def report(self, number: int, rows: int, value: float) -> bool:
         """Note an evaluation after `rows` rows; returns whether the trial is not worth its end."""
         trial = self._open[number]
-        # A run that goes on tells again what it told before it was interrupted.
-        if rows not in self._trials()[number].intermediate_values:
-            trial.report(value, rows)
+        if rows in self._trials()[number].intermediate_values:
+            return False  # a run that goes on tells again what was judged before its interruption
+        trial.report(value, rows)
         return trial.should_prune()
 
     def end(self, number: int, state: str, *, error: str | None) -> None:

@@ -144,7 +144,7 @@ class _Search:
             self._end(number, "complete")
         elif code == 0:
             self._end(number, "failed", error=f"no finite {config.train.select} on validation rows")
-        elif code == STOPPED and run.pruned:
+        elif run.pruned and code in (STOPPED, -signal.SIGTERM):  # the latter while it starts
             self._end(number, "pruned")
         elif code == STOPPED:
             self._end(number, "failed", error="stopped by a signal that did not come from here")

@@ -77,7 +77,10 @@ def test_a_poor_trial_is_told(tmp_path: Path) -> None:
     run_one(study)
     number = study.ask().number
     assert study.report(number, 100, -1.0)
-    assert not study.report(number, 200, 1.0)
+    again = open_study(tmp_path, startup=1)
+    assert [asked.number for asked in again.unfinished()] == [number]
+    assert not again.report(number, 100, -1.0)  # judged already, before the interruption
+    assert not again.report(number, 200, 1.0)
     never = open_study(tmp_path / "never", startup=None)
     run_one(never)
     assert not never.report(never.ask().number, 100, -1.0)

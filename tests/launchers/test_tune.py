@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -36,12 +35,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def _as_ranks_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that start anywhere import this tree, and share the cores."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
 @contextmanager
 def tune(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "launchers.cli", "tune", *words, "--out", "search"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -71,12 +76,18 @@ def found(search: Path) -> Any:
     return json.loads((search / "tune.json").read_text())
 
 
+@pytest.mark.timeout(900)  # five jobs, one after the other: long on a busy machine
+@pytest.mark.usefixtures("_as_ranks_see_it")
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs util-linux's setpriv")
 def test_killed_interrupted_and_resumed(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Three trials, which seed 3 draws in this order: a good one, one that fails, a poor one."""
-    search = tmp_path / "search"
+    monkeypatch.chdir(tmp_path)
+    search = Path("search")  # as `tune` names it
     log = search / "logs" / "trial-0000.log"
     fields = ["--data.path", str(data), *_FIXED]
     words = ["debug", "--search", "dense.lr=1e-2,1e-9,1e30", "--seed", "3", "--startup", "1"]
@@ -97,9 +108,7 @@ def test_killed_interrupted_and_resumed(
     assert_nobody_is_left(search)
     assert [trial["state"] for trial in found(search)["trials"]] == ["running"]
 
-    with tune(tmp_path, "--resume") as process:
-        out, err = process.communicate()
-    assert process.returncode == 0, err
+    assert main(["tune", "--out", str(search), "--resume"]) == 0
     assert_nobody_is_left(search)
     good, bad, poor = found(search)["trials"]
     assert (good["state"], good["params"]) == ("complete", {"dense.lr": "1e-2"})
@@ -119,19 +128,19 @@ def test_killed_interrupted_and_resumed(
     assert "src=" not in page.partition("<script>")[0]
 
 
+@pytest.mark.usefixtures("_as_ranks_see_it")
 def test_a_search_where_all_fail_says_so(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    search = ["--out", str(tmp_path / "search")]
     words = ["debug", "--search", "dense.lr=1e29:1e30", "--trials", "1", *_FIXED]
-    with tune(tmp_path, *words, "--data.path", str(data)) as process:
-        out, err = process.communicate()
-    assert process.returncode == 2
-    (line,) = err.splitlines()
+    assert main(["tune", *search, *words, "--data.path", str(data)]) == 2
+    shown = capsys.readouterr()
+    (line,) = shown.err.splitlines()
     assert "search: all 1 trials failed; trial-0000: step 2: " in line
-    assert "trial 0 failed  dense.lr=" in out
+    assert "trial 0 failed  dense.lr=" in shown.out
     assert not (tmp_path / "search" / "best.yaml").exists()
-    again = ["tune", "--out", str(tmp_path / "search"), "--resume", "--search", "dense.lr=1:2"]
-    assert main(again) == 2
+    assert main(["tune", *search, "--resume", "--search", "dense.lr=1:2"]) == 2
     assert "was begun with --search dense.lr=1e29:1e30" in capsys.readouterr().err
 
 
