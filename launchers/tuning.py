@@ -44,7 +44,7 @@ def tune(args: argparse.Namespace, overrides: Sequence[str]) -> int:
         records = folder.write(search.study)
         console.print(best_table(records))
         if stopped_by:
-            console.print(f"stopped; go on with: homerec tune --out {folder.path} --resume")
+            say(console, f"stopped; go on with: homerec tune --out {folder.path} --resume")
             return 128 + stopped_by
         if records["best"] is None:
             failed = [trial for trial in records["trials"] if trial["state"] == "failed"]
@@ -52,10 +52,15 @@ def tune(args: argparse.Namespace, overrides: Sequence[str]) -> int:
             raise UserError(
                 f"{folder.path}: all {len(failed)} trials failed; {first['run']}: {first['error']}"
             )
-        console.print(f"best:    trial {records['best']}, {folder.path / 'best.yaml'}")
-        console.print(f"train:   homerec train --config {folder.path / 'best.yaml'}")
-        console.print(f"report:  {folder.path / 'report.html'}")
+        say(console, f"best:    trial {records['best']}, {folder.path / 'best.yaml'}")
+        say(console, f"train:   homerec train --config {folder.path / 'best.yaml'}")
+        say(console, f"report:  {folder.path / 'report.html'}")
         return 0
+
+
+def say(console: Console, line: str) -> None:
+    """One line, whatever is in it and however long it is."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class _Search:
@@ -87,7 +92,10 @@ class _Search:
                         return noted[0] if noted else None
                     if len(noted) > seen:
                         seen = len(noted)
-                        self._say("stopping: the trials save a checkpoint first (once more kills)")
+                        say(
+                            self._console,
+                            "stopping: the trials save a checkpoint first (once more kills)",
+                        )
                         self._stop()
                     for number in list(self._running):
                         self._look_at(number, stopping=bool(noted))
@@ -159,10 +167,7 @@ class _Search:
 
     def _tell_end(self, number: int) -> None:
         records = self._folder.write(self.study)
-        self._say(_told(records["trials"][number], records["best"] == number))
-
-    def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(self._console, _told(records["trials"][number], records["best"] == number))
 
     def _progress(self) -> str:
         ended = self.study.num_trials - len(self._running)
