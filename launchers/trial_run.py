@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from launchers import processes
 from launchers.console import USER_ERROR
 from pipeline.evaluate import figure
 
@@ -40,7 +39,7 @@ class TrialRun:
             shutil.rmtree(folder)
         train = ["train", "--out", str(folder), *(["--resume"] if again else words)]
         launch = ["launch", "--nproc", str(nproc), "--cpu", str(cpus), "--name", folder.name]
-        command = [sys.executable, "-m", "launchers.cli", *launch, "--", *train]
+        command = [sys.executable, "-m", "launchers.trial_job", *launch, "--", *train]
         self._folder = folder
         self._log = log
         self._told: set[int] = set()
@@ -50,8 +49,8 @@ class TrialRun:
         with log.open("ab") as output:
             self._start_of_log = output.tell()
             self._process = subprocess.Popen(
-                processes.dying_with_parent(command),
-                stdin=subprocess.DEVNULL,
+                command,
+                stdin=subprocess.PIPE,  # never written to: see trial_job
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -67,7 +66,10 @@ class TrialRun:
 
     def poll(self) -> int | None:
         """The exit code, once it has ended; negative if a signal killed the launcher."""
-        return self._process.poll()
+        code = self._process.poll()
+        if code is not None and self._process.stdin:
+            self._process.stdin.close()
+        return code
 
     def stop(self) -> None:
         """Let it save and end. Once more: end at once."""
@@ -76,7 +78,10 @@ class TrialRun:
 
     def wait(self) -> int:
         """Until it has ended; the exit code."""
-        return self._process.wait()
+        self._process.wait()
+        code = self.poll()
+        assert code is not None
+        return code
 
     def new_evaluations(self, select: str) -> list[tuple[int, float]]:
         """Steps and figures that were not told yet, in order. A figure that is null is left out."""

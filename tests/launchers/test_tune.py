@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -78,7 +77,6 @@ def found(search: Path) -> Any:
 
 @pytest.mark.timeout(900)  # five jobs, one after the other: long on a busy machine
 @pytest.mark.usefixtures("_as_ranks_see_it")
-@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs util-linux's setpriv")
 def test_killed_interrupted_and_resumed(
     data: Path,
     tmp_path: Path,
