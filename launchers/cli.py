@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from launchers import compare, launch
+from launchers import compare, launch, tune
 from pipeline.errors import UserError
 
 # Generic for the type checker alone; subscripting it at run time fails.
@@ -20,14 +20,16 @@ Kinds: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 # What a disk answers when the user must act: full, over quota, read-only, not ours.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
+# Commands that take any field of a run as --section.field VALUE.
+_WITH_FIELDS = (["train"], ["compare"], ["tune"])
+
 _DESCRIPTION = "Train, evaluate and look at HoME multi-task rankers on sharded embedding tables."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (0 fine, 2 bad input, 143 stopped by a signal)."""
     words = list(sys.argv[1:] if argv is None else argv)
-    fielded = words[:1] in (["train"], ["compare"])
-    words, overrides = split_overrides(words) if fielded else (words, [])
+    words, overrides = split_overrides(words) if words[:1] in _WITH_FIELDS else (words, [])
     # The fields' help needs the configuration's types, and those need torch: only when asked.
     asked = words[:1] == ["train"] and not {"-h", "--help"}.isdisjoint(words)
     args = _parser(with_fields=asked).parse_args(words)
@@ -139,6 +141,9 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
 
     launching = command("launch", "start ranks of a run through TorchX", launch.run)
     launch.add_arguments(launching)
+
+    tuning = command("tune", "search for a better configuration, many runs", tune.run)
+    tune.add_arguments(tuning)
 
     report = command("report", "write the report.html of a run or study", _report)
     report.add_argument("run_folder", type=Path, metavar="RUN", help="its folder, runs/NAME")

@@ -34,6 +34,11 @@ from pipeline.files import write_json
 _STEP = "step-"
 
 
+def lower_is_better(select: str) -> bool:
+    """Whether a TASK/FIGURE counts a loss."""
+    return select.endswith(("/ne", "/log_loss"))
+
+
 @dataclass(kw_only=True)
 class Progress:
     """Where a run stands, the same on every rank."""
@@ -50,7 +55,7 @@ class Progress:
     def note(self, value: float | None) -> bool:
         """Count an evaluation of this step, `value` being its `select`; whether it is the best."""
         self.evaluated_step = self.step
-        lower = self.select.endswith(("/ne", "/log_loss"))
+        lower = lower_is_better(self.select)
         best = self.best_value
         # The first one stands even if undefined: a run has a result, and a checkpoint to name.
         better = self.best_step is None or (

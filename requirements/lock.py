@@ -15,10 +15,16 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NOT_LISTED = {
+    # torch.txt pins torch; pip and wheel come with the environment.
     "torch",
     "pip",
     "wheel",
-}  # torch.txt pins torch; pip and wheel come with the environment
+    # Optuna asks for these for studies in a database; ours are files, and it imports them lazily.
+    "alembic",
+    "greenlet",
+    "mako",
+    "sqlalchemy",
+}
 DECLARED_BY_TORCHREC = """
 import importlib.metadata, json
 print(json.dumps(importlib.metadata.requires("torchrec")))
@@ -38,7 +44,7 @@ def main() -> None:
 
         def freeze() -> list[str]:
             lines = run("-m", "pip", "freeze", "--all").splitlines()
-            return [line for line in lines if line.split("==")[0] not in NOT_LISTED]
+            return [line for line in lines if line.split("==")[0].lower() not in NOT_LISTED]
 
         ours = {r: r.replace("fbgemm-gpu", "fbgemm-gpu-cpu") for r in project["dependencies"]}
         torchrec = next(r for r in ours if r.startswith("torchrec"))

@@ -57,7 +57,9 @@ def trained_then_renewed(rank: int, size: int, data: Path, types: str) -> Any:
             for key, value in parallel.model.state_dict().items():
                 if key.endswith(of_table):
                     found[f"{table}/weight"] = whole(value)
-            state = next((value for key, value in sums.items() if key.endswith(of_table)), {})
+            state: dict[str, Any] = next(
+                (value for key, value in sums.items() if key.endswith(of_table)), {}
+            )
             accumulators = (v for k, v in state.items() if k.endswith(("momentum1", "sum")))
             found[f"{table}/sum"] = whole(next(accumulators, None))
         return found

@@ -32,7 +32,7 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys; from launchers.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'polars', 'pydantic', 'torchx', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'torch', 'polars', 'pydantic', 'torchx', 'numpy', 'optuna'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -40,7 +40,9 @@ def test_help_imports_nothing_heavy() -> None:
     assert "prepare" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "evaluate", "compare", "launch", "report"])
+@pytest.mark.parametrize(
+    "command", ["prepare", "train", "evaluate", "compare", "launch", "tune", "report"]
+)
 def test_every_subcommand_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
