@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, Protocol, TypeVar
@@ -34,13 +34,17 @@ FeatureT = TypeVar("FeatureT", bound=IdFeature)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """An embedding table: `rows` x `dim`, shared by `features` (names, in the tower's order)."""
+    """An embedding table: `rows` x `dim`, shared by `features` (names, in the tower's order).
+
+    `unpooled`: its rows leave the lookup one by one, not as bags' sums.
+    """
 
     name: str
     rows: int
     dim: int
     dtype: DType
     features: tuple[str, ...]
+    unpooled: bool = False
 
 
 class _Frozen(BaseModel):
@@ -82,9 +86,12 @@ class EmbeddingsConfig(_Frozen):
 
 
 def build_tables(
-    config: EmbeddingsConfig, features: Sequence[IdFeature], vocab_sizes: Mapping[str, int]
+    config: EmbeddingsConfig,
+    features: Sequence[IdFeature],
+    vocab_sizes: Mapping[str, int],
+    unpooled: Collection[str] = (),
 ) -> tuple[Table, ...]:
-    """The tables that `features` need, in order of first use.
+    """The tables that `features` need, in order of first use; those named `unpooled` are.
 
     Raises ValueError for an override that matches no table.
     """
@@ -95,10 +102,15 @@ def build_tables(
         if not any(fnmatchcase(name, pattern) for name in users):
             known = ", ".join(users)
             raise ValueError(f"embeddings.tables.{pattern}: no table of that name; tables: {known}")
-    return tuple(_table(config, name, vocab_sizes[name], names) for name, names in users.items())
+    return tuple(
+        _table(config, name, vocab_sizes[name], names, name in unpooled)
+        for name, names in users.items()
+    )
 
 
-def _table(config: EmbeddingsConfig, name: str, vocab_size: int, features: list[str]) -> Table:
+def _table(
+    config: EmbeddingsConfig, name: str, vocab_size: int, features: list[str], unpooled: bool
+) -> Table:
     dim = config.small_dim if vocab_size < config.small_rows else config.dim
     dtype = config.dtype
     for pattern, override in config.tables.items():
@@ -106,7 +118,9 @@ def _table(config: EmbeddingsConfig, name: str, vocab_size: int, features: list[
             dim = override.dim or dim
             dtype = override.dtype or dtype
     rows = vocab_size + config.hash_rows
-    return Table(name=name, rows=rows, dim=dim, dtype=dtype, features=tuple(features))
+    return Table(
+        name=name, rows=rows, dim=dim, dtype=dtype, features=tuple(features), unpooled=unpooled
+    )
 
 
 def mean_pooled(config: EmbeddingsConfig, features: Sequence[IdFeature]) -> list[str]:

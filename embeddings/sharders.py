@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from torchrec.distributed.embedding import EmbeddingCollectionSharder
 from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
-from torchrec.distributed.types import ShardingType
+from torchrec.distributed.types import ModuleSharder, ShardingType
 
 SHARDING_TYPES: tuple[str, ...] = (
     ShardingType.DATA_PARALLEL.value,
@@ -15,6 +18,9 @@ SHARDING_TYPES: tuple[str, ...] = (
     ShardingType.GRID_SHARD.value,
 )
 
+# TorchRec 1.8 has no others for unpooled rows.
+UNPOOLED_TYPES: tuple[str, ...] = SHARDING_TYPES[:4]
+
 
 class AllShardingTypes(EmbeddingBagCollectionSharder):
     """Offers every sharding type on every device.
@@ -25,3 +31,15 @@ class AllShardingTypes(EmbeddingBagCollectionSharder):
 
     def sharding_types(self, compute_device_type: str) -> list[str]:
         return list(SHARDING_TYPES)
+
+
+class AllUnpooledTypes(EmbeddingCollectionSharder):
+    """Offers every sharding type that an EmbeddingCollection has, on every device."""
+
+    def sharding_types(self, compute_device_type: str) -> list[str]:
+        return list(UNPOOLED_TYPES)
+
+
+def all_sharders() -> list[ModuleSharder[Any]]:
+    """One for each kind of collection."""
+    return [AllShardingTypes(), AllUnpooledTypes()]

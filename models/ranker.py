@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from models.attention import Attention, offsets_of, segment_sum
 from models.probe import Probe
 from models.task_gradients import Shared
 
@@ -19,12 +20,14 @@ class Head(nn.Module):
     modules symbolically: in here, plain Python on real tensors.
 
     Args:
-        tower: [B, F] -> [B, T], with F the widths of all features plus the dense ones.
+        tower: [B, F] -> [B, T], with F the widths of all features, what attention adds to them,
+            and the dense ones.
         keys: the features, in the order in which the tower sees them.
         prior: [T], each task's logit before anything is known (the base rate's), so that training
             need not find it out; rare tasks would take hundreds of steps.
         averaged: the features whose bags, summed by the tables, are to be averaged.
         bf16: compute the tower under bfloat16 autocast.
+        attention: over features whose rows come unpooled.
     """
 
     prior: Tensor
@@ -37,9 +40,11 @@ class Head(nn.Module):
         prior: Sequence[float],
         averaged: Sequence[str] = (),
         bf16: bool = False,
+        attention: Attention | None = None,
     ) -> None:
         super().__init__()
         self.tower = tower
+        self.attention = attention
         self.register_buffer("prior", torch.tensor(prior, device="cpu"))
         self._keys = list(keys)
         self._averaged = set(averaged)
@@ -50,9 +55,16 @@ class Head(nn.Module):
         """Whether a training step keeps the tower's input for `shared`."""
         self._input_BF: Tensor | None = None
 
-    def forward(self, pooled: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
-        """KeyedTensor, the KeyedJaggedTensor it came from, and [B, N] to float32 logits [B, T]."""
-        v_BF = self._concat(pooled, sparse, dense_BN)
+    def forward(self, pooled: Any, rows: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
+        """Embeddings and dense numbers to float32 logits [B, T].
+
+        Args:
+            pooled: KeyedTensor of summed bags, or None.
+            rows: by feature, JaggedTensor of unpooled rows, or None.
+            sparse: the KeyedJaggedTensor that both came from.
+            dense_BN: [B, N].
+        """
+        v_BF = self._concat(pooled, rows, sparse, dense_BN)
         if self.keeps_input and self.training:
             self._input_BF, self._num_pooled = v_BF, v_BF.shape[1] - dense_BN.shape[1]
         with torch.autocast(v_BF.device.type, torch.bfloat16, enabled=self._bf16):
@@ -68,13 +80,19 @@ class Head(nn.Module):
         assert v_BF is not None, "keeps_input was not set, or no training step has run"
         return Shared(v_BF, self._num_pooled, list(self.tower.parameters()))
 
-    def _concat(self, pooled: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
+    def _concat(self, pooled: Any, rows: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
         """The tower's input [B, F].
 
         Features are taken by key: a sharded collection's values stand in its plan's order.
         """
-        by_key = pooled.to_dict()
         lengths_KB = sparse.lengths().view(-1, dense_BN.shape[0])
+        lengths_of = dict(zip(sparse.keys(), lengths_KB.unbind(), strict=True))
+        by_key: dict[str, Tensor] = {} if pooled is None else dict(pooled.to_dict())
+        unpooled: Mapping[str, Tensor] = {}
+        if rows is not None:
+            unpooled = {key: value.values().to(dense_BN.dtype) for key, value in rows.items()}
+            for key, values in unpooled.items():
+                by_key[key] = segment_sum(values, offsets_of(lengths_of[key]))
         # An empty bag is zero, and stays zero.
         shares_KB = lengths_KB.clamp(min=1).to(dense_BN.dtype).reciprocal()
         share_of = dict(zip(sparse.keys(), shares_KB.unbind(), strict=True))
@@ -82,6 +100,8 @@ class Head(nn.Module):
         for key in self._keys:
             column = by_key[key].to(dense_BN.dtype)
             columns.append(column * share_of[key][:, None] if key in self._averaged else column)
+        if self.attention is not None:
+            columns.append(self.attention(unpooled, lengths_of, by_key))
         return torch.cat([*columns, dense_BN], dim=1)
 
 
@@ -90,15 +110,20 @@ class Ranker(nn.Module):
 
     Args:
         embeddings: KeyedJaggedTensor -> KeyedTensor (an EmbeddingBagCollection, sharded or not).
-        head: KeyedTensor, KeyedJaggedTensor, dense -> logits.
+        rows: KeyedJaggedTensor -> JaggedTensor by feature (an EmbeddingCollection); one of the two
+            may be None, for features that there are not.
+        head: what both return, KeyedJaggedTensor, dense -> logits.
     """
 
-    def __init__(self, embeddings: nn.Module, head: Head) -> None:
+    def __init__(self, embeddings: nn.Module | None, rows: nn.Module | None, head: Head) -> None:
         super().__init__()
         self.embeddings = embeddings
+        self.rows = rows
         self.head = head
 
     def forward(self, sparse: Any, dense_BN: Tensor) -> Tensor:
         """Logits [B, T]."""
-        logits_BT: Tensor = self.head(self.embeddings(sparse), sparse, dense_BN)
+        pooled = None if self.embeddings is None else self.embeddings(sparse)
+        rows = None if self.rows is None else self.rows(sparse)
+        logits_BT: Tensor = self.head(pooled, rows, sparse, dense_BN)
         return logits_BT

@@ -11,12 +11,14 @@ from pathlib import Path
 import torch
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
-from embeddings.collection import build_collection
+from embeddings.collection import build_bags, build_rows
 from embeddings.features import Table, build_tables, in_group_order, mean_pooled
+from models.attention import AttentionConfig
 from models.global_batch import GlobalBatch
 from models.label_weights import LabelWeights
 from models.ranker import Head, Ranker
 from models.tasks import Task
+from pipeline.attention import check_attention
 from pipeline.batch import Batch
 from pipeline.config import Config, Switch
 from pipeline.data.schema import Label, Schema, SparseFeature
@@ -35,6 +37,7 @@ class Selection:
     labels: tuple[Label, ...]
     tables: tuple[Table, ...]
     averaged: tuple[str, ...]
+    attention: AttentionConfig
 
     @property
     def tasks(self) -> list[str]:
@@ -48,7 +51,14 @@ class Selection:
     def num_features(self) -> int:
         """F, the width of the tower's input."""
         dims = {feature: table.dim for table in self.tables for feature in table.features}
-        return sum(dims[feature.name] for feature in self.features) + len(self.schema.dense)
+        attended = sum(2 * dims[name] for pairs in self.attention.events.values() for name in pairs)
+        return sum(dims[name] for name in self.pooled) + attended + len(self.schema.dense)
+
+    @property
+    def pooled(self) -> list[str]:
+        """The features that stand in the tower's input by themselves."""
+        apart = () if self.attention.bags else self.attention.histories
+        return [feature.name for feature in self.features if feature.name not in apart]
 
 
 def select(config: Config, schema: Schema) -> Selection:
@@ -71,18 +81,28 @@ def select(config: Config, schema: Schema) -> Selection:
     if not any(feature.name in names for feature in schema.sparse):
         raise UserError(f"data.features: no sparse feature of {path} is left; name at least one")
     ordered = in_group_order([feature for feature in schema.sparse if feature.name in names])
+    attention = config.model.attention
+    check_attention(attention, ordered, schema)
     sizes = {table.name: table.vocab_size for table in schema.tables}
     try:
-        tables = build_tables(config.embeddings, ordered, sizes)
+        attended = {f.table for f in ordered if f.name in attention.histories}
+        tables = build_tables(config.embeddings, ordered, sizes, attended)
         averaged = mean_pooled(config.embeddings, ordered)
     except ValueError as error:
         raise UserError(str(error)) from error
+    if len({table.dim for table in tables if table.unpooled}) > 1:
+        widths = ", ".join(f"{t.name} {t.dim}" for t in tables if t.unpooled)
+        raise UserError(
+            f"model.attention: its tables differ in width ({widths}), which TorchRec cannot look "
+            "up unpooled together; set --embeddings.tables.NAME.dim"
+        )
     return Selection(
         schema=schema,
         features=tuple(ordered),
         labels=tuple(chosen),
         tables=tables,
         averaged=tuple(averaged),
+        attention=attention,
     )
 
 
@@ -123,7 +143,6 @@ def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Par
         raise UserError(
             f"train.batch_size: {config.train.batch_size} rows do not divide by {world.size} ranks"
         )
-    keys = [feature.name for feature in chosen.features]
     synchronised = config.model.sync_batch_norm and world.size > 1
     with torch.device("meta"):
         try:
@@ -134,17 +153,24 @@ def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Par
             )
         except ValueError as error:
             raise UserError(f"model.tower: {error}") from error
+        attention = None
+        if chosen.attention.events:
+            dim = next(table.dim for table in chosen.tables if table.unpooled)
+            attention = chosen.attention.build(dim)
         head = Head(
             tower,
-            keys,
+            chosen.pooled,
             prior=[_base_logit(chosen.schema, task) for task in chosen.tasks],
             averaged=chosen.averaged,
             bf16=_bf16(config.train.bf16, world.device),
+            attention=attention,
         )
         loss = _loss(config, chosen, head, world)
-        step = Step(Ranker(build_collection(chosen.tables), head), loss)
-    tower.to_empty(device=world.device)
-    tower.init_weights(config.train.seed)
+        step = Step(Ranker(build_bags(chosen.tables), build_rows(chosen.tables), head), loss)
+    for module in (tower, attention):
+        if module is not None:
+            module.to_empty(device=world.device)
+            module.init_weights(config.train.seed)
     if config.train.compile == "on" or (
         config.train.compile == "auto" and world.device.type == "cuda"
     ):

@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from embeddings.features import EmbeddingsConfig
 from embeddings.fused_optimizer import SparseOptimizerConfig
 from embeddings.planner.plan import ShardingConfig
+from models.attention import AttentionConfig
 from models.balance import BalanceConfig, FixedConfig
 from models.home import HomeConfig
 from models.towers import TowerConfig
@@ -70,6 +71,8 @@ class ModelConfig(_Frozen):
 
     tower: TowerConfig = HomeConfig()
     """The multi-task tower, by its `kind`."""
+    attention: AttentionConfig = AttentionConfig()
+    """Histories pooled anew for each candidate."""
     sync_batch_norm: bool = True
     """Batch statistics over all ranks (one small exchange a norm); off: each rank its own."""
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.types import ShardedTensor, ShardingEnv
-from torchrec.modules.embedding_modules import EmbeddingBagCollection
+from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 from torchrec.optim.clipping import GradientClipping, GradientClippingOptimizer
 from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimizerWrapper
 from torchrec.optim.optimizers import in_backward_optimizer_filter
@@ -20,13 +20,14 @@ from embeddings.features import Table
 from embeddings.fused_optimizer import data_parallel_optimizer, in_backward
 from embeddings.initialise import fill_shard
 from embeddings.planner.plan import PlanError, make_plan, plan_to_json, shared_plan
-from embeddings.sharders import AllShardingTypes
+from embeddings.sharders import all_sharders
 from pipeline.config import Config
 from pipeline.distributed import World
 from pipeline.errors import UserError
 from pipeline.step import Step
 
-_WEIGHT = ".weight"
+# What the two kinds of collection call the module that holds their tables.
+_HOLDERS = ("embedding_bags", "embeddings")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,12 +45,13 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
     `step` comes on meta, but for the tower, whose weights are set. Every rank must call this.
     Raises UserError on all ranks if no plan fits.
     """
-    collections = [m for m in step.modules() if isinstance(m, EmbeddingBagCollection)]
+    kinds = (EmbeddingBagCollection, EmbeddingCollection)
+    collections = [module for module in step.modules() if isinstance(module, kinds)]
     optimizer_class, arguments = in_backward(config.sparse)
     for collection in collections:
         _apply_optimizer_in_backward(optimizer_class, collection.parameters(), arguments)
 
-    sharders = [AllShardingTypes()]
+    sharders = all_sharders()
     outcome = None
     if world.is_first:
         try:
@@ -92,8 +94,8 @@ def fill_tables(
     """
     dims = {table.name: table.dim for table in tables}
     for name, value in model.state_dict().items():
-        table = name.removesuffix(_WEIGHT).rpartition(".")[2]
-        if table not in dims or ".embedding_bags." not in name:
+        table = _table_of(name)
+        if table not in dims:
             continue
         if isinstance(value, ShardedTensor):
             parts = [(shard.tensor, shard.metadata.shard_offsets) for shard in value.local_shards()]
@@ -111,10 +113,16 @@ def fill_tables(
             )
 
 
+def _table_of(name: str) -> str | None:
+    """The table whose weight the parameter `name` is, if it is one's."""
+    *_, holder, table, leaf = ("", "", *name.split("."))
+    return table if holder in _HOLDERS and leaf == "weight" else None
+
+
 def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptimizer:
     """Fused tables, AdamW on the tower, and a row-wise step for replicated tables, if any."""
     outside = dict(in_backward_optimizer_filter(model.named_parameters()))
-    replicated = {name: p for name, p in outside.items() if ".embedding_bags." in name}
+    replicated = {name: p for name, p in outside.items() if _table_of(name)}
     tower = {name: p for name, p in outside.items() if name not in replicated}
     dense: KeyedOptimizer = KeyedOptimizerWrapper(
         tower,

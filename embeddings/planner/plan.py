@@ -23,7 +23,7 @@ from torchrec.distributed.types import (
 )
 
 from embeddings.features import Table
-from embeddings.sharders import SHARDING_TYPES
+from embeddings.sharders import SHARDING_TYPES, UNPOOLED_TYPES
 
 
 class ShardingConfig(BaseModel):
@@ -33,7 +33,8 @@ class ShardingConfig(BaseModel):
 
     types: tuple[str, ...] = ()
     """Sharding types the planner may use (data_parallel, table_wise, column_wise, row_wise,
-    table_row_wise, table_column_wise, grid_shard); none named: all of them."""
+    table_row_wise, table_column_wise, grid_shard); none named: all of them. Tables of
+    model.attention can have the first four."""
     min_partition: int | None = Field(default=None, ge=4, multiple_of=4)
     """Narrowest column shard (columns); unset: TorchRec's own rule. Column shards keep row-wise
     Adagrad accumulators of their own, so split columns do not train exactly as whole rows do."""
@@ -47,6 +48,11 @@ class ShardingConfig(BaseModel):
                     f"unknown sharding type {name!r}; known: {', '.join(SHARDING_TYPES)}"
                 )
         return value
+
+    def types_of(self, table: Table) -> tuple[str, ...]:
+        """Those of `types` that `table` can have; all it can have if none is named."""
+        possible = UNPOOLED_TYPES if table.unpooled else SHARDING_TYPES
+        return tuple(name for name in self.types or possible if name in possible)
 
 
 class PlanError(ValueError):
@@ -68,11 +74,18 @@ def make_plan(
 
     Raises PlanError with the planner's reason.
     """
-    types = list(config.types) or None
-    constraints = {
-        table.name: ParameterConstraints(sharding_types=types, min_partition=config.min_partition)
-        for table in tables
-    }
+    constraints = {}
+    for table in tables:
+        types = config.types_of(table)
+        if not types:
+            raise PlanError(
+                f"no sharding plan: table {table.name!r}, whose rows model.attention needs "
+                f"unpooled, can only be {', '.join(UNPOOLED_TYPES)}, not {', '.join(config.types)}"
+            )
+        constraints[table.name] = ParameterConstraints(
+            sharding_types=list(types) if config.types else None,
+            min_partition=config.min_partition,
+        )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*Topology.*")
         topology = Topology(
