@@ -18,8 +18,13 @@ SHARDING_TYPES: tuple[str, ...] = (
     ShardingType.GRID_SHARD.value,
 )
 
-# TorchRec 1.8 has no others for unpooled rows.
-UNPOOLED_TYPES: tuple[str, ...] = SHARDING_TYPES[:4]
+# TorchRec 1.8 has these for unpooled rows, and data_parallel, which is left out: FBGEMM 1.8 on CPU
+# sums a replicated table's bags although its rows are asked for.
+UNPOOLED_TYPES: tuple[str, ...] = (
+    ShardingType.TABLE_WISE.value,
+    ShardingType.COLUMN_WISE.value,
+    ShardingType.ROW_WISE.value,
+)
 
 
 class AllShardingTypes(EmbeddingBagCollectionSharder):
@@ -34,7 +39,7 @@ class AllShardingTypes(EmbeddingBagCollectionSharder):
 
 
 class AllUnpooledTypes(EmbeddingCollectionSharder):
-    """Offers every sharding type that an EmbeddingCollection has, on every device."""
+    """Offers what an EmbeddingCollection can do, the same on every device."""
 
     def sharding_types(self, compute_device_type: str) -> list[str]:
         return list(UNPOOLED_TYPES)

@@ -35,4 +35,5 @@ def open_split(
         num_workers=config.data.num_workers,
         shuffle_row_groups=config.data.shuffle_row_groups,
         with_oracle=purpose == "eval",
+        events=[tuple(pairs) for pairs in chosen.attention.events.values()],
     )

@@ -34,7 +34,7 @@ class ShardingConfig(BaseModel):
     types: tuple[str, ...] = ()
     """Sharding types the planner may use (data_parallel, table_wise, column_wise, row_wise,
     table_row_wise, table_column_wise, grid_shard); none named: all of them. Tables of
-    model.attention can have the first four."""
+    model.attention can be table_wise, column_wise or row_wise alone."""
     min_partition: int | None = Field(default=None, ge=4, multiple_of=4)
     """Narrowest column shard (columns); unset: TorchRec's own rule. Column shards keep row-wise
     Adagrad accumulators of their own, so split columns do not train exactly as whole rows do."""

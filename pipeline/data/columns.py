@@ -38,13 +38,19 @@ class Columns:
         tasks: Sequence[Label],
         hash_rows: Mapping[str, int],
         with_oracle: bool,
+        events: Sequence[Sequence[str]] = (),
     ) -> None:
-        """`hash_rows`: rows of each table, behind its vocabulary, for ids outside of it."""
+        """`hash_rows`: rows of each table, behind its vocabulary, for ids outside of it.
+
+        `events`: groups of multi-valued features whose n-th values are of the same event.
+        """
         assert features, "a batch needs at least one key"
         self.keys = [feature.name for feature in features]
         self.multi = [feature.multi for feature in features]
         self._single = [feature for feature in features if not feature.multi]
         self._multi = [feature for feature in features if feature.multi]
+        places = {feature.name: index for index, feature in enumerate(self._multi)}
+        self._events = [[places[name] for name in names] for names in events]
         self._vocabulary = {
             table: (schema.table(table).vocab_size, hash_rows[table])
             for table in dict.fromkeys(feature.table for feature in features)
@@ -79,6 +85,7 @@ class Columns:
             bag, counts = self._bag(table[feature.column], feature, order, locate)
             bags.append(bag)
             into.copy_(counts)
+        self._check_events(lengths, order, locate)
 
         dense = np.empty((len(order), len(self._dense)), dtype=np.float32)
         for index, number in enumerate(self._dense):
@@ -126,6 +133,22 @@ class Columns:
             None,
         )
         return bags, new_lengths
+
+    def _check_events(self, lengths: Tensor, order: Ints, locate: Locate) -> None:
+        """Histories of one kind of event must be equally long."""
+        for first, *others in self._events:
+            for other in others:
+                wrong = (lengths[first] != lengths[other]).nonzero()
+                if len(wrong):
+                    index = int(wrong[0])
+                    _refuse(
+                        locate(int(order[index])),
+                        self._multi[other].column,
+                        int(lengths[other, index]),
+                        f"its number of values, but {self._multi[first].column!r}, which "
+                        f"model.attention pairs with it, has {int(lengths[first, index])}",
+                        "make these two features of separate events, or " + AGAIN,
+                    )
 
     def _fold(self, values: Ints, feature: SparseFeature, locate: Locate) -> Ints:
         """Rows of the feature's table: ids outside its vocabulary share its hash rows."""

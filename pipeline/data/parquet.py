@@ -50,6 +50,7 @@ def open_batches(
     num_workers: int = 1,
     shuffle_row_groups: int = 16,
     with_oracle: bool = False,
+    events: Sequence[Sequence[str]] = (),
 ) -> BatchSource:
     """Open `split` of the prepared `folder`. Reads footers, no rows.
 
@@ -62,6 +63,7 @@ def open_batches(
             every rank are left out. Else evaluation: file order, every row once, padded.
         num_workers: threads that decode ahead; 0 decodes in line. Batches do not depend on it.
         shuffle_row_groups: row groups whose rows are mixed; more cost memory.
+        events: groups of multi-valued features that must have equally many values in each row.
 
     Raises:
         UserError: the split is empty, or too small for one batch on every rank; a file is missing,
@@ -71,7 +73,12 @@ def open_batches(
     assert min(batch_size, shuffle_row_groups) >= 1
     assert min(seed, num_workers) >= 0
     columns = Columns(
-        schema, features=features, tasks=tasks, hash_rows=hash_rows, with_oracle=with_oracle
+        schema,
+        features=features,
+        tasks=tasks,
+        hash_rows=hash_rows,
+        with_oracle=with_oracle,
+        events=events,
     )
     shards = Shards(folder, schema, split, columns.types)
     # A window wider than a rank's share would make every rank decode other ranks' rows.
