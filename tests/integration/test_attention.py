@@ -12,7 +12,13 @@ from embeddings.sharders import UNPOOLED_TYPES
 from models.attention import AttentionConfig
 from pipeline.assemble import assemble, open_pipeline, select
 from pipeline.config import Config
+from pipeline.data.schema import Schema
 from pipeline.distributed import this_world
+from pipeline.errors import UserError
+from pipeline.overrides import resolve
+from pipeline.renew import renew_tables
+from pipeline.streams import open_split
+from tests.integration.test_renew import whole
 from tests.integration.test_sharding import SCHEMA, rank_batch
 from tests.integration.test_sharding import config as plain_config
 from tests.integration.test_train import run, tensors
@@ -22,7 +28,7 @@ _STEPS = 8
 _EVENTS = {"seen": {"history": "item"}}
 
 
-def config(types: tuple[str, ...], **fields: Any) -> Config:
+def attending(types: tuple[str, ...], **fields: Any) -> Config:
     plain = plain_config(types)
     attention = AttentionConfig(events=_EVENTS, hidden=8, **fields)
     return plain.model_copy(
@@ -30,11 +36,11 @@ def config(types: tuple[str, ...], **fields: Any) -> Config:
     )
 
 
-def train_some(rank: int, size: int, run: Config) -> dict[str, Any]:
+def train_some(rank: int, size: int, config: Config) -> dict[str, Any]:
     """A few steps; the global losses, and which types the plan used for which table."""
     world = this_world()
-    chosen = select(run, SCHEMA)
-    _, parallel = assemble(run, chosen, world)
+    chosen = select(config, SCHEMA)
+    _, parallel = assemble(config, chosen, world)
     pipeline = open_pipeline(parallel, world)
     parallel.model.train()
     keys = [feature.name for feature in chosen.features]
@@ -51,17 +57,29 @@ def train_some(rank: int, size: int, run: Config) -> dict[str, Any]:
     }
 
 
+def refused(types: str) -> str:
+    """The error of a plan of `types`."""
+    try:
+        assemble(attending((types,)), select(attending((types,)), SCHEMA), this_world())
+    except UserError as error:
+        return str(error)
+    raise AssertionError(f"{types} was planned")
+
+
 def train_each(rank: int, size: int) -> dict[str, Any]:
+    """One start of the ranks for all types: starting costs more than training."""
     return {
-        **{kind: train_some(rank, size, config((kind,))) for kind in UNPOOLED_TYPES},
-        "mixed": train_some(rank, size, config(("grid_shard", "row_wise"))),
+        **{kind: train_some(rank, size, attending((kind,))) for kind in UNPOOLED_TYPES},
+        "mixed": train_some(rank, size, attending(("grid_shard", "row_wise"))),
+        "apart": train_some(rank, size, attending(("row_wise",), bags=False)),
+        "refused": [refused(types) for types in ("grid_shard", "data_parallel")],
     }
 
 
 @pytest.fixture(scope="module")
 def alone() -> torch.Tensor:
     """The loss curve [steps, tasks] of one rank, on the planner's own choice."""
-    return torch.tensor(run_ranks(train_some, 1, config(()))[0]["losses"])
+    return torch.tensor(run_ranks(train_some, 1, attending(()))[0]["losses"])
 
 
 @pytest.fixture(scope="module")
@@ -79,5 +97,75 @@ def test_two_ranks_equal_one(
         assert set(result[kind]["types"].values()) == {kind}
         losses = torch.tensor(result[kind]["losses"])
         torch.testing.assert_close(losses, alone, rtol=1e-5, atol=1e-6)
-    if kind in ("data_parallel", "row_wise"):
-        assert together[0][kind]["item"] == 2
+    assert (together[0][kind]["item"] == 2) == (kind == "row_wise")
+
+
+def test_a_history_may_stand_in_attention_alone(
+    alone: torch.Tensor, together: list[dict[str, Any]]
+) -> None:
+    """Without its bag the model is another, and trains."""
+    losses = torch.tensor(together[0]["apart"]["losses"])
+    assert (losses - alone).abs().max() > 1e-4
+    assert losses[0].sum() > losses[-1].sum()
+
+
+def test_other_types_are_for_other_tables_alone(together: list[dict[str, Any]]) -> None:
+    assert together[0]["mixed"]["types"]["item"] == "row_wise"
+    assert "grid_shard" in together[0]["mixed"]["types"].values()
+    for result in together:
+        for types, message in zip(("grid_shard", "data_parallel"), result["refused"], strict=True):
+            assert "table 'item', whose rows model.attention needs unpooled" in message
+            assert f"not {types}; change --sharding.types" in message
+
+
+_WORDS = ["--embeddings.tables.*_id.dim", "8"]
+for _what in ("video", "author"):
+    _WORDS += [f"--model.attention.events.click.hist_click_{_what}", f"{_what}_id"]
+
+
+def test_resume_is_bit_equal(synthetic: Path, tmp_path: Path) -> None:
+    assert run_ranks(run, 2, synthetic, tmp_path / "whole", _WORDS) == [0, 0]
+    cut = tmp_path / "cut"
+    assert run_ranks(run, 2, synthetic, cut, [*_WORDS, "--train.max_steps", "4"]) == [0, 0]
+    assert run_ranks(run, 2, synthetic, cut, ["--train.max_steps", "8"], True) == [0, 0]
+    left, right = (
+        tensors(tmp_path / name / "checkpoints" / "step-00000008", tmp_path)
+        for name in ("whole", "cut")
+    )
+    assert list(left) == list(right)
+    assert any(".rows.embeddings.video_id.momentum1" in name for name in left)
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+
+
+def first_then_renewed(rank: int, size: int, data: Path, words: list[str]) -> Any:
+    """Table video_id at first, trained and renewed, and its accumulators before and after that."""
+    words = ["--data.path", str(data), "--sparse.renew_rows", "140", *words]
+    config, world = resolve("debug", None, words), this_world()
+    chosen = select(config, Schema.load(data))
+    _, parallel = assemble(config, chosen, world)
+
+    def state() -> list[torch.Tensor]:
+        model, sums = parallel.model.state_dict(), parallel.model.fused_optimizer.state_dict()
+        (name,) = (name for name in model if name.endswith(".video_id.weight"))
+        (of_table,) = (v for k, v in sums["state"].items() if k.endswith(".video_id.weight"))
+        (accumulators,) = (v for k, v in of_table.items() if k.endswith("momentum1"))
+        return [whole(model[name]), whole(accumulators)]
+
+    first = state()
+    pipeline = open_pipeline(parallel, world)
+    pipeline.progress(iter(open_split(config, chosen, "train", world, purpose="train")))
+    trained = state()
+    # Drained as far as weights go: the batches read ahead are never trained on.
+    renew_tables(parallel, chosen.tables, config, 1)
+    return first, trained, state()
+
+
+def test_first_and_renewed_tables_are_those_without_attention(synthetic: Path) -> None:
+    row_wise = ["--sharding.types", "row_wise"]
+    on = run_ranks(first_then_renewed, 2, synthetic, [*_WORDS, *row_wise])[0]
+    off = run_ranks(first_then_renewed, 1, synthetic, [*_WORDS[:2], *row_wise])[0]
+    assert torch.equal(on[0][0], off[0][0])
+    assert not torch.equal(on[0][0], on[1][0])
+    assert on[1][1].any()
+    assert torch.equal(on[2][0], off[2][0])
+    assert not on[2][1].any()
