@@ -82,6 +82,21 @@ def test_an_id_outside_the_vocabulary_needs_hash_rows(
     )
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_histories_of_one_event_must_be_equally_long(tmp_path: Path, shuffle: bool) -> None:
+    rows = [row | {"history": [1, 2], "likes": [3, 4]} for row in random_rows(20)]
+    write_folder(tmp_path, rows)
+    events = [("history", "likes")]
+    assert len(list(open_small(tmp_path, shuffle=shuffle, events=events))) > 0
+    rows[12]["likes"] = [3]
+    write_folder(tmp_path, rows)
+    assert refusal(tmp_path, shuffle=shuffle, events=events) == (
+        f"{SECOND}: row 2 (from 0), column 'likes': 1 is its number of values, but 'history', "
+        "which model.attention pairs with it, has 2; make these two features of separate events, "
+        "or prepare the folder again"
+    )
+
+
 def test_rows_before_a_bad_one_are_handed_out(tmp_path: Path) -> None:
     rows = random_rows(20)
     rows[17]["video"] = -1
