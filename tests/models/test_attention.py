@@ -103,9 +103,9 @@ def test_an_empty_history_is_zero_and_other_rows_do_not_matter() -> None:
 def test_extreme_scores_are_all_or_nothing(size: float) -> None:
     module = build()
     with torch.no_grad():
-        for net in module.nets:
-            net[2].weight.zero_()
-            net[2].bias.fill_(size)
+        for event in range(len(_EVENTS)):
+            module.get_parameter(f"nets.{event}.2.weight").zero_()
+            module.get_parameter(f"nets.{event}.2.bias").fill_(size)
     rows, counts, candidates = inputs()
     found = module(rows, counts, candidates)[0, :_D]
     mean = rows["videos"][:3].mean(0)
@@ -114,9 +114,11 @@ def test_extreme_scores_are_all_or_nothing(size: float) -> None:
 
 def test_first_weights_depend_on_seed_and_event_alone() -> None:
     both, one, other = build(), build({"like": _EVENTS["like"]}), build(seed=1)
-    assert torch.equal(both.nets[1][0].weight, one.nets[0][0].weight)
-    assert not torch.equal(both.nets[1][0].weight, other.nets[1][0].weight)
-    assert not torch.equal(both.nets[0][2].weight, both.nets[1][2].weight)
+    like = both.get_parameter("nets.1.0.weight")
+    assert torch.equal(like, one.get_parameter("nets.0.0.weight"))
+    assert not torch.equal(like, other.get_parameter("nets.1.0.weight"))
+    click = both.get_parameter("nets.0.2.weight")
+    assert not torch.equal(click, both.get_parameter("nets.1.2.weight"))
 
 
 def test_an_event_without_history_is_refused() -> None:
