@@ -133,13 +133,13 @@ def test_resume_is_bit_equal(synthetic: Path, tmp_path: Path) -> None:
         for name in ("whole", "cut")
     )
     assert list(left) == list(right)
-    assert any(".rows.embeddings.video_id.momentum1" in name for name in left)
+    assert any(".rows." in name and "video_id.momentum1" in name for name in left)
     assert [name for name in left if not torch.equal(left[name], right[name])] == []
 
 
 def first_then_renewed(rank: int, size: int, data: Path, words: list[str]) -> Any:
     """Table video_id at first, trained and renewed, and its accumulators before and after that."""
-    words = ["--data.path", str(data), "--sparse.renew_rows", "140", *words]
+    words = ["--data.path", str(data), "--sparse.renew_rows", "100", *words]
     config, world = resolve("debug", None, words), this_world()
     chosen = select(config, Schema.load(data))
     _, parallel = assemble(config, chosen, world)
