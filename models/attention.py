@@ -11,7 +11,7 @@ from models.initialise import generator
 
 
 class AttentionConfig(BaseModel):
-    """Histories that are pooled anew for each candidate, beside their bags."""
+    """Histories that are pooled anew for each candidate."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
@@ -23,8 +23,8 @@ class AttentionConfig(BaseModel):
     same table: click.hist_video video_id; none: no attention."""
     hidden: int = Field(default=32, ge=1)
     """Units of the net that scores an event against the candidate."""
-    bags: bool = True
-    """Whether these histories are also pooled as bags, as without attention."""
+    bags: bool = False
+    """Whether these histories also stay in the tower's input as plain bags."""
 
     @field_validator("events")
     @classmethod

@@ -28,9 +28,9 @@ _STEPS = 8
 _EVENTS = {"seen": {"history": "item"}}
 
 
-def attending(types: tuple[str, ...], **fields: Any) -> Config:
+def attending(types: tuple[str, ...], *, bags: bool = True) -> Config:
     plain = plain_config(types)
-    attention = AttentionConfig(events=_EVENTS, hidden=8, **fields)
+    attention = AttentionConfig(events=_EVENTS, hidden=8, bags=bags)
     return plain.model_copy(
         update={"model": plain.model.model_copy(update={"attention": attention})}
     )

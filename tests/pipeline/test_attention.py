@@ -61,17 +61,17 @@ def test_tables_of_different_widths_are_refused() -> None:
 
 
 def test_width_of_the_towers_input() -> None:
-    """[sum, sum * candidate] a history; its bag may go."""
+    """[sum, sum * candidate] a history, instead of its bag or beside it."""
     plain = select(Config(recipe="debug"), SCHEMA)
     run = config({"history": "item"})
     dim = {table.name: table.dim for table in plain.tables}["item"]
-    assert select(run, SCHEMA).num_features == plain.num_features + 2 * dim
-    attention = run.model.attention.model_copy(update={"bags": False})
-    apart = run.model_copy(update={"model": ModelConfig(attention=attention)})
-    assert select(apart, SCHEMA).num_features == plain.num_features + dim
+    assert select(run, SCHEMA).num_features == plain.num_features + dim
+    attention = run.model.attention.model_copy(update={"bags": True})
+    beside = run.model_copy(update={"model": ModelConfig(attention=attention)})
+    assert select(beside, SCHEMA).num_features == plain.num_features + 2 * dim
 
 
 def test_a_command_line_can_say_it() -> None:
-    words = ["--model.attention.events.seen.history", "item", "--model.attention.bags", "false"]
+    words = ["--model.attention.events.seen.history", "item", "--model.attention.bags", "true"]
     attention = resolve("debug", None, words).model.attention
-    assert attention == AttentionConfig(events={"seen": {"history": "item"}}, bags=False)
+    assert attention == AttentionConfig(events={"seen": {"history": "item"}}, bags=True)
