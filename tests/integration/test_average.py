@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from pipeline.config import LossConfig
 from pipeline.distributed import this_world
 from pipeline.evaluate import outputs
 from tests.integration.test_sharding import SCHEMA, config, rank_batch
-from tests.integration.test_train import evaluated, run, tensors
+from tests.integration.test_train import evaluated, run, saved_again, tensors
 from tests.ranks import run_ranks
 
 _DECAY = 0.5
 _RUNS = ("on", "off")
 _STEPS = 8
 _KEPT = ["--checkpoint.every", "1", "--checkpoint.keep", "8", "--model.tower.dropout", "0.1"]
+_KEPT += ["--train.batch_size", "240"]
 _TOWER, _AVERAGE = "/model/model.head.tower.", "/model/model.head.average.module."
 
 
@@ -106,6 +108,21 @@ def test_resume_is_bit_equal_and_no_average_begins_late(
     right = tensors(step_folder(tmp_path / "on", _STEPS), tmp_path)
     assert saved[-1].keys() == right.keys()
     assert [name for name, value in saved[-1].items() if not torch.equal(value, right[name])] == []
+
+
+def test_another_plan_on_another_number_of_ranks_holds_the_same_average(
+    runs: Path, saved: list[dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    out = tmp_path / "other"
+    shutil.copytree(runs / "on", out)
+    for path in (out / "config.json", *out.glob("checkpoints/*/config.json")):
+        path.write_text(re.sub(r'"types": \[[^]]*\]', '"types": ["column_wise"]', path.read_text()))
+    copy = tmp_path / "copy"
+    assert run_ranks(saved_again, 3, out, copy) == [_STEPS] * 3
+    right = tensors(step_folder(copy, _STEPS), tmp_path)
+    names = [name for name in saved[-1] if "random" not in name]
+    assert [name for name in names if name.startswith(_AVERAGE)]
+    assert [name for name in names if not torch.equal(saved[-1][name], right[name])] == []
 
 
 def train_some(rank: int, size: int, types: tuple[str, ...]) -> Any:
