@@ -69,7 +69,7 @@ def kuairand() -> Config:
         sparse=SparseOptimizerConfig(lr=0.06, renew_rows=1100),
         dense=DenseOptimizerConfig(lr=1e-3),
         schedule=ScheduleConfig(decay="constant"),
-        train=TrainConfig(batch_size=256, epochs=2, average=0.99),
+        train=TrainConfig(batch_size=256, epochs=2, average=0.99, select="mean/ne"),
     )
 
 
