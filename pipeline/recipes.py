@@ -59,7 +59,7 @@ def kuairand() -> Config:
         recipe="kuairand",
         data=DataConfig(
             path=Path("data/kuairand"),
-            exclude=("hist_*", "log_past_clicks", "log_past_long_views", "log_past_likes"),
+            exclude=("hist_*", "log_past_clicks*", "log_past_long_views*", "log_past_likes*"),
         ),
         model=ModelConfig(
             tower=HomeConfig(
