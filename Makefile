@@ -1,7 +1,7 @@
 # `make` lists the targets. Needs Python 3.11 and an index of packages; everything lands in .venv.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev test demo lock clean
+.PHONY: help setup setup-dev test test-slow demo lock clean
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3,$(if $(shell command -v $(name)),$(name))) python3.11)
 # Optional: the address of an index of CPU wheels of torch (the default index serves CUDA builds).
@@ -40,12 +40,18 @@ $(BIN)/python:
 	$(PIP) --no-deps --requirement requirements/dev.txt
 	@touch $@
 
-test: setup-dev ## lint, types, import rules, tests: what CI runs
+# Tests run several ranks on few cores.
+test test-slow: export OMP_NUM_THREADS ?= 1
+
+test: setup-dev ## lint, types, import rules, tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist loadfile
+
+test-slow: setup-dev ## tests of whole studies and searches, killed and resumed
+	$(BIN)/pytest -m slow
 
 demo: setup data/demo/schema.json ## train HoME on synthetic data with two ranks: runs/demo
 	$(BIN)/homerec launch --nproc 2 -- train demo --data.path data/demo --out runs/demo --overwrite

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from models.attention import Attention, offsets_of, segment_sum
+from models.average import average_of
 from models.probe import Probe
 from models.task_gradients import Shared
 
@@ -54,6 +56,23 @@ class Head(nn.Module):
         self.keeps_input = False
         """Whether a training step keeps the tower's input for `shared`."""
         self._input_BF: Tensor | None = None
+        self.average: AveragedModel | None = None
+        """The tower that evaluations use instead, if there is one."""
+
+    def keep_average(self, decay: float) -> None:
+        """Evaluate a moving average of the tower from here on (see `average_of`)."""
+        self.average = average_of(self.tower, decay)
+
+    def compile_tower(self) -> None:
+        """torch.compile of what trains and of what is evaluated. After `keep_average`."""
+        self.tower.compile()
+        if self.average is not None:
+            self.average.module.compile()
+
+    def update_average(self) -> None:
+        """After every training step; nothing where no average is kept."""
+        if self.average is not None:
+            self.average.update_parameters(self.tower)
 
     def forward(self, pooled: Any, rows: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
         """Embeddings and dense numbers to float32 logits [B, T].
@@ -67,11 +86,13 @@ class Head(nn.Module):
         v_BF = self._concat(pooled, rows, sparse, dense_BN)
         if self.keeps_input and self.training:
             self._input_BF, self._num_pooled = v_BF, v_BF.shape[1] - dense_BN.shape[1]
+        average = None if self.training else self.average
+        tower = self.tower if average is None else average.module
         with torch.autocast(v_BF.device.type, torch.bfloat16, enabled=self._bf16):
             if self.probe is None:
-                logits_BT: Tensor = self.tower(v_BF)
+                logits_BT: Tensor = tower(v_BF)
             else:
-                logits_BT = self.tower.forward(v_BF, self.probe)
+                logits_BT = tower.forward(v_BF, self.probe)
         return logits_BT.float() + self.prior
 
     def shared(self) -> Shared:

@@ -171,13 +171,15 @@ def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Par
         if module is not None:
             module.to_empty(device=world.device)
             module.init_weights(config.train.seed)
+    if config.train.average:
+        head.keep_average(config.train.average)
     if config.train.compile == "on" or (
         config.train.compile == "auto" and world.device.type == "cuda"
     ):
         if loss.balance.takes_gradients:
             # Compiled backward would give its buffers away, and refuse to run again.
             torch._functorch.config.donated_buffer = False
-        tower.compile()
+        head.compile_tower()
     return step, parallelize(step, chosen.tables, config, world)
 
 

@@ -149,6 +149,11 @@ class Checkpoints:
                     f"{self._config.data.path}: ids or columns would mean other things; resume "
                     "with the folder the run began with"
                 )
+        if self._config.train.average and not Config.load(folder / "config.json").train.average:
+            raise UserError(
+                f"{folder}: was trained without train.average, which cannot begin in the middle of "
+                "a run; resume with --train.average 0, or begin a new run"
+            )
         path = folder / "meta.json"
         try:
             return Progress(**json.loads(path.read_text()))

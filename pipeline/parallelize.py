@@ -123,7 +123,7 @@ def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptim
     """Fused tables, AdamW on the tower, and a row-wise step for replicated tables, if any."""
     outside = dict(in_backward_optimizer_filter(model.named_parameters()))
     replicated = {name: p for name, p in outside.items() if _table_of(name)}
-    tower = {name: p for name, p in outside.items() if name not in replicated}
+    tower = {name: p for name, p in outside.items() if name not in replicated and p.requires_grad}
     dense: KeyedOptimizer = KeyedOptimizerWrapper(
         tower,
         lambda params: torch.optim.AdamW(

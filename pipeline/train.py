@@ -115,6 +115,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             monitor.restart_clock()
             while (output := _advance(pipeline, feed, schedule, looks, step)) is not None:
                 step += 1
+                head.update_average()
                 looks.after(step)
                 monitor.update(step, output, schedule.last, last=step == end)
                 watch.after(step, output, stop=request.received)

@@ -92,6 +92,7 @@ def test_a_study_leaves_what_it_should(undisturbed: Path) -> None:
     assert row["mean"] == pytest.approx(sum(values) / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # three starts of a study, on a machine that may be busy
 def test_a_study_stopped_and_killed_goes_on_to_the_same_result(
     undisturbed: Path, synthetic: Path, tmp_path: Path

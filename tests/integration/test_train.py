@@ -47,7 +47,7 @@ def stopped_by_signal(rank: int, size: int, data: Path, out: Path) -> Any:
     """As `run`, with a SIGTERM to rank 1 while it trains."""
     if rank == 1:
         threading.Thread(target=_terminate_when, args=(out / "metrics.jsonl",), daemon=True).start()
-    return run(rank, size, data, out, ["--train.log_every", "1"])
+    return run(rank, size, data, out, [*_DROPOUT, "--train.log_every", "1"])
 
 
 def _terminate_when(log: Path) -> None:

@@ -75,6 +75,7 @@ def found(search: Path) -> Any:
     return json.loads((search / "tune.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # five jobs, one after the other: long on a busy machine
 @pytest.mark.usefixtures("_as_ranks_see_it")
 def test_killed_interrupted_and_resumed(
