@@ -11,7 +11,6 @@ whatever dies on the way leaves the last good checkpoint as it was.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import asdict, dataclass, field, replace
@@ -29,7 +28,7 @@ from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.distributed import World, agreed, on_first
 from pipeline.errors import UserError
-from pipeline.files import write_json
+from pipeline.files import read_json, write_json
 
 _STEP = "step-"
 
@@ -155,12 +154,12 @@ class Checkpoints:
                 "a run; resume with --train.average 0, or begin a new run"
             )
         path = folder / "meta.json"
+        remedy = f"remove {folder} to go on from the one before"
+        found = read_json(path, needs=("step", "world_size", "source"), remedy=remedy)
         try:
-            return Progress(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise UserError(
-                f"{path}: damaged ({error}); remove {folder} to go on from the one before"
-            ) from error
+            return Progress(**found)
+        except TypeError as error:
+            raise UserError(f"{path}: damaged ({error}); {remedy}") from error
 
     def _begin(self, partial: Path) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -213,7 +212,10 @@ def find_checkpoint(path: Path) -> Path:
             "checkpoints (runs/NAME/checkpoints/step-...)"
         )
     best = folder / "best.json"
-    step = json.loads(best.read_text())["step"] if best.is_file() else steps[-1]
+    step = steps[-1]
+    if best.is_file():
+        remedy = "remove it, and the newest checkpoint is taken"
+        step = read_json(best, needs=("step",), remedy=remedy)["step"]
     return folder / f"{_STEP}{step if step in steps else steps[-1]:08d}"
 
 
@@ -232,6 +234,8 @@ def _state(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict
 
 def _load(state: dict[str, Any], folder: Path, world: World) -> None:
     """In place. UserError if the checkpoint is damaged or is another model's."""
+    if not (folder / ".metadata").is_file():
+        raise UserError(f"{folder}: no .metadata in it; remove it to go on from the one before")
     try:
         dcp_load(state, checkpoint_id=folder, process_group=world.control)
     except (CheckpointException, OSError, ValueError, RuntimeError) as error:

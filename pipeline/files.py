@@ -7,17 +7,39 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import UserError
+
 
 def write_text(path: Path, text: str) -> None:
     """Write beside, sync, rename: a crash leaves the old file or the new one, never a part."""
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with partial.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:  # a full disk, say
+        partial.unlink(missing_ok=True)
+        raise
     partial.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
     """As `write_text`; a number that is not finite is an error, for JSON has none."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, *, needs: tuple[str, ...], remedy: str) -> dict[str, Any]:
+    """The object in a file of ours. UserError if it is damaged: no JSON, or a key of `needs` lacks.
+
+    `remedy` ends the message.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}); {remedy}") from error
+    for key in needs:
+        if not isinstance(value, dict) or key not in value:
+            raise UserError(f"{path}: damaged (no {key!r} in it); {remedy}")
+    found: dict[str, Any] = value
+    return found

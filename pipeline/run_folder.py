@@ -15,7 +15,7 @@ from pipeline.checkpoint import Progress, saved_steps
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.errors import UserError
-from pipeline.files import write_json
+from pipeline.files import read_json, write_json
 from pipeline.report import write_report
 from pipeline.tracking import print_final_table
 from pipeline.verdicts import verdicts
@@ -65,7 +65,11 @@ def describe(
     write_json(out / "plan.json", plan)
     config.save(out / "config.json")
     results = out / _RESULTS[0]
-    if results.exists() and json.loads(results.read_text())["step"] > progress.step:
+    remedy = "remove it: the next evaluation writes it again"
+    if (
+        results.exists()
+        and read_json(results, needs=("step", "tasks"), remedy=remedy)["step"] > progress.step
+    ):
         for name in _RESULTS:
             (out / name).unlink(missing_ok=True)
     console = Console()

@@ -152,6 +152,7 @@ def prepare_kuairand(
                 writer.write(split_of(day), f"{day}-{number:04}-{part:02}", columns)
             step(f"wrote bucket {number + 1} of {num_buckets}")
         options = f"--val-from {val_from} --test-from {test_from} --max-history {max_history}"
+        options += f" --held '{','.join(held)}'"
         return writer.finish(
             dataset="kuairand",
             command=f"prepare kuairand {options} --min-count {min_count} --smoothing {smoothing:g}",

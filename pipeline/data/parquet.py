@@ -164,6 +164,12 @@ class BatchSource:
         number of ranks has changed, its rows that no rank has been handed are dealt anew.
         """
         found = (sum(self._shards.group_rows), len(self._shards.group_rows))
+        for key in self.state_dict():
+            if key not in state:
+                raise UserError(
+                    f"the checkpoint's position lacks {key!r}: its meta.json is damaged; remove "
+                    "that checkpoint to go on from the one before"
+                )
         if (state["rows"], state["row_groups"]) != found:
             raise UserError(
                 f"{self._shards.folder}: the checkpoint's position is in a split of "

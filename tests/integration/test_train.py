@@ -302,3 +302,37 @@ def test_bad_input_is_one_line_on_every_rank(synthetic: Path, tmp_path: Path) ->
         assert re.search(message, line), line
         assert "\n" not in line
     assert not (tmp_path / "bad").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("checkpoints/step-00000008/meta.json", "{}", "damaged .no 'step' in it.; remove"),
+        ("checkpoints/step-00000008/meta.json", "{", "damaged .*; remove .*step-00000008"),
+        ("checkpoints/step-00000008/.metadata", None, "no .metadata in it; remove it"),
+        ("results.json", "x", r"results.json: damaged .*; remove it"),
+        ("config.json", "{", "config.json: line 1: not JSON"),
+    ],
+)
+def test_a_damaged_file_is_named(
+    undisturbed: Path, tmp_path: Path, file: str, text: str | None, message: str
+) -> None:
+    out = tmp_path / "damaged"
+    shutil.copytree(undisturbed, out)
+    (out / file).unlink()
+    if text is not None:
+        (out / file).write_text(text)
+    if file == "config.json":
+        with pytest.raises(UserError, match=message):
+            Config.load(out / file)
+        return
+    (found,) = run_ranks(run, 1, Path(), out, ["--train.max_steps", "9"], True)
+    assert re.search(message, found), found
+
+
+@pytest.mark.parametrize("text", ["[1]", "x", "{}"])
+def test_a_damaged_note_of_the_best_is_named(undisturbed: Path, tmp_path: Path, text: str) -> None:
+    shutil.copytree(undisturbed, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "best.json").write_text(text)
+    with pytest.raises(UserError, match=r"best\.json: damaged .*; remove it"):
+        find_checkpoint(tmp_path / "run")
