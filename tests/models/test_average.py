@@ -60,7 +60,7 @@ def logits(head: Head) -> Tensor:
     v_BF = rows(6).float()
     pooled = KeyedTensor.from_tensor_list(["item"], [v_BF[:, :5]])
     sparse = KeyedJaggedTensor(["item"], torch.zeros(6).long(), lengths=torch.ones(6).long())
-    out: Tensor = head(pooled, sparse, v_BF[:, 5:])
+    out: Tensor = head(pooled, None, sparse, v_BF[:, 5:])
     return out
 
 
