@@ -191,7 +191,8 @@ def _kuairand_arguments(kinds: Kinds, formatter: type[argparse.HelpFormatter]) -
         "--held",
         default="click,long_view,finish",
         metavar="LABELS",
-        help="labels whose statistics by user stand still within val and test; '' for none",
+        help="labels whose statistics by user and histories are of whole earlier days and stand "
+        "still within val and test; '' for none",
     )
     made.add_argument(
         "--vocabulary-from",

@@ -62,6 +62,20 @@ def find_past(user: Ints, time: Ints) -> Past:
     return Past(begin=_last_start(new_user), end=_last_start(new_time))
 
 
+def until(past: Past, date: Ints, limit: Ints) -> Past:
+    """The part of each row's past that ends before its user's first row of date `limit` or later.
+
+    `date` and `limit` [N]. Dates need not rise with time: what lies between two rows of earlier
+    dates may be of a later one, and then is where the past ends.
+    """
+    # The latest date so far of the row's user; users one after another make it rise over all rows.
+    user = np.cumsum(past.begin == np.arange(len(date))) - 1
+    span = max(date.max(initial=0), limit.max(initial=0)) + 1
+    latest = np.maximum.accumulate(user * span + date)
+    end = np.searchsorted(latest, user * span + limit)
+    return Past(begin=past.begin, end=np.minimum(end, past.end))
+
+
 def last_events(past: Past, event: Bools, max_history: int) -> Bags:
     """The last `max_history` rows with `event` [N] in each row's past, by row number."""
     running = _running_count(event)

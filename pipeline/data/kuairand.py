@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipeline.data.history import find_past, last_events
+from pipeline.data.history import find_past, last_events, until
 from pipeline.data.kuairand_features import (
     COUNTED,
     DENSE,
@@ -49,9 +49,10 @@ ROWS_PER_SHARD = 262_144  # six bags of up to 30 take about 1.5 kB a row in memo
 BUCKETS_PER_PARTITION = 16  # of the counts by video, author, ..: far fewer than rows
 
 HELD = ("click", "long_view", "finish")
-"""Labels whose user statistics stand still within val and test. Moving, they would put a user's
-rows of a later day above those of an earlier one that was clicked, and orders within users (GAUC)
-would be upset by it: .60 for .64 on the Pure slice. Rare labels move few rows, and gain by it."""
+"""Labels whose user statistics and histories stand still within val and test. Moving, they would
+put a user's rows of a later day above those of an earlier one that was clicked, and orders within
+users (GAUC) would be upset by it: .60 for .64 on the Pure slice. Rare labels move few rows, and
+gain by it."""
 
 
 def prepare_kuairand(
@@ -75,8 +76,9 @@ def prepare_kuairand(
 
     Days (YYYYMMDD): train < `val_from` <= val < `test_from` <= test. An id enters a vocabulary with
     `min_count` rows of the train split. `smoothing`: rows at the overall rate that are added to a
-    key's own before its rate is taken; `held`: labels whose statistics by user stand still within
-    val and test (pipeline/data/statistics.py). A bucket is about `bytes_per_bucket` of the log's
+    key's own before its rate is taken; `held`: labels whose statistics by user (pipeline/data/
+    statistics.py) and histories are of whole earlier days and stand still within val and test; the
+    other histories reach up to the row itself. A bucket is about `bytes_per_bucket` of the log's
     CSV; memory is some 20 times that. `with_random` adds the log of randomly exposed videos.
     `vocabulary_from`: a prepared folder whose vocabularies to use, for a model trained on it; then
     any split may be empty.
@@ -148,7 +150,7 @@ def prepare_kuairand(
             path.unlink()
             held_from = _held_from(val_from, test_from)
             features = _with_statistics(features.with_columns(held_from), ledger, held, smoothing)
-            for day, part, columns in _shards(log, features, max_history):
+            for day, part, columns in _shards(log, features, max_history, held):
                 writer.write(split_of(day), f"{day}-{number:04}-{part:02}", columns)
             step(f"wrote bucket {number + 1} of {num_buckets}")
         options = f"--val-from {val_from} --test-from {test_from} --max-history {max_history}"
@@ -271,7 +273,7 @@ def _with_statistics(
 
 
 def _shards(
-    log: pl.DataFrame, features: pl.DataFrame, max_history: int
+    log: pl.DataFrame, features: pl.DataFrame, max_history: int, held: Sequence[str]
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """Day, number within the day, and all columns of each shard of a bucket, by time.
 
@@ -280,13 +282,18 @@ def _shards(
     time = log["time_ms"].to_numpy()
     events = {event: log[column].to_numpy() == 1 for event, column in EVENTS.items()}
     past = find_past(log["user_id"].to_numpy(), time)
-    bags = {event: last_events(past, happened, max_history) for event, happened in events.items()}
+    days_before = until(past, log["date"].to_numpy(), features["held_from"].to_numpy())
+    past_of = {event: days_before if event in held else past for event in events}
+    bags = {
+        event: last_events(past_of[event], happened, max_history)
+        for event, happened in events.items()
+    }
     bag_values = {"video": features["video_id"], "author": features["author_id"]}
     last = np.where(past.num_rows > 0, time - time[np.maximum(past.end - 1, 0)], 0)
     features = features.with_columns(
         pl.Series("log_past_impressions", np.log1p(past.num_rows), pl.Float32),
         *(
-            pl.Series(f"log_past_{event}s", np.log1p(past.count(happened)), pl.Float32)
+            pl.Series(f"log_past_{event}s", np.log1p(past_of[event].count(happened)), pl.Float32)
             for event, happened in events.items()
         ),
         pl.when(pl.Series(past.num_rows > 0))

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.history import Bags, Bools, Ints, RollingEvents, find_past, last_events
+from pipeline.data.history import Bags, Bools, Ints, RollingEvents, find_past, last_events, until
 
 # (user, time, event): few users and times, so that equal times are frequent.
 LOGS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.booleans()), max_size=40)
@@ -49,6 +49,20 @@ def test_bags_and_counts_equal_a_loop_over_rows(log: Log, max_history: int) -> N
     assert past.count(event).tolist() == [
         len(naive_bag(user, time, event, row, 99)) for row in range(len(user))
     ]
+
+
+@given(LOGS, st.data())
+def test_a_past_until_a_date_ends_before_the_users_first_row_of_it(
+    log: Log, data: st.DataObject
+) -> None:
+    user, time, _ = as_arrays(log)
+    dates = st.lists(st.integers(0, 3), min_size=len(log), max_size=len(log))
+    date, limit = (np.array(data.draw(dates), dtype=np.int64) for _ in range(2))
+    past = until(find_past(user, time), date, limit)
+    for row in range(len(log)):
+        earlier = [i for i in range(len(log)) if user[i] == user[row] and time[i] < time[row]]
+        kept = itertools.takewhile(lambda i, row=row: date[i] < limit[row], earlier)  # type: ignore[misc]
+        assert list(range(past.begin[row], past.end[row])) == list(kept)
 
 
 @given(LOGS, st.data())
