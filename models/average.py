@@ -1,7 +1,8 @@
 """An exponential moving average of a module's weights: what is evaluated while the weights train.
 
 Source: Polyak and Juditsky, 'Acceleration of stochastic approximation by averaging' (1992), in the
-exponential form that torch.optim.swa_utils describes.
+exponential form that torch.optim.swa_utils describes, begun as the averages of Shamir and Zhang,
+'Stochastic gradient descent for non-smooth optimization' (2013).
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ def average_of(module: nn.Module, decay: float) -> AveragedModel:
     """An average that begins as `module` stands; `update_parameters(module)` after every step.
 
     The first update takes the weights as they are; after n updates the average keeps the share
-    min(decay, (1 + n) / (10 + n)) of itself, so that it soon forgets the start. Running statistics
-    are averaged as weights are.
+    min(decay, n / (n + 2)) of itself: until that is `decay`, the n-th step's weights count n times
+    as much as the first one's, so that the start is soon forgotten and a short run is averaged too.
+    Running statistics are averaged as weights are.
 
     Args:
         decay: 0 to below 1; the average reaches back some 1 / (1 - decay) steps.
@@ -26,7 +28,7 @@ def average_of(module: nn.Module, decay: float) -> AveragedModel:
 
     def update(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
         n = int(count)
-        kept = min(decay, (1 + n) / (10 + n))
+        kept = min(decay, n / (n + 2))
         torch._foreach_lerp_(list(averages), list(values), 1 - kept)
 
     # Of buffers that are no floating point numbers there is no average, and no tower has any.

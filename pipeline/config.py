@@ -172,9 +172,9 @@ class TrainConfig(_Frozen):
     """Evaluations without a better `select` before training stops early; 0: never."""
     average: Decay = 0.0
     """What an exponential moving average of the tower's weights keeps of itself a step (0.99: it
-    reaches back some 100 steps, early on less); evaluations, and with them the best checkpoint,
-    take the average, training goes on from the weights themselves. The tower's memory once more;
-    tables are not averaged. 0: off."""
+    reaches back some 100 steps, but never more than half of those done); evaluations, and with
+    them the best checkpoint, take the average, training goes on from the weights themselves. The
+    tower's memory once more; tables are not averaged. 0: off."""
     bf16: Switch = "auto"
     """bfloat16 autocast of the tower; auto: where the device has units for it."""
     compile: Switch = "auto"

@@ -62,7 +62,7 @@ def test_the_average_is_that_of_the_weights_after_each_step(
     for name in names:
         expected = saved[0][_TOWER + name].double()
         for n, step in enumerate(saved):
-            kept = min(_DECAY, (1 + n) / (10 + n))
+            kept = min(_DECAY, n / (n + 2))
             expected = kept * expected + (1 - kept) * step[_TOWER + name].double()
             average = step[_AVERAGE + name]
             torch.testing.assert_close(average.double(), expected, rtol=1e-5, atol=1e-7)

@@ -26,7 +26,7 @@ def test_equals_the_sum_written_out(decay: float) -> None:
         seen.append({name: value.clone() for name, value in tower.state_dict().items()})
     weights = [1.0]
     for n in range(1, 30):
-        kept = min(decay, (1 + n) / (10 + n))
+        kept = min(decay, n / (n + 2))
         weights = [weight * kept for weight in weights] + [1 - kept]
     assert sum(weights) == pytest.approx(1)
     averaged = average.module.state_dict()
