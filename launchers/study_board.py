@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from launchers.study_pool import Running, Status
-from pipeline.compare import Run
 from pipeline.progress import duration_text
+from pipeline.study_run import Run
 
 _BAR = 20
 

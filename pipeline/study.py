@@ -142,6 +142,14 @@ def _notes(study: Json) -> list[str]:
             f"GAUC leaves out users whose rows of the {split} split are of one class: "
             f"{', '.join(one_class)}."
         )
+    done = [run for run in runs if run["status"] == "done"]
+    seeds = {tower: [r["seed"] for r in done if r["tower"] == tower] for tower in study["towers"]}
+    if len({frozenset(each) for each in seeds.values()}) > 1:
+        counts = ", ".join(f"{tower} {len(each)}" for tower, each in seeds.items())
+        notes.append(
+            f"Not all towers have a finished run of every seed ({counts}): a difference is taken "
+            "over the seeds that both towers have, a mean over all that its own tower has."
+        )
     if len(study["seeds"]) == 1:
         notes.append("One seed: no deviation, no standard error, and so no telling.")
     return notes
