@@ -1,7 +1,7 @@
 """The folder of a search: what it searches, who may write there, and what it has found.
 
 base.yaml   what all trials begin from       journal.log  Optuna's own record
-study.json  what is searched, and how        logs/        what each trial printed
+search.json what is searched, and how        logs/        what each trial printed
 trial-NNNN/ a run                            tune.json, best.yaml, report.html
 """
 
@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import yaml
 
-from launchers.study import Study
+from launchers.trials import Trials
 from launchers.tune import JOBS, NPROC, SEED, STARTUP, TRIALS
 from pipeline.assemble import select
 from pipeline.checkpoint import lower_is_better
@@ -28,8 +28,9 @@ from pipeline.errors import UserError
 from pipeline.files import write_json, write_text
 from pipeline.overrides import amend, parse, resolve
 from pipeline.search_space import laid_over, read_searches
-from pipeline.tune_report import write_tune_report
+from pipeline.tune_report import FOUND, write_tune_report
 
+_MARK = "search.json"
 _DEFAULTS = {
     "trials": TRIALS,
     "jobs": JOBS,
@@ -73,11 +74,11 @@ class TuneFolder:
             self._claim()
             self.lock = self._locked()
             self.base_yaml.write_text(_yaml(self.base, "What all trials begin from."))
-        write_json(self.path / "study.json", {**settings, "search": texts})
+        write_json(self.path / _MARK, {**settings, "search": texts})
 
-    def open_study(self) -> Study:
+    def open_trials(self) -> Trials:
         """UserError for a journal that is damaged."""
-        return Study(
+        return Trials(
             self.path,
             self.searches,
             maximise=not lower_is_better(self.base.train.select),
@@ -91,9 +92,9 @@ class TuneFolder:
         most = config.train.max_steps * config.train.batch_size
         return min(rows, most) if most else rows
 
-    def write(self, study: Study) -> dict[str, Any]:
+    def write(self, trials: Trials) -> dict[str, Any]:
         """tune.json, best.yaml and the report anew; returns what is in tune.json."""
-        best = study.best()
+        best = trials.best()
         found = {
             "recipe": self.base.recipe,
             "data": str(self.base.data.path),
@@ -103,10 +104,10 @@ class TuneFolder:
             "log_scale": [s.field for s in self.searches if getattr(s, "log", False)],
             "searches": [search.field for search in self.searches],
             "best": None if best is None else best[0],
-            "importance": study.importance(),
-            "trials": study.records(),
+            "importance": trials.importance(),
+            "trials": trials.records(),
         }
-        write_json(self.path / "tune.json", found)
+        write_json(self.path / FOUND, found)
         if best is not None:
             number, value = best
             params = found["trials"][number]["params"]
@@ -128,10 +129,10 @@ class TuneFolder:
         os.close(self.lock)
 
     def _saved(self) -> dict[str, Any]:
-        path = self.path / "study.json"
+        path = self.path / _MARK
         if not path.is_file():
             raise UserError(
-                f"{self.path}: no search to go on with (no study.json); name its folder with "
+                f"{self.path}: no search to go on with (no {_MARK}); name its folder with "
                 "--out, or leave --resume out to begin one"
             )
         try:
@@ -165,7 +166,7 @@ class TuneFolder:
 
     def _claim(self) -> None:
         path = self.path
-        if (path / "study.json").exists():
+        if (path / _MARK).exists():
             raise UserError(
                 f"{path}: holds a search; --resume goes on with it, --out names another folder"
             )
