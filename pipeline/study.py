@@ -150,6 +150,8 @@ def _notes(study: Json) -> list[str]:
             f"Not all towers have a finished run of every seed ({counts}): a difference is taken "
             "over the seeds that both towers have, a mean over all that its own tower has."
         )
+    if len(study["towers"]) == 1:
+        notes.append("One tower: no difference, and so nothing is better or worse here.")
     if len(study["seeds"]) == 1:
         notes.append("One seed: no deviation, no standard error, and so no telling.")
     return notes
