@@ -92,7 +92,7 @@ class Checkpoints:
         """
         progress.world_size = self._world.size
         final = self._folder / f"{_STEP}{progress.step:08d}"
-        there = self._agreed(final.is_dir())
+        there = self._agreed(_is_whole(final))
         partial = self._folder / f".{final.name}.partial"
         try:
             if there:
@@ -168,6 +168,7 @@ class Checkpoints:
         partial.mkdir()
 
     def _finish(self, partial: Path, final: Path, progress: Progress) -> None:
+        shutil.rmtree(final, ignore_errors=True)  # one that is not whole would be in the way
         self._config.save(partial / "config.json")
         self._schema.save(partial)
         write_json(partial / "meta.json", asdict(progress))
@@ -193,8 +194,13 @@ class Checkpoints:
 
 def saved_steps(folder: Path) -> list[int]:
     """Steps with a whole checkpoint in a run's `checkpoints` folder, oldest first."""
-    names = (path.name for path in folder.glob(f"{_STEP}*") if (path / "meta.json").is_file())
+    names = (path.name for path in folder.glob(f"{_STEP}*") if _is_whole(path))
     return sorted(int(name.removeprefix(_STEP)) for name in names)
+
+
+def _is_whole(folder: Path) -> bool:
+    """A checkpoint, and not what somebody left of one: .metadata says where its tensors are."""
+    return all((folder / name).is_file() for name in ("meta.json", ".metadata"))
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -202,7 +208,7 @@ def find_checkpoint(path: Path) -> Path:
 
     UserError if there is none.
     """
-    if (path / "meta.json").is_file():
+    if _is_whole(path):
         return path
     folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
     steps = saved_steps(folder) if folder.is_dir() else []
@@ -234,8 +240,6 @@ def _state(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict
 
 def _load(state: dict[str, Any], folder: Path, world: World) -> None:
     """In place. UserError if the checkpoint is damaged or is another model's."""
-    if not (folder / ".metadata").is_file():
-        raise UserError(f"{folder}: no .metadata in it; remove it to go on from the one before")
     try:
         dcp_load(state, checkpoint_id=folder, process_group=world.control)
     except (CheckpointException, OSError, ValueError, RuntimeError) as error:

@@ -38,12 +38,27 @@ def claim(out: Path, resume: bool, overwrite: bool) -> None:
             f"{out}: holds {where}; --resume goes on with it, --overwrite replaces it, "
             "--out names another folder"
         )
-    elif out.is_dir() and any(out.iterdir()) and not used:
+    elif out.is_dir() and not used and not all(map(_is_leftover, out.iterdir())):
         raise UserError(f"{out}: is not empty and holds no run; name another folder with --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out}: cannot be made: {error.strerror}") from error
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether `describe` left it, ended by a kill or a full disk before config.json was there."""
+    try:
+        if path.name == "schema.json":
+            Schema.load(path.parent)
+        elif path.name == "plan.json":
+            read_json(path, needs=("tables",), remedy="")
+        else:
+            names = ("schema.json", "plan.json", "config.json")
+            return path.name in {f".{name}.partial" for name in names}
+    except UserError:
+        return False
+    return True
 
 
 def _check_is_run(out: Path) -> None:
@@ -61,7 +76,7 @@ def describe(
     out: Path, config: Config, schema: Schema, plan: dict[str, Any], progress: Progress, end: int
 ) -> None:
     """Write what the run is, drop results of steps that a resume takes back, and say it."""
-    schema.save(out)
+    schema.save(out)  # config.json comes last: with it the folder holds a run
     write_json(out / "plan.json", plan)
     config.save(out / "config.json")
     results = out / _RESULTS[0]

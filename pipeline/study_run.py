@@ -68,8 +68,6 @@ def run_to_the_end(run: Run, world: World) -> int:
 
     Returns the exit code: 0, or STOPPED after a signal. UserError for what the user can mend.
     """
-    if run.folder.is_dir() and not (run.folder / "config.json").exists():
-        shutil.rmtree(run.folder)  # killed before it had begun
     code = train(run.config, run.folder, world, resume=True, overwrite=False)
     if code:
         return code

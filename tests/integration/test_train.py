@@ -309,7 +309,6 @@ def test_bad_input_is_one_line_on_every_rank(synthetic: Path, tmp_path: Path) ->
     [
         ("checkpoints/step-00000008/meta.json", "{}", "damaged .no 'step' in it.; remove"),
         ("checkpoints/step-00000008/meta.json", "{", "damaged .*; remove .*step-00000008"),
-        ("checkpoints/step-00000008/.metadata", None, "no .metadata in it; remove it"),
         ("results.json", "x", r"results.json: damaged .*; remove it"),
         ("config.json", "{", "config.json: line 1: not JSON"),
     ],
@@ -328,6 +327,25 @@ def test_a_damaged_file_is_named(
         return
     (found,) = run_ranks(run, 1, Path(), out, ["--train.max_steps", "9"], True)
     assert re.search(message, found), found
+
+
+def test_a_folder_without_metadata_is_no_checkpoint(undisturbed: Path, tmp_path: Path) -> None:
+    """The run goes on from the one before, and saves that step anew."""
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    last = out / "checkpoints" / "step-00000008"
+    (last / ".metadata").unlink()
+    assert saved_steps(out / "checkpoints") == [5]
+    assert find_checkpoint(out) == out / "checkpoints" / "step-00000005"
+    with pytest.raises(UserError, match="step-00000008: no checkpoint here"):
+        find_checkpoint(last)
+    assert run_ranks(run, 2, Path(), out, [], True) == [0, 0]
+    left, right = (
+        tensors(undisturbed / "checkpoints" / last.name, tmp_path),
+        tensors(last, tmp_path),
+    )
+    assert left.keys() == right.keys()
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
 
 
 @pytest.mark.parametrize("text", ["[1]", "x", "{}"])
