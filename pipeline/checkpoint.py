@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 from torchrec.optim.keyed import CombinedOptimizer
@@ -240,12 +241,24 @@ def _state(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict
 
 def _load(state: dict[str, Any], folder: Path, world: World) -> None:
     """In place. UserError if the checkpoint is damaged or is another model's."""
+    agreed(world, lambda: _check_metadata(folder))
     try:
         dcp_load(state, checkpoint_id=folder, process_group=world.control)
     except (CheckpointException, OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"{folder}: cannot be loaded: {_cause(error)}; it is damaged, or of another "
             "model or kind of sharding: remove it to go on from the one before"
+        ) from error
+
+
+def _check_metadata(folder: Path) -> None:
+    """UserError if .metadata cannot be read: torch would log two tracebacks before it says so."""
+    try:
+        FileSystemReader(folder).read_metadata()
+    except Exception as error:  # a damaged pickle may raise anything
+        raise UserError(
+            f"{folder / '.metadata'}: damaged ({_cause(error)}); remove {folder} to go on from the "
+            "one before"
         ) from error
 
 

@@ -304,29 +304,37 @@ def test_bad_input_is_one_line_on_every_rank(synthetic: Path, tmp_path: Path) ->
     assert not (tmp_path / "bad").exists()
 
 
-@pytest.mark.parametrize(
-    ("file", "text", "message"),
-    [
-        ("checkpoints/step-00000008/meta.json", "{}", "damaged .no 'step' in it.; remove"),
-        ("checkpoints/step-00000008/meta.json", "{", "damaged .*; remove .*step-00000008"),
-        ("results.json", "x", r"results.json: damaged .*; remove it"),
-        ("config.json", "{", "config.json: line 1: not JSON"),
-    ],
-)
+DAMAGED = [
+    ("checkpoints/step-00000008/meta.json", "{}", "damaged .no 'step' in it.; remove"),
+    ("checkpoints/step-00000008/meta.json", "{", "damaged .*; remove .*step-00000008"),
+    ("checkpoints/step-00000008/.metadata", "garbage", r".metadata: damaged \(.*; remove .*8 "),
+    ("checkpoints/step-00000008/.metadata", "", r".metadata: damaged \(Ran out of input\)"),
+    ("results.json", "x", r"results.json: damaged .*; remove it"),
+]
+
+
+def resume_each(rank: int, size: int, runs: list[Path]) -> Any:
+    return [run(rank, size, Path(), out, ["--train.max_steps", "9"], True) for out in runs]
+
+
 def test_a_damaged_file_is_named(
-    undisturbed: Path, tmp_path: Path, file: str, text: str | None, message: str
+    undisturbed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "damaged"
-    shutil.copytree(undisturbed, out)
-    (out / file).unlink()
-    if text is not None:
+    runs = [tmp_path / f"damaged{number}" for number in range(len(DAMAGED))]
+    for out, (file, text, _) in zip(runs, DAMAGED, strict=True):
+        shutil.copytree(undisturbed, out)
         (out / file).write_text(text)
-    if file == "config.json":
-        with pytest.raises(UserError, match=message):
-            Config.load(out / file)
-        return
-    (found,) = run_ranks(run, 1, Path(), out, ["--train.max_steps", "9"], True)
-    assert re.search(message, found), found
+    (found,) = run_ranks(resume_each, 1, runs)
+    for line, (_, _, message) in zip(found, DAMAGED, strict=True):
+        assert re.search(message, line), line
+        assert "\n" not in line
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json: line 1: not JSON"):
+        Config.load(tmp_path / "config.json")
 
 
 def test_a_folder_without_metadata_is_no_checkpoint(undisturbed: Path, tmp_path: Path) -> None:
