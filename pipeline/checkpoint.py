@@ -3,6 +3,7 @@
     checkpoints/step-00000120/   torch.distributed.checkpoint's files, and beside them
         config.json  schema.json  the run's tree and the data's schema, to rebuild the model
         meta.json                 step, data position, best figure so far
+        results.json  health.json what its evaluation gave, if it was the best so far
     checkpoints/best.json        {"step": ..., "value": ...}
 
 A save writes into a folder whose name begins with a dot and renames it when every rank is done:
@@ -68,10 +69,20 @@ class Progress:
 
     def selecting(self, select: str) -> Progress:
         """The same place, judged by `select`: values of another figure mean nothing to it."""
-        if select == self.select:
-            return self
+        return self if select == self.select else replace(self._unjudged(), select=select)
+
+    def with_best_among(self, steps: list[int]) -> Progress:
+        """The same place; a best checkpoint that somebody has taken away is the best no more."""
+        return self if self.best_step in (None, *steps) else self._unjudged()
+
+    def _unjudged(self) -> Progress:
+        """As if it had never been evaluated: the next evaluation stands, and this step's is due."""
         return replace(
-            self, select=select, best_step=None, best_value=None, evaluations_without_better=0
+            self,
+            evaluated_step=0,
+            best_step=None,
+            best_value=None,
+            evaluations_without_better=0,
         )
 
 
@@ -92,7 +103,7 @@ class Checkpoints:
         Raises UserError (disk full, no permission) on all ranks; nothing partial stays.
         """
         progress.world_size = self._world.size
-        final = self._folder / f"{_STEP}{progress.step:08d}"
+        final = step_folder(self._folder, progress.step)
         there = self._agreed(_is_whole(final))
         partial = self._folder / f".{final.name}.partial"
         try:
@@ -116,12 +127,15 @@ class Checkpoints:
 
     def load_latest(self, model: nn.Module, optimizer: CombinedOptimizer) -> Progress | None:
         """Bring both back to the newest checkpoint; None if there is none."""
-        steps = saved_steps(self._folder)
-        newest = self._agreed(steps[-1] if steps else None)
-        if newest is None:
+        steps = self._agreed(saved_steps(self._folder))
+        if not steps:
             return None
-        folder = self._folder / f"{_STEP}{newest:08d}"
+        folder = step_folder(self._folder, steps[-1])
         progress = agreed(self._world, lambda: self._read(folder))
+        judged = [
+            step for step in steps if (step_folder(self._folder, step) / "results.json").is_file()
+        ]
+        progress = progress.with_best_among(self._agreed(judged))
         _initialise_state(optimizer)
         state = _state(model, optimizer, self._world)
         if self._world.rank >= progress.world_size:
@@ -188,9 +202,14 @@ class Checkpoints:
         for step in saved_steps(self._folder)[: -self._config.checkpoint.keep]:
             if step != progress.best_step:
                 # Out of sight first: a kill half way must not leave what looks whole.
-                old = self._folder / f"{_STEP}{step:08d}"
+                old = step_folder(self._folder, step)
                 hidden = old.rename(self._folder / f".{old.name}.old")
                 shutil.rmtree(hidden)
+
+
+def step_folder(folder: Path, step: int) -> Path:
+    """Of the checkpoint after `step` in a run's `checkpoints` folder."""
+    return folder / f"{_STEP}{step:08d}"
 
 
 def saved_steps(folder: Path) -> list[int]:
@@ -223,7 +242,7 @@ def find_checkpoint(path: Path) -> Path:
     if best.is_file():
         remedy = "remove it, and the newest checkpoint is taken"
         step = read_json(best, needs=("step",), remedy=remedy)["step"]
-    return folder / f"{_STEP}{step if step in steps else steps[-1]:08d}"
+    return step_folder(folder, step if step in steps else steps[-1])
 
 
 def load_model(folder: Path, model: nn.Module, world: World) -> None:

@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.checkpoint import find_checkpoint, saved_steps
+from pipeline.checkpoint import find_checkpoint, saved_steps, step_folder
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.distributed import World
@@ -77,8 +77,8 @@ def run_to_the_end(run: Run, world: World) -> int:
     if Schema.load(run.folder).splits["test"].rows:
         test, _ = evaluate_checkpoint(best, "test", None, world)
     for step in saved_steps(best.parent):
-        if best.parent / f"step-{step:08d}" != best:
-            shutil.rmtree(best.parent / f"step-{step:08d}")
+        if (other := step_folder(best.parent, step)) != best:
+            shutil.rmtree(other)
     outcome = {"version": VERSION, "step": results["step"], "val": results["tasks"], "test": test}
     write_json(run.folder / OUTCOME, outcome)
     return 0
