@@ -47,6 +47,8 @@ class Progress:
     step: int = 0
     world_size: int = 0
     source: dict[str, Any] = field(default_factory=dict)
+    looks: list[dict[str, Any]] = field(default_factory=list)
+    """What training remembers of the last looks at the experts (see TrainingHealth)."""
     evaluated_step: int = 0
     select: str = "mean/auc"
     best_step: int | None = None

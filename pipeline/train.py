@@ -84,7 +84,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
         log_task_weights=config.loss.balance.kind != "fixed",
     )
     rates = {task: schema.rate(task) for task in chosen.tasks}
-    looks = TrainingHealth(head, tracker, rates, config.health.every)
+    looks = TrainingHealth(head, tracker, rates, config.health.every, progress.looks)
     eval_every = config.train.eval_every or source.steps_per_epoch
     save_every = config.checkpoint.every or eval_every
     stream = chain.from_iterable(repeat(source))  # epoch after epoch
@@ -123,6 +123,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             check_finite(model, step, world)
             share_buffers(head)
             progress.step, progress.source = step, source.state_dict()
+            progress.looks = looks.remembered
             checkpoints.save(model, optimizer, progress)
     if watch.stopping and step < end:
         _say(world, f"stopped by a signal at step {step} of {end}, saved; go on with --resume")
