@@ -46,6 +46,8 @@ class Progress:
 
     step: int = 0
     world_size: int = 0
+    device: str = "cpu"
+    """Kind of device of the ranks that saved, whose random states are there."""
     source: dict[str, Any] = field(default_factory=dict)
     looks: list[dict[str, Any]] = field(default_factory=list)
     """What training remembers of the last looks at the experts (see TrainingHealth)."""
@@ -104,7 +106,7 @@ class Checkpoints:
 
         Raises UserError (disk full, no permission) on all ranks; nothing partial stays.
         """
-        progress.world_size = self._world.size
+        progress.world_size, progress.device = self._world.size, self._world.device.type
         final = step_folder(self._folder, progress.step)
         there = self._agreed(_is_whole(final))
         partial = self._folder / f".{final.name}.partial"
@@ -142,10 +144,12 @@ class Checkpoints:
         state = _state(model, optimizer, self._world)
         if self._world.rank >= progress.world_size:
             del state["random"]  # a rank that was not there has none to go on with
+        elif self._world.device.type != progress.device:
+            state["random"] = _random_state(self._world, "cpu")
         _load(state, folder, self._world)
         optimizer.load_state_dict(state["optimizer"])
         if "random" in state:
-            torch.set_rng_state(state["random"][str(self._world.rank)])
+            _set_random_state(state["random"], self._world)
         return progress
 
     def _agreed(self, value: Any) -> Any:
@@ -256,8 +260,22 @@ def _state(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict
     return {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "random": {str(world.rank): torch.get_rng_state()},
+        "random": _random_state(world, world.device.type),
     }
+
+
+def _random_state(world: World, device: str) -> dict[str, torch.Tensor]:
+    """This rank's generators': the CPU's, and CUDA's where that is the device."""
+    found = {str(world.rank): torch.get_rng_state()}
+    if device == "cuda":  # no GPU has run this yet
+        found[f"cuda{world.rank}"] = torch.cuda.get_rng_state(world.device)
+    return found
+
+
+def _set_random_state(state: dict[str, torch.Tensor], world: World) -> None:
+    torch.set_rng_state(state[str(world.rank)])
+    if (of_cuda := state.get(f"cuda{world.rank}")) is not None:  # no GPU has run this yet
+        torch.cuda.set_rng_state(of_cuda, world.device)
 
 
 def _load(state: dict[str, Any], folder: Path, world: World) -> None:
