@@ -26,11 +26,13 @@ from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.errors import UserError
 from pipeline.files import write_json, write_text
+from pipeline.folders import Kind, claim
 from pipeline.overrides import amend, parse, resolve
 from pipeline.search_space import laid_over, read_searches
 from pipeline.tune_report import FOUND, write_tune_report
 
 _MARK = "search.json"
+_HEAD = "What all trials begin from."
 _DEFAULTS = {
     "trials": TRIALS,
     "jobs": JOBS,
@@ -71,9 +73,9 @@ class TuneFolder:
         self._seed = settings["seed"]
         self._startup = None if settings["pruner"] == "none" else settings["startup"]
         if not args.resume:
-            self._claim()
+            claim(self.path, _SEARCH)
             self.lock = self._locked()
-            self.base_yaml.write_text(_yaml(self.base, "What all trials begin from."))
+            write_text(self.base_yaml, _yaml(self.base, _HEAD))
         write_json(self.path / _MARK, {**settings, "search": texts})
 
     def open_trials(self) -> Trials:
@@ -164,21 +166,6 @@ class TuneFolder:
                 config = laid_over(self.base, {search.field: value}, where=where)
                 select(config, self._schema)
 
-    def _claim(self) -> None:
-        path = self.path
-        if (path / _MARK).exists():
-            raise UserError(
-                f"{path}: holds a search; --resume goes on with it, --out names another folder"
-            )
-        if path.exists() and not path.is_dir():
-            raise UserError(f"{path}: is a file; name a folder for the search with --out")
-        if path.is_dir() and any(path.iterdir()):
-            raise UserError(f"{path}: is not empty and holds no search; name another with --out")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be made: {error.strerror}") from error
-
     def _locked(self) -> int:
         """A file that no other process holds. Trials inherit it: it is held until they ended."""
         file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT)
@@ -191,6 +178,16 @@ class TuneFolder:
                 "wait for their end, or name another folder with --out"
             ) from error
         return file
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether it is of a search that ended before it had begun."""
+    if path.name == "base.yaml":
+        return path.read_text(errors="replace").startswith(f"# {_HEAD}\n")
+    return path.name in ("lock", ".base.yaml.partial", f".{_MARK}.partial")
+
+
+_SEARCH = Kind(name="search", mark=_MARK, is_leftover=_is_leftover, check=None)
 
 
 def _check(args: argparse.Namespace) -> None:

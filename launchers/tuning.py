@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from launchers.follow import noted_signals
+from launchers.say import open_console, say
 from launchers.trial_run import TrialRun
 from launchers.trials import Asked, trial_name
 from launchers.tune_folder import TuneFolder
@@ -38,7 +39,7 @@ def tune(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     UserError for what cannot be searched, before anything runs; also if every trial failed.
     """
     with TuneFolder(args, overrides) as folder:
-        console = Console()
+        console = open_console()
         search = _Search(folder, console)
         stopped_by = search.run()
         records = folder.write(search.trials)
@@ -56,11 +57,6 @@ def tune(args: argparse.Namespace, overrides: Sequence[str]) -> int:
         say(console, f"train:   homerec train --config {folder.path / 'best.yaml'}")
         say(console, f"report:  {folder.path / 'report.html'}")
         return 0
-
-
-def say(console: Console, line: str) -> None:
-    """One line, whatever is in it and however long it is."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class _Search:

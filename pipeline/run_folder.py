@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from embeddings.planner.plan import plan_table
+from pipeline import folders
 from pipeline.checkpoint import Progress, saved_steps, step_folder
 from pipeline.config import Config
 from pipeline.data.schema import Schema
@@ -24,25 +24,9 @@ _RESULTS = ("health.json", "results.json")
 
 def claim(out: Path, resume: bool, overwrite: bool) -> None:
     """Make the folder ours. UserError if what is in it is another run's, or no run at all."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; name a folder for the run with --out")
-    used = (out / "config.json").exists()
-    if used and overwrite:
-        _check_is_run(out)
-        shutil.rmtree(out)
-    elif used and not resume:
-        steps = saved_steps(out / "checkpoints")
-        where = f"a run (saved up to step {steps[-1]})" if steps else "a run"
-        raise UserError(
-            f"{out}: holds {where}; --resume goes on with it, --overwrite replaces it, "
-            "--out names another folder"
-        )
-    elif out.is_dir() and not used and not all(map(_is_leftover, out.iterdir())):
-        raise UserError(f"{out}: is not empty and holds no run; name another folder with --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be made: {error.strerror}") from error
+    steps = saved_steps(out / "checkpoints")
+    state = f" (saved up to step {steps[-1]})" if steps else ""
+    folders.claim(out, _RUN, resume=resume, overwrite=overwrite, state=state)
 
 
 def _is_leftover(path: Path) -> bool:
@@ -71,11 +55,14 @@ def _check_is_run(out: Path) -> None:
         raise UserError(f"{error}; {out} is no run this version knows, {remedy}") from error
 
 
+_RUN = folders.Kind(name="run", mark="config.json", is_leftover=_is_leftover, check=_check_is_run)
+
+
 def describe(
     out: Path, config: Config, schema: Schema, plan: dict[str, Any], progress: Progress, end: int
 ) -> None:
     """Write what the run is, show the best evaluation of what it goes on from, and say it."""
-    schema.save(out)  # config.json comes last: with it the folder holds a run
+    schema.save(out)  # the configuration comes last: with it the folder holds a run
     write_json(out / "plan.json", plan)
     config.save(out / "config.json")
     show_best(out, progress.best_step)

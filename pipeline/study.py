@@ -22,6 +22,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.files import write_json
+from pipeline.folders import Kind
 from pipeline.paired import FIGURES, Figure, Values, difference, estimate
 from pipeline.report_files import Json, read_run
 
@@ -173,3 +174,11 @@ def load_study(out: Path) -> Json:
     if not isinstance(study, dict) or study.get("version") != VERSION or "towers" not in study:
         raise UserError(f"{path}: is no study of version {VERSION}; name another folder with --out")
     return study
+
+
+STUDY = Kind(
+    name="study",
+    mark=NAME,
+    is_leftover=lambda path: path.name == f".{NAME}.partial",
+    check=load_study,
+)
