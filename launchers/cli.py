@@ -145,7 +145,7 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
     tuning = command("tune", "search for a better configuration, many runs", tune.run)
     tune.add_arguments(tuning)
 
-    report = command("report", "write the report.html of a run or study", _report)
+    report = command("report", "write the report.html of a run, study or search", _report)
     report.add_argument("run_folder", type=Path, metavar="RUN", help="its folder, runs/NAME")
     return parser
 
@@ -271,12 +271,16 @@ def _report(args: argparse.Namespace) -> int:
     from pipeline.report import write_report
     from pipeline.study import NAME, load_study
     from pipeline.study_report import write_study_report
+    from pipeline.tune_report import FOUND, read_found, write_tune_report
 
     folder: Path = args.run_folder
     if (folder / NAME).is_file():
-        print(write_study_report(folder, load_study(folder)))  # noqa: T201
+        path = write_study_report(folder, load_study(folder))
+    elif (folder / FOUND).is_file():
+        path = write_tune_report(folder, read_found(folder))
     else:
-        print(write_report(folder))  # noqa: T201
+        path = write_report(folder)
+    print(path)  # noqa: T201
     return 0
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launchers.say import open_console, say
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,28 +18,34 @@ if TYPE_CHECKING:
 
     from pipeline.compare import Plan
     from pipeline.report_files import Json
+    from pipeline.study_run import Run
 
-_TOWERS = "home,mmoe,ple,shared_bottom,single_task"
+_TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
+_SEEDS = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the subcommand."""
+    parser.formatter_class = argparse.HelpFormatter  # what --resume takes is no constant
     parser.add_argument(
         "--recipe", required=True, metavar="NAME", help="what all runs have in common"
     )
     parser.add_argument(
         "--towers",
         type=_names,
-        default=_TOWERS,
         metavar="A,B,...",
         help="towers to compare: home, single_task, shared_bottom, mmoe, cgc, ple, adatt, these "
-        "with experts like HoME's (mmoe*), and HoME without a part (home-no_self_gate)",
+        "with experts like HoME's (mmoe*), and HoME without a part (home-no_self_gate) (default: "
+        f"{','.join(_TOWERS)}; with --resume: the study's own)",
     )
     parser.add_argument(
         "--skip-unknown", action="store_true", help="go on without towers of unknown names"
     )
     parser.add_argument(
-        "--seeds", type=_seeds, default="4", metavar="N", help="0 to N-1; or a list: 3,5,7"
+        "--seeds",
+        type=_seeds,
+        metavar="N",
+        help=f"0 to N-1; or a list: 3,5,7 (default: {_SEEDS}; with --resume: the study's own)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the study's folder")
     parser.add_argument(
@@ -53,12 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="scale the others' widths until they cost what the recipe's HoME does",
     )
     parser.add_argument(
-        "--jobs", type=_whole, default=0, metavar="N", help="runs at a time; 0: one a core"
+        "--jobs", type=_whole, default=0, metavar="N", help="runs at a time (default: one a core)"
     )
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the study in --out; name more towers or seeds to widen it",
+        help="go on with the study in --out; towers and seeds that are named join those it has",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the study in --out")
     parser.add_argument(
@@ -78,42 +84,49 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.resume and args.overwrite:
         raise UserError("command line: --resume and --overwrite contradict each other")
-    from rich.console import Console
-
-    from pipeline.compare import check_same, plan_study
+    from pipeline.compare import plan_study
     from pipeline.distributed import open_world
+    from pipeline.folders import claim
+    from pipeline.study import NAME, STUDY, load_study
+    from pipeline.study_run import check_same
 
+    out: Path = args.out
+    if args.resume and not (out / NAME).exists():
+        raise UserError(
+            f"{out}: no study to go on with (no {NAME}); leave --resume out to begin one"
+        )
+    before = load_study(out) if args.resume else None
     with open_world() as world:
         plan = plan_study(
             recipe=args.recipe,
             overrides=args.overrides,
-            towers=args.towers,
+            towers=args.towers or list(before["towers"] if before else _TOWERS),
             skip_unknown=args.skip_unknown,
-            seeds=args.seeds,
-            out=args.out,
+            seeds=args.seeds or (before["seeds"] if before else range(_SEEDS)),
+            out=out,
             against=args.against,
             match=args.match,
             world=world,
+            study=before,
         )
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)  # a log has no width
+    console = open_console()
     if args.dryrun:
         _show_plan(plan, console)
         return 0
-    _claim(args.out, resume=args.resume, overwrite=args.overwrite)
-    for planned in plan.runs:
+    claim(out, STUDY, resume=args.resume, overwrite=args.overwrite)
+    for planned in (*plan.runs, *plan.kept):
         check_same(planned)
-    return _run(plan, args.out, args.jobs or os.cpu_count() or 1, console)
+    return _run(plan, before, out, args.jobs or os.cpu_count() or 1, console)
 
 
-def _run(plan: Plan, out: Path, jobs: int, console: Console) -> int:
+def _run(plan: Plan, before: Json | None, out: Path, jobs: int, console: Console) -> int:
     from launchers.study_board import Board
     from launchers.study_pool import Status, run_all
-    from pipeline.compare import Run
-    from pipeline.study import OUTCOME, build_study, run_entry, save_study
+    from pipeline.study import build_study, run_entry, save_study
 
-    stands: dict[tuple[str, int], Json] = {}
+    stands: dict[tuple[str, int], Json] = {
+        (entry["tower"], entry["seed"]): entry for entry in (before["runs"] if before else ())
+    }
 
     def note(of: Run, status: Status | str, error: str | None = None) -> None:
         stands[of.tower, of.seed] = run_entry(of.tower, of.seed, of.folder, status, error)
@@ -121,13 +134,12 @@ def _run(plan: Plan, out: Path, jobs: int, console: Console) -> int:
     def study() -> Json:
         return build_study(plan.head, list(stands.values()))
 
-    waiting = []
-    for planned in plan.runs:
-        over = (planned.folder / OUTCOME).is_file()
-        note(planned, "done" if over else "waiting")
-        if not over:
-            waiting.append(planned)
-    out.mkdir(parents=True, exist_ok=True)
+    for planned in (*plan.kept, *plan.runs):
+        if planned.is_over:
+            note(planned, "done")
+        elif planned in plan.runs or stands[planned.tower, planned.seed]["status"] == "done":
+            note(planned, "waiting")  # of one that is not to run now, the last failure stands
+    waiting = [planned for planned in plan.runs if not planned.is_over]
     save_study(out, study())
     jobs = max(1, min(jobs, len(waiting)))
     finished = len(plan.runs) - len(waiting)
@@ -143,9 +155,9 @@ def _run(plan: Plan, out: Path, jobs: int, console: Console) -> int:
         signalled = run_all(waiting, jobs, started=board.started, ended=ended, tick=board.tick)
     _show_results(out, study(), console)
     if signalled:
-        console.print(f"stopped by {signalled.name}, runs are saved; go on with --resume")
+        say(console, f"stopped by {signalled.name}, runs are saved; go on with --resume")
         return 128 + signalled
-    return int(any(entry["status"] != "done" for entry in stands.values()))
+    return int(any(stands[run.tower, run.seed]["status"] != "done" for run in plan.runs))
 
 
 def _show_plan(plan: Plan, console: Console) -> None:
@@ -154,17 +166,18 @@ def _show_plan(plan: Plan, console: Console) -> None:
 
     console.print(cost_table(build_study(plan.head, [])))
     for text in plan.head["left_out"]:
-        console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"note: {text}")
     for planned in plan.runs:
-        console.print(f"{planned.name}: {planned.folder}", highlight=False)
-    console.print(f"{len(plan.runs)} runs of {plan.steps:,} steps, each on one rank")
+        say(console, f"{planned.name}: {planned.folder}")
+    say(console, f"{len(plan.runs)} runs of {plan.steps:,} steps, each on one rank")
 
 
 def _show_start(plan: Plan, out: Path, jobs: int, finished: int, console: Console) -> None:
     head = plan.head
     text = f"{len(head['towers'])} towers x {len(head['seeds'])} seeds into {out}"
     text += f", {finished} of {len(plan.runs)} runs are there already" if finished else ""
-    console.print(f"{text}; {plan.steps:,} steps a run, {jobs} at a time", highlight=False)
+    text += f", {len(plan.kept)} others stay as they are" if plan.kept else ""
+    say(console, f"{text}; {plan.steps:,} steps a run, {jobs} at a time")
 
 
 def _show_results(out: Path, study: Json, console: Console) -> None:
@@ -177,45 +190,14 @@ def _show_results(out: Path, study: Json, console: Console) -> None:
     if any(entry["status"] == "done" for entry in study["runs"]):
         console.print(figure_table(study, "auc"), figure_table(study, "gauc"), cost_table(study))
     for question, text in answer(study):
-        console.print(f"{question} {text}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"{question} {text}")
     for entry in study["runs"]:
         if entry["error"]:
-            console.print(
-                f"failed: {entry['tower']} seed {entry['seed']}: {entry['error']} "
-                f"(log {out / entry['folder']}.log)",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            what = f"failed: {entry['tower']} seed {entry['seed']}: {entry['error']}"
+            say(console, f"{what} (log {out / entry['folder']}.log)")
     for text in study["notes"]:
-        console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"table:  {table}\nreport: {page}", highlight=False)
-
-
-def _claim(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """UserError if what is in `out` is another study's, or no study at all."""
-    from pipeline.study import NAME, load_study
-
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; name a folder for the study with --out")
-    if not (out / NAME).exists():
-        if out.is_dir() and any(out.iterdir()):
-            raise UserError(
-                f"{out}: is not empty and holds no study ({NAME}); name another folder with --out"
-            )
-        if resume:
-            raise UserError(
-                f"{out}: no study to go on with (no {NAME}); leave --resume out to begin one"
-            )
-        return
-    load_study(out)
-    if overwrite:
-        shutil.rmtree(out)
-    elif not resume:
-        raise UserError(
-            f"{out}: holds a study; --resume goes on with it, --overwrite replaces it, --out names "
-            "another folder"
-        )
+        say(console, f"note: {text}")
+    say(console, f"table:  {table}\nreport: {page}")
 
 
 def _names(text: str) -> list[str]:

@@ -12,9 +12,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from launchers.say import say
 from launchers.study_pool import Running, Status
-from pipeline.compare import Run
 from pipeline.progress import duration_text
+from pipeline.study_run import Run
 
 _BAR = 20
 
@@ -92,7 +93,4 @@ class Board:
 
     def _say(self, text: str) -> None:
         width = len(str(self._total))
-        self._console.print(
-            f"[{self._over:>{width}}/{self._total}] {text}",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        say(self._console, f"[{self._over:>{width}}/{self._total}] {text}")

@@ -26,9 +26,9 @@ from typing import Literal
 from launchers import processes
 from launchers.console import USER_ERROR, Tail
 from launchers.follow import GRACE_S, noted_signals
-from pipeline.compare import Run, run_to_the_end
 from pipeline.errors import UserError
 from pipeline.progress import PROGRESS_LINE
+from pipeline.study_run import Run, run_to_the_end
 
 _POLL_S = 0.2
 _STOPPED_CODES = (128 + signal.SIGTERM, -signal.SIGTERM)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -35,8 +34,6 @@ class TrialRun:
     ) -> None:
         """`cpus` of this machine are for it; `keep_open`: a file that stays open until it ends."""
         again = (folder / "config.json").exists()
-        if folder.exists() and not again:  # killed while it began: no run yet, nothing to keep
-            shutil.rmtree(folder)
         train = ["train", "--out", str(folder), *(["--resume"] if again else words)]
         launch = ["launch", "--nproc", str(nproc), "--cpu", str(cpus), "--name", folder.name]
         command = [sys.executable, "-m", "launchers.trial_job", *launch, "--", *train]

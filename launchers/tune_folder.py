@@ -1,7 +1,7 @@
 """The folder of a search: what it searches, who may write there, and what it has found.
 
 base.yaml   what all trials begin from       journal.log  Optuna's own record
-study.json  what is searched, and how        logs/        what each trial printed
+search.json what is searched, and how        logs/        what each trial printed
 trial-NNNN/ a run                            tune.json, best.yaml, report.html
 """
 
@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import yaml
 
-from launchers.study import Study
+from launchers.trials import Trials
 from launchers.tune import JOBS, NPROC, SEED, STARTUP, TRIALS
 from pipeline.assemble import select
 from pipeline.checkpoint import lower_is_better
@@ -26,10 +26,13 @@ from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.errors import UserError
 from pipeline.files import write_json, write_text
+from pipeline.folders import Kind, claim
 from pipeline.overrides import amend, parse, resolve
 from pipeline.search_space import laid_over, read_searches
-from pipeline.tune_report import write_tune_report
+from pipeline.tune_report import FOUND, write_tune_report
 
+_MARK = "search.json"
+_HEAD = "What all trials begin from."
 _DEFAULTS = {
     "trials": TRIALS,
     "jobs": JOBS,
@@ -70,14 +73,14 @@ class TuneFolder:
         self._seed = settings["seed"]
         self._startup = None if settings["pruner"] == "none" else settings["startup"]
         if not args.resume:
-            self._claim()
+            claim(self.path, _SEARCH)
             self.lock = self._locked()
-            self.base_yaml.write_text(_yaml(self.base, "What all trials begin from."))
-        write_json(self.path / "study.json", {**settings, "search": texts})
+            write_text(self.base_yaml, _yaml(self.base, _HEAD))
+        write_json(self.path / _MARK, {**settings, "search": texts})
 
-    def open_study(self) -> Study:
+    def open_trials(self) -> Trials:
         """UserError for a journal that is damaged."""
-        return Study(
+        return Trials(
             self.path,
             self.searches,
             maximise=not lower_is_better(self.base.train.select),
@@ -91,9 +94,9 @@ class TuneFolder:
         most = config.train.max_steps * config.train.batch_size
         return min(rows, most) if most else rows
 
-    def write(self, study: Study) -> dict[str, Any]:
+    def write(self, trials: Trials) -> dict[str, Any]:
         """tune.json, best.yaml and the report anew; returns what is in tune.json."""
-        best = study.best()
+        best = trials.best()
         found = {
             "recipe": self.base.recipe,
             "data": str(self.base.data.path),
@@ -103,10 +106,10 @@ class TuneFolder:
             "log_scale": [s.field for s in self.searches if getattr(s, "log", False)],
             "searches": [search.field for search in self.searches],
             "best": None if best is None else best[0],
-            "importance": study.importance(),
-            "trials": study.records(),
+            "importance": trials.importance(),
+            "trials": trials.records(),
         }
-        write_json(self.path / "tune.json", found)
+        write_json(self.path / FOUND, found)
         if best is not None:
             number, value = best
             params = found["trials"][number]["params"]
@@ -128,10 +131,10 @@ class TuneFolder:
         os.close(self.lock)
 
     def _saved(self) -> dict[str, Any]:
-        path = self.path / "study.json"
+        path = self.path / _MARK
         if not path.is_file():
             raise UserError(
-                f"{self.path}: no search to go on with (no study.json); name its folder with "
+                f"{self.path}: no search to go on with (no {_MARK}); name its folder with "
                 "--out, or leave --resume out to begin one"
             )
         try:
@@ -163,21 +166,6 @@ class TuneFolder:
                 config = laid_over(self.base, {search.field: value}, where=where)
                 select(config, self._schema)
 
-    def _claim(self) -> None:
-        path = self.path
-        if (path / "study.json").exists():
-            raise UserError(
-                f"{path}: holds a search; --resume goes on with it, --out names another folder"
-            )
-        if path.exists() and not path.is_dir():
-            raise UserError(f"{path}: is a file; name a folder for the search with --out")
-        if path.is_dir() and any(path.iterdir()):
-            raise UserError(f"{path}: is not empty and holds no search; name another with --out")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be made: {error.strerror}") from error
-
     def _locked(self) -> int:
         """A file that no other process holds. Trials inherit it: it is held until they ended."""
         file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT)
@@ -190,6 +178,16 @@ class TuneFolder:
                 "wait for their end, or name another folder with --out"
             ) from error
         return file
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether it is of a search that ended before it had begun."""
+    if path.name == "base.yaml":
+        return path.read_text(errors="replace").startswith(f"# {_HEAD}\n")
+    return path.name in ("lock", ".base.yaml.partial", f".{_MARK}.partial")
+
+
+_SEARCH = Kind(name="search", mark=_MARK, is_leftover=_is_leftover, check=None)
 
 
 def _check(args: argparse.Namespace) -> None:

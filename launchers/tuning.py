@@ -1,4 +1,4 @@
-"""A search under way: trials started, watched, stopped early, told to the study.
+"""A search under way: trials started, watched, stopped early, written down.
 
 A trial is an ordinary run in a folder of its own, started through TorchX. The search lives in files
 alone: however it ended, --resume goes on with it, each trial from its last checkpoint.
@@ -17,8 +17,9 @@ from typing import Any
 from rich.console import Console
 
 from launchers.follow import noted_signals
-from launchers.study import Asked, trial_name
+from launchers.say import open_console, say
 from launchers.trial_run import TrialRun
+from launchers.trials import Asked, trial_name
 from launchers.tune_folder import TuneFolder
 from pipeline.config import Config
 from pipeline.errors import UserError
@@ -38,10 +39,10 @@ def tune(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     UserError for what cannot be searched, before anything runs; also if every trial failed.
     """
     with TuneFolder(args, overrides) as folder:
-        console = Console()
+        console = open_console()
         search = _Search(folder, console)
         stopped_by = search.run()
-        records = folder.write(search.study)
+        records = folder.write(search.trials)
         console.print(best_table(records))
         if stopped_by:
             say(console, f"stopped; go on with: homerec tune --out {folder.path} --resume")
@@ -58,13 +59,8 @@ def tune(args: argparse.Namespace, overrides: Sequence[str]) -> int:
         return 0
 
 
-def say(console: Console, line: str) -> None:
-    """One line, whatever is in it and however long it is."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
 class _Search:
-    """The trials under way, and the study that they report to."""
+    """The trials under way, and all that there were."""
 
     def __init__(self, folder: TuneFolder, console: Console) -> None:
         self._folder = folder
@@ -72,11 +68,11 @@ class _Search:
         self._running: dict[int, tuple[TrialRun, Config]] = {}
         self._latest: dict[int, tuple[float, float]] = {}  # share of rows seen, figure
         self._cpus = max(1, (os.cpu_count() or 1) // folder.jobs)
-        self.study = folder.open_study()
+        self.trials = folder.open_trials()
 
     def run(self) -> signal.Signals | None:
         """Until all trials have ended, or a signal came; which one."""
-        waiting = self.study.unfinished()
+        waiting = self.trials.unfinished()
         seen = 0
         with noted_signals() as noted, self._console.status("") as line:
             try:
@@ -84,8 +80,8 @@ class _Search:
                     while not noted and len(self._running) < self._folder.jobs:
                         if waiting:
                             self._start(waiting.pop(0))
-                        elif self.study.num_trials < self._folder.trials:
-                            self._start(self.study.ask())
+                        elif self.trials.num_trials < self._folder.trials:
+                            self._start(self.trials.ask())
                         else:
                             break
                     if not self._running:
@@ -108,7 +104,7 @@ class _Search:
 
     def _start(self, trial: Asked) -> None:
         folder = self._folder
-        if self.study.repeat(trial):
+        if self.trials.repeat(trial):
             self._tell_end(trial.number)
             return
         try:
@@ -138,14 +134,14 @@ class _Search:
         for step, value in run.new_evaluations(config.train.select):
             rows = step * config.train.batch_size
             self._latest[number] = (rows / total, value)
-            poor = self.study.report(number, rows, value)
+            poor = self.trials.report(number, rows, value)
             if poor and not (run.pruned or stopping) and rows < (1 - _NEARLY_DONE) * total:
                 run.pruned = True
                 run.stop()
         if code is None:
             return
         del self._running[number]
-        self.study.add_seconds(number, run.seconds)
+        self.trials.add_seconds(number, run.seconds)
         if stopping and not run.pruned and code not in (0, 1, 2):
             return  # under way still: --resume goes on with it
         if code == 0 and number in self._latest:
@@ -162,16 +158,16 @@ class _Search:
             self._end(number, "failed", error=run.last_words())
 
     def _end(self, number: int, state: str, *, error: str | None = None) -> None:
-        self.study.end(number, state, error=error)
+        self.trials.end(number, state, error=error)
         self._tell_end(number)
 
     def _tell_end(self, number: int) -> None:
-        records = self._folder.write(self.study)
+        records = self._folder.write(self.trials)
         say(self._console, _told(records["trials"][number], records["best"] == number))
 
     def _progress(self) -> str:
-        ended = self.study.num_trials - len(self._running)
-        best = self.study.best()
+        ended = self.trials.num_trials - len(self._running)
+        best = self.trials.best()
         parts = [f"{ended}/{self._folder.trials} trials"]
         if best is not None:
             parts.append(f"best {best[1]:.4f} (trial {best[0]})")

@@ -26,6 +26,8 @@ class Probe:
     """Task -> weights of its self-gate over its own experts, added to those of `gates`; AdaTT's
     native weights, which are the same for all rows and may be negative."""
     meta_gates: Weights = field(default_factory=dict)
-    """As `gates` for HoME's level 1, of groups: 'shared' and each category."""
+    """As `gates` for the levels before the last. HoME's level 1 mixes for groups: 'shared' and
+    each category. PLE's and AdaTT's mix for tasks and for 'shared', what all tasks read: here
+    'level1.click', 'level1.shared'."""
     meta_self_gates: Weights = field(default_factory=dict)
-    """As `self_gates` for HoME's level 1."""
+    """As `self_gates` for the levels before the last."""

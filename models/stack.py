@@ -26,14 +26,18 @@ class Stack(nn.Module):
     def forward(self, v_BF: Tensor, probe: Probe | None = None) -> Tensor:
         """Features [B, F] -> logits [B, T], in the order of the tasks given to build()."""
         x_BND = v_BF[:, None]
-        for level in self.levels:
+        for number, level in enumerate(self.levels, start=1):
             assert isinstance(level, Level)
             mixed = level(x_BND)
             x_BND = mixed.outputs_BMD
             if probe is not None:
                 probe.experts |= level.experts_by_name(mixed)
-                probe.gates = level.gates_by_name(mixed)
-                probe.self_gates = level.self_gates_by_name(mixed)
+                gates, own = level.gates_by_name(mixed), level.self_gates_by_name(mixed)
+                if number == len(self.levels):
+                    probe.gates, probe.self_gates = gates, own
+                else:
+                    probe.meta_gates |= {f"level{number}.{who}": gates[who] for who in gates}
+                    probe.meta_self_gates |= {f"level{number}.{who}": own[who] for who in own}
         return self.towers(x_BND.transpose(0, 1))
 
     def init_weights(self, seed: int) -> None:

@@ -3,6 +3,7 @@
     checkpoints/step-00000120/   torch.distributed.checkpoint's files, and beside them
         config.json  schema.json  the run's tree and the data's schema, to rebuild the model
         meta.json                 step, data position, best figure so far
+        results.json  health.json what its evaluation gave, if it was the best so far
     checkpoints/best.json        {"step": ..., "value": ...}
 
 A save writes into a folder whose name begins with a dot and renames it when every rank is done:
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 from torchrec.optim.keyed import CombinedOptimizer
@@ -44,7 +46,11 @@ class Progress:
 
     step: int = 0
     world_size: int = 0
+    device: str = "cpu"
+    """Kind of device of the ranks that saved, whose random states are there."""
     source: dict[str, Any] = field(default_factory=dict)
+    looks: list[dict[str, Any]] = field(default_factory=list)
+    """What training remembers of the last looks at the experts (see TrainingHealth)."""
     evaluated_step: int = 0
     select: str = "mean/auc"
     best_step: int | None = None
@@ -67,10 +73,20 @@ class Progress:
 
     def selecting(self, select: str) -> Progress:
         """The same place, judged by `select`: values of another figure mean nothing to it."""
-        if select == self.select:
-            return self
+        return self if select == self.select else replace(self._unjudged(), select=select)
+
+    def with_best_among(self, steps: list[int]) -> Progress:
+        """The same place; a best checkpoint that somebody has taken away is the best no more."""
+        return self if self.best_step in (None, *steps) else self._unjudged()
+
+    def _unjudged(self) -> Progress:
+        """As if it had never been evaluated: the next evaluation stands, and this step's is due."""
         return replace(
-            self, select=select, best_step=None, best_value=None, evaluations_without_better=0
+            self,
+            evaluated_step=0,
+            best_step=None,
+            best_value=None,
+            evaluations_without_better=0,
         )
 
 
@@ -90,9 +106,9 @@ class Checkpoints:
 
         Raises UserError (disk full, no permission) on all ranks; nothing partial stays.
         """
-        progress.world_size = self._world.size
-        final = self._folder / f"{_STEP}{progress.step:08d}"
-        there = self._agreed(final.is_dir())
+        progress.world_size, progress.device = self._world.size, self._world.device.type
+        final = step_folder(self._folder, progress.step)
+        there = self._agreed(_is_whole(final))
         partial = self._folder / f".{final.name}.partial"
         try:
             if there:
@@ -115,20 +131,25 @@ class Checkpoints:
 
     def load_latest(self, model: nn.Module, optimizer: CombinedOptimizer) -> Progress | None:
         """Bring both back to the newest checkpoint; None if there is none."""
-        steps = saved_steps(self._folder)
-        newest = self._agreed(steps[-1] if steps else None)
-        if newest is None:
+        steps = self._agreed(saved_steps(self._folder))
+        if not steps:
             return None
-        folder = self._folder / f"{_STEP}{newest:08d}"
+        folder = step_folder(self._folder, steps[-1])
         progress = agreed(self._world, lambda: self._read(folder))
+        judged = [
+            step for step in steps if (step_folder(self._folder, step) / "results.json").is_file()
+        ]
+        progress = progress.with_best_among(self._agreed(judged))
         _initialise_state(optimizer)
         state = _state(model, optimizer, self._world)
         if self._world.rank >= progress.world_size:
             del state["random"]  # a rank that was not there has none to go on with
+        elif self._world.device.type != progress.device:
+            state["random"] = _random_state(self._world, "cpu")
         _load(state, folder, self._world)
         optimizer.load_state_dict(state["optimizer"])
         if "random" in state:
-            torch.set_rng_state(state["random"][str(self._world.rank)])
+            _set_random_state(state["random"], self._world)
         return progress
 
     def _agreed(self, value: Any) -> Any:
@@ -168,6 +189,7 @@ class Checkpoints:
         partial.mkdir()
 
     def _finish(self, partial: Path, final: Path, progress: Progress) -> None:
+        shutil.rmtree(final, ignore_errors=True)  # one that is not whole would be in the way
         self._config.save(partial / "config.json")
         self._schema.save(partial)
         write_json(partial / "meta.json", asdict(progress))
@@ -186,15 +208,25 @@ class Checkpoints:
         for step in saved_steps(self._folder)[: -self._config.checkpoint.keep]:
             if step != progress.best_step:
                 # Out of sight first: a kill half way must not leave what looks whole.
-                old = self._folder / f"{_STEP}{step:08d}"
+                old = step_folder(self._folder, step)
                 hidden = old.rename(self._folder / f".{old.name}.old")
                 shutil.rmtree(hidden)
 
 
+def step_folder(folder: Path, step: int) -> Path:
+    """Of the checkpoint after `step` in a run's `checkpoints` folder."""
+    return folder / f"{_STEP}{step:08d}"
+
+
 def saved_steps(folder: Path) -> list[int]:
     """Steps with a whole checkpoint in a run's `checkpoints` folder, oldest first."""
-    names = (path.name for path in folder.glob(f"{_STEP}*") if (path / "meta.json").is_file())
+    names = (path.name for path in folder.glob(f"{_STEP}*") if _is_whole(path))
     return sorted(int(name.removeprefix(_STEP)) for name in names)
+
+
+def _is_whole(folder: Path) -> bool:
+    """A checkpoint, and not what somebody left of one: .metadata says where its tensors are."""
+    return all((folder / name).is_file() for name in ("meta.json", ".metadata"))
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -202,7 +234,7 @@ def find_checkpoint(path: Path) -> Path:
 
     UserError if there is none.
     """
-    if (path / "meta.json").is_file():
+    if _is_whole(path):
         return path
     folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
     steps = saved_steps(folder) if folder.is_dir() else []
@@ -216,7 +248,7 @@ def find_checkpoint(path: Path) -> Path:
     if best.is_file():
         remedy = "remove it, and the newest checkpoint is taken"
         step = read_json(best, needs=("step",), remedy=remedy)["step"]
-    return folder / f"{_STEP}{step if step in steps else steps[-1]:08d}"
+    return step_folder(folder, step if step in steps else steps[-1])
 
 
 def load_model(folder: Path, model: nn.Module, world: World) -> None:
@@ -228,20 +260,44 @@ def _state(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict
     return {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "random": {str(world.rank): torch.get_rng_state()},
+        "random": _random_state(world, world.device.type),
     }
+
+
+def _random_state(world: World, device: str) -> dict[str, torch.Tensor]:
+    """This rank's generators': the CPU's, and CUDA's where that is the device."""
+    found = {str(world.rank): torch.get_rng_state()}
+    if device == "cuda":  # no GPU has run this yet
+        found[f"cuda{world.rank}"] = torch.cuda.get_rng_state(world.device)
+    return found
+
+
+def _set_random_state(state: dict[str, torch.Tensor], world: World) -> None:
+    torch.set_rng_state(state[str(world.rank)])
+    if (of_cuda := state.get(f"cuda{world.rank}")) is not None:  # no GPU has run this yet
+        torch.cuda.set_rng_state(of_cuda, world.device)
 
 
 def _load(state: dict[str, Any], folder: Path, world: World) -> None:
     """In place. UserError if the checkpoint is damaged or is another model's."""
-    if not (folder / ".metadata").is_file():
-        raise UserError(f"{folder}: no .metadata in it; remove it to go on from the one before")
+    agreed(world, lambda: _check_metadata(folder))
     try:
         dcp_load(state, checkpoint_id=folder, process_group=world.control)
     except (CheckpointException, OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"{folder}: cannot be loaded: {_cause(error)}; it is damaged, or of another "
             "model or kind of sharding: remove it to go on from the one before"
+        ) from error
+
+
+def _check_metadata(folder: Path) -> None:
+    """UserError if .metadata cannot be read: torch would log two tracebacks before it says so."""
+    try:
+        FileSystemReader(folder).read_metadata()
+    except Exception as error:  # a damaged pickle may raise anything
+        raise UserError(
+            f"{folder / '.metadata'}: damaged ({_cause(error)}); remove {folder} to go on from the "
+            "one before"
         ) from error
 
 

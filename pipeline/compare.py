@@ -1,13 +1,10 @@
-"""A study: which runs it has, and one of them from its start to its figures.
+"""A study: which runs it has, looked up and checked before any of them.
 
-One run is one tower and one seed, an ordinary run of `train` on one rank in a folder of its own.
 All runs of a seed differ in the tower alone, so they see the same rows in the same order.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +14,15 @@ from models.cost import Cost, cost, matched
 from models.towers import TowerConfig
 from models.variants import VARIANTS, variant
 from pipeline.assemble import Selection, select
-from pipeline.checkpoint import find_checkpoint, saved_steps
 from pipeline.config import Config
-from pipeline.data.schema import SPLIT, Schema
+from pipeline.data.schema import Schema
 from pipeline.distributed import World
 from pipeline.errors import UserError, nearest
-from pipeline.evaluate import evaluate_checkpoint
-from pipeline.files import write_json
 from pipeline.overrides import resolve
 from pipeline.report_files import Json
 from pipeline.streams import open_split
-from pipeline.study import OUTCOME, VERSION, folder_name
-from pipeline.train import train
+from pipeline.study import VERSION, folder_name
+from pipeline.study_run import Run
 
 Match = Literal["params", "flops"]
 
@@ -37,30 +31,13 @@ _OURS = {"--train.seed": "--seeds", "--model.tower.kind": "--towers"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One tower, one seed."""
-
-    tower: str
-    seed: int
-    folder: Path
-    config: Config
-
-    @property
-    def name(self) -> str:
-        return f"{self.tower} seed {self.seed}"
-
-    @property
-    def log(self) -> Path:
-        """Beside the folder: that one belongs to the run alone."""
-        return self.folder.with_name(f"{self.folder.name}.log")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All that a study will do, known and checked before it does anything."""
 
     runs: tuple[Run, ...]
     """Seed by seed: a study that is cut short has every tower over some seeds."""
+    kept: tuple[Run, ...]
+    """Runs of the study that is widened which are not to run now; what came of them stays."""
     costs: dict[str, Cost]
     steps: int
     """Of one run."""
@@ -79,39 +56,44 @@ def plan_study(
     against: str | None,
     match: Match | None,
     world: World,
+    study: Json | None = None,
 ) -> Plan:
-    """Look everything up. UserError for what would not run."""
+    """Look everything up. UserError for what would not run.
+
+    With `study`, the one in `out`, the plan widens that one: its towers, seeds and runs stay.
+    """
     for word in overrides:
         if (field := word.partition("=")[0]) in _OURS:
             raise UserError(f"command line: {field} is set run by run; say {_OURS[field]} instead")
     # After the best one nothing else of a finished run is needed; a user's own value wins.
     base = resolve(recipe, None, ["--checkpoint.keep", "1", *overrides])
-    towers, left_out = _known(towers, skip_unknown)
-    if against is not None and against not in towers:
+    asked, left_out = _known(towers, skip_unknown)
+    before = study or {"towers": {}, "seeds": [], "runs": []}
+    all_towers = list(dict.fromkeys([*before["towers"], *asked]))
+    if against is not None and against not in all_towers:
         raise UserError(
             f"command line: --against {against!r} is no tower of this study; "
-            f"{nearest(against, list(towers))}"
+            f"{nearest(against, all_towers)}"
         )
-    reference = against or ("single_task" if "single_task" in towers else towers[0])
+    reference = against or ("single_task" if "single_task" in all_towers else all_towers[0])
     schema = Schema.load(base.data.path)
     chosen = select(base, schema)
     open_split(base, chosen, "val", world, purpose="eval")
-    if _rows(schema):
+    split: Literal["test", "val"] = "test" if schema.splits["test"].rows else "val"
+    if split == "test":
         open_split(base, chosen, "test", world, purpose="eval")
     source = open_split(base, chosen, "train", world, purpose="train")
     steps = base.train.epochs * source.steps_per_epoch
-    configs, costs = _towers(base.model.tower, towers, chosen, match)
-    runs = tuple(
-        Run(
-            tower=name,
-            seed=seed,
-            folder=out / folder_name(name) / f"seed-{seed}",
-            config=_config(base, configs[name], seed),
-        )
-        for seed in seeds
-        for name in towers
-    )
-    _assert_same_batches(runs)
+    configs, costs = _towers(base.model.tower, all_towers, chosen, match)
+
+    def run(name: str, seed: int) -> Run:
+        folder = out / folder_name(name) / f"seed-{seed}"
+        return Run(tower=name, seed=seed, folder=folder, config=_config(base, configs[name], seed))
+
+    runs = tuple(run(name, seed) for seed in seeds for name in asked)
+    there = (run(entry["tower"], entry["seed"]) for entry in before["runs"])
+    kept = tuple(one for one in there if one not in runs)
+    _assert_same_batches([*runs, *kept])
     head: Json = {
         "version": VERSION,
         "recipe": base.recipe,
@@ -121,8 +103,8 @@ def plan_study(
         "select": base.train.select,
         "match": match,
         "against": reference,
-        "seeds": list(seeds),
-        "split": "test" if _rows(schema) else "val",
+        "seeds": list(dict.fromkeys([*before["seeds"], *seeds])),
+        "split": split,
         "tasks": chosen.tasks,
         "left_out": left_out,
         "towers": {
@@ -132,55 +114,11 @@ def plan_study(
                 "flops": costs[name].flops,
                 "config": configs[name].model_dump(mode="json"),
             }
-            for name in towers
+            for name in all_towers
         },
     }
-    return Plan(runs=runs, costs=costs, steps=min(base.train.max_steps or steps, steps), head=head)
-
-
-def check_same(run: Run) -> None:
-    """UserError if the run's folder holds a run with other settings or of other data."""
-    path = run.folder / "config.json"
-    if not path.is_file():
-        return
-    ours, theirs = (config.model_dump(mode="json") for config in (run.config, Config.load(path)))
-    if field := _first_difference(ours, theirs):
-        raise UserError(
-            f"{path}: {field} is not what this command asks for; say the same settings as before, "
-            "--overwrite to replace the study, or another --out"
-        )
-    if Schema.load(run.folder) != Schema.load(run.config.data.path):
-        raise UserError(
-            f"{run.folder}: was trained on other data than {run.config.data.path} now holds; "
-            "--overwrite replaces the study, --out names another folder"
-        )
-
-
-def run_to_the_end(run: Run, world: World) -> int:
-    """Train, or go on; evaluate the best checkpoint once on the test split; keep what came out.
-
-    Returns the exit code: 0, or STOPPED after a signal. UserError for what the user can mend.
-    """
-    if run.folder.is_dir() and not (run.folder / "config.json").exists():
-        shutil.rmtree(run.folder)  # killed before it had begun
-    code = train(run.config, run.folder, world, resume=True, overwrite=False)
-    if code:
-        return code
-    results = json.loads((run.folder / "results.json").read_text())
-    best = find_checkpoint(run.folder)
-    test = None
-    if _rows(Schema.load(run.folder)):
-        test, _ = evaluate_checkpoint(best, "test", None, world)
-    for step in saved_steps(best.parent):
-        if best.parent / f"step-{step:08d}" != best:
-            shutil.rmtree(best.parent / f"step-{step:08d}")
-    outcome = {"version": VERSION, "step": results["step"], "val": results["tasks"], "test": test}
-    write_json(run.folder / OUTCOME, outcome)
-    return 0
-
-
-def _rows(schema: Schema, split: SPLIT = "test") -> int:
-    return schema.splits[split].rows
+    steps = min(base.train.max_steps or steps, steps)
+    return Plan(runs=runs, kept=kept, costs=costs, steps=steps, head=head)
 
 
 def _known(towers: Sequence[str], skip_unknown: bool) -> tuple[list[str], list[str]]:
@@ -230,15 +168,3 @@ def _assert_same_batches(runs: Sequence[Run]) -> None:
         first = next(other for other in runs if other.seed == run.seed)
         same = run.config.model_copy(update={"model": first.config.model})
         assert same == first.config, "runs of a seed differ in the tower alone"
-
-
-def _first_difference(ours: Json, theirs: Json, prefix: str = "") -> str:
-    """The dotted name of a field whose values differ, or ''."""
-    for key in sorted({*ours, *theirs}):
-        a, b = ours.get(key), theirs.get(key)
-        if a == b:
-            continue
-        if isinstance(a, dict) and isinstance(b, dict):
-            return _first_difference(a, b, f"{prefix}{key}.")
-        return prefix + key
-    return ""

@@ -176,7 +176,8 @@ class TrainConfig(_Frozen):
     them the best checkpoint, take the average, training goes on from the weights themselves. The
     tower's memory once more; tables are not averaged. 0: off."""
     bf16: Switch = "auto"
-    """bfloat16 autocast of the tower; auto: where the device has units for it."""
+    """bfloat16 autocast of the tower; auto: on a GPU that has units for it, off on CPU, so that
+    figures do not depend on which CPU it is."""
     compile: Switch = "auto"
     """torch.compile of the tower; auto: on a GPU. On CPU it needs a C++ compiler and
     some seconds."""

@@ -61,7 +61,7 @@ class ExpertHealth:
 
             {"experts": {EXPERT: {"mean", "deviation", "row_deviation", "zero_fraction"}},
              "gates": {TASK: {EXPERT: mean weight}}, "self_gates": {TASK: ...},
-             "meta_gates": {GROUP: ...}, "meta_self_gates": {GROUP: ...},
+             "meta_gates": {GATE: ...}, "meta_self_gates": {GATE: ...},
              "shared": ..., "tasks": ... (see `add_use`)}
 
         `deviation` is the standard deviation over rows and units, `row_deviation` that over rows

@@ -49,8 +49,12 @@ _GATES = (
         "Mean self-gate weight, expert by task",
         "What a task adds of its own experts; a lone expert has a sigmoid gate of its own.",
     ),
-    ("meta_gates", "Mean gate weight of level 1, expert by group", "A group's add up to 1."),
-    ("meta_self_gates", "Mean self-gate weight of level 1, expert by group", ""),
+    (
+        "meta_gates",
+        "Mean gate weight before the last level, expert by gate",
+        "A gate's weights add up to 1.",
+    ),
+    ("meta_self_gates", "Mean self-gate weight before the last level, expert by gate", ""),
 )
 
 

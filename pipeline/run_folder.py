@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,39 +9,39 @@ from typing import Any
 from rich.console import Console
 
 from embeddings.planner.plan import plan_table
-from pipeline.checkpoint import Progress, saved_steps
+from pipeline import folders
+from pipeline.checkpoint import Progress, saved_steps, step_folder
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.errors import UserError
-from pipeline.files import read_json, write_json
+from pipeline.files import read_json, write_json, write_text
 from pipeline.report import write_report
 from pipeline.tracking import print_final_table
 from pipeline.verdicts import verdicts
 
-_RESULTS = ("results.json", "health.json")
+_RESULTS = ("health.json", "results.json")
 
 
 def claim(out: Path, resume: bool, overwrite: bool) -> None:
     """Make the folder ours. UserError if what is in it is another run's, or no run at all."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; name a folder for the run with --out")
-    used = (out / "config.json").exists()
-    if used and overwrite:
-        _check_is_run(out)
-        shutil.rmtree(out)
-    elif used and not resume:
-        steps = saved_steps(out / "checkpoints")
-        where = f"a run (saved up to step {steps[-1]})" if steps else "a run"
-        raise UserError(
-            f"{out}: holds {where}; --resume goes on with it, --overwrite replaces it, "
-            "--out names another folder"
-        )
-    elif out.is_dir() and any(out.iterdir()) and not used:
-        raise UserError(f"{out}: is not empty and holds no run; name another folder with --out")
+    steps = saved_steps(out / "checkpoints")
+    state = f" (saved up to step {steps[-1]})" if steps else ""
+    folders.claim(out, _RUN, resume=resume, overwrite=overwrite, state=state)
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether `describe` left it, ended by a kill or a full disk before config.json was there."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be made: {error.strerror}") from error
+        if path.name == "schema.json":
+            Schema.load(path.parent)
+        elif path.name == "plan.json":
+            read_json(path, needs=("tables",), remedy="")
+        else:
+            names = ("schema.json", "plan.json", "config.json")
+            return path.name in {f".{name}.partial" for name in names}
+    except UserError:
+        return False
+    return True
 
 
 def _check_is_run(out: Path) -> None:
@@ -57,21 +55,17 @@ def _check_is_run(out: Path) -> None:
         raise UserError(f"{error}; {out} is no run this version knows, {remedy}") from error
 
 
+_RUN = folders.Kind(name="run", mark="config.json", is_leftover=_is_leftover, check=_check_is_run)
+
+
 def describe(
     out: Path, config: Config, schema: Schema, plan: dict[str, Any], progress: Progress, end: int
 ) -> None:
-    """Write what the run is, drop results of steps that a resume takes back, and say it."""
-    schema.save(out)
+    """Write what the run is, show the best evaluation of what it goes on from, and say it."""
+    schema.save(out)  # the configuration comes last: with it the folder holds a run
     write_json(out / "plan.json", plan)
     config.save(out / "config.json")
-    results = out / _RESULTS[0]
-    remedy = "remove it: the next evaluation writes it again"
-    if (
-        results.exists()
-        and read_json(results, needs=("step", "tasks"), remedy=remedy)["step"] > progress.step
-    ):
-        for name in _RESULTS:
-            (out / name).unlink(missing_ok=True)
+    show_best(out, progress.best_step)
     console = Console()
     console.print(plan_table(plan))
     splits = ", ".join(f"{name} {split.rows:,} rows" for name, split in schema.splits.items())
@@ -81,19 +75,35 @@ def describe(
 
 
 def write_results(out: Path, step: int, results: Any, health: Any) -> None:
-    """The best evaluation so far. Its checkpoint is there already."""
+    """What an evaluation gave, beside the weights that it was of."""
+    folder = step_folder(out / "checkpoints", step)
     found = [asdict(verdict) for verdict in verdicts(health)]
-    write_json(out / _RESULTS[1], health | {"verdicts": found})
-    write_json(out / _RESULTS[0], {"split": "val", "step": step, "tasks": results})
+    write_json(folder / "health.json", health | {"verdicts": found})
+    write_json(folder / "results.json", {"split": "val", "step": step, "tasks": results})
+
+
+def show_best(out: Path, best_step: int | None) -> None:
+    """The best checkpoint's results as the run's; none where no evaluation counts.
+
+    Copies: whatever died in between, the checkpoints know best, and a resume comes by here.
+    """
+    for name in _RESULTS:
+        if best_step is None:
+            (out / name).unlink(missing_ok=True)
+        else:
+            source = step_folder(out / "checkpoints", best_step) / name
+            write_text(out / name, source.read_text(errors="replace"))
 
 
 def finish(out: Path, schema: Schema) -> None:
     """The table at the end, the report, and where to look next."""
-    results = json.loads((out / _RESULTS[0]).read_text())
+    remedy = f"'homerec evaluate --checkpoint {out}' gives its figures"
+    results = read_json(out / "results.json", needs=("step", "tasks"), remedy=remedy)
+    health = read_json(out / "health.json", needs=("verdicts",), remedy=remedy)
     print_final_table(results["tasks"])
     report = write_report(out)
     console = Console()
-    for line in _wrong(json.loads((out / _RESULTS[1]).read_text())):
+    for line in _wrong(health):
         console.print(f"experts:         {line}", markup=False)
     console.print(f"best checkpoint: step {results['step']} in {out / 'checkpoints'}")
     console.print(f"report:          {report}")

@@ -22,6 +22,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.files import write_json
+from pipeline.folders import Kind
 from pipeline.paired import FIGURES, Figure, Values, difference, estimate
 from pipeline.report_files import Json, read_run
 
@@ -142,6 +143,16 @@ def _notes(study: Json) -> list[str]:
             f"GAUC leaves out users whose rows of the {split} split are of one class: "
             f"{', '.join(one_class)}."
         )
+    done = [run for run in runs if run["status"] == "done"]
+    seeds = {tower: [r["seed"] for r in done if r["tower"] == tower] for tower in study["towers"]}
+    if len({frozenset(each) for each in seeds.values()}) > 1:
+        counts = ", ".join(f"{tower} {len(each)}" for tower, each in seeds.items())
+        notes.append(
+            f"Not all towers have a finished run of every seed ({counts}): a difference is taken "
+            "over the seeds that both towers have, a mean over all that its own tower has."
+        )
+    if len(study["towers"]) == 1:
+        notes.append("One tower: no difference, and so nothing is better or worse here.")
     if len(study["seeds"]) == 1:
         notes.append("One seed: no deviation, no standard error, and so no telling.")
     return notes
@@ -163,3 +174,11 @@ def load_study(out: Path) -> Json:
     if not isinstance(study, dict) or study.get("version") != VERSION or "towers" not in study:
         raise UserError(f"{path}: is no study of version {VERSION}; name another folder with --out")
     return study
+
+
+STUDY = Kind(
+    name="study",
+    mark=NAME,
+    is_leftover=lambda path: path.name == f".{NAME}.partial",
+    check=load_study,
+)

@@ -28,15 +28,15 @@ from pipeline.report_page import (
     unfolded,
 )
 from pipeline.study import HOME
+from pipeline.study_extent import has_errors, is_alone
 from pipeline.study_figures import COLOURS, PANELS, see_saw
-from pipeline.study_tables import MARKS, cost_rows, mean_text
+from pipeline.study_health import WRONG, findings
+from pipeline.study_tables import MARKS, cost_rows, mean_text, page_caption
 from pipeline.study_words import (
     TITLES,
-    WRONG,
     ablations,
     answer,
     difference_text,
-    findings,
     plain,
     signed,
     subject,
@@ -84,11 +84,17 @@ def _header(name: str, study: Json) -> str:
 
 def _see_saw(study: Json) -> str:
     title = f"See-saw: each tower's difference to {study['against']}, task by task"
-    if len(study["towers"]) < 2:
+    if is_alone(study):
         return section(title, missing("differences (there is one tower alone)"))
+    bars = (
+        f"Point: mean over seeds. Thick bar: one standard error; thin bar: {ERRORS:.0f}."
+        if has_errors(study)
+        else "Point: one seed's difference. One seed shows no error: there are no bars, and "
+        "nothing can be called better or worse."
+    )
     text = (
-        f"Right of the line is better than {study['against']}. Point: mean over seeds. Thick bar: "
-        f"one standard error; thin bar: {ERRORS:.0f}. Every panel has a scale of its own."
+        f"Right of the line is better than {study['against']}. {bars} Every panel has a scale of "
+        "its own."
     )
     colours = key((verdict, colour, "solid") for verdict, colour in COLOURS.items())
     towers = [tower for tower in study["towers"] if tower != study["against"]]
@@ -126,13 +132,11 @@ def _figures(study: Json) -> str:
         ]
         parts.append(f"<h3>{_NAMES[figure]}</h3>")
         parts.append(table(["tower", *study["tasks"]], rows, sortable=True))
-    text = (
-        f"Mean ± sample deviation over seeds on the {study['split']} split; {MARKS['better']} "
-        f"better, {MARKS['worse']} worse than {study['against']} by more than {ERRORS:.0f} "
-        "standard errors. A heading sorts."
-    )
     return section(
-        "Figures", note(text), *parts, unfolded("Every figure, one line each", _all(study))
+        "Figures",
+        note(page_caption(study)),
+        *parts,
+        unfolded("Every figure, one line each", _all(study)),
     )
 
 
@@ -142,7 +146,8 @@ def _mean_cell(row: Json) -> Cell:
 
 
 def _all(study: Json) -> str:
-    """Tower by task by figure, with both differences."""
+    """Tower by task by figure, with both differences where there are any."""
+    alone = is_alone(study)
     rows = []
     for figure in FIGURES:
         for task in study["tasks"]:
@@ -156,13 +161,16 @@ def _all(study: Json) -> str:
                         Cell(str(row["n"]), row["n"]),
                         Cell(plain(row["mean"]), _number(row["mean"])),
                         Cell(signed(row["deviation"])[1:], _number(row["deviation"])),
-                        *_difference_cells(row["against"]),
-                        *_difference_cells(row["home"]),
+                        *([] if alone else _difference_cells(row["against"])),
+                        *([] if alone else _difference_cells(row["home"])),
                     ]
                 )
     headings = ["tower", "task", "figure", "seeds", "mean", "deviation"]
+    if alone:
+        return table(headings, rows, sortable=True)
     headings += [f"minus {study['against']}", "verdict", "minus home", "verdict"]
-    text = "Calibration is compared by its distance to 1. ± is one standard error."
+    text = "Calibration is compared by its distance to 1."
+    text += " ± is one standard error." if has_errors(study) else ""
     return note(text) + table(headings, rows, sortable=True)
 
 

@@ -8,28 +8,65 @@ from pathlib import Path
 from rich.table import Table
 
 from pipeline.files import write_text
-from pipeline.paired import FIGURES, Figure
+from pipeline.paired import ERRORS, FIGURES, Figure
 from pipeline.progress import duration_text, speed_text
 from pipeline.report_files import Json
-from pipeline.study_words import TITLES, answer, difference_text, plain, signed
+from pipeline.study_extent import has_errors, is_alone, most_seeds
+from pipeline.study_words import (
+    TITLES,
+    answer,
+    difference_text,
+    plain,
+    signed,
+)
 
 MARKS = {"better": "▲", "worse": "▼", "no telling": ""}
 
 
 def figure_table(study: Json, figure: Figure) -> Table:
     """A row a tower, a column a task: mean ± deviation, and below it the difference."""
-    title = (
-        f"{TITLES[figure]} on the {study['split']} split: mean ± deviation over seeds; below, "
-        f"difference to {study['against']} ± standard error (▲ better, ▼ worse)"
-    )
+    title = f"{TITLES[figure]} on the {study['split']} split: {_caption(study, figure)}"
     view = Table(title=title, title_justify="left", show_lines=True)
     view.add_column("tower", no_wrap=True)
     for task in study["tasks"]:
         view.add_column(task, justify="right", no_wrap=True)
     for tower in study["towers"]:
         rows = [study["summary"][figure][task][tower] for task in study["tasks"]]
-        view.add_row(tower, *(f"{mean_text(row)}\n{_difference(row)}" for row in rows))
+        view.add_row(
+            tower,
+            *(f"{mean_text(row)}\n{_difference(row)}".rstrip() for row in rows),
+        )
     return view
+
+
+def _caption(study: Json, figure: Figure) -> str:
+    """What stands in a cell, and what cannot."""
+    many = most_seeds(study) > 1
+    mean = "mean ± deviation over seeds" if many else "one seed, so without deviation"
+    if is_alone(study):
+        return f"{mean}; one tower, so no difference"
+    what = "difference in distance to 1 from" if figure == "calibration" else "difference to"
+    errors = "± standard error (▲ better, ▼ worse)"
+    return f"{mean}; {what} {study['against']} " + (
+        errors if has_errors(study) else "of one seed, so without error and verdict"
+    )
+
+
+def page_caption(study: Json) -> str:
+    """The same for the page, whose cells have marks, but no differences."""
+    many = most_seeds(study) > 1
+    text = "Mean ± sample deviation over seeds" if many else "One seed's figures, no deviation,"
+    text += f" on the {study['split']} split"
+    if is_alone(study):
+        text += "; one tower, so nothing is better or worse"
+    elif has_errors(study):
+        text += (
+            f"; {MARKS['better']} better, {MARKS['worse']} worse than {study['against']} by more "
+            f"than {ERRORS:.0f} standard errors"
+        )
+    else:
+        text += "; no error, so nothing can be called better or worse"
+    return text + ". A heading sorts."
 
 
 def cost_table(study: Json) -> Table:
@@ -74,13 +111,16 @@ def _difference(row: Json) -> str:
 
 def write_markdown(out: Path, study: Json) -> Path:
     """`out`/table.md: the answer, a table a figure, the costs, the notes."""
-    lines = [f"# {study['recipe']}: {len(study['towers'])} towers, {len(study['seeds'])} seeds", ""]
+    counts = ", ".join(
+        f"{len(study[what])} {what if len(study[what]) > 1 else what[:-1]}"
+        for what in ("towers", "seeds")
+    )
+    lines = [f"# {study['recipe']}: {counts}", ""]
     for question, text in answer(study):
         lines += [f"**{question}** {text}", ""]
     for figure in FIGURES:
         lines += [f"## {TITLES[figure]}, {study['split']} split", ""]
-        what = "difference in distance to 1 from" if figure == "calibration" else "difference to"
-        lines += [f"Mean ± deviation over seeds ({what} {study['against']} ± standard error)"]
+        lines += [f"In a cell: {_caption(study, figure)}."]
         lines += ["", *_grid(["tower", *study["tasks"]])]
         for tower in study["towers"]:
             rows = [study["summary"][figure][task][tower] for task in study["tasks"]]

@@ -3,11 +3,13 @@ by how much, how sure, and are its experts healthy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from pipeline.paired import ERRORS, Figure, Verdict, chance
 from pipeline.report_files import Json
 from pipeline.study import HOME
+from pipeline.study_extent import has_errors, is_alone, most_seeds, shared_seeds
+from pipeline.study_health import health_answer
 
 TITLES: dict[Figure, str] = {
     "auc": "AUC",
@@ -17,9 +19,6 @@ TITLES: dict[Figure, str] = {
     "calibration": "calibration",
 }
 _SHOWN: tuple[Figure, ...] = ("auc", "gauc")
-WRONG = "wrong"
-"""The severity of a health verdict that names a fault."""
-_MOST = 6  # faults told in the answer
 _VERDICTS: tuple[Verdict, ...] = ("better", "worse", "no telling")
 
 
@@ -51,20 +50,37 @@ def answer(study: Json) -> list[tuple[str, str]]:
         return [("What came out", "No run has finished: there is nothing to compare yet.")]
     name = subject(study)
     found = [(f"Is {name} better here?", _against_reference(study, name))]
-    found.append((f"Is {name} the best of them?", _ranks(study, name)))
-    if see_saw := _see_saw(study):
-        found.append(("Which towers see-saw?", see_saw))
-    if parts := _ablations(study):
-        found.append(("Which parts of HoME pay?", parts))
+    if not is_alone(study):
+        found.append((f"Is {name} the best of them?", _ranks(study, name)))
+        for question, text in (
+            ("Which towers see-saw?", _see_saw(study)),
+            ("Which parts of HoME pay?", _ablations(study)),
+        ):
+            if text:
+                found.append((question, text if has_errors(study) else _ONE_SEED))
     found.append(("How sure is that?", how_sure(study)))
-    found.append((f"Are {name}'s experts healthy?", _health(study, name)))
+    found.append((f"Are {name}'s experts healthy?", health_answer(study, name)))
     return found
+
+
+_ONE_SEED = "That cannot be said: one seed shows no error."
 
 
 def _against_reference(study: Json, name: str) -> str:
     reference = study["against"]
-    if name == reference:
-        return "There is no other tower to compare it with."
+    if is_alone(study):
+        return (
+            f"That cannot be said: {name} is the only tower here, so there is no difference. "
+            "--resume --towers NAME adds another."
+        )
+    seeds = len(shared_seeds(study, name, reference))
+    if seeds == 0:
+        return f"That cannot be said yet: no seed is finished with both {name} and {reference}."
+    if seeds == 1:
+        return (
+            f"That cannot be said from one seed. Its differences to {reference} on the "
+            f"{study['split']} split, whose error nobody knows: {_plain_differences(study, name)}"
+        )
     counts = [_counts(study, figure, name) for figure in _SHOWN]
     sentences = [_by_verdict(study, figure, name) for figure in _SHOWN]
     low = [
@@ -106,6 +122,19 @@ def _by_verdict(study: Json, figure: Figure, name: str) -> str:
     return f"{TITLES[figure]}: {'; '.join(parts) or 'undefined on every task'}."
 
 
+def _plain_differences(study: Json, name: str) -> str:
+    """'AUC: click +.0031, like -.0002. GAUC: ...'"""
+    parts = []
+    for figure in _SHOWN:
+        found = [
+            f"{task} {signed(d['mean'])}"
+            for task, d in _differences(study, figure, name)
+            if d["mean"] is not None
+        ]
+        parts.append(f"{TITLES[figure]}: {', '.join(found) or 'undefined on every task'}.")
+    return " ".join(parts)
+
+
 def _differences(study: Json, figure: Figure, name: str) -> Iterable[tuple[str, Json]]:
     for task, towers in study["summary"][figure].items():
         if (found := towers[name]["against"]) is not None:
@@ -115,7 +144,9 @@ def _differences(study: Json, figure: Figure, name: str) -> Iterable[tuple[str, 
 def _ranks(study: Json, name: str) -> str:
     """Where the tower's mean is the highest, and who beats it elsewhere. Its ablations are no
     rivals."""
-    sentences = []
+    many = most_seeds(study) > 1
+    sentences = [] if many else ["By one seed's figures, which chance orders as well:"]
+    what = "its mean" if many else "its figure"
     for figure in _SHOWN:
         first, beaten = [], []
         for task, towers in study["summary"][figure].items():
@@ -131,7 +162,7 @@ def _ranks(study: Json, name: str) -> str:
                 first.append(task)
             else:
                 beaten.append(f"{task} ({best}, {plain(means[best])} to {plain(means[name])})")
-        text = f"{TITLES[figure]}: its mean is the highest on {', '.join(first) or 'no task'}"
+        text = f"{TITLES[figure]}: {what} is the highest on {', '.join(first) or 'no task'}"
         sentences.append(text + (f"; not on {', '.join(beaten)}." if beaten else "."))
     return " ".join(sentences)
 
@@ -186,14 +217,19 @@ def ablations(study: Json) -> list[str]:
 
 def how_sure(study: Json) -> str:
     """What ± means, and how often chance alone would speak."""
-    n = max(row["n"] for row in _rows(study))
+    name = subject(study)
+    n = len(shared_seeds(study, name, study["against"]))
     if n < 2:
         return (
-            "Not at all: one seed shows no spread, so there is no standard error and no verdict. "
-            "Take --seeds 4 or more."
+            f"Not at all: {'one seed' if n else 'no seed'} shows no spread, so there is no "
+            "standard error and no verdict. Take --seeds 4 or more."
+        )
+    if is_alone(study):
+        return (
+            f"There is no difference to be sure of. ± beside a mean is the deviation over {n} "
+            f"seeds: how far the luck of a seed moves {name}'s own figure."
         )
     odds = chance(n)
-    name = subject(study)
     count = sum(1 for figure in _SHOWN for _, d in _differences(study, figure, name) if d["n"] > 1)
     weak = "This is weak evidence: w" if n < 8 else "W"
     return (
@@ -204,54 +240,3 @@ def how_sure(study: Json) -> str:
         f"{odds * count:.1f} would be by chance alone. The errors tell how far the luck of a seed "
         "moves a figure, not how other users or other days would."
     )
-
-
-def _rows(study: Json) -> Iterable[Json]:
-    for tasks in study["summary"].values():
-        for towers in tasks.values():
-            yield from towers.values()
-
-
-def findings(study: Json, tower: str) -> list[tuple[Json, list[int]]] | None:
-    """The runs' verdicts on the tower's experts (and in which seeds); None where none looked."""
-    looked = _looked(study, tower)
-    found: dict[tuple[str, ...], tuple[Json, list[int]]] = {}
-    for run in looked:
-        for finding in run["findings"]:
-            key = tuple(finding[part] for part in ("severity", "kind", "subject"))
-            found.setdefault(key, (finding, []))[1].append(run["seed"])
-    return list(found.values()) if looked else None
-
-
-def _looked(study: Json, tower: str) -> list[Json]:
-    return [
-        run
-        for run in study["runs"]
-        if run["tower"] == tower and run["status"] == "done" and run["findings"] is not None
-    ]
-
-
-def _health(study: Json, name: str) -> str:
-    found = findings(study, name)
-    if found is None:
-        return "Nobody has looked: its runs' health.json holds no verdicts."
-    wrong = [each for each in found if each[0]["severity"] == WRONG]
-    told = [_finding(*each) for each in (wrong or found)]
-    more = f"; and {len(told) - _MOST} more, below" if len(told) > _MOST else ""
-    text = "; ".join(told[:_MOST]) + more + "."
-    if not wrong:
-        text = f"Yes, in each of {len(_looked(study, name))} runs: {text}"
-    else:
-        text = f"Not all. {text}"
-    rates = [
-        f"{tower} {count / len(runs):.1f}"
-        for tower in study["towers"]
-        if (runs := _looked(study, tower))
-        for count in [sum(f["severity"] == WRONG for run in runs for f in run["findings"])]
-    ]
-    return f"{text} Faults found a run: {', '.join(rates)}."
-
-
-def _finding(finding: Json, seeds: Sequence[int]) -> str:
-    where = ", ".join(map(str, seeds))
-    return f"{finding['text'].rstrip('.')} ({finding['kind']}, seed {where})"

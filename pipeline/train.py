@@ -21,7 +21,7 @@ from pipeline.errors import UserError
 from pipeline.evaluate import evaluate, figure
 from pipeline.monitor import Monitor
 from pipeline.renew import renew_tables
-from pipeline.run_folder import claim, describe, finish, write_results
+from pipeline.run_folder import claim, describe, finish, show_best, write_results
 from pipeline.schedule import Schedule
 from pipeline.step import StepOutput
 from pipeline.streams import open_split
@@ -84,7 +84,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
         log_task_weights=config.loss.balance.kind != "fixed",
     )
     rates = {task: schema.rate(task) for task in chosen.tasks}
-    looks = TrainingHealth(head, tracker, rates, config.health.every)
+    looks = TrainingHealth(head, tracker, rates, config.health.every, progress.looks)
     eval_every = config.train.eval_every or source.steps_per_epoch
     save_every = config.checkpoint.every or eval_every
     stream = chain.from_iterable(repeat(source))  # epoch after epoch
@@ -97,11 +97,11 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             due = step > 0 and (step % eval_every == 0 or step == end)
             if due and progress.evaluated_step != step and (step == end or not watch.stopping):
                 results, health = evaluate(model, pipeline, head, validation, chosen.tasks, world)
-                better = progress.note(figure(results, config.train.select))
                 tracker.log_results(step, results, split="val")
-                checkpoints.save(model, optimizer, progress)
-                if better:
+                if progress.note(figure(results, config.train.select)):
                     _on_disk(world, write_results, out, step, results, looks.add_to(health))
+                checkpoints.save(model, optimizer, progress)
+                _on_disk(world, show_best, out, progress.best_step)
             early = 0 < config.train.patience <= progress.evaluations_without_better
             if step >= end or watch.stopping or early:
                 break
@@ -123,6 +123,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             check_finite(model, step, world)
             share_buffers(head)
             progress.step, progress.source = step, source.state_dict()
+            progress.looks = looks.remembered
             checkpoints.save(model, optimizer, progress)
     if watch.stopping and step < end:
         _say(world, f"stopped by a signal at step {step} of {end}, saved; go on with --resume")

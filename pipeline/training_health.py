@@ -20,6 +20,8 @@ from pipeline.tracking import Tracker
 _REMEMBERED = 8
 
 Json = dict[str, Any]
+Norms = dict[str, dict[str, float | None]]
+"""Task -> "weight_norm" and "gradient_norm" of its own experts in one look; None: not finite."""
 
 
 class TrainingHealth:
@@ -28,16 +30,27 @@ class TrainingHealth:
     Args:
         rates: each task's share of positive rows in the training split.
         every: steps between looks; 0: never.
+        remembered: what `remembered` said where the run goes on from.
     """
 
     def __init__(
-        self, head: Head, tracker: Tracker, rates: Mapping[str, float], every: int
+        self,
+        head: Head,
+        tracker: Tracker,
+        rates: Mapping[str, float],
+        every: int,
+        remembered: Sequence[Norms] = (),
     ) -> None:
         self._head = head
         self._tracker = tracker
         self._rates = rates
         self._every = every
-        self._norms: deque[dict[str, dict[str, float]]] = deque(maxlen=_REMEMBERED)
+        self._norms = deque(remembered, maxlen=_REMEMBERED)
+
+    @property
+    def remembered(self) -> list[Norms]:
+        """The last looks' norms, to be saved with the weights. Plain JSON, equal on all ranks."""
+        return list(self._norms)
 
     def before(self, step: int) -> None:
         """Before step `step` (counted from 1)."""
@@ -53,7 +66,12 @@ class TrainingHealth:
         adder.update(probe)
         health = adder.compute()
         norms = own_norms(self._head.tower)
-        self._norms.append(norms)
+        self._norms.append(
+            {
+                task: {name: finite(value) for name, value in values.items()}
+                for task, values in norms.items()
+            }
+        )
         for task, values in norms.items():
             health["tasks"].setdefault(task, {}).update(values)
         self._tracker.log(step, dict(_flat(health)), kind="health")
@@ -66,7 +84,9 @@ class TrainingHealth:
             tasks[task] = {"positive_rate": rate} | health["tasks"].get(task, {})
             looks = [norms[task] for norms in self._norms if task in norms]
             for name in looks[0] if looks else ():
-                tasks[task][name] = finite(sum(look[name] for look in looks) / len(looks))
+                known = [value for look in looks if (value := look[name]) is not None]
+                is_whole = len(known) == len(looks)
+                tasks[task][name] = finite(sum(known) / len(known)) if is_whole else None
         return health | {"tasks": tasks}
 
 

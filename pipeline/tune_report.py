@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from pipeline import tune_figures as figures
-from pipeline.files import write_text
+from pipeline.files import read_json, write_text
 from pipeline.progress import duration_text
 from pipeline.report_page import (
     Cell,
@@ -28,6 +28,7 @@ from pipeline.report_page import (
 )
 
 Json = dict[str, Any]
+FOUND = "tune.json"
 _SHOWN = 10
 
 
@@ -56,11 +57,20 @@ def ranked(found: Mapping[str, Any]) -> list[Json]:
     return sorted(found["trials"], key=place)
 
 
-def write_tune_report(folder: Path, found: Mapping[str, Any]) -> None:
-    """Write `folder`/report.html, whole or not at all."""
+def write_tune_report(folder: Path, found: Mapping[str, Any]) -> Path:
+    """Write `folder`/report.html, whole or not at all, and return its path."""
     name = folder.resolve().name
     body = "".join((_header(name, found), _trials(found), _charts(found), _next(folder, found)))
-    write_text(folder / "report.html", page(f"{name}: homerec search", body))
+    path = folder / "report.html"
+    write_text(path, page(f"{name}: homerec search", body))
+    return path
+
+
+def read_found(folder: Path) -> Json:
+    """What a search in `folder` has written into tune.json. UserError if that is damaged."""
+    needs = ("select", "lower_is_better", "searches", "best", "importance", "trials")
+    remedy = f"'homerec tune --out {folder} --resume' writes it again"
+    return read_json(folder / FOUND, needs=needs, remedy=remedy)
 
 
 def _header(name: str, found: Mapping[str, Any]) -> str:

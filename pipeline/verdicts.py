@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from pipeline.expert_use import GATES, own_task, shared_weights
+from pipeline.expert_use import GATES, own_weights, shared_weights
 
 ZERO_LIMIT = 0.9
 """Share of an expert's outputs that are zero. The paper saw experts above 90% under ReLU; a sound
@@ -120,8 +120,8 @@ def _no_collapse(health: Json) -> Verdict:
 def _degradation(health: Json) -> Iterator[tuple[str, str]]:
     for expert, weights in _shared(health).items():
         top = max(weights, key=weights.__getitem__)
-        is_meta = expert.startswith("meta.")
-        even = 1 / len(health["meta_gates" if is_meta else "gates"][top])
+        is_last = expert in health["gates"].get(top, {})
+        even = 1 / len(health["gates" if is_last else "meta_gates"][top])
         if weights[top] < IDLE_LIMIT * even:
             yield (
                 expert,
@@ -130,8 +130,9 @@ def _degradation(health: Json) -> Iterator[tuple[str, str]]:
             )
             continue
         share = weights[top] / sum(weights.values())
-        # HoME's level-1 gate called 'shared' serves all tasks.
-        if share > ALONE_LIMIT and not (is_meta and top == "shared"):
+        # Before the last level, what the gate called 'shared' mixes serves all tasks.
+        serves_all = not is_last and top.rpartition(".")[2] == "shared"
+        if share > ALONE_LIMIT and not serves_all:
             yield (
                 expert,
                 f"{expert}: {_percent(share)} of its gate weight comes from {top}: shared by name "
@@ -156,29 +157,33 @@ def _no_degradation(health: Json) -> Verdict:
 def _underfitting(health: Json) -> Iterator[tuple[str, str]]:
     for task, figures in health["tasks"].items():
         beside = _beside(figures)
-        weight, even = figures.get("own_weight"), _even_share(health, task)
-        if weight is not None and weight < OWN_LIMIT * even:
-            yield (
-                task,
-                f"{task}: gate weight {weight:.2g} on its own experts, an even gate gives "
-                f"{even:.2g} (limit {OWN_LIMIT:g} of that){beside}",
-            )
-        elif figures.get("gradient_norm") == 0:
+        left_alone = False
+        for level, weight, even in own_weights(health, task):
+            if weight < OWN_LIMIT * even:
+                left_alone = True
+                where = f" of {level}" if level else ""
+                yield (
+                    task,
+                    f"{task}: gate weight {weight:.2g} on its own experts{where}, an even gate "
+                    f"gives {even:.2g} (limit {OWN_LIMIT:g} of that){beside}",
+                )
+        if not left_alone and figures.get("gradient_norm") == 0:
             yield task, f"{task}: no gradient reaches its own experts{beside}"
 
 
 def _no_underfitting(health: Json) -> Verdict:
     tasks = health["tasks"]
-    shares = [
-        figures["own_weight"] / _even_share(health, task)
-        for task, figures in tasks.items()
-        if figures.get("own_weight") is not None
-    ]
+    shares = {
+        task: min(weight / even for _, weight, even in found)
+        for task in tasks
+        if (found := [*own_weights(health, task)])
+    }
     moved = [task for task, figures in tasks.items() if figures.get("gradient_norm")]
     parts = []
     if shares:
+        least = min(shares.values())
         parts.append(
-            f"each gives its own experts at least {min(shares):.2g} times an even gate's weight "
+            f"each gives its own experts at least {least:.2g} times an even gate's weight "
             f"(limit {OWN_LIMIT:g})"
         )
     if moved:
@@ -206,12 +211,6 @@ def _scales(health: Json, deviations: dict[str, float]) -> Iterator[tuple[str, d
             scales = {expert: deviations[expert] for expert in seen if expert in deviations}
             if len(scales) > 1:
                 yield gate, scales
-
-
-def _even_share(health: Json, task: str) -> float:
-    """What a task's own experts would get of a gate that weighs all it sees alike."""
-    seen = health["gates"].get(task, {})
-    return sum(own_task(expert) == task for expert in seen) / max(1, len(seen))
 
 
 def _beside(figures: Json) -> str:

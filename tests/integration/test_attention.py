@@ -19,12 +19,11 @@ from pipeline.overrides import resolve
 from pipeline.renew import renew_tables
 from pipeline.streams import open_split
 from tests.integration.test_renew import whole
-from tests.integration.test_sharding import SCHEMA, rank_batch
+from tests.integration.test_sharding import SCHEMA, train_some
 from tests.integration.test_sharding import config as plain_config
 from tests.integration.test_train import run, tensors
 from tests.ranks import run_ranks
 
-_STEPS = 8
 _EVENTS = {"seen": {"history": "item"}}
 
 
@@ -34,27 +33,6 @@ def attending(types: tuple[str, ...], *, bags: bool = True) -> Config:
     return plain.model_copy(
         update={"model": plain.model.model_copy(update={"attention": attention})}
     )
-
-
-def train_some(rank: int, size: int, config: Config) -> dict[str, Any]:
-    """A few steps; the global losses, and which types the plan used for which table."""
-    world = this_world()
-    chosen = select(config, SCHEMA)
-    _, parallel = assemble(config, chosen, world)
-    pipeline = open_pipeline(parallel, world)
-    parallel.model.train()
-    keys = [feature.name for feature in chosen.features]
-    batches = iter([rank_batch(step, rank, size, keys) for step in range(_STEPS)])
-    losses = []
-    for _ in range(_STEPS):
-        loss = pipeline.progress(batches).losses_T
-        torch.distributed.all_reduce(loss)
-        losses.append(loss / size)
-    return {
-        "losses": torch.stack(losses).tolist(),
-        "types": {row["table"]: row["sharding_type"] for row in parallel.plan["tables"]},
-        "item": max(len(row["ranks"]) for row in parallel.plan["tables"] if row["table"] == "item"),
-    }
 
 
 def refused(types: str) -> str:
@@ -97,7 +75,7 @@ def test_two_ranks_equal_one(
         assert set(result[kind]["types"].values()) == {kind}
         losses = torch.tensor(result[kind]["losses"])
         torch.testing.assert_close(losses, alone, rtol=1e-5, atol=1e-6)
-    assert (together[0][kind]["item"] == 2) == (kind == "row_wise")
+    assert (together[0][kind]["ranks"]["item"] == 2) == (kind == "row_wise")
 
 
 def test_a_history_may_stand_in_attention_alone(

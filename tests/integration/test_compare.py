@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,39 @@ def test_a_study_stopped_and_killed_goes_on_to_the_same_result(
     done = compare(synthetic, out, "--resume")
     assert done.returncode == 0, done.stdout + done.stderr
     assert figures(out) == figures(undisturbed)
+
+
+def test_a_study_keeps_what_is_not_asked_for_again(
+    undisturbed: Path,
+    synthetic: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Fewer towers and seeds run nothing and lose nothing; other settings are refused."""
+    out = tmp_path / "study"
+    shutil.copytree(undisturbed, out)
+    table = (out / "table.md").read_text()
+    base = ["compare", "--recipe", "debug", "--data.path", str(synthetic), "--out", str(out)]
+    base += [*_FIELDS, "--resume"]
+    assert main([*base, "--towers", "home", "--seeds", "1"]) == 0
+    assert "1 of 1 runs are there already, 3 others stay as they are" in capsys.readouterr().out
+    assert figures(out) == figures(undisturbed)
+    assert (out / "table.md").read_text() == table
+    assert main(base) == 0  # no towers, no seeds: the study's own
+    assert figures(out) == figures(undisturbed)
+
+    assert (
+        main([*base, "--towers", "mmoe", "--seeds", "3,", "--dense.lr", "0.5", "--jobs", "1"]) == 2
+    )
+    assert "home/seed-0/config.json: dense.lr is not what" in capsys.readouterr().err
+    (out / "home" / "seed-1" / "outcome.json").unlink()  # not asked for now, and no longer there
+    assert main([*base, "--towers", "single_task", "--seeds", "1"]) == 0
+    study = figures(out)
+    status = {(run["tower"], run["seed"]): run["status"] for run in study["runs"]}
+    assert status.pop(("home", 1)) == "waiting"
+    assert set(status.values()) == {"done"}
+    assert study["summary"]["auc"]["click"]["home"]["n"] == 1
+    assert any("(home 1, single_task 2)" in note for note in study["notes"])
 
 
 def test_a_run_that_fails_is_told_and_the_others_go_on(undisturbed: Path, synthetic: Path) -> None:

@@ -79,6 +79,19 @@ def test_health_json_has_figures_of_training_and_verdicts(looked: Path) -> None:
     assert set(verdicts[0]) == {"kind", "subject", "severity", "text"}
 
 
+def test_resume_remembers_the_looks_before(looked: Path, synthetic: Path, tmp_path: Path) -> None:
+    """The norms in health.json are means over looks before and after the interruption."""
+    out = tmp_path / "cut"
+    assert run_ranks(run, 2, synthetic, out, [*_LOOK, "--train.max_steps", "6"]) == [0, 0]
+    assert run_ranks(run, 2, synthetic, out, ["--train.max_steps", "8"], True) == [0, 0]
+    left, right = (
+        json.loads((folder / "checkpoints" / "step-00000008" / "meta.json").read_text())["looks"]
+        for folder in (looked, out)
+    )
+    assert len(left) == 4
+    assert left == right
+
+
 def killed_expert(rank: int, size: int, data: Path, out: Path, dead: str) -> Any:
     """A run whose expert `dead` has lost its last layer's weights after step 4, gone on with."""
     assert run(rank, size, data, out, ["--train.max_steps", "4"]) == 0

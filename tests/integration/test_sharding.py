@@ -109,11 +109,8 @@ def rank_batch(step: int, rank: int, size: int, keys: list[str]) -> Batch:
     )
 
 
-def train_some(
-    rank: int, size: int, types: tuple[str, ...], synchronised: bool = True
-) -> dict[str, Any]:
-    """A few steps; the global losses, and which types the plan used."""
-    run = config(types, synchronised=synchronised)
+def train_some(rank: int, size: int, run: Config) -> dict[str, Any]:
+    """A few steps; the global losses, and by table its sharding type and number of ranks."""
     world = this_world()
     chosen = select(run, SCHEMA)
     _, parallel = assemble(run, chosen, world)
@@ -128,21 +125,22 @@ def train_some(
         losses.append(loss / size)
     return {
         "losses": torch.stack(losses).tolist(),
-        "types": {row["sharding_type"] for row in parallel.plan["tables"]},
-        "shards": max(len(row["ranks"]) for row in parallel.plan["tables"]),
+        "types": {row["table"]: row["sharding_type"] for row in parallel.plan["tables"]},
+        "ranks": {row["table"]: len(row["ranks"]) for row in parallel.plan["tables"]},
     }
 
 
 def train_each(rank: int, size: int) -> dict[str, Any]:
     """One start of the ranks for all types: starting costs more than training."""
-    results = {kind: train_some(rank, size, (kind,)) for kind in SHARDING_TYPES}
-    return {**results, "own statistics": train_some(rank, size, ("row_wise",), False)}
+    results = {kind: train_some(rank, size, config((kind,))) for kind in SHARDING_TYPES}
+    own = config(("row_wise",), synchronised=False)
+    return {**results, "own statistics": train_some(rank, size, own)}
 
 
 @pytest.fixture(scope="module")
 def alone() -> torch.Tensor:
     """The loss curve [steps, tasks] of one rank, on the planner's own choice."""
-    return torch.tensor(run_ranks(train_some, 1, ())[0]["losses"])
+    return torch.tensor(run_ranks(train_some, 1, config(()))[0]["losses"])
 
 
 @pytest.fixture(scope="module")
@@ -162,11 +160,11 @@ def test_two_ranks_equal_one(
     kind: str, alone: torch.Tensor, together: list[dict[str, Any]]
 ) -> None:
     for result in together:
-        assert result[kind]["types"] == {kind}
+        assert set(result[kind]["types"].values()) == {kind}
         losses = torch.tensor(result[kind]["losses"])
         torch.testing.assert_close(losses, alone, rtol=1e-5, atol=1e-6)
     if kind in ("data_parallel", "row_wise", "table_row_wise", "grid_shard"):
-        assert together[0][kind]["shards"] == 2
+        assert max(together[0][kind]["ranks"].values()) == 2
 
 
 def test_without_synchronised_statistics_two_ranks_differ(

@@ -304,30 +304,125 @@ def test_bad_input_is_one_line_on_every_rank(synthetic: Path, tmp_path: Path) ->
     assert not (tmp_path / "bad").exists()
 
 
-@pytest.mark.parametrize(
-    ("file", "text", "message"),
-    [
-        ("checkpoints/step-00000008/meta.json", "{}", "damaged .no 'step' in it.; remove"),
-        ("checkpoints/step-00000008/meta.json", "{", "damaged .*; remove .*step-00000008"),
-        ("checkpoints/step-00000008/.metadata", None, "no .metadata in it; remove it"),
-        ("results.json", "x", r"results.json: damaged .*; remove it"),
-        ("config.json", "{", "config.json: line 1: not JSON"),
-    ],
-)
+DAMAGED = [
+    ("checkpoints/step-00000008/meta.json", "{}", "damaged .no 'step' in it.; remove"),
+    ("checkpoints/step-00000008/meta.json", "{", "damaged .*; remove .*step-00000008"),
+    ("checkpoints/step-00000008/.metadata", "garbage", r".metadata: damaged \(.*; remove .*8 "),
+    ("checkpoints/step-00000008/.metadata", "", r".metadata: damaged \(Ran out of input\)"),
+]
+
+
+def resume_each(rank: int, size: int, runs: list[Path]) -> Any:
+    return [run(rank, size, Path(), out, ["--train.max_steps", "9"], True) for out in runs]
+
+
 def test_a_damaged_file_is_named(
-    undisturbed: Path, tmp_path: Path, file: str, text: str | None, message: str
+    undisturbed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "damaged"
-    shutil.copytree(undisturbed, out)
-    (out / file).unlink()
-    if text is not None:
+    runs = [tmp_path / f"damaged{number}" for number in range(len(DAMAGED))]
+    for out, (file, text, _) in zip(runs, DAMAGED, strict=True):
+        shutil.copytree(undisturbed, out)
         (out / file).write_text(text)
-    if file == "config.json":
-        with pytest.raises(UserError, match=message):
-            Config.load(out / file)
-        return
-    (found,) = run_ranks(run, 1, Path(), out, ["--train.max_steps", "9"], True)
-    assert re.search(message, found), found
+    (found,) = run_ranks(resume_each, 1, runs)
+    for line, (_, _, message) in zip(found, DAMAGED, strict=True):
+        assert re.search(message, line), line
+        assert "\n" not in line
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json: line 1: not JSON"):
+        Config.load(tmp_path / "config.json")
+
+
+def test_a_folder_without_metadata_is_no_checkpoint(undisturbed: Path, tmp_path: Path) -> None:
+    """The run goes on from the one before, and saves that step anew."""
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    last = out / "checkpoints" / "step-00000008"
+    (last / ".metadata").unlink()
+    assert saved_steps(out / "checkpoints") == [5]
+    assert find_checkpoint(out) == out / "checkpoints" / "step-00000005"
+    with pytest.raises(UserError, match="step-00000008: no checkpoint here"):
+        find_checkpoint(last)
+    assert run_ranks(run, 2, Path(), out, [], True) == [0, 0]
+    left, right = (
+        tensors(undisturbed / "checkpoints" / last.name, tmp_path),
+        tensors(last, tmp_path),
+    )
+    assert left.keys() == right.keys()
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+
+
+RESULTS = ("checkpoints/best.json", "health.json", "results.json")
+_TWO_EVALUATIONS = ["--train.max_steps", "4", "--train.eval_every", "2"]
+_TWO_EVALUATIONS += ["--train.select", "mean/log_loss", "--health.every", "1"]
+
+
+def write_dying(rank: int, size: int, data: Path, out: Path, last: int) -> tuple[Any, int]:
+    """A run that is killed in writing its small file number `last`; its end, and how many."""
+    replace, count = Path.replace, 0
+
+    def dying(path: Path, target: Path) -> Path:
+        nonlocal count
+        if count == last:
+            raise KeyboardInterrupt
+        count += 1
+        return replace(path, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", dying)
+        try:
+            return run(rank, size, data, out, [*_TWO_EVALUATIONS]), count
+        except KeyboardInterrupt:
+            return "killed", count
+
+
+def killed_at_each(rank: int, size: int, data: Path, folder: Path) -> Any:
+    """By file of the last evaluation in whose writing the run was killed: how the run ended, how
+    it went on, and what it then tells; at 0 of a run without a kill."""
+    code, count = write_dying(rank, size, data, folder / "0", -1)
+    found = {0: (code, 0, told(folder / "0"))}
+    for back in range(2, 9):  # the very last file is the report
+        out = folder / str(back)
+        code, _ = write_dying(rank, size, data, out, count - back)
+        found[back] = (code, run(rank, size, data, out, [], resume=True), told(out))
+    return found
+
+
+def told(out: Path) -> list[Any]:
+    return [json.loads((out / name).read_text()) for name in RESULTS]
+
+
+def test_a_kill_in_an_evaluation_leaves_nothing_at_odds(synthetic: Path, tmp_path: Path) -> None:
+    """Best checkpoint, results and health are those of one evaluation once the run goes on."""
+    (found,) = run_ranks(killed_at_each, 1, synthetic, tmp_path)
+    code, _, undisturbed = found.pop(0)
+    assert code == 0
+    assert undisturbed[0]["step"] == undisturbed[2]["step"] == 4
+    for back, (code, again, after) in found.items():
+        assert (code, again) == ("killed", 0), back
+        assert after == undisturbed, back
+
+
+def removed_best(rank: int, size: int, data: Path, out: Path) -> Any:
+    """A run whose best checkpoint goes; then one judged by another figure."""
+    words = [*_TWO_EVALUATIONS, "--train.eval_every", "1"]
+    codes = [run(rank, size, data, out, words)]
+    shutil.rmtree(find_checkpoint(out))
+    (find_checkpoint(out) / "results.json").unlink()
+    codes.append(run(rank, size, data, out, ["--train.max_steps", "3"], resume=True))
+    steps = [json.loads((out / "results.json").read_text())["step"]]
+    codes.append(run(rank, size, data, out, ["--train.select", "mean/auc"], resume=True))
+    steps.append(json.loads((out / "results.json").read_text())["step"])
+    return codes, steps
+
+
+def test_results_are_those_of_a_checkpoint_that_is_there(synthetic: Path, tmp_path: Path) -> None:
+    (found,) = run_ranks(removed_best, 1, synthetic, tmp_path / "run")
+    assert found == ([0, 0, 0], [3, 3])
+    assert find_checkpoint(tmp_path / "run").name == "step-00000003"
 
 
 @pytest.mark.parametrize("text", ["[1]", "x", "{}"])

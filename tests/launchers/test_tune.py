@@ -92,7 +92,7 @@ def test_killed_interrupted_and_resumed(
     words = ["debug", "--search", "dense.lr=1e-2,1e-9,1e30", "--seed", "3", "--startup", "1"]
 
     with tune(tmp_path, *words, *fields, "--trials", "3") as process:
-        wait_for(search / "study.json", '"search"', process)
+        wait_for(search / "search.json", '"search"', process)
         assert main(["tune", "--out", str(search), "--resume"]) == 2  # not while this is at work
         assert "a search is under way there" in capsys.readouterr().err
         wait_for(search / "trial-0000" / "metrics.jsonl", '"kind": "train"', process)
@@ -140,6 +140,12 @@ def test_a_search_where_all_fail_says_so(
     assert "search: all 1 trials failed; trial-0000: step 2: " in line
     assert "trial 0 failed  dense.lr=" in shown.out
     assert not (tmp_path / "search" / "best.yaml").exists()
+    page = tmp_path / "search" / "report.html"
+    before = page.read_text()
+    page.unlink()
+    assert main(["report", str(tmp_path / "search")]) == 0
+    assert capsys.readouterr().out == f"{page}\n"
+    assert page.read_text() == before
     assert main(["tune", *search, "--resume", "--search", "dense.lr=1:2"]) == 2
     assert "was begun with --search dense.lr=1e29:1e30" in capsys.readouterr().err
 

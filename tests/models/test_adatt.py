@@ -62,6 +62,8 @@ def test_probe_explains_what_a_task_mixed(own: int, shared: int) -> None:
     last = {f"level2.{group}.{i}" for group, size in groups.items() for i in range(size)}
     assert set(probe.experts) == last | {name.replace("level2", "level1") for name in last}
     assert set(probe.gates) == set(probe.self_gates) == NAMES
+    first = {f"level1.{name}" for name in (NAMES | {"shared"} if shared else NAMES)}
+    assert set(probe.meta_gates) == set(probe.meta_self_gates) == first
     mixed = []
     for name in tower.towers.names:
         assert set(probe.gates[name]) == last  # every task may use every expert

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.expert_use import add_use, entropy, own_task, own_weight, shared_weights
+from pipeline.expert_use import (
+    add_use,
+    entropy,
+    even_weight,
+    lower_levels,
+    own_task,
+    own_weight,
+    shared_weights,
+)
 
 
 def health(**parts: Any) -> dict[str, Any]:
@@ -63,6 +71,28 @@ def test_what_is_shared_and_what_is_own() -> None:
     assert added["tasks"] == {"click": {"own_weight": 0.75}, "like": {"own_weight": 0.3}}
     assert added["shared"]["meta.shared.0"]["entropy"] == pytest.approx(1)
     assert added["shared"]["level2.global.0"]["entropy"] == entropy([0.5, 0.1])
+
+
+def test_what_is_shared_and_own_before_the_last_level() -> None:
+    """PLE's names; a task's name may hold dots, and look like a level's."""
+    task = "level1.click"
+    own = [f"level{n}.own.{task}.0" for n in (1, 2)]
+    use = health(
+        experts=dict.fromkeys(own),
+        gates={task: {"level2.shared.0": 0.3, own[1]: 0.7}},
+        meta_gates={
+            f"level1.{task}": {"level1.shared.0": 0.75, own[0]: 0.25},
+            "level1.shared": {"level1.shared.0": 0.5, own[0]: 0.5},
+        },
+        meta_self_gates={f"level1.{task}": {own[0]: 1.0}},
+    )
+    assert shared_weights(use) == {
+        "level1.shared.0": {f"level1.{task}": 0.75, "level1.shared": 0.5}
+    }
+    assert lower_levels(use, task) == ["level1"]
+    assert lower_levels(use, "click") == []
+    assert add_use(use)["tasks"] == {task: {"own_weight": 0.7, "level1_own_weight": 1.25}}
+    assert even_weight(use, task) == even_weight(use, task, "level1") == 0.5
 
 
 def test_towers_without_gates_have_no_use() -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.checkpoint import Progress
 from pipeline.data.synthetic import prepare_synthetic
 from pipeline.errors import UserError
 from pipeline.recipes import recipe
-from pipeline.run_folder import claim
+from pipeline.run_folder import claim, describe
+from tests.integration.test_sharding import SCHEMA
 
 
 def make_run(folder: Path) -> None:
@@ -46,6 +48,44 @@ def test_what_is_no_run_is_not_deleted(config: str | None, schema: bool, tmp_pat
     with pytest.raises(UserError, match="not replaced"):
         claim(folder, False, True)
     assert (folder / "thesis.tex").exists()
+
+
+def start(folder: Path, *, dies_at: int) -> None:
+    """`claim` and `describe`, killed in the writing of file number `dies_at` (from 0)."""
+    claim(folder, False, False)
+    replace, done = Path.replace, 0
+
+    def dying(path: Path, target: Path) -> Path:
+        nonlocal done
+        if done == dies_at:
+            raise KeyboardInterrupt
+        done += 1
+        return replace(path, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", dying)
+        describe(folder, recipe("debug"), SCHEMA, {"version": 1, "tables": []}, Progress(), 8)
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, 2])
+def test_a_start_that_died_is_begun_again(dies_at: int, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        start(out, dies_at=dies_at)
+    assert len(list(out.iterdir())) == dies_at + 1
+    (out / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="is not empty and holds no run"):
+        claim(out, False, False)
+    (out / "thesis.tex").unlink()
+    start(out, dies_at=3)
+    assert {path.name for path in out.iterdir()} == {"config.json", "plan.json", "schema.json"}
+
+
+@pytest.mark.parametrize("name", ["schema.json", "plan.json"])
+def test_files_of_others_are_no_leftovers(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('{"mine": true}')
+    with pytest.raises(UserError, match="is not empty and holds no run"):
+        claim(tmp_path, False, False)
 
 
 def test_preparing_data_does_not_delete_a_run(tmp_path: Path) -> None:

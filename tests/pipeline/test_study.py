@@ -87,9 +87,50 @@ def test_the_answer_says_what_the_numbers_say() -> None:
 
 def test_one_seed_says_so() -> None:
     made = study([run(tower, 0) for tower in TOWERS], seeds=[0])
-    assert said(made)["How sure is that?"].startswith("Not at all: one seed")
+    text = said(made)
+    assert text["How sure is that?"].startswith("Not at all: one seed")
     assert any(note.startswith("One seed") for note in made["notes"])
-    assert "±" not in said(made)["Is home better here?"]
+    better = text["Is home better here?"]
+    assert better.startswith("That cannot be said from one seed.")
+    assert "AUC: click +.0210, </script><b> +.0110." in better
+    assert text["Is home the best of them?"].startswith("By one seed's figures, which chance")
+    for question in ("Which towers see-saw?", "Which parts of HoME pay?"):
+        assert text[question] == "That cannot be said: one seed shows no error."
+
+
+@pytest.mark.parametrize("seeds", [(0,), SEEDS])
+@pytest.mark.parametrize("towers", [("home",), ("home", "single_task")])
+def test_what_cannot_be_said_is_said_nowhere(
+    tmp_path: Path, towers: tuple[str, ...], seeds: tuple[int, ...]
+) -> None:
+    """Marks, deviations, errors and verdicts stand where there are such, and only there."""
+    about = {name: {"folder": name, "parameters": 1, "flops": 1, "config": {}} for name in towers}
+    runs = [run(tower, seed) for seed in seeds for tower in towers]
+    made = study(runs, towers=about, against=towers[-1], seeds=list(seeds))
+    many, two = len(seeds) > 1, len(towers) > 1
+    page = Page(write_study_report(tmp_path, made).read_text())
+    markdown = write_markdown(tmp_path, made).read_text()
+    title = str(figure_table(made, "auc").title)
+    for text in (page.text, markdown):
+        assert ("±" in text) == many
+        assert ("standard error" in text.replace("no standard error", "")) == (many and two)
+        assert ("One tower: no difference" in text) == (not two)
+        assert ("is the only tower here" in text) == (not two)
+        assert ("best of them?" in text) == two
+        assert ("▲" in text) == (many and two)
+        assert ("One seed: no deviation" in text) == (not many)
+    assert ("±" in title) == many
+    assert ("▲" in title) == (many and two)
+    assert ("no telling" in page.text) == (two or not many)
+    assert ("minus home" in page.text) == two
+
+
+def test_towers_without_a_common_seed_are_not_compared() -> None:
+    made = study([run("home", 0), run("single_task", 3)])
+    text = said(made)
+    assert "no seed is finished with both home and single_task" in text["Is home better here?"]
+    assert text["How sure is that?"].startswith("Not at all: no seed")
+    assert any("home 1, mmoe* 0, single_task 1" in note for note in made["notes"])
 
 
 def test_failed_and_missing_runs_are_named_counted_and_left_out() -> None:

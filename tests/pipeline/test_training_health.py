@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from models.ple import PLE, PleConfig
 from models.probe import Probe
 from models.shared_bottom import SharedBottomConfig
 from pipeline.health import ExpertHealth
-from pipeline.training_health import own_norms
+from pipeline.training_health import Norms, TrainingHealth, own_norms
 from tests.models.building import SMALL, TASKS, build, rows
 from tests.ranks import run_ranks
 
@@ -55,6 +56,20 @@ def test_gradients_are_not_touched() -> None:
     own_norms(tower)
     after = [parameter.grad for parameter in tower.parameters() if parameter.grad is not None]
     assert all(torch.equal(left, right) for left, right in zip(before, after, strict=True))
+
+
+def test_a_norm_that_is_not_finite_is_unknown() -> None:
+    """In one look, it makes the mean unknown, and the checkpoint stays plain JSON."""
+    norms: Norms = {"click": {"weight_norm": 2.0, "gradient_norm": None}}
+    other: Norms = {"click": {"weight_norm": 4.0, "gradient_norm": 1.0}}
+    tower: Any = None
+    looks = TrainingHealth(tower, tower, {"click": 0.5}, 1, [norms, other])
+    json.dumps(looks.remembered, allow_nan=False)
+    assert looks.add_to({"tasks": {}})["tasks"]["click"] == {
+        "positive_rate": 0.5,
+        "weight_norm": 3.0,
+        "gradient_norm": None,
+    }
 
 
 def looked_at(rank: int, size: int) -> tuple[Any, Any]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.tune_report import ranked, write_tune_report
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.files import write_json
+from pipeline.tune_report import FOUND, ranked, read_found, write_tune_report
 
 
 def trial(number: int, state: str, value: float | None, **other: Any) -> dict[str, Any]:
@@ -59,3 +63,13 @@ def test_a_page_before_anything_has_ended(tmp_path: Path) -> None:
     for trials in ([], [trial(0, "failed", None, error="why")]):
         write_tune_report(tmp_path, search(trials, None))
         assert "Not in this run" in (tmp_path / "report.html").read_text()
+
+
+def test_what_was_found_is_read_back_or_named(tmp_path: Path) -> None:
+    found = search(TRIALS, 2)
+    write_json(tmp_path / FOUND, found)
+    assert read_found(tmp_path) == found
+    for text in ("{", "[]", '{"trials": []}'):
+        (tmp_path / FOUND).write_text(text)
+        with pytest.raises(UserError, match=r"tune\.json: damaged .*--resume' writes it again"):
+            read_found(tmp_path)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from models.adatt import AdattConfig
 from models.home import HomeConfig
 from models.mmoe import MmoeConfig
 from models.ple import PleConfig
@@ -125,6 +126,59 @@ def test_underfitting() -> None:
     assert click.text.startswith("click: no gradient reaches its own experts; 40.00% of its rows")
 
 
+def two_levels() -> dict[str, Any]:
+    """PLE's gates of level 1, too: two tasks, and what all of level 2 reads."""
+    tasks = ("click", "like")
+    own = {task: f"own.{task}.0" for task in tasks}
+    seen = {
+        level: {task: {f"{level}.shared.0": 0.6, f"{level}.{own[task]}": 0.4} for task in tasks}
+        for level in ("level1", "level2")
+    }
+    lower = {f"level1.{task}": gate for task, gate in seen["level1"].items()}
+    everything = [expert for gates in seen.values() for gate in gates.values() for expert in gate]
+    lower["level1.shared"] = dict.fromkeys([e for e in everything if "level1" in e], 1 / 3)
+    return {
+        "experts": dict.fromkeys(everything, SOUND),
+        "gates": seen["level2"],
+        "self_gates": {},
+        "meta_gates": lower,
+        "meta_self_gates": {},
+    }
+
+
+def test_every_level_is_judged() -> None:
+    figures = two_levels()
+    found = verdicts(add_use(figures))
+    assert {verdict.severity for verdict in found} == {"healthy"}
+    assert "under no gate" not in found[0].text
+    assert "2 shared experts: " in found[1].text
+    assert "2 tasks: each gives its own experts at least 0.8 times" in found[2].text
+    figures["meta_gates"]["level1.like"]["level1.own.like.0"] = 0.01
+    (verdict,) = wrong(add_use(figures))
+    assert (verdict.kind, verdict.subject) == ("underfitting", "like")
+    assert verdict.text.startswith(
+        "like: gate weight 0.01 on its own experts of level1, an even gate gives 0.5"
+    )
+    figures["meta_self_gates"] = {"level1.like": {"level1.own.like.0": 0.5}}
+    assert wrong(add_use(figures)) == []
+
+
+def test_shared_experts_of_every_level_are_judged() -> None:
+    figures = two_levels()
+    for gate in ("level1.like", "level1.shared"):
+        figures["meta_gates"][gate]["level1.shared.0"] = 0.01
+    (verdict,) = wrong(add_use(figures))
+    assert verdict.text.startswith(
+        "level1.shared.0: 97% of its gate weight comes from level1.click"
+    )
+    figures["meta_gates"]["level1.shared"]["level1.shared.0"] = 0.5
+    figures["meta_gates"]["level1.click"]["level1.shared.0"] = 0.01
+    assert wrong(add_use(figures)) == []  # what that gate mixes serves all tasks
+    figures["meta_gates"]["level1.shared"]["level1.shared.0"] = 0.01
+    (verdict,) = wrong(add_use(figures))
+    assert verdict.text.startswith("level1.shared.0: idle, no gate gives it more than 1.00%")
+
+
 def test_a_self_gate_makes_up_for_the_mixing_gate() -> None:
     figures = health()
     figures["gates"]["like"]["level2.own.like.0"] = 0.02
@@ -139,6 +193,8 @@ def test_a_self_gate_makes_up_for_the_mixing_gate() -> None:
         (HomeConfig.model_validate(WIDE), set()),
         (HomeConfig.model_validate(WIDE | {"hierarchy_mask": False}), set()),
         (PleConfig.model_validate(WIDE), set()),
+        (PleConfig.model_validate(WIDE | {"num_levels": 3}), set()),
+        (AdattConfig.model_validate(WIDE), set()),
         (MmoeConfig.model_validate(WIDE), {"underfitting"}),
         (SharedBottomConfig.model_validate(WIDE), {"degradation", "underfitting"}),
         (SingleTaskConfig.model_validate(WIDE), {"degradation", "underfitting"}),

@@ -1,7 +1,8 @@
-"""The Optuna study of a search, kept in a file: what was tried, what came of it, what to try next.
+"""The trials of a search, kept in a file: what was tried, what came of it, what to try next.
 
-Everything is in the journal once a call returns: a study whose process was killed opens again as it
-was, with the trials that were under way still under way.
+Optuna's study, which has nothing to do with the studies of `homerec compare`. Everything is in the
+journal once a call returns: after a kill it opens again as it was, with the trials that were under
+way still under way.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class Asked:
         return trial_name(self.number)
 
 
-class Study:
-    """One process at a time may open the study of a folder."""
+class Trials:
+    """One process at a time may open those of a folder."""
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class Study:
 
     def _suggest(self, trial: Trial) -> Asked:
         """A value for each search; one that the trial has already stays."""
-        # A generator of its own for each: a study that goes on draws what it would have drawn.
+        # A generator of its own for each: a search that goes on draws what it would have drawn.
         state = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)
         self._study.sampler = TPESampler(seed=int(state[0]))
         self._open[trial.number] = trial
