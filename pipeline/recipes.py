@@ -67,7 +67,7 @@ def kuairand() -> Config:
             )
         ),
         sparse=SparseOptimizerConfig(lr=0.06, renew_rows=1100),
-        dense=DenseOptimizerConfig(lr=1.5e-3),
+        dense=DenseOptimizerConfig(lr=1.2e-3),
         schedule=ScheduleConfig(decay="constant"),
         train=TrainConfig(batch_size=256, epochs=2, average=0.998, select="mean/ne"),
     )
