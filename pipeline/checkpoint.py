@@ -198,10 +198,11 @@ class Checkpoints:
         self._prune(progress)
 
     def _note(self, final: Path, progress: Progress) -> None:
-        write_json(final / "meta.json", asdict(progress))
+        # meta.json last: a kill before it, and the evaluation is done again when the run goes on.
         if progress.best_step is not None:
             best = {"step": progress.best_step, "value": progress.best_value}
             write_json(self._folder / "best.json", best)
+        write_json(final / "meta.json", asdict(progress))
         self._prune(progress)
 
     def _prune(self, progress: Progress) -> None:
