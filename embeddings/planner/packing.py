@@ -35,7 +35,7 @@ def rank_ways(problem: Problem, prices: Floats) -> list[list[int]]:
 
 
 def pack(
-    problem: Problem,
+    empty: Placement,
     ranking: list[list[int]],
     order: Sequence[int],
     limit: float,
@@ -46,7 +46,7 @@ def pack(
 
     None as soon as one does not fit, if it has to be `whole`.
     """
-    placement = Placement(problem)
+    placement = empty.fresh()
     missing = []
     for item in order:
         for way in ranking[item]:
@@ -66,6 +66,7 @@ def best_packing(problem: Problem, lower: Bound) -> Packed:
 
     If nothing fits whole: the packing that leaves least of the items' least bytes out.
     """
+    empty = Placement(problem)
     best: Packed | None = None
     peak = math.inf
     for prices in _price_list(problem, lower):
@@ -73,14 +74,14 @@ def best_packing(problem: Problem, lower: Bound) -> Packed:
         for order in _orders(problem, [ways[0] for ways in ranking]):
             # Only a start that beats the best one is worth a halving.
             limit = peak * (1 - _CLOSE) if best else math.inf
-            packed = pack(problem, ranking, order, limit)
+            packed = pack(empty, ranking, order, limit)
             low = lower.time
             while packed is not None:
                 best = Packed(placement=packed[0], ranking=ranking, missing=())
                 peak = packed[0].peak()
                 while peak - low > _CLOSE * peak:
                     middle = (low + peak) / 2
-                    packed = pack(problem, ranking, order, middle)
+                    packed = pack(empty, ranking, order, middle)
                     if packed is not None:
                         break
                     low = middle
@@ -89,16 +90,17 @@ def best_packing(problem: Problem, lower: Bound) -> Packed:
             if peak - lower.time <= _CLOSE * peak:
                 assert best is not None
                 return best
-    return best or _largest_part(problem, lower)
+    return best or _largest_part(empty, lower)
 
 
-def _largest_part(problem: Problem, lower: Bound) -> Packed:
+def _largest_part(empty: Placement, lower: Bound) -> Packed:
+    problem = empty.problem
     least = np.minimum.reduceat(problem.total_memory().sum(axis=1), problem.first[:-1])
     found: list[tuple[int, Packed]] = []
     for prices in _price_list(problem, lower):
         ranking = rank_ways(problem, prices)
         for order in _orders(problem, [ways[0] for ways in ranking]):
-            packed = pack(problem, ranking, order, math.inf, whole=False)
+            packed = pack(empty, ranking, order, math.inf, whole=False)
             assert packed is not None
             left = int(least[list(packed[1])].sum())
             found.append((left, Packed(placement=packed[0], ranking=ranking, missing=packed[1])))
@@ -116,7 +118,7 @@ def _price_list(problem: Problem, lower: Bound) -> Iterator[Floats]:
     # Time a byte, if all memory were in use.
     scale = time[free].sum() / np.maximum(problem.free.sum(axis=1), 1)
     used = memory[free].sum(axis=0) > 0
-    for factor in (0.1, 0.3, 1.0, 3.0, 10.0):
+    for factor in (0.1, 1.0, 10.0):
         yield lower.prices * (1 + factor) + factor * scale * used
 
 
@@ -131,5 +133,5 @@ def _orders(problem: Problem, ways: list[int]) -> Iterator[list[int]]:
     share = (problem.memory[first, 0] / room).max(axis=1)
     spread = problem.total_time()[first]
     dominant = np.maximum(share, time / max(float(time.max()), 1e-300))
-    for key in (dominant, time, share, spread):
+    for key in (dominant, time, spread):
         yield np.lexsort((-key, stage, pinned)).tolist()

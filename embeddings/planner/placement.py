@@ -10,40 +10,65 @@ from embeddings.planner.options import Floats, Ints
 from embeddings.planner.problem import EVERYWHERE, FREE, HOST_COLUMNS, Problem
 
 
-class Placement:
-    """A part of the items on ranks; the rest is not placed.
-
-    Inside, ranks are numbered host by host within each local rank, so that the first of equals lies
-    on another host than the last one, and a host's ranks are a column of `[local, hosts]`.
-    """
+class _Ways:
+    """A problem's ways as Python's own numbers, which the loops below read one by one."""
 
     def __init__(self, problem: Problem) -> None:
-        self.problem = problem
         order = np.arange(problem.ranks).reshape(problem.hosts, problem.local).T.reshape(-1)
         self.rank_of: Ints = order
         self.place_of: Ints = np.argsort(order)
+        self.rows: Ints = np.arange(problem.local) * problem.hosts
+        self.layout: list[int] = problem.layout.tolist()
+        self.blocks: list[int] = problem.blocks.tolist()
+        self.time: list[float] = problem.time.tolist()
+        self.memory: list[tuple[int, int]] = [(a, b) for a, b in problem.memory[:, 0].tolist()]
+        """Of a first shard, and no other is larger."""
+        self._problem = problem
+        self._needs: dict[int, Ints] = {}
+
+    def needs(self, way: int) -> Ints:
+        """[2, S] bytes of every shard of a way, in order."""
+        known = self._needs.get(way)
+        if known is None:
+            column = np.repeat(self._problem.memory[way].T, self._problem.counts[way], axis=1)
+            known = np.tile(column, self.blocks[way])
+            if known.shape[1] < _WORTH_KEEPING:
+                self._needs[way] = known
+        return known
+
+
+class Placement:
+    """A part of the items on ranks; the rest is not placed.
+
+    Inside, a rank has a place: host by host within each local rank, so that the first of equals
+    lies on another host than the next one, and a host's places are a column of `[local, hosts]`.
+    """
+
+    def __init__(self, problem: Problem, ways: _Ways | None = None) -> None:
+        self.problem = problem
+        self.ways = ways or _Ways(problem)
         self.load: Floats = np.zeros(problem.ranks)
-        self.free: Ints = problem.free[:, order].copy()
+        self.free: Ints = problem.free[:, self.ways.rank_of]
         self.way: list[int] = [-1] * problem.items
         self.places: list[Ints] = [_NOWHERE] * problem.items
         self.on: list[set[int]] = [set() for _ in range(problem.ranks)]
         self.everywhere: set[int] = set()
-        # Python's own numbers: the loops below read them one by one.
-        self._layout = problem.layout.tolist()
-        self._blocks = problem.blocks.tolist()
-        self._counts = problem.counts.tolist()
-        self._time = problem.time.tolist()
-        self._memory = problem.memory.tolist()
+
+    def fresh(self) -> Placement:
+        """An empty one of the same problem."""
+        return Placement(self.problem, self.ways)
 
     def find(self, item: int, way: int, limit: float) -> Ints | None:
         """Where the shards would go, none of whose ranks then carries more than `limit`; or None.
 
         The least loaded ranks or hosts with enough memory.
         """
+        if self.ways.time[way] > limit:
+            return None
         pins = self.problem.pins[item]
         if pins is not None:
             return self._pinned(way, pins, limit)
-        layout = self._layout[way]
+        layout = self.ways.layout[way]
         if layout == EVERYWHERE:
             return self._everywhere(way, limit)
         if layout == FREE:
@@ -58,7 +83,7 @@ class Placement:
         self.way[item] = way
         self.places[item] = places
         self._add(way, places, 1)
-        if self._layout[way] == EVERYWHERE:
+        if self.ways.layout[way] == EVERYWHERE:
             self.everywhere.add(item)
         else:
             for place in places.tolist():
@@ -71,12 +96,25 @@ class Placement:
         self.way[item] = -1
         self.places[item] = _NOWHERE
         self._add(way, places, -1)
-        if self._layout[way] == EVERYWHERE:
+        if self.ways.layout[way] == EVERYWHERE:
             self.everywhere.discard(item)
         else:
             for place in places.tolist():
                 self.on[place].discard(item)
         return way, places
+
+    def snapshot(self) -> tuple[list[int], list[Ints]]:
+        """Ways and places of all items, for `restore`."""
+        return self.way.copy(), self.places.copy()
+
+    def restore(self, seen: tuple[list[int], list[Ints]]) -> None:
+        """All items as they were."""
+        changed = [i for i, places in enumerate(seen[1]) if places is not self.places[i]]
+        for item in changed:
+            if self.way[item] != -1:
+                self.take(item)
+        for item in changed:
+            self.put(item, seen[0][item], seen[1][item])
 
     def peak(self) -> float:
         """What the busiest rank carries."""
@@ -84,63 +122,56 @@ class Placement:
 
     def peak_with(self, way: int, places: Ints) -> float:
         """What the busiest of `places` would carry with this way's shards (a shard each)."""
-        return float(self.load[places].max()) + self._time[way]
-
-    def needs(self, way: int) -> Ints:
-        """[2, S] bytes of every shard of a way, in order."""
-        return np.tile(self._column(way), self._blocks[way])
-
-    def _column(self, way: int) -> Ints:
-        """[2, S] bytes of the shards of one column block."""
-        counts, memory = self._counts[way], self._memory[way]
-        if counts[0] == 1 and counts[1] == 0:
-            return np.array(memory[0], np.int64)[:, None]
-        return np.repeat(np.array(memory, np.int64).T, counts, axis=1)
+        return float(self.load[places].max()) + self.ways.time[way]
 
     def _add(self, way: int, places: Ints, sign: int) -> None:
-        needs = self.needs(way)
-        time = sign * self._time[way]
-        if self._layout[way] in (FREE, HOST_COLUMNS):  # a rank may carry two blocks
-            for shard, place in enumerate(places.tolist()):
-                self.load[place] += time
-                self.free[:, place] -= sign * needs[:, shard]
-            return
-        if len(set(places.tolist())) == len(places):
-            self.load[places] += time
-            self.free[:, places] -= sign * needs
-        else:
+        time = sign * self.ways.time[way]
+        if len(places) == 1:
+            place = places[0]
+            hbm, ddr = self.ways.memory[way]
+            self.load[place] += time
+            self.free[0, place] -= sign * hbm
+            self.free[1, place] -= sign * ddr
+        elif self.ways.layout[way] == EVERYWHERE:
+            self.load += time
+            self.free[:, places] -= sign * self.ways.needs(way)
+        else:  # a rank may carry two blocks
             np.add.at(self.load, places, time)
-            np.subtract.at(self.free, (slice(None), places), sign * needs)
+            np.subtract.at(self.free, (slice(None), places), sign * self.ways.needs(way))
+
+    def _everywhere(self, way: int, limit: float) -> Ints | None:
+        if self.load.max() + self.ways.time[way] > limit:
+            return None
+        hbm, ddr = self.ways.memory[way]  # no shard is larger than the first
+        if self.free[0].min() >= hbm and self.free[1].min() >= ddr:
+            return self.ways.place_of
+        short = (self.free[:, self.ways.place_of] < self.ways.needs(way)).any()
+        return None if short else self.ways.place_of
+
+    def _free(self, way: int, limit: float) -> Ints | None:
+        least = int(self.load.argmin())
+        if self.load[least] + self.ways.time[way] > limit:
+            return None
+        if self.ways.blocks[way] == 1 and self._has_room(way, least):
+            return np.array([least])
+        return self._one_by_one(self._fitting(way, limit), way, limit)
+
+    def _has_room(self, way: int, place: int) -> bool:
+        hbm, ddr = self.ways.memory[way]
+        return bool(self.free[0, place] >= hbm and self.free[1, place] >= ddr)
 
     def _fitting(self, way: int, limit: float) -> Floats:
         """[R] loads of the ranks where a (whole-column) shard fits, infinite elsewhere."""
-        hbm, ddr = self._memory[way][0]
-        fits = (self.free[0] >= hbm) & (self.free[1] >= ddr)
-        if limit < math.inf:
-            fits &= self.load <= limit - self._time[way]
-        return np.where(fits, self.load, np.inf)
+        hbm, ddr = self.ways.memory[way]
+        fits = (self.free[0] >= hbm) & (self.free[1] >= ddr) & (self.load <= limit - self.ways.time[way])
+        return np.where(fits, self.load, math.inf)
 
-    def _everywhere(self, way: int, limit: float) -> Ints | None:
-        if self.load.max() + self._time[way] > limit:
-            return None
-        needs = self._column(way)
-        if (self.free[:, self.place_of] < needs).any():
-            return None
-        return self.place_of
-
-    def _free(self, way: int, limit: float) -> Ints | None:
-        loads = self._fitting(way, limit)
-        return self._one_by_one(loads, self._blocks[way], way, limit)
-
-    def _one_by_one(self, loads: Floats, blocks: int, way: int, limit: float) -> Ints | None:
+    def _one_by_one(self, loads: Floats, way: int, limit: float) -> Ints | None:
         """Each block on the least loaded rank left; `loads` is used up."""
-        if blocks == 1:
-            place = int(loads.argmin())
-            return np.array([place]) if loads[place] < math.inf else None
-        hbm, ddr = self._memory[way][0]
-        time = self._time[way]
+        hbm, ddr = self.ways.memory[way]
+        time = self.ways.time[way]
         found: list[int] = []
-        for _ in range(blocks):
+        for _ in range(self.ways.blocks[way]):
             place = int(loads.argmin())
             if loads[place] == math.inf:
                 return None
@@ -152,42 +183,34 @@ class Placement:
         return np.array(found)
 
     def _host_columns(self, way: int, limit: float) -> Ints | None:
-        problem, blocks = self.problem, self._blocks[way]
-        loads = self._fitting(way, limit).reshape(problem.local, problem.hosts)
-        if blocks <= problem.local:
-            nth = np.partition(loads, blocks - 1, axis=0)[blocks - 1]
-            hosts = [int(nth.argmin())]
-            if nth[hosts[0]] == math.inf:  # two blocks to a rank, perhaps
-                hosts = np.argsort(np.where(np.isinf(loads), 0, loads).sum(axis=0)).tolist()
-        else:
-            hosts = np.argsort(np.where(np.isinf(loads), 0, loads).sum(axis=0)).tolist()
-        for host in hosts:
-            inside = self._one_by_one_at(loads[:, host].copy(), host, blocks, way, limit)
-            if inside is not None:
-                return inside
+        problem, blocks = self.problem, self.ways.blocks[way]
+        loads = self._fitting(way, limit)
+        by_host = loads.reshape(problem.local, problem.hosts)
+        # The host whose last block would lie best comes first; a host too full for a block a rank
+        # may still take two on one.
+        nth = np.partition(by_host, min(blocks, problem.local) - 1, axis=0)
+        for host in np.argsort(nth[min(blocks, problem.local) - 1], kind="stable").tolist():
+            inside = np.full(problem.ranks, math.inf)
+            inside[host :: problem.hosts] = by_host[:, host]
+            places = self._one_by_one(inside, way, limit)
+            if places is not None:
+                return places
         return None
 
-    def _one_by_one_at(
-        self, loads: Floats, host: int, blocks: int, way: int, limit: float
-    ) -> Ints | None:
-        """As `_one_by_one`, within a host."""
-        everywhere = np.full(self.problem.ranks, math.inf)
-        everywhere[host :: self.problem.hosts] = loads
-        return self._one_by_one(everywhere, blocks, way, limit)
-
     def _host_rows(self, way: int, limit: float) -> Ints | None:
-        problem, blocks, time = self.problem, self._blocks[way], self._time[way]
-        column = self._column(way)
-        free = self.free.reshape(2, problem.local, problem.hosts)
-        fits = (free >= column[:, :, None]).all(axis=(0, 1))
+        problem, blocks, time = self.problem, self.ways.blocks[way], self.ways.time[way]
         loads = self.load.reshape(problem.local, problem.hosts).max(axis=0)
-        if limit < math.inf:
-            fits &= loads <= limit - time
-        loads = np.where(fits, loads, math.inf)
-        rows = np.arange(problem.local) * problem.hosts
+        if loads.min() + time > limit:
+            return None
+        rows = self.ways.rows
+        column = self.ways.needs(way)[:, : problem.local]
         if blocks == 1:
             host = int(loads.argmin())
-            return rows + host if loads[host] < math.inf else None
+            if (self.free[:, rows + host] >= column).all():
+                return rows + host
+        free = self.free.reshape(2, problem.local, problem.hosts)
+        fits = (free >= column[:, :, None]).all(axis=(0, 1)) & (loads <= limit - time)
+        loads = np.where(fits, loads, math.inf)
         hosts: list[int] = []
         rounds = -(-blocks // problem.hosts)  # a host twice only if there are fewer than blocks
         for _ in range(blocks):
@@ -203,11 +226,13 @@ class Placement:
 
     def _pinned(self, way: int, pins: tuple[int, ...], limit: float) -> Ints | None:
         """The places a rule names, if they have room."""
-        places = self.place_of[list(pins)]
+        places = self.ways.place_of[list(pins)]
         load, free = self.load.copy(), self.free.copy()
-        np.add.at(load, places, self._time[way])
-        np.subtract.at(free, (slice(None), places), self.needs(way))
+        np.add.at(load, places, self.ways.time[way])
+        np.subtract.at(free, (slice(None), places), self.ways.needs(way))
         return places if load[places].max() <= limit and (free[:, places] >= 0).all() else None
 
 
 _NOWHERE: Ints = np.zeros(0, np.int64)
+# Longer rows of bytes are made anew each time.
+_WORTH_KEEPING = 64

@@ -152,7 +152,7 @@ def _joint(
 def _undominated(
     ways: Sequence[tuple[int, ...]], options: Options, layout: Ints, time: Floats
 ) -> list[tuple[int, ...]]:
-    """Without those that another of the same layout and blocks beats or equals throughout."""
+    """Without those that another beats or equals throughout, and can lie wherever they can."""
     kept: list[tuple[tuple[int, ...], tuple[int, int], tuple[float, ...]]] = []
     rows = []
     for way in ways:
@@ -161,11 +161,16 @@ def _undominated(
         cost = (float(time[list(way)].sum()), *map(int, worst.reshape(-1)))
         rows.append((way, shape, cost))
     for way, shape, cost in rows:
-        if any(s == shape and _covers(c, cost) for _, s, c in kept):
+        if any(_freer(s, shape) and _covers(c, cost) for _, s, c in kept):
             continue
-        kept = [k for k in kept if k[1] != shape or not _covers(cost, k[2])]
+        kept = [k for k in kept if not (_freer(shape, k[1]) and _covers(cost, k[2]))]
         kept.append((way, shape, cost))
     return [way for way, _, _ in kept]
+
+
+def _freer(shape: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Can the blocks of `shape` lie wherever those of `other` can?"""
+    return shape == other or (shape[1] == other[1] and (shape[0], other[0]) == (FREE, HOST_COLUMNS))
 
 
 def _covers(better: tuple[float, ...], worse: tuple[float, ...]) -> bool:

@@ -16,8 +16,10 @@ from embeddings.planner.packing import Packed, best_packing
 from embeddings.planner.placement import Placement
 from embeddings.planner.problem import Problem
 
-# Ranks near the busiest count nearly as much as it does, idle ones hardly: a mean of this power.
-_POWER = 16
+# Ranks near the busiest count nearly as much as it does, idle ones hardly: a mean of the 16th power.
+_DOUBLINGS = 4
+# Ways of an item tried in a round, the cheapest first.
+_TRIED = 6
 # Within this much of what no plan can beat, there is nothing left to find.
 _CLOSE = 1e-4
 
@@ -64,7 +66,7 @@ def search(
     placement = packed.placement
     return Found(
         ways=tuple(placement.way),
-        ranks=tuple(placement.rank_of[places] for places in placement.places),
+        ranks=tuple(placement.ways.rank_of[places] for places in placement.places),
         time=placement.peak(),
         lower_bound=lower.time,
         missing=packed.missing,
@@ -78,16 +80,13 @@ def improve(packed: Packed, lower: Bound, budget: Budget, deadline: float) -> tu
     placement, ranking = packed.placement, packed.ranking
     draw = random.Random(budget.seed)
     goal = lower.time * (1 + _CLOSE)
-    scale = placement.peak()
-    if scale <= goal:
-        return 0, False
+    peak = scale = placement.peak()
     badness = _badness(placement, scale)
-    for done in range(budget.rounds):
-        if time.monotonic() > deadline:
-            return done, True
-        peak = placement.peak()
-        if peak <= goal:
-            return done, False
+    best, seen = peak, placement.snapshot()
+    done, cut_off = 0, False
+    while done < budget.rounds and best > goal and not cut_off:
+        done += 1
+        cut_off = time.monotonic() > deadline
         if peak < 0.9 * scale:  # keep the powers in a range where they tell ranks apart
             scale = peak
             badness = _badness(placement, scale)
@@ -98,18 +97,24 @@ def improve(packed: Packed, lower: Bound, budget: Budget, deadline: float) -> tu
         if all(_insert(placement, ranking, item, peak, draw) for item in items):
             new = _badness(placement, scale)
         if new <= badness:
-            badness = new
+            badness, peak = new, placement.peak()
+            if peak < best:
+                best, seen = peak, placement.snapshot()
             continue
         for item in items:
             if placement.way[item] != -1:
                 placement.take(item)
         for item, way, places in removed:
             placement.put(item, way, places)
-    return budget.rounds, False
+    placement.restore(seen)
+    return done, cut_off
 
 
 def _badness(placement: Placement, scale: float) -> float:
-    return float(((placement.load / scale) ** _POWER).sum())
+    power = placement.load / scale
+    for _ in range(_DOUBLINGS):
+        power *= power
+    return float(power.sum())
 
 
 def _victims(placement: Placement, draw: random.Random) -> list[int]:
@@ -131,7 +136,7 @@ def _insert(
     placement: Placement, ranking: list[list[int]], item: int, peak: float, draw: random.Random
 ) -> bool:
     """The cheapest way that stays under the peak; else the one that rises least above it."""
-    ways = ranking[item]
+    ways = ranking[item][:_TRIED]
     skip = draw.randrange(len(ways)) if draw.random() < 0.1 else 0
     under = peak * (1 - 1e-9)
     for way in ways[skip:] + ways[:skip]:
@@ -140,7 +145,9 @@ def _insert(
             placement.put(item, way, places)
             return True
     least: tuple[float, int, Ints] | None = None
-    for way in ways:
+    for way in ways if len(ways) == len(ranking[item]) else ranking[item]:
+        if least is not None and placement.ways.time[way] > least[0]:
+            continue
         places = placement.find(item, way, math.inf)
         if places is not None:
             rises = placement.peak_with(way, places)
@@ -154,13 +161,13 @@ def _insert(
 
 def _warm(packed: Packed, start: Mapping[int, tuple[int, Ints]]) -> Packed:
     """The earlier plan with what it lacks added, if that is whole and no worse than `packed`."""
-    problem = packed.placement.problem
-    placement = Placement(problem)
+    placement = packed.placement.fresh()
+    problem = placement.problem
     waiting = []
     for item in range(problem.items):
         way, ranks = start.get(item, (-1, np.zeros(0, np.int64)))
         if way >= 0:
-            places = placement.place_of[ranks]
+            places = placement.ways.place_of[ranks]
             placement.put(item, way, places)
             if (placement.free[:, places] >= 0).all():
                 continue
