@@ -29,16 +29,16 @@ from torchrec.distributed.planner.utils import build_sharder_data_map, sharder_n
 from torchrec.distributed.sharding_plan import calculate_shard_sizes_and_offsets
 from torchrec.distributed.types import ModuleSharder, ShardingType
 
-# The parts of a step that TorchRec estimates. Its perf model adds up all but the last.
+# The parts of a step that TorchRec estimates, as its Perf has them. Its rating adds up all but
+# input_dist_comms.
 PARTS = (
     "fwd_compute",
     "fwd_comms",
     "bwd_compute",
     "bwd_comms",
-    "prefetch_compute",
     "input_dist_comms",
+    "prefetch_compute",
 )
-RATED = slice(0, 5)
 MEMORIES = ("hbm", "ddr")
 # A row-wise table's shards: full ones, a smaller one, and empty ones if rows are few.
 _SIZES = 3
@@ -111,12 +111,13 @@ class CompactEnumerator(EmbeddingEnumerator):
         topology: Topology,
         batch_size: int,
         constraints: Mapping[str, ParameterConstraints],
-        estimators: Sequence[ShardEstimator] | None = None,
+        estimators: Sequence[ShardEstimator],
+        half: frozenset[str] = frozenset(),
     ) -> None:
+        """`half`: tables to be taken as if they were stored in fp16."""
         self._of = dict(constraints)
-        super().__init__(
-            topology, batch_size, self._of, list(estimators) if estimators else None
-        )
+        self._half = half
+        super().__init__(topology, batch_size, self._of, list(estimators))
 
     def options(self, module: nn.Module, sharders: Sequence[ModuleSharder[Any]]) -> Options:
         """All options of all tables of `module`, in a fixed order.
@@ -213,9 +214,8 @@ class CompactEnumerator(EmbeddingEnumerator):
                 continue
             pooled = ShardingOption.module_pooled(child, path)
             for name, tensor in sharder.shardable_parameters(child).items():
-                facts = TableFacts(
-                    name=name, path=path, module=child, tensor=tensor, pooled=pooled
-                )
+                taken = _halved(tensor) if name in self._half else tensor
+                facts = TableFacts(name=name, path=path, module=child, tensor=taken, pooled=pooled)
                 yield facts, sharder
 
     def _of_table(
@@ -262,6 +262,14 @@ class CompactEnumerator(EmbeddingEnumerator):
         narrowest = sizes[0][1]
         wider = range(narrowest + 1, dim)
         return [narrowest, *(w for w in wider if dim % w == 0 and w % 4 == 0)]
+
+
+def _halved(tensor: torch.Tensor) -> torch.Tensor:
+    """The same table in fp16, with the mark of its optimizer."""
+    half = torch.empty(tensor.shape, dtype=torch.float16, device="meta")
+    if hasattr(tensor, "_optimizer_classes"):
+        half._optimizer_classes = tensor._optimizer_classes  # type: ignore[attr-defined]
+    return half
 
 
 def _perf_of(option: ShardingOption) -> list[float]:

@@ -109,12 +109,17 @@ class Placement:
 
     def restore(self, seen: tuple[list[int], list[Ints]]) -> None:
         """All items as they were."""
-        changed = [i for i, places in enumerate(seen[1]) if places is not self.places[i]]
+        changed = [
+            item
+            for item, (way, places) in enumerate(zip(*seen, strict=True))
+            if way != self.way[item] or places is not self.places[item]
+        ]
         for item in changed:
             if self.way[item] != -1:
                 self.take(item)
         for item in changed:
-            self.put(item, seen[0][item], seen[1][item])
+            if seen[0][item] != -1:
+                self.put(item, seen[0][item], seen[1][item])
 
     def peak(self) -> float:
         """What the busiest rank carries."""
@@ -163,7 +168,11 @@ class Placement:
     def _fitting(self, way: int, limit: float) -> Floats:
         """[R] loads of the ranks where a (whole-column) shard fits, infinite elsewhere."""
         hbm, ddr = self.ways.memory[way]
-        fits = (self.free[0] >= hbm) & (self.free[1] >= ddr) & (self.load <= limit - self.ways.time[way])
+        fits = (
+            (self.free[0] >= hbm)
+            & (self.free[1] >= ddr)
+            & (self.load <= limit - self.ways.time[way])
+        )
         return np.where(fits, self.load, math.inf)
 
     def _one_by_one(self, loads: Floats, way: int, limit: float) -> Ints | None:

@@ -10,7 +10,7 @@ import numpy as np
 from torchrec.distributed.planner.types import Topology
 from torchrec.distributed.types import ShardingType
 
-from embeddings.planner.options import MEMORIES, RATED, Floats, Ints, Options
+from embeddings.planner.options import MEMORIES, Floats, Ints, Options
 from embeddings.planner.rules import Limits
 
 # How a sharding type lays shards out.
@@ -92,15 +92,20 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
     time = _rated(options.perf)
     ways: list[tuple[int, ...]] = []
     first = [0]
+    local = storage.intra_group_size
     for tables in members:
         mine = _joint(options, limits, layout, tables)
+        if tables[0] in limits.pins:
+            mine = _on_ranks(mine, limits.pins[tables[0]], options, layout, local, tables[0])
         ways += _undominated(mine, options, layout, time)
         first.append(len(ways))
     lead = np.array([way[0] for way in ways], np.int64)
     memory = np.array([options.memory[list(way)].sum(axis=0) for way in ways], np.int64)
+    memory = memory.reshape(len(ways), -1, len(MEMORIES))
+    assert (memory[:, :1] >= memory).all(), "a later shard is larger than the first"
     return Problem(
-        hosts=storage.world_size // storage.intra_group_size,
-        local=storage.intra_group_size,
+        hosts=storage.world_size // local,
+        local=local,
         free=free,
         members=members,
         first=np.array(first, np.int64),
@@ -109,14 +114,14 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
         blocks=options.blocks[lead],
         counts=options.counts[lead],
         time=np.array([time[list(way)].sum() for way in ways], np.float64),
-        memory=memory.reshape(len(ways), -1, len(MEMORIES)),
+        memory=memory,
         pins=tuple(limits.pins.get(tables[0]) for tables in members),
     )
 
 
 def _rated(perf: Floats) -> Floats:
     """TorchRec's total of the parts, added in its own order."""
-    forward, sent, backward, returned, fetched = perf[:, RATED].T
+    forward, sent, backward, returned, _, fetched = perf.T
     total: Floats = forward + backward + sent + returned + fetched
     return total
 
@@ -147,6 +152,39 @@ def _joint(
             "number of shards is common to all; allow one or drop the group"
         )
     return [tuple(shapes[shape] for shapes in by_shape) for shape in common]
+
+
+def _on_ranks(
+    ways: Sequence[tuple[int, ...]],
+    ranks: tuple[int, ...],
+    options: Options,
+    layout: Ints,
+    local: int,
+    table: int,
+) -> list[tuple[int, ...]]:
+    """The ways whose shards can lie on just these ranks, one on each in order."""
+    fitting = []
+    for way in ways:
+        shards = int(options.blocks[way[0]] * options.counts[way[0]].sum())
+        hosts = [rank // local for rank in ranks]
+        kind = layout[way[0]]
+        if shards != len(ranks) or kind == EVERYWHERE:
+            continue
+        if kind == HOST_COLUMNS and len(set(hosts)) > 1:
+            continue
+        if kind == HOST_ROWS and any(rank % local != i % local for i, rank in enumerate(ranks)):
+            continue
+        if kind == HOST_ROWS and any(hosts[i] != hosts[i - i % local] for i in range(len(ranks))):
+            continue
+        fitting.append(way)
+    if not fitting:
+        name = options.tables[table].name
+        shown = ", ".join(map(str, ranks))
+        raise ValueError(
+            f"table {name!r}: nothing it may be has its shards on ranks {shown} (a rank a shard; "
+            "row-wise within a host: a host's ranks in order); name other ranks or allow more types"
+        )
+    return fitting
 
 
 def _undominated(

@@ -16,7 +16,7 @@ from embeddings.planner.packing import Packed, best_packing
 from embeddings.planner.placement import Placement
 from embeddings.planner.problem import Problem
 
-# Ranks near the busiest count nearly as much as it does, idle ones hardly: a mean of the 16th power.
+# Ranks near the busiest count nearly as much as it does, idle ones hardly: 16th powers are added.
 _DOUBLINGS = 4
 # Ways of an item tried in a round, the cheapest first.
 _TRIED = 6
@@ -26,7 +26,7 @@ _CLOSE = 1e-4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """How long to look. The plan is a function of `seed` and `rounds`, unless `seconds` end first."""
+    """How long to look: the plan follows from `seed` and `rounds`, unless `seconds` end first."""
 
     rounds: int = 20_000
     seconds: float = 40.0

@@ -1,4 +1,4 @@
-"""A list of tables in a file: what a planner needs to know of a model that nobody has written yet."""
+"""A list of tables in a file: what a planner needs to know of a model not written yet."""
 
 from __future__ import annotations
 
