@@ -58,10 +58,11 @@ class Placement:
         """An empty one of the same problem."""
         return Placement(self.problem, self.ways)
 
-    def find(self, item: int, way: int, limit: float) -> Ints | None:
+    def find(self, item: int, way: int, limit: float, *, tight: bool = False) -> Ints | None:
         """Where the shards would go, none of whose ranks then carries more than `limit`; or None.
 
-        The least loaded ranks or hosts with enough memory.
+        The least loaded ranks or hosts where they fit; `tight`: the most loaded ones, which leaves
+        others, and whole hosts, free for what needs them.
         """
         if self.ways.time[way] > limit:
             return None
@@ -72,10 +73,10 @@ class Placement:
         if layout == EVERYWHERE:
             return self._everywhere(way, limit)
         if layout == FREE:
-            return self._free(way, limit)
+            return self._free(way, limit, tight)
         if layout == HOST_COLUMNS:
             return self._host_columns(way, limit)
-        return self._host_rows(way, limit)
+        return self._host_rows(way, limit, tight)
 
     def put(self, item: int, way: int, places: Ints) -> None:
         """Place an item that is not placed."""
@@ -153,13 +154,13 @@ class Placement:
         short = (self.free[:, self.ways.place_of] < self.ways.needs(way)).any()
         return None if short else self.ways.place_of
 
-    def _free(self, way: int, limit: float) -> Ints | None:
+    def _free(self, way: int, limit: float, tight: bool) -> Ints | None:
         least = int(self.load.argmin())
         if self.load[least] + self.ways.time[way] > limit:
             return None
-        if self.ways.blocks[way] == 1 and self._has_room(way, least):
+        if not tight and self.ways.blocks[way] == 1 and self._has_room(way, least):
             return np.array([least])
-        return self._one_by_one(self._fitting(way, limit), way, limit)
+        return self._one_by_one(self._fitting(way, limit), way, limit, tight)
 
     def _has_room(self, way: int, place: int) -> bool:
         hbm, ddr = self.ways.memory[way]
@@ -175,14 +176,19 @@ class Placement:
         )
         return np.where(fits, self.load, math.inf)
 
-    def _one_by_one(self, loads: Floats, way: int, limit: float) -> Ints | None:
-        """Each block on the least loaded rank left; `loads` is used up."""
+    def _one_by_one(
+        self, loads: Floats, way: int, limit: float, tight: bool = False
+    ) -> Ints | None:
+        """Each block on the least (or most) loaded rank left; `loads` is used up.
+
+        Ranks with infinite loads are not to be had.
+        """
         hbm, ddr = self.ways.memory[way]
         time = self.ways.time[way]
         found: list[int] = []
         for _ in range(self.ways.blocks[way]):
-            place = int(loads.argmin())
-            if loads[place] == math.inf:
+            place = _pick(loads, tight)
+            if place < 0:
                 return None
             found.append(place)
             again = found.count(place) + 1
@@ -206,14 +212,14 @@ class Placement:
                 return places
         return None
 
-    def _host_rows(self, way: int, limit: float) -> Ints | None:
+    def _host_rows(self, way: int, limit: float, tight: bool) -> Ints | None:
         problem, blocks, time = self.problem, self.ways.blocks[way], self.ways.time[way]
         loads = self.load.reshape(problem.local, problem.hosts).max(axis=0)
         if loads.min() + time > limit:
             return None
         rows = self.ways.rows
         column = self.ways.needs(way)[:, : problem.local]
-        if blocks == 1:
+        if blocks == 1 and not tight:
             host = int(loads.argmin())
             if (self.free[:, rows + host] >= column).all():
                 return rows + host
@@ -223,8 +229,8 @@ class Placement:
         hosts: list[int] = []
         rounds = -(-blocks // problem.hosts)  # a host twice only if there are fewer than blocks
         for _ in range(blocks):
-            host = int(loads.argmin())
-            if loads[host] == math.inf:
+            host = _pick(loads, tight)
+            if host < 0:
                 return None
             hosts.append(host)
             again = hosts.count(host) + 1
@@ -240,6 +246,16 @@ class Placement:
         np.add.at(load, places, self.ways.time[way])
         np.subtract.at(free, (slice(None), places), self.ways.needs(way))
         return places if load[places].max() <= limit and (free[:, places] >= 0).all() else None
+
+
+def _pick(loads: Floats, tight: bool) -> int:
+    """The least (or most) loaded of those with a finite load; -1 if there is none."""
+    if tight:
+        loads = np.where(np.isinf(loads), -math.inf, loads)
+        place = int(loads.argmax())
+    else:
+        place = int(loads.argmin())
+    return -1 if math.isinf(loads[place]) else place
 
 
 _NOWHERE: Ints = np.zeros(0, np.int64)

@@ -20,6 +20,8 @@ from embeddings.planner.problem import Problem
 _DOUBLINGS = 4
 # Ways of an item tried in a round, the cheapest first.
 _TRIED = 6
+# Items of a host that are placed anew in a round.
+_MOST = 16
 # Within this much of what no plan can beat, there is nothing left to find.
 _CLOSE = 1e-4
 
@@ -125,10 +127,16 @@ def _victims(placement: Placement, draw: random.Random) -> list[int]:
     shared = sorted(placement.everywhere)
     if shared and (not victims or draw.random() < 0.2):
         victims.add(draw.choice(shared))
-    for _ in range(draw.randint(0, 4)):
-        other = sorted(placement.on[draw.randrange(placement.problem.ranks)])
-        if other:
-            victims.add(draw.choice(other))
+    if draw.random() < 0.2:  # all of a host, where a table may then lie row-wise
+        hosts = placement.problem.hosts
+        host = (busiest if draw.random() < 0.5 else draw.randrange(hosts)) % hosts
+        there = sorted(set().union(*placement.on[host::hosts]))
+        victims.update(draw.sample(there, min(len(there), _MOST)))
+    else:
+        for _ in range(draw.randint(0, 4)):
+            other = sorted(placement.on[draw.randrange(placement.problem.ranks)])
+            if other:
+                victims.add(draw.choice(other))
     return sorted(victims)
 
 
@@ -139,8 +147,9 @@ def _insert(
     ways = ranking[item][:_TRIED]
     skip = draw.randrange(len(ways)) if draw.random() < 0.1 else 0
     under = peak * (1 - 1e-9)
+    tight = draw.random() < 0.5
     for way in ways[skip:] + ways[:skip]:
-        places = placement.find(item, way, under)
+        places = placement.find(item, way, under, tight=tight)
         if places is not None:
             placement.put(item, way, places)
             return True
