@@ -33,7 +33,7 @@ def find_plan(
         try:
             priced = price(request)
         except PlannerError as error:
-            raise reserved_too_much(request, error, diagnosis_seconds) from error
+            raise reserved_too_much(request, diagnosis_seconds) from error
         start = start_from(priced, previous) if previous else None
         found = search(priced.problem, budget, start)
         if found.missing:

@@ -13,7 +13,7 @@ from torchrec.distributed.planner.types import PlannerError
 
 from embeddings.planner.options import MEMORIES
 from embeddings.planner.plan import PlanError
-from embeddings.planner.request import Priced, Request, price
+from embeddings.planner.request import Priced, Request, price, reserve
 from embeddings.planner.rules import Rule
 from embeddings.planner.search import Budget, Found, search
 
@@ -44,7 +44,7 @@ class Change:
     """A change that was tried, and the plan's predicted milliseconds with it."""
 
     kind: str
-    """ranks, types, kernels or fp16."""
+    """types, kernels, fp16, ranks or batch."""
     what: str
     """One line for a person."""
     time: float
@@ -93,12 +93,39 @@ def diagnose(request: Request, priced: Priced, found: Found, seconds: float) -> 
     return Infeasible(message, shortfalls, _total(priced), changes, untried)
 
 
-def reserved_too_much(request: Request, error: PlannerError, seconds: float) -> Infeasible:
-    """When the reservation alone is more than a device has."""
-    reason = " ".join(str(error).split()).partition(" Note:")[0]
-    changes, untried = _changes(request, (), seconds)
-    message = f"no sharding plan: {reason}; lower the batch size or the reservation"
-    return Infeasible(message, (), {}, changes, untried)
+def reserved_too_much(request: Request, seconds: float) -> Infeasible:
+    """When what the reservation keeps from tables is more than a device has."""
+    device = request.cluster.topology().devices[0].storage
+    kind = MEMORIES.index("hbm" if request.cluster.device == "cuda" else "ddr")
+    has = (device.hbm, device.ddr)[kind]
+    deadline = time.monotonic() + seconds
+    low, high = 0, request.batch_size
+    while high - low > 1 and time.monotonic() < deadline:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _leaves_room(request, middle) else (low, middle)
+    changes: tuple[Change, ...] = ()
+    # Tables need room for a batch, too.
+    while low and not changes and time.monotonic() < deadline:
+        took = _fits(request.changed(batch_size=low))
+        if took is not None:
+            what = f"a batch of {low:,} rows a rank instead of {request.batch_size:,}"
+            ranks = request.cluster.ranks
+            changes = (Change(kind="batch", what=what, time=took, ranks=ranks, tables=()),)
+        low //= 2
+    message = (
+        f"no sharding plan: of a device's {_size(has)} of {MEMORIES[kind].upper()} nothing is left "
+        f"for tables beside dense weights and a batch of {request.batch_size:,} rows; "
+        f"{_remedy(changes)}"
+    )
+    return Infeasible(message, (), {}, changes, ())
+
+
+def _leaves_room(request: Request, batch_size: int) -> bool:
+    try:
+        reserve(request.changed(batch_size=batch_size))
+    except PlannerError:
+        return False
+    return True
 
 
 def _shortfalls(priced: Priced, found: Found) -> Iterator[Shortfall]:
@@ -147,9 +174,10 @@ def _changes(
             found.append(
                 Change(kind=kind, what=what, time=took, ranks=request.cluster.ranks, tables=tables)
             )
-    if time.monotonic() > deadline:
+    more = _more_hosts(request, deadline)
+    if more is None and time.monotonic() > deadline:
         untried.append("ranks")
-    elif (more := _more_hosts(request)) is not None:
+    if more is not None:
         hosts, took = more
         ranks = hosts * request.cluster.devices_per_host
         what = f"{ranks} ranks ({hosts} hosts) instead of {request.cluster.ranks}"
@@ -209,24 +237,29 @@ def _single_precision(module: nn.Module) -> set[str]:
     }
 
 
-def _more_hosts(request: Request) -> tuple[int, float] | None:
-    """The fewest hosts that suffice: doubled until they do, then halved in on."""
+def _more_hosts(request: Request, deadline: float) -> tuple[int, float] | None:
+    """The fewest hosts that suffice: doubled until they do, then halved in on.
+
+    None if `deadline` comes first.
+    """
     per_host = request.cluster.devices_per_host
     low, high = request.cluster.hosts, request.cluster.hosts
     took = None
-    while took is None:
+    while took is None and time.monotonic() < deadline:
         low, high = high, high * 2
         if high * per_host > _MOST_RANKS:
             return None
         took = _fits(_with_hosts(request, high))
     while high - low > 1:
+        if time.monotonic() > deadline:
+            return None
         middle = (low + high) // 2
         middle_took = _fits(_with_hosts(request, middle))
         if middle_took is None:
             low = middle
         else:
             high, took = middle, middle_took
-    return high, took
+    return None if took is None else (high, took)
 
 
 def _with_hosts(request: Request, hosts: int) -> Request:

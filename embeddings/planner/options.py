@@ -143,6 +143,8 @@ class CompactEnumerator(EmbeddingEnumerator):
                     f"{', '.join(sharder.sharding_types(self._compute_device))}; allow one"
                 )
             tables.append(facts)
+        if not tables:
+            raise ValueError("the model has no table that can be sharded; nothing to plan")
         if len({facts.name for facts in tables}) < len(tables):
             raise ValueError("two tables of the model have one name; rename one")
         self.populate_estimates(stock)

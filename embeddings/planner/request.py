@@ -75,18 +75,24 @@ class Priced:
     problem: Problem
 
 
+def reserve(request: Request) -> Topology:
+    """The ranks with what the reservation leaves for tables; PlannerError if nothing is left."""
+    left: Topology = request.reservation.reserve(
+        topology=request.cluster.topology(),
+        batch_size=request.batch_size,
+        module=request.module,
+        sharders=list(request.sharders),
+        constraints=dict(request.usage),
+    )
+    return left
+
+
 def price(request: Request) -> Priced:
     """Raises ValueError for rules that cannot be met, and TorchRec's PlannerError if the
     reservation alone is more than a device has."""
     topology = request.cluster.topology()
     usage = dict(request.usage)
-    storage = request.reservation.reserve(
-        topology=topology,
-        batch_size=request.batch_size,
-        module=request.module,
-        sharders=list(request.sharders),
-        constraints=usage,
-    )
+    storage = reserve(request)
     enumerator = CompactEnumerator(
         topology,
         request.batch_size,

@@ -15,6 +15,7 @@ from embeddings.planner.options import Ints
 from embeddings.planner.packing import Packed, best_packing
 from embeddings.planner.placement import Placement
 from embeddings.planner.problem import Problem
+from embeddings.planner.repair import repair
 
 # Ranks near the busiest count nearly as much as it does, idle ones hardly: 16th powers are added.
 _DOUBLINGS = 4
@@ -31,7 +32,7 @@ class Budget:
     """How long to look: the plan follows from `seed` and `rounds`, unless `seconds` end first."""
 
     rounds: int = 20_000
-    seconds: float = 40.0
+    seconds: float = 30.0
     seed: int = 0
 
 
@@ -60,6 +61,8 @@ def search(
     deadline = time.monotonic() + budget.seconds
     lower = bound(problem)
     packed = best_packing(problem, lower)
+    if packed.missing:
+        packed = repair(packed, budget.seed, deadline)
     if start:
         packed = _warm(packed, start)
     rounds, cut_off = 0, False
