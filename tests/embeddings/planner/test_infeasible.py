@@ -63,14 +63,14 @@ def test_the_missing_bytes_add_up() -> None:
 
 
 def test_half_precision_is_offered_when_it_suffices() -> None:
-    request = request_of(giants(2, 48_000_000), small_cluster(hbm_gb=7.5))
+    request = request_of(giants(2, 48_000_000), small_cluster(hbm_gb=6.5))
     found = failure(request)
     (half, *_) = (change for change in found.changes if change.kind == "fp16")
     stored = [
         table.model_copy(update={"dtype": "fp16"}) if table.name in half.tables else table
         for table in giants(2, 48_000_000)
     ]
-    assert find_plan(request_of(stored, small_cluster(hbm_gb=7.5)), NONE).time == pytest.approx(
+    assert find_plan(request_of(stored, small_cluster(hbm_gb=6.5)), NONE).time == pytest.approx(
         half.time
     )
 
