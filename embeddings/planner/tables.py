@@ -97,7 +97,7 @@ def load_tables(path: Path) -> tuple[ListedTable, ...]:
     """
     value = read_yaml(path)
     named = value.get("tables")
-    names = (
+    names: dict[tuple[int | str, ...], str] = (
         {
             ("tables", i): f"table {row.get('name', i)!r}"
             for i, row in enumerate(named)

@@ -21,7 +21,7 @@ def write(path: Path, value: object) -> str:
 
 
 def test_every_number_reaches_torchrec() -> None:
-    topology = Cluster(**H100).topology()  # type: ignore[arg-type]
+    topology = Cluster(**H100).topology()
     assert (topology.world_size, topology.local_world_size) == (16, 8)
     assert topology.devices[0].storage.hbm == 80 * GIB
     assert topology.devices[0].storage.ddr == 2048 * GIB // 8
