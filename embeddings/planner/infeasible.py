@@ -136,18 +136,19 @@ def _shortfalls(priced: Priced, found: Found) -> Iterator[Shortfall]:
         if way >= 0:
             column = np.repeat(problem.memory[way], problem.counts[way], axis=0)
             needs = np.tile(column.T, int(problem.blocks[way]))
-            np.subtract.at(free, (slice(None), found.ranks[item]), needs)
+            for left, needed in zip(free, needs, strict=True):
+                np.subtract.at(left, found.ranks[item], needed)
     for item in found.missing:
         ways = problem.ways(item)
         # [ways, 2, R]: what a first shard lacks on each rank.
         lacks = problem.memory[ways.start : ways.stop, 0, :, None] - free[None]
         per_rank = lacks.max(axis=1)
-        way, rank = np.unravel_index(int(per_rank.argmin()), per_rank.shape)
-        kind = int(lacks[way, :, rank].argmax())
+        nearest, rank = divmod(int(per_rank.argmin()), problem.ranks)
+        kind = int(lacks[nearest, :, rank].argmax())
         yield Shortfall(
             table=priced.options.tables[problem.members[item][0]].name,
             memory=MEMORIES[kind],
-            needs=int(problem.memory[ways.start + way, 0, kind]),
+            needs=int(problem.memory[ways.start + nearest, 0, kind]),
             room=max(int(free[kind, rank]), 0),
         )
 

@@ -143,7 +143,8 @@ class Placement:
             self.free[:, places] -= sign * self.ways.needs(way)
         else:  # a rank may carry two blocks
             np.add.at(self.load, places, time)
-            np.subtract.at(self.free, (slice(None), places), sign * self.ways.needs(way))
+            for free, needs in zip(self.free, self.ways.needs(way), strict=True):
+                np.subtract.at(free, places, sign * needs)
 
     def _everywhere(self, way: int, limit: float) -> Ints | None:
         if self.load.max() + self.ways.time[way] > limit:
@@ -244,7 +245,8 @@ class Placement:
         places = self.ways.place_of[list(pins)]
         load, free = self.load.copy(), self.free.copy()
         np.add.at(load, places, self.ways.time[way])
-        np.subtract.at(free, (slice(None), places), self.ways.needs(way))
+        for left, needs in zip(free, self.ways.needs(way), strict=True):
+            np.subtract.at(left, places, needs)
         return places if load[places].max() <= limit and (free[:, places] >= 0).all() else None
 
 

@@ -94,8 +94,8 @@ def build_plan(priced: Priced, found: Found) -> Planned:
     time = np.zeros(world)
     chosen: dict[int, tuple[int, Ints]] = {}
     for item, way in enumerate(found.ways):
-        for table, option in zip(problem.members[item], problem.options[way], strict=True):
-            chosen[table] = (option, found.ranks[item])
+        for table, n in zip(problem.members[item], problem.options[way], strict=True):
+            chosen[table] = (n, found.ranks[item])
     stock: list[ShardingOption] = []
     choices = []
     for table, facts in enumerate(options.tables):
