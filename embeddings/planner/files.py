@@ -1,0 +1,81 @@
+"""YAML files of a planner's inputs, with errors that a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Frozen(BaseModel):
+    """Plain data, checked once, where it is built."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; ValueError in one line if there is none."""
+    try:
+        value = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); name a YAML file") from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: no YAML ({reason}); mend that line") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: a {type(value).__name__}, not a mapping of fields to values")
+    return value
+
+
+def validate(
+    model: type[ModelT],
+    value: Mapping[str, Any],
+    source: Path | str,
+    names: Mapping[tuple[int | str, ...], str] | None = None,
+) -> ModelT:
+    """`value` as `model`; ValueError in one line: source, place, value, remedy (the first fault).
+
+    `names` says what a person calls a place, by its first keys.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        first = faults[0]
+        place = tuple(first["loc"])
+        where = [str(source)]
+        for length in range(len(place), 0, -1):
+            if names and place[:length] in names:
+                where.append(names[place[:length]])
+                place = place[length:]
+                break
+        # A union's branches stand in the path too; a person knows the field only.
+        field = ".".join(str(key) for key in place if "[" not in str(key) and key != "float")
+        if field:
+            where.append(field)
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = "no such field; fields: " + ", ".join(_fields_at(model, first["loc"]))
+        elif first["type"] not in ("missing", "value_error"):
+            message = f"{first['input']!r}: {message}"
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise ValueError(": ".join(where) + f": {message}{more}") from error
+
+
+def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """The fields of the model that holds the unknown key at the end of `place`."""
+    inner: Any = model
+    for key in place[:-1]:
+        if isinstance(key, str) and key in inner.model_fields:
+            inner = inner.model_fields[key].annotation
+        arguments = getattr(inner, "__args__", ())
+        inner = next((a for a in arguments if hasattr(a, "model_fields")), inner)
+    return list(inner.model_fields)

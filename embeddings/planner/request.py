@@ -1,0 +1,123 @@
+"""What is to be planned: a model, a cluster, and what one demands."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+from torchrec.distributed.planner.constants import DEFAULT_PERF_ESTIMATOR
+from torchrec.distributed.planner.estimator.estimator import EmbeddingPerfEstimatorFactory
+from torchrec.distributed.planner.shard_estimators import EmbeddingStorageEstimator
+from torchrec.distributed.planner.storage_reservations import HeuristicalStorageReservation
+from torchrec.distributed.planner.types import (
+    ParameterConstraints,
+    ShardEstimator,
+    StorageReservation,
+    Topology,
+)
+from torchrec.distributed.types import ModuleSharder, PipelineType
+
+from embeddings.planner.cluster import Cluster
+from embeddings.planner.options import CompactEnumerator, Options
+from embeddings.planner.problem import Problem, build_problem
+from embeddings.planner.rules import Rule, apply_rules
+from embeddings.sharders import all_sharders
+
+# TorchRec's own default share of a device's memory that no table gets.
+_RESERVED = 0.15
+
+
+def default_reservation() -> StorageReservation:
+    """TorchRec's default: a share of HBM, six times the dense weights, and the batches' ids."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="HeuristicalStorageReservation")
+        return HeuristicalStorageReservation(percentage=_RESERVED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """All that a plan depends on, but for the search's budget."""
+
+    module: nn.Module
+    """The model, on meta; tables marked with their optimizers."""
+    cluster: Cluster
+    batch_size: int
+    """Rows a rank."""
+    usage: Mapping[str, ParameterConstraints] = field(default_factory=dict)
+    """How tables are used, by name: pooling factors, number of poolings, cache, .."""
+    rules: Sequence[Rule] = ()
+    sharders: Sequence[ModuleSharder[Any]] = field(default_factory=all_sharders)
+    """With their quantised exchanges, if any."""
+    reservation: StorageReservation = field(default_factory=default_reservation)
+    pipeline: PipelineType = PipelineType.NONE
+    """What holds batches in memory."""
+    half: frozenset[str] = frozenset()
+    """Tables to be taken as if they were stored in fp16."""
+
+    def changed(self, **fields: Any) -> Request:
+        """The same but for `fields`."""
+        return dataclasses.replace(self, **fields)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Priced:
+    """A request with TorchRec's costs of everything it allows."""
+
+    topology: Topology
+    storage: Topology
+    """Ranks with what the reservation leaves for tables."""
+    enumerator: CompactEnumerator
+    options: Options
+    problem: Problem
+
+
+def reserve(request: Request) -> Topology:
+    """The ranks with what the reservation leaves for tables; PlannerError if nothing is left."""
+    left: Topology = request.reservation.reserve(
+        topology=request.cluster.topology(),
+        batch_size=request.batch_size,
+        module=request.module,
+        sharders=list(request.sharders),
+        constraints=dict(request.usage),
+    )
+    return left
+
+
+def price(request: Request) -> Priced:
+    """Raises ValueError for rules that cannot be met, and TorchRec's PlannerError if the
+    reservation alone is more than a device has."""
+    topology = request.cluster.topology()
+    usage = dict(request.usage)
+    storage = reserve(request)
+    enumerator = CompactEnumerator(
+        topology,
+        request.batch_size,
+        usage,
+        estimators(topology, usage, request.pipeline),
+        half=request.half,
+    )
+    options = enumerator.options(request.module, request.sharders)
+    limits = apply_rules(request.rules, options, topology.world_size)
+    return Priced(
+        topology=topology,
+        storage=storage,
+        enumerator=enumerator,
+        options=options,
+        problem=build_problem(options, storage, limits),
+    )
+
+
+def estimators(
+    topology: Topology, usage: dict[str, ParameterConstraints], pipeline: PipelineType
+) -> list[ShardEstimator]:
+    """TorchRec's default estimators of time and memory."""
+    return [
+        EmbeddingPerfEstimatorFactory.create(
+            DEFAULT_PERF_ESTIMATOR, topology=topology, constraints=usage
+        ),
+        EmbeddingStorageEstimator(topology=topology, constraints=usage, pipeline_type=pipeline),
+    ]

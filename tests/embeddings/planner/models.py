@@ -1,0 +1,108 @@
+"""Random models, clusters, and TorchRec's own view of a plan."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+from torchrec.distributed.planner.enumerators import EmbeddingEnumerator
+from torchrec.distributed.planner.types import ParameterConstraints, ShardingOption
+
+from embeddings.planner.cluster import Cluster
+from embeddings.planner.planned import Planned
+from embeddings.planner.request import Request
+from embeddings.planner.tables import ListedTable, build_module, usage
+
+DIMS = (4, 16, 64, 128, 256, 384)
+
+
+@st.composite
+def listed_tables(draw: st.DrawFn, most: int = 5, *, plain: bool = False) -> list[ListedTable]:
+    """Up to `most` tables; `plain`: bags without weights alone."""
+    tables = []
+    for i in range(draw(st.integers(1, most))):
+        features = draw(st.integers(1, 2))
+        kind = "bag" if plain else draw(st.sampled_from(["bag", "bag", "weighted", "unpooled"]))
+        tables.append(
+            ListedTable(
+                name=f"t{i}",
+                rows=draw(st.one_of(st.integers(1, 40), st.integers(1000, 50_000_000))),
+                dim=draw(st.sampled_from(DIMS)),
+                dtype=draw(st.sampled_from(["fp32", "fp16"])),
+                features=tuple(f"t{i}_f{j}" for j in range(features)),
+                pooling_factor=draw(st.sampled_from([0.5, 1.0, 3.0, 80.0])),
+                num_poolings=draw(st.sampled_from([1.0, 2.0])),
+                optimizer=draw(st.sampled_from(["rowwise_adagrad", "adam", "sgd"])),
+                weighted=kind == "weighted",
+                unpooled=kind == "unpooled",
+            )
+        )
+    return tables
+
+
+@st.composite
+def clusters(draw: st.DrawFn) -> Cluster:
+    """A few hosts of a few devices, large enough for the tables above."""
+    device = draw(st.sampled_from(["cuda", "cpu"]))
+    cuda = device == "cuda"
+    return Cluster(
+        hosts=draw(st.sampled_from([1, 2, 3])),
+        devices_per_host=draw(st.sampled_from([1, 2, 4])),
+        device="cuda" if cuda else "cpu",
+        hbm_gb=draw(st.sampled_from([40.0, 400.0])) if cuda else 0.0,
+        ddr_gb=4000.0,
+        hbm_bw=1500.0 if cuda else 0.0,
+        ddr_bw=50.0,
+        intra_bw=300.0,
+        inter_bw=draw(st.sampled_from([12.5, 50.0])),
+        host_device_bw=30.0,
+    )
+
+
+def request_of(tables: Sequence[ListedTable], cluster: Cluster, **fields: Any) -> Request:
+    return Request(
+        module=build_module(tables),
+        cluster=cluster,
+        batch_size=fields.pop("batch_size", 512),
+        usage=usage(tables),
+        **fields,
+    )
+
+
+def stock_options(
+    request: Request, constraints: Mapping[str, ParameterConstraints]
+) -> list[ShardingOption]:
+    """What TorchRec's own enumerator and its default estimators say."""
+    enumerator = EmbeddingEnumerator(
+        request.cluster.topology(), request.batch_size, constraints=dict(constraints)
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Dim of .* cannot be evenly divided")
+        found: list[ShardingOption] = enumerator.enumerate(request.module, list(request.sharders))
+    return found
+
+
+def stock_view(request: Request, planned: Planned) -> dict[str, ShardingOption]:
+    """TorchRec's own option of each table of a plan, by name, with the plan's ranks on it."""
+    constraints = {}
+    for choice in planned.choices:
+        known = request.usage[choice.table]
+        constraints[choice.table] = ParameterConstraints(
+            sharding_types=[choice.sharding_type],
+            compute_kernels=[choice.kernel],
+            min_partition=choice.width,
+            pooling_factors=known.pooling_factors,
+            num_poolings=known.num_poolings,
+            is_weighted=known.is_weighted,
+        )
+    options = stock_options(request, constraints)
+    by_name = {option.name: option for option in options}
+    assert len(by_name) == len(options)
+    for choice in planned.choices:
+        shards = by_name[choice.table].shards
+        assert len(shards) == len(choice.ranks)
+        for shard, rank in zip(shards, choice.ranks, strict=True):
+            shard.rank = rank
+    return by_name
