@@ -50,10 +50,10 @@ def kuairand() -> Config:
     """KuaiRand's standard log: the settings that validation days chose on the Pure slice.
 
     Experts of one layer and no hidden layer in the tasks' towers: with two levels of experts HoME
-    is deep enough for this little data. No normalisation: BatchNorm costs .0005 AUC and .001 GAUC here. Two epochs, the
-    second with large tables begun anew: kept, they know the training rows by heart. Histories
-    of likes, of which there are few, and counts of the past that the statistics also hold are left
-    out. docs/figures.md has the figures.
+    is deep enough for this little data. No normalisation: BatchNorm costs .0005 AUC and .001 GAUC.
+    Two epochs, the second with large tables begun anew: kept, they know the training rows by heart.
+    Left out are histories of likes, of which there are few, and counts of the past that the
+    statistics hold as well. docs/figures.md has the figures.
     """
     return Config(
         recipe="kuairand",
