@@ -19,7 +19,7 @@ from embeddings.planner.repair import repair
 
 # Ranks near the busiest count nearly as much as it does, idle ones hardly: 16th powers are added.
 _DOUBLINGS = 4
-# Ways of an item tried in a round, the cheapest first.
+# Ways of an item tried in a round, the cheapest first, now and then from another one on.
 _TRIED = 6
 # Items of a host that are placed anew in a round.
 _MOST = 16
@@ -101,7 +101,9 @@ def improve(packed: Packed, lower: Bound, budget: Budget, deadline: float) -> tu
         new = math.inf
         if all(_insert(placement, ranking, item, peak, draw) for item in items):
             new = _badness(placement, scale)
-        if new <= badness:
+        # A lower peak counts whatever the sum says: three ranks just below it weigh more than one.
+        lowered = new < math.inf and placement.peak() < best
+        if new <= badness or lowered:
             badness, peak = new, placement.peak()
             if peak < best:
                 best, seen = peak, placement.snapshot()
@@ -129,7 +131,7 @@ def _victims(placement: Placement, draw: random.Random) -> list[int]:
     victims = set(draw.sample(there, min(len(there), draw.randint(1, 3))))
     shared = sorted(placement.everywhere)
     if shared and (not victims or draw.random() < 0.2):
-        victims.add(draw.choice(shared))
+        victims.update(draw.sample(shared, min(len(shared), draw.randint(1, 3))))
     if draw.random() < 0.2:  # all of a host, where a table may then lie row-wise
         hosts = placement.problem.hosts
         host = (busiest if draw.random() < 0.5 else draw.randrange(hosts)) % hosts
@@ -147,17 +149,17 @@ def _insert(
     placement: Placement, ranking: list[list[int]], item: int, peak: float, draw: random.Random
 ) -> bool:
     """The cheapest way that stays under the peak; else the one that rises least above it."""
-    ways = ranking[item][:_TRIED]
+    ways = ranking[item]
     skip = draw.randrange(len(ways)) if draw.random() < 0.1 else 0
     under = peak * (1 - 1e-9)
     tight = draw.random() < 0.5
-    for way in ways[skip:] + ways[:skip]:
+    for way in (ways[skip:] + ways[:skip])[:_TRIED]:
         places = placement.find(item, way, under, tight=tight)
         if places is not None:
             placement.put(item, way, places)
             return True
     least: tuple[float, int, Ints] | None = None
-    for way in ways if len(ways) == len(ranking[item]) else ranking[item]:
+    for way in ways:
         if least is not None and placement.ways.time[way] > least[0]:
             continue
         places = placement.find(item, way, math.inf)

@@ -46,17 +46,26 @@ def listed_tables(draw: st.DrawFn, most: int = 5, *, plain: bool = False) -> lis
 def clusters(draw: st.DrawFn) -> Cluster:
     """A few hosts of a few devices, large enough for the tables above."""
     device = draw(st.sampled_from(["cuda", "cpu"]))
-    cuda = device == "cuda"
-    return Cluster(
+    return some_cluster(
         hosts=draw(st.sampled_from([1, 2, 3])),
-        devices_per_host=draw(st.sampled_from([1, 2, 4])),
-        device="cuda" if cuda else "cpu",
-        hbm_gb=draw(st.sampled_from([40.0, 400.0])) if cuda else 0.0,
+        devices=draw(st.sampled_from([1, 2, 4])),
+        hbm_gb=draw(st.sampled_from([40.0, 400.0])) if device == "cuda" else 0.0,
+        inter_bw=draw(st.sampled_from([12.5, 50.0])),
+    )
+
+
+def some_cluster(*, hosts: int, devices: int, hbm_gb: float, inter_bw: float = 12.5) -> Cluster:
+    """Of CPUs if there is no HBM."""
+    return Cluster(
+        hosts=hosts,
+        devices_per_host=devices,
+        device="cuda" if hbm_gb else "cpu",
+        hbm_gb=hbm_gb,
         ddr_gb=4000.0,
-        hbm_bw=1500.0 if cuda else 0.0,
+        hbm_bw=1500.0 if hbm_gb else 0.0,
         ddr_bw=50.0,
         intra_bw=300.0,
-        inter_bw=draw(st.sampled_from([12.5, 50.0])),
+        inter_bw=inter_bw,
         host_device_bw=30.0,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torchrec.distributed.planner import EmbeddingShardingPlanner
 from torchrec.distributed.planner.perf_models import NoopPerfModel
@@ -21,7 +21,13 @@ from embeddings.planner.request import Request, default_reservation
 from embeddings.planner.rules import Rule
 from embeddings.planner.search import Budget
 from embeddings.planner.tables import ListedTable
-from tests.embeddings.planner.models import clusters, listed_tables, request_of, stock_view
+from tests.embeddings.planner.models import (
+    clusters,
+    listed_tables,
+    request_of,
+    some_cluster,
+    stock_view,
+)
 
 SHORT = Budget(rounds=200)
 
@@ -88,6 +94,25 @@ def stock_time(request: Request) -> float | None:
     return float(planner._perf_model.rate(planner._best_plan))
 
 
+# What 500 rounds did not find: all of one rank's tables moved at once, a sum that rises as the
+# peak falls, a way that is none of the cheapest.
+@example(
+    tables=[
+        ListedTable(name="t0", rows=17, dim=384, features=("t0_f0",), pooling_factor=0.5),
+        ListedTable(name="t1", rows=1000, dim=4, features=("t1_f0",), pooling_factor=0.5),
+    ],
+    cluster=some_cluster(hosts=3, devices=1, hbm_gb=0.0),
+)
+@example(
+    tables=[
+        ListedTable(name="t0", rows=36, dim=64, pooling_factor=0.5, optimizer="adam"),
+        ListedTable(
+            name="t1", rows=8388, dim=16, num_poolings=2.0, optimizer="adam", weighted=True
+        ),
+        ListedTable(name="t2", rows=29, dim=4, num_poolings=2.0),
+    ],
+    cluster=some_cluster(hosts=3, devices=4, hbm_gb=400.0),
+)
 @given(listed_tables(3), clusters())
 @settings(max_examples=12, deadline=None)
 def test_never_worse_than_torchrec_on_small_models(
@@ -97,7 +122,7 @@ def test_never_worse_than_torchrec_on_small_models(
     theirs = stock_time(request)
     if theirs is None:
         return
-    ours = find_plan(request, Budget(rounds=500), diagnosis_seconds=0)
+    ours = find_plan(request, diagnosis_seconds=0)
     assert ours.time <= theirs * (1 + 1e-9)
 
 
