@@ -19,7 +19,7 @@ FREE = 1  # each column block on any rank
 HOST_ROWS = 2  # each column block over one host's ranks, shard i on its rank i
 HOST_COLUMNS = 3  # all column blocks on ranks of one host
 
-_LAYOUTS = {
+LAYOUTS = {
     ShardingType.DATA_PARALLEL.value: EVERYWHERE,
     ShardingType.ROW_WISE.value: EVERYWHERE,
     ShardingType.TABLE_WISE.value: FREE,
@@ -88,7 +88,7 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
     grouped = {table for group in limits.groups for table in group}
     alone = [(t,) for t in range(len(options.tables)) if t not in grouped]
     members = tuple(sorted([*alone, *limits.groups]))
-    layout = np.array([_LAYOUTS[o.sharding_type] for o in options.options], np.int64)
+    layout = np.array([LAYOUTS[o.sharding_type] for o in options.options], np.int64)
     time = rated(options.perf)
     ways: list[tuple[int, ...]] = []
     first = [0]
