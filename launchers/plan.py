@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-VERBS = ("find", "show", "diff")
+VERBS = ("find", "show", "diff", "sweep")
 
 
 def with_verb(words: list[str]) -> list[str]:
@@ -21,16 +21,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = formatter
     parser.epilog = "'homerec plan SOURCE ..' is short for 'homerec plan find SOURCE ..'."
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="WHAT")
-    _find_arguments(verbs.add_parser("find", help="search for a plan", formatter_class=formatter))
+    find = verbs.add_parser("find", help="search for a plan", formatter_class=formatter)
+    _what_is_planned(find)
+    find.add_argument(
+        "--warm", type=Path, metavar="FILE", help="an earlier plan's file to start from"
+    )
+    find.add_argument("--out", type=Path, metavar="FILE", help="where to write the plan")
+    find.add_argument("--json", action="store_true", help="print the plan's file, no tables")
     show = verbs.add_parser("show", help="a plan again, or all options of one of its tables")
     show.add_argument("plan", type=Path, metavar="FILE", help="a plan's file")
     show.add_argument("table", nargs="?", metavar="TABLE", help="whose options to show")
     diff = verbs.add_parser("diff", help="what moves from one plan to another, and for how long")
     diff.add_argument("before", type=Path, metavar="FILE", help="the plan as it is")
     diff.add_argument("after", type=Path, metavar="FILE", help="the plan to be; its cluster counts")
+    sweep = verbs.add_parser("sweep", help="plans for every combination of some inputs' values")
+    _what_is_planned(sweep)
+    sweep.add_argument(
+        "--vary",
+        action="append",
+        required=True,
+        metavar="INPUT=A,B",
+        help="world_size, batch_size (rows a rank), types (a set: row_wise+table_wise) or a "
+        "cluster's field; once for each",
+    )
+    sweep.add_argument("--out", type=Path, metavar="FILE", help="where to write the points (JSON)")
+    sweep.add_argument("--json", action="store_true", help="print the points, no table")
+    for verb in verbs.choices.values():
+        verb.add_argument(
+            "--debug",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show the traceback of an error",
+        )
 
 
-def _find_arguments(parser: argparse.ArgumentParser) -> None:
+def _what_is_planned(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
@@ -67,13 +92,6 @@ def _find_arguments(parser: argparse.ArgumentParser) -> None:
         help="after which the search is cut off (default: 30)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    parser.add_argument(
-        "--warm", type=Path, metavar="FILE", help="an earlier plan's file to start from"
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="where to write the plan")
-    parser.add_argument(
-        "--json", action="store_true", help="print the plan's file instead of tables"
-    )
 
 
 def _natural(value: str) -> int:

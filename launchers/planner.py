@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +16,12 @@ from embeddings.planner.plan_file import describe_plan, load_plan
 from embeddings.planner.reshard import reshard
 from embeddings.planner.rules import load_rules
 from embeddings.planner.search import Budget
+from launchers.plan_sweep import run_sweep, sweep_view
 from launchers.plan_tables import options_view, plan_view, reshard_view
 from launchers.say import open_console, say
 from pipeline.distributed import open_world
 from pipeline.errors import UserError
-from pipeline.files import write_text
+from pipeline.files import write_json, write_text
 from pipeline.planning import open_source
 
 
@@ -72,6 +74,27 @@ def diff(args: argparse.Namespace) -> int:
     console = open_console()
     for part in reshard_view(found, after.cluster):
         console.print(part)
+    return 0
+
+
+def sweep(args: argparse.Namespace) -> int:
+    """Plans over ranges of inputs. A combination that does not fit is an answer too."""
+    with _user_errors(), open_world() as world:
+        _check_folder(args.out)
+        points = run_sweep(args, world)
+    found = {
+        "kind": "homerec sharding sweep",
+        "version": 1,
+        "source": args.source,
+        "cluster": args.cluster,
+        "points": [point.row() for point in points],
+    }
+    if args.out:
+        write_json(args.out, found)
+    if args.json:
+        sys.stdout.write(json.dumps(found, allow_nan=False) + "\n")
+    else:
+        open_console().print(sweep_view(points))
     return 0
 
 

@@ -12,6 +12,7 @@ from launchers.cli import main
 from launchers.plan import with_verb
 from pipeline.data.schema import Schema
 from pipeline.data.synthetic import prepare_synthetic
+from pipeline.errors import UserError
 from pipeline.overrides import resolve
 
 TABLES = """
@@ -188,5 +189,7 @@ def test_a_table_is_explained(
     assert "against a rule" in shown
     assert main(["plan", "show", path, "usr"]) == 2
     assert f"{path}: no table 'usr' in the plan; tables: user" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no table 'usr'"):
+        main(["plan", "show", path, "usr", "--debug"])
     assert main(["plan", "show", "nowhere.json"]) == 2
     assert "nowhere.json: cannot be read" in capsys.readouterr().err
