@@ -11,8 +11,9 @@ from pathlib import Path
 
 from embeddings.planner.alternatives import alternatives
 from embeddings.planner.cluster import load_cluster
+from embeddings.planner.describe import describe_plan
 from embeddings.planner.find import find_plan
-from embeddings.planner.plan_file import describe_plan, load_plan
+from embeddings.planner.plan_file import load_plan
 from embeddings.planner.reshard import reshard
 from embeddings.planner.rules import load_rules
 from embeddings.planner.search import Budget

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from embeddings.planner.cluster import Cluster, load_cluster
+from embeddings.planner.describe import describe_plan
 from embeddings.planner.find import find_plan
 from embeddings.planner.plan import ShardingConfig, plan_to_json
-from embeddings.planner.plan_file import describe_plan, load_plan
+from embeddings.planner.plan_file import load_plan
 from embeddings.planner.rules import Rule
 from embeddings.planner.search import Budget
 from embeddings.planner.tables import usage

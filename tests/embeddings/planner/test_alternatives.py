@@ -6,8 +6,9 @@ import pytest
 
 from embeddings.planner.alternatives import alternatives
 from embeddings.planner.cluster import load_cluster
+from embeddings.planner.describe import describe_plan
 from embeddings.planner.find import find_plan
-from embeddings.planner.plan_file import PlacedTable, PlanFile, describe_plan
+from embeddings.planner.plan_file import PlacedTable, PlanFile
 from embeddings.planner.rules import Rule, offered
 from embeddings.planner.search import Budget
 from embeddings.planner.tables import ListedTable

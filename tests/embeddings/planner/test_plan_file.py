@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 
 from embeddings.planner.cluster import Cluster, load_cluster
+from embeddings.planner.describe import describe_plan
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasible import Infeasible
-from embeddings.planner.plan_file import PlanFile, describe_plan, load_plan
+from embeddings.planner.plan_file import PlanFile, load_plan
 from embeddings.planner.planned import Planned
 from embeddings.planner.rules import Rule, offered
 from embeddings.planner.search import Budget
