@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from launchers import compare, launch, tune
+from launchers import compare, launch, plan, tune
 from pipeline.errors import UserError
 
 # Generic for the type checker alone; subscripting it at run time fails.
@@ -21,7 +21,7 @@ Kinds: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 # Commands that take any field of a run as --section.field VALUE.
-_WITH_FIELDS = (["train"], ["compare"], ["tune"])
+_WITH_FIELDS = (["train"], ["compare"], ["tune"], ["plan"])
 
 _DESCRIPTION = "Train, evaluate and look at HoME multi-task rankers on sharded embedding tables."
 
@@ -29,6 +29,7 @@ _DESCRIPTION = "Train, evaluate and look at HoME multi-task rankers on sharded e
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (0 fine, 2 bad input, 143 stopped by a signal)."""
     words = list(sys.argv[1:] if argv is None else argv)
+    words = plan.with_verb(words)
     words, overrides = split_overrides(words) if words[:1] in _WITH_FIELDS else (words, [])
     # The fields' help needs the configuration's types, and those need torch: only when asked.
     asked = words[:1] == ["train"] and not {"-h", "--help"}.isdisjoint(words)
@@ -144,6 +145,9 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
 
     tuning = command("tune", "search for a better configuration, many runs", tune.run)
     tune.add_arguments(tuning)
+
+    planning = command("plan", "how to shard tables on any cluster, before there is one", plan.run)
+    plan.add_arguments(planning)
 
     report = command("report", "write the report.html of a run, study or search", _report)
     report.add_argument("run_folder", type=Path, metavar="RUN", help="its folder, runs/NAME")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import torch
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
@@ -143,6 +144,27 @@ def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Par
         raise UserError(
             f"train.batch_size: {config.train.batch_size} rows do not divide by {world.size} ranks"
         )
+    step = build_step(config, chosen, world)
+    head = step.model.head
+    weighted: tuple[Any, ...] = (head.tower, head.attention)
+    for module in weighted:
+        if module is not None:
+            module.to_empty(device=world.device)
+            module.init_weights(config.train.seed)
+    if config.train.average:
+        head.keep_average(config.train.average)
+    if config.train.compile == "on" or (
+        config.train.compile == "auto" and world.device.type == "cuda"
+    ):
+        if step.loss.balance.takes_gradients:
+            # Compiled backward would give its buffers away, and refuse to run again.
+            torch._functorch.config.donated_buffer = False
+        head.compile_tower()
+    return step, parallelize(step, chosen.tables, config, world)
+
+
+def build_step(config: Config, chosen: Selection, world: World) -> Step:
+    """The model with its loss, all on meta. UserError for a tower that cannot be."""
     synchronised = config.model.sync_batch_norm and world.size > 1
     with torch.device("meta"):
         try:
@@ -166,21 +188,7 @@ def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Par
             attention=attention,
         )
         loss = _loss(config, chosen, head, world)
-        step = Step(Ranker(build_bags(chosen.tables), build_rows(chosen.tables), head), loss)
-    for module in (tower, attention):
-        if module is not None:
-            module.to_empty(device=world.device)
-            module.init_weights(config.train.seed)
-    if config.train.average:
-        head.keep_average(config.train.average)
-    if config.train.compile == "on" or (
-        config.train.compile == "auto" and world.device.type == "cuda"
-    ):
-        if loss.balance.takes_gradients:
-            # Compiled backward would give its buffers away, and refuse to run again.
-            torch._functorch.config.donated_buffer = False
-        head.compile_tower()
-    return step, parallelize(step, chosen.tables, config, world)
+        return Step(Ranker(build_bags(chosen.tables), build_rows(chosen.tables), head), loss)
 
 
 def _loss(config: Config, chosen: Selection, head: Head, world: World) -> Loss:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
 from torchrec.distributed.model_parallel import DistributedModelParallel
-from torchrec.distributed.types import ShardedTensor, ShardingEnv
+from torchrec.distributed.types import ShardedTensor, ShardingEnv, ShardingPlan
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 from torchrec.optim.clipping import GradientClipping, GradientClippingOptimizer
 from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimizerWrapper
@@ -24,6 +24,7 @@ from embeddings.sharders import all_sharders
 from pipeline.config import Config
 from pipeline.distributed import World
 from pipeline.errors import UserError
+from pipeline.given_plan import given_plan
 from pipeline.step import Step
 
 # What the two kinds of collection call the module that holds their tables.
@@ -45,27 +46,25 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
     `step` comes on meta, but for the tower, whose weights are set. Every rank must call this.
     Raises UserError on all ranks if no plan fits.
     """
-    kinds = (EmbeddingBagCollection, EmbeddingCollection)
-    collections = [module for module in step.modules() if isinstance(module, kinds)]
-    optimizer_class, arguments = in_backward(config.sparse)
-    for collection in collections:
-        _apply_optimizer_in_backward(optimizer_class, collection.parameters(), arguments)
-
+    mark_tables(step, config)
     sharders = all_sharders()
-    outcome = None
+    outcome: ShardingPlan | PlanError | UserError | None = None
     if world.is_first:
         try:
-            outcome = make_plan(
-                step,
-                tables,
-                config.sharding,
-                sharders=sharders,
-                batch_size=config.train.batch_size // world.size,
-                world_size=world.size,
-                local_world_size=world.local_size,
-                device=world.device,
-            )
-        except PlanError as error:
+            if config.sharding.plan is not None:
+                outcome = given_plan(config.sharding.plan, step, tables, world)
+            else:
+                outcome = make_plan(
+                    step,
+                    tables,
+                    config.sharding,
+                    sharders=sharders,
+                    batch_size=config.train.batch_size // world.size,
+                    world_size=world.size,
+                    local_world_size=world.local_size,
+                    device=world.device,
+                )
+        except (PlanError, UserError) as error:
             outcome = error
     try:
         plan = shared_plan(outcome, world.control)
@@ -83,6 +82,14 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
     return Parallel(
         model=model, optimizer=_optimizer(model, config), plan=plan_to_json(plan, tables)
     )
+
+
+def mark_tables(step: Step, config: Config) -> None:
+    """Tables get their optimizer in the backward, which sharding and planner look for."""
+    optimizer_class, arguments = in_backward(config.sparse)
+    for module in step.modules():
+        if isinstance(module, (EmbeddingBagCollection, EmbeddingCollection)):
+            _apply_optimizer_in_backward(optimizer_class, module.parameters(), arguments)
 
 
 def fill_tables(

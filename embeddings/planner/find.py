@@ -29,7 +29,7 @@ def find_plan(
     for rules that contradict the model.
     """
     budget = budget or Budget()
-    with _quiet():
+    with quiet():
         try:
             priced = price(request)
         except PlannerError as error:
@@ -42,7 +42,7 @@ def find_plan(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without TorchRec's remarks on each option of each table."""
     log = logging.getLogger("torchrec")
     level = log.level

@@ -6,6 +6,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,6 +39,15 @@ class ShardingConfig(BaseModel):
     min_partition: int | None = Field(default=None, ge=4, multiple_of=4)
     """Narrowest column shard (columns); unset: TorchRec's own rule. Column shards keep row-wise
     Adagrad accumulators of their own, so split columns do not train exactly as whole rows do."""
+
+    plan: Path | None = None
+    """A plan's file ('homerec plan SOURCE --out FILE') to shard by, instead of a search; made for
+    this many ranks and these tables. '': none."""
+
+    @field_validator("plan", mode="before")
+    @classmethod
+    def _no_plan(cls, value: Any) -> Any:
+        return None if value == "" else value
 
     @field_validator("types")
     @classmethod
@@ -106,7 +116,9 @@ def make_plan(
         raise PlanError(f"no sharding plan ({wanted}, {world_size} ranks): {reason}") from error
 
 
-def shared_plan(outcome: ShardingPlan | PlanError | None, group: dist.ProcessGroup) -> ShardingPlan:
+def shared_plan(
+    outcome: ShardingPlan | ValueError | None, group: dist.ProcessGroup
+) -> ShardingPlan:
     """Rank 0's outcome on every rank of `group`; raises on all of them if it is an error.
 
     TorchRec's collective_plan leaves the other ranks waiting for ever when rank 0 finds no plan.

@@ -19,7 +19,7 @@ FREE = 1  # each column block on any rank
 HOST_ROWS = 2  # each column block over one host's ranks, shard i on its rank i
 HOST_COLUMNS = 3  # all column blocks on ranks of one host
 
-_LAYOUTS = {
+LAYOUTS = {
     ShardingType.DATA_PARALLEL.value: EVERYWHERE,
     ShardingType.ROW_WISE.value: EVERYWHERE,
     ShardingType.TABLE_WISE.value: FREE,
@@ -88,8 +88,8 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
     grouped = {table for group in limits.groups for table in group}
     alone = [(t,) for t in range(len(options.tables)) if t not in grouped]
     members = tuple(sorted([*alone, *limits.groups]))
-    layout = np.array([_LAYOUTS[o.sharding_type] for o in options.options], np.int64)
-    time = _rated(options.perf)
+    layout = np.array([LAYOUTS[o.sharding_type] for o in options.options], np.int64)
+    time = rated(options.perf)
     ways: list[tuple[int, ...]] = []
     first = [0]
     local = storage.intra_group_size
@@ -119,9 +119,9 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
     )
 
 
-def _rated(perf: Floats) -> Floats:
-    """TorchRec's total of the parts, added in its own order."""
-    forward, sent, backward, returned, _, fetched = perf.T
+def rated(perf: Floats) -> Floats:
+    """TorchRec's total of the parts (the last axis, by PARTS), added in its own order."""
+    forward, sent, backward, returned, _, fetched = np.moveaxis(perf, -1, 0)
     total: Floats = forward + backward + sent + returned + fetched
     return total
 

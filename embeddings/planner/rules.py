@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
+from torchrec.distributed.planner.types import ParameterConstraints
 
-from embeddings.planner.files import Frozen
+from embeddings.planner.files import Frozen, read_yaml, validate
 from embeddings.planner.options import Option, Options
 from embeddings.sharders import SHARDING_TYPES
 
@@ -64,6 +67,30 @@ class Rule(Frozen):
             and option.kernel not in self.forbid_kernels
             and (self.width is None or option.width == self.width or not split)
         )
+
+
+class RuleList(Frozen):
+    """The demands of a file."""
+
+    rules: tuple[Rule, ...] = Field(min_length=1)
+
+
+def load_rules(path: Path) -> tuple[Rule, ...]:
+    """The rules of a YAML file: a list of them under `rules`. ValueError, in one line."""
+    return validate(RuleList, read_yaml(path), path).rules
+
+
+def offered(
+    usage: Mapping[str, ParameterConstraints], rules: Sequence[Rule]
+) -> dict[str, ParameterConstraints]:
+    """`usage`, so that TorchRec offers what rules name: grid_shard it keeps back unless asked."""
+    return {
+        name: dataclasses.replace(known, sharding_types=list(SHARDING_TYPES))
+        if not known.sharding_types
+        and any("grid_shard" in rule.types and rule.matches(name) for rule in rules)
+        else known
+        for name, known in usage.items()
+    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -41,7 +41,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["prepare", "train", "evaluate", "compare", "launch", "tune", "report"]
+    "command", ["prepare", "train", "evaluate", "compare", "launch", "tune", "plan", "report"]
 )
 def test_every_subcommand_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

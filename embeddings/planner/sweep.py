@@ -1,0 +1,77 @@
+"""What if: a plan for every combination of some inputs' values."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from embeddings.planner.find import find_plan
+from embeddings.planner.infeasible import Infeasible
+from embeddings.planner.options import MEMORIES, PARTS
+from embeddings.planner.planned import Planned
+from embeddings.planner.problem import rated
+from embeddings.planner.request import Request
+from embeddings.planner.search import Budget
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """A combination and what came of it: a plan, or why there is none."""
+
+    values: Mapping[str, Any]
+    planned: Planned | None
+    reason: str
+    """Why nothing fits; '' if a plan does."""
+    seconds: float
+    """That the search took."""
+
+    def row(self) -> dict[str, Any]:
+        """Plain data: milliseconds of the busiest rank, by part too; bytes, least and most of a
+        rank; busiest over mean rank."""
+        found: dict[str, Any] = {**self.values, "feasible": self.planned is not None}
+        if self.planned is None:
+            return found | {"reason": self.reason}
+        plan = self.planned
+        load = rated(plan.perf)
+        busiest = int(load.argmax())
+        return found | {
+            "time_ms": plan.time,
+            "lower_bound_ms": plan.lower_bound,
+            "ms": dict(zip(PARTS, plan.perf[busiest].tolist(), strict=True)),
+            "imbalance": float(load.max() / load.mean()),
+            "memory": {
+                memory: [int(plan.memory[:, i].min()), int(plan.memory[:, i].max())]
+                for i, memory in enumerate(MEMORIES)
+            },
+            "room": {memory: int(plan.room[:, i].min()) for i, memory in enumerate(MEMORIES)},
+            "search_seconds": round(self.seconds, 3),
+        }
+
+
+def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Every combination, the last axis fastest."""
+    for values in product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def sweep(
+    axes: Mapping[str, Sequence[Any]],
+    request_of: Callable[[Mapping[str, Any]], Request],
+    budget: Budget,
+) -> Iterator[Point]:
+    """A point for every combination, as they come. Each is searched from nothing.
+
+    Changes that would make an infeasible one fit are not looked for.
+    """
+    for values in combinations(axes):
+        began = time.monotonic()
+        planned: Planned | None = None
+        reason = ""
+        try:
+            planned = find_plan(request_of(values), budget, diagnosis_seconds=0)
+        except Infeasible as error:
+            reason = error.message.partition("; ")[0]
+        yield Point(values=values, planned=planned, reason=reason, seconds=time.monotonic() - began)

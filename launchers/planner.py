@@ -1,0 +1,127 @@
+"""What `homerec plan` does once its words are understood."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from embeddings.planner.alternatives import alternatives
+from embeddings.planner.cluster import load_cluster
+from embeddings.planner.describe import describe_plan
+from embeddings.planner.find import find_plan
+from embeddings.planner.plan_file import load_plan
+from embeddings.planner.reshard import reshard
+from embeddings.planner.rules import load_rules
+from embeddings.planner.search import Budget
+from launchers.plan_sweep import run_sweep, sweep_view
+from launchers.plan_tables import options_view, plan_view, reshard_view
+from launchers.say import open_console, say
+from pipeline.distributed import open_world
+from pipeline.errors import UserError
+from pipeline.files import write_json, write_text
+from pipeline.planning import open_source
+
+
+def find(args: argparse.Namespace) -> int:
+    """Search for a plan; print it, and write it if asked. UserError if none fits."""
+    with _user_errors(), open_world() as world:
+        _check_folder(args.out)
+        cluster = load_cluster(args.cluster)
+        rules = load_rules(args.constraints) if args.constraints else ()
+        warm = load_plan(args.warm).sharding_plan() if args.warm else None
+        source = open_source(args.source, args.overrides, world)
+        request = source.request(cluster, args.batch_size, rules)
+        budget = Budget(rounds=args.rounds, seconds=args.seconds, seed=args.seed)
+        planned = find_plan(request, budget, previous=warm)
+        file = describe_plan(request, planned, source.tables, args.seed)
+    if args.out:
+        write_text(args.out, file.to_json())
+    if args.json:
+        sys.stdout.write(file.to_json())
+        return 0
+    console = open_console()
+    for part in plan_view(file):
+        console.print(part)
+    if args.out:
+        say(console, f"written to {args.out}; train with it: --sharding.plan {args.out}")
+    return 0
+
+
+def show(args: argparse.Namespace) -> int:
+    """A plan's tables of figures; or why one of its tables lies as it does."""
+    console = open_console()
+    with _user_errors():
+        file = load_plan(args.plan)
+        if args.table is None:
+            parts = list(plan_view(file))
+        else:
+            with _in_file(args.plan):
+                parts = list(options_view(file, args.table, alternatives(file, args.table)))
+    for part in parts:
+        console.print(part)
+    return 0
+
+
+def diff(args: argparse.Namespace) -> int:
+    """What moves between two plans."""
+    with _user_errors():
+        before, after = load_plan(args.before), load_plan(args.after)
+        with _in_file(args.after):
+            found = reshard(before, after)
+    console = open_console()
+    for part in reshard_view(found, after.cluster):
+        console.print(part)
+    return 0
+
+
+def sweep(args: argparse.Namespace) -> int:
+    """Plans over ranges of inputs. A combination that does not fit is an answer too."""
+    with _user_errors(), open_world() as world:
+        _check_folder(args.out)
+        points = run_sweep(args, world)
+    found = {
+        "kind": "homerec sharding sweep",
+        "version": 1,
+        "source": args.source,
+        "cluster": args.cluster,
+        "points": [point.row() for point in points],
+    }
+    if args.out:
+        write_json(args.out, found)
+    if args.json:
+        sys.stdout.write(json.dumps(found, allow_nan=False) + "\n")
+    else:
+        open_console().print(sweep_view(points))
+    return 0
+
+
+@contextmanager
+def _in_file(path: Path) -> Iterator[None]:
+    """The file's name before what is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    """The planner's ValueErrors, each one line about its input, as the user's mistakes."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _check_folder(out: Path | None) -> None:
+    """Before the search, not after it."""
+    if out is not None and not out.parent.is_dir():
+        raise UserError(f"{out}: no folder {out.parent}; make it, or name another with --out")
+    if out is not None and out.is_dir():
+        raise UserError(f"{out}: is a folder; name a file with --out")
