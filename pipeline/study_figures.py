@@ -48,6 +48,7 @@ def see_saw(
                     "anchor": "y",
                     "title": {"text": task},
                     "nticks": 3,
+                    "tickfont": {"size": 9},
                     "tickangle": 0,
                     "tickformat": "+.3~f",
                     "zeroline": False,
