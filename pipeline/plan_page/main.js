@@ -38,7 +38,7 @@ function tablesSections() {
   return { parts, another, list };
 }
 
-function whole() {
+function build() {
   const main = document.querySelector('main');
   const sections = [];
   let list = null;
@@ -68,4 +68,4 @@ function whole() {
   for (const paint of drawn) paint();
 }
 
-whole();
+build();
