@@ -37,10 +37,12 @@ class Bars {
     return found;
   }
 
-  paint(context, box, shades) {
+  paint(context, box, shades, ratio) {
     const most = this.top() || 1, groups = this.groups(box);
-    upright(context, box, most, this.text.tick, shades);
+    upright(context, box, most, this.text, shades);
     const each = box.w / groups, gap = each >= 6 ? Math.min(each * 0.2, 12) : each >= 3 ? 1 : 0;
+    // On whole pixels of the screen: columns that begin within one look striped.
+    const snap = x => Math.round(x * ratio) / ratio;
     const ranks = Array.from({ length: groups }, (_, g) => this.best(this.group(box, g, groups)));
     const base = new Float64Array(groups);
     const high = value => value / most * box.h;
@@ -49,7 +51,8 @@ class Bars {
       ranks.forEach((rank, g) => {
         if (rank < 0 || !values[rank]) return;
         const y = box.y + box.h - high(base[g] + values[rank]);
-        context.fillRect(box.x + g * each + gap / 2, y, Math.max(each - gap, 0.5), high(values[rank]));
+        const x = snap(box.x + g * each + gap / 2);
+        context.fillRect(x, y, Math.max(snap(box.x + (g + 1) * each - gap / 2) - x, 0.5), high(values[rank]));
         base[g] += values[rank];
       });
     }
@@ -130,15 +133,19 @@ function timeBars(plan, name, onpick) {
   });
 }
 
+// What there is of, on any rank of any plan.
+const kindsOf = memory => Object.keys(KIND_COLOURS).map(name => ({ name, colour: KIND_COLOURS[name] }))
+  .filter(({ name }) => plans.some(plan => plan.kinds[memory][name].some(bytes => bytes > 0)));
+
 function memoryBars(plan, memory, name, onpick) {
   const most = plan.most(memory);
   return new Bars({
     plan, onpick, axis: `${memory.toUpperCase()} (GiB)`, height: 180,
     label: `${name}${memory.toUpperCase()} by rank: most on rank ${most}, ${size(plan.used[memory][most])} of ${size(plan.room[memory][most])}`,
-    stacks: [{ name: 'used', colour: memory === 'hbm' ? '#CC79A7' : '#9A8B00', values: plan.used[memory] }],
+    stacks: kindsOf(memory).map(({ name: kind, colour }) => ({ name: kind, colour, values: plan.kinds[memory][kind] })),
     limit: plan.room[memory], limitName: 'room for tables',
     top: () => 1.06 * highest(...plans.flatMap(other => [other.used[memory], other.room[memory]])),
-    text: { tick: value => figure(value / 2 ** 30, 3), value: size },
+    text: { tick: value => figure(value / 2 ** 30, 3), value: size, unit: 2 ** 30 },
   });
 }
 
@@ -156,7 +163,9 @@ function ranksSection(onpick) {
   const memories = [...new Set(plans.flatMap(plan => plan.memories()))];
   const memory = make('figure', { class: 'chart', id: 'memory' }, make('figcaption', null,
     make('h3', null, 'Memory of a rank'),
-    note('Weights, optimizer state and buffers of batches. The line: what a rank has for tables once the rest of the model, the ids of batches and a reserve are taken off.')));
+    note('As TorchRec counts it; buffers hold the ids and rows of a batch. The line: what a rank has for tables once the rest of the model, the ids of batches and a reserve are taken off.'),
+    key(Object.keys(KIND_COLOURS).filter(name => memories.some(each => kindsOf(each).some(kind => kind.name === name)))
+      .map(name => ({ name, colour: KIND_COLOURS[name] })))));
   for (const each of memories)
     for (const plan of plans) {
       memory.append(make('h4', null, `${each.toUpperCase()}${several ? `, ${plan.name}` : ''}`));

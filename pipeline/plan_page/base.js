@@ -39,6 +39,7 @@ const PART_COLOURS = {
   fwd_compute: '#0072B2', fwd_comms: '#56B4E9', bwd_compute: '#D55E00', bwd_comms: '#E69F00',
   prefetch_compute: '#009E73', input_dist_comms: '#999999',
 };
+const KIND_COLOURS = { weights: '#CC79A7', 'optimizer state': '#7A4E8A', 'buffers and caches': '#009E73' };
 const PART_TITLES = {
   fwd_compute: 'forward compute', fwd_comms: 'forward comms', bwd_compute: 'backward compute',
   bwd_comms: 'backward comms', prefetch_compute: 'prefetch', input_dist_comms: "ids' exchange",

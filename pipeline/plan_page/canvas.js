@@ -103,11 +103,11 @@ function ticks(most, wanted) {
   return found;
 }
 
-// Lines and numbers of the upright axis.
-function upright(context, box, most, text, { soft, line }) {
+// Lines and numbers of the upright axis; round ones of its unit.
+function upright(context, box, most, { tick: text, unit = 1 }, { soft, line }) {
   context.textAlign = 'right';
   context.textBaseline = 'middle';
-  for (const tick of ticks(most, box.h / 45)) {
+  for (const tick of ticks(most / unit, box.h / 45).map(at => at * unit)) {
     const y = Math.round(box.y + box.h * (1 - tick / most)) + 0.5;
     context.strokeStyle = line;
     context.lineWidth = 1;

@@ -51,7 +51,6 @@ function whatMoves(before, after, moves) {
       column('ms after', move => tookOf(after, move.table), true, move => figure(tookOf(after, move.table)), 'all shards together'),
     ],
   });
-  sheet.status.textContent = '';
   sheet.setRows(moves.tables);
   return [...parts, sheet.node];
 }

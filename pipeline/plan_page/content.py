@@ -10,6 +10,7 @@ from embeddings.planner.alternatives import Alternative, alternatives, why
 from embeddings.planner.options import MEMORIES, PARTS
 from embeddings.planner.plan_file import PlacedTable, PlanFile
 from embeddings.planner.reshard import bytes_of, reshard
+from embeddings.planner.storage import KINDS, memory_by_kind
 from pipeline.plan_page.sweep_file import SweepFile
 
 Json = dict[str, Any]
@@ -57,6 +58,12 @@ def _plan(name: str, file: PlanFile, options: int) -> Json:
             for part, column in zip(PARTS, file.perf().T.tolist(), strict=True)
         },
         "used": dict(zip(MEMORIES, used.T.tolist(), strict=True)),
+        "kinds": {
+            memory: dict(zip(KINDS, columns, strict=True))
+            for memory, columns in zip(
+                MEMORIES, memory_by_kind(file).transpose(2, 0, 1).tolist(), strict=True
+            )
+        },
         "room": dict(zip(MEMORIES, room.T.tolist(), strict=True)),
         "options": {
             placed.table.name: _options(file, placed.table.name) for placed in costly[:options]

@@ -15,8 +15,8 @@ from pipeline.plan_page.sweep_file import SweepFile
 from pipeline.report_style import STYLE
 
 # In the order in which they stand on the page: a script may use what stands before it.
-_SCRIPTS = ("base", "plan", "sheet", "canvas", "ranks", "bars", "map", "list", "compare", "sweep",
-            "main")  # fmt: skip
+_SCRIPTS = ("base", "plan", "rows", "sheet", "canvas", "ranks", "bars", "map", "list", "compare",
+            "sweep", "points", "main")  # fmt: skip
 
 
 def plan_page(

@@ -105,7 +105,7 @@ class TableList {
       choice('sharding type', kinds(plan.tables.type), filter.type, value => this.set('type', value)),
       choice('kernel', kinds(plan.tables.kernel), filter.kernel, value => this.set('kernel', value)),
       make('label', { class: 'control' }, 'on rank', this.rank));
-    this.sheet.open = null;
+    this.sheet.close();
     this.apply();
   }
 

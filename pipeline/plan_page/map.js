@@ -110,16 +110,18 @@ class ShardMap {
     const rows = Math.max(1, this.to - this.from), ranks = view.to - view.from;
     const gapX = wide / ranks >= 4 * ratio ? Math.round(ratio) : 0, gapY = tall / rows >= 4 * ratio ? Math.round(ratio) : 0;
     this.stripes(pixels, wide, tall, gapX ? ranks : 0, shades);
-    // Where pixels are fewer than tables or ranks, cells lie on each other; every cell is drawn.
+    // Where pixels are fewer than tables or ranks, cells lie on each other; every cell is drawn, and
+    // none smaller than an eye finds.
+    const least = Math.round(2 * ratio);
     for (let row = this.from; row < this.to; row++) {
       const table = this.ordered[row], places = plan.cells(table).ranks;
       const y0 = Math.floor((row - this.from) * tall / rows);
-      const y1 = Math.max(y0 + 1, Math.floor((row - this.from + 1) * tall / rows) - gapY);
+      const y1 = Math.max(Math.min(y0 + least, tall), Math.floor((row - this.from + 1) * tall / rows) - gapY);
       for (let i = 0; i < places.length; i++) {
         const place = placeOf[places[i]] - view.from;
         if (place < 0 || place >= ranks) continue;
         const x0 = Math.floor(place * wide / ranks);
-        const x1 = Math.max(x0 + 1, Math.floor((place + 1) * wide / ranks) - gapX);
+        const x1 = Math.max(Math.min(x0 + least, wide), Math.floor((place + 1) * wide / ranks) - gapX);
         const shade = shadeOf(table, i);
         for (let y = y0; y < y1; y++) pixels.fill(shade, y * wide + x0, y * wide + x1);
       }

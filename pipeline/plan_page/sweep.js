@@ -19,6 +19,9 @@ class SweepPlots {
       const values = [...new Set(this.points.map(point => point.values[name]))];
       return [name, numeric(values) ? values.sort((a, b) => a - b) : values];
     }));
+    // What is the same in all points is said once, by `fixed`.
+    this.fixed = this.inputs.filter(name => this.kinds.get(name).length === 1);
+    this.inputs = this.inputs.filter(name => this.kinds.get(name).length > 1 || this.fixed.length === this.inputs.length);
     // The input with the most values runs along the axis.
     this.along = this.inputs.reduce((best, name) => (this.kinds.get(name).length > this.kinds.get(best).length ? name : best));
     this.node = make('div', { class: 'sweep' });
@@ -68,7 +71,7 @@ class SweepPlots {
   }
 
   words(point) {
-    const at = this.inputs.map(name => inputText(name, point.values[name])).join(', ');
+    const at = Object.keys(point.values).map(name => inputText(name, point.values[name])).join(', ');
     if (!point.feasible) return `${at}: does not fit. ${point.reason}`;
     const memory = Object.entries(point.memory).filter(([, [, most]]) => most > 0)
       .map(([name, [, most]]) => `${name.toUpperCase()} ${size(most)} of ${size(point.room[name] || 0)}`);
@@ -77,7 +80,7 @@ class SweepPlots {
 
   // One column a point, those that differ in the axis' input alone side by side.
   plot(id, title, points, unit, text, value, mark, extra) {
-    const fits = points.filter(point => point.feasible);
+    const fits = points.filter(point => point.feasible), scale = unit === 'GiB' ? 2 ** 30 : 1;
     const most = 1.06 * Math.max(...fits.map(value), 0) || 1;
     const groups = new Set(points.map(point => this.others(point))).size;
     const left = 58, bottom = groups > 1 ? 52 : 36, top = 8, high = 170;
@@ -87,7 +90,7 @@ class SweepPlots {
     const svg = draw('svg', { width, height: high + top + bottom, viewBox: `0 0 ${width} ${high + top + bottom}`, role: 'img', 'aria-label': title });
     svg.append(draw('defs', null, draw('pattern', { id: `${id}-hatch`, width: 7, height: 7, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(45)' },
       draw('rect', { width: 2, height: 7, class: 'hatch' }))));
-    for (const tick of ticks(most, 4)) {
+    for (const tick of ticks(most / scale, 4).map(at => at * scale)) {
       svg.append(draw('line', { x1: left, x2: width, y1: y(tick), y2: y(tick), class: 'grid' }));
       svg.append(draw('text', { x: left - 6, y: y(tick) + 4, 'text-anchor': 'end' }, text(tick)));
     }
@@ -176,7 +179,7 @@ function sweepSection(sweep) {
   return section('sweep', 'What if',
     note(`${plural(sweep.points.length, 'combination')} of inputs for ${sweep.source} on ${sweep.cluster}, each planned from nothing; ${count(fits.length)} fit.`
       + (best ? ` The shortest step: ${plots.words(best)}.` : '')),
-    plots.node,
+    plots.node, make('h3', null, 'All combinations'), pointsSheet(sweep),
     ...(reasons.length ? [make('details', null, make('summary', null, `Why ${plural(reasons.length, 'combination')} cannot be planned`),
       make('ul', null, ...reasons.map(point => make('li', null, plots.words(point)))))] : []));
 }
