@@ -41,7 +41,7 @@ function whatMoves(before, after, moves) {
   const tookOf = (plan, name) => plan.took[plan.index.get(name)];
   const column = (title, value, number, text, help) => ({ title, value, number, text: text || value, help });
   const sheet = new Sheet({
-    id: 'moves', label: 'Tables that move', sort: 3, rowName: 'table that moves',
+    id: 'moves', label: 'Tables that move', sort: 3, rowName: 'table',
     columns: [
       column('table', move => move.table),
       column('from', move => move.before),

@@ -62,13 +62,14 @@ function noOptions(plan, name) {
 }
 
 function optionsTable(plan, rows) {
-  const titles = ['sharding type', 'kernel', 'columns', 'shards', ...OPTION_PARTS.map(part => PART_TITLES[part]), 'ms a shard', 'memory a shard', 'plan, ms', ''];
+  const used = OPTION_PARTS.filter(part => rows.some(row => row[4][ALL_PARTS.indexOf(part)] > 0));
+  const titles = ['sharding type', 'kernel', 'columns', 'shards', 'plan, ms', '', 'ms a shard', 'memory a shard', ...used.map(part => PART_TITLES[part])];
   const lines = rows.map(([type, kernel, width, shards, perf, shardMs, memory, verdict, planMs]) => {
     const cells = [
-      kernel, String(width), count(shards), ...OPTION_PARTS.map(part => figure(perf[ALL_PARTS.indexOf(part)], 3)), figure(shardMs),
-      memory.filter(bytes => bytes).map(size).join(' + ') || '0',
-      planMs === null ? 'no room' : figure(planMs),
+      kernel, String(width), count(shards), planMs === null ? 'no room' : figure(planMs),
       verdict || (planMs === null || !plan.time_ms ? '' : `${planMs >= plan.time_ms ? '+' : ''}${percent(planMs / plan.time_ms - 1)}`),
+      figure(shardMs), memory.filter(bytes => bytes).map(size).join(' + ') || '0',
+      ...used.map(part => figure(perf[ALL_PARTS.indexOf(part)], 3)),
     ];
     return make('tr', { class: verdict === 'chosen' && 'chosen' }, make('th', { scope: 'row' }, type),
       ...cells.map((text, i) => make('td', { class: i && 'number' }, text)));
@@ -77,7 +78,7 @@ function optionsTable(plan, rows) {
     make('div', { class: 'scroll' }, make('table', { 'aria-label': 'Options' },
       make('thead', null, make('tr', null, ...titles.map((title, i) => make('th', { scope: 'col', class: i > 1 && 'number' }, title)))),
       make('tbody', null, ...lines))),
-    note('Milliseconds that a shard costs its rank. "plan, ms": the busiest rank with this table alone switched, its shards on the least loaded ranks with room.'));
+    note('"plan, ms": the busiest rank with this table alone switched, its shards on the least loaded ranks with room. The parts are milliseconds that a shard costs its rank.'));
 }
 
 class TableList {

@@ -110,11 +110,13 @@ class ShardMap {
     const rows = Math.max(1, this.to - this.from), ranks = view.to - view.from;
     const gapX = wide / ranks >= 4 * ratio ? Math.round(ratio) : 0, gapY = tall / rows >= 4 * ratio ? Math.round(ratio) : 0;
     this.stripes(pixels, wide, tall, gapX ? ranks : 0, shades);
-    // Where pixels are fewer than tables or ranks, cells lie on each other; every cell is drawn, and
-    // none smaller than an eye finds.
-    const least = Math.round(2 * ratio);
-    for (let row = this.from; row < this.to; row++) {
+    // Where pixels are fewer than tables or ranks, cells lie on each other. Every cell is drawn,
+    // those of tables on few ranks last and no smaller than an eye finds.
+    const few = row => plan.cells(this.ordered[row]).ranks.length * 8 <= ranks;
+    const all = Array.from({ length: this.to - this.from }, (_, i) => this.from + i);
+    for (const row of [...all.filter(at => !few(at)), ...all.filter(few)]) {
       const table = this.ordered[row], places = plan.cells(table).ranks;
+      const least = few(row) ? Math.round(2 * ratio) : 1;
       const y0 = Math.floor((row - this.from) * tall / rows);
       const y1 = Math.max(Math.min(y0 + least, tall), Math.floor((row - this.from + 1) * tall / rows) - gapY);
       for (let i = 0; i < places.length; i++) {
