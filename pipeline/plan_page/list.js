@@ -67,7 +67,7 @@ function optionsTable(plan, rows) {
   const lines = rows.map(([type, kernel, width, shards, perf, shardMs, memory, verdict, planMs]) => {
     const cells = [
       kernel, String(width), count(shards), planMs === null ? 'no room' : figure(planMs),
-      verdict || (planMs === null || !plan.time_ms ? '' : `${planMs >= plan.time_ms ? '+' : ''}${percent(planMs / plan.time_ms - 1)}`),
+      verdict || (planMs === null || !plan.time_ms ? '' : planMs === plan.time_ms ? 'as long' : `${planMs >= plan.time_ms ? '+' : ''}${percent(planMs / plan.time_ms - 1)}`),
       figure(shardMs), memory.filter(bytes => bytes).map(size).join(' + ') || '0',
       ...used.map(part => figure(perf[ALL_PARTS.indexOf(part)], 3)),
     ];
