@@ -70,9 +70,9 @@ function rankKeys(event) {
   return true;
 }
 function zoomAround(by) {
-  const half = Math.max(1, (view.to - view.from) * by / 2);
-  const middle = view.cursor + 0.5;
-  zoomRanks(middle - half, middle + half);
+  const n = Math.max(1, Math.min(world, Math.round((view.to - view.from) * by)));
+  const from = Math.max(0, Math.min(world - n, view.cursor - (n >> 1)));
+  zoomRanks(from, from + n);
 }
 
 function rankControls() {

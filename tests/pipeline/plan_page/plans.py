@@ -15,11 +15,12 @@ from embeddings.planner.search import Budget
 from embeddings.planner.tables import ListedTable
 from tests.embeddings.planner.models import request_of
 
+# A table's name has neither blanks nor dots.
 HOSTILE = (
-    "<img src=x onerror=harm()>",
+    "<img/src=x/onerror=harm()>",
     "</script><script>harm()</script>",
-    "\"'><svg onload=harm()>",
-    "&lt;b&gt; --> ]]> \u2028 名前",
+    "\"'><svg/onload=harm()>",
+    "&lt;b&gt;<!--]]>名前\u202e",
 )
 
 

@@ -201,7 +201,7 @@ def test_names_are_text_and_nothing_else(show: Show) -> None:
 
 
 def test_a_long_list_keeps_few_rows_in_the_document(show: Show) -> None:
-    plan = plan_of(tables_of(300), "cpu-2x1", rounds=0)
+    plan = plan_of(tables_of(300), "h100-2x1", rounds=0)
     browser = show(plan, options=1)
     held = "document.querySelectorAll('#list tr.row').length"
     assert browser.run(held) < 60
