@@ -37,7 +37,9 @@ def write_page(
     sweep: SweepFile | None = None,
     *,
     options: int = OPTIONS,
+    quiet: bool = False,
 ) -> None:
-    """And say where it is."""
+    """And say where it is, unless something else is printed for programs."""
     write_text(out, plan_page(title, plans, sweep, options=options))
-    say(open_console(), f"page written to {out}")
+    if not quiet:
+        say(open_console(), f"page written to {out}")

@@ -45,7 +45,7 @@ def find(args: argparse.Namespace) -> int:
         write_text(args.out, file.to_json())
     if args.page:
         name = str(args.out or "plan.json")
-        write_page(args.page, f"Sharding plan: {args.source}", [(name, file)])
+        write_page(args.page, f"Sharding plan: {args.source}", [(name, file)], quiet=args.json)
     if args.json:
         sys.stdout.write(file.to_json())
         return 0
@@ -100,7 +100,8 @@ def sweep(args: argparse.Namespace) -> int:
     if args.out:
         write_json(args.out, found)
     if args.page:
-        write_page(args.page, f"Sharding sweep: {args.source}", [], read_sweep(found, "sweep"))
+        shown = read_sweep(found, "sweep")
+        write_page(args.page, f"Sharding sweep: {args.source}", [], shown, quiet=args.json)
     if args.json:
         sys.stdout.write(json.dumps(found, allow_nan=False) + "\n")
     else:

@@ -37,8 +37,8 @@ _FLAGS = (
     "--window-size=1280,1000",
 )
 # Keys that are no letters: the code that Windows gave them, which the protocol asks for.
-_KEYS = {"Backspace": 8, "Enter": 13, "Escape": 27, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39,
-         "ArrowDown": 40, "Tab": 9, "End": 35, " ": 32}  # fmt: skip
+_KEYS = {"Backspace": 8, "Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "End": 35, "Home": 36,
+         "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}  # fmt: skip
 
 
 def find_browser() -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from embeddings.planner.alternatives import alternatives, why
 from embeddings.planner.options import MEMORIES
-from embeddings.planner.plan_file import PlanFile
+from embeddings.planner.plan_file import PlacedTable, PlanFile
 from tests.browser import Browser
 from tests.pipeline.plan_page.conftest import OPTIONS
 from tests.pipeline.plan_page.plans import HOSTILE, plan_of, tables_of
@@ -79,7 +80,7 @@ def test_a_cell_of_the_map_is_painted_where_a_shard_lies(plan: PlanFile, show: S
 def test_every_column_sorts_both_ways(plan: PlanFile, show: Show) -> None:
     browser = show(plan)
     tables = {placed.table.name: placed for placed in plan.tables}
-    keys = {
+    keys: dict[str, Callable[[PlacedTable], Any]] = {
         "rows": lambda placed: placed.table.rows,
         "dim": lambda placed: placed.table.dim,
         "shards": lambda placed: len(placed.rank_list()),
