@@ -14,6 +14,7 @@ from tests.browser import NAMES, Browser, find_browser, open_browser
 from tests.pipeline.plan_page.plans import plan_of, tables_of
 
 OPTIONS = 5
+Show = Callable[..., Browser]
 
 
 @pytest.fixture(scope="package")
@@ -54,7 +55,7 @@ def other_plan() -> PlanFile:
 
 
 @pytest.fixture
-def show(browser: Browser, tmp_path: Path) -> Callable[..., Browser]:
+def show(browser: Browser, tmp_path: Path) -> Show:
     """Plans in the browser."""
 
     def found(*plans: PlanFile, options: int = OPTIONS) -> Browser:

@@ -23,6 +23,9 @@ HOSTILE = (
     "&lt;b&gt;<!--]]>名前\u202e",
 )
 
+# Names in the list's rows that are in the document.
+LISTED = "[...document.querySelectorAll('#list tr.row > th')].map(cell => cell.textContent)"
+
 
 def tables_of(count: int = 12, names: Sequence[str] = ()) -> list[ListedTable]:
     """Large and small, multi-valued and not; the first ones under the given names."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from embeddings.planner.plan_file import PlanFile
 from embeddings.planner.reshard import reshard
 from pipeline.plan_page.content import page_data
 from tests.browser import Browser
-
-Show = Callable[..., Browser]
+from tests.pipeline.plan_page.conftest import Show
 
 
 def text_of(browser: Browser, selector: str) -> str:
