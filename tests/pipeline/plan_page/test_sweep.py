@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -107,14 +108,17 @@ def test_it_is_shown(browser: Browser, written: dict[str, Any], tmp_path: Path) 
     assert cells[0] == ["does not fit"] * 3
     for text, point in zip(cells[1], fits, strict=True):
         assert float(text.removesuffix(" ms")) == pytest.approx(point["time_ms"], rel=1e-3)
-    # The stack of parts is as high as the step is long, on one scale.
-    high = browser.run(
+    # The stack of parts is as high as the step is long, on one scale, from bottom to top.
+    parts = browser.run(
         "[...document.querySelectorAll('#sweep-time g.point:not(.infeasible)')].map(point => "
-        "[...point.querySelectorAll('rect[fill^=\"#\"]')].reduce((sum, part) => "
-        "sum + Number(part.getAttribute('height')), 0))"
+        "[...point.querySelectorAll('rect[fill^=\"#\"]')].map(part => "
+        "[part.y.baseVal.value, part.height.baseVal.value]))"
     )
+    for (below, _), (y, height) in chain.from_iterable(map(pairwise, parts)):
+        assert y + height == pytest.approx(below, abs=1e-3)
+    high = [sum(height for _, height in point) for point in parts]
     scale = [pixels / point["time_ms"] for pixels, point in zip(high, fits, strict=True)]
-    assert scale == pytest.approx([scale[0]] * 3, rel=1e-6)
+    assert scale == pytest.approx([scale[0]] * 3, rel=1e-4)
     # The other input along the axis: the same points in another order.
     browser.run(
         "(() => { const choice = document.querySelector('#sweep select');"
