@@ -91,7 +91,7 @@ def why(file: PlanFile, name: str, found: Sequence[Alternative]) -> str:
     if best.plan_ms > file.time_ms * (1 + 1e-9):
         return (
             f"Every other option makes the busiest rank slower, the next best ({other}) by "
-            f"{best.plan_ms / file.time_ms - 1:.2%}."
+            f"{100 * (best.plan_ms / file.time_ms - 1):.3g}%."
         )
     if best.plan_ms < file.time_ms * (1 - 1e-9):
         return (

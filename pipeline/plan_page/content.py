@@ -53,6 +53,7 @@ def _plan(name: str, file: PlanFile, options: int) -> Json:
         "time_ms": _short(file.time_ms),
         "lower_bound_ms": _short(file.lower_bound_ms),
         "tables": _tables(file.tables),
+        "rated": [_short(took) for took in file.rated().tolist()],
         "ms": {
             part: [_short(took) for took in column]
             for part, column in zip(PARTS, file.perf().T.tolist(), strict=True)

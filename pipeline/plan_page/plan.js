@@ -9,8 +9,7 @@ class Plan {
     this.places = new Array(this.length).fill(null);
     this.inCells = new Array(this.length).fill(null);
     this.index = new Map(raw.tables.name.map((name, table) => [name, table]));
-    this.load = new Float64Array(this.ranks);
-    for (const part of RATED) raw.ms[part].forEach((took, rank) => { this.load[rank] += took; });
+    this.load = Float64Array.from(raw.rated);
     this.mean = this.load.reduce((sum, took) => sum + took, 0) / this.ranks;
     this.busiest = this.load.indexOf(Math.max(...this.load));
     // Of a table: shards, what they take on all ranks together, bytes of all of them.
