@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-VERBS = ("find", "show", "diff", "sweep")
+VERBS = ("find", "show", "diff", "sweep", "page")
 
 
 def with_verb(words: list[str]) -> list[str]:
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--warm", type=Path, metavar="FILE", help="an earlier plan's file to start from"
     )
     find.add_argument("--out", type=Path, metavar="FILE", help="where to write the plan")
+    _page_file(find)
     find.add_argument("--json", action="store_true", help="print the plan's file, no tables")
     show = verbs.add_parser("show", help="a plan again, or all options of one of its tables")
     show.add_argument("plan", type=Path, metavar="FILE", help="a plan's file")
@@ -45,7 +46,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "cluster's field; once for each",
     )
     sweep.add_argument("--out", type=Path, metavar="FILE", help="where to write the points (JSON)")
+    _page_file(sweep)
     sweep.add_argument("--json", action="store_true", help="print the points, no table")
+    page = verbs.add_parser(
+        "page", help="a page (HTML) of a plan, of two plans compared, of a sweep"
+    )
+    page.add_argument(
+        "plans",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help="a plan's file; a second: the plan to be",
+    )
+    page.add_argument("--sweep", type=Path, metavar="FILE", help="points that 'plan sweep' wrote")
+    page.add_argument(
+        "--options",
+        type=_natural,
+        default=200,
+        metavar="N",
+        help="of how many tables, the most costly, to show all options (default: 200)",
+    )
+    page.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page to write")
     for verb in verbs.choices.values():
         verb.add_argument(
             "--debug",
@@ -53,6 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=argparse.SUPPRESS,
             help="show the traceback of an error",
         )
+
+
+def _page_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--page", type=Path, metavar="FILE", help="where to write a page (HTML)")
 
 
 def _what_is_planned(parser: argparse.ArgumentParser) -> None:

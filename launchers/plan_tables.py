@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from embeddings.planner.alternatives import Alternative
+from embeddings.planner.alternatives import Alternative, why
 from embeddings.planner.cluster import Cluster
 from embeddings.planner.options import MEMORIES, PARTS
 from embeddings.planner.plan_file import PlacedTable, PlanFile
@@ -58,7 +58,7 @@ def options_view(file: PlanFile, name: str, found: Sequence[Alternative]) -> Ite
             _verdict(one, file),
         )
     yield view
-    yield _why(file, name, found)
+    yield why(file, name, found)
 
 
 def _verdict(one: Alternative, file: PlanFile) -> str:
@@ -69,29 +69,6 @@ def _verdict(one: Alternative, file: PlanFile) -> str:
     if one.plan_ms is None:
         return ""
     return f"{one.plan_ms / file.time_ms - 1:+.2%}" if file.time_ms else ""
-
-
-def _why(file: PlanFile, name: str, found: Sequence[Alternative]) -> str:
-    """Why the chosen one won, in a sentence."""
-    possible = [one for one in found if one.allowed and one.plan_ms is not None]
-    others = [one for one in possible if not one.chosen]
-    if not others:
-        return "It is the only option that the rules allow and that has room."
-    best = others[0]
-    assert best.plan_ms is not None
-    other = f"{best.sharding_type} {best.kernel}, {best.width} columns"
-    if best.plan_ms > file.time_ms * (1 + 1e-9):
-        return (
-            f"Every other option makes the busiest rank slower, the next best ({other}) by "
-            f"{best.plan_ms / file.time_ms - 1:.2%}."
-        )
-    busiest = int(file.rated().argmax()) in file.find(name).rank_list()
-    reason = (
-        "no option makes the busiest rank faster"
-        if busiest
-        else "another rank is the busiest, and this table decides nothing"
-    )
-    return f"{other} would do as well ({best.plan_ms:.4g} ms): {reason}."
 
 
 def reshard_view(found: Reshard, cluster: Cluster) -> Iterator[Table | str]:

@@ -17,12 +17,14 @@ from embeddings.planner.plan_file import load_plan
 from embeddings.planner.reshard import reshard
 from embeddings.planner.rules import load_rules
 from embeddings.planner.search import Budget
+from launchers.plan_page import run_page, write_page
 from launchers.plan_sweep import run_sweep, sweep_view
 from launchers.plan_tables import options_view, plan_view, reshard_view
 from launchers.say import open_console, say
 from pipeline.distributed import open_world
 from pipeline.errors import UserError
 from pipeline.files import write_json, write_text
+from pipeline.plan_page.sweep_file import read_sweep
 from pipeline.planning import open_source
 
 
@@ -30,6 +32,7 @@ def find(args: argparse.Namespace) -> int:
     """Search for a plan; print it, and write it if asked. UserError if none fits."""
     with _user_errors(), open_world() as world:
         _check_folder(args.out)
+        _check_folder(args.page, "--page")
         cluster = load_cluster(args.cluster)
         rules = load_rules(args.constraints) if args.constraints else ()
         warm = load_plan(args.warm).sharding_plan() if args.warm else None
@@ -40,6 +43,9 @@ def find(args: argparse.Namespace) -> int:
         file = describe_plan(request, planned, source.tables, args.seed)
     if args.out:
         write_text(args.out, file.to_json())
+    if args.page:
+        name = str(args.out or "plan.json")
+        write_page(args.page, f"Sharding plan: {args.source}", [(name, file)], quiet=args.json)
     if args.json:
         sys.stdout.write(file.to_json())
         return 0
@@ -82,6 +88,7 @@ def sweep(args: argparse.Namespace) -> int:
     """Plans over ranges of inputs. A combination that does not fit is an answer too."""
     with _user_errors(), open_world() as world:
         _check_folder(args.out)
+        _check_folder(args.page, "--page")
         points = run_sweep(args, world)
     found = {
         "kind": "homerec sharding sweep",
@@ -92,10 +99,21 @@ def sweep(args: argparse.Namespace) -> int:
     }
     if args.out:
         write_json(args.out, found)
+    if args.page:
+        shown = read_sweep(found, "sweep")
+        write_page(args.page, f"Sharding sweep: {args.source}", [], shown, quiet=args.json)
     if args.json:
         sys.stdout.write(json.dumps(found, allow_nan=False) + "\n")
     else:
         open_console().print(sweep_view(points))
+    return 0
+
+
+def page(args: argparse.Namespace) -> int:
+    """A page of one plan, of two, of a sweep."""
+    with _user_errors():
+        _check_folder(args.out)
+        run_page(args)
     return 0
 
 
@@ -119,9 +137,9 @@ def _user_errors() -> Iterator[None]:
         raise UserError(str(error)) from error
 
 
-def _check_folder(out: Path | None) -> None:
+def _check_folder(out: Path | None, option: str = "--out") -> None:
     """Before the search, not after it."""
     if out is not None and not out.parent.is_dir():
-        raise UserError(f"{out}: no folder {out.parent}; make it, or name another with --out")
+        raise UserError(f"{out}: no folder {out.parent}; make it, or name another with {option}")
     if out is not None and out.is_dir():
-        raise UserError(f"{out}: is a folder; name a file with --out")
+        raise UserError(f"{out}: is a folder; name a file with {option}")

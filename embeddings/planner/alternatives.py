@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +77,35 @@ def alternatives(file: PlanFile, name: str) -> list[Alternative]:
             )
         )
     return sorted(found, key=lambda one: (one.plan_ms is None, one.plan_ms or 0.0, not one.chosen))
+
+
+def why(file: PlanFile, name: str, found: Sequence[Alternative]) -> str:
+    """Why the chosen one won, in a sentence."""
+    possible = [one for one in found if one.allowed and one.plan_ms is not None]
+    others = [one for one in possible if not one.chosen]
+    if not others:
+        return "It is the only option that the rules allow and that has room."
+    best = others[0]
+    assert best.plan_ms is not None
+    other = f"{best.sharding_type} {best.kernel}, {best.width} columns"
+    if best.plan_ms > file.time_ms * (1 + 1e-9):
+        return (
+            f"Every other option makes the busiest rank slower, the next best ({other}) by "
+            f"{100 * (best.plan_ms / file.time_ms - 1):.3g}%."
+        )
+    if best.plan_ms < file.time_ms * (1 - 1e-9):
+        return (
+            f"{other} would make the busiest rank faster ({best.plan_ms:.4g} ms): the search did "
+            "not find it, or what was planned keeps it out (sharding.types of a run); more "
+            "--rounds may find it."
+        )
+    busiest = int(file.rated().argmax()) in file.find(name).rank_list()
+    reason = (
+        "no option makes the busiest rank faster"
+        if busiest
+        else "another rank is the busiest, and this table decides nothing"
+    )
+    return f"{other} would do as well ({best.plan_ms:.4g} ms): {reason}."
 
 
 def _options(file: PlanFile, name: str) -> Options:

@@ -9,6 +9,7 @@ import numpy as np
 from embeddings.planner.cluster import Cluster
 from embeddings.planner.options import Floats, Ints
 from embeddings.planner.plan_file import PlacedTable, PlanFile
+from embeddings.planner.tables import ListedTable
 
 _WIDTHS = {"fp32": 4, "fp16": 2, "bf16": 2}
 # Optimizer state: bytes for a row of a shard, bytes for an element.
@@ -98,11 +99,16 @@ def _sent(old: PlacedTable, new: PlacedTable, world: int) -> Ints:
     return sent
 
 
+def bytes_of(table: ListedTable) -> tuple[int, int]:
+    """Bytes for a row of a shard, and for each of its elements: weights and optimizer state."""
+    a_row, an_element = _STATE[table.optimizer]
+    return a_row, _WIDTHS[table.dtype] + an_element
+
+
 def _bytes(placed: PlacedTable, rows: Ints, columns: Ints) -> Ints:
     """Of that many rows and columns, with their optimizer state."""
-    a_row, an_element = _STATE[placed.table.optimizer]
-    width = _WIDTHS[placed.table.dtype] + an_element
-    found: Ints = rows * columns * width + rows * a_row
+    a_row, an_element = bytes_of(placed.table)
+    found: Ints = rows * columns * an_element + rows * a_row
     return found
 
 

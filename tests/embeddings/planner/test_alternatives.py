@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from embeddings.planner.alternatives import alternatives
+from embeddings.planner.alternatives import alternatives, why
 from embeddings.planner.cluster import load_cluster
 from embeddings.planner.describe import describe_plan
 from embeddings.planner.find import find_plan
@@ -69,6 +69,23 @@ def test_the_chosen_one_is_the_plans_own() -> None:
         assert chosen.shards == len(placed.rank_list())
         kinds = {one.sharding_type for one in found if not one.allowed}
         assert kinds == ({"table_wise", "column_wise"} if name == "a" else set())
+
+
+def test_why_it_won_is_what_the_options_say() -> None:
+    file = plan_of()
+    for name in "abc":
+        found = alternatives(file, name)
+        told = why(file, name, found)
+        others = [one.plan_ms for one in found if not one.chosen and one.plan_ms is not None]
+        assert ("would do as well" in told) == (min(others) == pytest.approx(file.time_ms))
+        slower = min(others) / file.time_ms - 1
+        assert ("Every other option makes the busiest rank slower" in told) == (slower > 1e-9)
+        assert slower <= 1e-9 or f"by {100 * slower:.3g}%" in told
+        assert why(file, name, [one for one in found if one.chosen]).startswith("It is the only")
+    # Had the search stopped at a slower plan, it would not call it the best.
+    slow = file.model_copy(update={"time_ms": 2 * file.time_ms})
+    told = why(slow, "a", alternatives(file, "a"))
+    assert "would make the busiest rank faster" in told
 
 
 def test_what_has_no_room_is_said() -> None:

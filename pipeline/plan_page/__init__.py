@@ -1,0 +1,1 @@
+"""The page of the sharding planner: plans, options of their tables, two plans compared, sweeps."""

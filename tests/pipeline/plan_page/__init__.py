@@ -1,0 +1,1 @@
+"""Tests of pipeline/plan_page, mostly in a real browser."""
