@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-VERBS = ("find", "show", "diff", "sweep")
+from launchers import plan_inputs
+
+VERBS = ("find", "show", "diff", "sweep", "facts")
 
 
 def with_verb(words: list[str]) -> list[str]:
@@ -41,11 +43,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="INPUT=A,B",
-        help="world_size, batch_size (rows a rank), types (a set: row_wise+table_wise) or a "
-        "cluster's field; once for each",
+        help="world_size, batch_size (rows a rank), types (a set: row_wise+table_wise), dim, "
+        "dtype, qcomm, pipeline, reserve, replica_groups, sync_every, serve or a cluster's field; "
+        "once for each",
     )
     sweep.add_argument("--out", type=Path, metavar="FILE", help="where to write the points (JSON)")
     sweep.add_argument("--json", action="store_true", help="print the points, no table")
+    facts = verbs.add_parser("facts", help="count in data how tables are used, for --data later")
+    _source(facts)
+    plan_inputs.add_data(facts, required=True)
+    facts.add_argument(
+        "--batch-size",
+        type=_positive,
+        default=4096,
+        metavar="N",
+        help="rows of the global batch whose repeated ids are shown (default: 4096)",
+    )
+    facts.add_argument("--out", type=Path, metavar="FILE", help="where to write them (JSON)")
+    facts.add_argument("--json", action="store_true", help="print them, no table")
     for verb in verbs.choices.values():
         verb.add_argument(
             "--debug",
@@ -55,13 +70,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _what_is_planned(parser: argparse.ArgumentParser) -> None:
+def _source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
         help="a recipe (with any --section.field VALUE, as in 'train'), a run's or checkpoint's "
         "folder, its config.json, or a table list (.yaml)",
     )
+
+
+def _what_is_planned(parser: argparse.ArgumentParser) -> None:
+    _source(parser)
     parser.add_argument(
         "--cluster",
         required=True,
@@ -77,6 +96,8 @@ def _what_is_planned(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--constraints", type=Path, metavar="FILE", help="rules by table pattern (.yaml)"
     )
+    plan_inputs.add_data(parser)
+    plan_inputs.add_conditions(parser)
     parser.add_argument(
         "--rounds",
         type=_natural,
