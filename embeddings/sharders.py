@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torchrec.distributed.embedding import EmbeddingCollectionSharder
@@ -45,6 +46,9 @@ class AllUnpooledTypes(EmbeddingCollectionSharder):
         return list(UNPOOLED_TYPES)
 
 
-def all_sharders() -> list[ModuleSharder[Any]]:
-    """One for each kind of collection."""
-    return [AllShardingTypes(), AllUnpooledTypes()]
+def all_sharders(codecs: Mapping[str, Any] | None = None) -> list[ModuleSharder[Any]]:
+    """One for each kind of collection; `codecs`: TorchRec's quantised exchanges, by exchange."""
+    return [
+        AllShardingTypes(qcomm_codecs_registry=codecs),
+        AllUnpooledTypes(qcomm_codecs_registry=codecs),
+    ]

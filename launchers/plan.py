@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-VERBS = ("find", "show", "diff", "sweep", "page")
+from launchers import plan_inputs
+
+VERBS = ("find", "show", "diff", "sweep", "page", "facts")
 
 
 def with_verb(words: list[str]) -> list[str]:
@@ -42,8 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="INPUT=A,B",
-        help="world_size, batch_size (rows a rank), types (a set: row_wise+table_wise) or a "
-        "cluster's field; once for each",
+        help="world_size, batch_size (rows a rank), types (a set: row_wise+table_wise), dim, "
+        "dtype, qcomm, pipeline, reserve, replica_groups, sync_every, serve or a cluster's field; "
+        "once for each",
     )
     sweep.add_argument("--out", type=Path, metavar="FILE", help="where to write the points (JSON)")
     _page_file(sweep)
@@ -67,6 +70,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of how many tables, the most costly, to show all options (default: 200)",
     )
     page.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page to write")
+    facts = verbs.add_parser("facts", help="count in data how tables are used, for --data later")
+    _source(facts)
+    plan_inputs.add_data(facts, required=True)
+    facts.add_argument(
+        "--batch-size",
+        type=_positive,
+        default=4096,
+        metavar="N",
+        help="rows of the global batch whose repeated ids are shown (default: 4096)",
+    )
+    facts.add_argument("--out", type=Path, metavar="FILE", help="where to write them (JSON)")
+    facts.add_argument("--json", action="store_true", help="print them, no table")
     for verb in verbs.choices.values():
         verb.add_argument(
             "--debug",
@@ -80,13 +95,17 @@ def _page_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--page", type=Path, metavar="FILE", help="where to write a page (HTML)")
 
 
-def _what_is_planned(parser: argparse.ArgumentParser) -> None:
+def _source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
         help="a recipe (with any --section.field VALUE, as in 'train'), a run's or checkpoint's "
         "folder, its config.json, or a table list (.yaml)",
     )
+
+
+def _what_is_planned(parser: argparse.ArgumentParser) -> None:
+    _source(parser)
     parser.add_argument(
         "--cluster",
         required=True,
@@ -102,6 +121,8 @@ def _what_is_planned(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--constraints", type=Path, metavar="FILE", help="rules by table pattern (.yaml)"
     )
+    plan_inputs.add_data(parser)
+    plan_inputs.add_conditions(parser)
     parser.add_argument(
         "--rounds",
         type=_natural,

@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
 from rich.table import Table
 
-from embeddings.planner.cluster import Cluster, load_cluster
+from embeddings.planner.cluster import Cluster
 from embeddings.planner.files import validate
 from embeddings.planner.request import Request
-from embeddings.planner.rules import Rule, load_rules
+from embeddings.planner.rules import Rule
 from embeddings.planner.search import Budget
 from embeddings.planner.sweep import Point, combinations, sweep
+from launchers.plan_inputs import Inputs, condition_fields, open_inputs
 from pipeline.distributed import World
 from pipeline.errors import UserError, nearest
-from pipeline.planning import Source, open_source
+from pipeline.planning import Source
 
 _CLUSTER_FIELDS = tuple(name for name in Cluster.model_fields if name not in ("name", "device"))
-_KNOWN = ("world_size", "batch_size", "types", *_CLUSTER_FIELDS)
+# Words as the options of the same name take them.
+_CONDITIONS = ("qcomm", "pipeline", "reserve", "replica_groups", "sync_every")
+_KNOWN = (
+    *("world_size", "batch_size", "types", "dim", "dtype", "serve"),
+    *_CONDITIONS,
+    *_CLUSTER_FIELDS,
+)
 
 
 def run_sweep(args: argparse.Namespace, world: World) -> list[Point]:
     """All points. UserError for an unknown input or a value that it cannot take."""
     axes = parse_axes(args.vary)
-    cluster = load_cluster(args.cluster)
-    rules = load_rules(args.constraints) if args.constraints else ()
-    source = open_source(args.source, args.overrides, world)
+    inputs = open_inputs(args, world)
+    made: dict[tuple[str | None, str | None], Source] = {}
 
     def request_of(values: Mapping[str, Any]) -> Request:
-        return vary(source, cluster, args.batch_size, rules, values)
+        tables = values.get("dim"), values.get("dtype")
+        if tables not in made:
+            made[tables] = _remade(inputs.source, *tables)
+        return vary(dataclasses.replace(inputs, source=made[tables]), values).made()[1]
 
     # All of them before the first search: a bad value is said at once.
     for values in combinations(axes):
@@ -55,26 +66,56 @@ def parse_axes(words: Sequence[str]) -> dict[str, list[str]]:
     return axes
 
 
-def vary(
-    source: Source,
-    cluster: Cluster,
-    batch_size: int | None,
-    rules: Sequence[Rule],
-    values: Mapping[str, str],
-) -> Request:
-    """The request of one combination."""
-    tree = cluster.model_dump()
+def vary(inputs: Inputs, values: Mapping[str, str]) -> Inputs:
+    """The inputs of one combination, but for tables of another dim or dtype."""
+    tree = inputs.cluster.model_dump()
+    batch_size, rules, serve = inputs.batch_size, inputs.rules, inputs.serve
+    conditions: dict[str, Any] = dict(inputs.conditions)
     for name, value in values.items():
         if name in _CLUSTER_FIELDS:
             tree[name] = value
         elif name == "world_size":
-            tree["hosts"] = _hosts(value, values.get("devices_per_host", cluster.devices_per_host))
+            local = values.get("devices_per_host", inputs.cluster.devices_per_host)
+            tree["hosts"] = _hosts(value, local)
         elif name == "batch_size":
             batch_size = _whole(name, value)
-        else:
+        elif name == "types":
             types = validate(Rule, {"tables": "*", "types": value.split("+")}, "--vary")
             rules = (*rules, types)
-    return source.request(validate(Cluster, tree, "--vary"), batch_size, rules)
+        elif name == "serve":
+            serve = _number(name, value)
+        elif name == "qcomm":
+            conditions |= condition_fields({name: value.replace("+", ",")})
+        elif name in _CONDITIONS:
+            conditions |= condition_fields({name: value})
+    return dataclasses.replace(
+        inputs,
+        cluster=validate(Cluster, tree, "--vary"),
+        batch_size=batch_size,
+        rules=rules,
+        conditions=conditions,
+        serve=serve,
+    )
+
+
+def _remade(source: Source, dim: str | None, dtype: str | None) -> Source:
+    """With all tables of that dim and type."""
+    if dim is None and dtype is None:
+        return source
+    assert source.remake is not None
+    try:
+        return source.remake(_whole("dim", dim) if dim else None, dtype)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = first["loc"][-1] if first["loc"] else "dim"
+        raise UserError(f"--vary {field}: {first['input']!r}: {first['msg']}") from error
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise UserError(f"--vary {name}: {value!r} is no number") from error
 
 
 def _hosts(ranks: str, local: int | str) -> int:

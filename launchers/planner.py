@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from embeddings.planner.alternatives import alternatives
-from embeddings.planner.cluster import load_cluster
 from embeddings.planner.describe import describe_plan
 from embeddings.planner.find import find_plan
 from embeddings.planner.plan_file import load_plan
 from embeddings.planner.reshard import reshard
-from embeddings.planner.rules import load_rules
 from embeddings.planner.search import Budget
+from launchers.plan_facts import facts_view
+from launchers.plan_inputs import open_inputs
 from launchers.plan_page import run_page, write_page
 from launchers.plan_sweep import run_sweep, sweep_view
 from launchers.plan_tables import options_view, plan_view, reshard_view
 from launchers.say import open_console, say
 from pipeline.distributed import open_world
 from pipeline.errors import UserError
+from pipeline.facts_source import open_facts
 from pipeline.files import write_json, write_text
 from pipeline.plan_page.sweep_file import read_sweep
 from pipeline.planning import open_source
@@ -33,11 +34,9 @@ def find(args: argparse.Namespace) -> int:
     with _user_errors(), open_world() as world:
         _check_folder(args.out)
         _check_folder(args.page, "--page")
-        cluster = load_cluster(args.cluster)
-        rules = load_rules(args.constraints) if args.constraints else ()
         warm = load_plan(args.warm).sharding_plan() if args.warm else None
-        source = open_source(args.source, args.overrides, world)
-        request = source.request(cluster, args.batch_size, rules)
+        inputs = open_inputs(args, world)
+        source, request = inputs.made()
         budget = Budget(rounds=args.rounds, seconds=args.seconds, seed=args.seed)
         planned = find_plan(request, budget, previous=warm)
         file = describe_plan(request, planned, source.tables, args.seed)
@@ -50,6 +49,9 @@ def find(args: argparse.Namespace) -> int:
         sys.stdout.write(file.to_json())
         return 0
     console = open_console()
+    if inputs.facts:
+        rows = request.batch_size * request.group.ranks
+        console.print(facts_view(inputs.facts, rows, args.serve, most=12))
     for part in plan_view(file):
         console.print(part)
     if args.out:
@@ -114,6 +116,24 @@ def page(args: argparse.Namespace) -> int:
     with _user_errors():
         _check_folder(args.out)
         run_page(args)
+    return 0
+
+
+def facts(args: argparse.Namespace) -> int:
+    """How data use a model's tables, counted once and kept."""
+    with _user_errors(), open_world() as world:
+        _check_folder(args.out)
+        source = open_source(args.source, args.overrides, world)
+        found = open_facts(args.data, source, fold=args.fold)
+    if args.out:
+        write_text(args.out, found.to_json())
+    if args.json:
+        sys.stdout.write(found.to_json())
+        return 0
+    console = open_console()
+    console.print(facts_view(found, args.batch_size, args.serve))
+    if args.out:
+        say(console, f"written to {args.out}; plan with it: --data {args.out}")
     return 0
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from torchrec.distributed.planner.types import ParameterConstraints
 
 from embeddings.planner.cluster import Cluster
+from embeddings.planner.conditions import Conditions
+from embeddings.planner.facts import Facts
 from embeddings.planner.request import Request
 from embeddings.planner.rules import Rule, offered
 from embeddings.planner.tables import ListedTable, build_module, load_tables, usage
@@ -32,27 +35,61 @@ class Source:
     tables: tuple[ListedTable, ...]
     usage: dict[str, ParameterConstraints]
     global_batch: int | None
+    remake: Callable[[int | None, str | None], Source] | None = None
+    """The same with all tables of another dim, or another type of weights."""
+    schema: Schema | None = None
+    """Of a run."""
+    hash_rows: int = 0
+    """Rows of each of a run's tables for ids outside its vocabulary."""
 
-    def request(self, cluster: Cluster, batch_size: int | None, rules: Sequence[Rule]) -> Request:
-        """`batch_size`: rows a rank; None: the run's batch, divided among the cluster's ranks.
+    def rows_a_rank(self, cluster: Cluster, batch_size: int | None) -> int:
+        """`batch_size`; None: the run's batch, divided among the cluster's ranks.
 
         UserError where that does not come out even, and for a table list, which has no batch.
         """
-        if batch_size is None:
-            if self.global_batch is None:
-                raise UserError("--batch-size: a table list has none; give rows a rank")
-            if self.global_batch % cluster.ranks:
-                raise UserError(
-                    f"train.batch_size: {self.global_batch} rows do not divide by {cluster.ranks} "
-                    "ranks; give rows a rank with --batch-size"
-                )
-            batch_size = self.global_batch // cluster.ranks
+        if batch_size is not None:
+            return batch_size
+        if self.global_batch is None:
+            raise UserError("--batch-size: a table list has none; give rows a rank")
+        if self.global_batch % cluster.ranks:
+            raise UserError(
+                f"train.batch_size: {self.global_batch} rows do not divide by {cluster.ranks} "
+                "ranks; give rows a rank with --batch-size"
+            )
+        return self.global_batch // cluster.ranks
+
+    def told(self, facts: Facts, rows: int, share: float) -> Source:
+        """With tables used as `facts` say, in global batches of `rows` rows; ValueError."""
+        tables = tuple(facts.told(table, rows, share) for table in self.tables)
+        return self._with_tables(tables)
+
+    def _with_tables(self, tables: tuple[ListedTable, ...]) -> Source:
+        """The run's own limits stay."""
+        known = {
+            name: dataclasses.replace(
+                now,
+                sharding_types=self.usage[name].sharding_types,
+                min_partition=self.usage[name].min_partition,
+            )
+            for name, now in usage(tables).items()
+        }
+        return dataclasses.replace(self, tables=tables, usage=known)
+
+    def request(
+        self,
+        cluster: Cluster,
+        batch_size: int | None,
+        rules: Sequence[Rule],
+        conditions: Conditions | None = None,
+    ) -> Request:
+        """`batch_size`: as in `rows_a_rank`."""
         return Request(
             module=self.module,
             cluster=cluster,
-            batch_size=batch_size,
+            batch_size=self.rows_a_rank(cluster, batch_size),
             usage=offered(self.usage, rules),
             rules=tuple(rules),
+            conditions=conditions or Conditions(),
         )
 
 
@@ -66,12 +103,9 @@ def open_source(name: str, overrides: Sequence[str], world: World) -> Source:
         if overrides:
             raise UserError(f"{path}: a table list has no field {overrides[0]}; change the file")
         try:
-            tables = load_tables(path)
+            return _of_list(load_tables(path))
         except ValueError as error:
             raise UserError(str(error)) from error
-        return Source(
-            module=build_module(tables), tables=tables, usage=usage(tables), global_batch=None
-        )
     folder = path.parent if path.name == "config.json" else path
     if name not in RECIPES and folder.exists():
         if not (folder / "config.json").is_file():
@@ -83,10 +117,27 @@ def open_source(name: str, overrides: Sequence[str], world: World) -> Source:
             raise UserError(f"{name}: no such folder or file; name a run, or a recipe")
         config = resolve(name, None, overrides)
         schema = Schema.load(config.data.path)
-    return _of_run(config, select(config, schema), world)
+    return _of_run(config, schema, world)
 
 
-def _of_run(config: Config, chosen: Selection, world: World) -> Source:
+def _of_list(tables: tuple[ListedTable, ...]) -> Source:
+    def remake(dim: int | None, dtype: str | None) -> Source:
+        changes: dict[str, Any] = {"dim": dim} if dim else {}
+        changes |= {"dtype": dtype} if dtype else {}
+        fields = [table.model_dump() | changes for table in tables]
+        return _of_list(tuple(ListedTable.model_validate(table) for table in fields))
+
+    return Source(
+        module=build_module(tables),
+        tables=tables,
+        usage=usage(tables),
+        global_batch=None,
+        remake=remake,
+    )
+
+
+def _of_run(config: Config, schema: Schema, world: World) -> Source:
+    chosen = select(config, schema)
     step = build_step(config, chosen, world)
     mark_tables(step, config)
     tables = listed(chosen, config)
@@ -103,9 +154,34 @@ def _of_run(config: Config, chosen: Selection, world: World) -> Source:
                 f"sharding.types: table {table.name!r}, whose rows model.attention needs, can be "
                 f"none of {', '.join(config.sharding.types)}; add row_wise"
             )
+
+    def remake(dim: int | None, dtype: str | None) -> Source:
+        return _of_run(_with_tables_of(config, dim, dtype), schema, world)
+
     return Source(
-        module=step, tables=tables, usage=constraints, global_batch=config.train.batch_size
+        module=step,
+        tables=tables,
+        usage=constraints,
+        global_batch=config.train.batch_size,
+        remake=remake,
+        schema=schema,
+        hash_rows=config.embeddings.hash_rows,
     )
+
+
+def _with_tables_of(config: Config, dim: int | None, dtype: str | None) -> Config:
+    """A run whose tables all have one dim or type, those with their own too."""
+    changes: dict[str, Any] = {"dim": dim, "small_dim": dim} if dim else {}
+    changes |= {"dtype": dtype} if dtype else {}
+    own = {"dim"} if dim else set()
+    own |= {"dtype"} if dtype else set()
+    tree = config.model_dump()
+    tables = {
+        name: {field: value for field, value in fields.items() if field not in own}
+        for name, fields in tree["embeddings"]["tables"].items()
+    }
+    tree["embeddings"] |= changes | {"tables": tables}
+    return Config.model_validate(tree)
 
 
 def listed(chosen: Selection, config: Config) -> tuple[ListedTable, ...]:

@@ -10,10 +10,10 @@ import numpy as np
 from torchrec.distributed.planner.constants import MIN_CW_DIM
 
 from embeddings.planner.find import quiet
-from embeddings.planner.options import CompactEnumerator, Floats, Ints, Options
+from embeddings.planner.options import Floats, Ints, Options
 from embeddings.planner.plan_file import PlacedTable, PlanFile
-from embeddings.planner.problem import EVERYWHERE, FREE, HOST_ROWS, LAYOUTS, rated
-from embeddings.planner.request import Request, estimators
+from embeddings.planner.problem import EVERYWHERE, FREE, HOST_ROWS, LAYOUTS, rated, shard_ms
+from embeddings.planner.request import Request, all_options
 from embeddings.planner.tables import build_module, usage
 from embeddings.sharders import SHARDING_TYPES
 
@@ -31,6 +31,8 @@ class Alternative:
     """[6] of a shard, by PARTS."""
     memory: Ints
     """[2] of its largest shard, by MEMORIES."""
+    sync: float
+    """Of a shard's replicas."""
     allowed: bool
     """By the plan's rules."""
     chosen: bool
@@ -40,7 +42,7 @@ class Alternative:
 
     @property
     def shard_ms(self) -> float:
-        return float(rated(self.perf))
+        return float(rated(self.perf)) + self.sync
 
 
 def alternatives(file: PlanFile, name: str) -> list[Alternative]:
@@ -53,8 +55,9 @@ def alternatives(file: PlanFile, name: str) -> list[Alternative]:
     mine = [n for n, option in enumerate(options.options) if _is(file, name, options, n)]
     assert len(mine) == 1, f"{name}: {len(mine)} options are the chosen one"
     load, (used, room) = file.rated(), file.memory()
+    time = shard_ms(options)
     ranks = np.array(placed.rank_list())
-    np.subtract.at(load, ranks, rated(options.perf[mine[0]]))
+    np.subtract.at(load, ranks, time[mine[0]])
     np.subtract.at(used, ranks, _shard_memory(options, mine[0]))
     rules = [rule for rule in file.rules if rule.matches(name)]
     found = []
@@ -62,7 +65,7 @@ def alternatives(file: PlanFile, name: str) -> list[Alternative]:
         where = ranks if n == mine[0] else _place(options, n, load, room - used, file)
         after = load.copy()
         if where is not None:
-            np.add.at(after, where, rated(options.perf[n]))
+            np.add.at(after, where, time[n])
         found.append(
             Alternative(
                 sharding_type=option.sharding_type,
@@ -71,6 +74,7 @@ def alternatives(file: PlanFile, name: str) -> list[Alternative]:
                 shards=len(_shard_memory(options, n)),
                 perf=options.perf[n],
                 memory=options.memory[n].max(axis=0),
+                sync=float(options.sync[n]),
                 allowed=all(rule.allows(option, placed.table.dim) for rule in rules),
                 chosen=n == mine[0],
                 plan_ms=None if where is None else float(after.max()),
@@ -111,7 +115,6 @@ def why(file: PlanFile, name: str, found: Sequence[Alternative]) -> str:
 def _options(file: PlanFile, name: str) -> Options:
     """Those of one table, from TorchRec anew."""
     placed = file.find(name)
-    topology = file.cluster.topology()
     # Also what the run or a rule kept out. Columns no narrower than TorchRec's own rule, or the
     # plan's.
     known = {
@@ -120,13 +123,15 @@ def _options(file: PlanFile, name: str) -> Options:
         )
         for key, value in usage([placed.table]).items()
     }
-    module = build_module([placed.table])
-    request = Request(module=module, cluster=file.cluster, batch_size=file.batch_size, usage=known)
-    enumerator = CompactEnumerator(
-        topology, file.batch_size, known, estimators(topology, known, request.pipeline)
+    request = Request(
+        module=build_module([placed.table]),
+        cluster=file.whole or file.cluster,
+        batch_size=file.batch_size,
+        usage=known,
+        conditions=file.conditions,
     )
     with quiet():
-        return enumerator.options(module, request.sharders)
+        return all_options(request)[1]
 
 
 def _narrowest(placed: PlacedTable) -> int | None:
@@ -153,7 +158,7 @@ def _place(options: Options, n: int, load: Floats, free: Ints, file: PlanFile) -
     """A rank a shard, block by block to where the busiest rank stays least busy; None: no room."""
     layout = LAYOUTS[options.options[n].sharding_type]
     world, local = file.cluster.ranks, file.cluster.devices_per_host
-    needs, time = _shard_memory(options, n), rated(options.perf[n])
+    needs, time = _shard_memory(options, n), shard_ms(options)[n]
     everyone = np.arange(world)
     if layout == EVERYWHERE:
         return everyone if (free >= needs).all() else None

@@ -20,7 +20,7 @@ from embeddings.planner.files import Frozen, read_yaml, validate
 
 GIB = 2**30
 # TorchRec counts bandwidths in bytes a millisecond.
-_GBS = 1e9 / 1e3
+GBS = 1e9 / 1e3
 
 _PRESETS = files("embeddings.planner") / "clusters"
 
@@ -79,11 +79,11 @@ class Cluster(Frozen):
                 hbm_cap_bytes=int(self.hbm_gb * GIB),
                 ddr_cap_bytes=int(self.ddr_gb * GIB / self.devices_per_host),
                 ssd_cap_bytes=0,
-                hbm_mem_bw=(self.hbm_bw or self.ddr_bw) * _GBS,
-                ddr_mem_bw=self.ddr_bw * _GBS,
-                intra_host_bw=self.intra_bw * _GBS,
-                inter_host_bw=self.inter_bw * _GBS,
-                hbm_to_ddr_mem_bw=self.host_device_bw * _GBS,
+                hbm_mem_bw=(self.hbm_bw or self.ddr_bw) * GBS,
+                ddr_mem_bw=self.ddr_bw * GBS,
+                intra_host_bw=self.intra_bw * GBS,
+                inter_host_bw=self.inter_bw * GBS,
+                hbm_to_ddr_mem_bw=self.host_device_bw * GBS,
             ),
             # Without this flag the factory ignores every bandwidth given to it.
             KernelConfig(compute_device=self.device, use_hardware_based_bandwidth=True),

@@ -18,7 +18,6 @@ def describe_plan(
     placed = []
     for choice, option in zip(planned.choices, planned.options, strict=True):
         # A file does not keep these, and nothing here sets them.
-        assert option.cache_params is None, option.name
         assert option.key_value_params is None, option.name
         sizes = [shard.size[0] for shard in option.shards]
         table = listed[choice.table]
@@ -32,10 +31,13 @@ def describe_plan(
                 rows=_runs_of_equal(sizes[: len(sizes) // (table.dim // choice.width)]),
                 ranks=_ranges(choice.ranks),
                 shard_ms=choice.perf,
+                sync_ms=choice.sync,
             )
         )
     return PlanFile(
-        cluster=request.cluster,
+        cluster=request.group,
+        whole=request.cluster if request.conditions.replica_groups > 1 else None,
+        conditions=request.conditions,
         batch_size=request.batch_size,
         rules=tuple(request.rules),
         seed=seed,

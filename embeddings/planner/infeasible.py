@@ -44,7 +44,7 @@ class Change:
     """A change that was tried, and the plan's predicted milliseconds with it."""
 
     kind: str
-    """types, kernels, fp16, ranks or batch."""
+    """types, kernels, fp16, replicas, ranks or batch."""
     what: str
     """One line for a person."""
     time: float
@@ -175,8 +175,10 @@ def _changes(
             found.append(
                 Change(kind=kind, what=what, time=took, ranks=request.cluster.ranks, tables=tables)
             )
-    more = _more_hosts(request, deadline)
-    if more is None and time.monotonic() > deadline:
+    # Of replicas, fewer groups are tried instead: more hosts need not split into groups evenly.
+    alone = request.conditions.replica_groups == 1
+    more = _more_hosts(request, deadline) if alone else None
+    if alone and more is None and time.monotonic() > deadline:
         untried.append("ranks")
     if more is not None:
         hosts, took = more
@@ -209,6 +211,12 @@ def _candidates(
     if every and set(every) != set(missing):
         what = f"store all {len(every)} fp32 tables in fp16"
         yield "fp16", what, every, request.changed(half=frozenset(every))
+    groups = request.conditions.replica_groups
+    for fewer in (n for n in range(groups - 1, 0, -1) if groups % n == 0):
+        what = f"{fewer} replica groups instead of {groups}"
+        update = {"replica_groups": fewer}
+        conditions = request.conditions.model_copy(update=update)
+        yield "replicas", what, (), request.changed(conditions=conditions)
 
 
 def _opened(rule: Rule, names: tuple[str, ...], field: str) -> Rule:

@@ -96,6 +96,10 @@ class Options:
     """[N, 6] milliseconds that a shard of any size costs its rank, by PARTS."""
     memory: Ints
     """[N, 3, 2] bytes of a shard of each size, by MEMORIES."""
+    rows: Ints
+    """[N] rows of the largest shard."""
+    sync: Floats
+    """[N] milliseconds that a shard's replicas cost its rank; TorchRec counts none."""
 
     def of(self, table: int) -> range:
         """The options of one table."""
@@ -160,6 +164,8 @@ class CompactEnumerator(EmbeddingEnumerator):
             memory=np.array([_memory_of(option) for option in stock], np.int64).reshape(
                 -1, _SIZES, len(MEMORIES)
             ),
+            rows=np.array([option.shards[0].size[0] for option in stock], np.int64),
+            sync=np.zeros(len(found)),
         )
 
     def stock_option(

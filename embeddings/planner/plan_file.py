@@ -13,6 +13,7 @@ from torch.distributed._shard.metadata import ShardMetadata
 from torch.distributed._shard.sharding_spec.api import EnumerableShardingSpec
 from torchrec.distributed.planner.utils import placement
 from torchrec.distributed.types import (
+    CacheParams,
     EmbeddingModuleShardingPlan,
     ParameterSharding,
     ShardingPlan,
@@ -20,6 +21,7 @@ from torchrec.distributed.types import (
 )
 
 from embeddings.planner.cluster import Cluster
+from embeddings.planner.conditions import Conditions
 from embeddings.planner.files import Frozen, validate
 from embeddings.planner.options import MEMORIES, PARTS, Floats, Ints
 from embeddings.planner.problem import rated
@@ -53,6 +55,8 @@ class PlacedTable(Frozen):
     shard_ms: tuple[float, ...] = Field(min_length=len(PARTS), max_length=len(PARTS))
     """Milliseconds that a shard costs its rank: forward (compute, comms), backward (compute,
     comms), input exchange, prefetch."""
+    sync_ms: float = 0.0
+    """Milliseconds of a step that replicas of a shard cost its rank."""
 
     @model_validator(mode="after")
     def _covers(self) -> Self:
@@ -72,8 +76,8 @@ class PlacedTable(Frozen):
 
     @property
     def rated_ms(self) -> float:
-        """What TorchRec's rating counts of a shard: all but the ids' exchange."""
-        return float(rated(np.array(self.shard_ms)))
+        """What TorchRec's rating counts of a shard (all but the ids' exchange), and replicas."""
+        return float(rated(np.array(self.shard_ms))) + self.sync_ms
 
     @property
     def copied(self) -> bool:
@@ -97,7 +101,16 @@ class PlacedTable(Frozen):
         found[:, :, 1] = self.width * np.arange(blocks)[:, None]
         return found.reshape(-1, 4)
 
-    def parameter_sharding(self, cluster: Cluster) -> ParameterSharding:
+    def cache_params(self, conditions: Conditions) -> CacheParams | None:
+        """Of cached tables alone, where TorchRec's defaults do not hold."""
+        ahead, cache = conditions.pipeline == "prefetch", self.table.cache
+        if self.compute_kernel != "fused_uvm_caching" or not (ahead or cache):
+            return None
+        return CacheParams(
+            load_factor=cache and cache.load_factor, prefetch_pipeline=True if ahead else None
+        )
+
+    def parameter_sharding(self, cluster: Cluster, conditions: Conditions) -> ParameterSharding:
         """TorchRec's own object."""
         ranks = self.rank_list()
         shards = [
@@ -115,6 +128,7 @@ class PlacedTable(Frozen):
             compute_kernel=self.compute_kernel,
             ranks=ranks,
             sharding_spec=None if self.copied else EnumerableShardingSpec(shards),
+            cache_params=self.cache_params(conditions),
         )
 
 
@@ -123,6 +137,8 @@ class PredictedRank(Frozen):
 
     ms: dict[str, float]
     """Milliseconds of a step, by part."""
+    sync_ms: float = 0.0
+    """Milliseconds of a step for replicas."""
     bytes: dict[str, int]
     """By memory (hbm, ddr)."""
     room: dict[str, int]
@@ -135,6 +151,11 @@ class PlanFile(Frozen):
     kind: Literal["homerec sharding plan"] = "homerec sharding plan"
     version: Literal[1] = 1
     cluster: Cluster
+    """What tables are sharded over: with replicas, the ranks of one group."""
+    whole: Cluster | None = None
+    """The cluster of all groups, if there are several."""
+    conditions: Conditions = Conditions()
+    """How the model trains."""
     batch_size: int = Field(ge=1)
     """Rows a rank."""
     rules: tuple[Rule, ...] = ()
@@ -146,7 +167,7 @@ class PlanFile(Frozen):
     cut_off: bool
     """Whether time ended it, so that another run may find another plan."""
     time_ms: float
-    """What the busiest rank's tables take in a step, as TorchRec estimates it."""
+    """What the busiest rank's tables take in a step, as TorchRec estimates it; with replicas."""
     lower_bound_ms: float
     """No plan under the same rules takes less."""
     tables: tuple[PlacedTable, ...] = Field(min_length=1)
@@ -172,7 +193,7 @@ class PlanFile(Frozen):
         modules: dict[str, EmbeddingModuleShardingPlan] = {}
         for placed in self.tables:
             module = modules.setdefault(placed.path, EmbeddingModuleShardingPlan())
-            module[placed.table.name] = placed.parameter_sharding(self.cluster)
+            module[placed.table.name] = placed.parameter_sharding(self.cluster, self.conditions)
         return ShardingPlan(dict(modules))
 
     def find(self, name: str) -> PlacedTable:
@@ -189,7 +210,12 @@ class PlanFile(Frozen):
 
     def rated(self) -> Floats:
         """[R] milliseconds that count: the largest is the plan's time."""
-        return rated(self.perf())
+        total: Floats = rated(self.perf()) + self.sync()
+        return total
+
+    def sync(self) -> Floats:
+        """[R] milliseconds of a step for replicas."""
+        return np.array([rank.sync_ms for rank in self.ranks])
 
     def memory(self) -> tuple[Ints, Ints]:
         """[R, 2] bytes used and bytes there are for tables, by rank and MEMORIES."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,8 @@ class Choice:
     ranks: tuple[int, ...]
     perf: tuple[float, ...]
     """[6] milliseconds, by PARTS."""
+    sync: float
+    """Milliseconds of its replicas."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,11 +43,13 @@ class Planned:
     """The chosen ones as TorchRec's objects, with its costs on every shard."""
     choices: tuple[Choice, ...]
     time: float
-    """TorchRec's rating: what the busiest rank's tables take."""
+    """TorchRec's rating, what the busiest rank's tables take; with their replicas, if any."""
     lower_bound: float
     """No plan under the same rules takes less."""
     perf: Floats
     """[R, 6] by rank and PARTS."""
+    sync: Floats
+    """[R] of replicas."""
     memory: Ints
     """[R, 2] by rank and MEMORIES."""
     room: Ints
@@ -74,11 +79,16 @@ class Planned:
             "ranks": [
                 {
                     "ms": dict(zip(PARTS, perf, strict=True)),
+                    "sync_ms": sync,
                     "bytes": dict(zip(MEMORIES, memory, strict=True)),
                     "room": dict(zip(MEMORIES, room, strict=True)),
                 }
-                for perf, memory, room in zip(
-                    self.perf.tolist(), self.memory.tolist(), self.room.tolist(), strict=True
+                for perf, sync, memory, room in zip(
+                    self.perf.tolist(),
+                    self.sync.tolist(),
+                    self.memory.tolist(),
+                    self.room.tolist(),
+                    strict=True,
                 )
             ],
         }
@@ -89,7 +99,7 @@ def build_plan(priced: Priced, found: Found) -> Planned:
     assert not found.missing
     options, problem = priced.options, priced.problem
     world = problem.ranks
-    perf = np.zeros((world, len(PARTS)))
+    perf, sync = np.zeros((world, len(PARTS))), np.zeros(world)
     memory = np.zeros((world, len(MEMORIES)), np.int64)
     time = np.zeros(world)
     chosen: dict[int, tuple[int, Ints]] = {}
@@ -106,7 +116,8 @@ def build_plan(priced: Priced, found: Found) -> Planned:
         size_of = np.repeat(np.tile(np.arange(3), int(options.blocks[n])), counts)
         needs = options.memory[n][size_of]
         np.add.at(perf, ranks, options.perf[n])
-        np.add.at(time, ranks, total.total)
+        np.add.at(time, ranks, total.total + options.sync[n])
+        np.add.at(sync, ranks, options.sync[n])
         np.add.at(memory, ranks, needs)
         sizes, offsets = priced.enumerator.sizes_and_offsets(facts, option)
         shards = [
@@ -125,20 +136,33 @@ def build_plan(priced: Priced, found: Found) -> Planned:
                 width=option.width,
                 ranks=tuple(ranks.tolist()),
                 perf=tuple(options.perf[n].tolist()),
+                sync=float(options.sync[n]),
             )
         )
     return Planned(
-        plan=to_sharding_plan(stock, priced.topology),
+        plan=_without_facts(to_sharding_plan(stock, priced.topology)),
         options=stock,
         choices=tuple(choices),
         time=float(time.max()),
         lower_bound=found.lower_bound,
         perf=perf,
+        sync=sync,
         memory=memory,
         room=problem.free.T,
         rounds=found.rounds,
         cut_off=found.cut_off,
     )
+
+
+def _without_facts(plan: ShardingPlan) -> ShardingPlan:
+    """Caches as they will be built: no statistics, and none where rows are not cached."""
+    for module in plan.plan.values():
+        assert isinstance(module, EmbeddingModuleShardingPlan)
+        for sharding in module.values():
+            cache = sharding.cache_params
+            cached = cache and sharding.compute_kernel == "fused_uvm_caching"
+            sharding.cache_params = dataclasses.replace(cache, stats=None) if cached else None
+    return plan
 
 
 def start_from(priced: Priced, plan: ShardingPlan) -> Mapping[int, tuple[int, Ints]]:

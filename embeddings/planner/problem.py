@@ -89,7 +89,7 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
     alone = [(t,) for t in range(len(options.tables)) if t not in grouped]
     members = tuple(sorted([*alone, *limits.groups]))
     layout = np.array([LAYOUTS[o.sharding_type] for o in options.options], np.int64)
-    time = rated(options.perf)
+    time = shard_ms(options)
     ways: list[tuple[int, ...]] = []
     first = [0]
     local = storage.intra_group_size
@@ -123,6 +123,12 @@ def rated(perf: Floats) -> Floats:
     """TorchRec's total of the parts (the last axis, by PARTS), added in its own order."""
     forward, sent, backward, returned, _, fetched = np.moveaxis(perf, -1, 0)
     total: Floats = forward + backward + sent + returned + fetched
+    return total
+
+
+def shard_ms(options: Options) -> Floats:
+    """[N] what a shard costs its rank in a step, its replicas included."""
+    total: Floats = rated(options.perf) + options.sync
     return total
 
 

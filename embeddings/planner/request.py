@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,30 +11,25 @@ from torch import nn
 from torchrec.distributed.planner.constants import DEFAULT_PERF_ESTIMATOR
 from torchrec.distributed.planner.estimator.estimator import EmbeddingPerfEstimatorFactory
 from torchrec.distributed.planner.shard_estimators import EmbeddingStorageEstimator
-from torchrec.distributed.planner.storage_reservations import HeuristicalStorageReservation
 from torchrec.distributed.planner.types import (
     ParameterConstraints,
     ShardEstimator,
     StorageReservation,
     Topology,
 )
-from torchrec.distributed.types import ModuleSharder, PipelineType
+from torchrec.distributed.types import CacheParams, ModuleSharder, PipelineType
 
 from embeddings.planner.cluster import Cluster
+from embeddings.planner.conditions import Conditions
 from embeddings.planner.options import CompactEnumerator, Options
 from embeddings.planner.problem import Problem, build_problem
+from embeddings.planner.replicas import sync_ms
 from embeddings.planner.rules import Rule, apply_rules
-from embeddings.sharders import all_sharders
-
-# TorchRec's own default share of a device's memory that no table gets.
-_RESERVED = 0.15
 
 
 def default_reservation() -> StorageReservation:
     """TorchRec's default: a share of HBM, six times the dense weights, and the batches' ids."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="HeuristicalStorageReservation")
-        return HeuristicalStorageReservation(percentage=_RESERVED)
+    return Conditions().reservation()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,17 +44,46 @@ class Request:
     usage: Mapping[str, ParameterConstraints] = field(default_factory=dict)
     """How tables are used, by name: pooling factors, number of poolings, cache, .."""
     rules: Sequence[Rule] = ()
-    sharders: Sequence[ModuleSharder[Any]] = field(default_factory=all_sharders)
-    """With their quantised exchanges, if any."""
-    reservation: StorageReservation = field(default_factory=default_reservation)
-    pipeline: PipelineType = PipelineType.NONE
-    """What holds batches in memory."""
+    conditions: Conditions = field(default_factory=Conditions)
+    """How the model trains: exchanges, pipeline, memory kept from tables, replicas."""
     half: frozenset[str] = frozenset()
     """Tables to be taken as if they were stored in fp16."""
 
     def changed(self, **fields: Any) -> Request:
         """The same but for `fields`."""
         return dataclasses.replace(self, **fields)
+
+    @property
+    def group(self) -> Cluster:
+        """The ranks that tables are sharded over; ValueError if replicas do not come out even."""
+        return self.conditions.group(self.cluster)
+
+    @property
+    def sharders(self) -> Sequence[ModuleSharder[Any]]:
+        return self.conditions.sharders(self.cluster.device)
+
+    @property
+    def reservation(self) -> StorageReservation:
+        return self.conditions.reservation()
+
+    @property
+    def pipeline(self) -> PipelineType:
+        return self.conditions.pipeline_type
+
+    @property
+    def constraints(self) -> dict[str, ParameterConstraints]:
+        """`usage`, with caches filled a batch ahead if the pipeline does that."""
+        if self.conditions.pipeline != "prefetch":
+            return dict(self.usage)
+        return {
+            name: dataclasses.replace(
+                known,
+                cache_params=dataclasses.replace(
+                    known.cache_params or CacheParams(), prefetch_pipeline=True
+                ),
+            )
+            for name, known in self.usage.items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,11 +101,11 @@ class Priced:
 def reserve(request: Request) -> Topology:
     """The ranks with what the reservation leaves for tables; PlannerError if nothing is left."""
     left: Topology = request.reservation.reserve(
-        topology=request.cluster.topology(),
+        topology=request.group.topology(),
         batch_size=request.batch_size,
         module=request.module,
         sharders=list(request.sharders),
-        constraints=dict(request.usage),
+        constraints=request.constraints,
     )
     return left
 
@@ -90,17 +113,9 @@ def reserve(request: Request) -> Topology:
 def price(request: Request) -> Priced:
     """Raises ValueError for rules that cannot be met, and TorchRec's PlannerError if the
     reservation alone is more than a device has."""
-    topology = request.cluster.topology()
-    usage = dict(request.usage)
+    topology = request.group.topology()
     storage = reserve(request)
-    enumerator = CompactEnumerator(
-        topology,
-        request.batch_size,
-        usage,
-        estimators(topology, usage, request.pipeline),
-        half=request.half,
-    )
-    options = enumerator.options(request.module, request.sharders)
+    enumerator, options = all_options(request)
     limits = apply_rules(request.rules, options, topology.world_size)
     return Priced(
         topology=topology,
@@ -109,6 +124,22 @@ def price(request: Request) -> Priced:
         options=options,
         problem=build_problem(options, storage, limits),
     )
+
+
+def all_options(request: Request) -> tuple[CompactEnumerator, Options]:
+    """Every option with its costs, whatever the rules say."""
+    topology = request.group.topology()
+    usage = request.constraints
+    enumerator = CompactEnumerator(
+        topology,
+        request.batch_size,
+        usage,
+        estimators(topology, usage, request.pipeline),
+        half=request.half,
+    )
+    options = enumerator.options(request.module, request.sharders)
+    sync = sync_ms(options, request.conditions, request.cluster)
+    return enumerator, dataclasses.replace(options, sync=sync)
 
 
 def estimators(

@@ -35,12 +35,13 @@ class Point:
         if self.planned is None:
             return found | {"reason": self.reason}
         plan = self.planned
-        load = rated(plan.perf)
+        load = rated(plan.perf) + plan.sync
         busiest = int(load.argmax())
         return found | {
             "time_ms": plan.time,
             "lower_bound_ms": plan.lower_bound,
             "ms": dict(zip(PARTS, plan.perf[busiest].tolist(), strict=True)),
+            "sync_ms": float(plan.sync[busiest]),
             "imbalance": float(load.max() / load.mean()),
             "memory": {
                 memory: [int(plan.memory[:, i].min()), int(plan.memory[:, i].max())]

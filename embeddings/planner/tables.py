@@ -12,6 +12,7 @@ from torch import nn
 from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
 from torch.optim import SGD, Adagrad, Adam, Optimizer
 from torchrec.distributed.planner.types import ParameterConstraints
+from torchrec.distributed.types import CacheParams, CacheStatistics
 from torchrec.modules.embedding_configs import (
     DataType,
     EmbeddingBagConfig,
@@ -29,6 +30,42 @@ _OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": Adam,
     "sgd": SGD,
 }
+
+
+class CacheUse(Frozen):
+    """A cache of a table's rows in device memory (kernel fused_uvm_caching)."""
+
+    load_factor: float = Field(gt=0, le=1)
+    """Share of the rows that it holds."""
+    distinct: float = Field(ge=0)
+    """Distinct ids of a global batch, each of which the cache is asked for once."""
+    miss_rate: float = Field(ge=0, le=1)
+    """Share of these that it has not."""
+    cacheability: float = Field(default=0.0, ge=0, le=1)
+    """TorchRec's summary of access skew: 0 all lookups on few rows, 0.5 on all alike."""
+
+    def params(self) -> CacheParams:
+        """TorchRec's own."""
+        return CacheParams(load_factor=self.load_factor, stats=_Known(self))
+
+
+class _Known(CacheStatistics):
+    """What TorchRec's estimator asks of a cache: two numbers of the one size that it has."""
+
+    def __init__(self, use: CacheUse) -> None:
+        self._use = use
+
+    @property
+    def expected_lookups(self) -> float:
+        return self._use.distinct
+
+    def expected_miss_rate(self, clf: float) -> float:
+        assert clf == self._use.load_factor, f"{clf}: known of {self._use.load_factor} alone"
+        return self._use.miss_rate
+
+    @property
+    def cacheability(self) -> float:
+        return self._use.cacheability
 
 
 class ListedTable(Frozen):
@@ -54,6 +91,8 @@ class ListedTable(Frozen):
     """Ids carry weights."""
     unpooled: bool = False
     """Its rows leave the lookup one by one."""
+    cache: CacheUse | None = None
+    """Unset: TorchRec's 0.2 of the rows, and no misses counted."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -143,6 +182,7 @@ def usage(tables: Sequence[ListedTable]) -> dict[str, ParameterConstraints]:
             pooling_factors=_each(table.pooling_factor, len(table.feature_names)),
             num_poolings=_each(table.num_poolings, len(table.feature_names)),
             is_weighted=table.weighted,
+            cache_params=table.cache and table.cache.params(),
         )
         for table in tables
     }

@@ -6,14 +6,27 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from hypothesis import strategies as st
+from torchrec.distributed.fbgemm_qcomm_codec import (
+    CommType,
+    QCommsConfig,
+    get_qcomm_codecs_registry,
+)
 from torchrec.distributed.planner.enumerators import EmbeddingEnumerator
+from torchrec.distributed.planner.shard_estimators import (
+    EmbeddingPerfEstimator,
+    EmbeddingStorageEstimator,
+)
 from torchrec.distributed.planner.types import ParameterConstraints, ShardingOption
+from torchrec.distributed.types import CacheParams, PipelineType
 
 from embeddings.planner.cluster import Cluster
+from embeddings.planner.conditions import Conditions
 from embeddings.planner.planned import Planned
 from embeddings.planner.request import Request
-from embeddings.planner.tables import ListedTable, build_module, usage
+from embeddings.planner.tables import CacheUse, ListedTable, build_module, usage
+from embeddings.sharders import AllShardingTypes, AllUnpooledTypes
 
 DIMS = (4, 16, 64, 128, 256, 384)
 
@@ -37,9 +50,31 @@ def listed_tables(draw: st.DrawFn, most: int = 5, *, plain: bool = False) -> lis
                 optimizer=draw(st.sampled_from(["rowwise_adagrad", "adam", "sgd"])),
                 weighted=kind == "weighted",
                 unpooled=kind == "unpooled",
+                cache=draw(st.one_of(st.none(), st.builds(
+                    CacheUse,
+                    load_factor=st.sampled_from([0.001, 0.1, 1.0]),
+                    distinct=st.sampled_from([0.0, 90.5, 1e6]),
+                    miss_rate=st.sampled_from([0.0, 0.25, 1.0]),
+                ))),
             )
-        )
+        )  # fmt: skip
     return tables
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> Conditions:
+    """Any but replicas, which TorchRec's planner knows nothing of."""
+    precision = st.sampled_from(["fp32", "fp16", "bf16", "fp8", "int8"])
+    reserve = draw(st.sampled_from(["heuristic", "fixed_percentage", "fixed_absolute"]))
+    return Conditions(
+        qcomm_forward=draw(precision),
+        qcomm_backward=draw(precision),
+        pipeline=draw(st.sampled_from(["none", "sparse_dist", "prefetch"])),
+        reserve=reserve,
+        reserve_share=draw(st.sampled_from([0.0, 0.4])),
+        reserve_gib=draw(st.sampled_from([0.0, 3.0])),
+        dense_gib=draw(st.sampled_from([None, 2.0])) if reserve == "heuristic" else None,
+    )
 
 
 @st.composite
@@ -80,17 +115,50 @@ def request_of(tables: Sequence[ListedTable], cluster: Cluster, **fields: Any) -
     )
 
 
+def stock_sharders(request: Request) -> list[Any]:
+    """With TorchRec's codecs for what the request sends."""
+    config = QCommsConfig(
+        forward_precision=CommType(request.conditions.qcomm_forward),
+        backward_precision=CommType(request.conditions.qcomm_backward),
+    )
+    codecs = get_qcomm_codecs_registry(config, device=torch.device(request.cluster.device))
+    return [
+        AllShardingTypes(qcomm_codecs_registry=codecs),
+        AllUnpooledTypes(qcomm_codecs_registry=codecs),
+    ]
+
+
 def stock_options(
     request: Request, constraints: Mapping[str, ParameterConstraints]
 ) -> list[ShardingOption]:
     """What TorchRec's own enumerator and its default estimators say."""
-    enumerator = EmbeddingEnumerator(
-        request.cluster.topology(), request.batch_size, constraints=dict(constraints)
-    )
+    topology, known = request.cluster.topology(), dict(constraints)
+    pipeline = {
+        "none": PipelineType.NONE,
+        "sparse_dist": PipelineType.TRAIN_SPARSE_DIST,
+        "prefetch": PipelineType.TRAIN_PREFETCH_SPARSE_DIST,
+    }[request.conditions.pipeline]
+    estimators = [
+        EmbeddingPerfEstimator(topology, known),
+        EmbeddingStorageEstimator(topology, known, pipeline_type=pipeline),
+    ]
+    enumerator = EmbeddingEnumerator(topology, request.batch_size, known, estimators)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Dim of .* cannot be evenly divided")
-        found: list[ShardingOption] = enumerator.enumerate(request.module, list(request.sharders))
+        found: list[ShardingOption] = enumerator.enumerate(request.module, stock_sharders(request))
     return found
+
+
+def stock_cache(request: Request, table: str) -> CacheParams | None:
+    """A cache as a person would describe it to TorchRec."""
+    known = request.usage[table].cache_params
+    if request.conditions.pipeline != "prefetch":
+        return known
+    return CacheParams(
+        load_factor=known and known.load_factor,
+        stats=known and known.stats,
+        prefetch_pipeline=True,
+    )
 
 
 def stock_view(request: Request, planned: Planned) -> dict[str, ShardingOption]:
@@ -105,6 +173,7 @@ def stock_view(request: Request, planned: Planned) -> dict[str, ShardingOption]:
             pooling_factors=known.pooling_factors,
             num_poolings=known.num_poolings,
             is_weighted=known.is_weighted,
+            cache_params=stock_cache(request, choice.table),
         )
     options = stock_options(request, constraints)
     by_name = {option.name: option for option in options}

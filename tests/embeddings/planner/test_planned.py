@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -10,19 +11,26 @@ from hypothesis import strategies as st
 from torchrec.distributed.planner import EmbeddingShardingPlanner
 from torchrec.distributed.planner.perf_models import NoopPerfModel
 from torchrec.distributed.planner.planners import to_sharding_plan
-from torchrec.distributed.planner.types import PlannerError, Storage
+from torchrec.distributed.planner.storage_reservations import (
+    FixedAbsoluteStorageReservation,
+    FixedPercentageStorageReservation,
+    HeuristicalStorageReservation,
+)
+from torchrec.distributed.planner.types import PlannerError, Storage, StorageReservation
 
 from embeddings.planner.cluster import Cluster, load_cluster
+from embeddings.planner.conditions import Conditions
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasible import Infeasible
 from embeddings.planner.options import PARTS
 from embeddings.planner.planned import Planned
 from embeddings.planner.request import Request, default_reservation
-from embeddings.planner.rules import Rule
+from embeddings.planner.rules import Rule, offered
 from embeddings.planner.search import Budget
 from embeddings.planner.tables import ListedTable
 from tests.embeddings.planner.models import (
     clusters,
+    conditions,
     listed_tables,
     request_of,
     some_cluster,
@@ -45,7 +53,7 @@ def check_costs(request: Request, planned: Planned) -> None:
             used[shard.rank] += shard.storage
             for i, part in enumerate(PARTS):
                 perf[shard.rank][i] += getattr(shard.perf, part)
-    left = default_reservation().reserve(
+    left = stock_reservation(request).reserve(
         topology, request.batch_size, request.module, list(request.sharders), dict(request.usage)
     )
     for rank, device in enumerate(left.devices):
@@ -54,20 +62,40 @@ def check_costs(request: Request, planned: Planned) -> None:
         assert perf[rank] == pytest.approx(planned.perf[rank].tolist(), rel=1e-12)
     # Order of tables in a module does not matter to a plan.
     theirs = to_sharding_plan(list(stock.values()), topology)
+    for part in theirs.plan.values():
+        for sharding in part.values():  # statistics are for planning, caches for cached tables
+            cached = sharding.compute_kernel == "fused_uvm_caching" and sharding.cache_params
+            sharding.cache_params = replace(cached, stats=None) if cached else None
     assert {path: dict(part) for path, part in theirs.plan.items()} == {
         path: dict(part) for path, part in planned.plan.plan.items()
     }
 
 
-@given(listed_tables(), clusters(), st.booleans())
-@settings(max_examples=15, deadline=None)
+def stock_reservation(request: Request) -> StorageReservation:
+    """TorchRec's own, for the request's conditions."""
+    given = request.conditions
+    if given.reserve == "fixed_percentage":
+        return FixedPercentageStorageReservation(given.reserve_share)
+    if given.reserve == "fixed_absolute":
+        return FixedAbsoluteStorageReservation.from_gb(given.reserve_gib)
+    return HeuristicalStorageReservation(
+        given.reserve_share,
+        dense_tensor_estimate=given.dense_gib and int(given.dense_gib * 2**30),
+    )
+
+
+@given(listed_tables(), clusters(), conditions(), st.booleans(), st.booleans())
+@settings(max_examples=30, deadline=None)
 def test_a_plan_costs_what_torchrec_says(
-    tables: list[ListedTable], cluster: Cluster, split: bool
+    tables: list[ListedTable], cluster: Cluster, given: Conditions, split: bool, cached: bool
 ) -> None:
     rules = [Rule(tables="*", types=("grid_shard", "table_column_wise"))] if split else []
     if split and any(table.unpooled for table in tables):
         rules = []
-    request = request_of(tables, cluster, rules=rules)
+    if cached and cluster.device == "cuda":
+        rules = [*rules, Rule(tables="*", kernels=("fused_uvm_caching", "dense"))]
+    request = request_of(tables, cluster, rules=rules, conditions=given)
+    request = request.changed(usage=offered(request.usage, rules))
     try:
         planned = find_plan(request, SHORT, diagnosis_seconds=0)
     except (Infeasible, ValueError):
