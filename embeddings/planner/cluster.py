@@ -16,11 +16,10 @@ from torchrec.distributed.planner.types import (
     TrainerConfig,
 )
 
+from embeddings.planner.costs import GBS, Costs, SharedBandwidths
 from embeddings.planner.files import Frozen, read_yaml, validate
 
 GIB = 2**30
-# TorchRec counts bandwidths in bytes a millisecond.
-_GBS = 1e9 / 1e3
 
 _PRESETS = files("embeddings.planner") / "clusters"
 
@@ -56,6 +55,10 @@ class Cluster(Frozen):
     """Between a device and main memory."""
     tflops: float | None = Field(default=None, gt=0)
     """Dense bf16 matrix products (10^12 operations a second); TorchRec's estimates do not ask."""
+    costs: Costs | None = None
+    """Measured constants of TorchRec's estimates; unset: its own."""
+    source: str = ""
+    """Where the numbers come from: machine, date, command."""
 
     @model_validator(mode="after")
     def _memory(self) -> Self:
@@ -79,15 +82,31 @@ class Cluster(Frozen):
                 hbm_cap_bytes=int(self.hbm_gb * GIB),
                 ddr_cap_bytes=int(self.ddr_gb * GIB / self.devices_per_host),
                 ssd_cap_bytes=0,
-                hbm_mem_bw=(self.hbm_bw or self.ddr_bw) * _GBS,
-                ddr_mem_bw=self.ddr_bw * _GBS,
-                intra_host_bw=self.intra_bw * _GBS,
-                inter_host_bw=self.inter_bw * _GBS,
-                hbm_to_ddr_mem_bw=self.host_device_bw * _GBS,
+                hbm_mem_bw=(self.hbm_bw or self.ddr_bw) * GBS,
+                ddr_mem_bw=self.ddr_bw * GBS,
+                intra_host_bw=self.intra_bw * GBS,
+                inter_host_bw=self.inter_bw * GBS,
+                hbm_to_ddr_mem_bw=self.host_device_bw * GBS,
             ),
             # Without this flag the factory ignores every bandwidth given to it.
-            KernelConfig(compute_device=self.device, use_hardware_based_bandwidth=True),
+            KernelConfig(
+                compute_device=self.device, use_hardware_based_bandwidth=True, **self._constants()
+            ),
         )
+
+    def _constants(self) -> dict[str, Any]:
+        """TorchRec's, where the cluster has its own."""
+        if self.costs is None:
+            return {}
+        return {
+            "bwd_compute_multiplier": self.costs.bwd_compute_multiplier,
+            "weighted_feature_bwd_compute_multiplier": (
+                self.costs.weighted_feature_bwd_compute_multiplier
+            ),
+            "generalized_comms_bandwidths": SharedBandwidths(
+                intra_bw=self.intra_bw, inter_bw=self.inter_bw, shares=self.costs.shares
+            ),
+        }
 
 
 def presets() -> list[str]:

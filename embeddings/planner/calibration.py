@@ -1,0 +1,249 @@
+"""Measured plans to the constants of TorchRec's estimate, by least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+from torchrec.distributed.planner.constants import BIGINT_DTYPE
+
+from embeddings.planner.cluster import Cluster
+from embeddings.planner.costs import Costs, Fixed, KernelCosts, Shares, Weights
+from embeddings.planner.given import repriced
+from embeddings.planner.least_squares import fit
+from embeddings.planner.options import PARTS, Floats
+from embeddings.planner.plan_file import PlanFile
+from embeddings.planner.probes import (
+    EXCHANGES,
+    TIERS,
+    copied_bytes,
+    exchange_bytes,
+    lookup_bytes,
+    optimizer_bytes,
+    shards,
+)
+
+_A2A = EXCHANGES.index("all_to_all")
+_REDUCE = EXCHANGES.index("all_reduce")
+# What is left of a measured exchange once TorchRec's copy is taken off, at least.
+_LEAST = 0.05
+# An exchange that nothing is left of: so much faster than an all-to-all.
+_FASTEST = 1e3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observed:
+    """A plan and the milliseconds by rank and part that it took.
+
+    Parts: those of PARTS that have a clock, and all_reduce and optimizer, which bwd_comms includes.
+    """
+
+    file: PlanFile
+    ms: Sequence[Mapping[str, float]]
+
+    def rank(self, part: str) -> Floats:
+        """[R]"""
+        return np.array([rank[part] for rank in self.ms])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """How well a part of the constants is told."""
+
+    name: str
+    error: float
+    """Root mean square of predicted / measured - 1."""
+    count: int
+    """Of observations."""
+    start_ms: float
+    """What a plan takes whatever is in it; no constant of TorchRec's has it, so it is left out."""
+
+
+@dataclass(slots=True)
+class _Fits:
+    done: list[Fit] = field(default_factory=list)
+
+    def __call__(self, name: str, columns: Floats, measured: Floats) -> Floats:
+        """[K] constants of [N, K] columns for [N] measured values, a start aside."""
+        found, error = fit(np.column_stack([columns, np.ones(len(columns))]), measured)
+        self.done.append(
+            Fit(name=name, error=error, count=len(measured), start_ms=float(found[-1]))
+        )
+        return found[:-1]
+
+
+def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, tuple[Fit, ...]]:
+    """`cluster` with bandwidths and costs fitted to what was observed on it.
+
+    ValueError if the observations are too noisy to tell a bandwidth.
+    """
+    weighted = [one for one in observed if one.file.tables[0].table.weighted]
+    plain = [one for one in observed if not one.file.tables[0].table.weighted]
+    copies = [one for one in plain if one.file.tables[0].copied]
+    fused = [one for one in plain if not one.file.tables[0].copied]
+    fits = _Fits()
+    memory, kernel, fixed = _fused(fused, fits)
+    dense_bw, dense = _dense(copies, fits)
+    rates = _exchanges(fused, memory, fits)
+    reduced = fits(
+        "all_reduce",
+        np.concatenate([exchange_bytes(o.file, "bwd_comms")[:, _REDUCE, 1:] for o in copies]),
+        np.concatenate([one.rank("all_reduce") for one in copies]),
+    )[0]
+    intra, inter = _links(rates, cluster)
+    ids = _ids(fused, fits)
+    far = int(cluster.hosts > 1)
+    costs = Costs(
+        fused=kernel,
+        dense=dense,
+        dense_bw=dense_bw / 1e6,
+        block_penalty=False,
+        id_bytes=max(BIGINT_DTYPE * ids[0] * (inter if far else intra), _LEAST),
+        shares=Shares(
+            all_to_all=1.0,
+            **{
+                name: min(_FASTEST, rates["all_to_all", far] / max(rates[name, far], 1e-300))
+                for name in ("reduce_scatter", "all_gather")
+            },
+            all_reduce=1 / _positive(reduced, "all_reduce") / (inter * cluster.devices_per_host),
+        ),
+        fixed=Fixed(
+            **fixed,
+            fwd_comms=rates["fwd_comms", 0],
+            bwd_comms=rates["bwd_comms", 0],
+            input_dist_comms=ids[1],
+        ),
+        weighted_kernel_multiplier=0.0,  # ids' weights get no gradient here
+    )
+    found = cluster.model_copy(
+        update={
+            "hbm_bw" if cluster.device == "cuda" else "ddr_bw": memory / 1e6,
+            "intra_bw": intra / 1e6,
+            "inter_bw": inter / 1e6,
+            "costs": costs,
+        }
+    )
+    if weighted:
+        found = _weighted(weighted, found, fits)
+    return Cluster.model_validate(found.model_dump()), tuple(fits.done)
+
+
+def _fused(observed: Sequence[Observed], fits: _Fits) -> tuple[float, KernelCosts, dict[str, float]]:
+    """Bytes of rows a millisecond, the kernel's weights, milliseconds a shard."""
+    columns = _lookups(observed)
+    took = np.concatenate([one.rank("fwd_compute") for one in observed])
+    back = np.concatenate([one.rank("bwd_compute") for one in observed])
+    forward, backward = fits("lookup", columns, took), fits("backward", columns, back)
+    bandwidth = float(columns[:, 1].sum() / took.sum())
+    kernel = KernelCosts(
+        forward=_weights(forward, bandwidth), backward=_weights(backward, bandwidth)
+    )
+    return bandwidth, kernel, {"fwd_compute": forward[3], "bwd_compute": backward[3]}
+
+
+def _dense(observed: Sequence[Observed], fits: _Fits) -> tuple[float, KernelCosts]:
+    """Bytes a millisecond as TorchRec counts an optimizer's, and the kernel's weights."""
+    columns = _lookups(observed)[:, :3]
+    tables = np.concatenate([optimizer_bytes(one.file) for one in observed])
+    took = np.concatenate([one.rank("fwd_compute") for one in observed])
+    back = np.concatenate([one.rank("bwd_compute") for one in observed])
+    forward = fits("lookup of copies", columns, took)
+    # Its gradient is as large as the table, looked up or not. TorchRec has the one constant for
+    # all that grows with a copied table, so filling it counts there, in bwd_comms.
+    backward = fits("backward of copies", np.column_stack([columns, tables]), back)
+    stepped = fits(
+        "optimizer of copies",
+        tables[:, None],
+        np.concatenate([one.rank("optimizer") for one in observed]),
+    )
+    bandwidth = 1 / _positive(backward[3] + stepped[0], "optimizer of copies")
+    return bandwidth, KernelCosts(
+        forward=_weights(forward, bandwidth), backward=_weights(backward, bandwidth)
+    )
+
+
+def _exchanges(
+    observed: Sequence[Observed], memory: float, fits: _Fits
+) -> dict[tuple[str, int], float]:
+    """Milliseconds a byte by exchange and tier, and (part, 0): a shard.
+
+    An exchange is over when its slowest rank is: each is one observation, with the bytes of the
+    rank that has most.
+    """
+    names = [(name, tier) for name in EXCHANGES[:-1] for tier in range(len(TIERS))]
+    assert EXCHANGES[-1] == "all_reduce"
+    rows, took = [], []
+    for one in observed:
+        for part in ("fwd_comms", "bwd_comms"):
+            every = exchange_bytes(one.file, part)[:, :-1].reshape(one.file.cluster.ranks, -1)
+            rank = int(every.sum(axis=1).argmax())
+            number = shards(one.file)[rank]
+            starts = [number if part == other else 0.0 for other in ("fwd_comms", "bwd_comms")]
+            rows.append([*every[rank], *starts])
+            whole = float(one.rank(part).max())
+            copied = copied_bytes(one.file)[rank] / memory if part == "bwd_comms" else 0.0
+            took.append(max(whole - copied, _LEAST * whole))
+    found = fits("exchanges", np.array(rows), np.array(took))
+    keys = [*names, ("fwd_comms", 0), ("bwd_comms", 0)]
+    return dict(zip(keys, found.tolist(), strict=True))
+
+
+def _ids(observed: Sequence[Observed], fits: _Fits) -> Floats:
+    """[2] milliseconds a byte of ids, and a shard."""
+    rows, took = [], []
+    for one in observed:
+        every = exchange_bytes(one.file, "input_dist_comms").sum(axis=(1, 2))
+        rank = int(every.argmax())
+        rows.append([every[rank], shards(one.file)[rank]])
+        took.append(float(one.rank("input_dist_comms").max()))
+    return fits("ids", np.array(rows), np.array(took))
+
+
+def _links(rates: Mapping[tuple[str, int], float], cluster: Cluster) -> tuple[float, float]:
+    """Bytes a millisecond within a host and between hosts; what has no bytes is as the other."""
+    if cluster.hosts == 1:
+        intra = 1 / _positive(rates["all_to_all", 0], "exchanges")
+        return intra, intra
+    inter = 1 / _positive(rates["all_to_all", 1], "exchanges")
+    # Only the reduce-scatter of table-row-wise tables stays on a host; its share is the same.
+    within, between = rates["reduce_scatter", 0], rates["reduce_scatter", 1]
+    return (inter * between / within if within and between else inter), inter
+
+
+def _weighted(observed: Sequence[Observed], cluster: Cluster, fits: _Fits) -> Cluster:
+    """With the backward of tables whose ids carry weights, beside that of others."""
+    n = PARTS.index("bwd_compute")
+    ratios = np.concatenate(
+        [one.rank("bwd_compute") / repriced(one.file, cluster).perf()[:, n] for one in observed]
+    )
+    middle = median(ratios.tolist())
+    error = float(np.sqrt(np.mean((ratios / middle - 1) ** 2)))
+    fits.done.append(
+        Fit(name="backward of weighted", error=error, count=len(ratios), start_ms=0.0)
+    )
+    assert cluster.costs is not None
+    costs = cluster.costs.model_copy(update={"weighted_feature_bwd_compute_multiplier": middle})
+    return cluster.model_copy(update={"costs": costs})
+
+
+def _lookups(observed: Sequence[Observed]) -> Floats:
+    """[N, 4] by plan and rank: bytes of ids, rows and outputs, and shards."""
+    return np.concatenate(
+        [np.column_stack([lookup_bytes(one.file), shards(one.file)]) for one in observed]
+    )
+
+
+def _weights(constants: Floats, bandwidth: float) -> Weights:
+    ids, rows, output = (float(one * bandwidth) for one in constants[:3])
+    return Weights(ids=ids, rows=rows, output=output)
+
+
+def _positive(constant: float, name: str) -> float:
+    if constant <= 0:
+        raise ValueError(
+            f"{name}: what was measured does not grow with bytes; calibrate again with more "
+            "--repeats, on a machine that does less else"
+        )
+    return float(constant)
