@@ -22,13 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 from embeddings.planner.cluster import Cluster, load_cluster
+from embeddings.planner.describe import describe_plan
 from embeddings.planner.find import find_plan, quiet
 from embeddings.planner.given import Given, plan_of, repriced
 from embeddings.planner.options import PARTS
 from embeddings.planner.plan_file import PlanFile
 from embeddings.planner.request import Request
 from embeddings.planner.search import Budget
-from embeddings.planner.describe import describe_plan
 from embeddings.planner.tables import ListedTable, build_module, usage
 from launchers.local_ranks import run_here
 from pipeline.calibrate import measure_all
@@ -108,7 +108,9 @@ def plans(
     for n in range(3):
         put(f"table_wise by chance {n}", [TW] * count, draw.integers(0, world, count).tolist())
     for n in range(5):
-        kinds = draw.choice([TW, CW, RW, TWRW, GRID, COPIES], count, p=[0.3, 0.2, 0.2, 0.1, 0.1, 0.1])
+        kinds = draw.choice(
+            [TW, CW, RW, TWRW, GRID, COPIES], count, p=[0.3, 0.2, 0.2, 0.1, 0.1, 0.1]
+        )
         big = np.array([t.rows for t in tables]) > 50_000  # copies of these take all the time
         kinds = np.where(big & (kinds == COPIES), TW, kinds)
         put(f"anything {n}", kinds.tolist(), draw.integers(0, world, count).tolist())
@@ -136,9 +138,7 @@ def best(tables: Sequence[ListedTable], cluster: Cluster, batch_size: int) -> Pl
     return describe_plan(request, planned, tables, 0)
 
 
-def run(
-    world: World, files: Sequence[PlanFile], rounds: int, repeats: int
-) -> list[list[Taken]]:
+def run(world: World, files: Sequence[PlanFile], rounds: int, repeats: int) -> list[list[Taken]]:
     """On every rank."""
 
     def heard(turn: int, done: int) -> None:

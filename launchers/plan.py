@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-VERBS = ("find", "show", "diff", "sweep")
+from launchers import plan_truth
+
+VERBS = ("find", "show", "diff", "sweep", *plan_truth.VERBS)
 
 
 def with_verb(words: list[str]) -> list[str]:
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sweep.add_argument("--out", type=Path, metavar="FILE", help="where to write the points (JSON)")
     sweep.add_argument("--json", action="store_true", help="print the points, no table")
+    plan_truth.add_verbs(verbs, _positive)
     for verb in verbs.choices.values():
         verb.add_argument(
             "--debug",
@@ -109,6 +112,8 @@ def _positive(value: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Returns the exit code."""
+    if args.verb in plan_truth.VERBS:
+        return plan_truth.run(args)
     from launchers import planner
 
     return int(getattr(planner, args.verb)(args))

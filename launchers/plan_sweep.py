@@ -18,7 +18,9 @@ from pipeline.distributed import World
 from pipeline.errors import UserError, nearest
 from pipeline.planning import Source, open_source
 
-_CLUSTER_FIELDS = tuple(name for name in Cluster.model_fields if name not in ("name", "device", "costs", "source"))
+_CLUSTER_FIELDS = tuple(
+    name for name in Cluster.model_fields if name not in ("name", "device", "costs", "source")
+)
 _KNOWN = ("world_size", "batch_size", "types", *_CLUSTER_FIELDS)
 
 

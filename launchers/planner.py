@@ -28,8 +28,8 @@ from pipeline.planning import open_source
 
 def find(args: argparse.Namespace) -> int:
     """Search for a plan; print it, and write it if asked. UserError if none fits."""
-    with _user_errors(), open_world() as world:
-        _check_folder(args.out)
+    with user_errors(), open_world() as world:
+        check_folder(args.out)
         cluster = load_cluster(args.cluster)
         rules = load_rules(args.constraints) if args.constraints else ()
         warm = load_plan(args.warm).sharding_plan() if args.warm else None
@@ -54,7 +54,7 @@ def find(args: argparse.Namespace) -> int:
 def show(args: argparse.Namespace) -> int:
     """A plan's tables of figures; or why one of its tables lies as it does."""
     console = open_console()
-    with _user_errors():
+    with user_errors():
         file = load_plan(args.plan)
         if args.table is None:
             parts = list(plan_view(file))
@@ -68,7 +68,7 @@ def show(args: argparse.Namespace) -> int:
 
 def diff(args: argparse.Namespace) -> int:
     """What moves between two plans."""
-    with _user_errors():
+    with user_errors():
         before, after = load_plan(args.before), load_plan(args.after)
         with _in_file(args.after):
             found = reshard(before, after)
@@ -80,8 +80,8 @@ def diff(args: argparse.Namespace) -> int:
 
 def sweep(args: argparse.Namespace) -> int:
     """Plans over ranges of inputs. A combination that does not fit is an answer too."""
-    with _user_errors(), open_world() as world:
-        _check_folder(args.out)
+    with user_errors(), open_world() as world:
+        check_folder(args.out)
         points = run_sweep(args, world)
     found = {
         "kind": "homerec sharding sweep",
@@ -109,7 +109,7 @@ def _in_file(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _user_errors() -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """The planner's ValueErrors, each one line about its input, as the user's mistakes."""
     try:
         yield
@@ -119,7 +119,7 @@ def _user_errors() -> Iterator[None]:
         raise UserError(str(error)) from error
 
 
-def _check_folder(out: Path | None) -> None:
+def check_folder(out: Path | None) -> None:
     """Before the search, not after it."""
     if out is not None and not out.parent.is_dir():
         raise UserError(f"{out}: no folder {out.parent}; make it, or name another with --out")

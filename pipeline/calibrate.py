@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 import torch
 
 from embeddings.planner.calibration import Fit, Observed, calibrate
-from embeddings.planner.cluster import GIB, Cluster
+from embeddings.planner.cluster import Cluster
 from embeddings.planner.micro_plans import micro_plans
 from embeddings.planner.plan_file import PlanFile
 from pipeline.distributed import World
 from pipeline.errors import UserError
 from pipeline.measure import Taken, combine, take
-
-
-def this_cluster(world: World) -> Cluster:
-    """What the ranks run on, its memory as it is, its bandwidths yet to be measured (1 GB/s)."""
-    cuda = world.device.type == "cuda"
-    device = torch.cuda.get_device_properties(world.device) if cuda else None
-    main = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-    return Cluster(
-        hosts=world.size // world.local_size,
-        devices_per_host=world.local_size,
-        device="cuda" if cuda else "cpu",
-        hbm_gb=device.total_memory / GIB if device else 0.0,
-        hbm_bw=1.0 if device else 0.0,
-        ddr_gb=main,
-        ddr_bw=1.0,
-        intra_bw=1.0,
-        inter_bw=1.0,
-        host_device_bw=_host_device(world.device) if cuda else 1.0,
-    )
 
 
 def measure_all(
@@ -45,9 +26,10 @@ def measure_all(
     whole: bool = True,
     heard: Callable[[int, int], None] = lambda *_: None,
 ) -> list[list[Taken]]:
-    """Every plan in every round, in another order each time, so that what else the machine does falls on all of them.
+    """Every plan in every round, in another order each time.
 
-    `heard` is told rounds and plans of this round done. Every rank must call this.
+    So what else the machine does falls on all of them. `heard` is told the round and how many plans
+    of it are done. Every rank must call this.
     """
     taken: list[list[Taken]] = [[] for _ in plans]
     for turn in range(rounds):
@@ -61,26 +43,45 @@ def measure_all(
 
 def calibrate_here(
     world: World,
+    cluster: Cluster,
     *,
     batch_size: int,
     rounds: int,
     repeats: int,
     heard: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[Cluster, tuple[Fit, ...]]:
-    """Every rank must call this. UserError on one rank alone, or if nothing can be told."""
+    """`cluster` with the constants of these ranks, memory and what cannot be measured as given.
+
+    Every rank must call this. UserError for one rank alone, or if nothing can be told.
+    """
+    check_shape(cluster, world)
     if world.size < 2:
-        raise UserError("command line: one rank exchanges nothing; give --nproc 2 or more")
-    cluster = this_cluster(world)
+        raise UserError("cluster: one rank exchanges nothing; give a cluster of 2 ranks or more")
+    # The fastest of each: what else the machine does only ever adds, and most in one round of few.
     plans = list(micro_plans(cluster, batch_size))
     taken = measure_all(plans, world, rounds=rounds, repeats=repeats, whole=False, heard=heard)
-    observed = [Observed(file=p, ms=combine(t).ms) for p, t in zip(plans, taken, strict=True)]
+    observed = [Observed(file=p, ms=combine(t).fastest) for p, t in zip(plans, taken, strict=True)]
     try:
         found, fits = calibrate(observed, cluster)
     except ValueError as error:
         raise UserError(str(error)) from error
-    if found.device == "cpu":  # there is one memory
-        found = found.model_copy(update={"host_device_bw": found.ddr_bw})
-    return found, fits
+    # On CPU there is one memory.
+    link = _host_device(world.device) if found.device == "cuda" else found.ddr_bw
+    return found.model_copy(update={"host_device_bw": link}), fits
+
+
+def check_shape(cluster: Cluster, world: World) -> None:
+    """UserError unless these ranks are what `cluster` says."""
+    if cluster.device != world.device.type:
+        raise UserError(
+            f"device: {cluster.device} in the cluster, {world.device.type} on the ranks here; "
+            "run this where it was made for, or plan for this machine"
+        )
+    if (cluster.ranks, cluster.devices_per_host) != (world.size, world.local_size):
+        raise UserError(
+            f"ranks: {cluster.ranks} on {cluster.hosts} hosts in the cluster, {world.size} with "
+            f"{world.local_size} a host here; start as many, or none and they are started here"
+        )
 
 
 def _host_device(device: torch.device) -> float:
@@ -89,10 +90,9 @@ def _host_device(device: torch.device) -> float:
     target = torch.empty_like(source, device=device)
     best = 0.0
     for _ in range(5):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
+        torch.cuda.synchronize(device)
+        began = perf_counter()
         target.copy_(source, non_blocking=True)
-        end.record()
-        end.synchronize()
-        best = max(best, source.nbytes / start.elapsed_time(end) / 1e6)
+        torch.cuda.synchronize(device)
+        best = max(best, source.nbytes / (perf_counter() - began) / 1e9)
     return best

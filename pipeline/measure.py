@@ -26,10 +26,14 @@ class Measured:
 
     ms: tuple[dict[str, float], ...]
     """By rank: TIMED parts, each begun by all ranks at once, and INSIDE."""
+    fastest: tuple[dict[str, float], ...]
+    """The same, the least of all repeats: the nearest to what a machine would take that is idle."""
     spread: tuple[dict[str, float], ...]
     """The same: half of the range between the quartiles, over the median."""
     step_ms: float
     """A whole step from where ids have come, on the slowest rank, nothing waiting in between."""
+    step_fastest: float
+    """The same, the least."""
     step_spread: float
     bytes: tuple[dict[str, int], ...]
     """By rank: ids it got, outputs it looked up, gradients it summed, weights and optimizer."""
@@ -93,8 +97,10 @@ def combine(taken: Sequence[Taken]) -> Measured:
     ]
     return Measured(
         ms=tuple({name: median(all_) for name, all_ in rank.items()} for rank in by_rank),
+        fastest=tuple({name: min(all_) for name, all_ in rank.items()} for rank in by_rank),
         spread=tuple({name: _spread(all_) for name, all_ in rank.items()} for rank in by_rank),
         step_ms=median(slowest),
+        step_fastest=min(slowest),
         step_spread=_spread(slowest),
         bytes=tuple(taken[0].bytes),
         repeats=len(parts),

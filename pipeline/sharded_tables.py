@@ -166,7 +166,7 @@ class ShardedTables:
         if self._world.device.type == "cuda":
             torch.cuda.synchronize(self._world.device)
 
-    def _exchange(self, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    def _exchange(self, bucket: Any) -> torch.futures.Future[Tensor]:
         """DDP's own mean of gradients; on the clock alone if parts are asked for."""
         gradient = bucket.buffer()
         gradient.div_(self._world.size)
@@ -194,7 +194,8 @@ def _replicated_optimizers(
     kinds = {placed.table.name: placed.table.optimizer for placed in file.tables if placed.copied}
     for name, parameter in in_backward_optimizer_filter(model.named_parameters()):
         by_kind[kinds[name.split(".")[-2]]].append(parameter)
-    return [OPTIMIZERS[kind](own, lr=LEARNING_RATE) for kind, own in by_kind.items()]
+    kinds_of: dict[str, Any] = dict(OPTIMIZERS)  # the base class, which they share, has no rate
+    return [kinds_of[kind](own, lr=LEARNING_RATE) for kind, own in by_kind.items()]
 
 
 def _tensors(result: Any) -> list[Tensor]:
@@ -219,5 +220,3 @@ def _bytes_of(state: Any) -> int:
     if isinstance(state, (list, tuple)):
         return sum(map(_bytes_of, state))
     return 0
-
-

@@ -93,7 +93,10 @@ def _options(file: PlanFile, name: str) -> Options:
     module = build_module([placed.table])
     request = Request(module=module, cluster=file.cluster, batch_size=file.batch_size, usage=known)
     enumerator = CompactEnumerator(
-        topology, file.batch_size, known, estimators(topology, known, request.pipeline, file.cluster.costs)
+        topology,
+        file.batch_size,
+        known,
+        estimators(topology, known, request.pipeline, file.cluster.costs),
     )
     with quiet():
         return enumerator.options(module, request.sharders)

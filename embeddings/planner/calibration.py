@@ -130,7 +130,9 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
     return Cluster.model_validate(found.model_dump()), tuple(fits.done)
 
 
-def _fused(observed: Sequence[Observed], fits: _Fits) -> tuple[float, KernelCosts, dict[str, float]]:
+def _fused(
+    observed: Sequence[Observed], fits: _Fits
+) -> tuple[float, KernelCosts, dict[str, float]]:
     """Bytes of rows a millisecond, the kernel's weights, milliseconds a shard."""
     columns = _lookups(observed)
     took = np.concatenate([one.rank("fwd_compute") for one in observed])
@@ -202,10 +204,9 @@ def _ids(observed: Sequence[Observed], fits: _Fits) -> Floats:
 
 
 def _links(rates: Mapping[tuple[str, int], float], cluster: Cluster) -> tuple[float, float]:
-    """Bytes a millisecond within a host and between hosts; what has no bytes is as the other."""
+    """Bytes a millisecond within a host and between hosts; one host's tell nothing of others."""
     if cluster.hosts == 1:
-        intra = 1 / _positive(rates["all_to_all", 0], "exchanges")
-        return intra, intra
+        return 1 / _positive(rates["all_to_all", 0], "exchanges"), cluster.inter_bw * 1e6
     inter = 1 / _positive(rates["all_to_all", 1], "exchanges")
     # Only the reduce-scatter of table-row-wise tables stays on a host; its share is the same.
     within, between = rates["reduce_scatter", 0], rates["reduce_scatter", 1]
@@ -220,9 +221,7 @@ def _weighted(observed: Sequence[Observed], cluster: Cluster, fits: _Fits) -> Cl
     )
     middle = median(ratios.tolist())
     error = float(np.sqrt(np.mean((ratios / middle - 1) ** 2)))
-    fits.done.append(
-        Fit(name="backward of weighted", error=error, count=len(ratios), start_ms=0.0)
-    )
+    fits.done.append(Fit(name="backward of weighted", error=error, count=len(ratios), start_ms=0.0))
     assert cluster.costs is not None
     costs = cluster.costs.model_copy(update={"weighted_feature_bwd_compute_multiplier": middle})
     return cluster.model_copy(update={"costs": costs})

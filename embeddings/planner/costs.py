@@ -156,6 +156,17 @@ class SharedBandwidths(BasicCommsBandwidths):
         share: float = getattr(self._shares, collective_type.value)
         return whole * share
 
+    # The base class compares links alone.
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, SharedBandwidths)
+            and bool(super().__eq__(other))
+            and self._shares == other._shares
+        )
+
+    def __hash__(self) -> int:
+        return hash((super().__hash__(), self._shares))
+
 
 def _coefficients(kernel: KernelCosts) -> EstimatorPerfCoefficients:
     return EstimatorPerfCoefficients(
