@@ -1,19 +1,21 @@
 """Are predicted plans really faster? Many plans of one model, predicted and measured.
 
-    python -m benchmarks.plan_truth --cluster cluster.yaml --out truth.html
+    python -m benchmarks.plan_truth --cluster calibrated.yaml --out truth.html
 
 `--cluster`: what `homerec plan calibrate` wrote on this machine; its ranks are started here. Every
 plan runs in every round, in another order each time. Prints Spearman's rank correlation of
 predicted with measured step times, with TorchRec's own constants of a preset and with the
 calibrated ones, by TorchRec's rating (the busiest rank's sum) and by its critical path (every part
-waits for its slowest rank). The model's tables are none of the calibration's.
+waits for its slowest rank); and that of one half of the rounds with the other half, for no
+prediction can be nearer to a measurement than the next measurement is. The model's tables are none
+of the calibration's. Writes a plot (--out) and, beside it, all of it as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,131 +23,31 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.truth_plans import model, plans
 from embeddings.planner.cluster import Cluster, load_cluster
-from embeddings.planner.describe import describe_plan
-from embeddings.planner.find import find_plan, quiet
-from embeddings.planner.given import Given, plan_of, repriced
+from embeddings.planner.find import quiet
+from embeddings.planner.given import repriced
 from embeddings.planner.options import PARTS
 from embeddings.planner.plan_file import PlanFile
-from embeddings.planner.request import Request
-from embeddings.planner.search import Budget
-from embeddings.planner.tables import ListedTable, build_module, usage
 from launchers.local_ranks import run_here
 from pipeline.calibrate import measure_all
 from pipeline.distributed import World
+from pipeline.machine import machine
 from pipeline.measure import Taken
 
-TW, CW, RW = "table_wise", "column_wise", "row_wise"
-TWRW, TWCW, GRID, COPIES = "table_row_wise", "table_column_wise", "grid_shard", "data_parallel"
+PREDICTED = ("stock", "calibrated", "stock, critical path", "calibrated, critical path")
 
 
-def model(count: int, seed: int) -> list[ListedTable]:
-    """Rows from 1,000 to 300,000, 64 or 128 wide, 10 to 50 ids a sample."""
-    draw = np.random.default_rng(seed)
-    return [
-        ListedTable(
-            name=f"table_{i}",
-            rows=int(10 ** draw.uniform(3, 5.5)),
-            dim=int(draw.choice([64, 128])),
-            pooling_factor=round(float(draw.uniform(10, 50)), 1),
-        )
-        for i in range(count)
-    ]
-
-
-def lay(table: ListedTable, kind: str, rank: int, cluster: Cluster) -> Given:
-    """A table as `kind`, its first shard on `rank` if it may be anywhere."""
-    world, local = cluster.ranks, cluster.devices_per_host
-    narrow = table.dim // 2 if kind in (CW, TWCW, GRID) else table.dim
-    host = rank // local * local
-    ranks = {
-        TW: [rank],
-        CW: [rank, (rank + 1) % world],
-        TWCW: [rank, host + (rank + 1) % local],
-        RW: list(range(world)),
-        TWRW: list(range(host, host + local)),
-        GRID: list(range(host, host + local)) * 2,
-        COPIES: list(range(world)),
-    }[kind]
-    return Given(table=table, sharding_type=kind, width=narrow, ranks=tuple(ranks))
-
-
-def plans(
-    tables: Sequence[ListedTable], stock: Cluster, own: Cluster, batch_size: int, seed: int
-) -> dict[str, PlanFile]:
-    """Plans really different in types and places."""
-    draw = np.random.default_rng(seed)
-    world, count = stock.ranks, len(tables)
-    work = np.array([t.dim * float(np.mean(t.pooling_factor)) for t in tables])
-    order = np.argsort(-work)
-    found: dict[str, list[Given]] = {}
-
-    def put(name: str, kinds: Sequence[str], ranks: Sequence[int]) -> None:
-        found[name] = [
-            lay(t, k, int(r), stock) for t, k, r in zip(tables, kinds, ranks, strict=True)
-        ]
-
-    even = balanced(work, world)
-    turns = [i % world for i in range(count)]
-    for kind in (TW, CW, RW, TWRW, GRID, COPIES):
-        put(f"all {kind}", [kind] * count, even)
-    put("table_wise in turns", [TW] * count, turns)
-    put("table_wise on one rank", [TW] * count, [0] * count)
-    put("column_wise, odd", [CW] * count, turns)
-    for share in (0.6, 0.75, 0.9):
-        ranks = np.where(np.cumsum(work[order]) <= share * work.sum(), 0, world - 1)
-        put(f"table_wise, {share:.0%} on one rank", [TW] * count, ranks[np.argsort(order)])
-    small = np.array([t.rows for t in tables]) < 10_000
-    put("small ones copied, table_wise", np.where(small, COPIES, TW).tolist(), even)
-    put("small ones copied, row_wise", np.where(small, COPIES, RW).tolist(), even)
-    put("small ones copied, one rank", np.where(small, COPIES, TW).tolist(), [0] * count)
-    heavy = work >= np.median(work)
-    put("heavy ones row_wise", np.where(heavy, RW, TW).tolist(), even)
-    put("heavy ones row_wise, rest on one", np.where(heavy, RW, TW).tolist(), [0] * count)
-    put("heavy ones column_wise", np.where(heavy, CW, TW).tolist(), even)
-    put("heavy ones in a grid", np.where(heavy, GRID, TW).tolist(), even)
-    put("light ones row_wise", np.where(heavy, TW, RW).tolist(), even)
-    for n in range(3):
-        put(f"table_wise by chance {n}", [TW] * count, draw.integers(0, world, count).tolist())
-    for n in range(5):
-        kinds = draw.choice(
-            [TW, CW, RW, TWRW, GRID, COPIES], count, p=[0.3, 0.2, 0.2, 0.1, 0.1, 0.1]
-        )
-        big = np.array([t.rows for t in tables]) > 50_000  # copies of these take all the time
-        kinds = np.where(big & (kinds == COPIES), TW, kinds)
-        put(f"anything {n}", kinds.tolist(), draw.integers(0, world, count).tolist())
-    made = {name: plan_of(given, stock, batch_size) for name, given in found.items()}
-    for name, cluster in (("found, stock", stock), ("found, calibrated", own)):
-        made[name] = repriced(best(tables, cluster, batch_size), stock)
-    return made
-
-
-def balanced(work: Any, world: int) -> list[int]:
-    """The heaviest first, each to the least loaded rank."""
-    load = np.zeros(world)
-    ranks = [0] * len(work)
-    for i in np.argsort(-work):
-        ranks[i] = int(load.argmin())
-        load[ranks[i]] += work[i]
-    return ranks
-
-
-def best(tables: Sequence[ListedTable], cluster: Cluster, batch_size: int) -> PlanFile:
-    request = Request(
-        module=build_module(tables), cluster=cluster, batch_size=batch_size, usage=usage(tables)
-    )
-    planned = find_plan(request, Budget(rounds=20_000, seconds=30, seed=0))
-    return describe_plan(request, planned, tables, 0)
-
-
-def run(world: World, files: Sequence[PlanFile], rounds: int, repeats: int) -> list[list[Taken]]:
+def run(
+    world: World, files: Sequence[PlanFile], rounds: int, repeats: int
+) -> tuple[list[list[Taken]], str]:
     """On every rank."""
 
     def heard(turn: int, done: int) -> None:
         if world.is_first and done == len(files):
             Console(stderr=True).print(f"round {turn + 1} of {rounds}", highlight=False)
 
-    return measure_all(files, world, rounds=rounds, repeats=repeats, heard=heard)
+    return measure_all(files, world, rounds=rounds, repeats=repeats, heard=heard), machine(world)
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float:
@@ -176,7 +78,47 @@ def critical_path(file: PlanFile) -> float:
     return float(total)
 
 
-def draw(rows: Sequence[dict[str, Any]], out: Path) -> None:
+def row_of(name: str, file: PlanFile, own: Cluster, taken: Sequence[Taken]) -> dict[str, Any]:
+    """A plan's figures, milliseconds."""
+    rounds = [[max(row) * 1e3 for row in one.steps] for one in taken]
+    low, middle, high = np.percentile(np.concatenate(rounds), (25, 50, 75))
+    after = repriced(file, own)
+    return {
+        "plan": name,
+        "measured": float(middle),
+        "quartiles": [float(low), float(high)],
+        "fastest": min(map(min, rounds)),
+        "first half": float(np.median(np.concatenate(rounds[::2]))),
+        "second half": float(np.median(np.concatenate(rounds[1::2] or rounds))),
+        "steps": rounds,
+        "stock": file.time_ms,
+        "calibrated": after.time_ms,
+        "stock, critical path": critical_path(file),
+        "calibrated, critical path": critical_path(after),
+    }
+
+
+def judge(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Correlations, and by what factor each prediction is off (geometric mean)."""
+
+    def of(a: str, b: str) -> float:
+        return spearman([row[a] for row in rows], [row[b] for row in rows])
+
+    found: dict[str, Any] = {
+        which: {
+            "spearman": of(which, "measured"),
+            "spearman of fastest": of(which, "fastest"),
+            "off by a factor of": float(
+                np.exp(np.mean([abs(np.log(row[which] / row["measured"])) for row in rows]))
+            ),
+        }
+        for which in PREDICTED
+    }
+    found["one half of the rounds with the other"] = {"spearman": of("first half", "second half")}
+    return found
+
+
+def draw(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any], title: str, out: Path) -> None:
     """Predicted against measured, before and after."""
     from plotly.graph_objects import Figure
 
@@ -185,24 +127,41 @@ def draw(rows: Sequence[dict[str, Any]], out: Path) -> None:
         figure.add_scatter(
             x=[row[which] for row in rows],
             y=[row["measured"] for row in rows],
-            error_y={"type": "data", "array": [row["error"] for row in rows]},
+            error_y={
+                "type": "data",
+                "array": [row["quartiles"][1] - row["measured"] for row in rows],
+                "arrayminus": [row["measured"] - row["quartiles"][0] for row in rows],
+            },
             text=[row["plan"] for row in rows],
             mode="markers",
-            name=f"{which} constants (Spearman {correlation(rows, which):.2f})",
+            name=f"{which} constants (Spearman {judged[which]['spearman']:.2f})",
         )
     most = max(max(row["calibrated"], row["measured"]) for row in rows)
     figure.add_scatter(x=[0, most], y=[0, most], mode="lines", name="equal", line={"dash": "dot"})
     figure.update_layout(
-        title="Step of the tables: predicted against measured",
-        xaxis_title="predicted, milliseconds",
-        yaxis_title="measured, milliseconds",
+        title={"text": title, "font": {"size": 15}},
+        xaxis_title="predicted, milliseconds a step",
+        yaxis_title="measured, milliseconds a step (median, quartiles)",
         template="plotly_white",
+        legend={"orientation": "h", "y": -0.15},
     )
     figure.write_html(out, include_plotlyjs=True)
 
 
-def correlation(rows: Sequence[dict[str, Any]], which: str, truth: str = "measured") -> float:
-    return spearman([row[which] for row in rows], [row[truth] for row in rows])
+def show(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any]) -> None:
+    console = Console()
+    view = Table("plan", "measured ms", "quartiles", "fastest", *PREDICTED)
+    for row in sorted(rows, key=lambda row: row["measured"]):
+        view.add_row(
+            row["plan"],
+            f"{row['measured']:.1f}",
+            "{:.1f} to {:.1f}".format(*row["quartiles"]),
+            *(f"{row[key]:.1f}" for key in ("fastest", *PREDICTED)),
+        )
+    console.print(view)
+    for name, figures in judged.items():
+        said = ", ".join(f"{what} {value:.3f}" for what, value in figures.items())
+        console.print(f"{name}: {said}", highlight=False)
 
 
 def main() -> None:
@@ -211,10 +170,10 @@ def main() -> None:
     )
     parser.add_argument("--cluster", required=True, help="calibrated (.yaml)")
     parser.add_argument("--stock", default="cpu", help="preset to compare with")
-    parser.add_argument("--tables", type=int, default=16)
-    parser.add_argument("--batch-size", type=int, default=4096, help="rows a rank")
+    parser.add_argument("--tables", type=int, default=12)
+    parser.add_argument("--batch-size", type=int, default=2048, help="rows a rank")
     parser.add_argument("--seed", type=int, default=7, help="of the model and the plans")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--repeats", type=int, default=3, help="of a plan in a round")
     parser.add_argument("--out", type=Path, help="plot (.html); its data goes beside it (.json)")
     options = parser.parse_args()
@@ -224,46 +183,25 @@ def main() -> None:
     tables = model(options.tables, options.seed)
     with quiet():
         made = plans(tables, stock, own, options.batch_size, options.seed)
-    taken = run_here(
+    taken, where = run_here(
         run, own.ranks, list(made.values()), options.rounds, options.repeats,
         local_size=own.devices_per_host,
     )  # fmt: skip
-    rows = []
-    for (name, file), every in zip(made.items(), taken, strict=True):
-        steps = np.array([max(row) for one in every for row in one.steps]) * 1e3
-        low, middle, high = np.percentile(steps, (25, 50, 75))
-        after = repriced(file, own)
-        rows.append(
-            {
-                "plan": name,
-                "measured": middle,
-                "fastest": steps.min(),
-                "error": (high - low) / 2,
-                "stock": file.time_ms,
-                "calibrated": after.time_ms,
-                "stock, critical path": critical_path(file),
-                "calibrated, critical path": critical_path(after),
-            }
-        )
-    console = Console()
-    view = Table("plan", "measured ms", "+-", "fastest", "stock", "calibrated", "critical path")
-    for row in sorted(rows, key=lambda row: row["measured"]):
-        view.add_row(
-            row["plan"],
-            *(f"{row[k]:.1f}" for k in ("measured", "error", "fastest", "stock", "calibrated")),
-            f"{row['calibrated, critical path']:.1f}",
-        )
-    console.print(view)
-    for which in ("stock", "calibrated", "stock, critical path", "calibrated, critical path"):
-        ratios = np.array([row[which] / row["measured"] for row in rows])
-        off = np.exp(np.abs(np.log(ratios)).mean())
-        console.print(
-            f"{which}: Spearman {correlation(rows, which):.3f} of medians, "
-            f"{correlation(rows, which, 'fastest'):.3f} of fastest; off by a factor of {off:.2f}"
-        )
+    with quiet():
+        rows = [row_of(n, f, own, t) for (n, f), t in zip(made.items(), taken, strict=True)]
+    judged = judge(rows)
+    show(rows, judged)
     if options.out:
-        draw(rows, options.out)
-        options.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
+        title = f"{len(rows)} plans of one model: predicted and measured steps, {own.ranks} ranks"
+        draw(rows, judged, title, options.out)
+        found = {
+            "machine": where,
+            "cluster": own.model_dump(mode="json"),
+            "options": {k: v if isinstance(v, int) else str(v) for k, v in vars(options).items()},
+            "judged": judged,
+            "plans": rows,
+        }
+        options.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 import numpy as np
 from torchrec.distributed.planner.constants import BIGINT_DTYPE
@@ -27,7 +28,7 @@ from embeddings.planner.probes import (
 
 _A2A = EXCHANGES.index("all_to_all")
 _REDUCE = EXCHANGES.index("all_reduce")
-# What is left of a measured exchange once TorchRec's copy is taken off, at least.
+# What is left of a measured time once what is known of it is taken off, at least.
 _LEAST = 0.05
 # An exchange that nothing is left of: so much faster than an all-to-all.
 _FASTEST = 1e3
@@ -85,7 +86,7 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
     fused = [one for one in plain if not one.file.tables[0].copied]
     fits = _Fits()
     memory, kernel, fixed = _fused(fused, fits)
-    dense_bw, dense = _dense(copies, fits)
+    dense_bw, dense = _dense(copies, fixed, fits)
     rates = _exchanges(fused, memory, fits)
     reduced = fits(
         "all_reduce",
@@ -145,12 +146,17 @@ def _fused(
     return bandwidth, kernel, {"fwd_compute": forward[3], "bwd_compute": backward[3]}
 
 
-def _dense(observed: Sequence[Observed], fits: _Fits) -> tuple[float, KernelCosts]:
+def _dense(
+    observed: Sequence[Observed], fixed: Mapping[str, float], fits: _Fits
+) -> tuple[float, KernelCosts]:
     """Bytes a millisecond as TorchRec counts an optimizer's, and the kernel's weights."""
     columns = _lookups(observed)[:, :3]
     tables = np.concatenate([optimizer_bytes(one.file) for one in observed])
-    took = np.concatenate([one.rank("fwd_compute") for one in observed])
-    back = np.concatenate([one.rank("bwd_compute") for one in observed])
+    number = np.concatenate([shards(one.file) for one in observed])
+    took, back = (
+        _rest(np.concatenate([one.rank(part) for one in observed]), fixed[part] * number)
+        for part in ("fwd_compute", "bwd_compute")
+    )
     forward = fits("lookup of copies", columns, took)
     # Its gradient is as large as the table, looked up or not. TorchRec has the one constant for
     # all that grows with a copied table, so filling it counts there, in bwd_comms.
@@ -184,9 +190,8 @@ def _exchanges(
             number = shards(one.file)[rank]
             starts = [number if part == other else 0.0 for other in ("fwd_comms", "bwd_comms")]
             rows.append([*every[rank], *starts])
-            whole = float(one.rank(part).max())
             copied = copied_bytes(one.file)[rank] / memory if part == "bwd_comms" else 0.0
-            took.append(max(whole - copied, _LEAST * whole))
+            took.append(_rest(one.rank(part).max(), copied))
     found = fits("exchanges", np.array(rows), np.array(took))
     keys = [*names, ("fwd_comms", 0), ("bwd_comms", 0)]
     return dict(zip(keys, found.tolist(), strict=True))
@@ -237,6 +242,11 @@ def _lookups(observed: Sequence[Observed]) -> Floats:
 def _weights(constants: Floats, bandwidth: float) -> Weights:
     ids, rows, output = (float(one * bandwidth) for one in constants[:3])
     return Weights(ids=ids, rows=rows, output=output)
+
+
+def _rest(whole: Any, known: Any) -> Any:
+    """What is left of a measured time."""
+    return np.maximum(whole - known, _LEAST * whole)
 
 
 def _positive(constant: float, name: str) -> float:

@@ -134,7 +134,8 @@ class CalibratedConfig(EmbeddingPerfEstimatorConfig):
         """TorchRec's hook for what its formulas leave out: here what a shard costs at least."""
         fixed = self._fixed.model_dump()
         if sharding_type == ShardingType.DATA_PARALLEL.value:
-            fixed |= {"fwd_comms": 0.0, "input_dist_comms": 0.0}  # it has no such exchange
+            # Its one exchange is of all tables' gradients together.
+            fixed |= {"fwd_comms": 0.0, "bwd_comms": 0.0, "input_dist_comms": 0.0}
         return [
             replace(perf, **{part: getattr(perf, part) + ms for part, ms in fixed.items()})
             for perf in shard_perfs
