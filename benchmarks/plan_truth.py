@@ -47,7 +47,8 @@ def run(
         if world.is_first and done == len(files):
             Console(stderr=True).print(f"round {turn + 1} of {rounds}", highlight=False)
 
-    return measure_all(files, world, rounds=rounds, repeats=repeats, heard=heard), machine(world)
+    taken = measure_all(files, world, rounds=rounds, repeats=repeats, parts=False, heard=heard)
+    return taken, machine(world)
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float:
@@ -82,14 +83,14 @@ def row_of(name: str, file: PlanFile, own: Cluster, taken: Sequence[Taken]) -> d
     """A plan's figures, milliseconds."""
     rounds = [[max(row) * 1e3 for row in one.steps] for one in taken]
     low, middle, high = np.percentile(np.concatenate(rounds), (25, 50, 75))
+    halves = [np.concatenate(rounds[::2]), np.concatenate(rounds[1::2] or rounds)]
     after = repriced(file, own)
     return {
         "plan": name,
         "measured": float(middle),
         "quartiles": [float(low), float(high)],
         "fastest": min(map(min, rounds)),
-        "first half": float(np.median(np.concatenate(rounds[::2]))),
-        "second half": float(np.median(np.concatenate(rounds[1::2] or rounds))),
+        "halves": [[float(np.median(half)), float(half.min())] for half in halves],
         "steps": rounds,
         "stock": file.time_ms,
         "calibrated": after.time_ms,
@@ -101,21 +102,21 @@ def row_of(name: str, file: PlanFile, own: Cluster, taken: Sequence[Taken]) -> d
 def judge(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Correlations, and by what factor each prediction is off (geometric mean)."""
 
-    def of(a: str, b: str) -> float:
-        return spearman([row[a] for row in rows], [row[b] for row in rows])
-
-    found: dict[str, Any] = {
-        which: {
-            "spearman": of(which, "measured"),
-            "spearman of fastest": of(which, "fastest"),
-            "off by a factor of": float(
-                np.exp(np.mean([abs(np.log(row[which] / row["measured"])) for row in rows]))
-            ),
+    def of(which: str) -> dict[str, float]:
+        guess = [row[which] for row in rows]
+        off = [abs(np.log(row[which] / row["fastest"])) for row in rows]
+        return {
+            "spearman of medians": spearman(guess, [row["measured"] for row in rows]),
+            "spearman of fastest": spearman(guess, [row["fastest"] for row in rows]),
+            "off from fastest by a factor of": float(np.exp(np.mean(off))),
         }
-        for which in PREDICTED
+
+    halves = np.array([row["halves"] for row in rows])
+    again = {
+        f"spearman of {name}": spearman(halves[:, 0, i], halves[:, 1, i])
+        for i, name in enumerate(("medians", "fastest"))
     }
-    found["one half of the rounds with the other"] = {"spearman": of("first half", "second half")}
-    return found
+    return {which: of(which) for which in PREDICTED} | {"one half of the rounds, the other": again}
 
 
 def draw(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any], title: str, out: Path) -> None:
@@ -126,22 +127,22 @@ def draw(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any], title: str, 
     for which in ("stock", "calibrated"):
         figure.add_scatter(
             x=[row[which] for row in rows],
-            y=[row["measured"] for row in rows],
+            y=[row["fastest"] for row in rows],
             error_y={
                 "type": "data",
-                "array": [row["quartiles"][1] - row["measured"] for row in rows],
-                "arrayminus": [row["measured"] - row["quartiles"][0] for row in rows],
+                "array": [row["quartiles"][0] - row["fastest"] for row in rows],
+                "arrayminus": [0.0] * len(rows),
             },
             text=[row["plan"] for row in rows],
             mode="markers",
-            name=f"{which} constants (Spearman {judged[which]['spearman']:.2f})",
+            name=f"{which} constants (Spearman {judged[which]['spearman of fastest']:.2f})",
         )
-    most = max(max(row["calibrated"], row["measured"]) for row in rows)
+    most = max(max(row["calibrated"], row["fastest"]) for row in rows)
     figure.add_scatter(x=[0, most], y=[0, most], mode="lines", name="equal", line={"dash": "dot"})
     figure.update_layout(
         title={"text": title, "font": {"size": 15}},
         xaxis_title="predicted, milliseconds a step",
-        yaxis_title="measured, milliseconds a step (median, quartiles)",
+        yaxis_title="measured, milliseconds a step (fastest; bar: to the first quartile)",
         template="plotly_white",
         legend={"orientation": "h", "y": -0.15},
     )
@@ -149,9 +150,9 @@ def draw(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any], title: str, 
 
 
 def show(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any]) -> None:
-    console = Console()
+    console = Console(width=140)
     view = Table("plan", "measured ms", "quartiles", "fastest", *PREDICTED)
-    for row in sorted(rows, key=lambda row: row["measured"]):
+    for row in sorted(rows, key=lambda row: row["fastest"]):
         view.add_row(
             row["plan"],
             f"{row['measured']:.1f}",

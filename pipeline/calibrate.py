@@ -24,6 +24,7 @@ def measure_all(
     rounds: int,
     repeats: int,
     whole: bool = True,
+    parts: bool = True,
     heard: Callable[[int, int], None] = lambda *_: None,
 ) -> list[list[Taken]]:
     """Every plan in every round, in another order each time.
@@ -35,7 +36,7 @@ def measure_all(
     for turn in range(rounds):
         order = random.Random(turn).sample(range(len(plans)), len(plans))
         for done, n in enumerate(order):
-            one = take(plans[n], world, repeats=repeats, warmup=1, seed=0, whole=whole)
+            one = take(plans[n], world, repeats=repeats, warmup=1, seed=0, whole=whole, parts=parts)
             taken[n].append(one)
             heard(turn, done + 1)
     return taken

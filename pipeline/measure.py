@@ -62,25 +62,33 @@ class Taken:
 
 
 def take(
-    file: PlanFile, world: World, *, repeats: int, warmup: int, seed: int, whole: bool = True
+    file: PlanFile,
+    world: World,
+    *,
+    repeats: int,
+    warmup: int,
+    seed: int,
+    whole: bool = True,
+    parts: bool = True,
 ) -> Taken:
     """The tables built, run and given up again. Every rank gets all ranks' clocks.
 
-    `whole`: also run whole steps.
+    `whole`: run whole steps; `parts`: and steps in parts.
     """
     tables = ShardedTables(file, world, seed)
     mine: list[dict[str, float]] = []
     steps: list[float] = []
     for n in range(warmup + repeats):
-        step, parts = tables.step() if whole else 0.0, tables.parts()
+        step = tables.step() if whole else 0.0
+        pieces = tables.parts() if parts else {}
         if n >= warmup:
             steps.append(step)
-            mine.append(parts)
+            mine.append(pieces)
     own = (mine, steps, tables.bytes | tables.local_bytes())
     every: list[tuple[list[dict[str, float]], list[float], dict[str, int]]] = [own] * world.size
     dist.all_gather_object(every, own, group=world.control)
     return Taken(
-        parts=[list(row) for row in zip(*(parts for parts, _, _ in every), strict=True)],
+        parts=[list(row) for row in zip(*(pieces for pieces, _, _ in every), strict=True)],
         steps=[list(row) for row in zip(*(steps for _, steps, _ in every), strict=True)],
         bytes=[bytes_ for _, _, bytes_ in every],
     )

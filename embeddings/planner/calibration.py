@@ -67,7 +67,12 @@ class _Fits:
     done: list[Fit] = field(default_factory=list)
 
     def __call__(self, name: str, columns: Floats, measured: Floats) -> Floats:
-        """[K] constants of [N, K] columns for [N] measured values, a start aside."""
+        """[K] constants of [N, K] columns for [N] measured values, a start aside.
+
+        A rank that has nothing to do tells nothing.
+        """
+        busy = columns.any(axis=1)
+        columns, measured = columns[busy], measured[busy]
         found, error = fit(np.column_stack([columns, np.ones(len(columns))]), measured)
         self.done.append(
             Fit(name=name, error=error, count=len(measured), start_ms=float(found[-1]))
@@ -87,21 +92,23 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
     fits = _Fits()
     memory, kernel, fixed = _fused(fused, fits)
     dense_bw, dense = _dense(copies, fixed, fits)
-    rates = _exchanges(fused, memory, fits)
+    sent = [exchange_bytes(one.file) for one in fused]
+    rates = _exchanges(fused, sent, memory, fits)
     reduced = fits(
         "all_reduce",
-        np.concatenate([exchange_bytes(o.file, "bwd_comms")[:, _REDUCE, 1:] for o in copies]),
+        np.concatenate([exchange_bytes(o.file)["bwd_comms"][:, _REDUCE, 1:] for o in copies]),
         np.concatenate([one.rank("all_reduce") for one in copies]),
     )[0]
     intra, inter = _links(rates, cluster)
-    ids = _ids(fused, fits)
+    ids = _ids(fused, sent, fits)
     far = int(cluster.hosts > 1)
+    id_bytes = max(BIGINT_DTYPE * ids[0] * (inter if far else intra), _LEAST)
     costs = Costs(
-        fused=kernel,
-        dense=dense,
+        fused=_of_ids(kernel, id_bytes),
+        dense=_of_ids(dense, id_bytes),
         dense_bw=dense_bw / 1e6,
         block_penalty=False,
-        id_bytes=max(BIGINT_DTYPE * ids[0] * (inter if far else intra), _LEAST),
+        id_bytes=id_bytes,
         shares=Shares(
             all_to_all=1.0,
             **{
@@ -173,7 +180,10 @@ def _dense(
 
 
 def _exchanges(
-    observed: Sequence[Observed], memory: float, fits: _Fits
+    observed: Sequence[Observed],
+    sent: Sequence[Mapping[str, Floats]],
+    memory: float,
+    fits: _Fits,
 ) -> dict[tuple[str, int], float]:
     """Milliseconds a byte by exchange and tier, and (part, 0): a shard.
 
@@ -183,9 +193,9 @@ def _exchanges(
     names = [(name, tier) for name in EXCHANGES[:-1] for tier in range(len(TIERS))]
     assert EXCHANGES[-1] == "all_reduce"
     rows, took = [], []
-    for one in observed:
+    for one, counted in zip(observed, sent, strict=True):
         for part in ("fwd_comms", "bwd_comms"):
-            every = exchange_bytes(one.file, part)[:, :-1].reshape(one.file.cluster.ranks, -1)
+            every = counted[part][:, :-1].reshape(one.file.cluster.ranks, -1)
             rank = int(every.sum(axis=1).argmax())
             number = shards(one.file)[rank]
             starts = [number if part == other else 0.0 for other in ("fwd_comms", "bwd_comms")]
@@ -197,11 +207,11 @@ def _exchanges(
     return dict(zip(keys, found.tolist(), strict=True))
 
 
-def _ids(observed: Sequence[Observed], fits: _Fits) -> Floats:
+def _ids(observed: Sequence[Observed], sent: Sequence[Mapping[str, Floats]], fits: _Fits) -> Floats:
     """[2] milliseconds a byte of ids, and a shard."""
     rows, took = [], []
-    for one in observed:
-        every = exchange_bytes(one.file, "input_dist_comms").sum(axis=(1, 2))
+    for one, counted in zip(observed, sent, strict=True):
+        every = counted["input_dist_comms"].sum(axis=(1, 2))
         rank = int(every.argmax())
         rows.append([every[rank], shards(one.file)[rank]])
         took.append(float(one.rank("input_dist_comms").max()))
@@ -220,16 +230,23 @@ def _links(rates: Mapping[tuple[str, int], float], cluster: Cluster) -> tuple[fl
 
 def _weighted(observed: Sequence[Observed], cluster: Cluster, fits: _Fits) -> Cluster:
     """With the backward of tables whose ids carry weights, beside that of others."""
-    n = PARTS.index("bwd_compute")
+    costs = cluster.costs
+    assert costs is not None
+    n, fixed = PARTS.index("bwd_compute"), costs.fixed.bwd_compute
+    # What a shard costs at least is on top.
+    bare = cluster.model_copy(update={"costs": costs.model_copy(update={"fixed": Fixed()})})
     ratios = np.concatenate(
-        [one.rank("bwd_compute") / repriced(one.file, cluster).perf()[:, n] for one in observed]
+        [
+            _rest(one.rank("bwd_compute"), fixed * shards(one.file))
+            / repriced(one.file, bare).perf()[:, n]
+            for one in observed
+        ]
     )
     middle = median(ratios.tolist())
     error = float(np.sqrt(np.mean((ratios / middle - 1) ** 2)))
     fits.done.append(Fit(name="backward of weighted", error=error, count=len(ratios), start_ms=0.0))
-    assert cluster.costs is not None
-    costs = cluster.costs.model_copy(update={"weighted_feature_bwd_compute_multiplier": middle})
-    return cluster.model_copy(update={"costs": costs})
+    update = {"weighted_feature_bwd_compute_multiplier": middle}
+    return cluster.model_copy(update={"costs": costs.model_copy(update=update)})
 
 
 def _lookups(observed: Sequence[Observed]) -> Floats:
@@ -237,6 +254,16 @@ def _lookups(observed: Sequence[Observed]) -> Floats:
     return np.concatenate(
         [np.column_stack([lookup_bytes(one.file), shards(one.file)]) for one in observed]
     )
+
+
+def _of_ids(kernel: KernelCosts, id_bytes: float) -> KernelCosts:
+    """TorchRec has one size of an id for lookups and exchanges: weights for ids of that size."""
+    forward, backward = (
+        each.model_copy(update={"ids": each.ids * BIGINT_DTYPE / id_bytes})
+        for each in (kernel.forward, kernel.backward)
+        if each is not None
+    )
+    return KernelCosts(forward=forward, backward=backward)
 
 
 def _weights(constants: Floats, bandwidth: float) -> Weights:

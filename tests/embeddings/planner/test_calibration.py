@@ -112,7 +112,7 @@ def test_known_constants_come_back() -> None:
 def test_noise_of_a_tenth_stays_about_that() -> None:
     cluster = load_cluster("cpu-2x1")
     found, fits = calibrate(observations(cluster, np.random.default_rng(3)), cluster)
-    assert max(fit.error for fit in fits) < 0.12
+    assert max(fit.error for fit in fits) < 0.15
     known = cluster.model_copy(update={"costs": KNOWN, "ddr_bw": 9.0, "intra_bw": 3.0})
     truth = repriced(unseen(cluster), known)
     assert off(found, truth, ("fwd_compute", "bwd_compute")) < 0.15
