@@ -57,23 +57,31 @@ def run_here(fn: Callable[..., Any], size: int, *args: Any, local_size: int | No
 
 
 def _results(pipes: Sequence[Connection], ranks: Sequence[BaseProcess]) -> list[Any]:
-    """What every rank sent; the first to fail fails all, for its peers may wait for it for ever."""
+    """What every rank sent; the first to fail fails all, for its peers may wait for it for ever.
+
+    Peers of a rank that failed fail too. Of failures that are there at once the cause comes first:
+    a user's mistake, a rank that died, and only then what a rank raised.
+    """
     found: dict[int, Any] = {}
     while len(found) < len(pipes):
         waiting = [pipe for n, pipe in enumerate(pipes) if n not in found]
+        failures: list[tuple[int, Exception]] = []
         for pipe in wait(waiting):
             assert isinstance(pipe, Connection)
             rank = pipes.index(pipe)
             try:
-                failed, value = pickle.loads(pipe.recv_bytes())
-            except EOFError as error:
+                failed, found[rank] = pickle.loads(pipe.recv_bytes())
+            except EOFError:
                 ranks[rank].join()
-                raise RankFailed(f"rank {rank} died: exit code {ranks[rank].exitcode}") from error
+                died = RankFailed(f"rank {rank} died: exit code {ranks[rank].exitcode}")
+                failures.append((1, died))
+                continue
             if isinstance(failed, UserError):
-                raise failed
-            if failed is not None:
-                raise RankFailed(f"rank {rank}:\n{failed}")
-            found[rank] = value
+                failures.append((0, failed))
+            elif failed is not None:
+                failures.append((2, RankFailed(f"rank {rank}:\n{failed}")))
+        if failures:
+            raise min(failures, key=lambda failure: failure[0])[1]
     return [found[rank] for rank in range(len(pipes))]
 
 
@@ -82,17 +90,22 @@ def _rank(
 ) -> None:
     die_with_parent()
     os.environ |= environment
-    try:
-        from pipeline.distributed import open_world
+    from pipeline.distributed import open_world
 
-        with open_world() as world:
-            value = fn(world, *args)
-            sent = pickle.dumps((None, value if world.is_first else None))
+    with open_world() as world:
+        # Sent before the group is gone: peers that fail for want of this rank come later.
+        pipe.send_bytes(_outcome(world.is_first, fn, world, *args))
+
+
+def _outcome(kept: bool, fn: Callable[..., Any], *args: Any) -> bytes:
+    """(failure, value), pickled."""
+    try:
+        value = fn(*args)
+        return pickle.dumps((None, value if kept else None))
     except UserError as error:
-        sent = pickle.dumps((error, None))
+        return pickle.dumps((error, None))
     except Exception:  # noqa: BLE001 (the parent raises it)
-        sent = pickle.dumps((traceback.format_exc(), None))
-    pipe.send_bytes(sent)
+        return pickle.dumps((traceback.format_exc(), None))
 
 
 @contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,7 +70,10 @@ def calibrate(args: argparse.Namespace) -> int:
         return 0
     fitted, fits, where = found
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    command = shlex.join(["homerec", *sys.argv[1:]])
+    command = (
+        f"homerec plan calibrate --cluster {args.cluster} --batch-size {args.batch_size} "
+        f"--rounds {args.rounds} --repeats {args.repeats}"
+    )
     fitted = rounded(fitted.model_copy(update={"source": f"{where}; {now}; {command}"}))
     notes = [
         "Constants of TorchRec's estimate, fitted to this machine by 'homerec plan calibrate'.",

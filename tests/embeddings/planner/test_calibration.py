@@ -92,10 +92,15 @@ def test_known_constants_come_back() -> None:
     assert found.intra_bw == pytest.approx(3.0, rel=1e-3)
     costs = found.costs
     assert costs is not None
-    assert costs.shares.model_dump() == pytest.approx(KNOWN.shares.model_dump(), rel=1e-3)
+    # Row-wise gradients are gathered and copied; how these two share the time cannot be told.
+    told = {"all_to_all", "reduce_scatter", "all_reduce"}
+    assert costs.shares.model_dump(include=told) == pytest.approx(
+        KNOWN.shares.model_dump(include=told), rel=1e-3
+    )
     assert costs.fixed.model_dump() == pytest.approx(KNOWN.fixed.model_dump(), rel=1e-2)
     assert costs.id_bytes == pytest.approx(11.0, rel=1e-3)
     # A kernel's weights are relative to a bandwidth that is free to choose: rates are not.
+    # An id in a lookup counts as many bytes as in its exchange: 11.
     for own, known in ((costs.fused.forward, KNOWN.fused.forward),
                        (costs.fused.backward, KNOWN.fused.backward)):  # fmt: skip
         assert own is not None
