@@ -11,11 +11,11 @@ from typing import Any
 
 from rich.console import Console
 
-from embeddings.planner.calibration import Fit
 from embeddings.planner.cluster import Cluster, load_cluster
 from embeddings.planner.cluster_file import cluster_yaml, rounded
 from embeddings.planner.find import quiet
 from embeddings.planner.given import repriced
+from embeddings.planner.observed import Fit
 from embeddings.planner.plan_file import PlanFile, load_plan
 from launchers.local_ranks import run_here
 from launchers.plan_measured_tables import fits_view, measured_json, measured_view

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from embeddings.planner.calibration import Fit
+from embeddings.planner.observed import Fit
 from embeddings.planner.options import PARTS
 from embeddings.planner.plan_file import PlanFile
 from pipeline.measure import INSIDE, TIMED, Measured

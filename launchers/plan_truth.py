@@ -33,22 +33,22 @@ def add_verbs(verbs: Any, positive: Callable[[str], int]) -> None:
         "--out", type=Path, required=True, metavar="FILE", help="the calibrated cluster (.yaml)"
     )
     calibrate.add_argument(
-        "--batch-size", type=positive, default=4096, metavar="N", help="rows a rank (default: 4096)"
+        "--batch-size", type=positive, default=1024, metavar="N", help="rows a rank (default: 1024)"
     )
-    for verb, rounds in ((measure, 5), (calibrate, 3)):
+    for verb in (measure, calibrate):
         verb.add_argument(
             "--rounds",
             type=positive,
-            default=rounds,
+            default=5,
             metavar="N",
-            help=f"in each of which every plan is built and run (default: {rounds})",
+            help="in each of which every plan is built and run (default: 5)",
         )
         verb.add_argument(
             "--repeats",
             type=positive,
-            default=3,
+            default=6,
             metavar="N",
-            help="steps of a plan in a round that count, after one that does not (default: 3)",
+            help="steps of a plan in a round that count, after one that does not (default: 6)",
         )
 
 

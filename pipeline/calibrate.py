@@ -8,9 +8,10 @@ from time import perf_counter
 
 import torch
 
-from embeddings.planner.calibration import Fit, Observed, calibrate
+from embeddings.planner.calibration import calibrate
 from embeddings.planner.cluster import Cluster
 from embeddings.planner.micro_plans import micro_plans
+from embeddings.planner.observed import Fit, Observed
 from embeddings.planner.plan_file import PlanFile
 from pipeline.distributed import World
 from pipeline.errors import UserError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
@@ -13,9 +12,8 @@ from torchrec.distributed.planner.constants import BIGINT_DTYPE
 from embeddings.planner.cluster import Cluster
 from embeddings.planner.costs import Costs, Fixed, KernelCosts, Shares, Weights
 from embeddings.planner.given import repriced
-from embeddings.planner.least_squares import fit
+from embeddings.planner.observed import Fit, Fits, Observed
 from embeddings.planner.options import PARTS, Floats
-from embeddings.planner.plan_file import PlanFile
 from embeddings.planner.probes import (
     EXCHANGES,
     TIERS,
@@ -26,58 +24,11 @@ from embeddings.planner.probes import (
     shards,
 )
 
-_A2A = EXCHANGES.index("all_to_all")
 _REDUCE = EXCHANGES.index("all_reduce")
 # What is left of a measured time once what is known of it is taken off, at least.
 _LEAST = 0.05
 # An exchange that nothing is left of: so much faster than an all-to-all.
 _FASTEST = 1e3
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Observed:
-    """A plan and the milliseconds by rank and part that it took.
-
-    Parts: those of PARTS that have a clock, and all_reduce and optimizer, which bwd_comms includes.
-    """
-
-    file: PlanFile
-    ms: Sequence[Mapping[str, float]]
-
-    def rank(self, part: str) -> Floats:
-        """[R]"""
-        return np.array([rank[part] for rank in self.ms])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fit:
-    """How well a part of the constants is told."""
-
-    name: str
-    error: float
-    """Root mean square of predicted / measured - 1."""
-    count: int
-    """Of observations."""
-    start_ms: float
-    """What a plan takes whatever is in it; no constant of TorchRec's has it, so it is left out."""
-
-
-@dataclass(slots=True)
-class _Fits:
-    done: list[Fit] = field(default_factory=list)
-
-    def __call__(self, name: str, columns: Floats, measured: Floats) -> Floats:
-        """[K] constants of [N, K] columns for [N] measured values, a start aside.
-
-        A rank that has nothing to do tells nothing.
-        """
-        busy = columns.any(axis=1)
-        columns, measured = columns[busy], measured[busy]
-        found, error = fit(np.column_stack([columns, np.ones(len(columns))]), measured)
-        self.done.append(
-            Fit(name=name, error=error, count=len(measured), start_ms=float(found[-1]))
-        )
-        return found[:-1]
 
 
 def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, tuple[Fit, ...]]:
@@ -89,7 +40,7 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
     plain = [one for one in observed if not one.file.tables[0].table.weighted]
     copies = [one for one in plain if one.file.tables[0].copied]
     fused = [one for one in plain if not one.file.tables[0].copied]
-    fits = _Fits()
+    fits = Fits()
     memory, kernel, fixed = _fused(fused, fits)
     dense_bw, dense = _dense(copies, fixed, fits)
     sent = [exchange_bytes(one.file) for one in fused]
@@ -138,9 +89,7 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
     return Cluster.model_validate(found.model_dump()), tuple(fits.done)
 
 
-def _fused(
-    observed: Sequence[Observed], fits: _Fits
-) -> tuple[float, KernelCosts, dict[str, float]]:
+def _fused(observed: Sequence[Observed], fits: Fits) -> tuple[float, KernelCosts, dict[str, float]]:
     """Bytes of rows a millisecond, the kernel's weights, milliseconds a shard."""
     columns = _lookups(observed)
     took = np.concatenate([one.rank("fwd_compute") for one in observed])
@@ -154,7 +103,7 @@ def _fused(
 
 
 def _dense(
-    observed: Sequence[Observed], fixed: Mapping[str, float], fits: _Fits
+    observed: Sequence[Observed], fixed: Mapping[str, float], fits: Fits
 ) -> tuple[float, KernelCosts]:
     """Bytes a millisecond as TorchRec counts an optimizer's, and the kernel's weights."""
     columns = _lookups(observed)[:, :3]
@@ -183,7 +132,7 @@ def _exchanges(
     observed: Sequence[Observed],
     sent: Sequence[Mapping[str, Floats]],
     memory: float,
-    fits: _Fits,
+    fits: Fits,
 ) -> dict[tuple[str, int], float]:
     """Milliseconds a byte by exchange and tier, and (part, 0): a shard.
 
@@ -207,7 +156,7 @@ def _exchanges(
     return dict(zip(keys, found.tolist(), strict=True))
 
 
-def _ids(observed: Sequence[Observed], sent: Sequence[Mapping[str, Floats]], fits: _Fits) -> Floats:
+def _ids(observed: Sequence[Observed], sent: Sequence[Mapping[str, Floats]], fits: Fits) -> Floats:
     """[2] milliseconds a byte of ids, and a shard."""
     rows, took = [], []
     for one, counted in zip(observed, sent, strict=True):
@@ -228,7 +177,7 @@ def _links(rates: Mapping[tuple[str, int], float], cluster: Cluster) -> tuple[fl
     return (inter * between / within if within and between else inter), inter
 
 
-def _weighted(observed: Sequence[Observed], cluster: Cluster, fits: _Fits) -> Cluster:
+def _weighted(observed: Sequence[Observed], cluster: Cluster, fits: Fits) -> Cluster:
     """With the backward of tables whose ids carry weights, beside that of others."""
     costs = cluster.costs
     assert costs is not None

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from embeddings.planner.calibration import Observed, calibrate
+from embeddings.planner.calibration import calibrate
 from embeddings.planner.cluster import Cluster, load_cluster
 from embeddings.planner.costs import Costs, Fixed, KernelCosts, Shares, Weights
 from embeddings.planner.given import Given, plan_of, repriced
 from embeddings.planner.micro_plans import micro_plans
+from embeddings.planner.observed import Observed
 from embeddings.planner.options import PARTS
 from embeddings.planner.plan_file import PlanFile
 from embeddings.planner.tables import ListedTable
@@ -56,8 +57,8 @@ def made_of(file: PlanFile, noise: np.random.Generator | None = None) -> Observe
 
 
 def observations(cluster: Cluster, noise: np.random.Generator | None = None) -> list[Observed]:
-    known = cluster.model_copy(update={"costs": KNOWN, "ddr_bw": 9.0, "intra_bw": 3.0})
-    return [made_of(repriced(plan, known), noise) for plan in micro_plans(cluster, BATCH)]
+    true = cluster.model_copy(update={"costs": KNOWN, "ddr_bw": 9.0, "intra_bw": 3.0})
+    return [made_of(repriced(plan, true), noise) for plan in micro_plans(cluster, BATCH)]
 
 
 def unseen(cluster: Cluster) -> PlanFile:
@@ -109,8 +110,8 @@ def test_known_constants_come_back() -> None:
             rate = getattr(own, kind) / found.ddr_bw
             assert rate == pytest.approx(getattr(known, kind) / 9.0, rel=1e-3)
     # What was not on the micro-benchmarks is predicted as the truth has it.
-    known = cluster.model_copy(update={"costs": KNOWN, "ddr_bw": 9.0, "intra_bw": 3.0})
-    truth = repriced(unseen(cluster), known)
+    true = cluster.model_copy(update={"costs": KNOWN, "ddr_bw": 9.0, "intra_bw": 3.0})
+    truth = repriced(unseen(cluster), true)
     assert off(found, truth, PARTS[:5]) < 1e-3
 
 
@@ -118,8 +119,8 @@ def test_noise_of_a_tenth_stays_about_that() -> None:
     cluster = load_cluster("cpu-2x1")
     found, fits = calibrate(observations(cluster, np.random.default_rng(3)), cluster)
     assert max(fit.error for fit in fits) < 0.15
-    known = cluster.model_copy(update={"costs": KNOWN, "ddr_bw": 9.0, "intra_bw": 3.0})
-    truth = repriced(unseen(cluster), known)
+    true = cluster.model_copy(update={"costs": KNOWN, "ddr_bw": 9.0, "intra_bw": 3.0})
+    truth = repriced(unseen(cluster), true)
     assert off(found, truth, ("fwd_compute", "bwd_compute")) < 0.15
     assert off(found, truth, PARTS[:4]) < 0.4
 
