@@ -9,6 +9,10 @@ calibrated ones, by TorchRec's rating (the busiest rank's sum) and by its critic
 waits for its slowest rank); and that of one half of the rounds with the other half, for no
 prediction can be nearer to a measurement than the next measurement is. The model's tables are none
 of the calibration's. Writes a plot (--out) and, beside it, all of it as JSON.
+
+A step is measured whole, by the clock (median and fastest, on the slowest rank) and by the busiest
+rank's processor time; and in parts, each at its fastest, summed up on the busiest rank, which is
+what TorchRec's rating says and what other work on the machine disturbs least.
 """
 
 from __future__ import annotations
@@ -33,8 +37,11 @@ from launchers.local_ranks import run_here
 from pipeline.calibrate import measure_all
 from pipeline.distributed import World
 from pipeline.machine import machine
-from pipeline.measure import Taken
+from pipeline.measure import TIMED, Taken
 
+DRAWN = ("fastest step", "fastest parts")
+MEASURES = ("median step", "fastest step", "fastest parts", "processor time")
+AGAIN = "one half of the rounds, the other"
 PREDICTED = ("stock", "calibrated", "stock, critical path", "calibrated, critical path")
 
 
@@ -47,7 +54,7 @@ def run(
         if world.is_first and done == len(files):
             Console(stderr=True).print(f"round {turn + 1} of {rounds}", highlight=False)
 
-    taken = measure_all(files, world, rounds=rounds, repeats=repeats, parts=False, heard=heard)
+    taken = measure_all(files, world, rounds=rounds, repeats=repeats, heard=heard)
     return taken, machine(world)
 
 
@@ -79,19 +86,31 @@ def critical_path(file: PlanFile) -> float:
     return float(total)
 
 
+def measures(taken: Sequence[Taken]) -> dict[str, float]:
+    """Milliseconds of a step, in several ways."""
+    steps = [max(row) * 1e3 for one in taken for row in one.steps]
+    busy = [max(row) * 1e3 for one in taken for row in one.busy]
+    every = [row for one in taken for row in one.parts]
+    parts = [
+        sum(min(row[rank][part] for row in every) for part in TIMED[:4]) * 1e3
+        for rank in range(len(every[0]))
+    ]
+    return {
+        "median step": float(np.median(steps)),
+        "fastest step": min(steps),
+        "fastest parts": max(parts),
+        "processor time": float(np.median(busy)),
+    }
+
+
 def row_of(name: str, file: PlanFile, own: Cluster, taken: Sequence[Taken]) -> dict[str, Any]:
     """A plan's figures, milliseconds."""
-    rounds = [[max(row) * 1e3 for row in one.steps] for one in taken]
-    low, middle, high = np.percentile(np.concatenate(rounds), (25, 50, 75))
-    halves = [np.concatenate(rounds[::2]), np.concatenate(rounds[1::2] or rounds)]
     after = repriced(file, own)
     return {
         "plan": name,
-        "measured": float(middle),
-        "quartiles": [float(low), float(high)],
-        "fastest": min(map(min, rounds)),
-        "halves": [[float(np.median(half)), float(half.min())] for half in halves],
-        "steps": rounds,
+        **measures(taken),
+        "steps": [[max(row) * 1e3 for row in one.steps] for one in taken],
+        "halves": [measures(taken[::2]), measures(taken[1::2] or taken)],
         "stock": file.time_ms,
         "calibrated": after.time_ms,
         "stock, critical path": critical_path(file),
@@ -99,70 +118,77 @@ def row_of(name: str, file: PlanFile, own: Cluster, taken: Sequence[Taken]) -> d
     }
 
 
-def judge(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Correlations, and by what factor each prediction is off (geometric mean)."""
+def judge(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Spearman by prediction and measure; of one half of the rounds with the other; factors."""
 
-    def of(which: str) -> dict[str, float]:
-        guess = [row[which] for row in rows]
-        off = [abs(np.log(row[which] / row["fastest"])) for row in rows]
-        return {
-            "spearman of medians": spearman(guess, [row["measured"] for row in rows]),
-            "spearman of fastest": spearman(guess, [row["fastest"] for row in rows]),
-            "off from fastest by a factor of": float(np.exp(np.mean(off))),
-        }
+    def column(name: str) -> list[float]:
+        return [row[name] for row in rows]
 
-    halves = np.array([row["halves"] for row in rows])
-    again = {
-        f"spearman of {name}": spearman(halves[:, 0, i], halves[:, 1, i])
-        for i, name in enumerate(("medians", "fastest"))
+    found = {
+        which: {name: spearman(column(which), column(name)) for name in MEASURES}
+        for which in PREDICTED
     }
-    return {which: of(which) for which in PREDICTED} | {"one half of the rounds, the other": again}
+    found[AGAIN] = {
+        name: spearman(*([row["halves"][i][name] for row in rows] for i in range(2)))
+        for name in MEASURES
+    }
+    return found
+
+
+def factors(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """By how much a prediction is off, geometric mean."""
+    return {
+        which: {
+            name: float(np.exp(np.mean([abs(np.log(row[which] / row[name])) for row in rows])))
+            for name in MEASURES
+        }
+        for which in PREDICTED
+    }
 
 
 def draw(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any], title: str, out: Path) -> None:
     """Predicted against measured, before and after."""
-    from plotly.graph_objects import Figure
+    from plotly.subplots import make_subplots
 
-    figure = Figure()
-    for which in ("stock", "calibrated"):
+    figure = make_subplots(cols=len(DRAWN), subplot_titles=DRAWN)
+    for n, name in enumerate(DRAWN):
+        for which, colour in (("stock", "#bbb"), ("calibrated", "#1f77b4")):
+            figure.add_scatter(
+                x=[row[which] for row in rows],
+                y=[row[name] for row in rows],
+                text=[row["plan"] for row in rows],
+                mode="markers",
+                marker={"color": colour},
+                name=f"{name}, {which} constants: Spearman {judged[which][name]:.2f}",
+                row=1,
+                col=n + 1,
+            )
+        most = max(max(row["calibrated"], row[name]) for row in rows)
         figure.add_scatter(
-            x=[row[which] for row in rows],
-            y=[row["fastest"] for row in rows],
-            error_y={
-                "type": "data",
-                "array": [row["quartiles"][0] - row["fastest"] for row in rows],
-                "arrayminus": [0.0] * len(rows),
-            },
-            text=[row["plan"] for row in rows],
-            mode="markers",
-            name=f"{which} constants (Spearman {judged[which]['spearman of fastest']:.2f})",
-        )
-    most = max(max(row["calibrated"], row["fastest"]) for row in rows)
-    figure.add_scatter(x=[0, most], y=[0, most], mode="lines", name="equal", line={"dash": "dot"})
+            x=[1, most], y=[1, most], mode="lines", line={"dash": "dot", "color": "#888"},
+            showlegend=False, row=1, col=n + 1,
+        )  # fmt: skip
+    figure.update_xaxes(title="predicted, milliseconds a step", type="log", dtick="D2")
+    figure.update_yaxes(title="measured, milliseconds a step", type="log", dtick="D2")
     figure.update_layout(
         title={"text": title, "font": {"size": 15}},
-        xaxis_title="predicted, milliseconds a step",
-        yaxis_title="measured, milliseconds a step (fastest; bar: to the first quartile)",
         template="plotly_white",
-        legend={"orientation": "h", "y": -0.15},
+        legend={"orientation": "h", "y": -0.2},
     )
     figure.write_html(out, include_plotlyjs=True)
 
 
-def show(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any]) -> None:
+def show(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any], off: Mapping[str, Any]) -> None:
     console = Console(width=140)
-    view = Table("plan", "measured ms", "quartiles", "fastest", *PREDICTED)
-    for row in sorted(rows, key=lambda row: row["fastest"]):
-        view.add_row(
-            row["plan"],
-            f"{row['measured']:.1f}",
-            "{:.1f} to {:.1f}".format(*row["quartiles"]),
-            *(f"{row[key]:.1f}" for key in ("fastest", *PREDICTED)),
-        )
+    view = Table("plan", *MEASURES, *PREDICTED[:2], title="Milliseconds")
+    for row in sorted(rows, key=lambda row: row["fastest parts"]):
+        view.add_row(row["plan"], *(f"{row[key]:.1f}" for key in (*MEASURES, *PREDICTED[:2])))
     console.print(view)
-    for name, figures in judged.items():
-        said = ", ".join(f"{what} {value:.3f}" for what, value in figures.items())
-        console.print(f"{name}: {said}", highlight=False)
+    for title, figures in (("Spearman", judged), ("Off by a factor of", off)):
+        view = Table(title, *MEASURES)
+        for name, by_measure in figures.items():
+            view.add_row(name, *(f"{by_measure[key]:.3f}" for key in MEASURES))
+        console.print(view)
 
 
 def main() -> None:
@@ -172,10 +198,10 @@ def main() -> None:
     parser.add_argument("--cluster", required=True, help="calibrated (.yaml)")
     parser.add_argument("--stock", default="cpu", help="preset to compare with")
     parser.add_argument("--tables", type=int, default=12)
-    parser.add_argument("--batch-size", type=int, default=2048, help="rows a rank")
+    parser.add_argument("--batch-size", type=int, default=512, help="rows a rank")
     parser.add_argument("--seed", type=int, default=7, help="of the model and the plans")
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--repeats", type=int, default=3, help="of a plan in a round")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=12, help="of a plan in a round")
     parser.add_argument("--out", type=Path, help="plot (.html); its data goes beside it (.json)")
     options = parser.parse_args()
     own = load_cluster(options.cluster)
@@ -190,8 +216,8 @@ def main() -> None:
     )  # fmt: skip
     with quiet():
         rows = [row_of(n, f, own, t) for (n, f), t in zip(made.items(), taken, strict=True)]
-    judged = judge(rows)
-    show(rows, judged)
+    judged, off = judge(rows), factors(rows)
+    show(rows, judged, off)
     if options.out:
         title = f"{len(rows)} plans of one model: predicted and measured steps, {own.ranks} ranks"
         draw(rows, judged, title, options.out)
@@ -199,7 +225,8 @@ def main() -> None:
             "machine": where,
             "cluster": own.model_dump(mode="json"),
             "options": {k: v if isinstance(v, int) else str(v) for k, v in vars(options).items()},
-            "judged": judged,
+            "spearman": judged,
+            "off by a factor of": off,
             "plans": rows,
         }
         options.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")

@@ -21,14 +21,14 @@ TWRW, TWCW, GRID, COPIES = "table_row_wise", "table_column_wise", "grid_shard", 
 
 
 def model(count: int, seed: int) -> list[ListedTable]:
-    """Rows from 1,000 to 300,000, 64 or 128 wide, 10 to 50 ids a sample."""
+    """Rows from 300 to 100,000, 16 to 256 wide, 1 to 50 ids a sample: as uneven as tables are."""
     draw = np.random.default_rng(seed)
     return [
         ListedTable(
             name=f"table_{i}",
-            rows=int(10 ** draw.uniform(3, 5.5)),
-            dim=int(draw.choice([64, 128])),
-            pooling_factor=round(float(draw.uniform(10, 50)), 1),
+            rows=int(10 ** draw.uniform(2.5, 5)),
+            dim=int(2 ** draw.integers(4, 9)),
+            pooling_factor=round(float(10 ** draw.uniform(0, 1.7)), 1),
         )
         for i in range(count)
     ]

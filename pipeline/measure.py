@@ -58,6 +58,8 @@ class Taken:
 
     parts: list[list[dict[str, float]]]
     steps: list[list[float]]
+    busy: list[list[float]]
+    """Of the rank's processors in these steps."""
     bytes: list[dict[str, int]]
 
 
@@ -77,19 +79,23 @@ def take(
     """
     tables = ShardedTables(file, world, seed)
     mine: list[dict[str, float]] = []
-    steps: list[float] = []
+    steps: list[tuple[float, float]] = []
     for n in range(warmup + repeats):
-        step = tables.step() if whole else 0.0
+        step = tables.step() if whole else (0.0, 0.0)
         pieces = tables.parts() if parts else {}
         if n >= warmup:
             steps.append(step)
             mine.append(pieces)
     own = (mine, steps, tables.bytes | tables.local_bytes())
-    every: list[tuple[list[dict[str, float]], list[float], dict[str, int]]] = [own] * world.size
+    every: list[tuple[list[dict[str, float]], list[tuple[float, float]], dict[str, int]]] = [
+        own
+    ] * world.size
     dist.all_gather_object(every, own, group=world.control)
+    whole_steps = list(zip(*(steps for _, steps, _ in every), strict=True))
     return Taken(
         parts=[list(row) for row in zip(*(pieces for pieces, _, _ in every), strict=True)],
-        steps=[list(row) for row in zip(*(steps for _, steps, _ in every), strict=True)],
+        steps=[[took for took, _ in row] for row in whole_steps],
+        busy=[[busy for _, busy in row] for row in whole_steps],
         bytes=[bytes_ for _, _, bytes_ in every],
     )
 

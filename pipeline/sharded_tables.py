@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -115,13 +115,17 @@ class ShardedTables:
         self.seconds["bwd_comms"] += self.seconds["all_reduce"] + self.seconds["optimizer"]
         return dict(self.seconds)
 
-    def step(self) -> float:
-        """Seconds of a step on this rank from where its ids have come, nothing waiting between."""
+    def step(self) -> tuple[float, float]:
+        """Seconds of a step on this rank from where its ids have come, nothing waiting between.
+
+        By the clock, and of this rank's processors: the latter leaves out what others made it wait.
+        """
         self._timed = False
         contexts = {name: each.create_context() for name, each in self._collections.items()}
         ids = self._distribute(contexts)
         self.seconds = {}
         with self._clock("step"):
+            began = process_time()
             waiting = [
                 each.compute_and_output_dist(contexts[name], ids[name])
                 for name, each in self._collections.items()
@@ -129,7 +133,9 @@ class ShardedTables:
             results = [tensor for each in waiting for tensor in _tensors(each.wait())]
             torch.autograd.backward(results, [torch.full_like(t, 1e-3) for t in results])
             self._step_replicated()
-        return self.seconds["step"]
+            self._finish()
+            busy = process_time() - began
+        return self.seconds["step"], busy
 
     def local_bytes(self) -> dict[str, int]:
         """Of this rank's shards, and of their optimizers' state."""
