@@ -8,31 +8,45 @@ import numpy as np
 
 from embeddings.planner.options import Floats
 
+_ROUNDS = 5
+# Predictions further below count as this far, so that no observation weighs without end.
+_LOWEST = 0.1
+
 
 def fit(columns: Floats, measured: Floats) -> tuple[Floats, float]:
     """[K] constants >= 0 for [N, K] columns and [N] positive values, and the relative error left.
 
-    Minimises the sum of (predicted / measured - 1)^2 over all sets of columns: K is small.
+    Minimises the sum of (predicted - measured)^2 / (predicted x measured), to which twice as much
+    is as far off as half as much: of (predicted / measured - 1)^2 the least is too low. The error
+    is the root mean square of predicted / measured - 1.
     """
     assert (measured > 0).all()
-    scaled = columns / measured[:, None]
-    ones = np.ones(len(measured))
+    scale = measured
+    for _ in range(_ROUNDS):
+        found = _no_negative(columns / scale[:, None], measured / scale)
+        predicted = columns @ found
+        scale = np.sqrt(measured * np.maximum(predicted, _LOWEST * measured))
+    return found, float(np.sqrt(np.mean((predicted / measured - 1) ** 2)))
+
+
+def _no_negative(columns: Floats, wanted: Floats) -> Floats:
+    """[K] least squares over all sets of columns: K is small."""
     count = columns.shape[1]
     best = np.zeros(count)
-    least = float(ones @ ones)
+    least = float(wanted @ wanted)
     for size in range(1, count + 1):
         for chosen in combinations(range(count), size):
-            part = scaled[:, chosen]
+            part = columns[:, chosen]
             lengths = np.linalg.norm(part, axis=0)
             if not lengths.all():
                 continue
             # Columns of one length: bytes and counts differ by many orders of magnitude.
-            answer = np.linalg.lstsq(part / lengths, ones, rcond=None)[0] / lengths
+            answer = np.linalg.lstsq(part / lengths, wanted, rcond=None)[0] / lengths
             if (answer < 0).any():
                 continue
-            rest = part @ answer - ones
+            rest = part @ answer - wanted
             if rest @ rest < least * (1 - 1e-9):
                 least = float(rest @ rest)
                 best = np.zeros(count)
                 best[list(chosen)] = answer
-    return best, float(np.sqrt(least / len(measured)))
+    return best
