@@ -11,6 +11,8 @@ from embeddings.planner.options import Floats
 _ROUNDS = 5
 # Predictions further below count as this far, so that no observation weighs without end.
 _LOWEST = 0.1
+# More columns must tell more than rounding does.
+_GAIN = 1e-15
 
 
 def fit(columns: Floats, measured: Floats) -> tuple[Floats, float]:
@@ -33,7 +35,7 @@ def _no_negative(columns: Floats, wanted: Floats) -> Floats:
     """[K] least squares over all sets of columns: K is small."""
     count = columns.shape[1]
     best = np.zeros(count)
-    least = float(wanted @ wanted)
+    whole = least = float(wanted @ wanted)
     for size in range(1, count + 1):
         for chosen in combinations(range(count), size):
             part = columns[:, chosen]
@@ -45,7 +47,7 @@ def _no_negative(columns: Floats, wanted: Floats) -> Floats:
             if (answer < 0).any():
                 continue
             rest = part @ answer - wanted
-            if rest @ rest < least * (1 - 1e-9):
+            if rest @ rest < least - _GAIN * whole:
                 least = float(rest @ rest)
                 best = np.zeros(count)
                 best[list(chosen)] = answer
