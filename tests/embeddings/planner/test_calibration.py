@@ -115,6 +115,17 @@ def test_known_constants_come_back() -> None:
     assert off(found, truth, PARTS[:5]) < 1e-3
 
 
+def test_links_within_and_between_hosts_are_told_apart() -> None:
+    cluster = load_cluster("cpu-2x2")
+    links = {"costs": KNOWN, "ddr_bw": 9.0, "intra_bw": 3.0, "inter_bw": 1.0}
+    true = cluster.model_copy(update=links)
+    observed = [made_of(repriced(plan, true)) for plan in micro_plans(cluster, BATCH)]
+    found, _ = calibrate(observed, cluster)
+    assert (found.intra_bw, found.inter_bw) == pytest.approx((3.0, 1.0), rel=1e-3)
+    assert found.costs is not None
+    assert found.costs.shares.reduce_scatter == pytest.approx(0.4, rel=1e-3)
+
+
 def test_noise_of_a_tenth_stays_about_that() -> None:
     cluster = load_cluster("cpu-2x1")
     found, fits = calibrate(observations(cluster, np.random.default_rng(3)), cluster)
