@@ -163,9 +163,10 @@ def draw(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any], title: str, 
                 row=1,
                 col=n + 1,
             )
-        most = max(max(row["calibrated"], row[name]) for row in rows)
+        shown = [row[which] for row in rows for which in ("stock", "calibrated", name)]
+        ends = [0.8 * min(shown), 1.2 * max(shown)]
         figure.add_scatter(
-            x=[1, most], y=[1, most], mode="lines", line={"dash": "dot", "color": "#888"},
+            x=ends, y=ends, mode="lines", line={"dash": "dot", "color": "#888"},
             showlegend=False, row=1, col=n + 1,
         )  # fmt: skip
     figure.update_xaxes(title="predicted, milliseconds a step", type="log", dtick="D2")
@@ -175,7 +176,7 @@ def draw(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any], title: str, 
         template="plotly_white",
         legend={"orientation": "h", "y": -0.2},
     )
-    figure.write_html(out, include_plotlyjs=True)
+    figure.write_html(out, include_plotlyjs=True, config={"displayModeBar": False})
 
 
 def show(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any], off: Mapping[str, Any]) -> None:
