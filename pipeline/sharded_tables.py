@@ -20,9 +20,12 @@ from embeddings.planner.plan_file import PlacedTable, PlanFile
 from embeddings.planner.tables import OPTIMIZERS, build_module
 from embeddings.sharders import all_sharders
 from pipeline.distributed import World
+from pipeline.errors import UserError
 from pipeline.plan_batch import synthetic_ids
 
 LEARNING_RATE = 0.01
+# FBGEMM's lookups on CPU have these optimizers in their backward, of those that a table may have.
+_ON_CPU = ("rowwise_adagrad", "adagrad", "sgd")
 
 
 class ShardedTables:
@@ -32,6 +35,7 @@ class ShardedTables:
     """
 
     def __init__(self, file: PlanFile, world: World, seed: int) -> None:
+        _check(file, world)
         self._world = world
         self._timed = False
         self.seconds: dict[str, float] = {}
@@ -190,6 +194,18 @@ class ShardedTables:
         found: torch.futures.Future[Tensor] = torch.futures.Future()
         found.set_result(gradient)
         return found
+
+
+def _check(file: PlanFile, world: World) -> None:
+    """UserError for a table that this device cannot run."""
+    for placed in file.tables:
+        table = placed.table
+        on_cpu = world.device.type == "cpu" and not placed.copied
+        if on_cpu and table.optimizer not in _ON_CPU:
+            raise UserError(
+                f"table {table.name!r}: optimizer {table.optimizer} has no fused kernel on CPU; "
+                f"measure on GPUs, or a plan with one of {', '.join(_ON_CPU)}"
+            )
 
 
 def _replicated_optimizers(

@@ -36,6 +36,7 @@ PLAN = plan_of(
     BATCH,
 )
 ALONE = plan_of([one("table_wise", DIM, (0,))], load_cluster("cpu-2x1"), BATCH)
+ADAM = plan_of([one("table_wise", DIM, (0,), optimizer="adam")], load_cluster("cpu-2x1"), BATCH)
 MIXED = plan_of(
     [
         one("table_wise", DIM, (0,)),
@@ -117,7 +118,9 @@ def refusals(rank: int, world_size: int) -> list[str]:
             check_shape(load_cluster(name), this_world())
         found.append(str(caught.value))
     check_shape(load_cluster("cpu-2x1"), this_world())
-    return found
+    with pytest.raises(UserError) as caught:
+        ShardedTables(ADAM, this_world(), 0)
+    return [*found, str(caught.value)]
 
 
 def both(rank: int, world_size: int) -> tuple[bool, list[str]]:
@@ -125,8 +128,9 @@ def both(rank: int, world_size: int) -> tuple[bool, list[str]]:
 
 
 def test_steps_alone_and_another_clusters_ranks() -> None:
-    for steps, (device, more, hosts) in run_ranks(both, 2):
+    for steps, (device, more, hosts, optimizer) in run_ranks(both, 2):
         assert steps
         assert device.startswith("device: cuda in the cluster, cpu on the ranks here")
         assert more.startswith("ranks: 4 on 1 hosts in the cluster, 2 with 2 a host here")
+        assert optimizer.startswith("table 'table_wise': optimizer adam has no fused kernel on CPU")
         assert hosts.startswith("ranks: 2 on 2 hosts in the cluster, 2 with 2 a host here")
