@@ -17,7 +17,7 @@ from embeddings.planner.search import Budget
 from embeddings.planner.tables import ListedTable, build_module, usage
 
 TW, CW, RW = "table_wise", "column_wise", "row_wise"
-TWRW, TWCW, GRID, COPIES = "table_row_wise", "table_column_wise", "grid_shard", "data_parallel"
+TWRW, GRID, COPIES = "table_row_wise", "grid_shard", "data_parallel"
 
 
 def model(count: int, seed: int) -> list[ListedTable]:
@@ -37,12 +37,11 @@ def model(count: int, seed: int) -> list[ListedTable]:
 def lay(table: ListedTable, kind: str, rank: int, cluster: Cluster) -> Given:
     """A table as `kind`, its first shard on `rank` if it may be anywhere."""
     world, local = cluster.ranks, cluster.devices_per_host
-    narrow = table.dim // 2 if kind in (CW, TWCW, GRID) else table.dim
+    narrow = table.dim // 2 if kind in (CW, GRID) else table.dim
     host = rank // local * local
     ranks = {
         TW: [rank],
         CW: [rank, (rank + 1) % world],
-        TWCW: [rank, host + (rank + 1) % local],
         RW: list(range(world)),
         TWRW: list(range(host, host + local)),
         GRID: list(range(host, host + local)) * 2,
