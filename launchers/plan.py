@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from launchers import plan_inputs
+from launchers import plan_inputs, plan_truth
 
-VERBS = ("find", "show", "diff", "sweep", "page", "facts")
+VERBS = ("find", "show", "diff", "sweep", "page", "facts", *plan_truth.VERBS)
 
 
 def with_verb(words: list[str]) -> list[str]:
@@ -82,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     facts.add_argument("--out", type=Path, metavar="FILE", help="where to write them (JSON)")
     facts.add_argument("--json", action="store_true", help="print them, no table")
+    plan_truth.add_verbs(verbs, _positive)
     for verb in verbs.choices.values():
         verb.add_argument(
             "--debug",
@@ -155,6 +156,8 @@ def _positive(value: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Returns the exit code."""
+    if args.verb in plan_truth.VERBS:
+        return plan_truth.run(args)
     from launchers import planner
 
     return int(getattr(planner, args.verb)(args))

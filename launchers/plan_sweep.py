@@ -21,7 +21,9 @@ from pipeline.distributed import World
 from pipeline.errors import UserError, nearest
 from pipeline.planning import Source
 
-_CLUSTER_FIELDS = tuple(name for name in Cluster.model_fields if name not in ("name", "device"))
+_CLUSTER_FIELDS = tuple(
+    name for name in Cluster.model_fields if name not in ("name", "device", "costs", "source")
+)
 # Words as the options of the same name take them.
 _CONDITIONS = ("qcomm", "pipeline", "reserve", "replica_groups", "sync_every")
 _KNOWN = (

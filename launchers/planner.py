@@ -31,9 +31,9 @@ from pipeline.planning import open_source
 
 def find(args: argparse.Namespace) -> int:
     """Search for a plan; print it, and write it if asked. UserError if none fits."""
-    with _user_errors(), open_world() as world:
-        _check_folder(args.out)
-        _check_folder(args.page, "--page")
+    with user_errors(), open_world() as world:
+        check_folder(args.out)
+        check_folder(args.page, "--page")
         warm = load_plan(args.warm).sharding_plan() if args.warm else None
         inputs = open_inputs(args, world)
         source, request = inputs.made()
@@ -62,7 +62,7 @@ def find(args: argparse.Namespace) -> int:
 def show(args: argparse.Namespace) -> int:
     """A plan's tables of figures; or why one of its tables lies as it does."""
     console = open_console()
-    with _user_errors():
+    with user_errors():
         file = load_plan(args.plan)
         if args.table is None:
             parts = list(plan_view(file))
@@ -76,7 +76,7 @@ def show(args: argparse.Namespace) -> int:
 
 def diff(args: argparse.Namespace) -> int:
     """What moves between two plans."""
-    with _user_errors():
+    with user_errors():
         before, after = load_plan(args.before), load_plan(args.after)
         with _in_file(args.after):
             found = reshard(before, after)
@@ -88,9 +88,9 @@ def diff(args: argparse.Namespace) -> int:
 
 def sweep(args: argparse.Namespace) -> int:
     """Plans over ranges of inputs. A combination that does not fit is an answer too."""
-    with _user_errors(), open_world() as world:
-        _check_folder(args.out)
-        _check_folder(args.page, "--page")
+    with user_errors(), open_world() as world:
+        check_folder(args.out)
+        check_folder(args.page, "--page")
         points = run_sweep(args, world)
     found = {
         "kind": "homerec sharding sweep",
@@ -113,16 +113,16 @@ def sweep(args: argparse.Namespace) -> int:
 
 def page(args: argparse.Namespace) -> int:
     """A page of one plan, of two, of a sweep."""
-    with _user_errors():
-        _check_folder(args.out)
+    with user_errors():
+        check_folder(args.out)
         run_page(args)
     return 0
 
 
 def facts(args: argparse.Namespace) -> int:
     """How data use a model's tables, counted once and kept."""
-    with _user_errors(), open_world() as world:
-        _check_folder(args.out)
+    with user_errors(), open_world() as world:
+        check_folder(args.out)
         source = open_source(args.source, args.overrides, world)
         found = open_facts(args.data, source, fold=args.fold)
     if args.out:
@@ -147,7 +147,7 @@ def _in_file(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _user_errors() -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """The planner's ValueErrors, each one line about its input, as the user's mistakes."""
     try:
         yield
@@ -157,7 +157,7 @@ def _user_errors() -> Iterator[None]:
         raise UserError(str(error)) from error
 
 
-def _check_folder(out: Path | None, option: str = "--out") -> None:
+def check_folder(out: Path | None, option: str = "--out") -> None:
     """Before the search, not after it."""
     if out is not None and not out.parent.is_dir():
         raise UserError(f"{out}: no folder {out.parent}; make it, or name another with {option}")

@@ -16,6 +16,7 @@ _MESSAGES = (
     ".*TypedStorage is deprecated.*",
     ".*_reduce_scatter_base.*",
     ".*_all_gather_base.*",
+    ".*dense_embedding_codegen_lookup_function: an autograd kernel was not registered.*",  # FBGEMM
 )
 _LOGGERS = ("torchrec", "torch.fx._symbolic_trace", "torch.distributed.checkpoint")
 

@@ -16,11 +16,10 @@ from torchrec.distributed.planner.types import (
     TrainerConfig,
 )
 
+from embeddings.planner.costs import GBS, Costs, SharedBandwidths
 from embeddings.planner.files import Frozen, read_yaml, validate
 
 GIB = 2**30
-# TorchRec counts bandwidths in bytes a millisecond.
-GBS = 1e9 / 1e3
 
 _PRESETS = files("embeddings.planner") / "clusters"
 
@@ -56,6 +55,10 @@ class Cluster(Frozen):
     """Between a device and main memory."""
     tflops: float | None = Field(default=None, gt=0)
     """Dense bf16 matrix products (10^12 operations a second); TorchRec's estimates do not ask."""
+    costs: Costs | None = None
+    """Measured constants of TorchRec's estimates; unset: its own."""
+    source: str = ""
+    """Where the numbers come from: machine, date, command."""
 
     @model_validator(mode="after")
     def _memory(self) -> Self:
@@ -86,8 +89,24 @@ class Cluster(Frozen):
                 hbm_to_ddr_mem_bw=self.host_device_bw * GBS,
             ),
             # Without this flag the factory ignores every bandwidth given to it.
-            KernelConfig(compute_device=self.device, use_hardware_based_bandwidth=True),
+            KernelConfig(
+                compute_device=self.device, use_hardware_based_bandwidth=True, **self._constants()
+            ),
         )
+
+    def _constants(self) -> dict[str, Any]:
+        """TorchRec's, where the cluster has its own."""
+        if self.costs is None:
+            return {}
+        return {
+            "bwd_compute_multiplier": self.costs.bwd_compute_multiplier,
+            "weighted_feature_bwd_compute_multiplier": (
+                self.costs.weighted_feature_bwd_compute_multiplier
+            ),
+            "generalized_comms_bandwidths": SharedBandwidths(
+                intra_bw=self.intra_bw, inter_bw=self.inter_bw, shares=self.costs.shares
+            ),
+        }
 
 
 def presets() -> list[str]:

@@ -28,8 +28,8 @@ def describe_plan(
                 sharding_type=choice.sharding_type,
                 compute_kernel=choice.kernel,
                 width=choice.width,
-                rows=_runs_of_equal(sizes[: len(sizes) // (table.dim // choice.width)]),
-                ranks=_ranges(choice.ranks),
+                rows=runs_of_equal(sizes[: len(sizes) // (table.dim // choice.width)]),
+                ranks=ranges(choice.ranks),
                 shard_ms=choice.perf,
                 sync_ms=choice.sync,
             )
@@ -50,7 +50,8 @@ def describe_plan(
     )
 
 
-def _runs_of_equal(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+def runs_of_equal(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """[5, 5, 4] -> ((5, 2), (4, 1))."""
     runs: list[tuple[int, int]] = []
     for size in sizes:
         if runs and runs[-1][0] == size:
@@ -60,7 +61,7 @@ def _runs_of_equal(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple(runs)
 
 
-def _ranges(ranks: Sequence[int]) -> str:
+def ranges(ranks: Sequence[int]) -> str:
     """[0, 1, 2, 9] -> '0-2,9'."""
     runs: list[list[int]] = []
     for rank in ranks:

@@ -13,8 +13,9 @@ import torch
 from torch.optim import SGD
 from torchrec.distributed.types import ShardingType
 
-from embeddings.planner.cluster import GBS, Cluster
+from embeddings.planner.cluster import Cluster
 from embeddings.planner.conditions import Conditions
+from embeddings.planner.costs import GBS
 from embeddings.planner.options import Floats, Options
 
 _COPIED = ShardingType.DATA_PARALLEL.value

@@ -21,6 +21,7 @@ from torchrec.distributed.types import CacheParams, ModuleSharder, PipelineType
 
 from embeddings.planner.cluster import Cluster
 from embeddings.planner.conditions import Conditions
+from embeddings.planner.costs import CalibratedConfig, Costs
 from embeddings.planner.options import CompactEnumerator, Options
 from embeddings.planner.problem import Problem, build_problem
 from embeddings.planner.replicas import sync_ms
@@ -134,7 +135,7 @@ def all_options(request: Request) -> tuple[CompactEnumerator, Options]:
         topology,
         request.batch_size,
         usage,
-        estimators(topology, usage, request.pipeline),
+        estimators(topology, usage, request.pipeline, request.cluster.costs),
         half=request.half,
     )
     options = enumerator.options(request.module, request.sharders)
@@ -143,12 +144,22 @@ def all_options(request: Request) -> tuple[CompactEnumerator, Options]:
 
 
 def estimators(
-    topology: Topology, usage: dict[str, ParameterConstraints], pipeline: PipelineType
+    topology: Topology,
+    usage: dict[str, ParameterConstraints],
+    pipeline: PipelineType,
+    costs: Costs | None = None,
 ) -> list[ShardEstimator]:
-    """TorchRec's default estimators of time and memory."""
-    return [
+    """TorchRec's estimators of time and memory, with its own constants or with `costs`."""
+    time = (
         EmbeddingPerfEstimatorFactory.create(
             DEFAULT_PERF_ESTIMATOR, topology=topology, constraints=usage
-        ),
+        )
+        if costs is None
+        else EmbeddingPerfEstimatorFactory.create_with_config(
+            CalibratedConfig(costs, topology.compute_device), topology=topology, constraints=usage
+        )
+    )
+    return [
+        time,
         EmbeddingStorageEstimator(topology=topology, constraints=usage, pipeline_type=pipeline),
     ]

@@ -24,7 +24,7 @@ from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 from embeddings.planner.files import Frozen, read_yaml, validate
 
 _DTYPES = {"fp32": DataType.FP32, "fp16": DataType.FP16, "bf16": DataType.BF16}
-_OPTIMIZERS: dict[str, type[Optimizer]] = {
+OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rowwise_adagrad": RowWiseAdagrad,
     "adagrad": Adagrad,
     "adam": Adam,
@@ -167,7 +167,7 @@ def build_module(tables: Sequence[ListedTable]) -> nn.Module:
         collections[f"rows_{dim}"] = EmbeddingCollection(
             [EmbeddingConfig(**_fields(table)) for table in rows], device=torch.device("meta")
         )
-    optimizers = {table.name: _OPTIMIZERS[table.optimizer] for table in tables}
+    optimizers = {table.name: OPTIMIZERS[table.optimizer] for table in tables}
     for collection in collections.values():
         for name, parameter in collection.named_parameters():
             # embedding_bags.TABLE.weight or embeddings.TABLE.weight

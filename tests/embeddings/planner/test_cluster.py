@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from embeddings.planner.cluster import GIB, Cluster, load_cluster, presets
+from embeddings.planner.cluster_file import cluster_yaml, rounded
+from embeddings.planner.costs import Costs, KernelCosts, Weights
 
 H100 = {
     "hosts": 2, "devices_per_host": 8, "device": "cuda", "hbm_gb": 80, "ddr_gb": 2048,
@@ -76,6 +78,35 @@ def test_bad_files_are_refused_in_a_line(
         load_cluster(path)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["h100-8x2", "cpu-2x1"])
+def test_a_written_cluster_is_read_back(tmp_path: Path, name: str) -> None:
+    small = Weights(ids=1.23456789e-7, rows=0.0)
+    costs = Costs(fused=KernelCosts(forward=small, backward=small), dense_bw=1 / 3)
+    cluster = load_cluster(name).model_copy(update={"costs": costs, "source": "here: now; # so"})
+    path = tmp_path / "c.yaml"
+    path.write_text(cluster_yaml(cluster, ["a note: about it"]))
+    read = load_cluster(str(path))
+    assert read == rounded(cluster)
+    assert read.costs is not None
+    assert read.costs.fused.forward.ids == pytest.approx(1.23456789e-7, rel=1e-4)
+    assert path.read_text().startswith("# a note: about it\n")
+
+
+@pytest.mark.parametrize(
+    ("costs", "words"),
+    [
+        ({"fused": {"forward": {"rows": -1}}}, "costs.fused.forward.rows: -1: "),
+        ({"shares": {"all_to_al": 1}}, "costs.shares.all_to_al: no such field"),
+        ({"dense_bw": 0}, "costs.dense_bw: 0: "),
+    ],
+)
+def test_bad_costs_are_refused_in_a_line(tmp_path: Path, costs: object, words: str) -> None:
+    path = write(tmp_path / "c.yaml", {"preset": "cpu", "costs": costs})
+    with pytest.raises(ValueError, match=r"^\S*c\.yaml: ") as caught:
+        load_cluster(path)
+    assert words in str(caught.value)
 
 
 def test_a_missing_field_is_named(tmp_path: Path) -> None:
