@@ -21,13 +21,13 @@ import yaml
 from launchers.trials import Trials
 from launchers.tune import JOBS, NPROC, SEED, STARTUP, TRIALS
 from pipeline.assemble import select
-from pipeline.checkpoint import lower_is_better
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.errors import UserError
 from pipeline.files import write_json, write_text
 from pipeline.folders import Kind, claim
 from pipeline.overrides import amend, parse, resolve
+from pipeline.run_progress import lower_is_better
 from pipeline.search_space import laid_over, read_searches
 from pipeline.tune_report import FOUND, write_tune_report
 

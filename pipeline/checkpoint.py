@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,68 +26,14 @@ from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 from torchrec.optim.keyed import CombinedOptimizer
 
+from pipeline.checkpoint_folder import is_whole, saved_steps, step_folder
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.distributed import World, agreed, on_first
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
-
-_STEP = "step-"
-
-
-def lower_is_better(select: str) -> bool:
-    """Whether a TASK/FIGURE counts a loss."""
-    return select.endswith(("/ne", "/log_loss"))
-
-
-@dataclass(kw_only=True)
-class Progress:
-    """Where a run stands, the same on every rank."""
-
-    step: int = 0
-    world_size: int = 0
-    device: str = "cpu"
-    """Kind of device of the ranks that saved, whose random states are there."""
-    source: dict[str, Any] = field(default_factory=dict)
-    looks: list[dict[str, Any]] = field(default_factory=list)
-    """What training remembers of the last looks at the experts (see TrainingHealth)."""
-    evaluated_step: int = 0
-    select: str = "mean/auc"
-    best_step: int | None = None
-    best_value: float | None = None
-    evaluations_without_better: int = 0
-
-    def note(self, value: float | None) -> bool:
-        """Count an evaluation of this step, `value` being its `select`; whether it is the best."""
-        self.evaluated_step = self.step
-        lower = lower_is_better(self.select)
-        best = self.best_value
-        # The first one stands even if undefined: a run has a result, and a checkpoint to name.
-        better = self.best_step is None or (
-            value is not None and (best is None or (value < best if lower else value > best))
-        )
-        self.evaluations_without_better = 0 if better else self.evaluations_without_better + 1
-        if better:
-            self.best_step, self.best_value = self.step, value
-        return better
-
-    def selecting(self, select: str) -> Progress:
-        """The same place, judged by `select`: values of another figure mean nothing to it."""
-        return self if select == self.select else replace(self._unjudged(), select=select)
-
-    def with_best_among(self, steps: list[int]) -> Progress:
-        """The same place; a best checkpoint that somebody has taken away is the best no more."""
-        return self if self.best_step in (None, *steps) else self._unjudged()
-
-    def _unjudged(self) -> Progress:
-        """As if it had never been evaluated: the next evaluation stands, and this step's is due."""
-        return replace(
-            self,
-            evaluated_step=0,
-            best_step=None,
-            best_value=None,
-            evaluations_without_better=0,
-        )
+from pipeline.run_progress import Progress
+from pipeline.run_state import collect, collect_for, put_back
 
 
 class Checkpoints:
@@ -108,7 +54,7 @@ class Checkpoints:
         """
         progress.world_size, progress.device = self._world.size, self._world.device.type
         final = step_folder(self._folder, progress.step)
-        there = self._agreed(_is_whole(final))
+        there = self._agreed(is_whole(final))
         partial = self._folder / f".{final.name}.partial"
         try:
             if there:
@@ -116,7 +62,7 @@ class Checkpoints:
                 return
             on_first(self._world, lambda: self._begin(partial))
             dcp_save(
-                _state(model, optimizer, self._world),
+                collect(model, optimizer, self._world),
                 checkpoint_id=partial,
                 process_group=self._world.control,
             )
@@ -140,16 +86,9 @@ class Checkpoints:
             step for step in steps if (step_folder(self._folder, step) / "results.json").is_file()
         ]
         progress = progress.with_best_among(self._agreed(judged))
-        _initialise_state(optimizer)
-        state = _state(model, optimizer, self._world)
-        if self._world.rank >= progress.world_size:
-            del state["random"]  # a rank that was not there has none to go on with
-        elif self._world.device.type != progress.device:
-            state["random"] = _random_state(self._world, "cpu")
+        state = collect_for(model, optimizer, self._world, progress)
         _load(state, folder, self._world)
-        optimizer.load_state_dict(state["optimizer"])
-        if "random" in state:
-            _set_random_state(state["random"], self._world)
+        put_back(state, optimizer, self._world)
         return progress
 
     def _agreed(self, value: Any) -> Any:
@@ -184,7 +123,7 @@ class Checkpoints:
 
     def _begin(self, partial: Path) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self._folder.glob(f".{_STEP}*"):
+        for leftover in self._folder.glob(".step-*"):
             shutil.rmtree(leftover)
         partial.mkdir()
 
@@ -214,69 +153,9 @@ class Checkpoints:
                 shutil.rmtree(hidden)
 
 
-def step_folder(folder: Path, step: int) -> Path:
-    """Of the checkpoint after `step` in a run's `checkpoints` folder."""
-    return folder / f"{_STEP}{step:08d}"
-
-
-def saved_steps(folder: Path) -> list[int]:
-    """Steps with a whole checkpoint in a run's `checkpoints` folder, oldest first."""
-    names = (path.name for path in folder.glob(f"{_STEP}*") if _is_whole(path))
-    return sorted(int(name.removeprefix(_STEP)) for name in names)
-
-
-def _is_whole(folder: Path) -> bool:
-    """A checkpoint, and not what somebody left of one: .metadata says where its tensors are."""
-    return all((folder / name).is_file() for name in ("meta.json", ".metadata"))
-
-
-def find_checkpoint(path: Path) -> Path:
-    """A checkpoint's folder: itself, or of a run (or its `checkpoints`) the best, else the newest.
-
-    UserError if there is none.
-    """
-    if _is_whole(path):
-        return path
-    folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
-    steps = saved_steps(folder) if folder.is_dir() else []
-    if not steps:
-        raise UserError(
-            f"{path}: no checkpoint here; name a run's folder (runs/NAME) or one of its "
-            "checkpoints (runs/NAME/checkpoints/step-...)"
-        )
-    best = folder / "best.json"
-    step = steps[-1]
-    if best.is_file():
-        remedy = "remove it, and the newest checkpoint is taken"
-        step = read_json(best, needs=("step",), remedy=remedy)["step"]
-    return step_folder(folder, step if step in steps else steps[-1])
-
-
 def load_model(folder: Path, model: nn.Module, world: World) -> None:
     """Only the weights, under whatever plan `model` has. Every rank must call this."""
     _load({"model": model.state_dict()}, folder, world)
-
-
-def _state(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict[str, Any]:
-    return {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "random": _random_state(world, world.device.type),
-    }
-
-
-def _random_state(world: World, device: str) -> dict[str, torch.Tensor]:
-    """This rank's generators': the CPU's, and CUDA's where that is the device."""
-    found = {str(world.rank): torch.get_rng_state()}
-    if device == "cuda":  # no GPU has run this yet
-        found[f"cuda{world.rank}"] = torch.cuda.get_rng_state(world.device)
-    return found
-
-
-def _set_random_state(state: dict[str, torch.Tensor], world: World) -> None:
-    torch.set_rng_state(state[str(world.rank)])
-    if (of_cuda := state.get(f"cuda{world.rank}")) is not None:  # no GPU has run this yet
-        torch.cuda.set_rng_state(of_cuda, world.device)
 
 
 def _load(state: dict[str, Any], folder: Path, world: World) -> None:
@@ -300,14 +179,6 @@ def _check_metadata(folder: Path) -> None:
             f"{folder / '.metadata'}: damaged ({_cause(error)}); remove {folder} to go on from the "
             "one before"
         ) from error
-
-
-def _initialise_state(optimizer: CombinedOptimizer) -> None:
-    """Let lazy optimizers (AdamW) make their state, so that it can be loaded in place."""
-    for name, part in optimizer.optimizers:
-        if name == "dense":
-            part.init_state()
-            part.zero_grad(set_to_none=True)
 
 
 def _cause(error: BaseException) -> str:

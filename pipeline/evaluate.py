@@ -12,7 +12,8 @@ from torch import nn
 from models.probe import Probe
 from models.ranker import Head
 from pipeline.assemble import Selection, assemble, open_pipeline, select
-from pipeline.checkpoint import find_checkpoint, load_model
+from pipeline.checkpoint import load_model
+from pipeline.checkpoint_folder import find_checkpoint
 from pipeline.config import Config
 from pipeline.data.parquet import BatchSource
 from pipeline.data.schema import SPLIT, Schema

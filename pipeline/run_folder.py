@@ -10,12 +10,13 @@ from rich.console import Console
 
 from embeddings.planner.plan import plan_table
 from pipeline import folders
-from pipeline.checkpoint import Progress, saved_steps, step_folder
+from pipeline.checkpoint_folder import saved_steps, step_folder
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json, write_text
 from pipeline.report import write_report
+from pipeline.run_progress import Progress
 from pipeline.tracking import print_final_table
 from pipeline.verdicts import verdicts
 

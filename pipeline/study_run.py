@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.checkpoint import find_checkpoint, saved_steps, step_folder
+from pipeline.checkpoint_folder import find_checkpoint, saved_steps, step_folder
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.distributed import World

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from pipeline.assemble import Selection, assemble, open_pipeline, select
 from pipeline.batch import Batch
-from pipeline.checkpoint import Checkpoints, Progress
+from pipeline.checkpoint import Checkpoints
 from pipeline.config import Config
 from pipeline.data.parquet import BatchSource
 from pipeline.data.schema import Schema
@@ -22,6 +22,7 @@ from pipeline.evaluate import evaluate, figure
 from pipeline.monitor import Monitor
 from pipeline.renew import renew_tables
 from pipeline.run_folder import claim, describe, finish, show_best, write_results
+from pipeline.run_progress import Progress
 from pipeline.schedule import Schedule
 from pipeline.step import StepOutput
 from pipeline.streams import open_split

@@ -17,7 +17,8 @@ import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 from pipeline.assemble import assemble, select
-from pipeline.checkpoint import Checkpoints, find_checkpoint, saved_steps
+from pipeline.checkpoint import Checkpoints
+from pipeline.checkpoint_folder import find_checkpoint, saved_steps
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.distributed import this_world

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.checkpoint import Progress
 from pipeline.data.synthetic import prepare_synthetic
 from pipeline.errors import UserError
 from pipeline.recipes import recipe
 from pipeline.run_folder import claim, describe
+from pipeline.run_progress import Progress
 from tests.integration.test_sharding import SCHEMA
 
 
