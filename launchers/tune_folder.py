@@ -62,6 +62,11 @@ class TuneFolder:
             self._check_same(args, overrides, saved)
         else:
             self.base = resolve(args.recipe, args.config, overrides)
+        if self.base.checkpoint.path:
+            raise UserError(
+                f"checkpoint.path: {self.base.checkpoint.path!r} is one folder and the trials are "
+                "many runs; leave it out, and each keeps its checkpoints in its own folder"
+            )
         texts: list[str] = saved["search"] if saved else args.search
         fixed = _leaves(parse(overrides))
         self.searches = read_searches(texts, self.base, [] if args.resume else fixed)

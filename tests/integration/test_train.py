@@ -25,6 +25,7 @@ from pipeline.distributed import this_world
 from pipeline.errors import UserError
 from pipeline.evaluate import evaluate_checkpoint
 from pipeline.overrides import configure
+from pipeline.storage import remove_tree
 from pipeline.train import STOPPED, train
 from tests.ranks import run_ranks
 
@@ -411,7 +412,7 @@ def without_the_best(rank: int, size: int, data: Path, out: Path) -> Any:
     of the best checkpoint after each."""
     every = ["--train.eval_every", "1", "--train.select", "mean/log_loss"]
     assert run(rank, size, data, out, [*every, "--train.max_steps", "3"]) == 0
-    shutil.rmtree(find_checkpoint(out))
+    remove_tree(find_checkpoint(out))
     found = []
     for words in (["--train.max_steps", "4"], ["--train.select", "mean/auc"]):
         assert run(rank, size, data, out, words, resume=True) == 0
