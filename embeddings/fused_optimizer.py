@@ -34,8 +34,11 @@ def in_backward(config: SparseOptimizerConfig) -> tuple[type[Optimizer], dict[st
     return RowWiseAdagrad, {"lr": config.lr, "eps": config.eps}
 
 
-def data_parallel_optimizer(
+def unfused_optimizer(
     parameters: Iterable[nn.Parameter], config: SparseOptimizerConfig
 ) -> RowWiseAdagrad:
-    """The same update as a step of its own, for replicated tables, which have no fused kernel."""
+    """The same update as a step of its own, for tables whose kernel is dense (all replicated ones).
+
+    A row without a gradient stays as it is, as in the fused kernel, which does not touch it.
+    """
     return RowWiseAdagrad(parameters, lr=config.lr, eps=config.eps)

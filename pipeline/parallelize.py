@@ -17,7 +17,7 @@ from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimiz
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
 from embeddings.features import Table
-from embeddings.fused_optimizer import data_parallel_optimizer, in_backward
+from embeddings.fused_optimizer import in_backward, unfused_optimizer
 from embeddings.initialise import fill_shard
 from embeddings.planner.plan import PlanError, make_plan, plan_to_json, shared_plan
 from embeddings.sharders import all_sharders
@@ -101,7 +101,7 @@ def fill_tables(
     """
     dims = {table.name: table.dim for table in tables}
     for name, value in model.state_dict().items():
-        table = _table_of(name)
+        table = table_of(name)
         if table not in dims:
             continue
         if isinstance(value, ShardedTensor):
@@ -120,17 +120,17 @@ def fill_tables(
             )
 
 
-def _table_of(name: str) -> str | None:
+def table_of(name: str) -> str | None:
     """The table whose weight the parameter `name` is, if it is one's."""
     *_, holder, table, leaf = ("", "", *name.split("."))
     return table if holder in _HOLDERS and leaf == "weight" else None
 
 
 def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptimizer:
-    """Fused tables, AdamW on the tower, and a row-wise step for replicated tables, if any."""
+    """Fused tables, AdamW on the tower, and a step of their own for tables that are not fused."""
     outside = dict(in_backward_optimizer_filter(model.named_parameters()))
-    replicated = {name: p for name, p in outside.items() if _table_of(name)}
-    tower = {name: p for name, p in outside.items() if name not in replicated and p.requires_grad}
+    unfused = {name: p for name, p in outside.items() if table_of(name)}
+    tower = {name: p for name, p in outside.items() if name not in unfused and p.requires_grad}
     dense: KeyedOptimizer = KeyedOptimizerWrapper(
         tower,
         lambda params: torch.optim.AdamW(
@@ -146,9 +146,10 @@ def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptim
             dense, clipping=GradientClipping.NORM, max_gradient=config.dense.clip_norm
         )
     parts = [("fused", model.fused_optimizer), ("dense", dense)]
-    if replicated:
-        rowwise = KeyedOptimizerWrapper(
-            replicated, lambda params: data_parallel_optimizer(params, config.sparse)
+    # A rank has an empty parameter for a table that lies elsewhere.
+    if held := {name: p for name, p in unfused.items() if p.numel()}:
+        tables = KeyedOptimizerWrapper(
+            held, lambda params: unfused_optimizer(params, config.sparse)
         )
-        parts.append(("replicated", rowwise))
+        parts.append(("unfused", tables))
     return CombinedOptimizer(parts)
