@@ -16,6 +16,7 @@ from torchrec.optim.clipping import GradientClipping, GradientClippingOptimizer
 from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimizerWrapper
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
+from embeddings.empty_shards import end_row_counts
 from embeddings.features import Table
 from embeddings.fused_optimizer import in_backward, unfused_optimizer
 from embeddings.initialise import fill_shard
@@ -78,6 +79,7 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
         plan=plan,
         sharders=sharders,
     )
+    end_row_counts(model)
     fill_tables(model, tables, config)
     return Parallel(
         model=model, optimizer=_optimizer(model, config), plan=plan_to_json(plan, tables)
