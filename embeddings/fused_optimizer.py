@@ -39,6 +39,7 @@ def unfused_optimizer(
 ) -> RowWiseAdagrad:
     """The same update as a step of its own, for tables whose kernel is dense (all replicated ones).
 
-    A row without a gradient stays as it is, as in the fused kernel, which does not touch it.
+    A row without a gradient stays as it is, as in the fused kernel, which does not touch it. The
+    accumulators are all its state: it counts steps as well, for a decay that is not used here.
     """
     return RowWiseAdagrad(parameters, lr=config.lr, eps=config.eps)

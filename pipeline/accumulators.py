@@ -27,14 +27,14 @@ def shares(wanted: Columns, saved: Sequence[Columns]) -> list[tuple[int, int]]:
 
 
 def mean_of_columns(parts: Sequence[tuple[Tensor, int]]) -> Tensor:
-    """[N] accumulators of a block, of `parts`: [N] and how many of the block's columns have them.
+    """[R] accumulators of a block, of `parts`: [R] and how many of the block's columns have them.
 
-    A block that lies in one saved block gets its accumulators bit for bit.
+    A block that lies in one saved block gets its accumulators bit for bit, and so does one whose
+    parts are equal: a float32 times a number of columns is exact in float64.
     """
     (first, _), *others = parts
     if not others:
         return first
-    # In float64 the products and their sum are exact: equal parts give just their value back.
     total = torch.zeros_like(first, dtype=torch.float64)
     for values, columns in parts:
         total += values.double() * columns

@@ -21,6 +21,7 @@ from pipeline.manifest import META, NAME, Damaged, check_digests, check_sizes, r
 from pipeline.run_progress import Progress
 from pipeline.run_state import collect_for, put_back
 from pipeline.storage import AnyPath, Remote
+from pipeline.table_state import TablesLoader
 
 
 def load_newest(
@@ -63,7 +64,9 @@ def load_newest(
     ]
     progress = progress.with_best_among(rank0(world, judged))
     state = collect_for(model, optimizer, world, progress)
-    _load(state, place, world)
+    tables = TablesLoader(model, optimizer)
+    _load(state, place, world, tables)
+    tables.finish()
     put_back(state, optimizer, world)
     return progress, list(damaged)
 
@@ -142,12 +145,15 @@ def _read(folder: AnyPath, config: Config, schema: Schema) -> Progress:
         ) from error
 
 
-def _load(state: dict[str, Any], folder: AnyPath, world: World) -> None:
+def _load(
+    state: dict[str, Any], folder: AnyPath, world: World, tables: TablesLoader | None = None
+) -> None:
     """In place. UserError if the checkpoint is another model's."""
+    storage = reader(folder)
     try:
-        dcp_load(state, storage_reader=reader(folder), process_group=world.control)
+        dcp_load(state, storage_reader=storage, planner=tables, process_group=world.control)
     except (CheckpointException, OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"{folder}: cannot be loaded: {cause(error)}; it is of another model or kind of "
-            "sharding: remove it to go on from the one before"
+            f"{folder}: cannot be loaded: {cause(error)}; it is of another model: remove it to "
+            "go on from the one before"
         ) from error

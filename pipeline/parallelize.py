@@ -31,6 +31,9 @@ from pipeline.step import Step
 # What the two kinds of collection call the module that holds their tables.
 _HOLDERS = ("embedding_bags", "embeddings")
 
+TOWER = "dense"
+"""The part of a run's optimizer that steps all that is no table."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Parallel:
@@ -122,6 +125,11 @@ def fill_tables(
             )
 
 
+def tower_optimizer(optimizer: CombinedOptimizer) -> KeyedOptimizer:
+    """The part for all that is no table."""
+    return dict(optimizer.optimizers)[TOWER]
+
+
 def table_of(name: str) -> str | None:
     """The table whose weight the parameter `name` is, if it is one's."""
     *_, holder, table, leaf = ("", "", *name.split("."))
@@ -147,7 +155,7 @@ def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptim
         dense = GradientClippingOptimizer(
             dense, clipping=GradientClipping.NORM, max_gradient=config.dense.clip_norm
         )
-    parts = [("fused", model.fused_optimizer), ("dense", dense)]
+    parts = [("fused", model.fused_optimizer), (TOWER, dense)]
     # A rank has an empty parameter for a table that lies elsewhere.
     if held := {name: p for name, p in unfused.items() if p.numel()}:
         tables = KeyedOptimizerWrapper(

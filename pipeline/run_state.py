@@ -9,14 +9,17 @@ from torch import nn
 from torchrec.optim.keyed import CombinedOptimizer
 
 from pipeline.distributed import World
+from pipeline.parallelize import tower_optimizer
 from pipeline.run_progress import Progress
+from pipeline.table_state import table_state
 
 
 def collect(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict[str, Any]:
     """All of a rank's tensors that a run goes on from, for DCP. Views, no copies."""
     return {
         "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizer": tower_optimizer(optimizer).state_dict(),
+        "tables": table_state(model, optimizer),
         "random": random_state(world, world.device.type),
     }
 
@@ -24,9 +27,14 @@ def collect(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dic
 def collect_for(
     model: nn.Module, optimizer: CombinedOptimizer, world: World, progress: Progress
 ) -> dict[str, Any]:
-    """What `collect` gives, to load in place what was saved at `progress`, on any ranks."""
+    """What `collect` gives, to load in place what was saved at `progress`, on any ranks.
+
+    But for the tables' optimizer state, whose form in a checkpoint hangs on the plan: that is
+    TablesLoader's.
+    """
     initialise(optimizer)
     state = collect(model, optimizer, world)
+    del state["tables"]
     if world.rank >= progress.world_size:
         del state["random"]  # a rank that was not there has none to go on with
     elif world.device.type != progress.device:
@@ -36,7 +44,7 @@ def collect_for(
 
 def put_back(state: dict[str, Any], optimizer: CombinedOptimizer, world: World) -> None:
     """What loading in place leaves to do, once `state` (of `collect_for`) holds what was saved."""
-    optimizer.load_state_dict(state["optimizer"])
+    tower_optimizer(optimizer).load_state_dict(state["optimizer"])
     if "random" in state:
         set_random_state(state["random"], world)
 
@@ -57,7 +65,6 @@ def set_random_state(state: dict[str, torch.Tensor], world: World) -> None:
 
 def initialise(optimizer: CombinedOptimizer) -> None:
     """Let lazy optimizers (AdamW) make their state, so that it can be loaded in place."""
-    for name, part in optimizer.optimizers:
-        if name == "dense":
-            part.init_state()
-            part.zero_grad(set_to_none=True)
+    tower = tower_optimizer(optimizer)
+    tower.init_state()
+    tower.zero_grad(set_to_none=True)

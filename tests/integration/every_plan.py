@@ -13,11 +13,11 @@ from torchrec.distributed.sharding_plan import calculate_shard_sizes_and_offsets
 from torchrec.modules.embedding_modules import EmbeddingCollection
 
 from embeddings.features import Table
-from embeddings.fused_optimizer import SparseOptimizerConfig
 from embeddings.planner.cluster import Cluster
 from embeddings.planner.plan import ShardingConfig
 from embeddings.planner.plan_file import PlacedTable, PlanFile, PredictedRank
 from models.attention import AttentionConfig
+from models.shared_bottom import SharedBottomConfig
 from pipeline.assemble import Selection, build_step, select
 from pipeline.batch import Batch
 from pipeline.config import Config
@@ -30,11 +30,16 @@ from tests.integration.test_sharding import config as plain_config
 
 ROWS = 32
 """Of a global batch."""
+# The smallest: what is here is about the tables, and each of many runs pays for the tower.
+TOWER = SharedBottomConfig(expert_hidden=(), expert_dim=8, tower_hidden=(8,))
 
 # Two more tables than the plain model has: one whose bags are ragged, and rows for the attention.
 SCHEMA = PLAIN.model_copy(
     update={
-        "sparse": (*PLAIN.sparse, SparseFeature(name="tags", group="item", table="tag", multi=True)),
+        "sparse": (
+            *PLAIN.sparse,
+            SparseFeature(name="tags", group="item", table="tag", multi=True),
+        ),
         "tables": (*PLAIN.tables, DataTable(name="tag", vocab_size=21)),
     }
 )
@@ -66,13 +71,29 @@ class Way:
         return "row_wise" if by_rows else "table_wise", kernel, width
 
 
-def config(plan: Path | None = None, sparse: str = "rowwise_adagrad") -> Config:
+WAYS = (
+    Way(kind="data_parallel", kernel="dense"),
+    *(
+        Way(kind=kind, kernel=kernel)
+        for kernel in ("fused", "dense")
+        for kind in ("table_wise", "row_wise", "table_row_wise")
+    ),
+    *(
+        Way(kind=kind, kernel=kernel, width=width)
+        for kernel in ("fused", "dense")
+        for kind in ("column_wise", "table_column_wise", "grid_shard")
+        for width in (8, 4)
+    ),
+)
+"""Every sharding type, with every kernel that CPU runs it with, whole and split in two and four."""
+
+
+def config(plan: Path | None = None) -> Config:
     plain = plain_config(())
     attention = AttentionConfig(events={"seen": {"history": "item"}}, hidden=8)
     return plain.model_copy(
         update={
-            "model": plain.model.model_copy(update={"attention": attention}),
-            "sparse": SparseOptimizerConfig.model_validate({"kind": sparse}),
+            "model": plain.model.model_copy(update={"attention": attention, "tower": TOWER}),
             "sharding": ShardingConfig(plan=plan),
             "train": plain.train.model_copy(update={"batch_size": ROWS}),
         }
@@ -156,7 +177,7 @@ def _ranks(kind: str, number: int, blocks: int, world: World) -> list[int]:
     """The rank of every shard; tables begin at different ranks and hosts."""
     local, hosts = world.local_size, world.size // world.local_size
     if kind == "table_wise":
-        return [number % world.size]
+        return [number // 2 % world.size]  # of four ranks two have none
     if kind == "column_wise":
         return [(number + block) % world.size for block in range(blocks)]
     if kind in ("data_parallel", "row_wise"):

@@ -19,23 +19,22 @@ def over_blocks(values_RD: Tensor, width: int) -> Tensor:
     """[R, D]: the mean of each row's block of `width` columns, in each of its columns."""
     rows, dim = values_RD.shape
     blocks = values_RD.view(rows, dim // width, width)
-    return blocks.mean(2, keepdim=True).expand_as(blocks).reshape(rows, dim)
+    return blocks.mean(2, keepdim=True).repeat(1, 1, width).view(rows, dim)
 
 
 class OneProcess:
-    """Trains from the first step on. Its accumulators are [R, D] whatever the optimizer: those of
-    row-wise Adagrad are equal over a block's columns."""
+    """Trains from the first step on. Its accumulators are [R, D], equal over a block's columns."""
 
     def __init__(self, config: Config, world: World, widths: Mapping[str, int]) -> None:
-        """`widths`: columns that share an accumulator, by table; 1: exact Adagrad."""
+        """`widths`: columns that share an accumulator, by table."""
         self._config, self._world, self._widths = config, world, dict(widths)
         self._chosen = select(config, SCHEMA)
         self._step = build_step(config, self._chosen, world)
         head = self._step.model.head
+        assert head.attention is not None
         for module in (head.tower, head.attention):
-            assert module is not None
             module.to_empty(device="cpu")
-            module.init_weights(config.train.seed)
+            module.init_weights(config.train.seed)  # type: ignore[operator]
         self.weights: dict[str, Tensor] = {}
         for module in list(self._step.modules()):
             if isinstance(module, (EmbeddingBagCollection, EmbeddingCollection)):
@@ -64,6 +63,11 @@ class OneProcess:
             weight_decay=dense.weight_decay,
         )
         self._step.train()
+
+    def tower(self) -> dict[str, Tensor]:
+        """All parameters but the tables', by name."""
+        mine = {id(p) for p in self._tower}
+        return {name: p for name, p in self._step.named_parameters() if id(p) in mine}
 
     def cut(self, widths: Mapping[str, int]) -> None:
         """From here on these columns share an accumulator: the mean of those they had."""
