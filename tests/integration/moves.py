@@ -151,18 +151,18 @@ def _whole(values: Mapping[str, Tensor | ShardedTensor]) -> dict[str, Tensor]:
 
 
 def alone(
-    rank: int, size: int, folder: Path, pairs: tuple[tuple[Way, Way], ...], forget: bool
-) -> dict[tuple[Way, Way], tuple[State, State]]:
+    rank: int, size: int, pairs: tuple[tuple[Way, Way | None], ...]
+) -> dict[tuple[Way, Way | None], tuple[State, State]]:
     """One process, its accumulators cut into columns as a plan's are, then as the next one's.
 
-    `forget`: it goes on with none.
+    None: as before, but all accumulators lost.
     """
     found = {}
     for first, second in pairs:
         one = OneProcess(config(), this_world(), widths(first))
         before = _state_of(one, one.steps(0, FIRST))
-        one.cut(widths(second))
-        if forget:
+        one.cut(widths(second or first))
+        if second is None:
             one.sums = {name: torch.zeros_like(sums) for name, sums in one.sums.items()}
         found[first, second] = before, _state_of(one, one.steps(FIRST, MORE))
     return found

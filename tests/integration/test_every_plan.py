@@ -23,6 +23,8 @@ SIZES = (2, 4)
 # One for each number of columns that share accumulators.
 CUTS = {way.width: way for way in WAYS}
 Move = tuple[Saved, Way]
+Alone = Mapping[tuple[Way, Way | None], tuple[State, State]]
+"""One process by the columns of two plans, after the steps of each; None: see `alone`."""
 
 
 def form(way: Way) -> tuple[str, bool, bool]:
@@ -62,10 +64,9 @@ def runs(folder: Path) -> dict[int, Run]:
 
 
 @pytest.fixture(scope="module")
-def one_process(folder: Path) -> dict[tuple[Way, Way], tuple[State, State]]:
-    """By the first plan's columns and the second's: after the steps of each."""
-    pairs = tuple((a, b) for a in CUTS.values() for b in CUTS.values())
-    return run_ranks(alone, 1, folder, pairs, False)[0]
+def one_process() -> Alone:
+    pairs = tuple((a, b) for a in CUTS.values() for b in (*CUTS.values(), None))
+    return run_ranks(alone, 1, pairs)[0]
 
 
 def assert_close(found: State, wanted: State, what: str) -> None:
@@ -91,7 +92,7 @@ def test_ranks_train_as_one_process(
     size: int,
     way: Way,
     runs: dict[int, Run],
-    one_process: Mapping[tuple[Way, Way], tuple[State, State]],
+    one_process: Alone,
 ) -> None:
     wanted, _ = one_process[CUTS[way.width], CUTS[way.width]]
     assert_close(runs[size].trained[way], wanted, str(way))
@@ -101,7 +102,7 @@ def check_move(
     move: Move,
     runs: dict[int, Run],
     size: int,
-    one_process: Mapping[tuple[Way, Way], tuple[State, State]],
+    one_process: Alone,
 ) -> None:
     (saved_size, first), second = move
     what = f"{saved_size} ranks {first} -> {size} ranks {second}"
@@ -120,7 +121,7 @@ def check_move(
 def test_a_checkpoint_of_any_plan_goes_on_under_any(
     size: int,
     runs: dict[int, Run],
-    one_process: Mapping[tuple[Way, Way], tuple[State, State]],
+    one_process: Alone,
 ) -> None:
     """It comes back bit for bit, but for rounding where blocks are joined, and goes on as one
     process does."""
@@ -137,16 +138,23 @@ def test_few_moves_are_of_all_forms_and_plans() -> None:
     assert cuts == {(a, b) for a in CUTS for b in CUTS}
 
 
-def test_the_equality_hangs_on_blocks_and_on_accumulators(
-    folder: Path,
-    runs: dict[int, Run],
-    one_process: Mapping[tuple[Way, Way], tuple[State, State]],
-) -> None:
+def test_the_equality_hangs_on_blocks_and_on_accumulators(one_process: Alone) -> None:
     whole, quarter = CUTS[None], CUTS[4]
-    (of_rows, _), (of_quarters, _) = one_process[whole, whole], one_process[quarter, quarter]
+    (of_rows, on), (of_quarters, _) = one_process[whole, whole], one_process[quarter, quarter]
     with pytest.raises(AssertionError, match="other blocks"):
         assert_close(of_rows, of_quarters, "other blocks")
-    pair = (whole, whole)
-    ((_, forgotten),) = run_ranks(alone, 1, folder, (pair,), True)[0].values()
+    _, forgetful = one_process[whole, None]
     with pytest.raises(AssertionError, match="no accumulators"):
-        assert_close(forgotten, one_process[pair][1], "no accumulators")
+        assert_close(forgetful, on, "no accumulators")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("size", SIZES)
+def test_all_moves(size: int, tmp_path: Path, one_process: Alone) -> None:
+    """From every plan to every plan."""
+    moves = tuple(((size, a), b) for a in WAYS for b in WAYS)
+    run = run_ranks(over_ranks, size, tmp_path, WAYS, moves, timeout=3000)[0]
+    assert len(run.on) == len(WAYS) ** 2
+    for move in moves:
+        check_move(move, {size: run}, size, one_process)
