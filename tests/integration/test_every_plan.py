@@ -36,7 +36,7 @@ def few_moves(size: int) -> tuple[Move, ...]:
     """On two ranks from every form to every form; on four each plan is left once and taken once,
     every other time from a checkpoint of two ranks."""
     if size == 4:
-        turned = WAYS[8:] + WAYS[:8]
+        turned = WAYS[6:] + WAYS[:6]
         return tuple(
             ((SIZES[n % 2], a), b) for n, (a, b) in enumerate(zip(WAYS, turned, strict=True))
         )
