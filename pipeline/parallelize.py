@@ -18,10 +18,11 @@ from torchrec.optim.optimizers import in_backward_optimizer_filter
 
 from embeddings.empty_shards import end_row_counts
 from embeddings.features import Table
-from embeddings.fused_optimizer import in_backward, unfused_optimizer
+from embeddings.fused_optimizer import in_backward
 from embeddings.initialise import fill_shard
 from embeddings.planner.plan import PlanError, make_plan, plan_to_json, shared_plan
 from embeddings.sharders import all_sharders
+from embeddings.unfused_optimizer import UnfusedRowWiseAdagrad
 from pipeline.config import Config
 from pipeline.distributed import World
 from pipeline.errors import UserError
@@ -158,8 +159,9 @@ def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptim
     parts = [("fused", model.fused_optimizer), (TOWER, dense)]
     # A rank has an empty parameter for a table that lies elsewhere.
     if held := {name: p for name, p in unfused.items() if p.numel()}:
+        sparse = config.sparse
         tables = KeyedOptimizerWrapper(
-            held, lambda params: unfused_optimizer(params, config.sparse)
+            held, lambda params: UnfusedRowWiseAdagrad(params, lr=sparse.lr, eps=sparse.eps)
         )
         parts.append(("unfused", tables))
     return CombinedOptimizer(parts)

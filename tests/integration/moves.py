@@ -141,7 +141,7 @@ def _whole(values: Mapping[str, Tensor | ShardedTensor]) -> dict[str, Tensor]:
     dist.all_gather_object(everyone, mine)
     found: dict[str, Tensor] = {}
     for name, shape, starts, part in (entry for rank in everyone for entry in rank):
-        into = found.setdefault(name, torch.full(shape, torch.nan))
+        into = found.setdefault(name, torch.full(shape, torch.nan, dtype=part.dtype))
         place = tuple(slice(a, a + n) for a, n in zip(starts, part.shape, strict=True))
         there = into[place]
         # A replicated table comes from every rank: its copies are one.

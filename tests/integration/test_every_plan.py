@@ -78,12 +78,12 @@ def assert_close(found: State, wanted: State, what: str) -> None:
     close("losses", found.losses, wanted.losses, 1e-6)
     assert found.weights.keys() == wanted.weights.keys() == found.sums.keys()
     for table, weight in wanted.weights.items():
-        close(table, found.weights[table], weight, 2e-6)
+        close(table, found.weights[table], weight, 1e-6)
         sums = wanted.sums[table]
         close(f"{table}'s accumulators", found.sums[table], sums, 1e-5 * float(sums.max()))
     assert wanted.tower
     for name, parameter in wanted.tower.items():
-        close(name, found.tower[name], parameter, 2e-5)
+        close(name, found.tower[name], parameter, 1e-5)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
