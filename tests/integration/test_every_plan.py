@@ -19,6 +19,8 @@ from tests.integration.moves import Run, Saved, State, alone, over_ranks, widths
 from tests.integration.one_process import over_blocks
 from tests.ranks import run_ranks
 
+# Two minutes where others use the machine too; no test of a hang.
+pytestmark = pytest.mark.timeout(900)
 SIZES = (2, 4)
 # One for each number of columns that share accumulators.
 CUTS = {way.width: way for way in WAYS}
@@ -56,7 +58,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def runs(folder: Path) -> dict[int, Run]:
     """By number of ranks."""
-    found = {size: run_ranks(over_ranks, size, folder, WAYS, few_moves(size))[0] for size in SIZES}
+    found = {
+        size: run_ranks(over_ranks, size, folder, WAYS, few_moves(size), timeout=400)[0]
+        for size in SIZES
+    }
     # One rank: of what four saved.
     whole = Way(kind="table_wise")
     moves = tuple(((4, way), whole) for way in CUTS.values())
