@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
 from torch.optim import Optimizer
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
@@ -32,10 +30,3 @@ class SparseOptimizerConfig(BaseModel):
 def in_backward(config: SparseOptimizerConfig) -> tuple[type[Optimizer], dict[str, float]]:
     """Class and arguments to mark tables with; sharding turns the mark into a fused kernel."""
     return RowWiseAdagrad, {"lr": config.lr, "eps": config.eps}
-
-
-def data_parallel_optimizer(
-    parameters: Iterable[nn.Parameter], config: SparseOptimizerConfig
-) -> RowWiseAdagrad:
-    """The same update as a step of its own, for replicated tables, which have no fused kernel."""
-    return RowWiseAdagrad(parameters, lr=config.lr, eps=config.eps)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torchrec.distributed.embedding import EmbeddingCollectionSharder
+from torchrec.distributed.embedding_types import EmbeddingComputeKernel
 from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
 from torchrec.distributed.types import ModuleSharder, ShardingType
 
@@ -28,11 +29,20 @@ UNPOOLED_TYPES: tuple[str, ...] = (
 )
 
 
+def cpu_kernels(sharding_type: str, *, unpooled: bool) -> tuple[str, ...]:
+    """Compute kernels that train on CPU. The planner offers the first alone, as TorchRec does."""
+    if sharding_type == ShardingType.DATA_PARALLEL.value:
+        return (EmbeddingComputeKernel.DENSE.value,)
+    fused = (EmbeddingComputeKernel.FUSED.value,)
+    # The dense kernel sums bags, as above.
+    return fused if unpooled else (*fused, EmbeddingComputeKernel.DENSE.value)
+
+
 class AllShardingTypes(EmbeddingBagCollectionSharder):
     """Offers every sharding type on every device.
 
     TorchRec's own sharder keeps the row-wise kinds from CPU, although they run there on gloo
-    (tests/integration/test_sharding.py holds every type to one process's results).
+    (tests/integration/test_every_plan.py holds every type to one process's results).
     """
 
     def sharding_types(self, compute_device_type: str) -> list[str]:

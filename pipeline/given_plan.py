@@ -10,6 +10,7 @@ from torchrec.distributed.types import ShardingPlan
 
 from embeddings.features import Table
 from embeddings.planner.plan_file import PlanFile, load_plan
+from embeddings.sharders import SHARDING_TYPES, UNPOOLED_TYPES, cpu_kernels
 from pipeline.distributed import World
 from pipeline.errors import UserError
 
@@ -19,12 +20,15 @@ _REMEDY = "plan this run ('homerec plan RECIPE --cluster .. --out FILE'), or --s
 def given_plan(
     path: Path, module: nn.Module, tables: Sequence[Table], world: World
 ) -> ShardingPlan:
-    """The file's plan for `module`. UserError for another number of ranks, or other tables."""
+    """The file's plan for `module`.
+
+    UserError for another number of ranks, other tables, or what the device cannot run.
+    """
     try:
         file = load_plan(path)
     except ValueError as error:
         raise UserError(str(error)) from error
-    problem = _other_ranks(file, world) or _other_tables(file, module, tables)
+    problem = _other_ranks(file, world) or _other_tables(file, module, tables) or _not_run(file)
     if problem:
         raise UserError(f"{path}: {problem}; {_REMEDY}")
     return file.sharding_plan()
@@ -62,4 +66,19 @@ def _other_tables(file: PlanFile, module: nn.Module, tables: Sequence[Table]) ->
     for placed in file.tables:
         if placed.path not in paths:
             return f"made for a model whose tables are in {placed.path!r}, which this one has not"
+    return None
+
+
+def _not_run(file: PlanFile) -> str | None:
+    for placed in file.tables:
+        kind, kernel, unpooled = placed.sharding_type, placed.compute_kernel, placed.table.unpooled
+        if kind not in (types := UNPOOLED_TYPES if unpooled else SHARDING_TYPES):
+            return f"table {placed.table.name!r} is {kind} there and can be {', '.join(types)}"
+        if file.cluster.device == "cpu":
+            kernels = cpu_kernels(kind, unpooled=unpooled)
+            if kernel not in kernels:
+                return (
+                    f"table {placed.table.name!r} has kernel {kernel!r} there; {kind} on CPU it "
+                    f"can have {' or '.join(kernels)}"
+                )
     return None

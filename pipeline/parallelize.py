@@ -16,11 +16,13 @@ from torchrec.optim.clipping import GradientClipping, GradientClippingOptimizer
 from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimizerWrapper
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
+from embeddings.empty_shards import end_row_counts
 from embeddings.features import Table
-from embeddings.fused_optimizer import data_parallel_optimizer, in_backward
+from embeddings.fused_optimizer import in_backward
 from embeddings.initialise import fill_shard
 from embeddings.planner.plan import PlanError, make_plan, plan_to_json, shared_plan
 from embeddings.sharders import all_sharders
+from embeddings.unfused_optimizer import UnfusedRowWiseAdagrad
 from pipeline.config import Config
 from pipeline.distributed import World
 from pipeline.errors import UserError
@@ -29,6 +31,9 @@ from pipeline.step import Step
 
 # What the two kinds of collection call the module that holds their tables.
 _HOLDERS = ("embedding_bags", "embeddings")
+
+TOWER = "dense"
+"""The part of a run's optimizer that steps all that is no table."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,6 +83,7 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
         plan=plan,
         sharders=sharders,
     )
+    end_row_counts(model)
     fill_tables(model, tables, config)
     return Parallel(
         model=model, optimizer=_optimizer(model, config), plan=plan_to_json(plan, tables)
@@ -101,7 +107,7 @@ def fill_tables(
     """
     dims = {table.name: table.dim for table in tables}
     for name, value in model.state_dict().items():
-        table = _table_of(name)
+        table = table_of(name)
         if table not in dims:
             continue
         if isinstance(value, ShardedTensor):
@@ -120,17 +126,22 @@ def fill_tables(
             )
 
 
-def _table_of(name: str) -> str | None:
+def tower_optimizer(optimizer: CombinedOptimizer) -> KeyedOptimizer:
+    """The part for all that is no table."""
+    return dict(optimizer.optimizers)[TOWER]
+
+
+def table_of(name: str) -> str | None:
     """The table whose weight the parameter `name` is, if it is one's."""
     *_, holder, table, leaf = ("", "", *name.split("."))
     return table if holder in _HOLDERS and leaf == "weight" else None
 
 
 def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptimizer:
-    """Fused tables, AdamW on the tower, and a row-wise step for replicated tables, if any."""
+    """Fused tables, AdamW on the tower, and a step of their own for tables that are not fused."""
     outside = dict(in_backward_optimizer_filter(model.named_parameters()))
-    replicated = {name: p for name, p in outside.items() if _table_of(name)}
-    tower = {name: p for name, p in outside.items() if name not in replicated and p.requires_grad}
+    unfused = {name: p for name, p in outside.items() if table_of(name)}
+    tower = {name: p for name, p in outside.items() if name not in unfused and p.requires_grad}
     dense: KeyedOptimizer = KeyedOptimizerWrapper(
         tower,
         lambda params: torch.optim.AdamW(
@@ -145,10 +156,12 @@ def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptim
         dense = GradientClippingOptimizer(
             dense, clipping=GradientClipping.NORM, max_gradient=config.dense.clip_norm
         )
-    parts = [("fused", model.fused_optimizer), ("dense", dense)]
-    if replicated:
-        rowwise = KeyedOptimizerWrapper(
-            replicated, lambda params: data_parallel_optimizer(params, config.sparse)
+    parts = [("fused", model.fused_optimizer), (TOWER, dense)]
+    # A rank has an empty parameter for a table that lies elsewhere.
+    if held := {name: p for name, p in unfused.items() if p.numel()}:
+        sparse = config.sparse
+        tables = KeyedOptimizerWrapper(
+            held, lambda params: UnfusedRowWiseAdagrad(params, lr=sparse.lr, eps=sparse.eps)
         )
-        parts.append(("replicated", rowwise))
+        parts.append(("unfused", tables))
     return CombinedOptimizer(parts)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torchrec.distributed.types import ShardedTensor
 
 from embeddings.features import Table
 from pipeline.config import Config
 from pipeline.parallelize import Parallel, fill_tables
+from pipeline.table_pieces import held_tables
 
 
 @torch.no_grad()
@@ -25,16 +25,7 @@ def renew_tables(parallel: Parallel, tables: Sequence[Table], config: Config, ep
     """
     chosen = [table for table in tables if table.rows >= config.sparse.renew_rows > 0]
     fill_tables(parallel.model, chosen, config, epoch=epoch)
-    names = {f".{table.name}.weight" for table in chosen}
-    for part, optimizer in parallel.optimizer.optimizers:
-        if part == "dense":
-            continue
-        for parameter, state in optimizer.state_dict()["state"].items():
-            if not any(parameter.endswith(name) for name in names):
-                continue
-            for value in state.values():
-                if isinstance(value, ShardedTensor):
-                    for shard in value.local_shards():
-                        shard.tensor.zero_()
-                else:
-                    value.zero_()
+    names = {table.name for table in chosen}
+    for held in held_tables(parallel.model, parallel.optimizer):
+        for piece in held.pieces if held.name in names else ():
+            piece.sums.zero_()

@@ -22,6 +22,8 @@ from pipeline.distributed import World, this_world
 from pipeline.errors import UserError
 from pipeline.parallelize import mark_tables
 from pipeline.planning import Source, listed
+from tests.integration import every_plan
+from tests.integration.every_plan import Way
 from tests.integration.test_sharding import SCHEMA, config, train_some
 from tests.ranks import run_ranks
 
@@ -109,6 +111,38 @@ def test_a_plan_for_something_else_is_refused(tmp_path: Path) -> None:
     assert "table 'user' has rows 43 there and 42 in this run" in tables
     assert "none.json: cannot be read" in none
     assert not any("\n" in line for line in (ranks, device, tables, none))
+
+
+def refuse_by_hand(rank: int, size: int, folder: Path) -> list[str]:
+    """What a run with an attention says to plans that somebody has changed."""
+    said, path, world = [], folder / "plan.json", this_world()
+    run = every_plan.config(path)
+    chosen = select(run, every_plan.SCHEMA)
+    every_plan.write_plan(path, Way(kind="table_wise"), world)
+    good = load_plan(path)
+    for name, changes in (
+        ("item", {"compute_kernel": "dense"}),
+        ("item", {"sharding_type": "table_row_wise"}),
+        ("user", {"compute_kernel": "fused_uvm"}),
+        ("user", {"sharding_type": "data_parallel"}),
+    ):
+        changed = [
+            placed.model_copy(update=changes if placed.table.name == name else {})
+            for placed in good.tables
+        ]
+        path.write_text(good.model_copy(update={"tables": tuple(changed)}).to_json())
+        with pytest.raises(UserError) as caught:
+            assemble(run, chosen, world)
+        said.append(str(caught.value))
+    return said
+
+
+def test_a_plan_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
+    dense, kind, uvm, copied = run_ranks(refuse_by_hand, 1, tmp_path)[0]
+    assert "table 'item' has kernel 'dense' there; table_wise on CPU it can have fused;" in dense
+    assert "'item' is table_row_wise there and can be table_wise, column_wise, row_wise;" in kind
+    assert "table 'user' has kernel 'fused_uvm' there; table_wise on CPU it can have fused" in uvm
+    assert "'user' has kernel 'fused' there; data_parallel on CPU it can have dense;" in copied
 
 
 def test_no_plan_can_be_said() -> None:

@@ -1,0 +1,38 @@
+"""Row-wise Adagrad as a step of its own, for tables whose kernel is dense (all replicated ones)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+
+class UnfusedRowWiseAdagrad(Optimizer):
+    """The fused kernel's update. A row without a gradient stays as it is, as it does there.
+
+    Accumulators are float32 [R, 1], as the kernel's are, for weights [R, D] of any type. TorchRec's
+    RowWiseAdagrad has the weights' type: in float16 eps is 0, and rows without a gradient, 0 / 0,
+    are NaN after a step.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], *, lr: float, eps: float) -> None:
+        super().__init__(parameters, {"lr": lr, "eps": eps})
+        for group in self.param_groups:
+            for weight in group["params"]:
+                # Made at once: a checkpoint is read into it before the first step.
+                sums = torch.zeros(len(weight), 1, dtype=torch.float32, device=weight.device)
+                self.state[weight]["sum"] = sums
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        assert closure is None
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                gradient, sums = weight.grad.float(), self.state[weight]["sum"]
+                sums += gradient.square().mean(1, keepdim=True)
+                weight -= group["lr"] * gradient / (sums.sqrt() + group["eps"])
