@@ -75,7 +75,7 @@ def damaged_and_resumed(rank: int, size: int, data: Path, folder: Path) -> Any:
     for path in (broken / "checkpoints").glob("step-*/__0_0.distcp"):
         changed(path, "flipped")
     best = find_checkpoint(broken)
-    with pytest.raises(UserError, match="__0_0.distcp is damaged.*name another checkpoint"):
+    with pytest.raises(UserError, match=r"__0_0.distcp is damaged.*name another checkpoint"):
         evaluate_checkpoint(best, "val", None, this_world())
     return found, run(rank, size, data, broken, [], resume=True)
 
@@ -267,7 +267,7 @@ def without_rename(rank: int, size: int, data: Path, folder: Path) -> Any:
     other = Checkpoints(store, world, config, schema)
     other.claim()  # another process would; what it is to this one is the same
     checkpoints.save(parallel.model, parallel.optimizer, Progress(step=3, source={"epoch": 0}))
-    with pytest.raises(UserError, match="not saved: .*store: another run saves here since"):
+    with pytest.raises(UserError, match=r"not saved: .*store: another run saves here since"):
         checkpoints.wait()
     other.save(parallel.model, parallel.optimizer, Progress(step=4, source={"epoch": 0}))
     other.wait()
