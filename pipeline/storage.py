@@ -32,7 +32,8 @@ class Remote:
     """As the file system names it, without the protocol."""
 
     def __str__(self) -> str:
-        return f"{self.protocol}://{self.path.lstrip('/')}"
+        path = self.path if self.protocol in _LOCAL else self.path.lstrip("/")
+        return f"{self.protocol}://{path}"
 
     def __truediv__(self, name: str) -> Remote:
         return Remote(self.protocol, self.fs, f"{self.path.rstrip('/')}/{name}")
