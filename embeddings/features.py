@@ -9,6 +9,8 @@ from typing import Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from embeddings.table_names import check_table_name
+
 Pooling = Literal["sum", "mean"]
 DType = Literal["fp32", "fp16"]
 
@@ -93,7 +95,7 @@ def build_tables(
 ) -> tuple[Table, ...]:
     """The tables that `features` need, in order of first use; those named `unpooled` are.
 
-    Raises ValueError for an override that matches no table.
+    Raises ValueError for an override that matches no table, or a table's name that torch keeps.
     """
     users: dict[str, list[str]] = {}
     for feature in in_group_order(features):
@@ -103,7 +105,7 @@ def build_tables(
             known = ", ".join(users)
             raise ValueError(f"embeddings.tables.{pattern}: no table of that name; tables: {known}")
     return tuple(
-        _table(config, name, vocab_sizes[name], names, name in unpooled)
+        _table(config, check_table_name(name), vocab_sizes[name], names, name in unpooled)
         for name, names in users.items()
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from embeddings.planner.alternatives import alternatives
 from embeddings.planner.describe import describe_plan
 from embeddings.planner.find import find_plan
+from embeddings.planner.infeasible import Infeasible
 from embeddings.planner.plan_file import load_plan
 from embeddings.planner.reshard import reshard
 from embeddings.planner.search import Budget
@@ -30,7 +31,10 @@ from pipeline.planning import open_source
 
 
 def find(args: argparse.Namespace) -> int:
-    """Search for a plan; print it, and write it if asked. UserError if none fits."""
+    """Search for a plan; print it, and write it if asked.
+
+    UserError if none fits; with --json what is missing, and what would help, is printed first.
+    """
     with user_errors(), open_world() as world:
         check_folder(args.out)
         check_folder(args.page, "--page")
@@ -38,7 +42,12 @@ def find(args: argparse.Namespace) -> int:
         inputs = open_inputs(args, world)
         source, request = inputs.made()
         budget = Budget(rounds=args.rounds, seconds=args.seconds, seed=args.seed)
-        planned = find_plan(request, budget, previous=warm)
+        try:
+            planned = find_plan(request, budget, previous=warm)
+        except Infeasible as error:
+            if args.json:
+                sys.stdout.write(json.dumps(error.data(), indent=1) + "\n")
+            raise
         file = describe_plan(request, planned, source.tables, args.seed)
     if args.out:
         write_text(args.out, file.to_json())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,21 @@ class Infeasible(PlanError):
 
     def __str__(self) -> str:
         return self.message
+
+    def data(self) -> dict[str, Any]:
+        """All of it as plain data: bytes, milliseconds."""
+        return {
+            "kind": "homerec infeasible plan",
+            "version": 1,
+            "message": self.message,
+            "missing": [{**asdict(row), "short": row.short} for row in self.shortfalls],
+            "total": {
+                memory: {"needs": needs, "room": room}
+                for memory, (needs, room) in self.total.items()
+            },
+            "changes": [asdict(change) for change in self.changes],
+            "untried": list(self.untried),
+        }
 
 
 def diagnose(request: Request, priced: Priced, found: Found, seconds: float) -> Infeasible:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
 from torch.optim import SGD, Adagrad, Adam, Optimizer
@@ -22,6 +22,7 @@ from torchrec.modules.embedding_modules import EmbeddingBagCollection, Embedding
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
 from embeddings.planner.files import Frozen, read_yaml, validate
+from embeddings.table_names import check_table_name
 
 _DTYPES = {"fp32": DataType.FP32, "fp16": DataType.FP16, "bf16": DataType.BF16}
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -93,6 +94,11 @@ class ListedTable(Frozen):
     """Its rows leave the lookup one by one."""
     cache: CacheUse | None = None
     """Unset: TorchRec's 0.2 of the rows, and no misses counted."""
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, value: str) -> str:
+        return check_table_name(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -37,15 +37,16 @@ const plural = (n, word) => `${count(n)} ${word}${n === 1 ? '' : 's'}`;
 // computing, light for exchanging.
 const PART_COLOURS = {
   fwd_compute: '#0072B2', fwd_comms: '#56B4E9', bwd_compute: '#D55E00', bwd_comms: '#E69F00',
-  prefetch_compute: '#009E73', input_dist_comms: '#999999',
+  prefetch_compute: '#009E73', input_dist_comms: '#999999', sync: '#CC79A7',
 };
 const KIND_COLOURS = { weights: '#CC79A7', 'optimizer state': '#7A4E8A', 'buffers and caches': '#009E73' };
 const PART_TITLES = {
   fwd_compute: 'forward compute', fwd_comms: 'forward comms', bwd_compute: 'backward compute',
   bwd_comms: 'backward comms', prefetch_compute: 'prefetch', input_dist_comms: "ids' exchange",
+  sync: "replicas' averaging",
 };
-// What TorchRec's rating adds up; the ids' exchange runs beside the step before.
-const RATED = ['fwd_compute', 'fwd_comms', 'bwd_compute', 'bwd_comms', 'prefetch_compute'];
+// What TorchRec's rating adds up, and what 2D parallelism adds to it; the ids' exchange runs beside the step before.
+const RATED = ['fwd_compute', 'fwd_comms', 'bwd_compute', 'bwd_comms', 'prefetch_compute', 'sync'];
 const ALL_PARTS = Object.keys(PAGE.parts);
 const CATEGORY_COLOURS = ['#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#9A8B00', '#7A7A7A'];
 

@@ -57,7 +57,8 @@ def _plan(name: str, file: PlanFile, options: int) -> Json:
         "ms": {
             part: [_short(took) for took in column]
             for part, column in zip(PARTS, file.perf().T.tolist(), strict=True)
-        },
+        }
+        | {"sync": [_short(took) for took in file.sync().tolist()]},
         "used": dict(zip(MEMORIES, used.T.tolist(), strict=True)),
         "kinds": {
             memory: dict(zip(KINDS, columns, strict=True))

@@ -43,7 +43,10 @@ class SweepPoint(_Data):
             return value
         keys = list(value)
         inputs = keys[: keys.index("feasible")] if "feasible" in keys else []
-        return value | {"values": {key: str(value[key]) for key in inputs}}
+        found = value | {"values": {key: str(value[key]) for key in inputs}}
+        if "ms" in value and "sync_ms" in value:
+            found["ms"] = value["ms"] | {"sync": value["sync_ms"]}
+        return found
 
     @model_validator(mode="after")
     def _has_figures(self) -> Self:

@@ -120,6 +120,21 @@ def test_a_mistake_is_one_line(
     assert not list(tmp_path.glob("**/plan.json"))
 
 
+def test_what_does_not_fit_is_an_answer_for_programs_too(
+    tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = tmp_path / "tiny.yaml"
+    tiny.write_text("{preset: l4, hosts: 1, hbm_gb: 0.01, ddr_gb: 0.01}")
+    words = ["plan", str(tables), "--cluster", str(tiny), "--batch-size", "8", "--json"]
+    assert main(words) == 2
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert f"homerec: error: {found['message']}" in said.err
+    assert all(row["short"] == row["needs"] - row["room"] > 0 for row in found["missing"])
+    assert all(change["time"] > 0 for change in found["changes"])
+    assert found["missing"] or found["changes"]
+
+
 def test_a_batch_that_does_not_divide_is_refused(
     prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
