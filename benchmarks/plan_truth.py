@@ -5,10 +5,10 @@
 `--cluster`: what `homerec plan calibrate` wrote on this machine; its ranks are started here. Every
 plan runs in every round, in another order each time. Prints Spearman's rank correlation of
 predicted with measured step times, with TorchRec's own constants of a preset and with the
-calibrated ones, by TorchRec's rating (the busiest rank's sum) and by its critical path (every part
-waits for its slowest rank); and that of one half of the rounds with the other half, for no
-prediction can be nearer to a measurement than the next measurement is. The model's tables are none
-of the calibration's. Writes a plot (--out) and, beside it, all of it as JSON.
+calibrated ones, without and with what each sharding type takes by itself; and that of one half of
+the rounds with the other half, for no prediction can be nearer to a measurement than the next
+measurement is. The model's tables are none of the calibration's. Writes a plot (--out) and, beside
+it, all of it as JSON.
 
 A step is measured whole, by the clock (median and fastest, on the slowest rank) and by the busiest
 rank's processor time; and in parts, each at its fastest, summed up on the busiest rank, which is
@@ -31,7 +31,6 @@ from benchmarks.truth_plans import model, plans
 from embeddings.planner.cluster import Cluster, load_cluster
 from embeddings.planner.find import quiet
 from embeddings.planner.given import repriced
-from embeddings.planner.options import PARTS
 from embeddings.planner.plan_file import PlanFile
 from launchers.local_ranks import run_here
 from pipeline.calibrate import measure_all
@@ -42,7 +41,7 @@ from pipeline.measure import TIMED, Taken
 DRAWN = ("fastest step", "fastest parts")
 MEASURES = ("median step", "fastest step", "fastest parts", "processor time")
 AGAIN = "one half of the rounds, the other"
-PREDICTED = ("stock", "calibrated", "stock, critical path", "calibrated, critical path")
+PREDICTED = ("stock", "calibrated, without starts", "calibrated")
 
 
 def run(
@@ -66,24 +65,6 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
 def _ranks(values: Sequence[float]) -> Any:
     every = np.asarray(values)
     return np.array([(every < one).sum() + (every == one).sum() / 2 for one in every])
-
-
-def critical_path(file: PlanFile) -> float:
-    """Milliseconds if all ranks waited for the slowest after each part, as TorchRec's has it.
-
-    Its exchanges wait sharding type by sharding type, too; prefetches are left out.
-    """
-    perf = np.zeros((len(file.tables), file.cluster.ranks, len(PARTS)))
-    for n, placed in enumerate(file.tables):
-        np.add.at(perf[n], placed.rank_list(), placed.shard_ms)
-    total = 0.0
-    for part in ("fwd_compute", "bwd_compute"):
-        total += perf[:, :, PARTS.index(part)].sum(axis=0).max()
-    kinds = np.array([placed.sharding_type for placed in file.tables])
-    for part in ("fwd_comms", "bwd_comms"):
-        for kind in set(kinds.tolist()):
-            total += perf[kinds == kind][:, :, PARTS.index(part)].sum(axis=0).max()
-    return float(total)
 
 
 def measures(taken: Sequence[Taken]) -> dict[str, float]:
@@ -112,9 +93,8 @@ def row_of(name: str, file: PlanFile, own: Cluster, taken: Sequence[Taken]) -> d
         "steps": [[max(row) * 1e3 for row in one.steps] for one in taken],
         "halves": [measures(taken[::2]), measures(taken[1::2] or taken)],
         "stock": file.time_ms,
-        "calibrated": after.time_ms,
-        "stock, critical path": critical_path(file),
-        "calibrated, critical path": critical_path(after),
+        "calibrated": after.expected_ms(),
+        "calibrated, without starts": after.time_ms,
     }
 
 

@@ -33,11 +33,12 @@ def measured_view(name: str, file: PlanFile, found: Measured) -> Iterator[Table 
     for heading in ("predicted", "fastest", "median", "+-", "fastest / predicted"):
         view.add_column(heading, justify="right")
     copies = any(placed.copied for placed in file.tables)
+    starts = file.starts()
     for rank, (took, least, spread) in enumerate(
         zip(found.ms, found.fastest, found.spread, strict=True)
     ):
         for part in _ORDER:
-            predicted = file.ranks[rank].ms[part] if part in PARTS else None
+            predicted = file.ranks[rank].ms[part] + starts.get(part, 0.0) if part in PARTS else None
             if part in INSIDE and not copies:
                 continue
             view.add_row(
@@ -52,10 +53,11 @@ def measured_view(name: str, file: PlanFile, found: Measured) -> Iterator[Table 
         view.add_section()
     yield view
     yield (
-        f"busiest rank's sum of parts but the ids' exchange: {file.time_ms:.4g} ms predicted, "
-        f"{found.total_fastest:.4g} ms measured at their fastest, {found.total_ms:.4g} ms in the "
-        f"median; whole steps: {found.step_fastest:.4g} ms at the fastest, {found.step_ms:.4g} ms "
-        f"+- {found.step_spread:.0%} in the median of {found.repeats}"
+        f"busiest rank's sum of parts but the ids' exchange: {file.expected_ms():.4g} ms "
+        f"predicted, {found.total_fastest:.4g} ms measured at their fastest, "
+        f"{found.total_ms:.4g} ms in the median; whole steps: {found.step_fastest:.4g} ms at the "
+        f"fastest, {found.step_ms:.4g} ms +- {found.step_spread:.0%} in the median of "
+        f"{found.repeats}"
     )
 
 
@@ -63,7 +65,12 @@ def measured_json(name: str, file: PlanFile, found: Measured) -> dict[str, Any]:
     """The same as data."""
     return {
         "plan": name,
-        "predicted": {"time_ms": file.time_ms, "ms": [rank.ms for rank in file.ranks]},
+        "predicted": {
+            "time_ms": file.time_ms,
+            "expected_ms": file.expected_ms(),
+            "starts": file.starts(),
+            "ms": [rank.ms for rank in file.ranks],
+        },
         "measured": {"total_ms": found.total_ms, **asdict(found)},
     }
 
@@ -72,7 +79,7 @@ def fits_view(fits: Sequence[Fit]) -> Table:
     """How well the constants tell what was measured."""
     view = Table(title="Fits", title_justify="left")
     view.add_column("what")
-    for heading in ("observations", "off by (root mean square)", "left out: ms of any plan"):
+    for heading in ("observations", "off by (root mean square)", "ms of a sharding type"):
         view.add_column(heading, justify="right")
     for fit in fits:
         view.add_row(fit.name, str(fit.count), f"{fit.error:.0%}", f"{fit.start_ms:.3g}")

@@ -118,6 +118,8 @@ def _figures(file: PlanFile) -> Table:
         if took:
             note = " (beside the step)" if part == "input_dist_comms" else ""
             view.add_row(f"  {name}{note}", f"{took:.4g} ms")
+    if any(file.starts().values()):
+        view.add_row("with its sharding types' own (measured)", f"{file.expected_ms():.4g} ms")
     view.add_row("mean rank", f"{rated.mean():.4g} ms")
     view.add_row("imbalance (busiest / mean)", f"{rated.max() / rated.mean():.3f}")
     gap = file.time_ms / file.lower_bound_ms - 1 if file.lower_bound_ms else 0.0

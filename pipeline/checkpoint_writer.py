@@ -105,7 +105,14 @@ class _Hashing(FileSystem):
                 yield stream
                 return
             hashing = _HashingStream(stream)
-            yield hashing
+            try:
+                yield hashing
+            except Exception as error:
+                # torch.save says of a disk that is full only that the file is not as long as it
+                # should be.
+                if hashing.failure is not None and hashing.failure is not error:
+                    raise hashing.failure from error
+                raise
         name = os.fspath(path).rpartition("/")[2]
         self.written[name] = hashing.file
 
@@ -117,6 +124,8 @@ class _HashingStream(io.IOBase):
         self._stream = stream
         self._hashed = hashlib.sha256()
         self._bytes = 0
+        self.failure: OSError | None = None
+        """What the disk had against a write."""
 
     @property
     def file(self) -> File:
@@ -126,7 +135,8 @@ class _HashingStream(io.IOBase):
         view = memoryview(data)
         self._hashed.update(view)
         self._bytes += view.nbytes
-        count: int = self._stream.write(view)
+        with self._remembering():
+            count: int = self._stream.write(view)
         return count
 
     def tell(self) -> int:
@@ -134,7 +144,16 @@ class _HashingStream(io.IOBase):
 
     def flush(self) -> None:
         if not self._stream.closed:
-            self._stream.flush()
+            with self._remembering():
+                self._stream.flush()
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
 
     def fileno(self) -> int:
         self.flush()  # DCP asks in order to sync: what waits in Python's buffer must come along

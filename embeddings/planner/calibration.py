@@ -10,7 +10,7 @@ import numpy as np
 from torchrec.distributed.planner.constants import BIGINT_DTYPE
 
 from embeddings.planner.cluster import Cluster
-from embeddings.planner.costs import Costs, Fixed, KernelCosts, Shares, Weights
+from embeddings.planner.costs import Costs, Fixed, KernelCosts, Shares, Start, Starts, Weights
 from embeddings.planner.given import repriced
 from embeddings.planner.observed import Fit, Fits, Observed
 from embeddings.planner.options import PARTS, Floats
@@ -73,6 +73,19 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
             fwd_comms=rates["fwd_comms", 0],
             bwd_comms=rates["bwd_comms", 0],
             input_dist_comms=ids[1],
+        ),
+        starts=Starts(
+            sharded=Start(
+                fwd_compute=fits.start("lookup"),
+                fwd_comms=fits.start("exchanges"),
+                bwd_compute=fits.start("backward"),
+                bwd_comms=fits.start("exchanges"),
+            ),
+            copied=Start(
+                fwd_compute=fits.start("lookup of copies"),
+                bwd_compute=fits.start("backward of copies"),
+                bwd_comms=fits.start("all_reduce", "optimizer of copies"),
+            ),
         ),
         weighted_kernel_multiplier=0.0,  # ids' weights get no gradient here
     )

@@ -72,6 +72,27 @@ class Fixed(Frozen):
     input_dist_comms: float = Field(default=0.0, ge=0)
 
 
+class Start(Frozen):
+    """Milliseconds of a step, by part."""
+
+    fwd_compute: float = Field(default=0.0, ge=0)
+    fwd_comms: float = Field(default=0.0, ge=0)
+    bwd_compute: float = Field(default=0.0, ge=0)
+    bwd_comms: float = Field(default=0.0, ge=0)
+
+
+class Starts(Frozen):
+    """What a sharding type takes on every rank whatever tables it has, for it has lookups and
+    exchanges of its own. Neither TorchRec's estimate nor the search counts it; it is added to a
+    plan's time.
+    """
+
+    sharded: Start = Start()
+    """Of each type but data-parallel."""
+    copied: Start = Start()
+    """Of data-parallel tables together."""
+
+
 class Costs(Frozen):
     """Constants of a cluster. Left out: as TorchRec has it."""
 
@@ -89,6 +110,7 @@ class Costs(Frozen):
     """Bytes that an id counts for: 8, more where sending ids takes more than their bytes."""
     shares: Shares = Shares()
     fixed: Fixed = Fixed()
+    starts: Starts = Starts()
     bwd_compute_multiplier: float = Field(default=float(BWD_COMPUTE_MULTIPLIER), gt=0)
     """Backward over forward lookup, where `backward` is unset."""
     weighted_feature_bwd_compute_multiplier: float = Field(

@@ -217,6 +217,20 @@ class PlanFile(Frozen):
         """[R] milliseconds of a step for replicas."""
         return np.array([rank.sync_ms for rank in self.ranks])
 
+    def starts(self) -> dict[str, float]:
+        """Milliseconds by part that each rank takes for the plan's sharding types themselves, where
+        the cluster's file has them measured; not in `time_ms`, which is TorchRec's."""
+        if self.cluster.costs is None:
+            return {}
+        known = self.cluster.costs.starts
+        types = {(placed.sharding_type, placed.copied) for placed in self.tables}
+        each = [(known.copied if copied else known.sharded).model_dump() for _, copied in types]
+        return {part: sum(start[part] for start in each) for part in each[0]}
+
+    def expected_ms(self) -> float:
+        """`time_ms` with `starts`: what a measured step compares with."""
+        return self.time_ms + sum(self.starts().values())
+
     def memory(self) -> tuple[Ints, Ints]:
         """[R, 2] bytes used and bytes there are for tables, by rank and MEMORIES."""
         used = [[rank.bytes[memory] for memory in MEMORIES] for rank in self.ranks]

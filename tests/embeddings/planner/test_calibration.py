@@ -9,7 +9,7 @@ import pytest
 
 from embeddings.planner.calibration import calibrate
 from embeddings.planner.cluster import Cluster, load_cluster
-from embeddings.planner.costs import Costs, Fixed, KernelCosts, Shares, Weights
+from embeddings.planner.costs import Costs, Fixed, KernelCosts, Shares, Start, Starts, Weights
 from embeddings.planner.given import Given, plan_of, repriced
 from embeddings.planner.micro_plans import micro_plans
 from embeddings.planner.observed import Observed
@@ -34,9 +34,14 @@ KNOWN = Costs(
     fixed=Fixed(
         fwd_compute=0.02, fwd_comms=0.2, bwd_compute=0.05, bwd_comms=0.1, input_dist_comms=0.04
     ),
+    starts=Starts(
+        sharded=Start(fwd_compute=0.3, fwd_comms=0.2, bwd_compute=0.15, bwd_comms=0.2),
+        copied=Start(fwd_compute=0.25, bwd_compute=0.1, bwd_comms=0.35),
+    ),
     weighted_feature_bwd_compute_multiplier=2.5,
     weighted_kernel_multiplier=0.0,
 )
+OPTIMIZER_START = 0.15  # of the 0.35
 
 
 def made_of(file: PlanFile, noise: np.random.Generator | None = None) -> Observed:
@@ -50,6 +55,11 @@ def made_of(file: PlanFile, noise: np.random.Generator | None = None) -> Observe
         copies = file.tables[0].copied
         took["all_reduce"] = no_steps[rank, PARTS.index("bwd_comms")] if copies else 0.0
         took["optimizer"] = took["bwd_comms"] - took["all_reduce"] if copies else 0.0
+        for part, start in file.starts().items():
+            took[part] += start
+        if copies:
+            took["optimizer"] += OPTIMIZER_START
+            took["all_reduce"] += file.starts()["bwd_comms"] - OPTIMIZER_START
         if noise is not None:
             took = {part: value * noise.uniform(0.9, 1.1) for part, value in took.items()}
         ms.append(took)
@@ -99,6 +109,11 @@ def test_known_constants_come_back() -> None:
         KNOWN.shares.model_dump(include=told), rel=1e-3
     )
     assert costs.fixed.model_dump() == pytest.approx(KNOWN.fixed.model_dump(), rel=1e-2)
+    for own_start, known_start in (
+        (costs.starts.sharded, KNOWN.starts.sharded),
+        (costs.starts.copied, KNOWN.starts.copied),
+    ):
+        assert own_start.model_dump() == pytest.approx(known_start.model_dump(), rel=1e-2)
     assert costs.id_bytes == pytest.approx(11.0, rel=1e-3)
     # A kernel's weights are relative to a bandwidth that is free to choose: rates are not.
     # An id in a lookup counts as many bytes as in its exchange: 11.
@@ -144,3 +159,15 @@ def test_times_without_bytes_in_them_are_refused() -> None:
     ]
     with pytest.raises(ValueError, match="does not grow with bytes; calibrate again"):
         calibrate(flat, cluster)
+
+
+def test_a_plan_takes_a_start_for_each_of_its_types() -> None:
+    cluster = load_cluster("cpu-2x1")
+    plan = unseen(cluster)
+    assert plan.expected_ms() == plan.time_ms  # a preset has none
+    own = repriced(plan, cluster.model_copy(update={"costs": KNOWN}))
+    sharded, copied = KNOWN.starts.sharded.model_dump(), KNOWN.starts.copied.model_dump()
+    assert own.starts() == pytest.approx(
+        {part: 3 * sharded[part] + copied[part] for part in copied}
+    )
+    assert own.expected_ms() == pytest.approx(own.time_ms + 3 * 0.85 + 0.7)
