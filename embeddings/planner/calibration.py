@@ -199,7 +199,10 @@ def _weighted(observed: Sequence[Observed], cluster: Cluster, fits: Fits) -> Clu
     bare = cluster.model_copy(update={"costs": costs.model_copy(update={"fixed": Fixed()})})
     ratios = np.concatenate(
         [
-            _rest(one.rank("bwd_compute"), fixed * shards(one.file))
+            _rest(
+                one.rank("bwd_compute"),
+                fixed * shards(one.file) + costs.starts.sharded.bwd_compute,
+            )
             / repriced(one.file, bare).perf()[:, n]
             for one in observed
         ]
