@@ -30,7 +30,7 @@ def status(args: argparse.Namespace) -> int:
     """One line: the job's state in the scheduler's words, and how often it began again."""
     with open_runner() as runner:
         found = _status(runner, args.handle)
-    again = f", restarted {found.num_restarts} times" if found.num_restarts else ""
+    again = f", restarts: {found.num_restarts}" if found.num_restarts else ""
     said = found.msg or found.state.name
     sys.stdout.write(f"{args.handle}: {said}{again}\n")
     return 0
