@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from pipeline.checkpoint import saved_steps
 from tests.integration.test_train import tensors
 from tests.slurm.cluster import until
-from tests.slurm.conftest import ROOT, Login
+from tests.slurm.conftest import ROOT, Login, number
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
@@ -21,7 +22,6 @@ STEPS = 200
 TRAIN = ["train", "debug", "--data.path", "data", "--train.batch_size", "256"]
 TRAIN += ["--train.epochs", "8", "--train.max_steps", str(STEPS), "--train.eval_every", "100"]
 TRAIN += ["--model.tower.dropout", "0.1"]
-ENDLESS = [*TRAIN, "--train.epochs", "100000", "--train.max_steps", "0"]
 
 
 def losses(run: Path) -> list[float]:
@@ -45,35 +45,29 @@ def different(left: Path, right: Path, scratch: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def limited(login: Login) -> str:
-    """A job of a minute's limit, of which Slurm gives no warning; others run beside it."""
-    # One rank: it keeps one core busy all the while.
-    args = "partition=debug,time=1,grace=0"
-    return login.launch(
-        "--nnodes", "1", "--scheduler-args", args, "--", *ENDLESS, "--out", "runs/limited"
-    )
-
-
-@pytest.fixture(scope="module")
-def undisturbed(login: Login, limited: str) -> Path:
+def undisturbed(login: Login) -> Path:
     """A run that nothing happens to."""
     done = login.homerec(
         *("launch", "--scheduler", "slurm", "--nnodes", "2", "--nproc", "1", "--cpu", "1"),
         *("--follow", "--env", "GREETING=a, b", "--", *TRAIN, "--out", "runs/undisturbed"),
     )
     assert done.returncode == 0, done.stderr
-    assert "[node0] [rank0]:best checkpoint: step" in done.stdout
+    # Ranks are numbered as machines arrive: the first may be on either.
+    assert re.search(r"^\[node[01]\] \[rank0\]:best checkpoint: step", done.stdout, re.MULTILINE)
     return login.folder / "runs" / "undisturbed"
 
 
-def test_two_nodes_train_as_one_process_does(login: Login, undisturbed: Path) -> None:
-    words = [*TRAIN, "--model.tower.dropout", "0", "--train.max_steps", "20"]
+def test_two_nodes_train_as_one_process_does(login: Login) -> None:
+    # Every step holds all rows: which rank has which makes no difference then.
+    words = ["train", "debug", "--data.path", "data", "--train.batch_size", "6400"]
+    words += ["--train.epochs", "10", "--train.max_steps", "0", "--dense.lr", "0.01"]
     assert login.homerec(*words, "--out", "runs/alone").returncode == 0
     handle = login.launch("--", *words, "--out", "runs/pair")
     assert login.ended(handle).startswith("COMPLETED on hn[0-1]")
     alone, pair = losses(login.folder / "runs" / "alone"), losses(login.folder / "runs" / "pair")
-    assert len(pair) == 20
-    assert pair == pytest.approx(alone, abs=1e-5)
+    assert len(pair) == 10
+    assert pair[-1] < pair[0] - 0.1
+    assert pair == pytest.approx(alone, rel=1e-5)
 
 
 def test_a_cancelled_job_saves_and_goes_on_bit_equal(
@@ -97,20 +91,33 @@ def test_a_cancelled_job_saves_and_goes_on_bit_equal(
     assert "has ended already (SUCCEEDED)" in done.stderr
 
 
-def test_a_warned_job_goes_back_into_the_queue_and_on_bit_equal(
+def test_a_job_warned_preempted_and_robbed_of_a_node_goes_on_each_time_bit_equal(
     login: Login, undisturbed: Path, tmp_path: Path
 ) -> None:
     run = login.folder / "runs" / "requeued"
     handle = login.launch("--requeue", "--", *TRAIN, "--out", str(run), "--overwrite")
-    number = handle.rpartition("/")[2]
     until(lambda: reached(run, 30), "step 30")
-    login.ask("scancel", "--signal=USR1", "--batch", number)  # what --signal=B:USR1 does
-    until(lambda: "restarts: 1" in login.state(handle), "a requeue")
-    stopped = saved_steps(run / "checkpoints")[-1]
-    assert stopped < STEPS
-    login.ask("scontrol", "update", f"JobId={number}", "StartTime=now")  # Slurm waits two minutes
+    login.ask("scancel", "--signal=USR1", "--batch", number(handle))  # what --signal=B:USR1 does
+    login.again(handle, 1)
+    warned = saved_steps(run / "checkpoints")[-1]
+    assert 30 <= warned < STEPS
+
+    until(lambda: reached(run, warned + 20), "20 steps more")
+    urgent = login.ask("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "--wrap=true")
+    login.again(handle, 2)
+    assert login.ended(f"slurm://homerec/{urgent.strip()}").startswith("COMPLETED")
+    preempted = saved_steps(run / "checkpoints")[-1]
+    assert warned + 20 <= preempted < STEPS
+
+    until(lambda: reached(run, preempted + 20), "20 steps more")
+    login.cluster.power_off("hn1")
+    login.again(handle, 3)
+    login.cluster.power_on("hn1")
+
     assert login.ended(handle).startswith("COMPLETED")
-    assert f"resumed after step {stopped}" in login.log(handle)  # and --overwrite did nothing
+    log = login.log(handle)
+    assert f"resumed after step {warned}" in log  # and --overwrite did nothing
+    assert f"resumed after step {preempted}" in log
     assert different(undisturbed, run, tmp_path) == []
 
 
@@ -124,7 +131,7 @@ def test_a_users_mistake_is_not_tried_again_and_the_code_is_the_workspaces(login
         *("train", "debug", "--data.path", "nowhere"),
     )
     shutil.rmtree(workspace)  # the job has its own
-    assert login.ended(handle) == "FAILED (NonZeroExitCode) on hn[0-1] for 00:00:00 exit code 2"
+    assert login.ended(handle).endswith("exit code 2")
     shown = login.homerec("logs", handle, "--node", "1")
     assert "this is the copy" in shown.stdout
     assert "nowhere" in shown.stderr
@@ -147,18 +154,10 @@ def test_a_job_that_slurm_refuses_is_one_line(login: Login) -> None:
 def test_a_job_that_slurm_has_forgotten_is_known_by_its_exit_file(login: Login) -> None:
     handle = login.launch("--", "train", "debug", "--data.path", "nowhere")
     login.ended(handle)
-    number = handle.rpartition("/")[2]
-    forgotten = f"{number}000"
+    forgotten = f"{number(handle)}000"
     folder = login.folder / "slurm-jobs"
-    shutil.copy(folder / f"slurm-{number}.exit", folder / f"slurm-{forgotten}.exit")
+    shutil.copy(folder / f"slurm-{number(handle)}.exit", folder / f"slurm-{forgotten}.exit")
     assert login.state(f"slurm://homerec/{forgotten}") == "FAILED on hn[0-1] exit code 2"
     done = login.homerec("status", "slurm://homerec/987654")
     assert done.returncode == 2
     assert "knows no job '987654'" in done.stderr
-
-
-def test_a_job_at_its_time_limit_has_saved(login: Login, limited: str) -> None:
-    assert login.ended(limited, within=240).startswith("TIMEOUT on hn0 for 00:01:")
-    run = login.folder / "runs" / "limited"
-    assert saved_steps(run / "checkpoints")[-1] % 100  # of the moment of its end, not an epoch's
-    assert not list((run / "checkpoints").glob(".*"))
