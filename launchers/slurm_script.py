@@ -18,7 +18,9 @@ _USER_ERROR_CODE = 2
 # for a trap cuts it short.
 #
 # On the warning before the end of its time a job with --requeue goes back into the queue by
-# itself; when Slurm preempts it (SIGTERM), Slurm does that.
+# itself. So it must when it is preempted, for Slurm requeues only what is still there when the
+# grace time is over: to have saved and ended before counts as failed. Then the ranks get SIGTERM
+# and this script none; an earlier start's PreemptTime stays, so it must not be before StartTime.
 _BODY = """\
 export PATH={python}:"$PATH"
 export HOMEREC_FIRST_NODE HOMEREC_RDZV_PORT
@@ -39,9 +41,15 @@ step=$!
 wait "$step"; code=$?
 while kill -s 0 "$step" 2>/dev/null; do wait "$step"; code=$?; done
 
+preempted() {{ scontrol show job --oneliner "$SLURM_JOB_ID" \
+    | sed -n 's/.* StartTime=\\([^ ]*\\).* PreemptTime=\\([0-9][^ ]*\\).*/\\1 \\2/p' \\
+    | {{ read -r start at && [[ ! "$at" < "$start" ]]; }}; }}
+
 again=
 if [ "$told" = USR1 ] && [ "$code" -ne 0 ]; then
     again={again}
+elif [ -z "$told" ] && [ "$code" -ne 0 ] && preempted; then
+    told=PREEMPTED again={again}
 elif [ -z "$told" ] && [ "$code" -ne 0 ] && [ "$code" -ne {user_error} ] \\
     && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {retries} ]; then
     again=yes
@@ -49,6 +57,7 @@ fi
 state=FAILED
 [ "$code" -eq 0 ] && state=COMPLETED
 [ "$told" = TERM ] && state=CANCELLED
+[ "$told" = PREEMPTED ] && state=PREEMPTED
 cat > {exit_file} <<EXIT
 JobState=$state
 ExitCode=$code:0

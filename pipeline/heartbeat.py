@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 from pipeline.errors import RankLost
 
@@ -36,7 +37,7 @@ class Pulse:
 class Heartbeat:
     """The ranks' notes in a store of their own connection, so that no collective is in the way."""
 
-    def __init__(self, store: dist.Store, rank: int, size: int, timeout: int, pulse: Pulse) -> None:
+    def __init__(self, store: Store, rank: int, size: int, timeout: int, pulse: Pulse) -> None:
         self._store = store
         self._rank = rank
         self._size = size
@@ -136,14 +137,14 @@ def watched(beat: Heartbeat, pulse: Pulse) -> Iterator[None]:
 
 def open_heartbeat(nonce: str, rank: int, size: int, timeout: int, pulse: Pulse) -> Heartbeat:
     """In the store where the ranks met, by a connection of its own. `nonce`: the same on all."""
-    store = dist.TCPStore(
+    store = TCPStore(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         is_master=False,
         wait_for_workers=False,
         timeout=timedelta(seconds=timeout),
     )
-    return Heartbeat(dist.PrefixStore(f"homerec/{nonce}", store), rank, size, timeout, pulse)
+    return Heartbeat(PrefixStore(f"homerec/{nonce}", store), rank, size, timeout, pulse)
 
 
 def of_a_peer(error: BaseException | None) -> bool:

@@ -112,13 +112,14 @@ def stop_requests() -> Iterator[_Request]:
             signal.signal(number, request.old[number])
             signal.raise_signal(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    for number in numbers:
         request.old[number] = signal.signal(number, note)
     try:
         yield request
     finally:
-        for number, handler in request.old.items():
-            signal.signal(number, handler)
+        for number in numbers:
+            signal.signal(number, request.old[number])
 
 
 def check_finite(model: nn.Module, step: int, world: World) -> None:

@@ -17,10 +17,10 @@ from tests.slurm.conftest import ROOT, Login, number
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
-STEPS = 200
+STEPS = 500
 # 25 steps an epoch.
 TRAIN = ["train", "debug", "--data.path", "data", "--train.batch_size", "256"]
-TRAIN += ["--train.epochs", "8", "--train.max_steps", str(STEPS), "--train.eval_every", "100"]
+TRAIN += ["--train.epochs", "20", "--train.max_steps", str(STEPS), "--train.eval_every", "100"]
 TRAIN += ["--model.tower.dropout", "0.1"]
 
 
