@@ -6,14 +6,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pipeline.data.synthetic import prepare_synthetic
-from tests.slurm.cluster import Cluster, cluster, missing, until
+from tests.slurm.cluster import NODES, Cluster, cluster, missing, until
 
 ROOT = Path(__file__).resolve().parents[2]
 _REQUIRED = "HOMEREC_REQUIRE_SLURM"  # set where a skip would go unseen
@@ -66,15 +67,20 @@ class Login:
         until(lambda: self.now(handle) in over, f"{handle} is over")
         return self.state(handle)
 
-    def again(self, handle: str, times: int) -> None:
-        """Wait until the job has gone back into the queue, and have it start at once."""
+    def again(self, handle: str, times: int, then: Callable[[], None] | None = None) -> None:
+        """Wait until the job is back in the queue, do `then`, and have it start soon."""
 
         def queued() -> bool:
             shown = self.ask("scontrol", "show", "job", "--oneliner", number(handle))
             return "JobState=PENDING" in shown and f"Restarts={times} " in shown
 
         until(queued, f"{handle} is queued for start {times + 1}")
-        # Slurm would have it wait for two minutes.
+        if then:
+            then()
+        until(lambda: self.cluster.states() == ["idle"] * len(NODES), "idle nodes")
+        # Slurm would have it wait for two minutes. It need not, but for a second or two: a node
+        # refuses what is dated the second in which the last start ended (credential revoked).
+        threading.Event().wait(3)
         self.ask("scontrol", "update", f"JobId={number(handle)}", "StartTime=now")
 
     def log(self, handle: str) -> str:
