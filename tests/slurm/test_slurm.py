@@ -103,7 +103,9 @@ def test_a_job_warned_preempted_and_robbed_of_a_node_goes_on_each_time_bit_equal
     assert 30 <= warned < STEPS
 
     until(lambda: reached(run, warned + 20), "20 steps more")
-    urgent = login.ask("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "--wrap=true")
+    urgent = login.ask(
+        "sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "-o/dev/null", "--wrap=true"
+    )
     login.again(handle, 2)
     assert login.ended(f"slurm://homerec/{urgent.strip()}").startswith("COMPLETED")
     preempted = saved_steps(run / "checkpoints")[-1]
