@@ -1,7 +1,7 @@
 # `make` lists the targets. Needs Python 3.11 and an index of packages; everything lands in .venv.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev test test-slow demo lock clean
+.PHONY: help setup setup-dev test test-slow test-slurm demo lock clean
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3,$(if $(shell command -v $(name)),$(name))) python3.11)
 # Optional: the address of an index of CPU wheels of torch (the default index serves CUDA builds).
@@ -41,17 +41,20 @@ $(BIN)/python:
 	@touch $@
 
 # Tests run several ranks on few cores.
-test test-slow: export OMP_NUM_THREADS ?= 1
+test test-slow test-slurm: export OMP_NUM_THREADS ?= 1
 
 test: setup-dev ## lint, types, import rules, tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "not slow and not slurm" --numprocesses 2 --dist loadfile
 
 test-slow: setup-dev ## tests of whole studies and searches, killed and resumed
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not slurm"
+
+test-slurm: setup-dev ## jobs on a real Slurm of two nodes on this host (root; Debian: slurm-wlm munge)
+	HOMEREC_REQUIRE_SLURM=1 $(BIN)/pytest -m slurm
 
 demo: setup data/demo/schema.json ## train HoME on synthetic data with two ranks: runs/demo
 	$(BIN)/homerec launch --nproc 2 -- train demo --data.path data/demo --out runs/demo --overwrite

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
+from pipeline.agent import STOPPED
 from pipeline.assemble import assemble, select
 from pipeline.checkpoint import Checkpoints
 from pipeline.checkpoint_folder import find_checkpoint, saved_steps
@@ -26,7 +27,7 @@ from pipeline.errors import UserError
 from pipeline.evaluate import evaluate_checkpoint
 from pipeline.overrides import configure
 from pipeline.storage import remove_tree
-from pipeline.train import STOPPED, train
+from pipeline.train import train
 from tests.ranks import run_ranks
 
 _FIELDS = ["--train.max_steps", "8", "--train.eval_every", "5", "--train.batch_size", "256"]

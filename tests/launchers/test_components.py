@@ -38,7 +38,7 @@ def test_several_machines_meet_on_the_first() -> None:
     assert (role.resource.gpu, role.resource.memMB) == (8, 9)
     assert role.entrypoint == "bash"
     assert "${rank0_env}" in role.args[1]
-    assert ":12" in role.args[1]
+    assert "$${HOMEREC_RDZV_PORT:=12}" in role.args[1]
     assert "--rdzv_endpoint" not in role.args
     assert role.args[-1] == "a b"  # a word stays a word, whatever is in it
 
@@ -87,7 +87,8 @@ def test_slurm_gets_one_group_of_tasks_a_machine() -> None:
     script = torchx("run", "-s", "slurm", "--dryrun", COMPONENT, *words)
     assert script.count("--nproc_per_node 4") == 2
     assert "#SBATCH hetjob" in script
-    assert 'PET_RDZV_ENDPOINT="${SLURM_JOB_NODELIST_HET_GROUP_0:=localhost}:29500"' in script
+    assert 'PET_RDZV_ENDPOINT="${SLURM_JOB_NODELIST_HET_GROUP_0:=localhost}:' in script
+    assert ":${HOMEREC_RDZV_PORT:=29500}" in script
     assert "-m launchers.cli train kuairand" in script
 
 

@@ -84,7 +84,7 @@ def test_dryrun_shows_the_request_and_starts_nothing(capsys: pytest.CaptureFixtu
     assert launch.run(parse(*options, "--dryrun", "--", "evaluate", "--split", "test")) == 0
     shown = capsys.readouterr().out
     assert "--partition=P" in shown
-    assert "--gpus-per-task=2" in shown
+    assert "--gpus-per-node=2" in shown
     assert "-m launchers.cli evaluate --split test" in shown
 
 

@@ -1,0 +1,34 @@
+"""A rank of test_heartbeat: two meet, then rank 1 does what argv[1] says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import torch
+import torch.distributed as dist
+
+from pipeline.distributed import open_world
+from pipeline.errors import LOST, RankLost
+
+
+def main() -> int:
+    try:
+        with open_world(timeout=3) as world:
+            dist.all_reduce(torch.ones(1))
+            world.pulse.step = 7
+            if world.rank == 1 and sys.argv[1] == "freeze":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            if world.rank == 1 and sys.argv[1] == "dawdle":
+                signal.sigwait({signal.SIGTERM})
+            dist.all_reduce(torch.ones(1))
+    except RankLost as error:
+        sys.stderr.write(f"lost: {error}\n")
+        sys.stderr.flush()
+        os._exit(LOST)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
