@@ -21,13 +21,13 @@ import yaml
 from launchers.trials import Trials
 from launchers.tune import JOBS, NPROC, SEED, STARTUP, TRIALS
 from pipeline.assemble import select
-from pipeline.checkpoint import lower_is_better
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.errors import UserError
 from pipeline.files import write_json, write_text
 from pipeline.folders import Kind, claim
 from pipeline.overrides import amend, parse, resolve
+from pipeline.run_progress import lower_is_better
 from pipeline.search_space import laid_over, read_searches
 from pipeline.tune_report import FOUND, write_tune_report
 
@@ -62,6 +62,11 @@ class TuneFolder:
             self._check_same(args, overrides, saved)
         else:
             self.base = resolve(args.recipe, args.config, overrides)
+        if self.base.checkpoint.path:
+            raise UserError(
+                f"checkpoint.path: {self.base.checkpoint.path!r} is one folder and the trials are "
+                "many runs; leave it out, and each keeps its checkpoints in its own folder"
+            )
         texts: list[str] = saved["search"] if saved else args.search
         fixed = _leaves(parse(overrides))
         self.searches = read_searches(texts, self.base, [] if args.resume else fixed)

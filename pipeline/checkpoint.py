@@ -4,325 +4,258 @@
         config.json  schema.json  the run's tree and the data's schema, to rebuild the model
         meta.json                 step, data position, best figure so far
         results.json  health.json what its evaluation gave, if it was the best so far
+        manifest.json             size and checksum of every file; written last
     checkpoints/best.json        {"step": ..., "value": ...}
+    checkpoints/owner.json       the run that saves here
 
 A save writes into a folder whose name begins with a dot and renames it when every rank is done:
-whatever dies on the way leaves the last good checkpoint as it was.
+whatever dies on the way leaves the last good checkpoint as it was. Stores cannot rename: there the
+manifest, which comes last, makes a checkpoint of the files.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-from dataclasses import asdict, dataclass, field, replace
+import time
+from concurrent.futures import Future
+from dataclasses import asdict
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-import torch
+import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystemReader
-from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
+from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 from torchrec.optim.keyed import CombinedOptimizer
 
+from pipeline.checkpoint_folder import bases, is_finished, kept, remove, saved_steps, step_folder
+from pipeline.checkpoint_load import cause, load_newest, origin, rank0
+from pipeline.checkpoint_owner import Owner
+from pipeline.checkpoint_writer import CheckpointWriter
 from pipeline.config import Config
 from pipeline.data.schema import Schema
-from pipeline.distributed import World, agreed, on_first
+from pipeline.distributed import World, on_first
 from pipeline.errors import UserError
-from pipeline.files import read_json, write_json
+from pipeline.files import write_json, write_text
+from pipeline.manifest import (
+    META,
+    File,
+    Manifest,
+    describe_text,
+    digest,
+    write_sealed,
+)
+from pipeline.run_progress import Progress
+from pipeline.run_state import collect
+from pipeline.staging import HostCopy
+from pipeline.storage import AnyPath, free_space, remove_tree, sync_folder
 
-_STEP = "step-"
-
-
-def lower_is_better(select: str) -> bool:
-    """Whether a TASK/FIGURE counts a loss."""
-    return select.endswith(("/ne", "/log_loss"))
-
-
-@dataclass(kw_only=True)
-class Progress:
-    """Where a run stands, the same on every rank."""
-
-    step: int = 0
-    world_size: int = 0
-    device: str = "cpu"
-    """Kind of device of the ranks that saved, whose random states are there."""
-    source: dict[str, Any] = field(default_factory=dict)
-    looks: list[dict[str, Any]] = field(default_factory=list)
-    """What training remembers of the last looks at the experts (see TrainingHealth)."""
-    evaluated_step: int = 0
-    select: str = "mean/auc"
-    best_step: int | None = None
-    best_value: float | None = None
-    evaluations_without_better: int = 0
-
-    def note(self, value: float | None) -> bool:
-        """Count an evaluation of this step, `value` being its `select`; whether it is the best."""
-        self.evaluated_step = self.step
-        lower = lower_is_better(self.select)
-        best = self.best_value
-        # The first one stands even if undefined: a run has a result, and a checkpoint to name.
-        better = self.best_step is None or (
-            value is not None and (best is None or (value < best if lower else value > best))
-        )
-        self.evaluations_without_better = 0 if better else self.evaluations_without_better + 1
-        if better:
-            self.best_step, self.best_value = self.step, value
-        return better
-
-    def selecting(self, select: str) -> Progress:
-        """The same place, judged by `select`: values of another figure mean nothing to it."""
-        return self if select == self.select else replace(self._unjudged(), select=select)
-
-    def with_best_among(self, steps: list[int]) -> Progress:
-        """The same place; a best checkpoint that somebody has taken away is the best no more."""
-        return self if self.best_step in (None, *steps) else self._unjudged()
-
-    def _unjudged(self) -> Progress:
-        """As if it had never been evaluated: the next evaluation stands, and this step's is due."""
-        return replace(
-            self,
-            evaluated_step=0,
-            best_step=None,
-            best_value=None,
-            evaluations_without_better=0,
-        )
+# What an evaluation adds to a checkpoint.
+_LATER = ("health.json", "results.json")
 
 
 class Checkpoints:
-    """Saves to, prunes, and loads from one run's folder. Every rank must call each method."""
+    """Saves to, prunes, and loads from one run's folder. Every rank must call each method.
 
-    def __init__(self, folder: Path, world: World, config: Config, schema: Schema) -> None:
+    As a context it ends with the save that is under way: when its body raised, that save's own
+    error comes as a note to the body's.
+    """
+
+    def __init__(self, folder: AnyPath, world: World, config: Config, schema: Schema) -> None:
         self._folder = folder
         self._world = world
         self._config = config
         self._schema = schema
+        self._owner: Owner | None = None
+        # Exchanges of a save under way must not meet those of the steps that go on beside it.
+        self._group = dist.new_group(backend="gloo")
+        self._host_copy = HostCopy()
+        self._saving: Future[Any] | None = None
+        self._saving_step = 0
+        self._last_save = time.monotonic()
+        self._damaged: list[int] = []
 
-    def save(self, model: nn.Module, optimizer: CombinedOptimizer, progress: Progress) -> None:
-        """Write step `progress.step`, then drop old ones.
+    def __enter__(self) -> Checkpoints:
+        return self
 
-        A step that is there already has its weights; only what is known of it is written again.
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.wait()
+        elif self._saving is not None and (failure := self._saving.exception()) is not None:
+            error.add_note(f"step {self._saving_step} was not saved either: {cause(failure)}")
 
-        Raises UserError (disk full, no permission) on all ranks; nothing partial stays.
-        """
-        progress.world_size, progress.device = self._world.size, self._world.device.type
-        final = step_folder(self._folder, progress.step)
-        there = self._agreed(_is_whole(final))
-        partial = self._folder / f".{final.name}.partial"
+    def claim(self) -> None:
+        """Save here as the one run that does: a save ends with a UserError once another claims."""
+        owner = self._owner = Owner(self._folder)
         try:
-            if there:
-                on_first(self._world, lambda: self._note(final, progress))
-                return
-            on_first(self._world, lambda: self._begin(partial))
-            dcp_save(
-                _state(model, optimizer, self._world),
-                checkpoint_id=partial,
-                process_group=self._world.control,
-            )
-            on_first(self._world, lambda: self._finish(partial, final, progress))
-        except (CheckpointException, OSError) as error:
-            on_first(self._world, lambda: shutil.rmtree(partial, ignore_errors=True))
-            free = shutil.disk_usage(self._folder).free
+            on_first(self._world, owner.claim)
+        except OSError as error:
             raise UserError(
-                f"{final}: not saved: {_cause(error)} ({free / 1e6:,.0f} MB free there); "
-                "mend that, then go on with --resume"
+                f"{self._folder}: cannot be written: {cause(error)}; mend that"
             ) from error
 
+    @property
+    def failed(self) -> bool:
+        """Whether a save in the background has failed; `wait` tells how."""
+        return (
+            self._saving is not None
+            and self._saving.done()
+            and self._saving.exception() is not None
+        )
+
+    @property
+    def due(self) -> bool:
+        """Whether checkpoint.minutes have gone by; rank 0's clock decides for all."""
+        minutes = self._config.checkpoint.minutes
+        passed = time.monotonic() - self._last_save
+        return self._world.is_first and 0 < minutes * 60 <= passed
+
+    def save(self, model: nn.Module, optimizer: CombinedOptimizer, progress: Progress) -> None:
+        """Save step `progress.step`, then drop old ones; in the background if so configured.
+
+        Waits for the save before. A step that is there already has its weights; only what is known
+        of it is written again, at once.
+
+        Raises UserError (disk full, no permission) on all ranks; nothing partial stays. That of a
+        save in the background comes with the next call of `save` or `wait`.
+        """
+        self.wait()
+        self._last_save = time.monotonic()
+        progress.world_size, progress.device = self._world.size, self._world.device.type
+        if self._is_there(progress.step):
+            self._on_disk(progress.step, lambda: self._note(progress))
+            return
+        self._saving_step = progress.step
+        writer = self._writer(asdict(progress))
+        state = collect(model, optimizer, self._world)
+        if self._config.checkpoint.asynchronous:
+            saving = async_save(
+                state,
+                storage_writer=writer,
+                process_group=self._group,
+                async_stager=self._host_copy,
+            )
+            assert isinstance(saving, Future)
+            self._saving = saving
+            return
+        self._saving = Future()
+        try:
+            self._saving.set_result(
+                dcp_save(state, storage_writer=writer, process_group=self._group)
+            )
+        except Exception as error:  # noqa: BLE001 (told by wait)
+            self._saving.set_exception(error)
+        self.wait()
+
+    def wait(self) -> None:
+        """Until the save under way, if any, is done. Raises UserError on all ranks if it failed."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            self._on_disk(self._saving_step, saving.result)
+
     def load_latest(self, model: nn.Module, optimizer: CombinedOptimizer) -> Progress | None:
-        """Bring both back to the newest checkpoint; None if there is none."""
-        steps = self._agreed(saved_steps(self._folder))
-        if not steps:
-            return None
-        folder = step_folder(self._folder, steps[-1])
-        progress = agreed(self._world, lambda: self._read(folder))
-        judged = [
-            step for step in steps if (step_folder(self._folder, step) / "results.json").is_file()
-        ]
-        progress = progress.with_best_among(self._agreed(judged))
-        _initialise_state(optimizer)
-        state = _state(model, optimizer, self._world)
-        if self._world.rank >= progress.world_size:
-            del state["random"]  # a rank that was not there has none to go on with
-        elif self._world.device.type != progress.device:
-            state["random"] = _random_state(self._world, "cpu")
-        _load(state, folder, self._world)
-        optimizer.load_state_dict(state["optimizer"])
-        if "random" in state:
-            _set_random_state(state["random"], self._world)
+        """Bring both back to the newest whole checkpoint; None if there is no checkpoint at all.
+
+        Says which ones are damaged, and passes over them. UserError if none is whole.
+        """
+        progress, self._damaged = load_newest(
+            self._folder, model, optimizer, self._world, self._config, self._schema
+        )
         return progress
 
-    def _agreed(self, value: Any) -> Any:
-        """Rank 0's view of the folder, on every rank (shared file systems show files late)."""
-        box = [value]
-        torch.distributed.broadcast_object_list(box, src=0, group=self._world.control)
-        return box[0]
+    def _is_there(self, step: int) -> bool:
+        """By rank 0's view of the folder (shared file systems show files late)."""
+        there = is_finished(step_folder(self._folder, step)) and step not in self._damaged
+        return bool(rank0(self._world, there))
 
-    def _read(self, folder: Path) -> Progress:
-        """Where the checkpoint stands. UserError if it was trained on other data."""
-        trained = Schema.load(folder)
-        ours = self._schema
-        for part in ("tables", "sparse", "dense", "labels"):
-            if getattr(trained, part) != getattr(ours, part):
-                raise UserError(
-                    f"{folder}: was trained on data whose {part} are not those of "
-                    f"{self._config.data.path}: ids or columns would mean other things; resume "
-                    "with the folder the run began with"
-                )
-        if self._config.train.average and not Config.load(folder / "config.json").train.average:
-            raise UserError(
-                f"{folder}: was trained without train.average, which cannot begin in the middle of "
-                "a run; resume with --train.average 0, or begin a new run"
-            )
-        path = folder / "meta.json"
-        remedy = f"remove {folder} to go on from the one before"
-        found = read_json(path, needs=("step", "world_size", "source"), remedy=remedy)
+    def _on_disk(self, step: int, action: Any) -> None:
+        """`action()`; what the disk or store has against it is a UserError on all ranks."""
+        final = step_folder(self._folder, step)
+        partial = self._partial(step)
         try:
-            return Progress(**found)
-        except TypeError as error:
-            raise UserError(f"{path}: damaged ({error}); {remedy}") from error
+            action()
+        except (CheckpointException, OSError) as error:
+            if not isinstance(origin(error), Exception):
+                raise origin(error) from error  # Ctrl-C in a save is no fault of the disk
+            told = UserError(
+                f"{final}: not saved: {cause(error)}{free_space(self._folder)}; "
+                "mend that, then go on with --resume"
+            )
+            on_first(self._world, lambda: remove_tree(partial, missing_ok=True))
+            raise told from error
 
-    def _begin(self, partial: Path) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self._folder.glob(f".{_STEP}*"):
-            shutil.rmtree(leftover)
-        partial.mkdir()
+    def _check_owner(self) -> None:
+        if self._owner is not None:
+            self._owner.check()
 
-    def _finish(self, partial: Path, final: Path, progress: Progress) -> None:
-        shutil.rmtree(final, ignore_errors=True)  # one that is not whole would be in the way
-        self._config.save(partial / "config.json")
-        self._schema.save(partial)
-        write_json(partial / "meta.json", asdict(progress))
-        os.rename(partial, final)
-        _sync(self._folder)
-        self._prune(progress)
+    def _partial(self, step: int) -> AnyPath:
+        final = step_folder(self._folder, step)
+        return final.with_name(f".{final.name}.partial") if isinstance(final, Path) else final
 
-    def _note(self, final: Path, progress: Progress) -> None:
-        # meta.json last: a kill before it, and the evaluation is done again when the run goes on.
-        if progress.best_step is not None:
-            best = {"step": progress.best_step, "value": progress.best_value}
-            write_json(self._folder / "best.json", best)
-        write_json(final / "meta.json", asdict(progress))
-        self._prune(progress)
+    def _writer(self, progress: dict[str, Any]) -> CheckpointWriter:
+        step = progress["step"]
+        partial, final = self._partial(step), step_folder(self._folder, step)
 
-    def _prune(self, progress: Progress) -> None:
-        for step in saved_steps(self._folder)[: -self._config.checkpoint.keep]:
-            if step != progress.best_step:
-                # Out of sight first: a kill half way must not leave what looks whole.
-                old = step_folder(self._folder, step)
-                hidden = old.rename(self._folder / f".{old.name}.old")
-                shutil.rmtree(hidden)
+        def begin() -> None:
+            self._check_owner()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            remove_tree(partial, missing_ok=True)
+            for leftover in self._folder.iterdir():
+                if leftover.name.startswith(".step-"):
+                    remove_tree(leftover)
 
+        def publish(files: dict[str, File]) -> None:
+            config = self._config.model_dump_json(indent=1) + "\n"
+            schema = self._schema.model_dump_json(indent=1) + "\n"
+            for name, text in (("config.json", config), ("schema.json", schema)):
+                write_text(partial / name, text)
+                files[name] = describe_text(text)
+            write_sealed(partial / META, progress)
+            self._check_owner()
+            Manifest(
+                step=step,
+                epoch=int(progress["source"].get("epoch", 0)),
+                saved=time.time(),
+                world_size=self._world.size,
+                files=files,
+            ).save(partial)
+            if isinstance(partial, Path) and isinstance(final, Path):
+                sync_folder(partial)
+                # One that is not whole would be in the way.
+                remove_tree(final, missing_ok=True)
+                os.rename(partial, final)
+                sync_folder(final.parent)
+            self._prune(progress["best_step"], step)
 
-def step_folder(folder: Path, step: int) -> Path:
-    """Of the checkpoint after `step` in a run's `checkpoints` folder."""
-    return folder / f"{_STEP}{step:08d}"
+        return CheckpointWriter(partial, begin, publish)
 
+    def _note(self, progress: Progress) -> None:
+        def write() -> None:
+            # meta.json last: a kill before it, and the evaluation is done again on going on.
+            final = step_folder(self._folder, progress.step)
+            if progress.best_step is not None:
+                best = {"step": progress.best_step, "value": progress.best_value}
+                write_json(self._folder / "best.json", best)
+            there = [name for name in _LATER if (final / name).is_file()]
+            later = {name: asdict(digest(final / name)) for name in there}
+            write_sealed(final / META, {**asdict(progress), "files": later})
+            self._prune(progress.best_step, progress.step)
 
-def saved_steps(folder: Path) -> list[int]:
-    """Steps with a whole checkpoint in a run's `checkpoints` folder, oldest first."""
-    names = (path.name for path in folder.glob(f"{_STEP}*") if _is_whole(path))
-    return sorted(int(name.removeprefix(_STEP)) for name in names)
+        on_first(self._world, write)
 
-
-def _is_whole(folder: Path) -> bool:
-    """A checkpoint, and not what somebody left of one: .metadata says where its tensors are."""
-    return all((folder / name).is_file() for name in ("meta.json", ".metadata"))
-
-
-def find_checkpoint(path: Path) -> Path:
-    """A checkpoint's folder: itself, or of a run (or its `checkpoints`) the best, else the newest.
-
-    UserError if there is none.
-    """
-    if _is_whole(path):
-        return path
-    folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
-    steps = saved_steps(folder) if folder.is_dir() else []
-    if not steps:
-        raise UserError(
-            f"{path}: no checkpoint here; name a run's folder (runs/NAME) or one of its "
-            "checkpoints (runs/NAME/checkpoints/step-...)"
-        )
-    best = folder / "best.json"
-    step = steps[-1]
-    if best.is_file():
-        remedy = "remove it, and the newest checkpoint is taken"
-        step = read_json(best, needs=("step",), remedy=remedy)["step"]
-    return step_folder(folder, step if step in steps else steps[-1])
-
-
-def load_model(folder: Path, model: nn.Module, world: World) -> None:
-    """Only the weights, under whatever plan `model` has. Every rank must call this."""
-    _load({"model": model.state_dict()}, folder, world)
-
-
-def _state(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict[str, Any]:
-    return {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "random": _random_state(world, world.device.type),
-    }
-
-
-def _random_state(world: World, device: str) -> dict[str, torch.Tensor]:
-    """This rank's generators': the CPU's, and CUDA's where that is the device."""
-    found = {str(world.rank): torch.get_rng_state()}
-    if device == "cuda":  # no GPU has run this yet
-        found[f"cuda{world.rank}"] = torch.cuda.get_rng_state(world.device)
-    return found
-
-
-def _set_random_state(state: dict[str, torch.Tensor], world: World) -> None:
-    torch.set_rng_state(state[str(world.rank)])
-    if (of_cuda := state.get(f"cuda{world.rank}")) is not None:  # no GPU has run this yet
-        torch.cuda.set_rng_state(of_cuda, world.device)
-
-
-def _load(state: dict[str, Any], folder: Path, world: World) -> None:
-    """In place. UserError if the checkpoint is damaged or is another model's."""
-    agreed(world, lambda: _check_metadata(folder))
-    try:
-        dcp_load(state, checkpoint_id=folder, process_group=world.control)
-    except (CheckpointException, OSError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"{folder}: cannot be loaded: {_cause(error)}; it is damaged, or of another "
-            "model or kind of sharding: remove it to go on from the one before"
-        ) from error
-
-
-def _check_metadata(folder: Path) -> None:
-    """UserError if .metadata cannot be read: torch would log two tracebacks before it says so."""
-    try:
-        FileSystemReader(folder).read_metadata()
-    except Exception as error:  # a damaged pickle may raise anything
-        raise UserError(
-            f"{folder / '.metadata'}: damaged ({_cause(error)}); remove {folder} to go on from the "
-            "one before"
-        ) from error
-
-
-def _initialise_state(optimizer: CombinedOptimizer) -> None:
-    """Let lazy optimizers (AdamW) make their state, so that it can be loaded in place."""
-    for name, part in optimizer.optimizers:
-        if name == "dense":
-            part.init_state()
-            part.zero_grad(set_to_none=True)
-
-
-def _cause(error: BaseException) -> str:
-    """The one line that says why, out of a distributed error's report."""
-    while isinstance(error, CheckpointException) and error.failures:
-        first = next(iter(error.failures.values()))
-        error = first[0] if isinstance(first, tuple) else first
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return (str(error) or type(error).__name__).strip().splitlines()[0]
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    def _prune(self, best: int | None, newest: int) -> None:
+        """Drop what no rule keeps, and what was damaged when the run began."""
+        for step in self._damaged:
+            if step != newest and step_folder(self._folder, step).exists():
+                remove(self._folder, step)
+        self._damaged = []
+        found = bases(self._folder, saved_steps(self._folder))
+        for step in found.keys() - kept(found, best, self._config.checkpoint).keys():
+            remove(self._folder, step)

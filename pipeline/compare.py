@@ -27,7 +27,11 @@ from pipeline.study_run import Run
 Match = Literal["params", "flops"]
 
 # What these would set is the study's to choose, run by run.
-_OURS = {"--train.seed": "--seeds", "--model.tower.kind": "--towers"}
+_OURS = {
+    "--train.seed": "--seeds",
+    "--model.tower.kind": "--towers",
+    "--checkpoint.path": "--out",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from models.home import HomeConfig
 from models.towers import TowerConfig
 from pipeline.errors import UserError, nearest
 from pipeline.files import write_text
+from pipeline.storage import AnyPath
 
 
 def _on_off(value: Any) -> Any:
@@ -204,8 +205,24 @@ class CheckpointConfig(_Frozen):
 
     every: int = Field(default=0, ge=0)
     """Steps between checkpoints besides those of evaluations; 0: no others."""
+    minutes: float = Field(default=0.0, ge=0)
+    """Minutes between checkpoints, by rank 0's clock, besides those by steps; 0: by steps alone."""
+    asynchronous: bool = True
+    """Training goes on while a checkpoint is written: it waits only for a copy of the weights in
+    memory, which takes their size once more on the host. Evaluations and the end of the run wait
+    for the file. What is written is the same, bit for bit."""
     keep: int = Field(default=2, ge=1)
     """Newest checkpoints kept; the best one stays besides."""
+    keep_every: int = Field(default=0, ge=0)
+    """Steps; the first checkpoint at or after each multiple of these stays for ever; 0: none do."""
+    path: str | None = None
+    """Where checkpoints go: a folder, or an address that fsspec knows (s3://bucket/runs/a), which
+    one run has for itself. '': into the run's own folder."""
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _own_folder(cls, value: Any) -> Any:
+        return value or None
 
 
 class Config(_Frozen):
@@ -236,11 +253,11 @@ class Config(_Frozen):
     checkpoint: CheckpointConfig = CheckpointConfig()
     """What is kept."""
 
-    def save(self, path: Path) -> None:
+    def save(self, path: AnyPath) -> None:
         write_text(path, self.model_dump_json(indent=1) + "\n")
 
     @staticmethod
-    def load(path: Path) -> Config:
+    def load(path: AnyPath) -> Config:
         """Read back what `save` wrote. Equal to what was saved."""
         try:
             return build(json.loads(path.read_text()), where=str(path))

@@ -12,7 +12,8 @@ from torch import nn
 from models.probe import Probe
 from models.ranker import Head
 from pipeline.assemble import Selection, assemble, open_pipeline, select
-from pipeline.checkpoint import find_checkpoint, load_model
+from pipeline.checkpoint_folder import find_checkpoint
+from pipeline.checkpoint_load import load_model
 from pipeline.config import Config
 from pipeline.data.parquet import BatchSource
 from pipeline.data.schema import SPLIT, Schema
@@ -20,6 +21,7 @@ from pipeline.distributed import World, agreed
 from pipeline.health import ExpertHealth
 from pipeline.metrics import ExactMetrics
 from pipeline.step import StepOutput
+from pipeline.storage import AnyPath
 from pipeline.streams import open_split
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -74,7 +76,7 @@ def figure(results: Results, name: str) -> float | None:
 
 
 def evaluate_checkpoint(
-    checkpoint: Path, split: SPLIT, data: Path | None, world: World
+    checkpoint: str | AnyPath, split: SPLIT, data: Path | None, world: World
 ) -> tuple[Results, dict[str, Any]]:
     """Load a checkpoint (or a run's best one) and evaluate it; also what was evaluated."""
     folder = agreed(world, lambda: find_checkpoint(checkpoint))

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.storage import AnyPath
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: AnyPath, text: str) -> None:
     """Write beside, sync, rename: a crash leaves the old file or the new one, never a part."""
+    if not isinstance(path, Path):
+        path.write_text(text)  # a store takes a file whole or not at all
+        return
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("w") as file:
@@ -24,12 +28,12 @@ def write_text(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: AnyPath, value: Any) -> None:
     """As `write_text`; a number that is not finite is an error, for JSON has none."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, *, needs: tuple[str, ...], remedy: str) -> dict[str, Any]:
+def read_json(path: AnyPath, *, needs: tuple[str, ...], remedy: str) -> dict[str, Any]:
     """The object in a file of ours. UserError if it is damaged: no JSON, or a key of `needs` lacks.
 
     `remedy` ends the message.

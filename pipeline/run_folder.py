@@ -10,23 +10,34 @@ from rich.console import Console
 
 from embeddings.planner.plan import plan_table
 from pipeline import folders
-from pipeline.checkpoint import Progress, saved_steps, step_folder
+from pipeline.checkpoint_folder import named_steps, remove, step_folder
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json, write_text
 from pipeline.report import write_report
+from pipeline.run_progress import Progress
+from pipeline.storage import AnyPath
 from pipeline.tracking import print_final_table
 from pipeline.verdicts import verdicts
 
 _RESULTS = ("health.json", "results.json")
 
 
-def claim(out: Path, resume: bool, overwrite: bool) -> None:
-    """Make the folder ours. UserError if what is in it is another run's, or no run at all."""
-    steps = saved_steps(out / "checkpoints")
+def claim(out: Path, checkpoints: AnyPath, resume: bool, overwrite: bool) -> None:
+    """Make both folders ours. UserError if what is in them is another run's, or no run at all."""
+    steps = named_steps(checkpoints)
     state = f" (saved up to step {steps[-1]})" if steps else ""
     folders.claim(out, _RUN, resume=resume, overwrite=overwrite, state=state)
+    if checkpoints != out / "checkpoints" and steps and not resume:
+        if not overwrite:
+            raise UserError(
+                f"checkpoint.path: {checkpoints} holds checkpoints{state}; --resume goes on with "
+                "them, --overwrite replaces them, or name another folder"
+            )
+        for step in steps:
+            remove(checkpoints, step)
+        (checkpoints / "best.json").unlink(missing_ok=True)
 
 
 def _is_leftover(path: Path) -> bool:
@@ -59,13 +70,19 @@ _RUN = folders.Kind(name="run", mark="config.json", is_leftover=_is_leftover, ch
 
 
 def describe(
-    out: Path, config: Config, schema: Schema, plan: dict[str, Any], progress: Progress, end: int
+    out: Path,
+    checkpoints: AnyPath,
+    config: Config,
+    schema: Schema,
+    plan: dict[str, Any],
+    progress: Progress,
+    end: int,
 ) -> None:
     """Write what the run is, show the best evaluation of what it goes on from, and say it."""
     schema.save(out)  # the configuration comes last: with it the folder holds a run
     write_json(out / "plan.json", plan)
     config.save(out / "config.json")
-    show_best(out, progress.best_step)
+    show_best(out, checkpoints, progress.best_step)
     console = Console()
     console.print(plan_table(plan))
     splits = ", ".join(f"{name} {split.rows:,} rows" for name, split in schema.splits.items())
@@ -74,15 +91,15 @@ def describe(
     console.print(f"training {config.recipe} into {out}, {begin}, to step {end}")
 
 
-def write_results(out: Path, step: int, results: Any, health: Any) -> None:
+def write_results(checkpoints: AnyPath, step: int, results: Any, health: Any) -> None:
     """What an evaluation gave, beside the weights that it was of."""
-    folder = step_folder(out / "checkpoints", step)
+    folder = step_folder(checkpoints, step)
     found = [asdict(verdict) for verdict in verdicts(health)]
     write_json(folder / "health.json", health | {"verdicts": found})
     write_json(folder / "results.json", {"split": "val", "step": step, "tasks": results})
 
 
-def show_best(out: Path, best_step: int | None) -> None:
+def show_best(out: Path, checkpoints: AnyPath, best_step: int | None) -> None:
     """The best checkpoint's results as the run's; none where no evaluation counts.
 
     Copies: whatever died in between, the checkpoints know best, and a resume comes by here.
@@ -91,11 +108,11 @@ def show_best(out: Path, best_step: int | None) -> None:
         if best_step is None:
             (out / name).unlink(missing_ok=True)
         else:
-            source = step_folder(out / "checkpoints", best_step) / name
-            write_text(out / name, source.read_text(errors="replace"))
+            source = step_folder(checkpoints, best_step) / name
+            write_text(out / name, source.read_text())
 
 
-def finish(out: Path, schema: Schema) -> None:
+def finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:
     """The table at the end, the report, and where to look next."""
     remedy = f"'homerec evaluate --checkpoint {out}' gives its figures"
     results = read_json(out / "results.json", needs=("step", "tasks"), remedy=remedy)
@@ -105,7 +122,7 @@ def finish(out: Path, schema: Schema) -> None:
     console = Console()
     for line in _wrong(health):
         console.print(f"experts:         {line}", markup=False)
-    console.print(f"best checkpoint: step {results['step']} in {out / 'checkpoints'}")
+    console.print(f"best checkpoint: step {results['step']} in {checkpoints}")
     console.print(f"report:          {report}")
     console.print(f"curves:          tensorboard --logdir {out}")
     split = "test" if schema.splits["test"].rows else "val"

@@ -6,11 +6,10 @@ It is one tower and one seed: an ordinary run of `train` on one rank in a folder
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.checkpoint import find_checkpoint, saved_steps, step_folder
+from pipeline.checkpoint_folder import find_checkpoint, remove, saved_steps, step_folder
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.distributed import World
@@ -77,8 +76,8 @@ def run_to_the_end(run: Run, world: World) -> int:
     if Schema.load(run.folder).splits["test"].rows:
         test, _ = evaluate_checkpoint(best, "test", None, world)
     for step in saved_steps(best.parent):
-        if (other := step_folder(best.parent, step)) != best:
-            shutil.rmtree(other)
+        if step_folder(best.parent, step) != best:
+            remove(best.parent, step)
     outcome = {"version": VERSION, "step": results["step"], "val": results["tasks"], "test": test}
     write_json(run.folder / OUTCOME, outcome)
     return 0

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from pipeline.assemble import Selection, assemble, open_pipeline, select
 from pipeline.batch import Batch
-from pipeline.checkpoint import Checkpoints, Progress
+from pipeline.checkpoint import Checkpoints
+from pipeline.checkpoint_folder import checkpoints_folder
 from pipeline.config import Config
 from pipeline.data.parquet import BatchSource
 from pipeline.data.schema import Schema
@@ -22,8 +23,10 @@ from pipeline.evaluate import evaluate, figure
 from pipeline.monitor import Monitor
 from pipeline.renew import renew_tables
 from pipeline.run_folder import claim, describe, finish, show_best, write_results
+from pipeline.run_progress import Progress
 from pipeline.schedule import Schedule
 from pipeline.step import StepOutput
+from pipeline.storage import AnyPath
 from pipeline.streams import open_split
 from pipeline.tracking import Tracker
 from pipeline.training_health import TrainingHealth
@@ -47,7 +50,8 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     step_module, parallel = assemble(config, chosen, world)
     model, optimizer, head = parallel.model, parallel.optimizer, step_module.model.head
     # Only now: a run that cannot start leaves no folder, and replaces none.
-    _on_disk(world, claim, out, resume, overwrite)
+    folder = agreed(world, lambda: checkpoints_folder(config, out))
+    _on_disk(world, claim, out, folder, resume, overwrite)
 
     pipeline = open_pipeline(parallel, world)
     windowed = WindowedMetrics(
@@ -61,7 +65,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     length = config.train.epochs * source.steps_per_epoch
     end = min(config.train.max_steps or length, length)
     schedule = Schedule(config.schedule, optimizer, length)
-    checkpoints = Checkpoints(out / "checkpoints", world, config, schema)
+    checkpoints = Checkpoints(folder, world, config, schema)
     # Last, for a resume also brings back the random state, which building may have moved.
     torch.manual_seed(config.train.seed * world.size + world.rank)
     progress = Progress(select=config.train.select)
@@ -69,7 +73,8 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
         progress = found.selecting(config.train.select)
         source.load_state_dict(progress.source)
     step = progress.step
-    _on_disk(world, describe, out, config, schema, parallel.plan, progress, end)
+    _on_disk(world, describe, out, folder, config, schema, parallel.plan, progress, end)
+    checkpoints.claim()
     tracker = agreed(
         world, lambda: Tracker(out, rank=world.rank, total_steps=end, resume_step=step)
     )
@@ -90,18 +95,19 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     stream = chain.from_iterable(repeat(source))  # epoch after epoch
     model.train()
 
-    with stop_requests() as request, tracker:
+    with stop_requests() as request, tracker, checkpoints:
         watch = Watch(world, chosen.tasks, source)
         while True:
             # Saved already: a kill in the middle of an evaluation costs that evaluation alone.
             due = step > 0 and (step % eval_every == 0 or step == end)
             if due and progress.evaluated_step != step and (step == end or not watch.stopping):
+                checkpoints.wait()
                 results, health = evaluate(model, pipeline, head, validation, chosen.tasks, world)
                 tracker.log_results(step, results, split="val")
                 if progress.note(figure(results, config.train.select)):
-                    _on_disk(world, write_results, out, step, results, looks.add_to(health))
+                    _on_disk(world, write_results, folder, step, results, looks.add_to(health))
                 checkpoints.save(model, optimizer, progress)
-                _on_disk(world, show_best, out, progress.best_step)
+                _on_disk(world, show_best, out, folder, progress.best_step)
             early = 0 < config.train.patience <= progress.evaluations_without_better
             if step >= end or watch.stopping or early:
                 break
@@ -118,8 +124,10 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
                 head.update_average()
                 looks.after(step)
                 monitor.update(step, output, schedule.last, last=step == end)
-                watch.after(step, output, stop=request.received)
+                saving = checkpoints.due or checkpoints.failed
+                watch.after(step, output, stop=request.received, save=saving)
             watch.settle()
+            watch.save_due = False
             check_finite(model, step, world)
             share_buffers(head)
             progress.step, progress.source = step, source.state_dict()
@@ -134,7 +142,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             f"stopped early at step {step}: {config.train.patience} evaluations without a better "
             f"{config.train.select}",
         )
-    _on_disk(world, finish, out, schema)
+    _on_disk(world, finish, out, folder, schema)
     return 0
 
 
@@ -164,7 +172,7 @@ def _next(step: int, every: int) -> int:
     return (step // every + 1) * every
 
 
-def _on_disk(world: World, write: Callable[..., None], out: Path, *args: Any) -> None:
+def _on_disk(world: World, write: Callable[..., None], out: AnyPath, *args: Any) -> None:
     """`write(out, ...)` on rank 0 while the others wait. A full disk is an error on all of them."""
     try:
         on_first(world, lambda: write(out, *args))

@@ -1,4 +1,4 @@
-"""Why a run ends before its time: a signal, or a model that is no longer finite."""
+"""Why a run pauses or ends before its time: a save is due, a signal, a loss not finite."""
 
 from __future__ import annotations
 
@@ -24,38 +24,41 @@ _REMEDY = "lower --dense.lr or --sparse.lr, then go on with --resume"
 
 
 class Watch:
-    """Stops every rank at the same step: for a signal to any of them, or a loss gone bad."""
+    """Stops every rank at the same step: for a signal to any, a save that is due, a bad loss."""
 
     def __init__(self, world: World, tasks: list[str], source: BatchSource) -> None:
         self._world = world
         self._tasks = tasks
         self._source = source
-        self._flags = Flags(world, 2)
+        self._flags = Flags(world, 3)
         self._origins: deque[tuple[int, int]] = deque()  # epoch and batch of those in flight
         self._bad: list[str] = []
         self.stopping = False
+        self.save_due = False
+        """Whether a checkpoint is to be saved now, or the last save's failure to be told."""
 
     def feed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """`batches`, ending early once the ranks have agreed to stop."""
+        """`batches`, ending early once the ranks have agreed to stop or to save."""
         for batch in batches:
             self._origins.append((self._source.epoch, self._source.step - 1))
             yield batch
-            if self.stopping:
+            if self.stopping or self.save_due:
                 return
 
-    def after(self, step: int, output: StepOutput, *, stop: bool) -> None:
+    def after(self, step: int, output: StepOutput, *, stop: bool, save: bool) -> None:
         """After each step: learn what was posted after the last one, post this one's."""
         self.settle()
         origin = self._origins.popleft()
         bad = not bool(torch.isfinite(output.losses_T).all())
         if bad:
             self._bad.append(self._sentence(step, origin, output.losses_T))
-        self._flags.post([int(stop), int(bad)])
+        self._flags.post([int(stop), int(bad), int(save)])
 
     def settle(self) -> None:
         """Act on what was posted last. Raises UserError on all ranks for a bad loss on any."""
-        stop, bad = self._flags.read()
+        stop, bad, save = self._flags.read()
         self.stopping = self.stopping or bool(stop)
+        self.save_due = self.save_due or bool(save)
         if not bad:
             return
         all_ranks: list[list[str]] = [[] for _ in range(self._world.size)]

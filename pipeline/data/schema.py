@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pipeline.errors import UserError
 from pipeline.files import write_text
+from pipeline.storage import AnyPath
 
 SPLIT = Literal["train", "val", "test"]
 SPLITS: tuple[SPLIT, ...] = ("train", "val", "test")
@@ -169,7 +170,7 @@ class Schema(_Frozen):
         write_text(folder / "schema.json", self.model_dump_json(indent=1) + "\n")
 
     @staticmethod
-    def load(folder: Path) -> Schema:
+    def load(folder: AnyPath) -> Schema:
         """Read `folder`/schema.json. UserError if it is not a prepared folder."""
         path = folder / "schema.json"
         if not path.is_file():

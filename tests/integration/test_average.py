@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pipeline.assemble import assemble, open_pipeline, select
-from pipeline.checkpoint import find_checkpoint
+from pipeline.checkpoint_folder import find_checkpoint
 from pipeline.config import LossConfig
 from pipeline.distributed import this_world
 from pipeline.evaluate import outputs

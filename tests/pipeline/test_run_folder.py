@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.checkpoint import Progress
 from pipeline.data.synthetic import prepare_synthetic
 from pipeline.errors import UserError
 from pipeline.recipes import recipe
 from pipeline.run_folder import claim, describe
+from pipeline.run_progress import Progress
 from tests.integration.test_sharding import SCHEMA
 
 
@@ -22,15 +22,15 @@ def make_run(folder: Path) -> None:
 
 def test_a_run_is_replaced_when_asked(tmp_path: Path) -> None:
     make_run(tmp_path / "run")
-    claim(tmp_path / "run", False, True)
+    claim(tmp_path / "run", tmp_path / "run" / "checkpoints", False, True)
     assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_run_is_kept_when_not_asked(tmp_path: Path) -> None:
     make_run(tmp_path / "run")
     with pytest.raises(UserError, match="holds a run; --resume goes on with it, --overwrite"):
-        claim(tmp_path / "run", False, False)
-    claim(tmp_path / "run", True, False)
+        claim(tmp_path / "run", tmp_path / "run" / "checkpoints", False, False)
+    claim(tmp_path / "run", tmp_path / "run" / "checkpoints", True, False)
     assert (tmp_path / "run" / "config.json").exists()
 
 
@@ -46,13 +46,13 @@ def test_what_is_no_run_is_not_deleted(config: str | None, schema: bool, tmp_pat
         (folder / "schema.json").unlink()
     (folder / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="not replaced"):
-        claim(folder, False, True)
+        claim(folder, folder / "checkpoints", False, True)
     assert (folder / "thesis.tex").exists()
 
 
 def start(folder: Path, *, dies_at: int) -> None:
     """`claim` and `describe`, killed in the writing of file number `dies_at` (from 0)."""
-    claim(folder, False, False)
+    claim(folder, folder / "checkpoints", False, False)
     replace, done = Path.replace, 0
 
     def dying(path: Path, target: Path) -> Path:
@@ -64,7 +64,15 @@ def start(folder: Path, *, dies_at: int) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "replace", dying)
-        describe(folder, recipe("debug"), SCHEMA, {"version": 1, "tables": []}, Progress(), 8)
+        describe(
+            folder,
+            folder / "checkpoints",
+            recipe("debug"),
+            SCHEMA,
+            {"version": 1, "tables": []},
+            Progress(),
+            8,
+        )
 
 
 @pytest.mark.parametrize("dies_at", [0, 1, 2])
@@ -75,7 +83,7 @@ def test_a_start_that_died_is_begun_again(dies_at: int, tmp_path: Path) -> None:
     assert len(list(out.iterdir())) == dies_at + 1
     (out / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="is not empty and holds no run"):
-        claim(out, False, False)
+        claim(out, out / "checkpoints", False, False)
     (out / "thesis.tex").unlink()
     start(out, dies_at=3)
     assert {path.name for path in out.iterdir()} == {"config.json", "plan.json", "schema.json"}
@@ -85,7 +93,7 @@ def test_a_start_that_died_is_begun_again(dies_at: int, tmp_path: Path) -> None:
 def test_files_of_others_are_no_leftovers(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text('{"mine": true}')
     with pytest.raises(UserError, match="is not empty and holds no run"):
-        claim(tmp_path, False, False)
+        claim(tmp_path, tmp_path / "checkpoints", False, False)
 
 
 def test_preparing_data_does_not_delete_a_run(tmp_path: Path) -> None:

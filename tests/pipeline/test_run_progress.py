@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
-from pipeline.checkpoint import Progress, _random_state, _set_random_state
-from pipeline.distributed import open_world
+from pipeline.run_progress import Progress
 
 
 @pytest.mark.parametrize(
@@ -27,30 +25,6 @@ def test_the_best_is_kept_and_the_others_counted(
     assert progress.best_step == best
     assert progress.best_value == values[best]
     assert progress.evaluations_without_better == len(values) - 1 - best
-
-
-@pytest.mark.parametrize(
-    "device",
-    [
-        "cpu",
-        pytest.param(
-            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-        ),
-    ],
-)
-def test_random_states_come_back(device: str) -> None:
-    with open_world() as world:
-        assert world.device.type == device or device == "cpu"
-        state = _random_state(world, device)
-
-        def draw() -> list[float]:
-            drawn = [torch.rand(3, device=kind) for kind in {"cpu", device}]
-            return torch.cat([part.cpu() for part in drawn]).tolist()
-
-        first, second = draw(), draw()
-        assert first != second
-        _set_random_state(state, world)
-        assert draw() == first
 
 
 def test_another_figure_starts_anew() -> None:

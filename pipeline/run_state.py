@@ -1,0 +1,63 @@
+"""The tensors of a run: what a checkpoint saves of it, and how they come back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torchrec.optim.keyed import CombinedOptimizer
+
+from pipeline.distributed import World
+from pipeline.run_progress import Progress
+
+
+def collect(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict[str, Any]:
+    """All of a rank's tensors that a run goes on from, for DCP. Views, no copies."""
+    return {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": random_state(world, world.device.type),
+    }
+
+
+def collect_for(
+    model: nn.Module, optimizer: CombinedOptimizer, world: World, progress: Progress
+) -> dict[str, Any]:
+    """What `collect` gives, to load in place what was saved at `progress`, on any ranks."""
+    initialise(optimizer)
+    state = collect(model, optimizer, world)
+    if world.rank >= progress.world_size:
+        del state["random"]  # a rank that was not there has none to go on with
+    elif world.device.type != progress.device:
+        state["random"] = random_state(world, "cpu")
+    return state
+
+
+def put_back(state: dict[str, Any], optimizer: CombinedOptimizer, world: World) -> None:
+    """What loading in place leaves to do, once `state` (of `collect_for`) holds what was saved."""
+    optimizer.load_state_dict(state["optimizer"])
+    if "random" in state:
+        set_random_state(state["random"], world)
+
+
+def random_state(world: World, device: str) -> dict[str, torch.Tensor]:
+    """This rank's generators': the CPU's, and CUDA's where that is the device."""
+    found = {str(world.rank): torch.get_rng_state()}
+    if device == "cuda":  # no GPU has run this yet
+        found[f"cuda{world.rank}"] = torch.cuda.get_rng_state(world.device)
+    return found
+
+
+def set_random_state(state: dict[str, torch.Tensor], world: World) -> None:
+    torch.set_rng_state(state[str(world.rank)])
+    if (of_cuda := state.get(f"cuda{world.rank}")) is not None:  # no GPU has run this yet
+        torch.cuda.set_rng_state(of_cuda, world.device)
+
+
+def initialise(optimizer: CombinedOptimizer) -> None:
+    """Let lazy optimizers (AdamW) make their state, so that it can be loaded in place."""
+    for name, part in optimizer.optimizers:
+        if name == "dense":
+            part.init_state()
+            part.zero_grad(set_to_none=True)
