@@ -8,11 +8,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
-from launchers import compare, launch, plan, tune
-from pipeline.errors import UserError
+from launchers import compare, jobs, launch, plan, tune
+from pipeline.errors import LOST, RankLost, UserError
 
 # Generic for the type checker alone; subscripting it at run time fails.
 Kinds: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -23,14 +24,20 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 # Commands that take any field of a run as --section.field VALUE.
 _WITH_FIELDS = (["train"], ["compare"], ["tune"], ["plan"])
 
+# Where a restart, a requeue or a retry shows: a variable, and what it is on the first start.
+_STARTS = {"TORCHELASTIC_RESTART_COUNT": 0, "SLURM_RESTART_COUNT": 0, "AWS_BATCH_JOB_ATTEMPT": 1}
+
 _DESCRIPTION = "Train, evaluate and look at HoME multi-task rankers on sharded embedding tables."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand; returns the exit code (0 fine, 2 bad input, 143 stopped by a signal)."""
+    """Run a subcommand; returns the exit code (0 fine, 2 bad input, 75 lost another rank,
+    143 stopped by a signal)."""
     words = list(sys.argv[1:] if argv is None else argv)
     words = plan.with_verb(words)
     words, overrides = split_overrides(words) if words[:1] in _WITH_FIELDS else (words, [])
+    if words[:1] == ["train"]:
+        words = resuming_if_there(words)
     # The fields' help needs the configuration's types, and those need torch: only when asked.
     asked = words[:1] == ["train"] and not {"-h", "--help"}.isdisjoint(words)
     args = _parser(with_fields=asked).parse_args(words)
@@ -42,6 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"homerec: error: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    except RankLost as error:
+        if args.debug:
+            raise
+        print(f"homerec: lost: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        # No farewell: threads still wait for what will not come, and would hold the process.
+        os._exit(LOST)
     except BrokenPipeError:  # the reader of our output left: `homerec ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -69,6 +82,19 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
         if "=" not in word and rest:
             overrides.append(rest.pop(0))
     return plain, overrides
+
+
+def resuming_if_there(words: Sequence[str]) -> list[str]:
+    """`--resume auto` in one word.
+
+    argparse would take the recipe after a bare --resume for that option's value.
+    """
+    plain = list(words)
+    for at, pair in enumerate(pairwise(words)):
+        if pair == ("--resume", "auto"):
+            plain[at : at + 2] = ["--resume-auto"]
+            break
+    return ["--resume-auto" if word == "--resume=auto" else word for word in plain]
 
 
 def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
@@ -105,7 +131,11 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
     train.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the newest checkpoint in --out, with its configuration",
+        help="go on from the newest checkpoint in --out, with its configuration; '--resume auto': "
+        "if there is one, else begin",
+    )
+    train.add_argument(
+        "--resume-auto", dest="resume", action="store_const", const="auto", help=argparse.SUPPRESS
     )
     train.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     if with_fields:
@@ -142,6 +172,9 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
 
     launching = command("launch", "start ranks of a run through TorchX", launch.run)
     launch.add_arguments(launching)
+    jobs.add_handle(command("status", "how a launched job fares", jobs.status))
+    jobs.add_handle(command("cancel", "stop a launched job; it saves first", jobs.cancel))
+    jobs.add_logs_arguments(command("logs", "what a launched job wrote", jobs.logs))
 
     tuning = command("tune", "search for a better configuration, many runs", tune.run)
     tune.add_arguments(tuning)
@@ -238,20 +271,19 @@ def _train(args: argparse.Namespace) -> int:
 
     if args.resume and args.overwrite:
         raise UserError("command line: --resume and --overwrite contradict each other")
-    # torchrun starts ranks again with the same words: they go on, and replace nothing.
-    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    # torchrun and schedulers start ranks again with the same words: they go on, replace nothing.
+    again = any(int(os.environ.get(name, 0)) > first for name, first in _STARTS.items())
+    go_on = bool(args.resume or again)
     config, out = configure(
         args.recipe,
         args.config,
         args.out,
         args.overrides,
-        resume=args.resume or again,
-        must_exist=args.resume,
+        resume=go_on,
+        must_exist=args.resume is True,
     )
-    with open_world() as world:
-        return train(
-            config, out, world, resume=args.resume or again, overwrite=args.overwrite and not again
-        )
+    with open_world(config.train.timeout) as world:
+        return train(config, out, world, resume=go_on, overwrite=args.overwrite and not again)
 
 
 def _evaluate(args: argparse.Namespace) -> int:

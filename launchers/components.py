@@ -14,9 +14,14 @@ from torchx import specs
 from torchx.specs import macros
 
 # TorchX fills in which variable holds the first node's name; only a shell on the node can read it.
+# A scheduler that runs several jobs on a node gives each a port of its own in HOMEREC_RDZV_PORT.
 _MEET_ON_FIRST_NODE = (
-    f'export PET_RDZV_ENDPOINT="$${{{macros.rank0_env}:=localhost}}:%d"; exec "$$@"'
+    f'export PET_RDZV_ENDPOINT="$${{{macros.rank0_env}:=localhost}}:$${{HOMEREC_RDZV_PORT:=%d}}"; '
+    'exec "$$@"'
 )
+
+# With GPUs: a link or a library that fails says so. Anything else is the site's to set, by env.
+_WITH_GPUS = {"NCCL_DEBUG": "WARN"}
 
 
 def train(
@@ -26,7 +31,9 @@ def train(
     cpu: int = 0,
     gpu: int = 0,
     memMB: int = 0,
+    h: Optional[str] = None,
     max_restarts: int = 0,
+    max_retries: int = 0,
     grace: int = 60,
     name: str = "homerec",
     image: str = "homerec",
@@ -45,7 +52,9 @@ def train(
         cpu: CPUs of each machine (0: the scheduler's own default)
         gpu: GPUs of each machine
         memMB: memory of each machine in MB (0: the scheduler's own default)
-        max_restarts: how often torchrun starts all ranks again after one failed
+        h: a named resource of TorchX, instead of cpu, gpu and memMB, e.g. aws_p4d.24xlarge
+        max_restarts: how often torchrun starts all ranks again, where they are, after one failed
+        max_retries: how often the scheduler starts the whole job again after it failed
         grace: seconds that ranks get to save a checkpoint when the job is told to stop
         name: name of the job
         image: container image, for schedulers that use one
@@ -56,11 +65,16 @@ def train(
         m: the Python module that holds it
     """
     variables = dict(env or {})
-    cores = cpu or os.cpu_count() or 1
+    asked = specs.Resource(cpu=cpu, gpu=gpu, memMB=memMB)
+    resource = specs.get_named_resources(h) if h else asked
+    cores = resource.cpu or os.cpu_count() or 1
     variables.setdefault("OMP_NUM_THREADS", str(max(1, cores // nproc)))
+    variables.setdefault("COLUMNS", "120")  # a log has no width: room for tables
+    if resource.gpu > 0:
+        variables = {**_WITH_GPUS, **variables}
     # As with the `homerec` command: a folder 'models' where one happens to be must not shadow ours.
     variables.setdefault("PYTHONSAFEPATH", "1")
-    command = ["python", "-m", "torch.distributed.run"]
+    command = ["python", "-m", "pipeline.agent"]
     command += ["--nnodes", str(nnodes), "--nproc_per_node", str(nproc)]
     command += ["--rdzv_backend", "c10d", "--rdzv_id", macros.app_id]
     command += ["--max_restarts", str(max_restarts), "--shutdown_timeout", str(grace)]
@@ -81,7 +95,9 @@ def train(
                 args=command[1:],
                 env=variables,
                 num_replicas=nnodes,
-                resource=specs.Resource(cpu=cpu, gpu=gpu, memMB=memMB),
+                resource=resource,
+                max_retries=max_retries,
+                retry_policy=specs.RetryPolicy.APPLICATION,  # ranks go on together or not at all
                 port_map={"c10d": rdzv_port},
                 mounts=specs.parse_mounts(mounts) if mounts else [],
             )

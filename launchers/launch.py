@@ -6,15 +6,17 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pprint import pformat
 from typing import Any
 
+from launchers.jobs import follow
+from launchers.schedulers import open_runner, refusals_of, scheduler_options, tools_of
 from pipeline.errors import UserError, nearest
 
 _SUBCOMMANDS = ["train", "evaluate"]
+_WITH_MOUNTS = ["local_docker", "kubernetes", "kubernetes_mcad", "aws_batch", "gcp_batch"]
 _EXAMPLE = "homerec launch --nproc 2 -- train kuairand --train.epochs 2"
 
 
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scheduler-args",
         default="",
         metavar="K=V,...",
-        help="its own options, e.g. partition=P ('torchx runopts' lists them)",
+        help="its own options, e.g. partition=P,time=60 (docs/machines.md)",
     )
     parser.add_argument("--nnodes", type=_at_least(1), default=1, metavar="N", help="machines")
     parser.add_argument("--nproc", type=_at_least(1), default=2, metavar="N", help="ranks on each")
@@ -35,6 +37,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", type=_at_least(0), default=0, metavar="N", help="GPUs of each")
     parser.add_argument(
         "--mem-mb", type=_at_least(0), default=0, metavar="N", help="memory of each"
+    )
+    parser.add_argument(
+        "--resource", metavar="NAME", help="instead of these: TorchX's name of a kind of machine"
+    )
+    parser.add_argument(
+        "--env",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="a variable for every rank (repeat it for more)",
+    )
+    parser.add_argument(
+        "--mount",
+        action="append",
+        default=[],
+        metavar="type=T,src=S,dst=D",
+        help="a folder or volume for data or runs (repeat it for more); type: bind, volume, device",
+    )
+    parser.add_argument(
+        "--workspace",
+        metavar="DIR",
+        help="run the code of this folder as it is now: patched into the image, or copied (slurm)",
+    )
+    parser.add_argument(
+        "--max-restarts",
+        type=_at_least(0),
+        default=0,
+        metavar="N",
+        help="how often ranks begin again, on the same machines, after one failed",
+    )
+    parser.add_argument(
+        "--max-retries",
+        type=_at_least(0),
+        default=0,
+        metavar="N",
+        help="how often the scheduler starts the whole job again after it failed",
+    )
+    parser.add_argument(
+        "--requeue",
+        action="store_true",
+        help="slurm: back into the queue when preempted, when a node fails, or when time is up",
+    )
+    parser.add_argument(
+        "--follow", action="store_true", help="show the logs until the job has ended"
     )
     parser.add_argument("--image", default="homerec", help="container image, if one is used")
     parser.add_argument("--name", default="homerec", help="name of the job")
@@ -50,54 +97,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Start the job. Here: follow it to its end and return its exit code. Elsewhere: submit it.
 
-    Raises UserError for a command line that cannot be started.
+    Raises UserError for a command line that cannot be started, and for a job that is refused.
     """
     words: list[str] = args.words[1:] if args.words[:1] == ["--"] else args.words
-    _check(args.name, words)
+    _check(args, words)
 
-    from torchx.runner import get_runner
-
-    with get_runner() as runner:
-        cfg = _scheduler_options(runner, args.scheduler, args.scheduler_args)
+    with open_runner() as runner:
+        cfg = scheduler_options(runner, args.scheduler, args.scheduler_args)
+        if args.requeue:
+            if args.scheduler != "slurm":
+                raise UserError(
+                    f"command line: --requeue is Slurm's; with {args.scheduler} --max-retries "
+                    "starts the job again after it failed"
+                )
+            cfg["requeue"] = True
         app = _app(args, words)
         if args.scheduler == "local_cwd" and not args.dryrun:
             from launchers.follow import run_here
 
             return run_here(runner, app, cfg, nproc=args.nproc)
-        return _submit(runner, app, args.scheduler, cfg, dryrun=args.dryrun)
+        return _submit(runner, app, args, cfg)
 
 
-def _submit(runner: Any, app: Any, scheduler: str, cfg: dict[str, Any], *, dryrun: bool) -> int:
-    """Hand the job to a scheduler and say where it went; with `dryrun` only show it."""
+def _submit(runner: Any, app: Any, args: argparse.Namespace, cfg: dict[str, Any]) -> int:
+    """Hand the job to a scheduler and say where it went; with --dryrun only show it."""
     from torchx.specs import InvalidRunConfigException
 
-    with _tools_of(scheduler):
+    scheduler: str = args.scheduler
+    # A dry run writes nothing, so it patches no image and copies no code.
+    workspace = None if args.dryrun else args.workspace
+    with tools_of(scheduler), refusals_of(scheduler):
         try:
-            request = runner.dryrun(app, scheduler, cfg)
+            request = runner.dryrun(app, scheduler, cfg, workspace=workspace)
         except InvalidRunConfigException as error:
             reason = str(error).partition(". Given")[0]
             raise UserError(f"command line: --scheduler-args: {reason}") from error
-        if dryrun:
+        if args.dryrun:
             sys.stdout.write(f"{pformat(asdict(app))}\n\n{request}\n")
             return 0
         handle = runner.schedule(request)
     sys.stdout.write(
-        f"submitted {handle}\nfollow it: torchx log {handle}\nstop it:   torchx cancel {handle}\n"
+        f"submitted {handle}\nlook at it: homerec status {handle}\n"
+        f"follow it:  homerec logs --follow {handle}\nstop it:    homerec cancel {handle}\n"
     )
-    return 0
-
-
-@contextmanager
-def _tools_of(scheduler: str) -> Iterator[None]:
-    """UserError where a scheduler's program (sbatch) or Python package is not installed."""
-    try:
-        yield
-    except (FileNotFoundError, ModuleNotFoundError) as error:
-        missing = error.filename if isinstance(error, FileNotFoundError) else error.name
-        raise UserError(
-            f"command line: --scheduler {scheduler} needs {missing!r}, which is not installed "
-            "here; launch from where the cluster's tools are"
-        ) from error
+    sys.stdout.flush()
+    return follow(runner, handle) if args.follow else 0
 
 
 def _at_least(lowest: int) -> Callable[[str], int]:
@@ -109,17 +153,47 @@ def _at_least(lowest: int) -> Callable[[str], int]:
     return number
 
 
-def _check(name: str, words: list[str]) -> None:
+def _check(args: argparse.Namespace, words: list[str]) -> None:
     if not words:
         raise UserError(f"command line: nothing to launch; say it after --, as in: {_EXAMPLE}")
     if words[0] not in _SUBCOMMANDS:
         raise UserError(
             f"command line: cannot launch {words[0]!r}; {nearest(words[0], _SUBCOMMANDS)}"
         )
+    name: str = args.name
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):  # it becomes a folder, a job, a pod
         raise UserError(
             f"command line: --name {name!r}: use letters, digits and '-', a letter first"
         )
+    if args.workspace and args.scheduler == "local_cwd":
+        raise UserError("command line: --workspace: a job on this machine runs this code as it is")
+    if args.mount and args.scheduler not in _WITH_MOUNTS:
+        raise UserError(
+            f"command line: --mount: {args.scheduler} mounts nothing; these do: "
+            f"{', '.join(_WITH_MOUNTS)}"
+        )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _mounts(texts: list[str]) -> list[str]:
+    """TorchX's flat list of options. UserError for one that it cannot read."""
+    from torchx.specs import parse_mounts
+
+    for text in texts:
+        try:
+            parse_mounts(text.split(","))
+        except (KeyError, ValueError) as error:
+            raise UserError(
+                f"command line: --mount {text!r}: {' '.join(map(str, error.args))}; write it as "
+                "type=bind,src=/host,dst=/job[,readonly] or type=volume,src=NAME,dst=/job"
+            ) from error
+    return [option for text in texts for option in text.split(",")]
 
 
 def _app(args: argparse.Namespace, words: list[str]) -> Any:
@@ -127,7 +201,7 @@ def _app(args: argparse.Namespace, words: list[str]) -> Any:
     from launchers.components import train
     from launchers.follow import GRACE_S
 
-    env = {}
+    env = dict(args.env)
     cpu = args.cpu
     rdzv_port = 29500
     if args.scheduler == "local_cwd":
@@ -135,7 +209,9 @@ def _app(args: argparse.Namespace, words: list[str]) -> Any:
         cpu = cpu or max(1, (os.cpu_count() or 1) // args.nnodes)
         rdzv_port = _free_port()
         if "OMP_NUM_THREADS" in os.environ:
-            env["OMP_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"]
+            env.setdefault("OMP_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
+    if args.resource:
+        _check_resource(args.resource)
     return train(
         *words[1:],
         subcommand=words[0],
@@ -144,13 +220,26 @@ def _app(args: argparse.Namespace, words: list[str]) -> Any:
         cpu=cpu,
         gpu=args.gpu,
         memMB=args.mem_mb,
+        h=args.resource,
+        max_restarts=args.max_restarts,
+        max_retries=args.max_retries,
         grace=GRACE_S,
         name=args.name,
         image=args.image,
         env=env,
+        mounts=_mounts(args.mount),
         rdzv_port=rdzv_port,
         m=args.module,
     )
+
+
+def _check_resource(name: str) -> None:
+    from torchx.specs import named_resources
+
+    if name not in named_resources:
+        raise UserError(
+            f"command line: --resource {name!r}: {nearest(name, list(named_resources))}"
+        )
 
 
 def _free_port() -> int:
@@ -160,26 +249,3 @@ def _free_port() -> int:
         probe.bind(("localhost", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _scheduler_options(runner: Any, scheduler: str, text: str) -> dict[str, Any]:
-    """`k=v,...` in the scheduler's own types, over those of .torchxconfig in this folder.
-
-    Raises UserError for a scheduler or an option that is not known.
-    """
-    from torchx.runner import config
-
-    known = runner.scheduler_backends()
-    if scheduler not in known:
-        raise UserError(f"command line: --scheduler {scheduler!r}: {nearest(scheduler, known)}")
-    with _tools_of(scheduler):
-        options = runner.scheduler_run_opts(scheduler)
-    names = [name for name, _ in options]
-    for name in re.findall(r"(?:^|[,;])\s*([^=,;]+)=", text):
-        if name not in names:
-            raise UserError(f"command line: --scheduler-args {name!r}: {nearest(name, names)}")
-    if text and "=" not in text.split(",")[0]:
-        raise UserError(f"command line: --scheduler-args {text!r}: write it as name=value,...")
-    cfg: dict[str, Any] = options.cfg_from_str(text)
-    config.apply(scheduler=scheduler, cfg=cfg)
-    return cfg

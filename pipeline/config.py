@@ -182,6 +182,8 @@ class TrainConfig(_Frozen):
     compile: Switch = "auto"
     """torch.compile of the tower; auto: on a GPU. On CPU it needs a C++ compiler and
     some seconds."""
+    timeout: int = Field(default=600, ge=1)
+    """Seconds that ranks wait for each other; then the run ends and names who did not answer."""
 
     @field_validator("select")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._C._distributed_c10d import HashStore
 
+from pipeline.errors import RankLost
+from pipeline.heartbeat import Pulse, of_a_peer, open_heartbeat, watched
 from pipeline.noise import hush
 
 T = TypeVar("T")
@@ -21,38 +24,81 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """A rank's place. `control` is a gloo group for small CPU tensors, on every device."""
+    """A rank's place.
+
+    `control` is a gloo group for small CPU tensors, on every device; `pulse` is where training
+    leaves its step, for the others to read should this rank fall silent.
+    """
 
     rank: int
     size: int
     local_size: int
     device: torch.device
     control: dist.ProcessGroup
+    pulse: Pulse
 
     @property
     def is_first(self) -> bool:
         return self.rank == 0
 
 
+TIMEOUT_S = 600
+"""Seconds that ranks wait for each other unless train.timeout says otherwise."""
+
+
 @contextmanager
-def open_world() -> Iterator[World]:
+def open_world(timeout: int = TIMEOUT_S) -> Iterator[World]:
     """Join the ranks that torchrun started, or be the only one.
 
     NCCL and one GPU a rank where CUDA is present (no GPU has run this yet), gloo otherwise.
+
+    Args:
+        timeout: seconds that a collective waits for the other ranks.
+
+    Raises:
+        RankLost: where another rank did not answer in time, or was gone; the message names it.
     """
     hush()
-    arguments: dict[str, Any] = {"timeout": timedelta(minutes=10)}
-    if "RANK" not in os.environ:
+    arguments: dict[str, Any] = {"timeout": timedelta(seconds=timeout)}
+    alone = "RANK" not in os.environ
+    if alone:
         arguments |= {"store": HashStore(), "rank": 0, "world_size": 1}
     cuda = torch.cuda.is_available()
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", **arguments)
     try:
-        yield this_world()
-    finally:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", **arguments)
+        world = this_world(timeout)
+        nonce = _shared_nonce(world)
+    except RuntimeError as error:
+        if not of_a_peer(error):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise RankLost(f"the ranks did not all meet within {timeout} s: {reason}") from error
+    if world.size == 1:
+        try:
+            yield world
+        finally:
+            dist.destroy_process_group()
+        return
+    beat = open_heartbeat(nonce, world.rank, world.size, timeout, world.pulse)
+    try:
+        with watched(beat, world.pulse):
+            yield world
+    except RankLost:
+        raise  # the groups are broken: to take them down would wait for the rank that is lost
+    except BaseException:
         dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
 
 
-def this_world() -> World:
+def _shared_nonce(world: World) -> str:
+    """A word that no earlier start of this job used, the same on every rank."""
+    box = [uuid.uuid4().hex]
+    dist.broadcast_object_list(box, src=0, group=world.control)
+    return box[0]
+
+
+def this_world(timeout: int = TIMEOUT_S) -> World:
     """This rank's place in the process group, which is up."""
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     cuda = torch.cuda.is_available()
@@ -64,7 +110,8 @@ def this_world() -> World:
         size=dist.get_world_size(),
         local_size=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
         device=device,
-        control=dist.new_group(backend="gloo"),
+        control=dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout)),
+        pulse=Pulse(),
     )
 
 

@@ -1,4 +1,4 @@
-"""The one exception that means: the user's input is at fault, and here is the remedy."""
+"""Exceptions that end a run with one line: the user's input is at fault, or a machine is."""
 
 
 class UserError(ValueError):
@@ -7,6 +7,17 @@ class UserError(ValueError):
     The `homerec` command prints it without a traceback and ends with exit code 2.
     Every other exception is a defect of ours (or of the machine) and keeps its traceback.
     """
+
+
+class RankLost(RuntimeError):
+    """Another rank, its machine or the way there failed. The message is one line: which, when.
+
+    The `homerec` command prints it without a traceback and ends with exit code LOST.
+    """
+
+
+LOST = 75
+"""Exit code: trying again may mend it (EX_TEMPFAIL of <sysexits.h>)."""
 
 
 def nearest(name: str, known: list[str]) -> str:

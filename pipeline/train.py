@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from pipeline.agent import STOPPED
 from pipeline.assemble import Selection, assemble, open_pipeline, select
 from pipeline.batch import Batch
 from pipeline.checkpoint import Checkpoints
@@ -35,9 +36,6 @@ from pipeline.windowed_metrics import WindowedMetrics
 
 # Samples of the window figures in training, over all ranks.
 _WINDOW = 100_000
-
-STOPPED = 143
-"""Exit code of a run that a signal stopped after it had saved (128 + SIGTERM)."""
 
 
 def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: bool) -> int:
@@ -72,7 +70,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     if resume and (found := checkpoints.load_latest(model, optimizer)):
         progress = found.selecting(config.train.select)
         source.load_state_dict(progress.source)
-    step = progress.step
+    step = world.pulse.step = progress.step
     _on_disk(world, describe, out, folder, config, schema, parallel.plan, progress, end)
     checkpoints.claim()
     tracker = agreed(
@@ -121,6 +119,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             monitor.restart_clock()
             while (output := _advance(pipeline, feed, schedule, looks, step)) is not None:
                 step += 1
+                world.pulse.step = step
                 head.update_average()
                 looks.after(step)
                 monitor.update(step, output, schedule.last, last=step == end)
