@@ -21,10 +21,10 @@ from launchers.say import open_console, say
 from launchers.trial_run import TrialRun
 from launchers.trials import Asked, trial_name
 from launchers.tune_folder import TuneFolder
+from pipeline.agent import STOPPED
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.search_space import laid_over, words
-from pipeline.train import STOPPED
 from pipeline.tune_report import best_table
 
 _POLL_S = 0.2

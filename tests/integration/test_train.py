@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
+from pipeline.agent import STOPPED
 from pipeline.assemble import assemble, select
 from pipeline.checkpoint import Checkpoints
 from pipeline.checkpoint_folder import find_checkpoint, saved_steps
@@ -26,7 +27,7 @@ from pipeline.errors import UserError
 from pipeline.evaluate import evaluate_checkpoint
 from pipeline.overrides import configure
 from pipeline.storage import remove_tree
-from pipeline.train import STOPPED, train
+from pipeline.train import train
 from tests.ranks import run_ranks
 
 _FIELDS = ["--train.max_steps", "8", "--train.eval_every", "5", "--train.batch_size", "256"]
@@ -289,7 +290,7 @@ BAD = [
     (["--dense.lr", "inf"], "dense.lr: 'inf': .*finite"),
     (["--train.seed", "99999999999"], "train.seed: .*less than"),
     (["--train.select", "likes/auc"], "train.select: 'likes' is no task of this run"),
-    (["--train.batch_size", "255"], "train.batch_size: 255 rows do not divide by 2 ranks"),
+    (["--train.batch_size", "1"], "train.batch_size: 1 rows are fewer than 2 ranks"),
     (["--train.batch_size", "20000"], "fewer than one global batch of 20000"),
     (["--data.path", "nowhere"], "nowhere: not a prepared folder"),
     (["--embeddings.tables.vido.dim", "8"], "embeddings.tables.vido: no table of that name"),
