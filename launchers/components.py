@@ -78,6 +78,10 @@ def train(
     variables.setdefault("COLUMNS", "120")  # a log has no width: room for tables
     if resource.gpu > 0:
         variables = {**_WITH_GPUS, **variables}
+    if min_nnodes:
+        # Else a machine that comes back waits for an address that the others, who know it from
+        # before, do not say again (torch 2.13, DynamicRendezvousHandler.next_rendezvous).
+        variables.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     # As with the `homerec` command: a folder 'models' where one happens to be must not shadow ours.
     variables.setdefault("PYTHONSAFEPATH", "1")
     command = ["python", "-m", "pipeline.agent"]
