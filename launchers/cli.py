@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
-from launchers import compare, jobs, launch, plan, tune
+from launchers import compare, jobs, launch, plan, rendezvous, tune
 from pipeline.errors import LOST, RankLost, UserError
 
 # Generic for the type checker alone; subscripting it at run time fails.
@@ -175,6 +175,9 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
     jobs.add_handle(command("status", "how a launched job fares", jobs.status))
     jobs.add_handle(command("cancel", "stop a launched job; it saves first", jobs.cancel))
     jobs.add_logs_arguments(command("logs", "what a launched job wrote", jobs.logs))
+
+    meeting = command("rendezvous", "where machines of a job meet", rendezvous.run)
+    rendezvous.add_arguments(meeting)
 
     tuning = command("tune", "search for a better configuration, many runs", tune.run)
     tune.add_arguments(tuning)

@@ -27,6 +27,7 @@ _WITH_GPUS = {"NCCL_DEBUG": "WARN"}
 def train(
     *args: str,
     nnodes: int = 1,
+    min_nnodes: int = 0,
     nproc: int = 1,
     cpu: int = 0,
     gpu: int = 0,
@@ -40,6 +41,7 @@ def train(
     env: Optional[Dict[str, str]] = None,
     mounts: Optional[List[str]] = None,
     rdzv_port: int = 29500,
+    rdzv_endpoint: Optional[str] = None,
     subcommand: str = "train",
     m: str = "launchers.cli",
 ) -> specs.AppDef:
@@ -48,6 +50,8 @@ def train(
     Args:
         args: what follows 'homerec train': recipe, options and config overrides
         nnodes: machines
+        min_nnodes: go on with the machines that are left, as long as there are so many, and with
+            more again once they are back; needs max_restarts (0: all nnodes or none)
         nproc: ranks on each machine; with GPUs one for each
         cpu: CPUs of each machine (0: the scheduler's own default)
         gpu: GPUs of each machine
@@ -61,6 +65,8 @@ def train(
         env: more environment variables, as K1=v1,K2=v2
         mounts: for containers: type=bind,src=/host,dst=/job[,readonly]
         rdzv_port: port on the first machine where several machines meet
+        rdzv_endpoint: HOST:PORT of a 'homerec rendezvous', where they meet instead: then the job
+            survives the loss of its first machine too
         subcommand: the homerec subcommand that the ranks run: train or evaluate
         m: the Python module that holds it
     """
@@ -72,14 +78,23 @@ def train(
     variables.setdefault("COLUMNS", "120")  # a log has no width: room for tables
     if resource.gpu > 0:
         variables = {**_WITH_GPUS, **variables}
+    if min_nnodes:
+        # Else a machine that comes back waits for an address that the others, who know it from
+        # before, do not say again (torch 2.13, DynamicRendezvousHandler.next_rendezvous).
+        variables.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     # As with the `homerec` command: a folder 'models' where one happens to be must not shadow ours.
     variables.setdefault("PYTHONSAFEPATH", "1")
     command = ["python", "-m", "pipeline.agent"]
-    command += ["--nnodes", str(nnodes), "--nproc_per_node", str(nproc)]
+    machines = f"{min_nnodes}:{nnodes}" if min_nnodes else str(nnodes)
+    command += ["--nnodes", machines, "--nproc_per_node", str(nproc)]
     command += ["--rdzv_backend", "c10d", "--rdzv_id", macros.app_id]
     command += ["--max_restarts", str(max_restarts), "--shutdown_timeout", str(grace)]
     command += ["--role", "rank", "--tee", "3"]
-    if nnodes == 1:
+    if rdzv_endpoint:
+        command += ["--rdzv_endpoint", rdzv_endpoint, "--rdzv_conf", "is_host=0"]
+        if rdzv_endpoint.startswith("localhost:"):
+            command += ["--local_addr", "localhost"]
+    elif nnodes == 1:
         # Port 0: any free one. localhost: this machine's full name need not resolve.
         command += ["--rdzv_endpoint", "localhost:0", "--local_addr", "localhost"]
     else:
@@ -95,6 +110,7 @@ def train(
                 args=command[1:],
                 env=variables,
                 num_replicas=nnodes,
+                min_replicas=min_nnodes or None,
                 resource=resource,
                 max_retries=max_retries,
                 retry_policy=specs.RetryPolicy.APPLICATION,  # ranks go on together or not at all

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -32,6 +33,7 @@ _STUCK_S = GRACE_S + 30  # an agent that is still there by then will not end of 
 # Agents end together; one that goes on for longer than this waits for one that died.
 _STRAGGLE_S = 15
 _POLL_S = 0.1
+_EXIT = ".exit"
 _USER_ERROR_CODE = 2
 _STOPPED_CODE = 128 + signal.SIGTERM  # a rank that was told to stop, and saved first
 # An entry of the summary that torchrun writes to its stderr when ranks failed.
@@ -41,8 +43,13 @@ _FAILURE = re.compile(
 )
 
 
-def run_here(runner: Any, app: Any, cfg: dict[str, Any], *, nproc: int) -> int:
+def run_here(
+    runner: Any, app: Any, cfg: dict[str, Any], *, nproc: int, back: int | None = None
+) -> int:
     """Run `app` (nproc ranks on each node) with TorchX's local scheduler; show it until it ends.
+
+    `back`, for an elastic job: how often each of its machines comes back after its agent was
+    killed. It ends well once one machine's agent has.
 
     Returns 0; 2 when a rank ended for a user's error, whose one line is shown last; 128 + number
     after a signal; else 1, and the traceback of the rank that failed first is shown last, with
@@ -58,16 +65,25 @@ def run_here(runner: Any, app: Any, cfg: dict[str, Any], *, nproc: int) -> int:
     role.env["PET_LOG_DIR"] = str(logs / f"node{macros.replica_id}")
     # Tables as wide as our terminal; a log has no width, so give them room there.
     role.env["COLUMNS"] = str(shutil.get_terminal_size(fallback=(120, 24)).columns)
-    role.entrypoint, *role.args = processes.dying_with_parent([role.entrypoint, *role.args])
+    command = [role.entrypoint, *role.args]
+    if back is not None:
+        exit_file = str(logs / f"node{macros.replica_id}{_EXIT}")
+        keeper = ["python", "-m", "launchers.keeper", "--back", str(back), "--exit-file", exit_file]
+        command = [*keeper, "--", *command]
+    role.entrypoint, *role.args = processes.dying_with_parent(command)
     request = runner.dryrun(app, "local_cwd", {**cfg, "log_dir": str(logs)})
 
     processes.adopt_orphans()
-    job = _Job(logs, nproc, [Path(d) for d in request.request.role_log_dirs[role.name]])
+    meeting = _meeting_place(role.args) if back is not None else None
+    job = _Job(logs, nproc, [Path(d) for d in request.request.role_log_dirs[role.name]], back)
     with noted_signals() as noted:
         try:
             succeeded = job.follow(runner, runner.schedule(request), noted)
         finally:
             processes.send(signal.SIGKILL, job.processes())
+            if meeting:
+                meeting.terminate()
+                meeting.wait()
     code = job.conclude(succeeded, noted)
     if code != 1 and not base:
         shutil.rmtree(logs)
@@ -87,8 +103,17 @@ def noted_signals() -> Iterator[list[signal.Signals]]:
             signal.signal(number, handler)
 
 
+def _meeting_place(args: Sequence[str]) -> subprocess.Popen[bytes]:
+    """A store of this job's own, so that any of its machines may be lost."""
+    endpoint = args[args.index("--rdzv_endpoint") + 1]
+    command = [sys.executable, "-m", "launchers.cli", "rendezvous"]
+    command += ["--port", endpoint.rpartition(":")[2]]
+    return subprocess.Popen(processes.dying_with_parent(command), stdout=subprocess.DEVNULL)
+
+
 class _Job:
-    def __init__(self, logs: Path, nproc: int, agents: Sequence[Path]) -> None:
+    def __init__(self, logs: Path, nproc: int, agents: Sequence[Path], back: int | None) -> None:
+        self._elastic = back is not None
         self._logs = logs
         self._nproc = nproc
         self._agents = agents
@@ -109,7 +134,7 @@ class _Job:
             state = runner.status(handle).state
             self._show(last=is_terminal(state))
             if is_terminal(state):
-                return bool(state == AppState.SUCCEEDED)
+                return bool(state == AppState.SUCCEEDED) or 0 in self._exits()
             now = time.monotonic()
             if len(noted) > seen:
                 if seen:
@@ -133,7 +158,13 @@ class _Job:
     def _live_agents(self) -> set[int]:
         return set(processes.children(os.getpid())) - self._others
 
+    def _exits(self) -> list[int]:
+        """Of an elastic job's machines that ended, for good or well: exit codes."""
+        return [int(path.read_text() or -1) for path in self._logs.glob(f"node*{_EXIT}")]
+
     def _an_agent_ended(self) -> bool:
+        if self._elastic:
+            return 0 in self._exits()  # the others go on without one that is lost
         return len(self._live_agents()) < len(self._agents)
 
     def _show(self, *, last: bool) -> None:

@@ -16,6 +16,7 @@ from launchers.schedulers import open_runner, refusals_of, scheduler_options, to
 from pipeline.errors import UserError, nearest
 
 _SUBCOMMANDS = ["train", "evaluate"]
+_ELASTIC_RESTARTS = 100  # each loss of a machine costs one, and the return of one none
 _WITH_MOUNTS = ["local_docker", "kubernetes", "kubernetes_mcad", "aws_batch", "gcp_batch"]
 _EXAMPLE = "homerec launch --nproc 2 -- train kuairand --train.epochs 2"
 
@@ -29,7 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K=V,...",
         help="its own options, e.g. partition=P,time=60 (docs/machines.md)",
     )
-    parser.add_argument("--nnodes", type=_at_least(1), default=1, metavar="N", help="machines")
+    parser.add_argument(
+        "--nnodes",
+        type=_machines,
+        default=(0, 1),
+        metavar="N|MIN:MAX",
+        help="machines; MIN:MAX: the job goes on with those that are left, down to MIN, and with "
+        "more once they are back",
+    )
     parser.add_argument("--nproc", type=_at_least(1), default=2, metavar="N", help="ranks on each")
     parser.add_argument(
         "--cpu", type=_at_least(0), default=0, metavar="N", help="CPUs of each; 0: as it comes"
@@ -62,11 +70,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run the code of this folder as it is now: patched into the image, or copied (slurm)",
     )
     parser.add_argument(
+        "--rdzv-endpoint",
+        metavar="HOST:PORT",
+        help="where machines meet, as 'homerec rendezvous' said (default: on the first of them)",
+    )
+    parser.add_argument(
         "--max-restarts",
         type=_at_least(0),
-        default=0,
         metavar="N",
-        help="how often ranks begin again, on the same machines, after one failed",
+        help="how often ranks begin again after one failed (default: 0; with MIN:MAX "
+        f"{_ELASTIC_RESTARTS})",
     )
     parser.add_argument(
         "--max-retries",
@@ -111,11 +124,16 @@ def run(args: argparse.Namespace) -> int:
                     "starts the job again after it failed"
                 )
             cfg["requeue"] = True
+        here = args.scheduler == "local_cwd"
+        elastic = args.nnodes[0] > 0
+        if here and elastic and not args.rdzv_endpoint:
+            args.rdzv_endpoint = f"localhost:{_free_port()}"
         app = _app(args, words)
-        if args.scheduler == "local_cwd" and not args.dryrun:
+        if here and not args.dryrun:
             from launchers.follow import run_here
 
-            return run_here(runner, app, cfg, nproc=args.nproc)
+            back = args.max_retries if elastic else None
+            return run_here(runner, app, cfg, nproc=args.nproc, back=back)
         return _submit(runner, app, args, cfg)
 
 
@@ -144,6 +162,16 @@ def _submit(runner: Any, app: Any, args: argparse.Namespace, cfg: dict[str, Any]
     return follow(runner, handle) if args.follow else 0
 
 
+def _machines(text: str) -> tuple[int, int]:
+    """(fewest, most); fewest is 0 where the job takes all or none."""
+    low, colon, high = text.partition(":")
+    most = _at_least(1)(high if colon else low)
+    fewest = _at_least(1)(low) if colon else 0
+    if fewest > most:
+        raise argparse.ArgumentTypeError(f"{text!r}: the fewest come first, as in {most}:{fewest}")
+    return fewest, most
+
+
 def _at_least(lowest: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         if not text.isdecimal() or int(text) < lowest:
@@ -164,6 +192,11 @@ def _check(args: argparse.Namespace, words: list[str]) -> None:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):  # it becomes a folder, a job, a pod
         raise UserError(
             f"command line: --name {name!r}: use letters, digits and '-', a letter first"
+        )
+    if args.nnodes[0] and (words[0] != "train" or "--overwrite" in words):
+        raise UserError(
+            "command line: --nnodes MIN:MAX is for 'train' without --overwrite, which every "
+            "machine that comes back would do again; remove the old run first"
         )
     if args.workspace and args.scheduler == "local_cwd":
         raise UserError("command line: --workspace: a job on this machine runs this code as it is")
@@ -203,25 +236,33 @@ def _app(args: argparse.Namespace, words: list[str]) -> Any:
 
     env = dict(args.env)
     cpu = args.cpu
+    fewest, most = args.nnodes
+    restarts = args.max_restarts
+    if restarts is None:
+        restarts = _ELASTIC_RESTARTS if fewest else 0
     rdzv_port = 29500
     if args.scheduler == "local_cwd":
         # All 'machines' are this one: they share its cores, and no port is theirs by right.
-        cpu = cpu or max(1, (os.cpu_count() or 1) // args.nnodes)
+        cpu = cpu or max(1, (os.cpu_count() or 1) // most)
         rdzv_port = _free_port()
         if "OMP_NUM_THREADS" in os.environ:
             env.setdefault("OMP_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
     if args.resource:
         _check_resource(args.resource)
+    if fewest and "--resume" not in words:
+        words = [*words, "--resume", "auto"]  # a machine that comes back has no count of restarts
     return train(
         *words[1:],
         subcommand=words[0],
-        nnodes=args.nnodes,
+        nnodes=most,
+        min_nnodes=fewest,
+        rdzv_endpoint=args.rdzv_endpoint,
         nproc=args.nproc,
         cpu=cpu,
         gpu=args.gpu,
         memMB=args.mem_mb,
         h=args.resource,
-        max_restarts=args.max_restarts,
+        max_restarts=restarts,
         max_retries=args.max_retries,
         grace=GRACE_S,
         name=args.name,

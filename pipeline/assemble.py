@@ -140,10 +140,6 @@ def _labels(config: Config, schema: Schema, path: Path) -> list[Label]:
 
 def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Parallel]:
     """Build on meta, give the tower its weights, shard. Every rank must call this."""
-    if config.train.batch_size % world.size:
-        raise UserError(
-            f"train.batch_size: {config.train.batch_size} rows do not divide by {world.size} ranks"
-        )
     step = build_step(config, chosen, world)
     head = step.model.head
     weighted: tuple[Any, ...] = (head.tower, head.attention)

@@ -159,7 +159,13 @@ class TrainConfig(_Frozen):
     max_steps: int = Field(default=0, ge=0)
     """End after this many steps; 0: after `epochs`."""
     batch_size: int = Field(default=2048, ge=1)
-    """Rows a step over all ranks together (must divide by the number of ranks)."""
+    """Rows a step over all ranks together; where the ranks do not divide them, each takes the
+    nearest whole number."""
+    ranks: int = Field(default=0, ge=0)
+    """Ranks that batch_size is meant for: with others each rank still takes batch_size / ranks
+    rows, and the global batch follows their number; 0: it is held whatever their number."""
+    scale_lr: Literal["constant", "sqrt", "linear"] = "sqrt"
+    """How both learning rates follow the global batch where `ranks` lets it change."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Weights, order of rows."""
     log_every: int = Field(default=10, ge=1)

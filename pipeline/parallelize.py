@@ -28,6 +28,7 @@ from pipeline.distributed import World
 from pipeline.errors import UserError
 from pipeline.given_plan import given_plan
 from pipeline.step import Step
+from pipeline.step_rows import step_rows
 
 # What the two kinds of collection call the module that holds their tables.
 _HOLDERS = ("embedding_bags", "embeddings")
@@ -64,7 +65,7 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
                     tables,
                     config.sharding,
                     sharders=sharders,
-                    batch_size=config.train.batch_size // world.size,
+                    batch_size=step_rows(config.train, world.size).per_rank,
                     world_size=world.size,
                     local_world_size=world.local_size,
                     device=world.device,

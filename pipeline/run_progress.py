@@ -16,6 +16,8 @@ class Progress:
     """Where a run stands, the same on every rank."""
 
     step: int = 0
+    scheduled: float | None = None
+    """Steps along the schedule, in steps of train.batch_size rows; None: as many as `step`."""
     world_size: int = 0
     device: str = "cpu"
     """Kind of device of the ranks that saved, whose random states are there."""

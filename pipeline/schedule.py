@@ -7,6 +7,10 @@ from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from pipeline.config import ScheduleConfig
+from pipeline.step_rows import StepRows
+
+# A step that is all of train.batch_size, however many ranks share it.
+_ALL = StepRows(per_rank=0, share=1.0, rate=1.0)
 
 
 class HasGroups(Protocol):
@@ -16,7 +20,7 @@ class HasGroups(Protocol):
     def param_groups(self) -> Collection[Mapping[str, Any]]: ...
 
 
-def factor(config: ScheduleConfig, step: int, total_steps: int) -> float:
+def factor(config: ScheduleConfig, step: float, total_steps: int) -> float:
     """Share of the peak rate for step `step` (from 0) of `total_steps`."""
     if step < config.warmup_steps:
         return (step + 1) / (config.warmup_steps + 1)
@@ -29,19 +33,42 @@ def factor(config: ScheduleConfig, step: int, total_steps: int) -> float:
 
 
 class Schedule:
-    """Sets rates as a pure function of the step, so a resumed run needs no state of it."""
+    """Sets rates by where the run is, counted in steps of train.batch_size rows.
 
-    def __init__(self, config: ScheduleConfig, optimizer: HasGroups, total_steps: int) -> None:
+    With ranks that hold the global batch that is the number of the step, so a resumed run needs no
+    state of it; where the batch has followed the ranks a checkpoint remembers it.
+
+    Attributes:
+        at: where the run is.
+        last: the factor on both rates that was set last.
+    """
+
+    def __init__(
+        self,
+        config: ScheduleConfig,
+        optimizer: HasGroups,
+        steps: int,
+        *,
+        rows: StepRows = _ALL,
+        at: float = 0.0,
+    ) -> None:
+        """`steps` are still to come, each of `rows`."""
         self._config = config
+        self._rows = rows
         self._optimizer = optimizer
         self._peaks = [group["lr"] for group in optimizer.param_groups]
-        self._total = total_steps
+        self._total = round(at + steps * rows.share)
+        self.at = at
         self.last = 1.0
 
-    def set(self, step: int) -> float:
-        """Rates for step `step`; returns the factor. A fused optimizer reads its rate in step()
-        and zero_grad(), so this must come before the pipeline's progress()."""
-        scale = self.last = factor(self._config, step, self._total)
+    def set(self) -> float:
+        """Rates for the step to come; returns the factor. A fused optimizer reads its rate in
+        step() and zero_grad(), so this must come before the pipeline's progress()."""
+        scale = self.last = self._rows.rate * factor(self._config, self.at, self._total)
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * scale  # type: ignore[index]
         return scale
+
+    def move(self) -> None:
+        """That step is done."""
+        self.at += self._rows.share

@@ -9,6 +9,7 @@ from pipeline.config import Config
 from pipeline.data.parquet import BatchSource, open_batches
 from pipeline.data.schema import SPLIT
 from pipeline.distributed import World
+from pipeline.step_rows import step_rows
 
 
 def open_split(
@@ -27,7 +28,7 @@ def open_split(
         features=chosen.features,
         tasks=chosen.labels,
         hash_rows={table.name: config.embeddings.hash_rows for table in chosen.tables},
-        batch_size=config.train.batch_size // world.size,
+        batch_size=step_rows(config.train, world.size).per_rank,
         rank=world.rank,
         world_size=world.size,
         shuffle=purpose == "train",

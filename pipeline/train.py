@@ -27,6 +27,7 @@ from pipeline.run_folder import claim, describe, finish, show_best, write_result
 from pipeline.run_progress import Progress
 from pipeline.schedule import Schedule
 from pipeline.step import StepOutput
+from pipeline.step_rows import step_rows
 from pipeline.storage import AnyPath
 from pipeline.streams import open_split
 from pipeline.tracking import Tracker
@@ -43,6 +44,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
 
     Every rank must call this. UserError for what the user can mend.
     """
+    rows = step_rows(config.train, world.size)
     # Ranks may see different files: what fails on one must fail on all, or the others would wait.
     schema, chosen, source, validation = agreed(world, lambda: _open(config, world))
     step_module, parallel = assemble(config, chosen, world)
@@ -54,15 +56,12 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     pipeline = open_pipeline(parallel, world)
     windowed = WindowedMetrics(
         chosen.tasks,
-        batch_size=config.train.batch_size // world.size,
+        batch_size=rows.per_rank,
         world_size=world.size,
         rank=world.rank,
         device=world.device,
         window=_WINDOW,
     )
-    length = config.train.epochs * source.steps_per_epoch
-    end = min(config.train.max_steps or length, length)
-    schedule = Schedule(config.schedule, optimizer, length)
     checkpoints = Checkpoints(folder, world, config, schema)
     # Last, for a resume also brings back the random state, which building may have moved.
     torch.manual_seed(config.train.seed * world.size + world.rank)
@@ -70,6 +69,12 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     if resume and (found := checkpoints.load_latest(model, optimizer)):
         progress = found.selecting(config.train.select)
         source.load_state_dict(progress.source)
+        if progress.world_size != world.size:
+            _say(world, f"{progress.world_size} ranks saved this, {world.size} go on with it")
+    length = _length(config, source, progress.step)
+    end = min(config.train.max_steps or length, length)
+    at = progress.step if progress.scheduled is None else progress.scheduled
+    schedule = Schedule(config.schedule, optimizer, length - progress.step, rows=rows, at=at)
     step = world.pulse.step = progress.step
     _on_disk(world, describe, out, folder, config, schema, parallel.plan, progress, end)
     checkpoints.claim()
@@ -81,15 +86,14 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
         windowed,
         chosen.tasks,
         world,
-        batch_size=config.train.batch_size,
+        batch_size=rows.per_rank * world.size,
         log_every=config.train.log_every,
         rates={"dense": config.dense.lr, "sparse": config.sparse.lr},
         log_task_weights=config.loss.balance.kind != "fixed",
     )
     rates = {task: schema.rate(task) for task in chosen.tasks}
     looks = TrainingHealth(head, tracker, rates, config.health.every, progress.looks)
-    eval_every = config.train.eval_every or source.steps_per_epoch
-    save_every = config.checkpoint.every or eval_every
+    every = [n for n in (config.train.eval_every, config.checkpoint.every) if n]
     stream = chain.from_iterable(repeat(source))  # epoch after epoch
     model.train()
 
@@ -97,7 +101,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
         watch = Watch(world, chosen.tasks, source)
         while True:
             # Saved already: a kill in the middle of an evaluation costs that evaluation alone.
-            due = step > 0 and (step % eval_every == 0 or step == end)
+            due = step > 0 and (step == end or _evaluates(config, step, source))
             if due and progress.evaluated_step != step and (step == end or not watch.stopping):
                 checkpoints.wait()
                 results, health = evaluate(model, pipeline, head, validation, chosen.tasks, world)
@@ -114,7 +118,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             if source.steps_left == 0:
                 renew_tables(parallel, chosen.tables, config, source.epoch + 1)
             epoch_end = step + (source.steps_left or source.steps_per_epoch)
-            until = min(_next(step, eval_every), _next(step, save_every), epoch_end, end)
+            until = min(epoch_end, end, *(_next(step, n) for n in every))
             feed = watch.feed(islice(stream, until - step))
             monitor.restart_clock()
             while (output := _advance(pipeline, feed, schedule, looks, step)) is not None:
@@ -130,7 +134,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             check_finite(model, step, world)
             share_buffers(head)
             progress.step, progress.source = step, source.state_dict()
-            progress.looks = looks.remembered
+            progress.looks, progress.scheduled = looks.remembered, schedule.at
             checkpoints.save(model, optimizer, progress)
     if watch.stopping and step < end:
         _say(world, f"stopped by a signal at step {step} of {end}, saved; go on with --resume")
@@ -157,13 +161,31 @@ def _advance(
     pipeline: Any, feed: Iterator[Batch], schedule: Schedule, looks: TrainingHealth, step: int
 ) -> StepOutput | None:
     """One step, or None when `feed` has ended and the pipeline is drained."""
-    schedule.set(step)
+    schedule.set()
     looks.before(step + 1)
     try:
         output: StepOutput = pipeline.progress(feed)
     except StopIteration:
         return None
+    schedule.move()
     return output
+
+
+def _length(config: Config, source: BatchSource, step: int) -> int:
+    """Steps of the whole run, of which `step` are done: each epoch's by the ranks that read it."""
+    if source.epoch >= config.train.epochs:
+        return step
+    return (
+        step
+        + source.steps_left
+        + (config.train.epochs - 1 - source.epoch) * (source.steps_per_epoch)
+    )
+
+
+def _evaluates(config: Config, step: int, source: BatchSource) -> bool:
+    """Whether an evaluation is due after `step`, but for the last step, where it always is."""
+    every = config.train.eval_every
+    return step % every == 0 if every else source.steps_left == 0
 
 
 def _next(step: int, every: int) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, fields, replace
 from functools import partial
 from itertools import chain
@@ -29,6 +29,7 @@ from pipeline.data.ordering import Deal, EpochOrder, Piece
 from pipeline.data.rows import Rows
 from pipeline.data.schema import SPLIT, Label, Schema, SparseFeature
 from pipeline.data.shards import Shards
+from pipeline.data.share import Share, shares
 from pipeline.errors import UserError
 
 Out = TypeVar("Out")
@@ -100,7 +101,7 @@ def open_batches(
             f"{batch_size * world_size} ({world_size} ranks x {batch_size}); "
             "take a smaller batch size or fewer ranks"
         )
-    return BatchSource(shards, columns, deal, rank=rank, num_workers=num_workers)
+    return BatchSource(shards, columns, deal, rank=rank, ranks=world_size, num_workers=num_workers)
 
 
 class BatchSource:
@@ -112,12 +113,20 @@ class BatchSource:
     """
 
     def __init__(
-        self, shards: Shards, columns: Columns, deal: Deal, *, rank: int, num_workers: int
+        self,
+        shards: Shards,
+        columns: Columns,
+        deal: Deal,
+        *,
+        rank: int,
+        ranks: int,
+        num_workers: int,
     ) -> None:
         self._shards = shards
         self._columns = columns
         self._fresh = deal
         self._rank = rank
+        self._ranks = ranks
         self._num_workers = num_workers
         self._begin(deal, 0)
 
@@ -160,8 +169,10 @@ class BatchSource:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`; reads nothing.
 
-        The epoch under way keeps the seed and shuffling it began with. If the batch size or the
-        number of ranks has changed, its rows that no rank has been handed are dealt anew.
+        The epoch under way keeps the seed and shuffling it began with. With another number of
+        ranks each step has the rows it would have had, as long as it is as large: to train on the
+        same batches in the same order is what makes the run end as if nothing had happened. If the
+        global batch has changed, rows that no rank has been handed are dealt anew.
         """
         found = (sum(self._shards.group_rows), len(self._shards.group_rows))
         for key in self.state_dict():
@@ -182,14 +193,29 @@ class BatchSource:
         )
         assert deal.drop_last == self._fresh.drop_last, "a position of training is not one of eval"
         step = state["step"]
-        self._begin(deal.again(step, self._fresh.batch_size, self._fresh.world_size), step)
+        fresh = self._fresh
+        if deal.batch_size * deal.world_size == fresh.batch_size * fresh.world_size:
+            self._fresh = replace(
+                fresh, batch_size=deal.batch_size, world_size=deal.world_size, window=deal.window
+            )
+        else:
+            deal = deal.again(step, fresh.batch_size, fresh.world_size)
+        self._begin(deal, step)
+
+    def _shares(self) -> list[Share]:
+        deal = self._deal
+        return shares(self._rank, self._ranks, deal.world_size, deal.batch_size)
 
     def describe(self, step: int) -> str:
         """Where this rank's batch `step` of the epoch comes from, for error messages."""
         name = f"epoch {self._deal.epoch}, batch {step}"
         if not self._deal.first_step <= step < self._deal.num_steps:
             return name  # from before the rows were dealt anew, or beyond the end
-        pieces = self._order.pieces(*self._deal.steps(self._rank, step, step + 1))
+        pieces = [
+            piece
+            for share in self._shares()
+            for piece in self._order.pieces(*self._deal.steps(share.dealt_to, step, step + 1))
+        ]
         groups = np.concatenate([self._order.windows[piece.window] for piece in pieces])
         return f"{name}: {self._shards.describe(np.unique(groups))}"
 
@@ -197,20 +223,34 @@ class BatchSource:
         if self._step == self._deal.num_steps:
             self._begin(replace(self._fresh, epoch=self._deal.epoch + 1), 0)
         deal, step = self._deal, self._step
-        pieces = self._order.pieces(*deal.steps(self._rank, step, deal.num_steps))
-        parts: list[Rows] = []
-        with closing(_in_order(self._reads(pieces), self._num_workers)) as windows:
-            for rows in chain.from_iterable(windows):
-                parts.append(rows)
-                if sum(map(len, parts)) < deal.batch_size:
-                    continue
-                batch = Rows.join(parts).batch(self._columns.keys, self._columns.multi)
-                parts.clear()
+        mine = self._shares()
+        with ExitStack() as stack:
+            streams = [
+                stack.enter_context(closing(self._steps_of(share.dealt_to, step))) for share in mine
+            ]
+            for parts in zip(*streams, strict=True):
+                taken = [
+                    rows.between(share.start, share.stop)
+                    for rows, share in zip(parts, mine, strict=True)
+                ]
+                batch = Rows.join(taken).batch(self._columns.keys, self._columns.multi)
                 assert self._deal is deal, "another iterator of this source has begun an epoch"
                 assert self._step == step, "another iterator of this source has moved on"
                 step += 1
                 self._step = step
                 yield batch
+
+    def _steps_of(self, dealt_to: int, step: int) -> Generator[Rows]:
+        """The rows of each step from `step` on that were dealt to rank `dealt_to`."""
+        deal = self._deal
+        pieces = self._order.pieces(*deal.steps(dealt_to, step, deal.num_steps))
+        parts: list[Rows] = []
+        with closing(_in_order(self._reads(pieces), self._num_workers)) as windows:
+            for rows in chain.from_iterable(windows):
+                parts.append(rows)
+                if sum(map(len, parts)) == deal.batch_size:
+                    yield Rows.join(parts)
+                    parts.clear()
 
     def _reads(self, pieces: list[Piece]) -> Iterator[Callable[[], list[Rows]]]:
         at = 0

@@ -52,6 +52,12 @@ class Rows:
             )
         ]
 
+    def between(self, start: int, stop: int) -> Rows:
+        """Rows `start` to `stop`, as views."""
+        if (start, stop) == (0, len(self)):
+            return self
+        return self.split([start, stop - start, len(self) - stop])[1]
+
     @staticmethod
     def join(parts: Sequence[Rows]) -> Rows:
         if len(parts) == 1:

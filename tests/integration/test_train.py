@@ -290,7 +290,7 @@ BAD = [
     (["--dense.lr", "inf"], "dense.lr: 'inf': .*finite"),
     (["--train.seed", "99999999999"], "train.seed: .*less than"),
     (["--train.select", "likes/auc"], "train.select: 'likes' is no task of this run"),
-    (["--train.batch_size", "255"], "train.batch_size: 255 rows do not divide by 2 ranks"),
+    (["--train.batch_size", "1"], "train.batch_size: 1 rows are fewer than 2 ranks"),
     (["--train.batch_size", "20000"], "fewer than one global batch of 20000"),
     (["--data.path", "nowhere"], "nowhere: not a prepared folder"),
     (["--embeddings.tables.vido.dim", "8"], "embeddings.tables.vido: no table of that name"),

@@ -7,6 +7,7 @@ import torch
 
 from pipeline.config import ScheduleConfig
 from pipeline.schedule import Schedule, factor
+from pipeline.step_rows import StepRows
 
 
 @pytest.mark.parametrize("decay", ["linear", "cosine"])
@@ -31,6 +32,23 @@ def test_both_optimizers_follow() -> None:
         [{"params": groups[:1], "lr": 0.5}, {"params": groups[1:], "lr": 2.0}], lr=1
     )
     schedule = Schedule(ScheduleConfig(warmup_steps=3), optimizer, 10)
-    for step in (0, 7, 3, 0):  # any order: it has no memory
-        scale = schedule.set(step)
+    for step in range(10):
+        scale = schedule.set()
+        assert scale == factor(ScheduleConfig(warmup_steps=3), step, 10)
         assert [group["lr"] for group in optimizer.param_groups] == [0.5 * scale, 2.0 * scale]
+        schedule.move()
+
+
+@pytest.mark.parametrize("cut", [1, 4, 9])
+def test_half_the_ranks_halve_the_pace_and_end_at_the_same_rate(cut: int) -> None:
+    """10 steps with all ranks, or `cut` of them and the rest with half the ranks."""
+    config = ScheduleConfig(warmup_steps=0)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    half = StepRows(per_rank=4, share=0.5, rate=0.5)
+    schedule = Schedule(config, optimizer, 2 * (10 - cut), rows=half, at=float(cut))
+    rates = []
+    for _ in range(2 * (10 - cut)):
+        rates.append(schedule.set() / half.rate)
+        schedule.move()
+    assert rates[::2] == pytest.approx([factor(config, step, 10) for step in range(cut, 10)])
+    assert schedule.at == 10

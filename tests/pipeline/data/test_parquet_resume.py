@@ -105,6 +105,32 @@ def test_with_other_ranks_or_batch_size_the_rows_still_due_come_once(
     assert len(later) == (due // (ranks * batch_size) * ranks * batch_size if shuffle else due)
 
 
+@pytest.mark.parametrize("changes", [[1], [4], [8, 2], [1, 4, 2]])
+def test_other_ranks_take_the_same_steps_together(folder: Path, changes: list[int]) -> None:
+    """Two ranks begin with 8 rows a step, others go on: each step has the rows it would have had,
+    in the next epoch too, and in their order."""
+
+    def opened(ranks: int) -> list[BatchSource]:
+        return [
+            open_small(folder, rank=rank, world_size=ranks, batch_size=8 // ranks, shuffle=True)
+            for rank in range(ranks)
+        ]
+
+    sources = opened(2)
+    total = 2 * sources[0].steps_per_epoch
+    undisturbed = list(zip(*(take(source, total) for source in sources), strict=True))
+    sources = opened(2)
+    found = list(zip(*(take(source, 3) for source in sources), strict=True))
+    for ranks in changes:
+        state = json.loads(json.dumps(sources[0].state_dict()))
+        sources = opened(ranks)
+        for source in sources:
+            source.load_state_dict(state)
+        count = 2 if ranks != changes[-1] else total - len(found)
+        found += zip(*(take(source, count) for source in sources), strict=True)
+    assert [users(list(step)) for step in found] == [users(list(step)) for step in undisturbed]
+
+
 def test_a_finished_epoch_resumes_with_the_next(folder: Path) -> None:
     source = open_small(folder, shuffle=True)
     take(source, source.steps_per_epoch)

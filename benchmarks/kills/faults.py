@@ -1,0 +1,66 @@
+"""The ways in which a job dies here, and where in its life."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+Place = Literal["step", "save", "load", "evaluation"]
+How = Literal["rank", "agent", "all", "sigterm", "disk", "truncated", "flipped"]
+
+_DYING: tuple[tuple[How, Place], ...] = (
+    ("rank", "step"),
+    ("rank", "save"),
+    ("rank", "load"),
+    ("rank", "evaluation"),
+    ("agent", "step"),
+    ("agent", "save"),
+    ("all", "step"),
+    ("all", "save"),
+    ("all", "load"),
+    ("all", "evaluation"),
+    ("sigterm", "step"),
+    ("sigterm", "evaluation"),
+    ("disk", "save"),
+    ("truncated", "step"),
+    ("flipped", "save"),
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One death.
+
+    Attributes:
+        how: whom SIGKILL takes (one rank, one agent, all with the launcher); or a SIGTERM to the
+            launcher; or a disk that is full; or all, with the newest checkpoint damaged after.
+        place: what the rank is doing.
+        rank: which rank sees to it.
+        nth: at which step, save, or evaluation after the start.
+        delay_s: how long it has been at it.
+    """
+
+    how: How
+    place: Place
+    rank: int
+    nth: int
+    delay_s: float
+
+
+def faults(count: int, ranks: int, seed: int) -> list[Fault]:
+    """`count` of them, every way before any comes a second time; the same for the same seed."""
+    dice = random.Random(seed)
+    order: list[tuple[How, Place]] = []
+    while len(order) < count:
+        order += dice.sample(_DYING, len(_DYING))
+    return [
+        Fault(
+            how=how,
+            place=place,
+            rank=dice.randrange(ranks),
+            nth=dice.randint(3, 9) if place == "step" else 1,
+            delay_s=0.0 if place == "step" else dice.choice((0.0, 0.002, 0.01, 0.03)),
+        )
+        for how, place in order[:count]
+    ]

@@ -1,0 +1,113 @@
+"""A job as a user starts it, with a fault that it meets, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.kills.faults import Fault
+from launchers import processes
+from pipeline.checkpoint_folder import saved_steps, step_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class End:
+    """How a start ended.
+
+    Attributes:
+        code: the launcher's exit code; negative: the signal that killed it.
+        seconds: from start to end.
+        log: what it wrote.
+        steps: the checkpoints it left.
+    """
+
+    code: int
+    seconds: float
+    log: str
+    steps: list[int]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Always the same run in the same folder; only ranks and faults change."""
+
+    data: Path
+    out: Path
+    words: tuple[str, ...]
+
+    def start(self, ranks: int, fault: Fault | None, *, resume: bool) -> End:
+        """Start it, see to its fault, and wait for its end. No process of it is left."""
+        mark = self.out.parent / "mark"
+        mark.unlink(missing_ok=True)
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "HOMEREC_MARK": str(mark)}
+        env |= {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+        if fault:
+            env["HOMEREC_FAULT"] = json.dumps(asdict(fault))
+        command = [sys.executable, "-m", "benchmarks.kills.launching", "--nproc", str(ranks), "--"]
+        command += ["train", "debug", "--data.path", str(self.data), "--out", str(self.out)]
+        command += [*self.words, *(["--resume", "auto"] if resume else [])]
+        began = time.monotonic()
+        log = self.out.parent / "log"
+        with log.open("w") as lines:
+            process = subprocess.Popen(command, stdout=lines, stderr=lines, env=env)
+            while process.poll() is None:
+                if mark.exists() and fault:
+                    _act(process.pid, fault, mark, self.out)
+                time.sleep(0.005)
+        _ballast(self.out).unlink(missing_ok=True)
+        for pid in processes.below(os.getpid()):
+            processes.send(signal.SIGKILL, [pid])
+        if fault and fault.how in ("truncated", "flipped"):
+            damage(self.out / "checkpoints", fault.how)
+        return End(process.returncode, time.monotonic() - began, log.read_text(), self.saved())
+
+    def saved(self) -> list[int]:
+        return saved_steps(self.out / "checkpoints")
+
+
+def _act(launcher: int, fault: Fault, mark: Path, out: Path) -> None:
+    if fault.how == "sigterm":
+        os.kill(launcher, signal.SIGTERM)
+    elif fault.how == "disk":
+        _fill(_ballast(out))
+    else:
+        # The launcher first: whatever it would tidy up stays as it lies.
+        processes.send(signal.SIGKILL, [launcher, *processes.below(launcher)])
+    mark.unlink()
+
+
+def _ballast(out: Path) -> Path:
+    return out.parent / "ballast"
+
+
+def _fill(path: Path) -> None:
+    """Until the disk takes no more."""
+    size = 1 << 20
+    with path.open("wb", buffering=0) as file:
+        while size >= 1:
+            try:
+                if file.write(bytes(size)) < size:
+                    size //= 2
+            except OSError:
+                size //= 2
+
+
+def damage(checkpoints: Path, how: str) -> Path | None:
+    """The largest file of the newest checkpoint, cut short or with a bit turned; None if none."""
+    steps = saved_steps(checkpoints)
+    if len(steps) < 2:
+        return None  # the only one: then nothing could be gone on from, and rightly so
+    newest = step_folder(checkpoints, steps[-1])
+    file = max((f for f in Path(str(newest)).iterdir()), key=lambda f: f.stat().st_size)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data[: len(data) // 2] if how == "truncated" else data)
+    return file

@@ -1,0 +1,14 @@
+"""`homerec launch`, but that its ranks run `benchmarks.kills.dying`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from launchers import launch
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    launch.add_arguments(parser)
+    parser.set_defaults(module="benchmarks.kills.dying")
+    sys.exit(launch.run(parser.parse_args()))
