@@ -103,7 +103,7 @@ class Guard:
         def judge(gradient_BF: Tensor) -> Tensor | None:
             return self._judge(values_BF, gradient_BF, spans)
 
-        v_BF.register_hook(judge)
+        v_BF.register_hook(judge)  # type: ignore[no-untyped-call]
         # A new tensor: who asks for gradients at the tower's input must not set the hook off.
         return v_BF.view_as(v_BF)
 

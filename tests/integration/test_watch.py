@@ -46,7 +46,8 @@ class _Poison:
 
         def poisoned(source: BatchSource) -> Iterator[Batch]:
             for batch in whole(source):
-                if source.step == at and source.epoch == 0:
+                # Evaluations read the oracle's probabilities besides.
+                if source.step == at and source.epoch == 0 and batch.oracle is None:
                     batch.dense[3, 0] = value
                 yield batch
 
@@ -172,7 +173,7 @@ def perturbed(rank: int, size: int, data: Path, out: Path) -> list[Any]:
             with torch.no_grad():
                 _weight().view(-1)[5] += 0.25
 
-    Watch.after = after  # type: ignore[method-assign]
+    Watch.after = after  # type: ignore[method-assign,assignment]
     results.append(_run(data, out / "astray", *words, "data_parallel"))
     Watch.after = whole  # type: ignore[method-assign]
     return results
@@ -197,8 +198,8 @@ def test_a_replica_gone_astray_stops_the_run(synthetic: Path, tmp_path: Path) ->
 
 
 def twice(rank: int, size: int, data: Path, out: Path) -> list[Any]:
-    words = ("--train.max_steps", "4", "--train.deterministic", "true")
-    words += ("--checkpoint.every", "4", "--model.tower.dropout", "0.1")
+    words = ["--train.max_steps", "4", "--train.deterministic", "true"]
+    words += ["--checkpoint.every", "4", "--model.tower.dropout", "0.1"]
     return [_run(data, out / name, *words) for name in ("a", "b")]
 
 
