@@ -60,8 +60,6 @@ def main() -> None:
         median = statistics.median(spent[name][5:])
         total += median
         print(f"{name:8} {median * 1e3:8.3f} ms, {median / step:7.2%} of a step")  # noqa: T201
-        sorted(spent[n][5:])[len(spent[n][5:]) // 2] for n in ("before", "_judge", "_finite")
-    )
     print(f"{'all':8} {total * 1e3:8.3f} ms, {total / step:7.2%} of {step * 1e3:.1f} ms")  # noqa: T201
 
 

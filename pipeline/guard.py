@@ -129,7 +129,8 @@ class Guard:
         limit = self._limit()
         if bool(bad_W.any()):
             what = "loss is not finite" if bad_loss else "gradient is not finite"
-            self._refuse("nonfinite", bad_loss or bad_gradient, what, values_BF, gradient_BF, spans)
+            mine = self._at_fault(bad_loss or bad_gradient, values_BF)
+            self._refuse("nonfinite", mine, what, values_BF, gradient_BF, spans)
         elif limit is not None and mean > limit:
             what = f"loss {mean:.6g} is a spike (above {limit:.6g})"
             mine = int(loss_W.argmax()) == self._world.rank
@@ -138,6 +139,13 @@ class Guard:
             self._recent.append(mean)
             return None
         return torch.zeros_like(gradient_BF)
+
+    def _at_fault(self, bad: bool, values_BF: Tensor) -> bool:
+        """Whether this rank is: batch norms over all ranks spread what one rank's input began."""
+        input_is_bad = not bool(torch.isfinite(values_BF).all())
+        anyone = torch.tensor(int(input_is_bad))
+        dist.all_reduce(anyone, op=dist.ReduceOp.MAX, group=self._world.control)
+        return input_is_bad if int(anyone) else bad
 
     def _limit(self) -> float | None:
         """Median + k * MAD of the last steps' losses; None while too few are known, or k is 0."""

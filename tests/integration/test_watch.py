@@ -49,6 +49,7 @@ class _Poison:
                 # Evaluations read the oracle's probabilities besides.
                 if source.step == at and source.epoch == 0 and batch.oracle is None:
                     batch.dense[3, 0] = value
+                    batch.weights[3] = 1e4
                 yield batch
 
         BatchSource.__iter__ = poisoned  # type: ignore[method-assign]
@@ -62,7 +63,7 @@ def policies(rank: int, size: int, data: Path, out: Path) -> dict[str, Any]:
     every = ("--checkpoint.every", "1", "--train.max_steps", "4")
     two = ("--checkpoint.every", "2", "--train.max_steps", "6")
     skip, back = ("--watch.on_nonfinite", "skip"), ("--watch.on_nonfinite", "rollback")
-    spike = ("--watch.spike_k", "20", "--watch.spike_window", "4", "--watch.on_spike", "stop")
+    spike = ("--watch.spike_k", "50", "--watch.spike_window", "8", "--watch.on_spike", "stop")
     found = {}
     with _Poison(3 if rank == 1 else 0, torch.inf):
         found["stop"] = _run(data, out / "stop", *every)
