@@ -18,6 +18,7 @@ from pipeline.data.parquet import BatchSource
 from pipeline.distributed import this_world
 from pipeline.errors import UserError
 from pipeline.overrides import configure
+from pipeline.step import Loss
 from pipeline.train import train
 from pipeline.watch import Watch
 from tests.ranks import run_ranks
@@ -207,3 +208,26 @@ def twice(rank: int, size: int, data: Path, out: Path) -> list[Any]:
 def test_deterministic_runs_are_bit_equal(synthetic: Path, tmp_path: Path) -> None:
     assert run_ranks(twice, 2, synthetic, tmp_path) == [[0, 0], [0, 0]]
     assert _same(_state(tmp_path / "a", 4), _state(tmp_path / "b", 4))
+
+
+def out_of_memory(rank: int, size: int, data: Path, out: Path) -> Any:
+    """A run whose second step asks the real allocator for more than there is."""
+    whole = Loss.forward
+    steps = iter(range(100))
+
+    def forward(loss: Loss, *words: Any) -> Any:
+        if next(steps) == 1:
+            torch.empty(1 << 50)
+        return whole(loss, *words)
+
+    Loss.forward = forward  # type: ignore[method-assign]
+    return _run(data, out, "--train.max_steps", "4")
+
+
+def test_out_of_memory_keeps_the_batch(synthetic: Path, tmp_path: Path) -> None:
+    (text,) = run_ranks(out_of_memory, 1, synthetic, tmp_path / "run")
+    assert text.startswith("step 2: out of memory on rank 0 (")
+    assert "batch: epoch 0, batch 1" in text
+    batch, about = load_batch(tmp_path / "run" / "debug" / "step-00000002-rank0.pt")
+    assert len(batch.weights) == 256
+    assert "out of memory" in about["why"]
