@@ -220,7 +220,7 @@ def out_of_memory(rank: int, size: int, data: Path, out: Path) -> Any:
             torch.empty(1 << 50)
         return whole(loss, *words)
 
-    Loss.forward = forward  # type: ignore[method-assign]
+    Loss.forward = forward  # type: ignore[method-assign,assignment]
     return _run(data, out, "--train.max_steps", "4")
 
 
