@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
-from launchers import compare, jobs, launch, plan, rendezvous, tune
+from launchers import compare, debug, jobs, launch, plan, rendezvous, tune
 from pipeline.errors import LOST, RankLost, UserError
 
 # Generic for the type checker alone; subscripting it at run time fails.
@@ -184,6 +184,9 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
 
     planning = command("plan", "how to shard tables on any cluster, before there is one", plan.run)
     plan.add_arguments(planning)
+
+    debugging = command("debug", "look at a batch that a run kept", debug.run)
+    debug.add_arguments(debugging)
 
     report = command("report", "write the report.html of a run, study or search", _report)
     report.add_argument("run_folder", type=Path, metavar="RUN", help="its folder, runs/NAME")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -56,6 +56,9 @@ class Head(nn.Module):
         self.keeps_input = False
         """Whether a training step keeps the tower's input for `shared`."""
         self._input_BF: Tensor | None = None
+        self.guard: Callable[[Tensor, list[tuple[str, int]]], Tensor] | None = None
+        """Given the tower's input in training, and name and width of its columns by feature
+        ('attention' for what that adds, '' for the dense ones); what it returns goes on."""
         self.average: AveragedModel | None = None
         """The tower that evaluations use instead, if there is one."""
 
@@ -123,7 +126,12 @@ class Head(nn.Module):
             columns.append(column * share_of[key][:, None] if key in self._averaged else column)
         if self.attention is not None:
             columns.append(self.attention(unpooled, lengths_of, by_key))
-        return torch.cat([*columns, dense_BN], dim=1)
+        v_BF = torch.cat([*columns, dense_BN], dim=1)
+        if self.guard is None or not self.training:
+            return v_BF
+        names = [*self._keys, *(["attention"] if self.attention is not None else []), ""]
+        widths = [column.shape[1] for column in (*columns, dense_BN)]
+        return self.guard(v_BF, list(zip(names, widths, strict=True)))
 
 
 class Ranker(nn.Module):

@@ -221,8 +221,10 @@ def _bf16(switch: Switch, device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
-def open_pipeline(parallel: Parallel, world: World) -> TrainPipelineSparseDist[Batch, StepOutput]:
+def open_pipeline(
+    parallel: Parallel, world: World, optimizer: Any = None
+) -> TrainPipelineSparseDist[Batch, StepOutput]:
     """Input distribution of the next batch overlaps the current batch's forward and backward."""
     return TrainPipelineSparseDist(
-        parallel.model, parallel.optimizer, world.device, execute_all_batches=True
+        parallel.model, optimizer or parallel.optimizer, world.device, execute_all_batches=True
     )

@@ -168,6 +168,9 @@ class TrainConfig(_Frozen):
     """How both learning rates follow the global batch where `ranks` lets it change."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Weights, order of rows."""
+    deterministic: bool = False
+    """Two runs equal to the bit, on the same machines and ranks: PyTorch's deterministic kernels,
+    an error where there is none."""
     log_every: int = Field(default=10, ge=1)
     """Steps between lines in the log."""
     eval_every: int = Field(default=0, ge=0)
@@ -206,6 +209,39 @@ class HealthConfig(_Frozen):
     every: int = Field(default=50, ge=0)
     """Steps between looks (experts' outputs, gate weights, gradients); 0: never. Evaluations look
     in any case."""
+
+
+Policy = Literal["stop", "skip", "rollback"]
+
+
+class WatchConfig(_Frozen):
+    """What is done about a step that goes wrong; every rank does the same."""
+
+    on_nonfinite: Policy = "stop"
+    """A loss or gradient that is not finite: stop the run; skip the batch; or skip it and go back
+    to the weights of the last checkpoint."""
+    on_spike: Policy = "skip"
+    """The same for a loss that jumps (see `spike_k`)."""
+    spike_k: float = Field(default=0.0, ge=0)
+    """A spike is a loss above median + spike_k * MAD (median distance from the median) of the
+    last steps'; 0: none is."""
+    spike_window: int = Field(default=100, ge=2)
+    """Steps that median and MAD are of; half of them must be known (anew after a resume)."""
+    limit: int = Field(default=10, ge=0)
+    """Batches skipped in this process before the run stops all the same, rollbacks counted too."""
+    slow_factor: float = Field(default=3.0, ge=0)
+    """A rank whose tower takes this many times as long as the median rank's is reported with its
+    host; 0: none is."""
+    slow_window: int = Field(default=20, ge=1)
+    """Steps that a rank's time is summed over before it is judged."""
+
+
+class DebugConfig(_Frozen):
+    """Proofs while training, that cost time."""
+
+    check_replicas: int = Field(default=0, ge=0)
+    """Steps between comparisons of everything that ranks hold in common (tower, replicated
+    tables, their optimizer's state), to the bit; 0: never."""
 
 
 class CheckpointConfig(_Frozen):
@@ -260,6 +296,10 @@ class Config(_Frozen):
     """Looks at the experts while they train."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """What is kept."""
+    watch: WatchConfig = WatchConfig()
+    """What is done about a step that goes wrong."""
+    debug: DebugConfig = DebugConfig()
+    """Proofs while training."""
 
     def save(self, path: AnyPath) -> None:
         write_text(path, self.model_dump_json(indent=1) + "\n")

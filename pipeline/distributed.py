@@ -18,6 +18,7 @@ from torch._C._distributed_c10d import HashStore
 from pipeline.errors import RankLost
 from pipeline.heartbeat import Pulse, of_a_peer, open_heartbeat, watched
 from pipeline.noise import hush
+from pipeline.waiting import all_reduce
 
 T = TypeVar("T")
 
@@ -121,13 +122,13 @@ class _RankMean(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         total = x.clone()
-        dist.all_reduce(total)
+        all_reduce(total)
         return total / dist.get_world_size()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.contiguous().clone()
-        dist.all_reduce(total)
+        all_reduce(total)
         return total / dist.get_world_size()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -33,6 +34,8 @@ class Loss(nn.Module):
         super().__init__()
         self.balance = balance
         self.label_weights = label_weights
+        self.note: Callable[[Tensor, Tensor], None] | None = None
+        """Given the losses [T] and the total of each training step, detached, before backward."""
         # The method alone: as a submodule the head would be in the model twice.
         self._shared = head.shared
         head.keeps_input = balance.takes_gradients
@@ -49,6 +52,8 @@ class Loss(nn.Module):
             losses_T = task_losses(shifted_BT, labels_BT, weights_BT)
         shares_T = known_shares(labels_BT, weights_BT)
         total, output.task_weights_T = self.balance(losses_T, shares_T, self._shared)
+        if self.note is not None:
+            self.note(output.losses_T, total.detach())
         return total, output
 
 

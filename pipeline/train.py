@@ -18,14 +18,19 @@ from pipeline.checkpoint_folder import checkpoints_folder
 from pipeline.config import Config
 from pipeline.data.parquet import BatchSource
 from pipeline.data.schema import Schema
+from pipeline.deterministic import make_deterministic
 from pipeline.distributed import World, agreed, on_first, share_buffers
 from pipeline.errors import UserError
 from pipeline.evaluate import evaluate, figure
+from pipeline.guard import Guard
 from pipeline.monitor import Monitor
+from pipeline.refusals import Refusals, is_out_of_memory
 from pipeline.renew import renew_tables
+from pipeline.replicas import check_replicas
 from pipeline.run_folder import claim, describe, finish, show_best, write_results
 from pipeline.run_progress import Progress
 from pipeline.schedule import Schedule
+from pipeline.slow_ranks import SlowRanks
 from pipeline.step import StepOutput
 from pipeline.step_rows import step_rows
 from pipeline.storage import AnyPath
@@ -45,6 +50,8 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     Every rank must call this. UserError for what the user can mend.
     """
     rows = step_rows(config.train, world.size)
+    if config.train.deterministic:
+        make_deterministic()
     # Ranks may see different files: what fails on one must fail on all, or the others would wait.
     schema, chosen, source, validation = agreed(world, lambda: _open(config, world))
     step_module, parallel = assemble(config, chosen, world)
@@ -53,7 +60,9 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     folder = agreed(world, lambda: checkpoints_folder(config, out))
     _on_disk(world, claim, out, folder, resume, overwrite)
 
-    pipeline = open_pipeline(parallel, world)
+    dense = [feature.name for feature in chosen.schema.dense]
+    guard = Guard(head, step_module.loss, config.watch, world, dense)
+    pipeline = open_pipeline(parallel, world, guard.optimizer(optimizer))
     windowed = WindowedMetrics(
         chosen.tasks,
         batch_size=rows.per_rank,
@@ -97,8 +106,18 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     stream = chain.from_iterable(repeat(source))  # epoch after epoch
     model.train()
 
+    def restore() -> bool:
+        checkpoints.wait()
+        found = checkpoints.load_latest(model, optimizer)
+        if found is not None and found.source["epoch"] != source.epoch:
+            renew_tables(parallel, chosen.tables, config, source.epoch)
+        return found is not None
+
+    refusals = Refusals(guard, config.watch, world, chosen.tasks, out / "debug", restore)
+    slow_ranks = SlowRanks(config.watch, world)
+
     with stop_requests() as request, tracker, checkpoints:
-        watch = Watch(world, chosen.tasks, source)
+        watch = Watch(world, source)
         while True:
             # Saved already: a kill in the middle of an evaluation costs that evaluation alone.
             due = step > 0 and (step == end or _evaluates(config, step, source))
@@ -121,14 +140,32 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             until = min(epoch_end, end, *(_next(step, n) for n in every))
             feed = watch.feed(islice(stream, until - step))
             monitor.restart_clock()
-            while (output := _advance(pipeline, feed, schedule, looks, step)) is not None:
+            while True:
+                guard.before()
+                try:
+                    output = _advance(pipeline, feed, schedule, looks, step)
+                except Exception as error:
+                    if not is_out_of_memory(error) or not watch.in_flight:
+                        raise
+                    raise refusals.out_of_memory(
+                        step + 1, watch.in_flight[0], watch.where(), error
+                    ) from error
+                if output is None:
+                    break
                 step += 1
                 world.pulse.step = step
+                slow_ranks.update(step, guard.seconds_W)
+                saving = checkpoints.due or checkpoints.failed
+                if refusals.handle(step, output, watch.where()):
+                    watch.after(stop=request.received, save=saving)
+                    continue
                 head.update_average()
                 looks.after(step)
                 monitor.update(step, output, schedule.last, last=step == end)
-                saving = checkpoints.due or checkpoints.failed
-                watch.after(step, output, stop=request.received, save=saving)
+                watch.after(stop=request.received, save=saving)
+                checked = config.debug.check_replicas
+                if checked and step % checked == 0:
+                    check_replicas(model, optimizer, step, world)
             watch.settle()
             watch.save_due = False
             check_finite(model, step, world)

@@ -20,21 +20,19 @@ from pipeline.batch import Batch
 from pipeline.data.parquet import BatchSource
 from pipeline.distributed import Flags, World
 from pipeline.errors import UserError
-from pipeline.step import StepOutput
 
 _REMEDY = "lower --dense.lr or --sparse.lr, then go on with --resume"
 
 
 class Watch:
-    """Stops every rank at the same step: for a signal to any, a save that is due, a bad loss."""
+    """Stops every rank at the same step, for a signal to any or a save that is due, and knows the
+    batches in flight."""
 
-    def __init__(self, world: World, tasks: list[str], source: BatchSource) -> None:
-        self._world = world
-        self._tasks = tasks
+    def __init__(self, world: World, source: BatchSource) -> None:
         self._source = source
-        self._flags = Flags(world, 3)
+        self._flags = Flags(world, 2)
+        self.in_flight: deque[Batch] = deque()
         self._origins: deque[tuple[int, int]] = deque()  # epoch and batch of those in flight
-        self._bad: list[str] = []
         self.stopping = False
         self.save_due = False
         """Whether a checkpoint is to be saved now, or the last save's failure to be told."""
@@ -43,45 +41,30 @@ class Watch:
         """`batches`, ending early once the ranks have agreed to stop or to save."""
         for batch in batches:
             self._origins.append((self._source.epoch, self._source.step - 1))
+            self.in_flight.append(batch)
             yield batch
             if self.stopping or self.save_due:
                 return
 
-    def after(self, step: int, output: StepOutput, *, stop: bool, save: bool) -> None:
+    def where(self) -> str:
+        """Where the batch of the step just done, or under way, comes from."""
+        epoch, batch = self._origins[0]
+        if epoch == self._source.epoch:
+            return self._source.describe(batch)
+        return f"epoch {epoch}, batch {batch}"
+
+    def after(self, *, stop: bool, save: bool) -> None:
         """After each step: learn what was posted after the last one, post this one's."""
         self.settle()
-        origin = self._origins.popleft()
-        bad = not bool(torch.isfinite(output.losses_T).all())
-        if bad:
-            self._bad.append(self._sentence(step, origin, output.losses_T))
-        self._flags.post([int(stop), int(bad), int(save)])
+        self._origins.popleft()
+        self.in_flight.popleft()
+        self._flags.post([int(stop), int(save)])
 
     def settle(self) -> None:
-        """Act on what was posted last. Raises UserError on all ranks for a bad loss on any."""
-        stop, bad, save = self._flags.read()
+        """Act on what was posted last."""
+        stop, save = self._flags.read()
         self.stopping = self.stopping or bool(stop)
         self.save_due = self.save_due or bool(save)
-        if not bad:
-            return
-        all_ranks: list[list[str]] = [[] for _ in range(self._world.size)]
-        dist.all_gather_object(all_ranks, self._bad, group=self._world.control)
-        raise UserError(next(lines[0] for lines in all_ranks if lines))
-
-    def _sentence(self, step: int, origin: tuple[int, int], losses_T: torch.Tensor) -> str:
-        epoch, batch = origin
-        if epoch == self._source.epoch:
-            where = self._source.describe(batch)
-        else:
-            where = f"epoch {epoch}, batch {batch}"
-        named = ", ".join(
-            f"{task} {loss}"
-            for task, loss in zip(self._tasks, losses_T.tolist(), strict=True)
-            if not torch.isfinite(torch.tensor(loss))
-        )
-        return (
-            f"step {step}: loss is not finite on rank {self._world.rank}: {named}; "
-            f"batch: {where}; look at these rows, or {_REMEDY}"
-        )
 
 
 @dataclass

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save  # noqa: TID251 (reads)
 
 from benchmarks.kills.faults import Fault, faults
 from benchmarks.kills.job import End, Job
@@ -141,7 +141,7 @@ def _tensors(job: Job) -> dict[str, torch.Tensor]:
 
 def _loss(job: Job) -> float:
     results = json.loads((job.out / "results.json").read_text())["tasks"]
-    return statistics.mean(task["log_loss"] for task in results.values())
+    return float(statistics.mean(task["log_loss"] for task in results.values()))
 
 
 @contextmanager
