@@ -169,8 +169,8 @@ def perturbed(rank: int, size: int, data: Path, out: Path) -> list[Any]:
     results = [_run(data, out / "sound", *words, "data_parallel")]
     whole = Watch.after
 
-    def after(watch: Watch, *, stop: bool) -> None:
-        whole(watch, stop=stop)
+    def after(watch: Watch, *, stop: bool, save: bool) -> None:
+        whole(watch, stop=stop, save=save)
         if rank == 1:
             with torch.no_grad():
                 _weight().view(-1)[5] += 0.25
