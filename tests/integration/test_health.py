@@ -110,6 +110,7 @@ def killed_expert(rank: int, size: int, data: Path, out: Path, dead: str) -> Any
         layer.linear.weight[experts.names.index(dead)] = 0
     progress.step = 5
     checkpoints.save(parallel.model, parallel.optimizer, progress)
+    checkpoints.wait()
     # Rates so small that nothing comes back to life.
     words = ["--train.max_steps", "6", "--dense.lr", "1e-30", "--train.eval_every", "6"]
     return run(rank, size, data, out, [*words, "--train.select", "mean/ne"], resume=True)
