@@ -32,7 +32,9 @@ class Remote:
     """As the file system names it, without the protocol."""
 
     def __str__(self) -> str:
-        return f"{self.protocol}://{self.path.lstrip('/')}"
+        # fsspec's memory has paths of its own with a slash before them, addresses without.
+        path = self.path.lstrip("/") if self.protocol == "memory" else self.path
+        return f"{self.protocol}://{path}"
 
     def __truediv__(self, name: str) -> Remote:
         return Remote(self.protocol, self.fs, f"{self.path.rstrip('/')}/{name}")
