@@ -116,7 +116,6 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
     evaluate = command("evaluate", "exact figures of a checkpoint on a split", _evaluate)
     evaluate.add_argument(
         "--checkpoint",
-        type=Path,
         required=True,
         metavar="DIR",
         help="a run's folder (its best checkpoint) or one checkpoint's",

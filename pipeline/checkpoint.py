@@ -36,11 +36,13 @@ from pipeline.checkpoint_owner import Owner
 from pipeline.checkpoint_writer import CheckpointWriter
 from pipeline.config import Config
 from pipeline.data.schema import Schema
+from pipeline.deltas import changed_rows
 from pipeline.distributed import World, on_first
 from pipeline.errors import UserError
 from pipeline.files import write_json, write_text
 from pipeline.manifest import (
     META,
+    NAME,
     File,
     Manifest,
     describe_text,
@@ -49,7 +51,7 @@ from pipeline.manifest import (
 )
 from pipeline.run_progress import Progress
 from pipeline.run_state import collect
-from pipeline.staging import HostCopy
+from pipeline.staging import Copied, HostCopy
 from pipeline.storage import AnyPath, free_space, remove_tree, sync_folder
 
 # What an evaluation adds to a checkpoint.
@@ -74,6 +76,8 @@ class Checkpoints:
         self._host_copy = HostCopy()
         self._saving: Future[Any] | None = None
         self._saving_step = 0
+        self._whole: int | None = None  # the step that self._host_copy is of, once it is saved
+        self._whole_next: int | None = None
         self._last_save = time.monotonic()
         self._damaged: list[int] = []
 
@@ -112,14 +116,22 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        """Whether checkpoint.minutes have gone by; rank 0's clock decides for all."""
+        """Whether checkpoint.minutes have gone by since the last whole one, by rank 0's clock."""
         minutes = self._config.checkpoint.minutes
         passed = time.monotonic() - self._last_save
         return self._world.is_first and 0 < minutes * 60 <= passed
 
-    def save(self, model: nn.Module, optimizer: CombinedOptimizer, progress: Progress) -> None:
+    def save(
+        self,
+        model: nn.Module,
+        optimizer: CombinedOptimizer,
+        progress: Progress,
+        *,
+        delta: bool = False,
+    ) -> None:
         """Save step `progress.step`, then drop old ones; in the background if so configured.
 
+        With `delta` only what changed since the last whole one; a whole one where none is there.
         Waits for the save before. A step that is there already has its weights; only what is known
         of it is written again, at once.
 
@@ -127,20 +139,28 @@ class Checkpoints:
         save in the background comes with the next call of `save` or `wait`.
         """
         self.wait()
-        self._last_save = time.monotonic()
         progress.world_size, progress.device = self._world.size, self._world.device.type
         if self._is_there(progress.step):
             self._on_disk(progress.step, lambda: self._note(progress))
             return
         self._saving_step = progress.step
-        writer = self._writer(asdict(progress))
         state = collect(model, optimizer, self._world)
+        if delta and self._whole is not None and self._is_there(self._whole):
+            assert self._host_copy.held is not None
+            state = changed_rows(state, self._host_copy.held)
+            writer = self._writer(asdict(progress), self._whole)
+        else:
+            self._last_save = time.monotonic()
+            self._whole = None
+            if self._config.checkpoint.asynchronous or self._config.checkpoint.delta_every:
+                state, self._whole_next = self._host_copy.copy(state), progress.step
+            writer = self._writer(asdict(progress), None)
         if self._config.checkpoint.asynchronous:
             saving = async_save(
                 state,
                 storage_writer=writer,
                 process_group=self._group,
-                async_stager=self._host_copy,
+                async_stager=Copied(),
             )
             assert isinstance(saving, Future)
             self._saving = saving
@@ -159,6 +179,8 @@ class Checkpoints:
         saving, self._saving = self._saving, None
         if saving is not None:
             self._on_disk(self._saving_step, saving.result)
+            if self._whole_next is not None:
+                self._whole, self._whole_next = self._whole_next, None
 
     def load_latest(self, model: nn.Module, optimizer: CombinedOptimizer) -> Progress | None:
         """Bring both back to the newest whole checkpoint; None if there is no checkpoint at all.
@@ -199,7 +221,7 @@ class Checkpoints:
         final = step_folder(self._folder, step)
         return final.with_name(f".{final.name}.partial") if isinstance(final, Path) else final
 
-    def _writer(self, progress: dict[str, Any]) -> CheckpointWriter:
+    def _writer(self, progress: dict[str, Any], base: int | None) -> CheckpointWriter:
         step = progress["step"]
         partial, final = self._partial(step), step_folder(self._folder, step)
 
@@ -219,12 +241,17 @@ class Checkpoints:
                 files[name] = describe_text(text)
             write_sealed(partial / META, progress)
             self._check_owner()
+            base_manifest = None
+            if base is not None:
+                base_manifest = digest(step_folder(self._folder, base) / NAME).sha256
             Manifest(
                 step=step,
                 epoch=int(progress["source"].get("epoch", 0)),
                 saved=time.time(),
                 world_size=self._world.size,
                 files=files,
+                base=base,
+                base_manifest=base_manifest,
             ).save(partial)
             if isinstance(partial, Path) and isinstance(final, Path):
                 sync_folder(partial)

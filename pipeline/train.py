@@ -117,6 +117,9 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
                 renew_tables(parallel, chosen.tables, config, source.epoch + 1)
             epoch_end = step + (source.steps_left or source.steps_per_epoch)
             until = min(_next(step, eval_every), _next(step, save_every), epoch_end, end)
+            whole = until
+            if config.checkpoint.delta_every:
+                until = min(until, _next(step, config.checkpoint.delta_every))
             feed = watch.feed(islice(stream, until - step))
             monitor.restart_clock()
             while (output := _advance(pipeline, feed, schedule, looks, step)) is not None:
@@ -127,12 +130,13 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
                 saving = checkpoints.due or checkpoints.failed
                 watch.after(step, output, stop=request.received, save=saving)
             watch.settle()
+            delta = step < whole and not watch.save_due and not watch.stopping
             watch.save_due = False
             check_finite(model, step, world)
             share_buffers(head)
             progress.step, progress.source = step, source.state_dict()
             progress.looks = looks.remembered
-            checkpoints.save(model, optimizer, progress)
+            checkpoints.save(model, optimizer, progress, delta=delta)
     if watch.stopping and step < end:
         _say(world, f"stopped by a signal at step {step} of {end}, saved; go on with --resume")
         return STOPPED
