@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from launchers import compare, launch, plan, tune
+from launchers import checkpoint, compare, launch, plan, tune
 from pipeline.errors import UserError
 
 # Generic for the type checker alone; subscripting it at run time fails.
@@ -147,6 +147,9 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
 
     planning = command("plan", "how to shard tables on any cluster, before there is one", plan.run)
     plan.add_arguments(planning)
+
+    keeping = command("checkpoint", "a run's checkpoints: list, check, show, prune", checkpoint.run)
+    checkpoint.add_arguments(keeping)
 
     report = command("report", "write the report.html of a run, study or search", _report)
     report.add_argument("run_folder", type=Path, metavar="RUN", help="its folder, runs/NAME")

@@ -61,8 +61,8 @@ def kept(
     Whole ones are counted by themselves, for what damages one costs all that add to it.
     """
     steps = [step for step, base in sorted(bases.items()) if base is None]
-    since = [step for step in sorted(bases) if not steps or step > steps[-1]]
-    why: dict[int, str] = dict.fromkeys(steps[-rules.keep :] + since[-rules.keep :], "newest")
+    added = [step for step, base in sorted(bases.items()) if base is not None]
+    why: dict[int, str] = dict.fromkeys(steps[-rules.keep :] + added[-rules.keep :], "newest")
     if rules.keep_every:
         first: dict[int, int] = {}
         for step in steps:

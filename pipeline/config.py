@@ -215,8 +215,8 @@ class CheckpointConfig(_Frozen):
     memory, which takes their size once more on the host. Evaluations and the end of the run wait
     for the file. What is written is the same, bit for bit."""
     keep: int = Field(default=2, ge=1)
-    """Newest whole checkpoints kept, and as many of changed rows after the newest whole one; the
-    best one stays besides."""
+    """Newest whole checkpoints kept, and as many of changed rows with what they add to; the best
+    one stays besides."""
     keep_every: int = Field(default=0, ge=0)
     """Steps; the first checkpoint at or after each multiple of these stays for ever; 0: none do."""
     path: str | None = None
