@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from fsspec.implementations.local import LocalFileSystem
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 
 from pipeline.assemble import assemble, select
 from pipeline.checkpoint import Checkpoints
@@ -171,6 +172,23 @@ def test_a_kill_in_a_save_leaves_the_one_before(
     assert run_ranks(run, 2, synthetic, out, ["--checkpoint.every", "0"], True) == [0, 0]
     assert saved_steps(out / "checkpoints")[-1] == 8
     assert not list((out / "checkpoints").glob(".step*"))
+
+
+def killed_loading(rank: int, size: int, data: Path, out: Path) -> Any:
+    """A run that goes on, of which rank 1 is killed in the middle of reading."""
+    with dying(DefaultLoadPlanner, "commit_tensor", 9 if rank == 1 else -1):
+        return run(rank, size, data, out, [], resume=True)
+
+
+def test_a_kill_in_a_load_costs_nothing(synthetic: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert run_ranks(run, 2, synthetic, out, ["--train.max_steps", "5"]) == [0, 0]
+    before = {path: path.read_bytes() for path in (out / "checkpoints").rglob("*.distcp")}
+    with pytest.raises(RankError, match="-9"):
+        run_ranks(killed_loading, 2, synthetic, out)
+    assert {path: path.read_bytes() for path in (out / "checkpoints").rglob("*.distcp")} == before
+    assert run_ranks(run, 2, synthetic, out, ["--train.max_steps", "8"], True) == [0, 0]
+    assert saved_steps(out / "checkpoints")[-1] == 8
 
 
 @contextmanager
