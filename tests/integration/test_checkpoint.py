@@ -27,11 +27,11 @@ from pipeline.data.schema import Schema
 from pipeline.distributed import this_world
 from pipeline.errors import UserError
 from pipeline.evaluate import evaluate_checkpoint
-from pipeline.manifest import Manifest
+from pipeline.manifest import Manifest, read_manifest
 from pipeline.overrides import resolve
 from pipeline.run_progress import Progress
 from pipeline.run_state import initialise
-from pipeline.storage import Remote
+from pipeline.storage import Remote, open_folder
 from tests.integration.test_train import run, tensors
 from tests.ranks import RankError, run_ranks
 
@@ -264,6 +264,26 @@ def test_checkpoints_live_at_any_address(synthetic: Path, tmp_path: Path) -> Non
     assert figures == pytest.approx(results, rel=1e-5)
     assert same
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def rows_in_memory(rank: int, size: int, data: Path, out: Path) -> Any:
+    """Figures of step 6, saved as changed rows into fsspec's memory, and whole onto the disk."""
+    words = ["--train.eval_every", "100", "--checkpoint.keep", "9", "--checkpoint.every"]
+    often = ["4", "--checkpoint.delta_every", "2", "--checkpoint.path", "memory://bucket/b"]
+    assert run(rank, size, data, out / "rows", [*words, *often]) == 0
+    assert run(rank, size, data, out / "whole", [*words, "2"]) == 0
+    places = ("memory://bucket/b", out / "whole" / "checkpoints")
+    found = [
+        evaluate_checkpoint(f"{place}/step-00000006", "val", None, this_world())[0]
+        for place in places
+    ]
+    return read_manifest(open_folder(f"{places[0]}/step-00000006")).base, found
+
+
+def test_changed_rows_live_at_any_address(synthetic: Path, tmp_path: Path) -> None:
+    ((base, (rows, whole)),) = run_ranks(rows_in_memory, 1, synthetic, tmp_path)
+    assert base == 4
+    assert rows == whole
 
 
 def without_rename(rank: int, size: int, data: Path, folder: Path) -> Any:
