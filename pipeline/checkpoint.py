@@ -194,7 +194,7 @@ class Checkpoints:
         except (CheckpointException, OSError) as error:
             if not isinstance(origin(error), Exception):
                 raise origin(error) from error  # Ctrl-C in a save is no fault of the disk
-            free = rank0(self._world, free_space(self._folder))  # it may change between two looks
+            free = rank0(self._world, free_space(self._folder))
             told = UserError(
                 f"{final}: not saved: {cause(error)}{free}; mend that, then go on with --resume"
             )

@@ -116,10 +116,11 @@ class _Hashing(FileSystem):
             hashing = _HashingStream(stream)
             try:
                 yield hashing
-            except RuntimeError:
-                # torch.save tells of a position that is not as it should be, not of the disk.
-                if hashing.failed is not None:
-                    raise hashing.failed from None
+            except Exception as error:
+                # torch.save says of a disk that is full only that the file is not as long as it
+                # should be.
+                if hashing.failure is not None and hashing.failure is not error:
+                    raise hashing.failure from error
                 raise
         name = os.fspath(path).rpartition("/")[2]
         self.written[name] = hashing.file
@@ -132,8 +133,8 @@ class _HashingStream(io.IOBase):
         self._stream = stream
         self._hashed = hashlib.sha256()
         self._bytes = 0
-        self.failed: OSError | None = None
-        """What the disk or store last had against a write."""
+        self.failure: OSError | None = None
+        """What the disk had against a write."""
 
     @property
     def file(self) -> File:
@@ -143,11 +144,8 @@ class _HashingStream(io.IOBase):
         view = memoryview(data)
         self._hashed.update(view)
         self._bytes += view.nbytes
-        try:
+        with self._remembering():
             count: int = self._stream.write(view)
-        except OSError as error:
-            self.failed = error
-            raise
         return count
 
     def tell(self) -> int:
@@ -155,7 +153,16 @@ class _HashingStream(io.IOBase):
 
     def flush(self) -> None:
         if not self._stream.closed:
-            self._stream.flush()
+            with self._remembering():
+                self._stream.flush()
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
 
     def fileno(self) -> int:
         self.flush()  # DCP asks in order to sync: what waits in Python's buffer must come along

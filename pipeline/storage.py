@@ -32,8 +32,7 @@ class Remote:
     """As the file system names it, without the protocol."""
 
     def __str__(self) -> str:
-        # fsspec's memory has paths of its own with a slash before them, addresses without.
-        path = self.path.lstrip("/") if self.protocol == "memory" else self.path
+        path = self.path if self.protocol in _LOCAL else self.path.lstrip("/")
         return f"{self.protocol}://{path}"
 
     def __truediv__(self, name: str) -> Remote:

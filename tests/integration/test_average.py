@@ -115,8 +115,8 @@ def test_another_plan_on_another_number_of_ranks_holds_the_same_average(
 ) -> None:
     out = tmp_path / "other"
     shutil.copytree(runs / "on", out)
-    path = out / "config.json"
-    path.write_text(re.sub(r'"types": \[[^]]*\]', '"types": ["column_wise"]', path.read_text()))
+    for path in (out / "config.json",):
+        path.write_text(re.sub(r'"types": \[[^]]*\]', '"types": ["column_wise"]', path.read_text()))
     copy = tmp_path / "copy"
     assert run_ranks(saved_again, 3, out, copy) == [_STEPS] * 3
     right = tensors(step_folder(copy, _STEPS), tmp_path)

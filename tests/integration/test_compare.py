@@ -156,7 +156,7 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(undisturbed: Path, synthe
     assert done.returncode == 1
     (line,) = re.findall("^failed: .*", done.stdout, re.MULTILINE)
     assert line.startswith("failed: single_task seed 1: ")
-    assert "cannot be loaded" in line
+    assert "no checkpoint here is whole" in line
     assert "seed-1.log" in line
     study = figures(undisturbed)
     status = {(run["tower"], run["seed"]): run["status"] for run in study["runs"]}
