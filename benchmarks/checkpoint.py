@@ -24,8 +24,9 @@ from rich.table import Table
 
 from pipeline.assemble import assemble, open_pipeline, select
 from pipeline.checkpoint import Checkpoints
+from pipeline.checkpoint_check import damage
 from pipeline.checkpoint_folder import step_folder
-from pipeline.checkpoint_load import damage, rank0
+from pipeline.checkpoint_load import rank0
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.distributed import World, open_world

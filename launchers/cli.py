@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
-from launchers import compare, debug, jobs, launch, plan, rendezvous, tune
+from launchers import checkpoint, compare, debug, jobs, launch, plan, rendezvous, tune
 from pipeline.errors import LOST, RankLost, UserError
 
 # Generic for the type checker alone; subscripting it at run time fails.
@@ -146,7 +146,6 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
     evaluate = command("evaluate", "exact figures of a checkpoint on a split", _evaluate)
     evaluate.add_argument(
         "--checkpoint",
-        type=Path,
         required=True,
         metavar="DIR",
         help="a run's folder (its best checkpoint) or one checkpoint's",
@@ -187,6 +186,8 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
 
     debugging = command("debug", "look at a batch that a run kept", debug.run)
     debug.add_arguments(debugging)
+    keeping = command("checkpoint", "a run's checkpoints: list, check, show, prune", checkpoint.run)
+    checkpoint.add_arguments(keeping)
 
     report = command("report", "write the report.html of a run, study or search", _report)
     report.add_argument("run_folder", type=Path, metavar="RUN", help="its folder, runs/NAME")

@@ -15,11 +15,8 @@ manifest, which comes last, makes a checkpoint of the files.
 
 from __future__ import annotations
 
-import os
 import time
 from concurrent.futures import Future
-from dataclasses import asdict
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -30,30 +27,19 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 from torchrec.optim.keyed import CombinedOptimizer
 
-from pipeline.checkpoint_folder import bases, is_finished, kept, remove, saved_steps, step_folder
+from pipeline.checkpoint_folder import is_finished, step_folder
 from pipeline.checkpoint_load import cause, load_newest, origin, rank0
 from pipeline.checkpoint_owner import Owner
-from pipeline.checkpoint_writer import CheckpointWriter
+from pipeline.checkpoint_publish import Publisher
 from pipeline.config import Config
 from pipeline.data.schema import Schema
+from pipeline.deltas import changed_rows
 from pipeline.distributed import World, on_first
 from pipeline.errors import UserError
-from pipeline.files import write_json, write_text
-from pipeline.manifest import (
-    META,
-    File,
-    Manifest,
-    describe_text,
-    digest,
-    write_sealed,
-)
 from pipeline.run_progress import Progress
 from pipeline.run_state import collect
-from pipeline.staging import HostCopy
-from pipeline.storage import AnyPath, free_space, remove_tree, sync_folder
-
-# What an evaluation adds to a checkpoint.
-_LATER = ("health.json", "results.json")
+from pipeline.staging import Copied, HostCopy
+from pipeline.storage import AnyPath, free_space, remove_tree
 
 
 class Checkpoints:
@@ -68,14 +54,15 @@ class Checkpoints:
         self._world = world
         self._config = config
         self._schema = schema
-        self._owner: Owner | None = None
+        self._publisher = Publisher(folder, config, schema)
         # Exchanges of a save under way must not meet those of the steps that go on beside it.
         self._group = dist.new_group(backend="gloo")
         self._host_copy = HostCopy()
         self._saving: Future[Any] | None = None
         self._saving_step = 0
+        self._whole: int | None = None  # the step that self._host_copy is of, once it is saved
+        self._whole_next: int | None = None
         self._last_save = time.monotonic()
-        self._damaged: list[int] = []
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -93,7 +80,7 @@ class Checkpoints:
 
     def claim(self) -> None:
         """Save here as the one run that does: a save ends with a UserError once another claims."""
-        owner = self._owner = Owner(self._folder)
+        owner = self._publisher.owner = Owner(self._folder)
         try:
             on_first(self._world, owner.claim)
         except OSError as error:
@@ -112,14 +99,22 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        """Whether checkpoint.minutes have gone by; rank 0's clock decides for all."""
+        """Whether checkpoint.minutes have gone by since the last whole one, by rank 0's clock."""
         minutes = self._config.checkpoint.minutes
         passed = time.monotonic() - self._last_save
         return self._world.is_first and 0 < minutes * 60 <= passed
 
-    def save(self, model: nn.Module, optimizer: CombinedOptimizer, progress: Progress) -> None:
+    def save(
+        self,
+        model: nn.Module,
+        optimizer: CombinedOptimizer,
+        progress: Progress,
+        *,
+        delta: bool = False,
+    ) -> None:
         """Save step `progress.step`, then drop old ones; in the background if so configured.
 
+        With `delta` only what changed since the last whole one; a whole one where none is there.
         Waits for the save before. A step that is there already has its weights; only what is known
         of it is written again, at once.
 
@@ -127,20 +122,33 @@ class Checkpoints:
         save in the background comes with the next call of `save` or `wait`.
         """
         self.wait()
-        self._last_save = time.monotonic()
+        if not delta:
+            self._last_save = time.monotonic()
         progress.world_size, progress.device = self._world.size, self._world.device.type
         if self._is_there(progress.step):
-            self._on_disk(progress.step, lambda: self._note(progress))
+            self._on_disk(
+                progress.step,
+                lambda: on_first(self._world, lambda: self._publisher.note(progress)),
+            )
             return
         self._saving_step = progress.step
-        writer = self._writer(asdict(progress))
         state = collect(model, optimizer, self._world)
+        if delta and self._whole is not None and self._is_there(self._whole):
+            assert self._host_copy.held is not None
+            state = changed_rows(state, self._host_copy.held)
+            writer = self._publisher.writer(progress, self._whole)
+        else:
+            self._last_save = time.monotonic()
+            self._whole = None
+            if self._config.checkpoint.asynchronous or self._config.checkpoint.delta_every:
+                state, self._whole_next = self._host_copy.copy(state), progress.step
+            writer = self._publisher.writer(progress, None)
         if self._config.checkpoint.asynchronous:
             saving = async_save(
                 state,
                 storage_writer=writer,
                 process_group=self._group,
-                async_stager=self._host_copy,
+                async_stager=Copied(),
             )
             assert isinstance(saving, Future)
             self._saving = saving
@@ -159,26 +167,28 @@ class Checkpoints:
         saving, self._saving = self._saving, None
         if saving is not None:
             self._on_disk(self._saving_step, saving.result)
+            if self._whole_next is not None:
+                self._whole, self._whole_next = self._whole_next, None
 
     def load_latest(self, model: nn.Module, optimizer: CombinedOptimizer) -> Progress | None:
         """Bring both back to the newest whole checkpoint; None if there is no checkpoint at all.
 
         Says which ones are damaged, and passes over them. UserError if none is whole.
         """
-        progress, self._damaged = load_newest(
+        progress, self._publisher.damaged = load_newest(
             self._folder, model, optimizer, self._world, self._config, self._schema
         )
         return progress
 
     def _is_there(self, step: int) -> bool:
         """By rank 0's view of the folder (shared file systems show files late)."""
-        there = is_finished(step_folder(self._folder, step)) and step not in self._damaged
+        there = is_finished(step_folder(self._folder, step)) and step not in self._publisher.damaged
         return bool(rank0(self._world, there))
 
     def _on_disk(self, step: int, action: Any) -> None:
         """`action()`; what the disk or store has against it is a UserError on all ranks."""
         final = step_folder(self._folder, step)
-        partial = self._partial(step)
+        partial = self._publisher.partial(step)
         try:
             action()
         except (CheckpointException, OSError) as error:
@@ -188,74 +198,11 @@ class Checkpoints:
             told = UserError(
                 f"{final}: not saved: {cause(error)}{free}; mend that, then go on with --resume"
             )
-            on_first(self._world, lambda: remove_tree(partial, missing_ok=True))
+            on_first(self._world, lambda: _clear(partial))
             raise told from error
 
-    def _check_owner(self) -> None:
-        if self._owner is not None:
-            self._owner.check()
 
-    def _partial(self, step: int) -> AnyPath:
-        final = step_folder(self._folder, step)
-        return final.with_name(f".{final.name}.partial") if isinstance(final, Path) else final
-
-    def _writer(self, progress: dict[str, Any]) -> CheckpointWriter:
-        step = progress["step"]
-        partial, final = self._partial(step), step_folder(self._folder, step)
-
-        def begin() -> None:
-            self._check_owner()
-            self._folder.mkdir(parents=True, exist_ok=True)
-            remove_tree(partial, missing_ok=True)
-            for leftover in self._folder.iterdir():
-                if leftover.name.startswith(".step-"):
-                    remove_tree(leftover)
-
-        def publish(files: dict[str, File]) -> None:
-            config = self._config.model_dump_json(indent=1) + "\n"
-            schema = self._schema.model_dump_json(indent=1) + "\n"
-            for name, text in (("config.json", config), ("schema.json", schema)):
-                write_text(partial / name, text)
-                files[name] = describe_text(text)
-            write_sealed(partial / META, progress)
-            self._check_owner()
-            Manifest(
-                step=step,
-                epoch=int(progress["source"].get("epoch", 0)),
-                saved=time.time(),
-                world_size=self._world.size,
-                files=files,
-            ).save(partial)
-            if isinstance(partial, Path) and isinstance(final, Path):
-                sync_folder(partial)
-                # One that is not whole would be in the way.
-                remove_tree(final, missing_ok=True)
-                os.rename(partial, final)
-                sync_folder(final.parent)
-            self._prune(progress["best_step"], step)
-
-        return CheckpointWriter(partial, begin, publish)
-
-    def _note(self, progress: Progress) -> None:
-        def write() -> None:
-            # meta.json last: a kill before it, and the evaluation is done again on going on.
-            final = step_folder(self._folder, progress.step)
-            if progress.best_step is not None:
-                best = {"step": progress.best_step, "value": progress.best_value}
-                write_json(self._folder / "best.json", best)
-            there = [name for name in _LATER if (final / name).is_file()]
-            later = {name: asdict(digest(final / name)) for name in there}
-            write_sealed(final / META, {**asdict(progress), "files": later})
-            self._prune(progress.best_step, progress.step)
-
-        on_first(self._world, write)
-
-    def _prune(self, best: int | None, newest: int) -> None:
-        """Drop what no rule keeps, and what was damaged when the run began."""
-        for step in self._damaged:
-            if step != newest and step_folder(self._folder, step).exists():
-                remove(self._folder, step)
-        self._damaged = []
-        found = bases(self._folder, saved_steps(self._folder))
-        for step in found.keys() - kept(found, best, self._config.checkpoint).keys():
-            remove(self._folder, step)
+def _clear(partial: AnyPath) -> None:
+    """What a failed save left; where nothing is renamed it may have failed once all was there."""
+    if not is_finished(partial):
+        remove_tree(partial, missing_ok=True)

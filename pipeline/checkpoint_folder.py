@@ -56,9 +56,13 @@ def bases(folder: AnyPath, steps: list[int]) -> dict[int, int | None]:
 def kept(
     bases: Mapping[int, int | None], best: int | None, rules: CheckpointConfig
 ) -> dict[int, str]:
-    """Which steps stay, and why: 'best', 'newest', 'every' (keep_every) or 'base' (of one kept)."""
-    steps = sorted(bases)
-    why: dict[int, str] = dict.fromkeys(steps[-rules.keep :], "newest")
+    """Which steps stay, and why: 'best', 'newest', 'every' (keep_every) or 'base' (of one kept).
+
+    Whole ones are counted by themselves, for what damages one costs all that add to it.
+    """
+    steps = [step for step, base in sorted(bases.items()) if base is None]
+    added = [step for step, base in sorted(bases.items()) if base is not None]
+    why: dict[int, str] = dict.fromkeys(steps[-rules.keep :] + added[-rules.keep :], "newest")
     if rules.keep_every:
         first: dict[int, int] = {}
         for step in steps:

@@ -11,13 +11,14 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torchrec.optim.keyed import CombinedOptimizer
 
+from pipeline.checkpoint_check import damage
 from pipeline.checkpoint_folder import named_steps, step_folder
-from pipeline.checkpoint_writer import reader
 from pipeline.config import Config
 from pipeline.data.schema import Schema
+from pipeline.deltas import open_reader
 from pipeline.distributed import World, agreed
 from pipeline.errors import UserError
-from pipeline.manifest import META, NAME, Damaged, check_digests, check_sizes, read_sealed, share
+from pipeline.manifest import META, NAME, read_sealed
 from pipeline.run_progress import Progress
 from pipeline.run_state import collect_for, put_back
 from pipeline.storage import AnyPath, Remote
@@ -81,17 +82,6 @@ def load_model(folder: AnyPath, model: nn.Module, world: World) -> None:
     _load({"model": model.state_dict()}, folder, world)
 
 
-def damage(folder: AnyPath, world: World) -> str | None:
-    """What is wrong with a checkpoint, None if it is whole. Every rank reads its share of it."""
-    try:
-        expected = agreed(world, lambda: check_sizes(folder))
-        mine = share(expected, world.rank, world.size)
-        agreed(world, lambda: check_digests(folder, expected, mine))
-    except Damaged as found:
-        return str(found)
-    return None
-
-
 def rank0(world: World, value: Any) -> Any:
     """Rank 0's view of a folder, on every rank (shared file systems show files late)."""
     box = [value]
@@ -149,9 +139,13 @@ def _load(
     state: dict[str, Any], folder: AnyPath, world: World, tables: TablesLoader | None = None
 ) -> None:
     """In place. UserError if the checkpoint is another model's."""
-    storage = reader(folder)
     try:
-        dcp_load(state, storage_reader=storage, planner=tables, process_group=world.control)
+        dcp_load(
+            state,
+            storage_reader=open_reader(folder),
+            planner=tables,
+            process_group=world.control,
+        )
     except (CheckpointException, OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"{folder}: cannot be loaded: {cause(error)}; it is of another model: remove it to "

@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
 from pipeline.manifest import File
-from pipeline.storage import AnyPath
+from pipeline.storage import AnyPath, Remote
 
 
 class CheckpointWriter(FsspecWriter):
@@ -40,12 +40,11 @@ class CheckpointWriter(FsspecWriter):
         publish: Callable[[dict[str, File]], None],
     ) -> None:
         # Stores have nothing to sync; without a file's number DCP would sync the whole machine.
-        super().__init__(_address(folder), sync_files=isinstance(folder, Path))
+        super().__init__(_path(folder), sync_files=isinstance(folder, Path))
         self._begin = begin
         self._publish = publish
         self._hashing = _Hashing()
-        self.fs = self._hashing  # type: ignore[assignment]
-        self.path = self.fs.init_path(_address(folder))
+        self.fs = _opened(self._hashing, folder)  # type: ignore[assignment]
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         return plan  # the folder is rank 0's to make, once what was left there is gone
@@ -73,11 +72,21 @@ class CheckpointWriter(FsspecWriter):
 
 def reader(folder: AnyPath) -> FsspecReader:
     """Of what `CheckpointWriter` wrote."""
-    return FsspecReader(_address(folder))
+    found = FsspecReader(_path(folder))
+    found.fs = _opened(FileSystem(), folder)  # type: ignore[assignment]
+    return found
 
 
-def _address(folder: AnyPath) -> str:
-    return str(folder.absolute() if isinstance(folder, Path) else folder)
+def _path(folder: AnyPath) -> str:
+    return str(folder.absolute()) if isinstance(folder, Path) else folder.path
+
+
+def _opened(files: FileSystem, folder: AnyPath) -> FileSystem:
+    """With the folder's own file system: an address may not tell its host and credentials."""
+    files.init_path(_path(folder))
+    if isinstance(folder, Remote):
+        files.fs = folder.fs
+    return files
 
 
 class _Written(list[WriteResult]):

@@ -251,12 +251,16 @@ class CheckpointConfig(_Frozen):
     """Steps between checkpoints besides those of evaluations; 0: no others."""
     minutes: float = Field(default=0.0, ge=0)
     """Minutes between checkpoints, by rank 0's clock, besides those by steps; 0: by steps alone."""
+    delta_every: int = Field(default=0, ge=0)
+    """Steps between checkpoints, in between the others, of those table rows alone that changed
+    since the last whole one; 0: none. Keeps a copy of the weights on the host."""
     asynchronous: bool = True
     """Training goes on while a checkpoint is written: it waits only for a copy of the weights in
     memory, which takes their size once more on the host. Evaluations and the end of the run wait
     for the file. What is written is the same, bit for bit."""
     keep: int = Field(default=2, ge=1)
-    """Newest checkpoints kept; the best one stays besides."""
+    """Newest whole checkpoints kept, and as many of changed rows with what they add to; the best
+    one stays besides."""
     keep_every: int = Field(default=0, ge=0)
     """Steps; the first checkpoint at or after each multiple of these stays for ever; 0: none do."""
     path: str | None = None

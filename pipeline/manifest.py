@@ -48,6 +48,8 @@ class Manifest:
     files: dict[str, File]
     base: int | None = None
     """Step of the whole checkpoint that this one adds changed rows to; None: it is whole."""
+    base_manifest: str | None = None
+    """SHA-256 of that one's manifest: another one of the same step will not do."""
     version: int = VERSION
 
     @property

@@ -9,7 +9,7 @@ from torch.distributed._state_dict_utils import _copy_state_dict, _create_cpu_st
 from torch.distributed.checkpoint.staging import AsyncStager
 
 
-class HostCopy(AsyncStager):
+class HostCopy:
     """Copies into the same memory each time: fresh pages would cost more than the copy does.
 
     One save at a time, always of the same tensors. torch's DefaultStager keeps its memory too, but
@@ -17,20 +17,29 @@ class HostCopy(AsyncStager):
     which needs a GPU.
     """
 
-    _synchronize_after_execute = False
-
     def __init__(self) -> None:
-        self._copy: dict[str, Any] | None = None
+        self.held: dict[str, Any] | None = None
+        """What was copied last."""
 
-    def stage(self, state_dict: dict[str, Any]) -> dict[str, Any]:
-        if self._copy is None:
+    def copy(self, state: dict[str, Any]) -> dict[str, Any]:
+        """`state` as it is now. The one before is gone."""
+        if self.held is None:
             # Pinned: a GPU copies without a stop over in other memory. No GPU has run this yet.
-            self._copy = _create_cpu_state_dict(state_dict, pin_memory=torch.cuda.is_available())
-        copied: dict[str, Any] = _copy_state_dict(state_dict, self._copy)
+            self.held = _create_cpu_state_dict(state, pin_memory=torch.cuda.is_available())
+        copied: dict[str, Any] = _copy_state_dict(state, self.held)
         return copied
 
+
+class Copied(AsyncStager):
+    """For a state that is a copy already."""
+
+    _synchronize_after_execute = False
+
+    def stage(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        return state_dict
+
     def synchronize_staging(self) -> None:
-        return None  # the copy is made when `stage` returns
+        return None
 
     def close(self) -> None:
-        self._copy = None
+        return None

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.checkpoint_check import chain
 from pipeline.checkpoint_folder import find_checkpoint, remove, saved_steps, step_folder
 from pipeline.config import Config
 from pipeline.data.schema import Schema
@@ -75,8 +76,9 @@ def run_to_the_end(run: Run, world: World) -> int:
     test = None
     if Schema.load(run.folder).splits["test"].rows:
         test, _ = evaluate_checkpoint(best, "test", None, world)
+    stay = chain(best)
     for step in saved_steps(best.parent):
-        if step_folder(best.parent, step) != best:
+        if step_folder(best.parent, step) not in stay:
             remove(best.parent, step)
     outcome = {"version": VERSION, "step": results["step"], "val": results["tasks"], "test": test}
     write_json(run.folder / OUTCOME, outcome)

@@ -138,6 +138,9 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
                 renew_tables(parallel, chosen.tables, config, source.epoch + 1)
             epoch_end = step + (source.steps_left or source.steps_per_epoch)
             until = min(epoch_end, end, *(_next(step, n) for n in every))
+            whole = until
+            if config.checkpoint.delta_every:
+                until = min(until, _next(step, config.checkpoint.delta_every))
             feed = watch.feed(islice(stream, until - step))
             monitor.restart_clock()
             while True:
@@ -167,12 +170,13 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
                 if checked and step % checked == 0:
                     check_replicas(model, optimizer, step, world)
             watch.settle()
+            delta = step < whole and not watch.save_due and not watch.stopping
             watch.save_due = False
             check_finite(model, step, world)
             share_buffers(head)
             progress.step, progress.source = step, source.state_dict()
             progress.looks, progress.scheduled = looks.remembered, schedule.at
-            checkpoints.save(model, optimizer, progress)
+            checkpoints.save(model, optimizer, progress, delta=delta)
     if watch.stopping and step < end:
         _say(world, f"stopped by a signal at step {step} of {end}, saved; go on with --resume")
         return STOPPED
