@@ -22,7 +22,8 @@ from torchrec.distributed.types import CacheParams, ModuleSharder, PipelineType
 from embeddings.planner.cluster import Cluster
 from embeddings.planner.conditions import Conditions
 from embeddings.planner.costs import CalibratedConfig, Costs
-from embeddings.planner.options import CompactEnumerator, Options
+from embeddings.planner.enumerator import CompactEnumerator
+from embeddings.planner.options import Options
 from embeddings.planner.problem import Problem, build_problem
 from embeddings.planner.replicas import sync_ms
 from embeddings.planner.rules import Rule, apply_rules
