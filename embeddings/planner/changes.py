@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import nn
@@ -17,17 +17,17 @@ _HOST_KERNELS = ("fused_uvm_caching", "fused_uvm")
 
 
 def try_changes(
-    request: Request, missing: tuple[str, ...], tables: int, deadline: float
+    request: Request, missing: tuple[str, ...], tables: Sequence[str], deadline: float
 ) -> Outcomes:
-    """`missing`: tables that found no room, of `tables` in all."""
-    for kind, what, named, changed, inputs in _candidates(request, missing):
+    """`missing`: those of the `tables` that found no room."""
+    for kind, what, named, changed, inputs in _candidates(request, missing, tables):
         if past(deadline):
             yield Outcome(kind=kind, late=True)
             continue
         took = fits(changed)
         if took is None:
             continue
-        far = len(named) / tables
+        far = len(named) / len(tables)
         if kind == "replicas":
             far = apart(changed.conditions.replica_groups, request.conditions.replica_groups)
         yield Outcome(
@@ -40,19 +40,22 @@ def try_changes(
 
 
 def _candidates(
-    request: Request, missing: tuple[str, ...]
+    request: Request, missing: tuple[str, ...], tables: Sequence[str]
 ) -> Iterator[tuple[str, str, tuple[str, ...], Request, dict[str, Any]]]:
     """Kind, words, tables, the changed request, and its changed inputs."""
-    if missing:
-        listed = _listed(missing)
-        for field, what in (
-            ("types", f"allow {' and '.join(_ROW_WISE)} for {listed}"),
-            ("kernels", f"allow the kernels {' and '.join(_HOST_KERNELS)} for {listed}"),
-        ):
-            opened = [_opened(rule, missing, field) for rule in request.rules]
-            if opened != list(request.rules):
-                inputs = {"rules": [rule.model_dump(mode="json") for rule in opened]}
-                yield field, what, missing, request.changed(rules=opened), inputs
+    for field, words in (
+        ("types", " and ".join(_ROW_WISE)),
+        ("kernels", f"the kernels {' and '.join(_HOST_KERNELS)}"),
+    ):
+        opened = [_opened(rule, missing, field) for rule in request.rules]
+        altered = [new for new, old in zip(opened, request.rules, strict=True) if new != old]
+        if altered:
+            # A rule for many tables is opened for all of them.
+            others = [name for name in tables if any(rule.matches(name) for rule in altered)]
+            named = tuple(dict.fromkeys([*(n for n in missing if n in others), *others]))
+            inputs = {"rules": [rule.model_dump(mode="json") for rule in opened]}
+            changed = request.changed(rules=opened)
+            yield field, f"allow {words} for {_listed(named)}", named, changed, inputs
     single = single_precision(request.module)
     every = tuple(sorted(single))
     halved = tuple(name for name in missing if name in single)

@@ -24,14 +24,14 @@ def diagnose(request: Request, priced: Priced, found: Found, seconds: float) -> 
     left = _left(priced, found)
     shortfalls = tuple(_shortfalls(priced, found, left))
     names = tuple(row.table for row in shortfalls)
-    count = len(priced.options.tables)
+    tables = [facts.name for facts in priced.options.tables]
     deadline = time.monotonic() + seconds
     changes, untried = _collected(
-        chain(try_changes(request, names, count, deadline), try_amounts(request, deadline))
+        chain(try_changes(request, names, tables, deadline), try_amounts(request, deadline))
     )
     worst = max(shortfalls, key=lambda row: row.short)
     reason = (
-        f"no sharding plan: {len(names)} of {count} tables find no room on "
+        f"no sharding plan: {len(names)} of {len(tables)} tables find no room on "
         f"{priced.problem.ranks} ranks; {worst.table!r} lacks {_size(worst.short)} of "
         f"{worst.memory.upper()} (its smallest shard is {_size(worst.needs)}, "
         f"the emptiest rank has {_size(worst.room)})"
