@@ -5,12 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+from embeddings.planner.cluster import Cluster
 from embeddings.planner.conditions import Conditions
 from embeddings.planner.files import validate
-from tests.embeddings.planner.models import some_cluster
+from embeddings.planner.request import reserve
+from embeddings.planner.tables import ListedTable
+from tests.embeddings.planner.models import (
+    clusters,
+    conditions,
+    listed_tables,
+    request_of,
+    some_cluster,
+    stock_reservation,
+    stock_sharders,
+)
 
 
 def formed(world: int, groups: int, across: bool) -> list[list[int]]:
@@ -48,6 +60,36 @@ def test_a_group_has_the_hosts_that_torchrec_gives_it(
     copies = zip(*ranks, strict=True)
     inside = all(len({rank // local for rank in shard}) == 1 for shard in copies)
     assert given.copies_within_host(cluster) == inside
+
+
+@given(listed_tables(), clusters(), conditions())
+@settings(max_examples=40, deadline=None)
+@example(
+    [ListedTable(name="t", rows=10, dim=4)],
+    some_cluster(hosts=1, devices=2, hbm_gb=40.0),
+    Conditions(reserve="fixed_absolute", reserve_gib=3.0),
+)
+@example(
+    [ListedTable(name="t", rows=10, dim=4)],
+    some_cluster(hosts=1, devices=2, hbm_gb=40.0),
+    Conditions(reserve="heuristic", dense_gib=2.0),
+)
+def test_ranks_have_what_torchrecs_reservation_leaves_them(
+    tables: list[ListedTable], cluster: Cluster, given: Conditions
+) -> None:
+    request = request_of(tables, cluster, conditions=given)
+    # Dense weights beside the tables.
+    module = nn.ModuleDict(
+        {"tables": request.module, "tower": nn.Linear(1000, 1000, device="meta")}
+    )
+    request = request.changed(module=module)
+    theirs = stock_reservation(request).reserve(
+        cluster.topology(), request.batch_size, module, stock_sharders(request), dict(request.usage)
+    )
+    ours = reserve(request)
+    assert [device.storage for device in ours.devices] == [
+        device.storage for device in theirs.devices
+    ]
 
 
 def test_replicas_are_of_cuda_alone() -> None:
