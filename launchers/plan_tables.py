@@ -9,7 +9,8 @@ from rich.table import Table
 from embeddings.planner.alternatives import Alternative, why
 from embeddings.planner.cluster import Cluster
 from embeddings.planner.options import MEMORIES, PARTS
-from embeddings.planner.plan_file import PlacedTable, PlanFile
+from embeddings.planner.placed_table import PlacedTable
+from embeddings.planner.plan_file import PlanFile
 from embeddings.planner.reshard import Reshard
 
 _SHOWN = 12

@@ -7,8 +7,9 @@ from pathlib import Path
 from embeddings.planner.facts import Facts, load_facts
 from pipeline.data.schema import Schema
 from pipeline.errors import UserError
+from pipeline.id_columns import Fold
 from pipeline.planning import Source
-from pipeline.table_facts import Fold, measure
+from pipeline.table_facts import measure
 
 _FILES = (".json", ".yaml", ".yml")
 

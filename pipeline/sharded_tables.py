@@ -16,7 +16,8 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.types import ShardedTensor, ShardingEnv, ShardingPlan
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
-from embeddings.planner.plan_file import PlacedTable, PlanFile
+from embeddings.planner.placed_table import PlacedTable
+from embeddings.planner.plan_file import PlanFile
 from embeddings.planner.tables import OPTIMIZERS, build_module
 from embeddings.sharders import all_sharders
 from pipeline.distributed import World

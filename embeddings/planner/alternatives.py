@@ -11,7 +11,8 @@ from torchrec.distributed.planner.constants import MIN_CW_DIM
 
 from embeddings.planner.find import quiet
 from embeddings.planner.options import Floats, Ints, Options
-from embeddings.planner.plan_file import PlacedTable, PlanFile
+from embeddings.planner.placed_table import PlacedTable
+from embeddings.planner.plan_file import PlanFile
 from embeddings.planner.problem import EVERYWHERE, FREE, HOST_ROWS, LAYOUTS, rated, shard_ms
 from embeddings.planner.request import Request, all_options
 from embeddings.planner.tables import build_module, usage

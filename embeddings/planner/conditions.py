@@ -10,7 +10,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torchrec.distributed.fbgemm_qcomm_codec import (
     CommType,
@@ -29,6 +31,7 @@ from embeddings.planner.cluster import GIB, Cluster
 from embeddings.planner.files import Frozen
 from embeddings.sharders import all_sharders
 
+Ints = NDArray[np.int64]
 Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8"]
 
 _PIPELINES = {
@@ -118,28 +121,35 @@ class Conditions(Frozen):
             return cluster
         if cluster.device != "cuda":
             raise ValueError("replica_groups: TorchRec's DMPCollection runs on cuda alone; take 1")
-        ranks, rest = divmod(cluster.ranks, groups)
-        # Of a group: ranks on each of its hosts.
-        inside = min(ranks, local) if self.replicas_across_hosts else max(local // groups, 1)
-        whole = local % inside == 0 and ranks % max(inside, 1) == 0
-        if not self.replicas_across_hosts:
-            whole = groups % local == 0 or local % groups == 0
-        if rest or not whole:
+        inside: Ints = np.zeros(0, np.int64)
+        if cluster.ranks % groups == 0:
+            hosts = self._members(cluster) // local
+            by_group = hosts + cluster.hosts * np.arange(groups)[:, None]
+            # Of each group: ranks on each of its hosts.
+            inside = np.unique(np.unique(by_group, return_counts=True)[1])
+        if len(inside) != 1:
             raise ValueError(
                 f"replica_groups: {groups} groups do not split {cluster.hosts} hosts of {local} "
                 "devices evenly; take a divisor or a multiple of the devices of a host"
             )
+        each = int(inside[0])
         return cluster.model_copy(
             update={
-                "hosts": ranks // inside,
-                "devices_per_host": inside,
+                "hosts": cluster.ranks // groups // each,
+                "devices_per_host": each,
                 # A rank's part of main memory stays what it is.
-                "ddr_gb": cluster.ddr_gb * inside / local,
+                "ddr_gb": cluster.ddr_gb * each / local,
             }
         )
 
     def copies_within_host(self, cluster: Cluster) -> bool:
         """Whether all copies of a shard lie on one host of `cluster`."""
-        if cluster.hosts == 1:
-            return True
-        return not self.replicas_across_hosts and self.replica_groups <= cluster.devices_per_host
+        hosts = self._members(cluster) // cluster.devices_per_host
+        return bool((hosts == hosts[0]).all())
+
+    def _members(self, cluster: Cluster) -> Ints:
+        """[G, R / G] ranks of each group, as DMPCollection forms them."""
+        ranks = np.arange(cluster.ranks)
+        if self.replicas_across_hosts:
+            return ranks.reshape(self.replica_groups, -1)
+        return ranks.reshape(-1, self.replica_groups).T

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from embeddings.planner.plan_file import PlacedTable, PlanFile, PredictedRank
+from embeddings.planner.placed_table import PlacedTable
+from embeddings.planner.plan_file import PlanFile, PredictedRank
 from embeddings.planner.planned import Planned
 from embeddings.planner.request import Request
 from embeddings.planner.tables import ListedTable

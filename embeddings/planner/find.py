@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from torchrec.distributed.planner.types import PlannerError
 from torchrec.distributed.types import ShardingPlan
 
-from embeddings.planner.infeasible import diagnose, reserved_too_much
+from embeddings.planner.diagnosis import diagnose, reserved_too_much
 from embeddings.planner.planned import Planned, build_plan, start_from
 from embeddings.planner.request import Request, price
 from embeddings.planner.search import Budget, search

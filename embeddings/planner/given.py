@@ -11,9 +11,11 @@ from torchrec.distributed.planner.types import ParameterConstraints
 
 from embeddings.planner.cluster import Cluster
 from embeddings.planner.describe import ranges, runs_of_equal
+from embeddings.planner.enumerator import CompactEnumerator
 from embeddings.planner.find import quiet
-from embeddings.planner.options import MEMORIES, PARTS, CompactEnumerator, Options
-from embeddings.planner.plan_file import PlacedTable, PlanFile, PredictedRank
+from embeddings.planner.options import MEMORIES, PARTS, Options
+from embeddings.planner.placed_table import PlacedTable
+from embeddings.planner.plan_file import PlanFile, PredictedRank
 from embeddings.planner.problem import rated
 from embeddings.planner.request import Request, estimators, reserve
 from embeddings.planner.tables import ListedTable, build_module, usage

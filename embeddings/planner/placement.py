@@ -8,33 +8,7 @@ import numpy as np
 
 from embeddings.planner.options import Floats, Ints
 from embeddings.planner.problem import EVERYWHERE, FREE, HOST_COLUMNS, Problem
-
-
-class _Ways:
-    """A problem's ways as Python's own numbers, which the loops below read one by one."""
-
-    def __init__(self, problem: Problem) -> None:
-        order = np.arange(problem.ranks).reshape(problem.hosts, problem.local).T.reshape(-1)
-        self.rank_of: Ints = order
-        self.place_of: Ints = np.argsort(order)
-        self.rows: Ints = np.arange(problem.local) * problem.hosts
-        self.layout: list[int] = problem.layout.tolist()
-        self.blocks: list[int] = problem.blocks.tolist()
-        self.time: list[float] = problem.time.tolist()
-        self.memory: list[tuple[int, int]] = [(a, b) for a, b in problem.memory[:, 0].tolist()]
-        """Of a first shard, and no other is larger."""
-        self._problem = problem
-        self._needs: dict[int, Ints] = {}
-
-    def needs(self, way: int) -> Ints:
-        """[2, S] bytes of every shard of a way, in order."""
-        known = self._needs.get(way)
-        if known is None:
-            column = np.repeat(self._problem.memory[way].T, self._problem.counts[way], axis=1)
-            known = np.tile(column, self.blocks[way])
-            if known.shape[1] < _WORTH_KEEPING:
-                self._needs[way] = known
-        return known
+from embeddings.planner.ways import Ways
 
 
 class Placement:
@@ -44,9 +18,9 @@ class Placement:
     lies on another host than the next one, and a host's places are a column of `[local, hosts]`.
     """
 
-    def __init__(self, problem: Problem, ways: _Ways | None = None) -> None:
+    def __init__(self, problem: Problem, ways: Ways | None = None) -> None:
         self.problem = problem
-        self.ways = ways or _Ways(problem)
+        self.ways = ways or Ways(problem)
         self.load: Floats = np.zeros(problem.ranks)
         self.free: Ints = problem.free[:, self.ways.rank_of]
         self.way: list[int] = [-1] * problem.items
@@ -261,5 +235,3 @@ def _pick(loads: Floats, tight: bool) -> int:
 
 
 _NOWHERE: Ints = np.zeros(0, np.int64)
-# Longer rows of bytes are made anew each time.
-_WORTH_KEEPING = 64

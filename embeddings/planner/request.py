@@ -22,7 +22,8 @@ from torchrec.distributed.types import CacheParams, ModuleSharder, PipelineType
 from embeddings.planner.cluster import Cluster
 from embeddings.planner.conditions import Conditions
 from embeddings.planner.costs import CalibratedConfig, Costs
-from embeddings.planner.options import CompactEnumerator, Options
+from embeddings.planner.enumerator import CompactEnumerator
+from embeddings.planner.options import Options
 from embeddings.planner.problem import Problem, build_problem
 from embeddings.planner.replicas import sync_ms
 from embeddings.planner.rules import Rule, apply_rules
@@ -111,12 +112,15 @@ def reserve(request: Request) -> Topology:
     return left
 
 
-def price(request: Request) -> Priced:
+def price(request: Request, known: tuple[CompactEnumerator, Options] | None = None) -> Priced:
     """Raises ValueError for rules that cannot be met, and TorchRec's PlannerError if the
-    reservation alone is more than a device has."""
+    reservation alone is more than a device has.
+
+    `known`: `all_options` of the request, or of one that differs in memory or rules alone.
+    """
     topology = request.group.topology()
     storage = reserve(request)
-    enumerator, options = all_options(request)
+    enumerator, options = known or all_options(request)
     limits = apply_rules(request.rules, options, topology.world_size)
     return Priced(
         topology=topology,

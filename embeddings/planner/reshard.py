@@ -8,7 +8,8 @@ import numpy as np
 
 from embeddings.planner.cluster import Cluster
 from embeddings.planner.options import Floats, Ints
-from embeddings.planner.plan_file import PlacedTable, PlanFile
+from embeddings.planner.placed_table import PlacedTable
+from embeddings.planner.plan_file import PlanFile
 from embeddings.planner.tables import ListedTable
 
 _WIDTHS = {"fp32": 4, "fp16": 2, "bf16": 2}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from embeddings.planner.options import MEMORIES, Ints
-from embeddings.planner.plan_file import PlacedTable, PlanFile
+from embeddings.planner.placed_table import PlacedTable
+from embeddings.planner.plan_file import PlanFile
 from embeddings.planner.reshard import bytes_of
 
 KINDS = ("weights", "optimizer state", "buffers and caches")

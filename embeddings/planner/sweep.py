@@ -23,17 +23,18 @@ class Point:
 
     values: Mapping[str, Any]
     planned: Planned | None
-    reason: str
-    """Why nothing fits; '' if a plan does."""
+    error: Infeasible | None
+    """What is missing, if nothing fits."""
     seconds: float
     """That the search took."""
 
     def row(self) -> dict[str, Any]:
         """Plain data: milliseconds of the busiest rank, by part too; bytes, least and most of a
-        rank; busiest over mean rank."""
+        rank; busiest over mean rank. Or what is missing."""
         found: dict[str, Any] = {**self.values, "feasible": self.planned is not None}
         if self.planned is None:
-            return found | {"reason": self.reason}
+            assert self.error is not None
+            return found | {"reason": self.error.reason, **self.error.lack.data()}
         plan = self.planned
         load = rated(plan.perf) + plan.sync
         busiest = int(load.argmax())
@@ -70,9 +71,10 @@ def sweep(
     for values in combinations(axes):
         began = time.monotonic()
         planned: Planned | None = None
-        reason = ""
+        failed: Infeasible | None = None
         try:
             planned = find_plan(request_of(values), budget, diagnosis_seconds=0)
         except Infeasible as error:
-            reason = error.message.partition("; ")[0]
-        yield Point(values=values, planned=planned, reason=reason, seconds=time.monotonic() - began)
+            failed = error
+        took = time.monotonic() - began
+        yield Point(values=values, planned=planned, error=failed, seconds=took)

@@ -8,7 +8,8 @@ from typing import Any
 
 from embeddings.planner.alternatives import Alternative, alternatives, why
 from embeddings.planner.options import MEMORIES, PARTS
-from embeddings.planner.plan_file import PlacedTable, PlanFile
+from embeddings.planner.placed_table import PlacedTable
+from embeddings.planner.plan_file import PlanFile
 from embeddings.planner.reshard import bytes_of, reshard
 from embeddings.planner.storage import KINDS, memory_by_kind
 from pipeline.plan_page.sweep_file import SweepFile

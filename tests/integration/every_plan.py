@@ -14,8 +14,9 @@ from torchrec.modules.embedding_modules import EmbeddingCollection
 
 from embeddings.features import Table
 from embeddings.planner.cluster import Cluster
+from embeddings.planner.placed_table import PlacedTable
 from embeddings.planner.plan import ShardingConfig
-from embeddings.planner.plan_file import PlacedTable, PlanFile, PredictedRank
+from embeddings.planner.plan_file import PlanFile, PredictedRank
 from models.attention import AttentionConfig
 from models.shared_bottom import SharedBottomConfig
 from pipeline.assemble import Selection, build_step, select

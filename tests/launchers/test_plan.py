@@ -132,7 +132,8 @@ def test_what_does_not_fit_is_an_answer_for_programs_too(
     assert f"homerec: error: {found['message']}" in said.err
     assert all(row["short"] == row["needs"] - row["room"] > 0 for row in found["missing"])
     assert all(change["time"] > 0 for change in found["changes"])
-    assert found["missing"] or found["changes"]
+    assert found["missing"] or found["reserved"]
+    assert found["nearest"] == found["changes"][0]
 
 
 def test_a_batch_that_does_not_divide_is_refused(

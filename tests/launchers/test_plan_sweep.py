@@ -54,12 +54,65 @@ def test_a_point_is_the_plan_of_its_inputs(
         assert total == pytest.approx(point["time_ms"])
 
 
+@pytest.mark.parametrize(
+    ("axis", "options"),
+    [
+        ("qcomm=bf16,fp16+fp8", (["--qcomm", "bf16"], ["--qcomm", "fp16,fp8"])),
+        ("pipeline=none,prefetch", ([], ["--pipeline", "prefetch"])),
+        (
+            "reserve=fixed_absolute=8,fixed_percentage=0.5",
+            (["--reserve", "fixed_absolute=8"], ["--reserve", "fixed_percentage=0.5"]),
+        ),
+        ("replica_groups=1,2", ([], ["--replica-groups", "2"])),
+        ("hbm_gb=40,80", (["--cluster", "small.yaml"], [])),
+    ],
+)
+def test_a_point_is_the_plan_with_that_option(
+    axis: str,
+    options: tuple[list[str], list[str]],
+    tables: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tables.parent)
+    Path("small.yaml").write_text("{preset: h100, devices_per_host: 2, hosts: 2, hbm_gb: 40}")
+    words = [str(tables), "--cluster", "h100-2x2", "--batch-size", "64"]
+    points = printed(["sweep", *words, "--vary", axis], capsys)["points"]
+    plans = [printed([*words, *given], capsys) for given in options]
+    assert len(points) == 2
+    for point, plan in zip(points, plans, strict=True):
+        assert point["time_ms"] == plan["time_ms"]
+        assert point["room"]["hbm"] == plan["ranks"][0]["room"]["hbm"]
+        used = [rank["bytes"]["hbm"] for rank in plan["ranks"]]
+        assert point["memory"]["hbm"] == [min(used), max(used)]
+    # The input matters at all.
+    first, second = (
+        [plan["time_ms"], plan["ranks"][0]["room"], plan["ranks"][0]["bytes"]] for plan in plans
+    )
+    assert first != second
+
+
+def test_a_point_is_the_plan_of_other_tables(
+    tables: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--cluster", "h100-2x1", "--batch-size", "64"]
+    axes = ["--vary", "dim=32,256", "--vary", "dtype=fp32,bf16"]
+    points = printed(["sweep", str(tables), *words, *axes], capsys)["points"]
+    assert len(points) == 4
+    for point in points:
+        kind = f"dim: {point['dim']}, dtype: {point['dtype']}"
+        tables.write_text(TABLES.replace("dim: 128", kind).replace("dim: 64", kind))
+        assert point["time_ms"] == printed([str(tables), *words], capsys)["time_ms"]
+    assert len({point["time_ms"] for point in points}) == 4
+
+
 def test_what_does_not_fit_is_a_point(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["sweep", str(tables), "--cluster", "h100-1x1", "--batch-size", "64"]
     axes = ["--vary", "ddr_gb=0.001", "--vary", "hbm_gb=0.05,80"]
     small, large = printed([*words, *axes], capsys)["points"]
     assert not small["feasible"]
     assert small["reason"].startswith("no sharding plan: ")
+    assert small["missing"] or small["reserved"]
     assert large["feasible"]
     assert main(["plan", *words, *axes]) == 0
     assert "does not fit" in capsys.readouterr().out
@@ -75,6 +128,13 @@ def test_what_does_not_fit_is_a_point(tables: Path, capsys: pytest.CaptureFixtur
         (["world_size=2,3"], "3 ranks are no whole hosts of 2 devices"),
         (["batch_size=many"], "'many' is no whole number above 0"),
         (["hbm_gb=much"], "hbm_gb: 'much'"),
+        (["dim=10"], "dim"),
+        (["dtype=int3"], "dtype: 'int3'"),
+        (["qcomm=fp4"], "--qcomm: 'fp4'"),
+        (["pipeline=fast"], "--pipeline: 'fast'"),
+        (["reserve=heuristic"], "--reserve heuristic: no amount"),
+        (["replica_groups=3"], "3 groups do not split 1 hosts of 2 devices"),
+        (["serve=95"], "95.0 is no share of lookups"),
         (["types=rowwise"], "unknown sharding type 'rowwise'"),
     ],
 )

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from embeddings.planner.tables import ListedTable
 from pipeline.errors import UserError
-from pipeline.table_facts import Fold, measure
+from pipeline.id_columns import Fold
+from pipeline.table_facts import measure
 
 ROWS = 12
 TABLE = ListedTable(name="item", rows=ROWS, dim=16, features=("item", "history"))

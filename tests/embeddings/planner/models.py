@@ -18,7 +18,16 @@ from torchrec.distributed.planner.shard_estimators import (
     EmbeddingPerfEstimator,
     EmbeddingStorageEstimator,
 )
-from torchrec.distributed.planner.types import ParameterConstraints, ShardingOption
+from torchrec.distributed.planner.storage_reservations import (
+    FixedAbsoluteStorageReservation,
+    FixedPercentageStorageReservation,
+    HeuristicalStorageReservation,
+)
+from torchrec.distributed.planner.types import (
+    ParameterConstraints,
+    ShardingOption,
+    StorageReservation,
+)
 from torchrec.distributed.types import CacheParams, PipelineType
 
 from embeddings.planner.cluster import Cluster
@@ -147,6 +156,19 @@ def stock_options(
         warnings.filterwarnings("ignore", message="Dim of .* cannot be evenly divided")
         found: list[ShardingOption] = enumerator.enumerate(request.module, stock_sharders(request))
     return found
+
+
+def stock_reservation(request: Request) -> StorageReservation:
+    """TorchRec's own, for the request's conditions."""
+    given = request.conditions
+    if given.reserve == "fixed_percentage":
+        return FixedPercentageStorageReservation(given.reserve_share)
+    if given.reserve == "fixed_absolute":
+        return FixedAbsoluteStorageReservation.from_gb(given.reserve_gib)
+    return HeuristicalStorageReservation(
+        given.reserve_share,
+        dense_tensor_estimate=given.dense_gib and int(given.dense_gib * 2**30),
+    )
 
 
 def stock_cache(request: Request, table: str) -> CacheParams | None:

@@ -8,7 +8,8 @@ from embeddings.planner.alternatives import alternatives, why
 from embeddings.planner.cluster import load_cluster
 from embeddings.planner.describe import describe_plan
 from embeddings.planner.find import find_plan
-from embeddings.planner.plan_file import PlacedTable, PlanFile
+from embeddings.planner.placed_table import PlacedTable
+from embeddings.planner.plan_file import PlanFile
 from embeddings.planner.rules import Rule, offered
 from embeddings.planner.search import Budget
 from embeddings.planner.tables import ListedTable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -9,24 +10,37 @@ import pytest
 from hypothesis import given, settings
 
 from embeddings.planner.cluster import Cluster
+from embeddings.planner.conditions import Conditions
 from embeddings.planner.options import PARTS
-from embeddings.planner.request import price
+from embeddings.planner.request import all_options, price
 from embeddings.planner.tables import ListedTable
-from tests.embeddings.planner.models import clusters, listed_tables, request_of, stock_options
+from tests.embeddings.planner.models import (
+    clusters,
+    conditions,
+    listed_tables,
+    request_of,
+    stock_cache,
+    stock_options,
+)
 
 
-@given(listed_tables(), clusters())
-@settings(max_examples=15, deadline=None)
+@given(listed_tables(), clusters(), conditions())
+@settings(max_examples=20, deadline=None)
 def test_every_stock_option_is_there_with_the_same_costs(
-    tables: list[ListedTable], cluster: Cluster
+    tables: list[ListedTable], cluster: Cluster, given: Conditions
 ) -> None:
-    request = request_of(tables, cluster)
-    options = price(request).options
+    # All of a device may be kept from tables, which is no matter of options.
+    request = request_of(tables, cluster, conditions=given)
+    _, options = all_options(request)
     ours = {}
     for n, option in enumerate(options.options):
         name = options.tables[option.table].name
         ours[name, option.sharding_type, option.kernel, int(options.blocks[n])] = n
-    stock = stock_options(request, request.usage)
+    known = {
+        name: dataclasses.replace(use, cache_params=stock_cache(request, name))
+        for name, use in request.usage.items()
+    }
+    stock = stock_options(request, known)
     assert stock
     for theirs in stock:
         blocks = theirs.tensor.shape[1] // theirs.shards[0].size[1]

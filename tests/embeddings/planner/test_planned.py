@@ -11,12 +11,7 @@ from hypothesis import strategies as st
 from torchrec.distributed.planner import EmbeddingShardingPlanner
 from torchrec.distributed.planner.perf_models import NoopPerfModel
 from torchrec.distributed.planner.planners import to_sharding_plan
-from torchrec.distributed.planner.storage_reservations import (
-    FixedAbsoluteStorageReservation,
-    FixedPercentageStorageReservation,
-    HeuristicalStorageReservation,
-)
-from torchrec.distributed.planner.types import PlannerError, Storage, StorageReservation
+from torchrec.distributed.planner.types import PlannerError, Storage
 
 from embeddings.planner.cluster import Cluster, load_cluster
 from embeddings.planner.conditions import Conditions
@@ -34,6 +29,7 @@ from tests.embeddings.planner.models import (
     listed_tables,
     request_of,
     some_cluster,
+    stock_reservation,
     stock_view,
 )
 
@@ -69,19 +65,6 @@ def check_costs(request: Request, planned: Planned) -> None:
     assert {path: dict(part) for path, part in theirs.plan.items()} == {
         path: dict(part) for path, part in planned.plan.plan.items()
     }
-
-
-def stock_reservation(request: Request) -> StorageReservation:
-    """TorchRec's own, for the request's conditions."""
-    given = request.conditions
-    if given.reserve == "fixed_percentage":
-        return FixedPercentageStorageReservation(given.reserve_share)
-    if given.reserve == "fixed_absolute":
-        return FixedAbsoluteStorageReservation.from_gb(given.reserve_gib)
-    return HeuristicalStorageReservation(
-        given.reserve_share,
-        dense_tensor_estimate=given.dense_gib and int(given.dense_gib * 2**30),
-    )
 
 
 @given(listed_tables(), clusters(), conditions(), st.booleans(), st.booleans())

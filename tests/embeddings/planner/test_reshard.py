@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from embeddings.planner.cluster import load_cluster
 from embeddings.planner.options import MEMORIES, PARTS
-from embeddings.planner.plan_file import PlacedTable, PlanFile, PredictedRank
+from embeddings.planner.placed_table import PlacedTable
+from embeddings.planner.plan_file import PlanFile, PredictedRank
 from embeddings.planner.reshard import busy_seconds, reshard
 from embeddings.planner.tables import ListedTable
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from embeddings.planner.alternatives import alternatives, why
-from embeddings.planner.plan_file import PlacedTable, PlanFile
+from embeddings.planner.placed_table import PlacedTable
+from embeddings.planner.plan_file import PlanFile
 from tests.pipeline.plan_page.conftest import OPTIONS, Show
 from tests.pipeline.plan_page.plans import LISTED, plan_of, tables_of
 
