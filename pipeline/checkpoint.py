@@ -40,6 +40,7 @@ from pipeline.run_progress import Progress
 from pipeline.run_state import collect
 from pipeline.staging import Copied, HostCopy
 from pipeline.storage import AnyPath, free_space, remove_tree
+from pipeline.windowed_metrics import WindowedMetrics
 
 
 class Checkpoints:
@@ -110,6 +111,7 @@ class Checkpoints:
         optimizer: CombinedOptimizer,
         progress: Progress,
         *,
+        windowed: WindowedMetrics | None = None,
         delta: bool = False,
     ) -> None:
         """Save step `progress.step`, then drop old ones; in the background if so configured.
@@ -132,7 +134,7 @@ class Checkpoints:
             )
             return
         self._saving_step = progress.step
-        state = collect(model, optimizer, self._world)
+        state = collect(model, optimizer, self._world, progress, windowed)
         if delta and self._whole is not None and self._is_there(self._whole):
             assert self._host_copy.held is not None
             state = changed_rows(state, self._host_copy.held)
@@ -170,13 +172,24 @@ class Checkpoints:
             if self._whole_next is not None:
                 self._whole, self._whole_next = self._whole_next, None
 
-    def load_latest(self, model: nn.Module, optimizer: CombinedOptimizer) -> Progress | None:
+    def load_latest(
+        self,
+        model: nn.Module,
+        optimizer: CombinedOptimizer,
+        windowed: WindowedMetrics | None = None,
+    ) -> Progress | None:
         """Bring both back to the newest whole checkpoint; None if there is no checkpoint at all.
 
         Says which ones are damaged, and passes over them. UserError if none is whole.
         """
         progress, self._publisher.damaged = load_newest(
-            self._folder, model, optimizer, self._world, self._config, self._schema
+            self._folder,
+            model,
+            optimizer,
+            self._world,
+            self._config,
+            self._schema,
+            windowed,
         )
         return progress
 

@@ -23,6 +23,7 @@ from pipeline.run_progress import Progress
 from pipeline.run_state import collect_for, put_back
 from pipeline.storage import AnyPath, Remote
 from pipeline.table_state import TablesLoader
+from pipeline.windowed_metrics import WindowedMetrics
 
 
 def load_newest(
@@ -32,8 +33,9 @@ def load_newest(
     world: World,
     config: Config,
     schema: Schema,
+    windowed: WindowedMetrics | None = None,
 ) -> tuple[Progress | None, list[int]]:
-    """Bring both back to the newest whole checkpoint in `folder`.
+    """Bring both back to the newest whole checkpoint in `folder`, and fill `windowed` from it.
 
     Returns where it stands, None if there is none at all, and the steps that are damaged, which
     are told. UserError if there are some and none is whole. Every rank must call this.
@@ -64,11 +66,11 @@ def load_newest(
         if step not in damaged and (step_folder(folder, step) / "results.json").is_file()
     ]
     progress = progress.with_best_among(rank0(world, judged))
-    state = collect_for(model, optimizer, world, progress)
+    state = collect_for(model, optimizer, world, progress, windowed)
     tables = TablesLoader(model, optimizer)
     _load(state, place, world, tables)
     tables.finish()
-    put_back(state, optimizer, world)
+    put_back(state, optimizer, world, progress, windowed)
     return progress, list(damaged)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import torch
 import torch.distributed as dist
 
 from pipeline.distributed import World
@@ -37,7 +36,6 @@ class Monitor:
         self._log_every = log_every
         self._rates = rates
         self._log_task_weights = log_task_weights
-        self._sums = torch.zeros(2, len(tasks), device=world.device)  # of losses, of labels
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -49,14 +47,15 @@ class Monitor:
         """After step `step` (counted from 1), trained at `scale` of the peak rates."""
         batch = output.batch
         # A step's loss divides by its rows; what a person reads is the mean over known labels.
-        self._sums[0] += output.losses_T * len(batch.weights)
-        self._sums[1] += (~batch.labels.isnan()).sum(0)
+        sums_2T = self._windowed.since_told_2T
+        sums_2T[0] += output.losses_T * len(batch.weights)
+        sums_2T[1] += (~batch.labels.isnan()).sum(0)
         self._timed += 1
         self._windowed.update(output.logits_BT, batch.labels, batch.weights)
         if step % self._log_every and not last:
             return
-        dist.all_reduce(self._sums)
-        means = (self._sums[0] / self._sums[1].clamp(min=1)).tolist()
+        dist.all_reduce(sums_2T)
+        means = (sums_2T[0] / sums_2T[1].clamp(min=1)).tolist()
         elapsed = time.perf_counter() - self._start
         speed = self._timed * self._batch_size / elapsed
         values = {f"loss/{task}": mean for task, mean in zip(self._tasks, means, strict=True)}
@@ -69,5 +68,5 @@ class Monitor:
         values |= self._windowed.compute()
         self._tracker.log(step, values, kind="train")
         self._tracker.progress(step, samples_per_s=speed, loss=values["loss/total"])
-        self._sums.zero_()
+        sums_2T.zero_()
         self.restart_clock()

@@ -24,6 +24,8 @@ class Progress:
     source: dict[str, Any] = field(default_factory=dict)
     looks: list[dict[str, Any]] = field(default_factory=list)
     """What training remembers of the last looks at the experts (see TrainingHealth)."""
+    window: dict[str, int] = field(default_factory=dict)
+    """What there is to know of the window of training figures besides its rows."""
     evaluated_step: int = 0
     select: str = "mean/auc"
     best_step: int | None = None

@@ -12,20 +12,38 @@ from pipeline.distributed import World
 from pipeline.parallelize import tower_optimizer
 from pipeline.run_progress import Progress
 from pipeline.table_state import table_state
+from pipeline.windowed_metrics import WindowedMetrics
 
 
-def collect(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict[str, Any]:
-    """All of a rank's tensors that a run goes on from, for DCP. Views, no copies."""
+def collect(
+    model: nn.Module,
+    optimizer: CombinedOptimizer,
+    world: World,
+    progress: Progress,
+    windowed: WindowedMetrics | None = None,
+) -> dict[str, Any]:
+    """All of a rank's tensors that a run goes on from, for DCP. Views, but for small ones.
+
+    `progress` learns what there is to know of the window besides.
+    """
+    window: dict[str, Any] = {}
+    if windowed is not None:
+        window[str(world.rank)], progress.window = windowed.held()
     return {
         "model": model.state_dict(),
         "optimizer": tower_optimizer(optimizer).state_dict(),
         "tables": table_state(model, optimizer),
         "random": random_state(world, world.device.type),
+        "window": window,
     }
 
 
 def collect_for(
-    model: nn.Module, optimizer: CombinedOptimizer, world: World, progress: Progress
+    model: nn.Module,
+    optimizer: CombinedOptimizer,
+    world: World,
+    progress: Progress,
+    windowed: WindowedMetrics | None = None,
 ) -> dict[str, Any]:
     """What `collect` gives, to load in place what was saved at `progress`, on any ranks.
 
@@ -33,8 +51,11 @@ def collect_for(
     TablesLoader's.
     """
     initialise(optimizer)
-    state = collect(model, optimizer, world)
+    state = collect(model, optimizer, world, progress)
     del state["tables"]
+    if windowed is not None and progress.window:
+        for rank in range(progress.world_size):
+            state["window"][str(rank)] = windowed.empty(progress.window)
     if world.rank >= progress.world_size:
         del state["random"]  # a rank that was not there has none to go on with
     elif world.device.type != progress.device:
@@ -42,8 +63,17 @@ def collect_for(
     return state
 
 
-def put_back(state: dict[str, Any], optimizer: CombinedOptimizer, world: World) -> None:
+def put_back(
+    state: dict[str, Any],
+    optimizer: CombinedOptimizer,
+    world: World,
+    progress: Progress,
+    windowed: WindowedMetrics | None = None,
+) -> None:
     """What loading in place leaves to do, once `state` (of `collect_for`) holds what was saved."""
+    if windowed is not None and state["window"]:
+        ranks = [state["window"][str(rank)] for rank in range(progress.world_size)]
+        windowed.put_back(ranks, progress.window)
     tower_optimizer(optimizer).load_state_dict(state["optimizer"])
     if "random" in state:
         set_random_state(state["random"], world)

@@ -75,7 +75,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     # Last, for a resume also brings back the random state, which building may have moved.
     torch.manual_seed(config.train.seed * world.size + world.rank)
     progress = Progress(select=config.train.select)
-    if resume and (found := checkpoints.load_latest(model, optimizer)):
+    if resume and (found := checkpoints.load_latest(model, optimizer, windowed)):
         progress = found.selecting(config.train.select)
         source.load_state_dict(progress.source)
         if progress.world_size != world.size:
@@ -127,7 +127,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
                 tracker.log_results(step, results, split="val")
                 if progress.note(figure(results, config.train.select)):
                     _on_disk(world, write_results, folder, step, results, looks.add_to(health))
-                checkpoints.save(model, optimizer, progress)
+                checkpoints.save(model, optimizer, progress, windowed=windowed)
                 _on_disk(world, show_best, out, folder, progress.best_step)
             early = 0 < config.train.patience <= progress.evaluations_without_better
             if step >= end or watch.stopping or early:
@@ -176,7 +176,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             share_buffers(head)
             progress.step, progress.source = step, source.state_dict()
             progress.looks, progress.scheduled = looks.remembered, schedule.at
-            checkpoints.save(model, optimizer, progress, delta=delta)
+            checkpoints.save(model, optimizer, progress, windowed=windowed, delta=delta)
     if watch.stopping and step < end:
         _say(world, f"stopped by a signal at step {step} of {end}, saved; go on with --resume")
         return STOPPED

@@ -6,7 +6,8 @@ Suffixes: B rows of a batch, T tasks, N rows held by the window.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -33,7 +34,11 @@ class WindowedMetrics:
 
     `update` only keeps what it is given: a RecMetric costs about 0.3 ms a call whatever the batch,
     so it is called for several steps together. `compute` is a collective and answers the same on
-    all ranks. The window is not part of a checkpoint: after a resume it fills again.
+    all ranks. A checkpoint keeps the window's rows (`held`), of which all figures are made anew
+    on whatever ranks go on (`put_back`).
+
+    `since_told_2T` is for whoever speaks of losses: sums of losses and counts of known labels of
+    this rank's steps since it last spoke, which belong to a checkpoint for the same reason.
     """
 
     def __init__(
@@ -53,11 +58,15 @@ class WindowedMetrics:
         """
         steps = max(1, round(window / (batch_size * world_size)))
         self._tasks = tuple(tasks)
+        self._capacity = steps * batch_size
         self._window = steps
         self._together = max(1, steps // 8)
         self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
         self._since_auc = 0  # steps
         self._held_by_auc = 0  # steps
+        self._batch_size, self._ranks, self._rank = batch_size, world_size, rank
+        self._device = device
+        self.since_told_2T = torch.zeros(2, len(tasks), device=device)
         infos = [RecTaskInfo(name=task) for task in tasks]
 
         def metric(kind: type[RecMetric], **options: Any) -> RecMetric:
@@ -91,15 +100,79 @@ class WindowedMetrics:
         columns = zip(*self._pending, strict=True)
         logits_BT, labels_BT, weights_B = (torch.cat(column) for column in columns)
         self._pending.clear()
-        labels_TB = labels_BT.T
-        known_TB = ~labels_TB.isnan() & (weights_B > 0)
+        labels_TB = labels_BT.T.where(weights_B > 0, torch.nan)
+        self._count(logits_BT.T.float().sigmoid(), labels_TB)
+
+    @torch.no_grad()
+    def _count(self, predictions_TB: Tensor, labels_TB: Tensor) -> None:
+        if not labels_TB.numel():
+            return
+        known_TB = ~labels_TB.isnan()
         inputs = {
-            "predictions": logits_BT.T.float().sigmoid().contiguous(),
+            "predictions": predictions_TB.contiguous(),
             "labels": labels_TB.where(known_TB, 0).contiguous(),
             "weights": known_TB.float(),
         }
         for metric in (*self._sums, self._auc):
             metric.update(**inputs)
+
+    def held(self) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """The window as tensors, always of the same shapes, and what else there is to know of it.
+
+        [T, N]: logits after the sigmoid, and labels (-1: not counted), the oldest first, of which
+        only the first 'rows' columns are filled, as many on every rank.
+        """
+        self._flush()
+        parts = self._auc.get_submodule("_metrics_computations.0")
+        rows = parts._num_samples
+        predictions_TN, labels_TN = torch.zeros(2, len(self._tasks), self._capacity)
+        if rows:
+            known_TN = torch.cat(parts.weights, dim=-1).cpu() > 0
+            predictions_TN[:, :rows] = torch.cat(parts.predictions, dim=-1)
+            labels_TN[:, :rows] = torch.cat(parts.labels, dim=-1).cpu().where(known_TN, -1)
+        told = {"rows": rows, "capacity": self._capacity}
+        told |= {"since_auc": self._since_auc, "held_by_auc": self._held_by_auc}
+        tensors = {"predictions": predictions_TN, "labels": labels_TN}
+        return tensors | {"since_told": self.since_told_2T.clone()}, told
+
+    def empty(self, told: Mapping[str, int]) -> dict[str, Tensor]:
+        """Tensors to read what `held` gave, with what it told, on any rank."""
+        predictions_TN, labels_TN = torch.zeros(2, len(self._tasks), told["capacity"])
+        since_told = torch.zeros_like(self.since_told_2T)
+        return {"predictions": predictions_TN, "labels": labels_TN, "since_told": since_told}
+
+    def put_back(self, saved: Sequence[Mapping[str, Tensor]], told: Mapping[str, int]) -> None:
+        """Into a window that is empty yet: what all ranks `held`, in their order.
+
+        On the same ranks each has its own rows again. Others deal the rows out anew, by age.
+        """
+        since_told = torch.stack([part["since_told"] for part in saved])
+        same = len(saved) == self._ranks
+        if same:
+            mine, self.since_told_2T = [saved[self._rank]], since_told[self._rank]
+        else:
+            mine = list(saved)
+            self.since_told_2T = since_told.sum(0) * (self._rank == 0)
+
+        def rows_TN(name: str) -> Tensor:
+            # [T, N, W]: rows of one age beside each other.
+            held_TN = torch.stack([part[name][:, : told["rows"]] for part in mine], 2).flatten(1)
+            if same:
+                return held_TN
+            extra = held_TN.shape[1] % self._ranks
+            return held_TN[:, extra:][:, self._rank :: self._ranks]
+
+        predictions_TN, labels_TN = (
+            rows_TN(name).to(self._device) for name in ("predictions", "labels")
+        )
+        labels_TN = labels_TN.where(labels_TN >= 0, torch.nan)
+        rows = labels_TN.shape[1]
+        piece = self._together * self._batch_size
+        # From the newest backwards in whole pieces, as they are when nothing is put back.
+        ends = [*range(rows % piece, rows, piece), rows]
+        for begin, end in pairwise([0, *ends]):
+            self._count(predictions_TN[:, begin:end], labels_TN[:, begin:end])
+        self._since_auc, self._held_by_auc = told["since_auc"], told["held_by_auc"]
 
     @torch.no_grad()
     def compute(self) -> dict[str, float]:

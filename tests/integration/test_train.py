@@ -130,8 +130,21 @@ def test_resume_is_bit_equal(undisturbed: Path, synthetic: Path, tmp_path: Path)
     assert any("exp_avg_sq" in name for name in left)
     different = [name for name in left if not torch.equal(left[name], right[name])]
     assert different == []
-    steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines]
     assert steps == sorted(steps)
+    # The window that training figures are of goes on, too.
+    whole = [json.loads(line) for line in (undisturbed / "metrics.jsonl").read_text().splitlines()]
+    now, then = (_figures(found, step=8) for found in (lines, whole))
+    assert len(now) > 3
+    assert now == pytest.approx(then, rel=1e-6)
+
+
+def _figures(lines: list[dict[str, Any]], step: int) -> dict[str, float]:
+    """Window figures as logged in training, but for AUC, which does not always come."""
+    (line,) = [line for line in lines if (line["kind"], line["step"]) == ("train", step)]
+    ends = ("/ne", "/log_loss", "/calibration")
+    return {name: value for name, value in line.items() if name.endswith(ends)}
 
 
 def saved_again(rank: int, size: int, run_folder: Path, out: Path) -> Any:

@@ -100,3 +100,64 @@ def test_what_the_window_does_not_define_is_left_out() -> None:
 
 def test_before_the_first_step_there_is_nothing() -> None:
     assert windowed(1, 0, 64).compute() == {}
+
+
+def held(rank: int, world_size: int, steps: int) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+    """A rank's window after some steps, three of them held together at the last."""
+    metrics = windowed(world_size, rank, 8 * 64 * world_size)
+    for step in range(steps):
+        metrics.update(*batch(step, rank)[:3])
+    metrics.since_told_2T += 1 + rank
+    return metrics.held()
+
+
+def go_on(
+    rank: int,
+    world_size: int,
+    saved: list[tuple[dict[str, torch.Tensor], dict[str, int]]],
+    steps: range,
+) -> tuple[list[float], list[dict[str, float]]]:
+    metrics = windowed(world_size, rank, 8 * 64 * len(saved))
+    told = saved[0][1]
+    empty = metrics.empty(told)
+    assert {name: part.shape for name, part in empty.items()} == {
+        name: part.shape for name, part in saved[0][0].items()
+    }
+    metrics.put_back([tensors for tensors, _ in saved], told)
+    results = [metrics.compute()]
+    for step in steps:
+        metrics.update(*batch(step, rank)[:3])
+        results.append(metrics.compute())
+    return metrics.since_told_2T.flatten().tolist(), results
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "steps"), [(1, 1, 13), (2, 2, 3), (1, 2, 8), (2, 1, 13), (3, 2, 13)]
+)
+def test_a_window_put_back_gives_the_same_figures_on_any_ranks(
+    before: int, after: int, steps: int
+) -> None:
+    saved = [held(rank, before, steps) for rank in range(before)]
+    found = run_ranks(go_on, after, saved, range(steps, steps))
+    ((now,),) = {tuple(map(repr, results)): results for _, results in found}.values()
+    assert now == pytest.approx(exact(range(max(0, steps - 8), steps), before), rel=1e-6)
+    sums = torch.tensor([sums for sums, _ in found]).sum(0)
+    assert sums.tolist() == [before * (before + 1) / 2] * 6
+
+
+def test_going_on_with_a_window_put_back_is_as_if_undisturbed() -> None:
+    saved = [held(0, 1, 6)]
+    _, results = go_on(0, 1, saved, range(6, 12))
+    undisturbed = train(0, 1, 12, 8 * 64)
+    for step in range(6, 12):
+        left, right = without_auc(results[step - 5]), without_auc(undisturbed[step])
+        assert left == pytest.approx(right, rel=1e-12)
+        assert (
+            left == pytest.approx(without_auc(exact(range(step - 7, step + 1), 1)), rel=1e-6)
+            or step < 7
+        )
+
+
+def test_nothing_held_is_nothing_put_back() -> None:
+    _, results = go_on(0, 1, [held(0, 1, 0)], range(0))
+    assert results == [{}]
