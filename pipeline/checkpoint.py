@@ -37,7 +37,7 @@ from pipeline.deltas import changed_rows
 from pipeline.distributed import World, on_first
 from pipeline.errors import UserError
 from pipeline.run_progress import Progress
-from pipeline.run_state import collect
+from pipeline.run_state import collect, collect_window
 from pipeline.staging import Copied, HostCopy
 from pipeline.storage import AnyPath, free_space, remove_tree
 from pipeline.windowed_metrics import WindowedMetrics
@@ -134,7 +134,8 @@ class Checkpoints:
             )
             return
         self._saving_step = progress.step
-        state = collect(model, optimizer, self._world, progress, windowed)
+        state = collect(model, optimizer, self._world)
+        window = {} if windowed is None else collect_window(windowed, self._world, progress)
         if delta and self._whole is not None and self._is_there(self._whole):
             assert self._host_copy.held is not None
             state = changed_rows(state, self._host_copy.held)
@@ -145,6 +146,7 @@ class Checkpoints:
             if self._config.checkpoint.asynchronous or self._config.checkpoint.delta_every:
                 state, self._whole_next = self._host_copy.copy(state), progress.step
             writer = self._publisher.writer(progress, None)
+        state |= window
         if self._config.checkpoint.asynchronous:
             saving = async_save(
                 state,

@@ -15,27 +15,23 @@ from pipeline.table_state import table_state
 from pipeline.windowed_metrics import WindowedMetrics
 
 
-def collect(
-    model: nn.Module,
-    optimizer: CombinedOptimizer,
-    world: World,
-    progress: Progress,
-    windowed: WindowedMetrics | None = None,
-) -> dict[str, Any]:
-    """All of a rank's tensors that a run goes on from, for DCP. Views, but for small ones.
-
-    `progress` learns what there is to know of the window besides.
-    """
-    window: dict[str, Any] = {}
-    if windowed is not None:
-        window[str(world.rank)], progress.window = windowed.held()
+def collect(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict[str, Any]:
+    """All of a rank's tensors that its steps go on from, for DCP. Views, no copies."""
     return {
         "model": model.state_dict(),
         "optimizer": tower_optimizer(optimizer).state_dict(),
         "tables": table_state(model, optimizer),
         "random": random_state(world, world.device.type),
-        "window": window,
     }
+
+
+def collect_window(windowed: WindowedMetrics, world: World, progress: Progress) -> dict[str, Any]:
+    """A rank's part of the window of training figures, for DCP. Copies, of any shape.
+
+    `progress` learns what there is to know of it besides.
+    """
+    tensors, progress.window = windowed.held()
+    return {"window": {str(world.rank): tensors}}
 
 
 def collect_for(
@@ -51,11 +47,11 @@ def collect_for(
     TablesLoader's.
     """
     initialise(optimizer)
-    state = collect(model, optimizer, world, progress)
+    state = collect(model, optimizer, world)
     del state["tables"]
     if windowed is not None and progress.window:
-        for rank in range(progress.world_size):
-            state["window"][str(rank)] = windowed.empty(progress.window)
+        ranks = map(str, range(progress.world_size))
+        state["window"] = {rank: windowed.empty(progress.window) for rank in ranks}
     if world.rank >= progress.world_size:
         del state["random"]  # a rank that was not there has none to go on with
     elif world.device.type != progress.device:
@@ -71,7 +67,7 @@ def put_back(
     windowed: WindowedMetrics | None = None,
 ) -> None:
     """What loading in place leaves to do, once `state` (of `collect_for`) holds what was saved."""
-    if windowed is not None and state["window"]:
+    if windowed is not None and "window" in state:
         ranks = [state["window"][str(rank)] for rank in range(progress.world_size)]
         windowed.put_back(ranks, progress.window)
     tower_optimizer(optimizer).load_state_dict(state["optimizer"])

@@ -58,7 +58,6 @@ class WindowedMetrics:
         """
         steps = max(1, round(window / (batch_size * world_size)))
         self._tasks = tuple(tasks)
-        self._capacity = steps * batch_size
         self._window = steps
         self._together = max(1, steps // 8)
         self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -117,36 +116,40 @@ class WindowedMetrics:
             metric.update(**inputs)
 
     def held(self) -> tuple[dict[str, Tensor], dict[str, int]]:
-        """The window as tensors, always of the same shapes, and what else there is to know of it.
+        """The window as tensors on the host, and what else there is to know of it.
 
-        [T, N]: logits after the sigmoid, and labels (-1: not counted), the oldest first, of which
-        only the first 'rows' columns are filled, as many on every rank.
+        [T, N]: predictions (after the sigmoid), and labels (-1: not counted), the oldest first,
+        'rows' of them, as many on every rank.
         """
         self._flush()
-        parts = self._auc.get_submodule("_metrics_computations.0")
-        rows = parts._num_samples
-        predictions_TN, labels_TN = torch.zeros(2, len(self._tasks), self._capacity)
+        told = {"since_auc": self._since_auc, "held_by_auc": self._held_by_auc}
+        found = self._auc.get_submodule("_metrics_computations.0")
+        told["rows"] = rows = found._num_samples
+        tensors = self.empty(told)
         if rows:
-            known_TN = torch.cat(parts.weights, dim=-1).cpu() > 0
-            predictions_TN[:, :rows] = torch.cat(parts.predictions, dim=-1)
-            labels_TN[:, :rows] = torch.cat(parts.labels, dim=-1).cpu().where(known_TN, -1)
-        told = {"rows": rows, "capacity": self._capacity}
-        told |= {"since_auc": self._since_auc, "held_by_auc": self._held_by_auc}
-        tensors = {"predictions": predictions_TN, "labels": labels_TN}
-        return tensors | {"since_told": self.since_told_2T.clone()}, told
+            predictions_TN, labels_TN, weights_TN = (
+                torch.cat(part, dim=-1) for part in (found.predictions, found.labels, found.weights)
+            )
+            tensors["predictions"].copy_(predictions_TN)
+            tensors["labels"].copy_(labels_TN.where(weights_TN > 0, -1))
+        tensors["since_told"].copy_(self.since_told_2T)
+        return tensors, told
 
     def empty(self, told: Mapping[str, int]) -> dict[str, Tensor]:
         """Tensors to read what `held` gave, with what it told, on any rank."""
-        predictions_TN, labels_TN = torch.zeros(2, len(self._tasks), told["capacity"])
-        since_told = torch.zeros_like(self.since_told_2T)
-        return {"predictions": predictions_TN, "labels": labels_TN, "since_told": since_told}
+        shape = len(self._tasks), told["rows"]
+        return {
+            "predictions": torch.zeros(shape),
+            "labels": torch.zeros(shape, dtype=torch.int8),
+            "since_told": torch.zeros(2, len(self._tasks)),
+        }
 
     def put_back(self, saved: Sequence[Mapping[str, Tensor]], told: Mapping[str, int]) -> None:
         """Into a window that is empty yet: what all ranks `held`, in their order.
 
         On the same ranks each has its own rows again. Others deal the rows out anew, by age.
         """
-        since_told = torch.stack([part["since_told"] for part in saved])
+        since_told = torch.stack([part["since_told"] for part in saved]).to(self._device)
         same = len(saved) == self._ranks
         if same:
             mine, self.since_told_2T = [saved[self._rank]], since_told[self._rank]
@@ -156,7 +159,7 @@ class WindowedMetrics:
 
         def rows_TN(name: str) -> Tensor:
             # [T, N, W]: rows of one age beside each other.
-            held_TN = torch.stack([part[name][:, : told["rows"]] for part in mine], 2).flatten(1)
+            held_TN = torch.stack([part[name] for part in mine], 2).flatten(1)
             if same:
                 return held_TN
             extra = held_TN.shape[1] % self._ranks
@@ -165,7 +168,7 @@ class WindowedMetrics:
         predictions_TN, labels_TN = (
             rows_TN(name).to(self._device) for name in ("predictions", "labels")
         )
-        labels_TN = labels_TN.where(labels_TN >= 0, torch.nan)
+        labels_TN = labels_TN.float().where(labels_TN >= 0, torch.nan)
         rows = labels_TN.shape[1]
         piece = self._together * self._batch_size
         # From the newest backwards in whole pieces, as they are when nothing is put back.

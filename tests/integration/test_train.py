@@ -173,7 +173,8 @@ def test_other_numbers_of_ranks_hold_the_same_state_and_go_on(
         copy = tmp_path / f"on{size}"
         assert run_ranks(saved_again, size, out, copy) == [4] * size
         right = tensors(copy / "checkpoints" / "step-00000004", tmp_path)
-        names = [name for name in left if "random" not in name]
+        # Each rank has random states, and rows of the window of figures, of its own.
+        names = [name for name in left if not name.startswith(("/random/", "/window/"))]
         assert len(names) > 50
         assert [name for name in names if not torch.equal(left[name], right[name])] == []
     assert run_ranks(run, 3, synthetic, out, ["--train.max_steps", "8"], True) == [0] * 3
