@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from launchers import checkpoint, compare, debug, jobs, launch, plan, rendezvous, tune
+from launchers.processes import die_with_parent
 from pipeline.errors import LOST, RankLost, UserError
 
 # Generic for the type checker alone; subscripting it at run time fails.
@@ -278,6 +279,9 @@ def _train(args: argparse.Namespace) -> int:
 
     if args.resume and args.overwrite:
         raise UserError("command line: --resume and --overwrite contradict each other")
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # An agent that is killed cannot end its ranks: they would train on beside a new start.
+        die_with_parent()
     # torchrun and schedulers start ranks again with the same words: they go on, replace nothing.
     again = any(int(os.environ.get(name, 0)) > first for name, first in _STARTS.items())
     go_on = bool(args.resume or again)

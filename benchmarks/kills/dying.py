@@ -2,6 +2,7 @@
 
 The fault comes as JSON in HOMEREC_FAULT. Where it is at a rank or its agent the rank sends the
 signal itself; for the others it leaves a file at HOMEREC_MARK, and whoever started the job acts.
+Beside it a file '.struck' says that the fault was met.
 """
 
 from __future__ import annotations
@@ -63,13 +64,13 @@ def _struck(real: Callable[..., Any], fault: Fault) -> Callable[..., Any]:
 
 
 def _strike(fault: Fault) -> None:
-    sys.stderr.write(f"fault: {fault}\n")
-    sys.stderr.flush()
+    mark = Path(os.environ["HOMEREC_MARK"])
+    mark.with_suffix(".struck").touch()
     if fault.how == "rank":
         os.kill(os.getpid(), signal.SIGKILL)
     if fault.how == "agent":
         os.kill(os.getppid(), signal.SIGKILL)
-    mark = Path(os.environ["HOMEREC_MARK"])
+        return
     mark.with_suffix(".new").write_text(fault.how)
     mark.with_suffix(".new").rename(mark)
     if fault.how == "disk":

@@ -27,14 +27,17 @@ _DYING: tuple[tuple[How, Place], ...] = (
     ("flipped", "save"),
 )
 
+DAMAGING: tuple[How, ...] = ("truncated", "flipped")
+
 
 @dataclass(frozen=True)
 class Fault:
     """One death.
 
     Attributes:
-        how: whom SIGKILL takes (one rank, one agent, all with the launcher); or a SIGTERM to the
-            launcher; or a disk that is full; or all, with the newest checkpoint damaged after.
+        how: whom SIGKILL takes (one rank, one of two agents, all with the launcher); or a SIGTERM
+            to the launcher; or a disk that is full; or all, with the newest checkpoint damaged
+            after.
         place: what the rank is doing.
         rank: which rank sees to it.
         nth: at which step, save, or evaluation after the start.
@@ -54,6 +57,8 @@ def faults(count: int, ranks: int, seed: int) -> list[Fault]:
     order: list[tuple[How, Place]] = []
     while len(order) < count:
         order += dice.sample(_DYING, len(_DYING))
+    # There must be checkpoints before they are damaged.
+    order[: len(_DYING)] = sorted(order[: len(_DYING)], key=lambda one: one[0] in DAMAGING)
     return [
         Fault(
             how=how,

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.kills.faults import Fault
+from benchmarks.kills.faults import DAMAGING, Fault
 from launchers import processes
 from pipeline.checkpoint_folder import saved_steps, step_folder
 
@@ -27,12 +27,14 @@ class End:
         seconds: from start to end.
         log: what it wrote.
         steps: the checkpoints it left.
+        struck: whether it met its fault.
     """
 
     code: int
     seconds: float
     log: str
     steps: list[int]
+    struck: bool
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,17 @@ class Job:
     def start(self, ranks: int, fault: Fault | None, *, resume: bool) -> End:
         """Start it, see to its fault, and wait for its end. No process of it is left."""
         mark = self.out.parent / "mark"
-        mark.unlink(missing_ok=True)
+        met = mark.with_suffix(".struck")
+        for file in (mark, met):
+            file.unlink(missing_ok=True)
         env = {**os.environ, "PYTHONPATH": str(ROOT), "HOMEREC_MARK": str(mark)}
         env |= {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
         if fault:
             env["HOMEREC_FAULT"] = json.dumps(asdict(fault))
-        command = [sys.executable, "-m", "benchmarks.kills.launching", "--nproc", str(ranks), "--"]
+        command = [sys.executable, "-m", "benchmarks.kills.launching"]
+        # An agent that dies leaves others behind only where there are others.
+        agents = 2 if fault and fault.how == "agent" and ranks % 2 == 0 else 1
+        command += ["--nnodes", str(agents), "--nproc", str(ranks // agents), "--"]
         command += ["train", "debug", "--data.path", str(self.data), "--out", str(self.out)]
         command += [*self.words, *(["--resume", "auto"] if resume else [])]
         began = time.monotonic()
@@ -63,11 +70,14 @@ class Job:
                     _act(process.pid, fault, mark, self.out)
                 time.sleep(0.005)
         _ballast(self.out).unlink(missing_ok=True)
-        for pid in processes.below(os.getpid()):
-            processes.send(signal.SIGKILL, [pid])
-        if fault and fault.how in ("truncated", "flipped"):
-            damage(self.out / "checkpoints", fault.how)
-        return End(process.returncode, time.monotonic() - began, log.read_text(), self.saved())
+        while left := processes.below(os.getpid()):
+            processes.send(signal.SIGKILL, left)
+            time.sleep(0.005)
+        struck = met.exists()
+        if fault and fault.how in DAMAGING:
+            struck &= damage(self.out / "checkpoints", fault.how) is not None
+        seconds = time.monotonic() - began
+        return End(process.returncode, seconds, log.read_text(), self.saved(), struck)
 
     def saved(self) -> list[int]:
         return saved_steps(self.out / "checkpoints")
