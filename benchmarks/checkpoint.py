@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.assemble import assemble, open_pipeline, select
+from pipeline.assemble import assemble, select
 from pipeline.checkpoint import Checkpoints
 from pipeline.checkpoint_check import damage
 from pipeline.checkpoint_folder import step_folder
@@ -31,6 +31,7 @@ from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.distributed import World, open_world
 from pipeline.manifest import read_manifest
+from pipeline.overlap import open_pipeline
 from pipeline.overrides import resolve
 from pipeline.run_progress import Progress
 from pipeline.streams import open_split

@@ -19,10 +19,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.assemble import assemble, open_pipeline, select
+from pipeline.assemble import assemble, select
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.distributed import World, open_world
+from pipeline.overlap import open_pipeline
 from pipeline.overrides import resolve
 from pipeline.streams import open_split
 from pipeline.tracking import Tracker

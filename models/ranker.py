@@ -86,9 +86,13 @@ class Head(nn.Module):
             sparse: the KeyedJaggedTensor that both came from.
             dense_BN: [B, N].
         """
-        v_BF = self._concat(pooled, rows, sparse, dense_BN)
+        v_BF = self.input(pooled, rows, sparse, dense_BN)
         if self.keeps_input and self.training:
             self._input_BF, self._num_pooled = v_BF, v_BF.shape[1] - dense_BN.shape[1]
+        return self.logits(v_BF)
+
+    def logits(self, v_BF: Tensor) -> Tensor:
+        """float32 logits [B, T] of the tower's input."""
         average = None if self.training else self.average
         tower = self.tower if average is None else average.module
         with torch.autocast(v_BF.device.type, torch.bfloat16, enabled=self._bf16):
@@ -104,7 +108,7 @@ class Head(nn.Module):
         assert v_BF is not None, "keeps_input was not set, or no training step has run"
         return Shared(v_BF, self._num_pooled, list(self.tower.parameters()))
 
-    def _concat(self, pooled: Any, rows: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
+    def input(self, pooled: Any, rows: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
         """The tower's input [B, F].
 
         Features are taken by key: a sharded collection's values stand in its plan's order.
@@ -152,7 +156,12 @@ class Ranker(nn.Module):
 
     def forward(self, sparse: Any, dense_BN: Tensor) -> Tensor:
         """Logits [B, T]."""
-        pooled = None if self.embeddings is None else self.embeddings(sparse)
-        rows = None if self.rows is None else self.rows(sparse)
+        pooled, rows = self.look_up(sparse)
         logits_BT: Tensor = self.head(pooled, rows, sparse, dense_BN)
         return logits_BT
+
+    def look_up(self, sparse: Any) -> tuple[Any, Any]:
+        """What the two collections return, in their order."""
+        pooled = None if self.embeddings is None else self.embeddings(sparse)
+        rows = None if self.rows is None else self.rows(sparse)
+        return pooled, rows

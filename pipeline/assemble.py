@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from embeddings.collection import build_bags, build_rows
 from embeddings.features import Table, build_tables, in_group_order, mean_pooled
@@ -20,13 +19,13 @@ from models.label_weights import LabelWeights
 from models.ranker import Head, Ranker
 from models.tasks import Task
 from pipeline.attention import check_attention
-from pipeline.batch import Batch
 from pipeline.config import Config, Switch
 from pipeline.data.schema import Label, Schema, SparseFeature
 from pipeline.distributed import World, rank_mean
 from pipeline.errors import UserError, nearest
+from pipeline.micro_batches import MicroBatches
 from pipeline.parallelize import Parallel, parallelize
-from pipeline.step import Loss, Step, StepOutput
+from pipeline.step import Loss, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +183,15 @@ def build_step(config: Config, chosen: Selection, world: World) -> Step:
             attention=attention,
         )
         loss = _loss(config, chosen, head, world)
-        return Step(Ranker(build_bags(chosen.tables), build_rows(chosen.tables), head), loss)
+        step = Step(Ranker(build_bags(chosen.tables), build_rows(chosen.tables), head), loss)
+    if rows := config.train.micro_batch:
+        if loss.balance.takes_gradients:
+            raise UserError(
+                f"train.micro_batch: {rows}: loss.balance.kind {config.loss.balance.kind} compares "
+                "gradients of a step's rows all at once; take fixed or uncertainty, or 0 here"
+            )
+        step.pieces = MicroBatches(head, loss, rows)
+    return step
 
 
 def _loss(config: Config, chosen: Selection, head: Head, world: World) -> Loss:
@@ -219,12 +226,3 @@ def _bf16(switch: Switch, device: torch.device) -> bool:
     if switch != "auto":
         return switch == "on"
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
-
-
-def open_pipeline(
-    parallel: Parallel, world: World, optimizer: Any = None
-) -> TrainPipelineSparseDist[Batch, StepOutput]:
-    """Input distribution of the next batch overlaps the current batch's forward and backward."""
-    return TrainPipelineSparseDist(
-        parallel.model, optimizer or parallel.optimizer, world.device, execute_all_batches=True
-    )

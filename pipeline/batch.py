@@ -41,6 +41,8 @@ class Batch(Pipelineable):
         return self._map(lambda part: part.pin_memory())
 
     def record_stream(self, stream: torch.Stream) -> None:
+        if self.dense.device.type == "cpu":
+            return  # its memory knows no streams, and TrainPipelineSemiSync asks there, too
         for part in (self.dense, self.sparse, self.labels, self.weights, self.users, self.oracle):
             if part is not None:
                 part.record_stream(stream)

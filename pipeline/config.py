@@ -166,6 +166,14 @@ class TrainConfig(_Frozen):
     rows, and the global batch follows their number; 0: it is held whatever their number."""
     scale_lr: Literal["constant", "sqrt", "linear"] = "sqrt"
     """How both learning rates follow the global batch where `ranks` lets it change."""
+    micro_batch: int = Field(default=0, ge=0)
+    """Rows that a rank takes through the tower at once; a step's rows beyond it follow in further
+    pieces of its gradient, so a job that lost ranks holds its global batch in the same memory.
+    Results are equal but for rounding, except that batch norms see a piece each; 0: all at once."""
+    pipeline: Literal["sparse_dist", "base", "semi_sync", "prefetch"] = "sparse_dist"
+    """What overlaps. sparse_dist: the next step's ids go between ranks during this one; base:
+    nothing, same results; semi_sync: also the next step's rows, looked up before this step has
+    updated them (other results); prefetch: also the filling of caches on a GPU."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Weights, order of rows."""
     deterministic: bool = False

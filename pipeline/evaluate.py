@@ -11,7 +11,7 @@ from torch import nn
 
 from models.probe import Probe
 from models.ranker import Head
-from pipeline.assemble import Selection, assemble, open_pipeline, select
+from pipeline.assemble import Selection, assemble, select
 from pipeline.checkpoint_folder import find_checkpoint
 from pipeline.checkpoint_load import load_model
 from pipeline.config import Config
@@ -20,6 +20,7 @@ from pipeline.data.schema import SPLIT, Schema
 from pipeline.distributed import World, agreed
 from pipeline.health import ExpertHealth
 from pipeline.metrics import ExactMetrics
+from pipeline.overlap import open_pipeline
 from pipeline.step import StepOutput
 from pipeline.storage import AnyPath
 from pipeline.streams import open_split

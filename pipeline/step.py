@@ -41,20 +41,41 @@ class Loss(nn.Module):
         head.keeps_input = balance.takes_gradients
 
     def forward(self, logits_BT: Tensor, batch: Batch) -> tuple[Tensor, StepOutput]:
-        labels_BT, weights_BT = batch.labels, batch.weights[:, None]
-        losses_T = task_losses(logits_BT, labels_BT, weights_BT)
-        output = StepOutput(losses_T.detach(), logits_BT.detach(), batch, None)
+        row_weights_B1 = batch.weights[:, None]
         if not self.training:
-            return losses_T.sum(), output
+            losses_T = task_losses(logits_BT, batch.labels, row_weights_B1)
+            return losses_T.sum(), StepOutput(losses_T.detach(), logits_BT.detach(), batch, None)
+        losses_T, total, weights_T = self.of(
+            logits_BT, batch.labels, row_weights_B1, self.label_weights_of(batch)
+        )
+        output = StepOutput(losses_T, logits_BT.detach(), batch, weights_T)
+        self.told(output, total)
+        return total, output
+
+    def label_weights_of(self, batch: Batch) -> Tensor:
+        """What the labels of a training step count, [B, T] or [B, 1]. To be asked once a step."""
+        if self.label_weights is None:
+            return batch.weights[:, None]
+        weights_BT: Tensor = self.label_weights(batch.labels, batch.weights)
+        return weights_BT
+
+    def of(
+        self, logits_BT: Tensor, labels_BT: Tensor, row_weights_B1: Tensor, weights_BT: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses [T] (unweighted, detached), the total of these rows, and the tasks' weights."""
+        losses_T = task_losses(logits_BT, labels_BT, row_weights_B1)
+        unweighted_T = losses_T.detach()
         if self.label_weights is not None:
-            weights_BT = self.label_weights(labels_BT, batch.weights)
             shifted_BT = logits_BT + self.label_weights.shift_T
             losses_T = task_losses(shifted_BT, labels_BT, weights_BT)
         shares_T = known_shares(labels_BT, weights_BT)
-        total, output.task_weights_T = self.balance(losses_T, shares_T, self._shared)
+        total, weights_T = self.balance(losses_T, shares_T, self._shared)
+        return unweighted_T, total, weights_T
+
+    def told(self, output: StepOutput, total: Tensor) -> None:
+        """A training step's loss is known, and no backward has begun."""
         if self.note is not None:
             self.note(output.losses_T, total.detach())
-        return total, output
 
 
 class Step(nn.Module):
@@ -64,7 +85,13 @@ class Step(nn.Module):
         super().__init__()
         self.model = model
         self.loss = loss
+        self.pieces: nn.Module | None = None
+        """MicroBatches, where the tower is to take a step's rows in pieces."""
 
     def forward(self, batch: Batch) -> tuple[Tensor, StepOutput]:
-        result: tuple[Tensor, StepOutput] = self.loss(self.model(batch.sparse, batch.dense), batch)
+        result: tuple[Tensor, StepOutput]
+        if self.pieces is None:
+            result = self.loss(self.model(batch.sparse, batch.dense), batch)
+        else:
+            result = self.pieces(*self.model.look_up(batch.sparse), batch.sparse, batch)
         return result

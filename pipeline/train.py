@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from pipeline.agent import STOPPED
-from pipeline.assemble import Selection, assemble, open_pipeline, select
+from pipeline.assemble import Selection, assemble, select
 from pipeline.batch import Batch
 from pipeline.checkpoint import Checkpoints
 from pipeline.checkpoint_folder import checkpoints_folder
@@ -24,6 +24,7 @@ from pipeline.errors import UserError
 from pipeline.evaluate import evaluate, figure
 from pipeline.guard import Guard
 from pipeline.monitor import Monitor
+from pipeline.overlap import open_pipeline
 from pipeline.refusals import Refusals, is_out_of_memory
 from pipeline.renew import renew_tables
 from pipeline.replicas import check_replicas
@@ -62,7 +63,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
 
     dense = [feature.name for feature in chosen.schema.dense]
     guard = Guard(head, step_module.loss, config.watch, world, dense)
-    pipeline = open_pipeline(parallel, world, guard.optimizer(optimizer))
+    pipeline = open_pipeline(parallel, world, guard.optimizer(optimizer), config)
     windowed = WindowedMetrics(
         chosen.tasks,
         batch_size=rows.per_rank,

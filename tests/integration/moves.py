@@ -12,9 +12,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torchrec.distributed.types import ShardedTensor
 
-from pipeline.assemble import assemble, open_pipeline, select
+from pipeline.assemble import assemble, select
 from pipeline.checkpoint import Checkpoints
 from pipeline.distributed import World, this_world
+from pipeline.overlap import open_pipeline
 from pipeline.parallelize import Parallel, table_of
 from pipeline.run_progress import Progress
 from pipeline.table_state import table_state

@@ -10,11 +10,12 @@ import torch
 
 from embeddings.sharders import UNPOOLED_TYPES
 from models.attention import AttentionConfig
-from pipeline.assemble import assemble, open_pipeline, select
+from pipeline.assemble import assemble, select
 from pipeline.config import Config
 from pipeline.data.schema import Schema
 from pipeline.distributed import this_world
 from pipeline.errors import UserError
+from pipeline.overlap import open_pipeline
 from pipeline.overrides import resolve
 from pipeline.renew import renew_tables
 from pipeline.streams import open_split

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.assemble import assemble, open_pipeline, select
+from pipeline.assemble import assemble, select
 from pipeline.checkpoint_folder import find_checkpoint
 from pipeline.config import LossConfig
 from pipeline.distributed import this_world
 from pipeline.evaluate import outputs
+from pipeline.overlap import open_pipeline
 from tests.integration.test_sharding import SCHEMA, config, rank_batch
 from tests.integration.test_train import evaluated, run, saved_again, tensors
 from tests.ranks import run_ranks

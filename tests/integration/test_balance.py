@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.assemble import assemble, open_pipeline, select
+from pipeline.assemble import assemble, select
 from pipeline.config import LossConfig
 from pipeline.distributed import this_world
+from pipeline.overlap import open_pipeline
 from tests.integration.test_sharding import SCHEMA, config, rank_batch
 from tests.integration.test_train import run, tensors
 from tests.ranks import run_ranks

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torchrec.distributed.types import ShardedTensor
 
-from pipeline.assemble import assemble, open_pipeline, select
+from pipeline.assemble import assemble, select
 from pipeline.data.schema import Schema
 from pipeline.distributed import this_world
+from pipeline.overlap import open_pipeline
 from pipeline.overrides import resolve
 from pipeline.renew import renew_tables
 from pipeline.streams import open_split

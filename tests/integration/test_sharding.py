@@ -12,11 +12,12 @@ from embeddings.features import EmbeddingsConfig
 from embeddings.planner.plan import ShardingConfig
 from embeddings.sharders import SHARDING_TYPES
 from models.home import HomeConfig
-from pipeline.assemble import assemble, open_pipeline, select
+from pipeline.assemble import assemble, select
 from pipeline.batch import Batch
 from pipeline.config import Config, ModelConfig, TrainConfig
 from pipeline.data.schema import DenseFeature, Label, Schema, SparseFeature, Split, Table
 from pipeline.distributed import this_world
+from pipeline.overlap import open_pipeline
 from tests.ranks import run_ranks
 
 _ROWS = 64  # a global batch

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipeline.assemble import assemble, open_pipeline, select
+from pipeline.assemble import assemble, select
 from pipeline.distributed import this_world
+from pipeline.overlap import open_pipeline
 from tests.integration.test_sharding import SCHEMA, config, rank_batch
 from tests.ranks import run_ranks
 
