@@ -25,7 +25,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from pipeline.errors import LOST
-from pipeline.meeting import MeetingOver, register
+from pipeline.meeting_watch import MeetingOver, register
 
 STOPPED = 128 + signal.SIGTERM
 """Exit code of ranks that a signal stopped after they had saved, and of their agent."""
@@ -45,9 +45,7 @@ def main(words: Sequence[str]) -> int:
     register()
     with _log_folder(words) as logs:
         try:
-            run.main(
-                ["--signals-to-handle", os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"], *words]
-            )
+            run.main(["--signals-to-handle", os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"], *words])
         except ChildFailedError as error:
             sys.stderr.write(f"{error}\n")
             sys.stderr.writelines(f"{line}\n" for line in last_words(logs))
@@ -66,7 +64,10 @@ def _log_folder(words: Sequence[str]) -> Iterator[Path]:
     told = os.environ.get("PET_LOG_DIR")
     options = [word.partition("=")[0].replace("-", "_") for word in words]
     if "__log_dir" in options:
-        told = words[options.index("__log_dir")].partition("=")[2] or words[options.index("__log_dir") + 1]
+        told = (
+            words[options.index("__log_dir")].partition("=")[2]
+            or words[options.index("__log_dir") + 1]
+        )
     if told:
         yield Path(told)
         return
