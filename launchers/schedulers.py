@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError, nearest
 
-_EXTRAS = {"kubernetes": "torchx[kubernetes]", "boto3": "torchx[aws_batch]"}
+_EXTRAS = {
+    "kubernetes": "torchx[kubernetes]",
+    "boto3": "torchx[aws_batch]",
+    "google.cloud": "torchx[gcp_batch]",
+    "ray": "torchx[ray]",
+}
 _HANDLE = re.compile(r"(?P<scheduler>\w+)://(?P<session>[^/]*)/(?P<app>[^/]+)")
 
 
@@ -32,6 +38,8 @@ def open_runner() -> Iterator[Any]:
 def tools_of(scheduler: str) -> Iterator[None]:
     """UserError where a scheduler's program (sbatch) or Python package is not installed."""
     try:
+        if scheduler == "ray":
+            import ray  # noqa: F401 (TorchX passes over its absence, and fails on a name later)
         yield
     except (FileNotFoundError, ModuleNotFoundError) as error:
         missing = error.filename if isinstance(error, FileNotFoundError) else error.name
@@ -77,7 +85,8 @@ def scheduler_options(runner: Any, scheduler: str, text: str) -> dict[str, Any]:
         cfg: dict[str, Any] = options.cfg_from_str(text)
     except ValueError as error:
         raise UserError(f"command line: --scheduler-args {text!r}: {error}") from error
-    config.apply(scheduler=scheduler, cfg=cfg)
+    # TorchX's own default is where the process was when it was imported.
+    config.apply(scheduler=scheduler, cfg=cfg, dirs=[str(Path.home()), str(Path.cwd())])
     return cfg
 
 

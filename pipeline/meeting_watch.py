@@ -32,7 +32,7 @@ PATIENCE_S = 60
 --rdzv_conf patience=S says otherwise."""
 
 _ASK_EVERY_S = 0.5
-_LEAVE_WITHIN_S = 10.0
+_LEAVE_WITHIN_S = 5.0
 _ANSWER_WITHIN_S = 90.0  # longer than the store's own limit, where it has one (60)
 _SILENT = ("timeout", "timed out")
 

@@ -13,10 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from launchers.processes import children
 from tests.net.wire import DEVICE, Wire, wire
-from tests.slurm.box import boxed
-from tests.slurm.cluster import until
+from tests.slurm.box import boxed, first_inside, until
 
 NAMES = ("left", "right")
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
@@ -77,6 +75,5 @@ def two_hosts(folder: Path) -> Iterator[tuple[list[Host], Wire]]:
             init = ["bash", "-ec", script, "bash", name, str(names), str(up)]
             box = stack.enter_context(boxed(init, folder / f"{name}.out", *_BOX))
             until(up.exists, f"{name} is up", 60)
-            (pid,) = children(box.pid)
-            hosts.append(Host(name, address, pid))
+            hosts.append(Host(name, address, first_inside(box)))
         yield hosts, stack.enter_context(wire([host.pid for host in hosts], ADDRESSES))

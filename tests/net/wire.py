@@ -35,11 +35,13 @@ class Wire:
         delay: seconds from one end to the other.
         dead: ends, 0 or 1, whose frames get lost, without a word to anybody.
         carried: frames so far, from each end.
+        lost: frames so far.
     """
 
     delay: float = 0.0
     dead: set[int] = field(default_factory=set)
     carried: list[int] = field(default_factory=lambda: [0, 0])
+    lost: int = 0
 
     def cut(self) -> None:
         """Both ways."""
@@ -85,9 +87,11 @@ def _carry(made: Wire, taps: Sequence[int], stop: int) -> None:
             now = time.monotonic()
             while waiting and waiting[0][0] <= now:
                 _, end, frame = waiting.popleft()
-                if end not in made.dead:
-                    os.write(taps[1 - end], frame)
-                    made.carried[end] += 1
+                if end in made.dead:
+                    made.lost += 1
+                    continue
+                os.write(taps[1 - end], frame)
+                made.carried[end] += 1
             for key, _ in selector.select(waiting[0][0] - now if waiting else None):
                 if key.data is None:
                     return

@@ -8,7 +8,7 @@ from torch.distributed.elastic.rendezvous import RendezvousParameters, rendezvou
 from pipeline import meeting_watch
 from pipeline.meeting import meeting_store
 from pipeline.meeting_watch import BACKEND, Meeting, MeetingOver
-from tests.slurm.cluster import until
+from tests.slurm.box import until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -21,10 +21,11 @@ def agents(port: int, count: int) -> list[Meeting]:
     made = []
     for _ in range(count):
         parameters = RendezvousParameters(
-            *(BACKEND, f"localhost:{port}", "job", 1, 1),
-            **{"is_host": "0", "patience": "0"},
+            BACKEND, f"localhost:{port}", "job", 1, 1, None, is_host="0", patience="0"
         )
-        made.append(rendezvous_handler_registry.create_handler(parameters))
+        agent = rendezvous_handler_registry.create_handler(parameters)
+        assert isinstance(agent, Meeting)
+        made.append(agent)
     return made
 
 
@@ -43,14 +44,14 @@ def over(agent: Meeting) -> str:
     return said[0]
 
 
-def test_who_waits_is_seen_and_the_end_of_another_machine_is_the_jobs() -> None:
+def test_the_end_of_another_machine_is_the_jobs() -> None:
     store = meeting_store(0)
     first, second = agents(store.port, 2)
     first.next_rendezvous()
     assert first.num_nodes_waiting() == 0
     assert second.shutdown()
-    assert first.is_closed()
     assert over(first) == "another machine ended the job, and ranks here did not end within 0 s"
+    assert first.is_closed()
     assert first.shutdown()
 
 

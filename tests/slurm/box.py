@@ -6,10 +6,15 @@ gets, and when its first process dies the kernel kills the rest.
 
 from __future__ import annotations
 
+import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from launchers.processes import children
 
 
 @contextmanager
@@ -30,3 +35,33 @@ def boxed(
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def network(log: Path) -> Iterator[list[str]]:
+    """The words that run a command in a network of its own, where only loopback is.
+
+    No port there is anybody else's, now or later. This host's name means the same as outside.
+    """
+    with boxed(["sleep", "infinity"], log, "--net") as box:
+        pid = first_inside(box)
+        inside = ["nsenter", f"--net=/proc/{pid}/ns/net", "--"]
+        own = socket.gethostbyname(socket.gethostname())
+        for words in (["link", "set", "lo", "up"], ["address", "add", f"{own}/32", "dev", "lo"]):
+            if words[0] == "link" or not own.startswith("127."):
+                subprocess.run([*inside, "ip", *words], check=True)
+        yield inside
+
+
+def first_inside(box: subprocess.Popen[bytes]) -> int:
+    """The first process of a box, once it is there."""
+    until(lambda: bool(children(box.pid)), "the box is up")
+    return children(box.pid)[0]
+
+
+def until(is_so: Callable[[], bool], what: str, within: float = 120) -> None:
+    """Look again until it is so."""
+    end = time.monotonic() + within
+    while not is_so():
+        assert time.monotonic() < end, f"not within {within} s: {what}"
+        threading.Event().wait(0.1)

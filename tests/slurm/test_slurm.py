@@ -12,7 +12,7 @@ import torch
 
 from pipeline.checkpoint_folder import saved_steps
 from tests.integration.test_train import tensors
-from tests.slurm.cluster import until
+from tests.slurm.box import until
 from tests.slurm.conftest import ROOT, Login, number
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
@@ -70,37 +70,27 @@ def test_two_nodes_train_as_one_process_does(login: Login) -> None:
     assert pair == pytest.approx(alone, rel=1e-5)
 
 
-def test_a_cancelled_job_saves_and_goes_on_bit_equal(
+def test_a_job_cancelled_warned_preempted_and_robbed_of_a_node_goes_on_each_time_bit_equal(
     login: Login, undisturbed: Path, tmp_path: Path
 ) -> None:
-    run = login.folder / "runs" / "cancelled"
-    words = ["--", *TRAIN, "--out", str(run), "--resume", "auto"]
-    handle = login.launch(*words)
+    run = login.folder / "runs" / "disturbed"
+    handle = login.launch("--", *TRAIN, "--out", str(run), "--resume", "auto")
     until(lambda: reached(run, 30), "step 30")
     assert "save" in login.homerec("cancel", handle).stdout
     assert login.ended(handle).startswith("CANCELLED")
     assert "stopped by a signal at step" in login.log(handle)
-    (stopped,) = saved_steps(run / "checkpoints")[-1:]
-    assert 30 <= stopped < STEPS
-    again = login.launch(*words)
-    assert login.ended(again).startswith("COMPLETED")
-    assert f"resumed after step {stopped}" in login.log(again)
-    assert different(undisturbed, run, tmp_path) == []
-    done = login.homerec("cancel", again)
+    cancelled = saved_steps(run / "checkpoints")[-1]
+    assert 30 <= cancelled < STEPS
+    done = login.homerec("cancel", handle)
     assert done.returncode == 2
-    assert "has ended already (SUCCEEDED)" in done.stderr
+    assert "has ended already (CANCELLED)" in done.stderr
 
-
-def test_a_job_warned_preempted_and_robbed_of_a_node_goes_on_each_time_bit_equal(
-    login: Login, undisturbed: Path, tmp_path: Path
-) -> None:
-    run = login.folder / "runs" / "requeued"
-    handle = login.launch("--requeue", "--", *TRAIN, "--out", str(run), "--overwrite")
-    until(lambda: reached(run, 30), "step 30")
+    handle = login.launch("--requeue", "--", *TRAIN, "--out", str(run), "--resume", "auto")
+    until(lambda: reached(run, cancelled + 20), "20 steps more")
     login.ask("scancel", "--signal=USR1", "--batch", number(handle))  # what --signal=B:USR1 does
     login.again(handle, 1)
     warned = saved_steps(run / "checkpoints")[-1]
-    assert 30 <= warned < STEPS
+    assert cancelled + 20 <= warned < STEPS
 
     until(lambda: reached(run, warned + 20), "20 steps more")
     urgent = login.ask(
@@ -117,12 +107,14 @@ def test_a_job_warned_preempted_and_robbed_of_a_node_goes_on_each_time_bit_equal
 
     assert login.ended(handle).startswith("COMPLETED")
     log = login.log(handle)
-    assert f"resumed after step {warned}" in log  # and --overwrite did nothing
-    assert f"resumed after step {preempted}" in log
+    for step in (cancelled, warned, preempted):
+        assert f"resumed after step {step}" in log
     assert different(undisturbed, run, tmp_path) == []
 
 
-def test_a_users_mistake_is_not_tried_again_and_the_code_is_the_workspaces(login: Login) -> None:
+def test_a_users_mistake_is_not_tried_again_by_the_workspaces_code_and_is_remembered(
+    login: Login,
+) -> None:
     workspace = login.folder / "code"
     for package in ("embeddings", "models", "pipeline", "launchers"):
         shutil.copytree(ROOT / package, workspace / package)
@@ -137,6 +129,15 @@ def test_a_users_mistake_is_not_tried_again_and_the_code_is_the_workspaces(login
     assert "this is the copy" in shown.stdout
     assert "nowhere" in shown.stderr
 
+    # Once Slurm has forgotten the job its exit file tells.
+    forgotten = f"{number(handle)}000"
+    folder = login.folder / "slurm-jobs"
+    shutil.copy(folder / f"slurm-{number(handle)}.exit", folder / f"slurm-{forgotten}.exit")
+    assert login.state(f"slurm://homerec/{forgotten}") == "FAILED on hn[0-1] exit code 2"
+    done = login.homerec("status", "slurm://homerec/987654")
+    assert done.returncode == 2
+    assert "knows no job '987654'" in done.stderr
+
 
 def test_a_job_that_slurm_refuses_is_one_line(login: Login) -> None:
     for args, said in [
@@ -149,15 +150,3 @@ def test_a_job_that_slurm_refuses_is_one_line(login: Login) -> None:
         assert done.stderr.startswith("homerec: error: sbatch: ")
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
-
-
-def test_a_job_that_slurm_has_forgotten_is_known_by_its_exit_file(login: Login) -> None:
-    handle = login.launch("--", "train", "debug", "--data.path", "nowhere")
-    login.ended(handle)
-    forgotten = f"{number(handle)}000"
-    folder = login.folder / "slurm-jobs"
-    shutil.copy(folder / f"slurm-{number(handle)}.exit", folder / f"slurm-{forgotten}.exit")
-    assert login.state(f"slurm://homerec/{forgotten}") == "FAILED on hn[0-1] exit code 2"
-    done = login.homerec("status", "slurm://homerec/987654")
-    assert done.returncode == 2
-    assert "knows no job '987654'" in done.stderr
