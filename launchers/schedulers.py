@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
+from launchers.scheduler_config import configured
 from pipeline.errors import UserError, nearest
 
 _EXTRAS = {
@@ -39,7 +40,7 @@ def tools_of(scheduler: str) -> Iterator[None]:
     """UserError where a scheduler's program (sbatch) or Python package is not installed."""
     try:
         if scheduler == "ray":
-            import ray  # noqa: F401 (TorchX passes over its absence, and fails on a name later)
+            import_module("ray")  # TorchX passes over its absence, and fails on a name later
         yield
     except (FileNotFoundError, ModuleNotFoundError) as error:
         missing = error.filename if isinstance(error, FileNotFoundError) else error.name
@@ -70,8 +71,6 @@ def scheduler_options(runner: Any, scheduler: str, text: str) -> dict[str, Any]:
 
     Raises UserError for a scheduler or an option that is not known.
     """
-    from torchx.runner import config
-
     check_known(runner, scheduler)
     with tools_of(scheduler), refusals_of(scheduler):
         options = runner.scheduler_run_opts(scheduler)
@@ -85,9 +84,7 @@ def scheduler_options(runner: Any, scheduler: str, text: str) -> dict[str, Any]:
         cfg: dict[str, Any] = options.cfg_from_str(text)
     except ValueError as error:
         raise UserError(f"command line: --scheduler-args {text!r}: {error}") from error
-    # TorchX's own default is where the process was when it was imported.
-    config.apply(scheduler=scheduler, cfg=cfg, dirs=[str(Path.home()), str(Path.cwd())])
-    return cfg
+    return {**configured(scheduler, options), **cfg}
 
 
 def check_known(runner: Any, scheduler: str) -> None:

@@ -69,6 +69,34 @@ def test_a_section_of_torchxconfig_is_read_and_the_command_line_wins(
     assert list(tmp_path.iterdir()) == [tmp_path / ".torchxconfig"]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[slurm]\npartitoin = gpu\n",
+            "[slurm] partitoin: no such option; did you mean 'partition'?",
+        ),
+        ("[slurm]\ngrace = soon\n", "[slurm] grace = 'soon': "),
+        ("[slurm]\nrequeue = maybe\n", "[slurm] requeue = 'maybe': write true or false"),
+        ("partition = gpu\n", "no section headers"),
+    ],
+)
+def test_a_mistake_in_torchxconfig_is_one_line_that_names_the_file(
+    text: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".torchxconfig").write_text(text)
+    assert main([*LAUNCH, "--scheduler", "slurm", *RANKS]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"homerec: error: {tmp_path}/.torchxconfig: ")
+    assert said in told
+    assert told.count("\n") == 1
+
+
 def test_variables_mounts_and_kinds_of_machine_are_in_the_request(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
