@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,14 +19,19 @@ from launchers.processes import children
 
 @contextmanager
 def boxed(
-    command: list[str], log: Path, *also: str, env: Mapping[str, str] | None = None
+    command: list[str],
+    log: Path,
+    *also: str,
+    env: Mapping[str, str] | None = None,
+    inside: Sequence[str] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `command` in a PID namespace of its own, its output in `log`; killed at the end.
 
     Args:
         also: more namespaces, as unshare's options name them, e.g. --net.
+        inside: the words of `network`, for a box in it.
     """
-    box = ["setpriv", "--pdeathsig", "KILL", "unshare"]
+    box = ["setpriv", "--pdeathsig", "KILL", *inside, "unshare"]
     box += ["--pid", "--fork", "--kill-child", "--mount-proc", *also, "--"]
     with log.open("ab") as out:
         process = subprocess.Popen([*box, *command], env=env, stdout=out, stderr=out)

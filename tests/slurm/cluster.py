@@ -117,7 +117,7 @@ class Cluster:
         munge += [f"--socket={self.folder}/munge.sock", f"--pid-file={self.folder}/munged.pid"]
         munge += [f"--log-file={self.folder}/munged.log", f"--seed-file={self.folder}/munge.seed"]
         self._running.enter_context(self._daemon(*munge, log="munged"))
-        until((self.folder / "munge.sock").exists, "munged's socket", _START_S)
+        until((self.folder / "munge.sock").exists, f"munged's socket: {self.folder}", _START_S)
         self._running.enter_context(self._daemon("slurmctld", "-D", log="slurmctld"))
         for node in NODES:
             self.power_on(node)
@@ -138,8 +138,8 @@ class Cluster:
     def _daemon(self, program: str, *words: str, log: str) -> Iterator[None]:
         path = find(program)
         assert path is not None
-        command = [*self.inside, path, *words]
-        with boxed(command, self.folder / f"{log}.out", env=self.env) as process:
+        out = self.folder / f"{log}.out"
+        with boxed([path, *words], out, env=self.env, inside=self.inside) as process:
             self._daemons[log] = process
             yield
 
