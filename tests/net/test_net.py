@@ -26,7 +26,7 @@ from pipeline.errors import LOST
 from tests.integration.test_train import tensors
 from tests.net.hosts import Host, lacking, two_hosts
 from tests.net.wire import Wire
-from tests.slurm.box import until
+from tests.slurm.box import REQUIRED, until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 
@@ -107,6 +107,8 @@ class Machines:
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     """The machines, and a run 'plain' that nothing happens to."""
     if reason := lacking():
+        if os.environ.get(REQUIRED):
+            pytest.fail(f"no two machines here: {reason}")
         pytest.skip(f"no two machines here: {reason}")
     folder = tmp_path_factory.mktemp("net")
     prepare_synthetic(folder / "data", rows=8_000, seed=3)

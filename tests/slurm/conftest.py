@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.synthetic import prepare_synthetic
-from tests.slurm.box import until
+from tests.slurm.box import REQUIRED, until
 from tests.slurm.cluster import NODES, Cluster, cluster, missing
 
 ROOT = Path(__file__).resolve().parents[2]
-_REQUIRED = "HOMEREC_REQUIRE_SLURM"  # set where a skip would go unseen
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def login(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Login]:
     """A cluster that is up."""
     if lacking := missing():
         reason = f"not installed: {', '.join(lacking)} (Debian: slurm-wlm, munge, iproute2)"
-        if os.environ.get(_REQUIRED):
+        if os.environ.get(REQUIRED):
             pytest.fail(reason)
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("login")
