@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -17,16 +16,11 @@ from tests.slurm.conftest import ROOT, Login, number
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
-STEPS = 500
+STEPS = 300
 # 25 steps an epoch.
 TRAIN = ["train", "debug", "--data.path", "data", "--train.batch_size", "256"]
-TRAIN += ["--train.epochs", "20", "--train.max_steps", str(STEPS), "--train.eval_every", "100"]
+TRAIN += ["--train.epochs", "20", "--train.max_steps", str(STEPS), "--train.eval_every", "150"]
 TRAIN += ["--model.tower.dropout", "0.1"]
-
-
-def losses(run: Path) -> list[float]:
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [line["loss/total"] for line in lines if line["kind"] == "train"]
 
 
 def reached(run: Path, step: int) -> bool:
@@ -52,22 +46,11 @@ def undisturbed(login: Login) -> Path:
         *("--follow", "--env", "GREETING=a, b", "--", *TRAIN, "--out", "runs/undisturbed"),
     )
     assert done.returncode == 0, done.stderr
+    (handle,) = re.findall(r"^submitted (\S+)$", done.stdout, re.MULTILINE)
+    assert login.state(handle).startswith("COMPLETED on hn[0-1]")
     # Ranks are numbered as machines arrive: the first may be on either.
     assert re.search(r"^\[node[01]\] \[rank0\]:best checkpoint: step", done.stdout, re.MULTILINE)
     return login.folder / "runs" / "undisturbed"
-
-
-def test_two_nodes_train_as_one_process_does(login: Login) -> None:
-    # Every step holds all rows: which rank has which makes no difference then.
-    words = ["train", "debug", "--data.path", "data", "--train.batch_size", "6400"]
-    words += ["--train.epochs", "10", "--train.max_steps", "0", "--dense.lr", "0.01"]
-    assert login.homerec(*words, "--out", "runs/alone").returncode == 0
-    handle = login.launch("--", *words, "--out", "runs/pair")
-    assert login.ended(handle).startswith("COMPLETED on hn[0-1]")
-    alone, pair = losses(login.folder / "runs" / "alone"), losses(login.folder / "runs" / "pair")
-    assert len(pair) == 10
-    assert pair[-1] < pair[0] - 0.1
-    assert pair == pytest.approx(alone, rel=1e-5)
 
 
 def test_a_job_cancelled_warned_preempted_and_robbed_of_a_node_goes_on_each_time_bit_equal(
