@@ -11,8 +11,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from torch._C._distributed_c10d import HashStore
 
 from launchers.processes import below, send
+from pipeline.heartbeat import Heartbeat, Pulse, watched
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,6 +43,22 @@ def test_the_lost_rank_is_named(what: str, said: str, tmp_path: Path) -> None:
             threading.Event().wait(0.1)
     assert agent.returncode == 75, log.read_text()
     assert re.search(rf"lost: step 7: rank 1 on \S+ {said}", log.read_text()), log.read_text()
+
+
+def test_the_next_rank_is_well_as_long_as_it_has_news_or_has_left_in_order() -> None:
+    store = HashStore()
+    beat = Heartbeat(store, 1, 2, 600, Pulse())  # of two: the next one is rank 0
+    assert not beat._next_is_well()
+    store.set("beat0", "1 0 host")
+    assert beat._next_is_well()
+    assert not beat._next_is_well()
+    store.set("beat0", "2 0 host")
+    assert beat._next_is_well()
+    with watched(Heartbeat(store, 0, 2, 600, Pulse(step=3)), Pulse()):
+        pass
+    assert beat._next_is_well()
+    assert beat._next_is_well()
+    beat.close()
 
 
 def stopped(pid: int) -> bool:

@@ -68,7 +68,7 @@ def first_inside(box: subprocess.Popen[bytes]) -> int:
     return children(box.pid)[0]
 
 
-def until(is_so: Callable[[], bool], what: str, within: float = 120) -> None:
+def until(is_so: Callable[[], bool], what: str, within: float = 240) -> None:
     """Look again until it is so."""
     end = time.monotonic() + within
     while not is_so():
