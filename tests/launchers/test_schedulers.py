@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from pathlib import Path
 
 import pytest
 
@@ -50,51 +49,6 @@ def test_each_scheduler_gets_the_same_command_or_says_what_it_lacks(
         assert code == 2
         assert told.err.count("\n") == 1
         assert re.search(rf"--scheduler {scheduler} needs '\w+(\.\w+)*', which is not", told.err)
-
-
-def test_a_section_of_torchxconfig_is_read_and_the_command_line_wins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / ".torchxconfig").write_text(
-        "[slurm]\npartition = gpu\naccount = ads\ntime = 24:00:00\ngrace = 300\nrequeue = True\n"
-        "[aws_batch]\nqueue = other\n"
-    )
-    assert main([*LAUNCH, "--scheduler", "slurm", "--scheduler-args", "account=mine", *RANKS]) == 0
-    shown = capsys.readouterr().out
-    options = set(re.findall(r"#SBATCH --(\S+)", shown))
-    assert {"partition=gpu", "account=mine", "time=24:00:00", "signal=B:USR1@300"} <= options
-    assert "requeue" in options
-    assert "other" not in shown
-    assert list(tmp_path.iterdir()) == [tmp_path / ".torchxconfig"]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (
-            "[slurm]\npartitoin = gpu\n",
-            "[slurm] partitoin: no such option; did you mean 'partition'?",
-        ),
-        ("[slurm]\ngrace = soon\n", "[slurm] grace = 'soon': "),
-        ("[slurm]\nrequeue = maybe\n", "[slurm] requeue = 'maybe': write true or false"),
-        ("partition = gpu\n", "no section headers"),
-    ],
-)
-def test_a_mistake_in_torchxconfig_is_one_line_that_names_the_file(
-    text: str,
-    said: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / ".torchxconfig").write_text(text)
-    assert main([*LAUNCH, "--scheduler", "slurm", *RANKS]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"homerec: error: {tmp_path}/.torchxconfig: ")
-    assert said in told
-    assert told.count("\n") == 1
 
 
 def test_variables_mounts_and_kinds_of_machine_are_in_the_request(
