@@ -23,6 +23,7 @@ from pathlib import Path
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.elastic.rendezvous import RendezvousError
 
 from pipeline.errors import LOST
 from pipeline.meeting_watch import MeetingOver, register
@@ -37,9 +38,9 @@ _PASSED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
 def main(words: Sequence[str]) -> int:
     """Run torchrun on `words`.
 
-    Returns 0; after a signal, which the ranks got too, STOPPED; LOST where the job is over on the
-    other machines; else the exit code of the rank that failed first (128 + number for one that a
-    signal killed).
+    Returns 0; after a signal, which the ranks got too, STOPPED; LOST where the machines did not
+    meet, or the job is over on the others; else the exit code of the rank that failed first (128 +
+    number for one that a signal killed).
     """
     os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", _PASSED_ON)
     register()
@@ -50,8 +51,8 @@ def main(words: Sequence[str]) -> int:
             sys.stderr.write(f"{error}\n")
             sys.stderr.writelines(f"{line}\n" for line in last_words(logs))
             return first_code(error.failures)
-        except MeetingOver as error:
-            sys.stderr.write(f"homerec: lost: {error}\n")
+        except RendezvousError as error:
+            sys.stderr.write(f"homerec: lost: {_why_apart(error)}\n")
             return LOST
         except SignalException:
             return STOPPED
@@ -78,6 +79,13 @@ def _log_folder(words: Sequence[str]) -> Iterator[Path]:
     finally:
         del os.environ["PET_LOG_DIR"]
         shutil.rmtree(made)
+
+
+def _why_apart(error: RendezvousError) -> str:
+    if isinstance(error, MeetingOver):
+        return str(error)
+    reason = str(error.__cause__ or error).strip().partition("\n")[0]
+    return f"the machines did not meet: {reason or type(error).__name__}"
 
 
 def last_words(logs: Path) -> list[str]:
