@@ -131,28 +131,21 @@ def machines(up: Machines) -> Iterator[Machines]:
         agent.wait()
 
 
-def test_a_slow_link_that_breaks_for_a_moment_changes_nothing(
+def test_slow_broken_for_a_moment_then_cut_the_run_goes_on_bit_equal(
     machines: Machines, tmp_path: Path
 ) -> None:
     machines.wire.delay = 0.002
-    machines.start("slow")
-    machines.reach("slow", 30)
+    machines.start("cut")
+    machines.reach("cut", 30)
     machines.wire.delay = 0.0
     carried = list(machines.wire.carried)
     machines.wire.cut()
     until(lambda: machines.wire.lost > 20, "frames are lost")
     assert machines.running()
     machines.wire.mend()
-    assert machines.end() == [0, 0], machines.logs()
-    assert min(machines.wire.carried) > max(carried)
-    assert machines.different("slow", tmp_path) == []
-
-
-def test_a_link_that_is_cut_ends_both_sides_and_once_mended_the_run_goes_on_bit_equal(
-    machines: Machines, tmp_path: Path
-) -> None:
-    machines.start("cut")
     machines.reach("cut", 60)
+    assert min(machines.wire.carried) > max(carried)
+
     machines.wire.cut()
     assert machines.end() == [LOST, LOST], machines.logs()
     word = r"^homerec: lost: step (\d+): rank "
