@@ -83,6 +83,32 @@ def test_a_controller_that_does_not_answer_is_no_forgotten_job(
     )
 
 
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        (
+            "JobState=RUNNING Reason=None NodeList=n[0-1] RunTime=00:01 TimeLimit=1:00 Restarts=1",
+            "RUNNING on n[0-1] for 00:01 of 1:00, restarts: 1",
+        ),
+        (
+            "JobState=PENDING Reason=Resources NodeList=(null) RunTime=00:00 TimeLimit=1:00",
+            "PENDING (Resources) for 00:00 of 1:00",
+        ),
+        (
+            "JobState=CANCELLED Reason=None NodeList= ExitCode=0:15",
+            "CANCELLED exit code 0, signal 15",
+        ),
+    ],
+)
+def test_slurms_words_are_one_line(
+    shown: str, said: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = shown if "Restarts" in shown else f"{shown} Restarts=0"
+    (here / "scontrol").write_text(f"#!/bin/sh\necho 'JobId=41 NumNodes=2 {words}'\n")
+    assert main(["status", HANDLE]) == 0
+    assert capsys.readouterr().out == f"{HANDLE}: {said}\n"
+
+
 @pytest.mark.parametrize("command", ["status", "logs", "cancel"])
 def test_without_slurms_programs_it_says_where_to_be(
     command: str, here: Path, capsys: pytest.CaptureFixture[str]
