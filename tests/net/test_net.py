@@ -28,7 +28,7 @@ from tests.net.hosts import Host, lacking, two_hosts
 from tests.net.wire import Wire
 from tests.slurm.box import REQUIRED, until
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, SAVED, TIMEOUT = 150, 25, 5
@@ -66,14 +66,15 @@ class Machines:
             assert self.running(), self.logs()
             return log.exists() and f'"step": {step},' in log.read_text()
 
-        until(reached, f"step {step}")
+        until(reached, f"step {step} of {run}")
 
     def running(self) -> bool:
         return all(agent.poll() is None for agent in self.agents)
 
-    def end(self, within: float = 90) -> list[int]:
+    def end(self) -> list[int]:
         """Exit codes of both agents, which end by themselves."""
-        return [agent.wait(within) for agent in self.agents]
+        until(lambda: None not in [agent.poll() for agent in self.agents], "the agents end")
+        return [agent.wait() for agent in self.agents]
 
     def rank(self, at: int) -> int:
         """The process of the rank on a host."""
