@@ -3,8 +3,8 @@
 A collective that times out names nobody. Then, and only then, the ranks read what the others
 wrote. Clocks of machines differ, so nobody's time is compared: who writes nothing new is silent.
 
-And a collective need not time out: gloo may lock up where packets get lost one way (seen in about
-one of ten such losses). So each rank also watches the next one's notes, and ends if they stop and
+And a collective need not time out: gloo may lock up where packets get lost one way (seen in 2 of
+18 such losses). So each rank also watches the next one's notes, and ends if they stop and
 its own collective has not said so long after it should have.
 """
 
