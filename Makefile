@@ -53,8 +53,8 @@ test: setup-dev ## lint, types, import rules, tests
 test-slow: setup-dev ## tests of whole studies and searches, killed and resumed
 	$(BIN)/pytest -m "slow and not slurm"
 
-test-slurm: setup-dev ## jobs on a real Slurm of two nodes on this host (root; Debian: slurm-wlm munge)
-	HOMEREC_REQUIRE_SLURM=1 $(BIN)/pytest -m slurm
+test-slurm: setup-dev ## jobs on a real Slurm, and machines whose link breaks, on this host (as root)
+	HOMEREC_REQUIRE_SLURM=1 $(BIN)/pytest tests/slurm tests/net --numprocesses 2 --dist loadfile
 
 demo: setup data/demo/schema.json ## train HoME on synthetic data with two ranks: runs/demo
 	$(BIN)/homerec launch --nproc 2 -- train demo --data.path data/demo --out runs/demo --overwrite

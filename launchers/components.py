@@ -76,6 +76,9 @@ def train(
     cores = resource.cpu or os.cpu_count() or 1
     variables.setdefault("OMP_NUM_THREADS", str(max(1, cores // nproc)))
     variables.setdefault("COLUMNS", "120")  # a log has no width: room for tables
+    if variables.get("HOMEREC_NOISE") != "1":
+        # Else a machine that is gone shows as pages of C++ frames round the line that names it.
+        variables.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if resource.gpu > 0:
         variables = {**_WITH_GPUS, **variables}
     if min_nnodes:
@@ -87,11 +90,13 @@ def train(
     command = ["python", "-m", "pipeline.agent"]
     machines = f"{min_nnodes}:{nnodes}" if min_nnodes else str(nnodes)
     command += ["--nnodes", machines, "--nproc_per_node", str(nproc)]
-    command += ["--rdzv_backend", "c10d", "--rdzv_id", macros.app_id]
+    command += ["--rdzv_backend", "homerec", "--rdzv_id", macros.app_id]
     command += ["--max_restarts", str(max_restarts), "--shutdown_timeout", str(grace)]
     command += ["--role", "rank", "--tee", "3"]
+    meeting = f"patience={grace}"  # seconds left to the ranks here once the others are gone
+    command += ["--rdzv_conf", f"{meeting},is_host=0" if rdzv_endpoint else meeting]
     if rdzv_endpoint:
-        command += ["--rdzv_endpoint", rdzv_endpoint, "--rdzv_conf", "is_host=0"]
+        command += ["--rdzv_endpoint", rdzv_endpoint]
         if rdzv_endpoint.startswith("localhost:"):
             command += ["--local_addr", "localhost"]
     elif nnodes == 1:

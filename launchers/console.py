@@ -13,6 +13,7 @@ from typing import TextIO
 from pipeline.progress import PROGRESS_LINE
 
 USER_ERROR = "homerec: error: "
+LOST_RANK = "homerec: lost: "
 _CLEAR_LINE = "\r\x1b[2K"
 # torch puts the rank before every line of a traceback once ranks have met.
 _RANK_TAG = re.compile(r"^\[rank\d+\]: ?")
@@ -74,6 +75,7 @@ class RankLog:
     def __init__(self, rank: int, folder: Path) -> None:
         self.rank = rank
         self.user_errors: list[str] = []
+        self.lost: list[str] = []
         self.traceback: list[str] = []
         self._out = Tail(folder / "stdout.log")
         self._err = Tail(folder / "stderr.log")
@@ -81,13 +83,15 @@ class RankLog:
         self._held_since: float | None = None
 
     def show(self, console: Console, *, last: bool = False) -> None:
-        """Pass on what is new, but for user errors and tracebacks."""
+        """Pass on what is new, but for the reason of an end: errors, lost ranks, tracebacks."""
         for line in self._out.lines(last=last):
             console.write(self.rank, line, sys.stdout)
         for line in self._err.lines(last=last):
             plain = _RANK_TAG.sub("", line)
             if plain.startswith(USER_ERROR):
                 self.user_errors.append(plain)
+            elif plain.startswith(LOST_RANK):
+                self.lost.append(plain)
             elif self._held_since is not None:
                 self.traceback.append(plain)
             elif plain.startswith(_TRACEBACK):

@@ -25,6 +25,7 @@ from torchx.specs import AppState, is_terminal, macros
 
 from launchers import processes
 from launchers.console import Console, RankLog
+from pipeline.errors import LOST
 
 GRACE_S = 60
 """Seconds that ranks get to save and end after a signal; then their agent kills them."""
@@ -52,8 +53,9 @@ def run_here(
     killed. It ends well once one machine's agent has.
 
     Returns 0; 2 when a rank ended for a user's error, whose one line is shown last; 128 + number
-    after a signal; else 1, and the traceback of the rank that failed first is shown last, with
-    the place where all logs are kept.
+    after a signal; LOST when ranks missed another one, whose name they say last; else 1, and the
+    traceback of the rank that failed first is shown last. With the last two goes the place where
+    all logs are kept.
     """
     base = cfg.get("log_dir")
     if base:
@@ -85,7 +87,7 @@ def run_here(
                 meeting.terminate()
                 meeting.wait()
     code = job.conclude(succeeded, noted)
-    if code != 1 and not base:
+    if code not in (1, LOST) and not base:
         shutil.rmtree(logs)
     return code
 
@@ -199,6 +201,14 @@ class _Job:
         if code == _STOPPED_CODE:
             self._release()
             return code
+        if code == LOST:
+            self._release()
+            _say(
+                f"rank {first.rank} missed another one; logs of all ranks are kept in {self._logs}"
+            )
+            for line in dict.fromkeys(line for rank in self._ranks.values() for line in rank.lost):
+                self._console.write(0, line, sys.stderr)
+            return LOST
         how = f"ended with exit code {code}" if code > 0 else f"was killed by {_signal_name(-code)}"
         _say(f"rank {first.rank} {how}; logs of all ranks are kept in {self._logs}")
         sys.stderr.writelines(f"{line}\n" for line in first.traceback)

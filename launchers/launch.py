@@ -205,6 +205,11 @@ def _check(args: argparse.Namespace, words: list[str]) -> None:
             f"command line: --mount: {args.scheduler} mounts nothing; these do: "
             f"{', '.join(_WITH_MOUNTS)}"
         )
+    if args.scheduler == "aws_batch" and not (args.mem_mb or args.resource):
+        raise UserError(
+            "command line: --scheduler aws_batch: AWS Batch starts no machine of unknown memory; "
+            "say --mem-mb N or --resource NAME"
+        )
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -277,10 +282,10 @@ def _app(args: argparse.Namespace, words: list[str]) -> Any:
 def _check_resource(name: str) -> None:
     from torchx.specs import named_resources
 
-    if name not in named_resources:
-        raise UserError(
-            f"command line: --resource {name!r}: {nearest(name, list(named_resources))}"
-        )
+    try:
+        named_resources[name]
+    except KeyError as error:
+        raise UserError(f"command line: --resource {name!r}: {error.args[0]}") from error
 
 
 def _free_port() -> int:

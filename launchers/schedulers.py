@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
+from launchers.scheduler_config import configured
 from pipeline.errors import UserError, nearest
 
-_EXTRAS = {"kubernetes": "torchx[kubernetes]", "boto3": "torchx[aws_batch]"}
+_EXTRAS = {
+    "kubernetes": "torchx[kubernetes]",
+    "boto3": "torchx[aws_batch]",
+    "google.cloud": "torchx[gcp_batch]",
+    "ray": "torchx[ray]",
+}
 _HANDLE = re.compile(r"(?P<scheduler>\w+)://(?P<session>[^/]*)/(?P<app>[^/]+)")
 
 
@@ -32,6 +39,8 @@ def open_runner() -> Iterator[Any]:
 def tools_of(scheduler: str) -> Iterator[None]:
     """UserError where a scheduler's program (sbatch) or Python package is not installed."""
     try:
+        if scheduler == "ray":
+            import_module("ray")  # TorchX passes over its absence, and fails on a name later
         yield
     except (FileNotFoundError, ModuleNotFoundError) as error:
         missing = error.filename if isinstance(error, FileNotFoundError) else error.name
@@ -62,8 +71,6 @@ def scheduler_options(runner: Any, scheduler: str, text: str) -> dict[str, Any]:
 
     Raises UserError for a scheduler or an option that is not known.
     """
-    from torchx.runner import config
-
     check_known(runner, scheduler)
     with tools_of(scheduler), refusals_of(scheduler):
         options = runner.scheduler_run_opts(scheduler)
@@ -77,8 +84,7 @@ def scheduler_options(runner: Any, scheduler: str, text: str) -> dict[str, Any]:
         cfg: dict[str, Any] = options.cfg_from_str(text)
     except ValueError as error:
         raise UserError(f"command line: --scheduler-args {text!r}: {error}") from error
-    config.apply(scheduler=scheduler, cfg=cfg)
-    return cfg
+    return {**configured(scheduler, options), **cfg}
 
 
 def check_known(runner: Any, scheduler: str) -> None:

@@ -195,7 +195,7 @@ def _sentence(found: Mapping[str, str]) -> str:
     parts = [found["JobState"]]
     if found.get("Reason", "None") != "None":
         parts.append(f"({found['Reason']})")
-    if found.get("NodeList", "(null)") != "(null)":
+    if found.get("NodeList", "") not in ("", "(null)"):
         parts.append(f"on {found['NodeList']}")
     if "RunTime" in found:
         parts.append(f"for {found['RunTime']} of {found.get('TimeLimit', '?')}")

@@ -2,6 +2,10 @@
 
 A collective that times out names nobody. Then, and only then, the ranks read what the others
 wrote. Clocks of machines differ, so nobody's time is compared: who writes nothing new is silent.
+
+And a collective need not time out: gloo may lock up where packets get lost one way (seen in 2 of
+18 such losses). So each rank also watches the next one's notes, and ends if they stop and
+its own collective has not said so long after it should have.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,13 +23,14 @@ from datetime import timedelta
 import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
-from pipeline.errors import RankLost
+from pipeline.errors import LOST, RankLost
 
 # What gloo's transport says; it has no exception type of its own.
 _OF_GLOO = re.compile(
     r"gloo/|Connection (closed|reset) by peer|Timed out waiting|Broken pipe|Application timeout"
 )
 _INTERVALS = 3  # without a new word before a rank counts as silent
+_SLACK_S = 5.0  # and ten intervals: what a collective that timed out needs to be explained
 
 
 @dataclass
@@ -44,15 +50,23 @@ class Heartbeat:
         self._timeout = timeout
         self._interval = max(0.2, min(5.0, timeout / 10))
         self._pulse = pulse
+        self._limit = timeout + 10 * self._interval + _SLACK_S
         self._beats = 0
+        self._next_note = b""
+        self._unwell_s = 0.0
         self._over = threading.Event()
         self._beat()
-        self._thread = threading.Thread(target=self._go_on, daemon=True, name="heartbeat")
-        self._thread.start()
+        for name, target in (("heartbeat", self._go_on), ("heartbeat-watch", self._watch)):
+            threading.Thread(target=target, daemon=True, name=name).start()
 
     def close(self) -> None:
         """Write no more."""
         self._over.set()
+
+    def leave(self) -> None:
+        """The end of a run that went well: nobody is to miss this rank."""
+        with suppress(dist.DistError):  # the store is gone: then nobody is there to read
+            self._store.set(f"bye{self._rank}", "")
 
     def tell(self, reason: str) -> None:
         """Leave word why this rank ends, for those who will miss it."""
@@ -72,15 +86,39 @@ class Heartbeat:
         return f"rank 0 on {host} is not reachable from here ({socket.gethostname()})"
 
     def _go_on(self) -> None:
-        # The store is gone: the collectives will say so to the rank itself.
+        # The store is gone: the collectives will say so to the rank itself, or `_watch` will.
         with suppress(dist.DistError):
             while not self._over.wait(self._interval):
                 self._beat()
+                if self._next_is_well():
+                    self._unwell_s = 0.0
 
     def _beat(self) -> None:
         self._beats += 1
         note = f"{self._beats} {self._pulse.step} {socket.gethostname()}"
         self._store.set(f"beat{self._rank}", note)
+
+    def _next_is_well(self) -> bool:
+        """Whether the store answers and has news of the next rank: a ring, so that many can."""
+        after = (self._rank + 1) % self._size
+        if self._store.check([f"bye{after}"]):
+            return True
+        if not self._store.check([f"beat{after}"]):  # it has just begun, or never does
+            return False
+        before, self._next_note = self._next_note, self._store.get(f"beat{after}")
+        return before != self._next_note
+
+    def _watch(self) -> None:
+        """End this process where its main thread should have, long ago."""
+        while not self._over.wait(self._interval):
+            # Not by a clock: a job that Slurm suspended comes back to find hours gone.
+            self._unwell_s += self._interval
+            if self._unwell_s > self._limit:
+                reason = lost(self._pulse, self.explain())
+                if not self._over.is_set():
+                    sys.stderr.write(f"homerec: lost: {reason}\n")
+                    sys.stderr.flush()
+                    os._exit(LOST)
 
     def _look(self) -> str:
         try:
@@ -127,12 +165,19 @@ def watched(beat: Heartbeat, pulse: Pulse) -> Iterator[None]:
             beat.tell(f"{type(error).__name__}: {_first_line(error)}")
             raise
         beat.tell(_LOST)
-        raise RankLost(
-            f"step {pulse.step}: {beat.explain()}; nothing of a save that was under way counts; "
-            "when it is mended, go on with --resume"
-        ) from error
+        raise RankLost(lost(pulse, beat.explain())) from error
+    else:
+        beat.leave()
     finally:
         beat.close()
+
+
+def lost(pulse: Pulse, why: str) -> str:
+    """The one line: when, why, and what to do."""
+    return (
+        f"step {pulse.step}: {why}; nothing of a save that was under way counts; when it is "
+        "mended, go on with --resume"
+    )
 
 
 def open_heartbeat(nonce: str, rank: int, size: int, timeout: int, pulse: Pulse) -> Heartbeat:

@@ -20,6 +20,9 @@ def main() -> int:
     if what == "user-error":
         sys.stderr.write("homerec: error: data.path 'x': no such folder\n")
         return 2
+    if what == "lost" and rank == 0:
+        sys.stderr.write("homerec: lost: step 7: rank 1 on n1 does not answer\n")
+        return 75
     if rank == 1 and what == "raise":
         raise RuntimeError("the reason")
     if rank == 1 and what == "die":

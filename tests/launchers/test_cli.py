@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from launchers.cli import main, split_overrides
+from launchers.cli import main, resuming_if_there, split_overrides
+from pipeline.data.synthetic import prepare_synthetic
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,43 @@ def test_fields_are_told_from_the_recipe(
     words: list[str], plain: list[str], overrides: list[str]
 ) -> None:
     assert split_overrides(words) == (plain, overrides)
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        (["train", "--resume", "auto"], ["train", "--resume-auto"]),
+        (
+            ["train", "demo", "--resume=auto", "--out", "x"],
+            ["train", "demo", "--resume-auto", "--out", "x"],
+        ),
+        (["train", "--resume", "demo"], ["train", "--resume", "demo"]),
+        (["train", "--out", "auto", "--resume"], ["train", "--out", "auto", "--resume"]),
+    ],
+)
+def test_resume_auto_is_one_word_and_a_recipe_after_resume_none(
+    words: list[str], read: list[str]
+) -> None:
+    assert resuming_if_there(words) == read
+
+
+def test_resume_auto_begins_goes_on_and_a_requeued_start_overwrites_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_synthetic(tmp_path / "data", rows=2_000, seed=3)
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "debug", "--data.path", "data", "--train.batch_size", "256", "--out", "run"]
+    words += ["--train.epochs", "2"]
+    assert main([*words, "--resume", "auto", "--train.max_steps", "2"]) == 0
+    assert "from the start" in capsys.readouterr().out
+    assert main([*words, "--resume", "auto", "--train.max_steps", "4"]) == 0
+    assert "resumed after step 2" in capsys.readouterr().out
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert main([*words, "--overwrite", "--train.max_steps", "6"]) == 0
+    assert "resumed after step 4" in capsys.readouterr().out
+    monkeypatch.delenv("SLURM_RESTART_COUNT")
+    assert main([*words, "--overwrite", "--train.max_steps", "2"]) == 0
+    assert "from the start" in capsys.readouterr().out
 
 
 def test_help_imports_nothing_heavy() -> None:

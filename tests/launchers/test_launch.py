@@ -147,6 +147,18 @@ def test_the_rank_that_failed_first_has_the_last_word(
     assert len(list(kept.rglob("attempt_0/*/stderr.log"))) == 2
 
 
+def test_a_rank_that_missed_another_says_so_last(
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    job = start("--nproc", "2", "--", "train", "lost")
+    _, err = job.communicate()
+    assert job.returncode == 75, err
+    *_, before, last = err.splitlines()
+    assert before.startswith("homerec: rank 0 missed another one; logs of all ranks are kept in ")
+    assert Path(before.rpartition(" ")[2]).is_dir()
+    assert last == "homerec: lost: step 7: rank 1 on n1 does not answer"
+
+
 def alive(tmp_path: Path) -> int:
     """A pipe that both ranks hold open, once both are there."""
     pipe = os.open(tmp_path / "alive", os.O_RDONLY)

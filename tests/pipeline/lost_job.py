@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 
 import torch
 import torch.distributed as dist
@@ -18,10 +19,12 @@ def main() -> int:
         with open_world(timeout=3) as world:
             dist.all_reduce(torch.ones(1))
             world.pulse.step = 7
-            if world.rank == 1 and sys.argv[1] == "freeze":
+            if world.rank == 1 and sys.argv[1] in ("freeze", "lock-up"):
                 os.kill(os.getpid(), signal.SIGSTOP)
             if world.rank == 1 and sys.argv[1] == "dawdle":
                 signal.sigwait({signal.SIGTERM})
+            if world.rank == 0 and sys.argv[1] == "lock-up":
+                threading.Event().wait()  # as gloo does: no time limit, and nobody wakes it
             dist.all_reduce(torch.ones(1))
     except RankLost as error:
         sys.stderr.write(f"lost: {error}\n")

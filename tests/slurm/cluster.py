@@ -1,7 +1,8 @@
 """A Slurm of two nodes on this host, in a folder of its own: munged, slurmctld and two slurmd.
 
-Needs Debian's slurm-wlm and munge, and root for the boxes that the daemons run in. No accounting
-database, nothing of the system's own.
+Needs Debian's slurm-wlm, munge and iproute2, and root for the boxes that the daemons run in. No
+accounting database, nothing of the system's own, and a network of its own: on a shared one a node
+that was lost may find its port taken when it is back.
 """
 
 from __future__ import annotations
@@ -11,22 +12,21 @@ import os
 import shutil
 import socket
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.slurm.box import boxed
+from tests.slurm.box import boxed, network, until
 
 NODES = ("hn0", "hn1")
-_PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "srun", "scancel", "squeue")
+_PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "scontrol", "srun", "scancel", "squeue"]
+_PROGRAMS += ["ip", "nsenter", "unshare", "setpriv"]
 _START_S = 60
 _CONF = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={ports[0]}
+SlurmctldPort=6817
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
@@ -42,12 +42,13 @@ SelectTypeParameters=CR_CPU
 MpiDefault=none
 SlurmdParameters=config_overrides
 MinJobAge=300
-SlurmdTimeout=10
+MessageTimeout=60
+SlurmdTimeout=15
 ReturnToService=2
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-NodeName=hn0 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=8 RealMemory=4000
-NodeName=hn1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=8 RealMemory=4000
+NodeName=hn0 NodeHostname={host} NodeAddr=127.0.0.1 Port=6818 CPUs=8 RealMemory=4000
+NodeName=hn1 NodeHostname={host} NodeAddr=127.0.0.1 Port=6819 CPUs=8 RealMemory=4000
 PartitionName=debug Nodes=hn0,hn1 Default=YES PriorityTier=1 GraceTime=60 State=UP
 PartitionName=urgent Nodes=hn0,hn1 PriorityTier=2 State=UP
 """
@@ -63,26 +64,21 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
 
-def until(is_so: Callable[[], bool], what: str, within: float = 120) -> None:
-    """Look again until it is so."""
-    end = time.monotonic() + within
-    while not is_so():
-        assert time.monotonic() < end, f"not within {within} s: {what}"
-        threading.Event().wait(0.1)
-
-
 @dataclass
 class Cluster:
     """Slurm's daemons.
 
     Attributes:
         env: the environment in which Slurm's tools find them.
+        inside: words that run a command in their network.
     """
 
     folder: Path
     env: dict[str, str]
+    inside: list[str]
     _running: ExitStack = field(default_factory=ExitStack)
     _nodes: dict[str, ExitStack] = field(default_factory=dict)
+    _daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def power_on(self, node: str) -> None:
         """Start the node's slurmd. It comes back by itself if it was lost before."""
@@ -95,9 +91,21 @@ class Cluster:
 
     def ask(self, *command: str, check: bool = True) -> str:
         """What one of Slurm's tools answers."""
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
-        assert not check or done.returncode == 0, done.stderr
+        done = subprocess.run(
+            [*self.inside, *command], env=self.env, capture_output=True, text=True, check=False
+        )
+        assert not check or done.returncode == 0, f"{done.stderr}\n{self.health()}"
         return done.stdout
+
+    def health(self) -> str:
+        """Of each daemon: whether it lives, and its last words. For whoever looks for a cause."""
+        found = []
+        for log, process in self._daemons.items():
+            ended = process.poll()
+            how = "runs" if ended is None else f"ended with {ended}"
+            last = (self.folder / f"{log}.out").read_text(errors="replace").splitlines()[-8:]
+            found.append("\n  ".join([f"{log} {how}", *last]))
+        return "\n".join(found)
 
     def states(self) -> list[str]:
         """Of the nodes, e.g. idle."""
@@ -109,7 +117,7 @@ class Cluster:
         munge += [f"--socket={self.folder}/munge.sock", f"--pid-file={self.folder}/munged.pid"]
         munge += [f"--log-file={self.folder}/munged.log", f"--seed-file={self.folder}/munge.seed"]
         self._running.enter_context(self._daemon(*munge, log="munged"))
-        until((self.folder / "munge.sock").exists, "munged's socket", _START_S)
+        until((self.folder / "munge.sock").exists, f"munged's socket: {self.folder}", _START_S)
         self._running.enter_context(self._daemon("slurmctld", "-D", log="slurmctld"))
         for node in NODES:
             self.power_on(node)
@@ -126,12 +134,14 @@ class Cluster:
             self.power_off(node)
         self._running.close()
 
-    def _daemon(
-        self, program: str, *words: str, log: str
-    ) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    @contextmanager
+    def _daemon(self, program: str, *words: str, log: str) -> Iterator[None]:
         path = find(program)
         assert path is not None
-        return boxed([path, *words], self.folder / f"{log}.out", env=self.env)
+        out = self.folder / f"{log}.out"
+        with boxed([path, *words], out, env=self.env, inside=self.inside) as process:
+            self._daemons[log] = process
+            yield
 
 
 @contextmanager
@@ -143,22 +153,11 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     key.write_bytes(os.urandom(1024))
     key.chmod(0o600)
     conf = folder / "slurm.conf"
-    conf.write_text(
-        _CONF.format(
-            host=socket.gethostname(), user=getpass.getuser(), folder=folder, ports=_free_ports(3)
-        )
-    )
-    made = Cluster(folder, {**os.environ, "SLURM_CONF": str(conf)})
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+    conf.write_text(_CONF.format(host=socket.gethostname(), user=getpass.getuser(), folder=folder))
+    with network(folder / "network.out") as inside:
+        made = Cluster(folder, {**os.environ, "SLURM_CONF": str(conf)}, inside)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()

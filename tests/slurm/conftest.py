@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.synthetic import prepare_synthetic
-from tests.slurm.cluster import NODES, Cluster, cluster, missing, until
+from tests.slurm.box import REQUIRED, until
+from tests.slurm.cluster import NODES, Cluster, cluster, missing
 
 ROOT = Path(__file__).resolve().parents[2]
-_REQUIRED = "HOMEREC_REQUIRE_SLURM"  # set where a skip would go unseen
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Login:
 
     def homerec(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`homerec WORDS`, run to its end in this folder."""
-        command = [sys.executable, "-P", "-m", "launchers.cli", *words]
+        command = [*self.cluster.inside, sys.executable, "-P", "-m", "launchers.cli", *words]
         return subprocess.run(
             command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False
         )
@@ -98,8 +98,8 @@ def number(handle: str) -> str:
 def login(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Login]:
     """A cluster that is up."""
     if lacking := missing():
-        reason = f"not installed: {', '.join(lacking)} (Debian: slurm-wlm, munge)"
-        if os.environ.get(_REQUIRED):
+        reason = f"not installed: {', '.join(lacking)} (Debian: slurm-wlm, munge, iproute2)"
+        if os.environ.get(REQUIRED):
             pytest.fail(reason)
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("login")

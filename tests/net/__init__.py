@@ -1,0 +1,1 @@
+"""Two machines, each a network namespace of this host, and the wire between them."""
