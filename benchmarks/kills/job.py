@@ -7,15 +7,28 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.kills.faults import Fault
+from benchmarks.kills.faults import DAMAGING, Fault
 from launchers import processes
 from pipeline.checkpoint_folder import saved_steps, step_folder
 
 ROOT = Path(__file__).resolve().parents[2]
+
+_ALL = ((-signal.SIGKILL,), "")
+# Exit codes, and words of the log.
+_SAID: dict[str, tuple[tuple[int, ...], str]] = {
+    "rank": ((1,), "was killed by SIGKILL"),
+    "agent": ((1, 128 + signal.SIGTERM), ""),
+    "all": _ALL,
+    "sigterm": ((128 + signal.SIGTERM,), "stopped by a signal"),
+    "disk": ((2,), "No space left on device"),
+    "truncated": _ALL,
+    "flipped": _ALL,
+}
 
 
 @dataclass(frozen=True)
@@ -27,12 +40,19 @@ class End:
         seconds: from start to end.
         log: what it wrote.
         steps: the checkpoints it left.
+        struck: whether it met its fault.
     """
 
     code: int
     seconds: float
     log: str
     steps: list[int]
+    struck: bool
+
+    def as_it_should(self, how: str) -> bool:
+        """Whether the launcher said what there was to say of such a death."""
+        code, words = _SAID[how]
+        return self.code in code and words in self.log
 
 
 @dataclass(frozen=True)
@@ -46,42 +66,54 @@ class Job:
     def start(self, ranks: int, fault: Fault | None, *, resume: bool) -> End:
         """Start it, see to its fault, and wait for its end. No process of it is left."""
         mark = self.out.parent / "mark"
-        mark.unlink(missing_ok=True)
+        met = mark.with_suffix(".struck")
+        for file in (mark, met):
+            file.unlink(missing_ok=True)
         env = {**os.environ, "PYTHONPATH": str(ROOT), "HOMEREC_MARK": str(mark)}
         env |= {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
         if fault:
             env["HOMEREC_FAULT"] = json.dumps(asdict(fault))
-        command = [sys.executable, "-m", "benchmarks.kills.launching", "--nproc", str(ranks), "--"]
+        command = [sys.executable, "-m", "benchmarks.kills.launching"]
+        # An agent that dies leaves others behind only where there are others.
+        agents = 2 if fault and fault.how == "agent" and ranks % 2 == 0 else 1
+        command += ["--nnodes", str(agents), "--nproc", str(ranks // agents), "--"]
         command += ["train", "debug", "--data.path", str(self.data), "--out", str(self.out)]
         command += [*self.words, *(["--resume", "auto"] if resume else [])]
         began = time.monotonic()
-        log = self.out.parent / "log"
-        with log.open("w") as lines:
+        with tempfile.TemporaryFile("w+") as lines:  # not on the disk that may be full
             process = subprocess.Popen(command, stdout=lines, stderr=lines, env=env)
             while process.poll() is None:
                 if mark.exists() and fault:
                     _act(process.pid, fault, mark, self.out)
                 time.sleep(0.005)
+            lines.seek(0)
+            log = lines.read()
         _ballast(self.out).unlink(missing_ok=True)
-        for pid in processes.below(os.getpid()):
-            processes.send(signal.SIGKILL, [pid])
-        if fault and fault.how in ("truncated", "flipped"):
-            damage(self.out / "checkpoints", fault.how)
-        return End(process.returncode, time.monotonic() - began, log.read_text(), self.saved())
+        while left := processes.below(os.getpid()):
+            processes.send(signal.SIGKILL, left)
+            time.sleep(0.005)
+        struck = met.exists()
+        if fault and fault.how in DAMAGING:
+            struck &= damage(self.out / "checkpoints", fault.how) is not None
+        seconds = time.monotonic() - began
+        return End(process.returncode, seconds, log, self.saved(), struck)
 
     def saved(self) -> list[int]:
         return saved_steps(self.out / "checkpoints")
 
 
 def _act(launcher: int, fault: Fault, mark: Path, out: Path) -> None:
-    if fault.how == "sigterm":
-        os.kill(launcher, signal.SIGTERM)
-    elif fault.how == "disk":
+    """What the rank that waits in its place cannot do itself."""
+    waiting = int(mark.read_text())
+    mark.unlink()
+    while Path(f"/proc/{waiting}/stat").read_text().rpartition(") ")[2][0] not in "TZ":
+        time.sleep(0.001)
+    if fault.how == "disk":
         _fill(_ballast(out))
+        os.kill(waiting, signal.SIGCONT)
     else:
         # The launcher first: whatever it would tidy up stays as it lies.
         processes.send(signal.SIGKILL, [launcher, *processes.below(launcher)])
-    mark.unlink()
 
 
 def _ballast(out: Path) -> Path:
