@@ -19,8 +19,9 @@ from pathlib import Path
 
 from launchers import processes
 
-BACK_AFTER_S = 20.0
-"""Seconds until a lost machine is back: longer than the others need to see that it is gone."""
+BACK_AFTER_S = 45.0
+"""Seconds until a lost machine is back. The others wait 30 s (torchrun's last_call_timeout) for it
+before they go on alone: if it were back sooner, they would never have gone on without it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
