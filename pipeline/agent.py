@@ -3,8 +3,8 @@
     python -m pipeline.agent --nnodes 2 ... -m launchers.cli train demo     # torchrun's own words
 
 torchrun itself ends with 1 whatever happened: a scheduler could not tell a user's mistake, which
-no second try mends, from a machine that was lost. And of SIGUSR1, which Slurm sends as a warning
-before it ends a job, it dies without a word to the ranks.
+no second try mends, from a machine that was lost, and tries again either way. And of SIGUSR1, which
+Slurm sends as a warning before it ends a job, it dies without a word to the ranks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+from pipeline import one_try
 
 STOPPED = 128 + signal.SIGTERM
 """Exit code of ranks that a signal stopped after they had saved, and of their agent."""
@@ -31,6 +33,7 @@ def main(words: Sequence[str]) -> int:
     that failed first (128 + number for one that a signal killed).
     """
     os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", _PASSED_ON)
+    one_try.register()
     try:
         run.main(["--signals-to-handle", os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"], *words])
     except ChildFailedError as error:

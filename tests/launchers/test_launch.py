@@ -123,6 +123,29 @@ def test_a_users_error_is_one_line(start: Callable[..., subprocess.Popen[str]]) 
     assert (out, err) == ("", "homerec: error: data.path 'x': no such folder\n")
 
 
+@pytest.mark.parametrize("options", [["--max-restarts", "3"], ["--nnodes", "1:2"]])
+def test_a_users_error_is_not_tried_again(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path, options: list[str]
+) -> None:
+    """Not by torchrun's restarts, and not by those of an elastic job, which are many."""
+    job = start(*options, "--nproc", "1", "--", "train", "user-error", TRIES=str(tmp_path))
+    out, err = job.communicate()
+    assert job.returncode == 2, err
+    assert (out, err) == ("", "homerec: error: data.path 'x': no such folder\n")
+    tries = (tmp_path / "tries").read_text().splitlines()
+    assert sorted(set(tries)) == sorted(tries)  # each rank once
+
+
+def test_another_error_is_tried_as_often_as_said(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    job = start("--max-restarts", "1", "--", "train", "raise", TRIES=str(tmp_path))
+    _, err = job.communicate()
+    assert job.returncode == 1, err
+    tries = (tmp_path / "tries").read_text().splitlines()
+    assert sorted(tries) == ["rank 0", "rank 0", "rank 1", "rank 1"]
+
+
 @pytest.mark.parametrize(
     ("what", "said", "last"),
     [
