@@ -24,7 +24,7 @@ from typing import Any, get_args
 import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save  # noqa: TID251 (reads)
 
-from benchmarks.kills.faults import DAMAGING, Fault, How, Place, faults
+from benchmarks.kills.faults import Fault, How, Place, faults
 from benchmarks.kills.job import End, Job
 from launchers import processes
 from pipeline.data.synthetic import prepare_synthetic
@@ -95,7 +95,7 @@ def marathon(
 
 def _finish(job: Job, ranks: int, *, resume: bool) -> None:
     end = job.start(ranks, None, resume=resume)
-    if end.code or end.steps[-1:] != [_STEPS]:
+    if end.code or end.whole[-1:] != [_STEPS]:
         raise SystemExit(f"a run that nothing happens to did not end well:\n{end.log}")
 
 
@@ -113,7 +113,7 @@ def _die(
         now = dice.choice((1, 2, 4)) if change_ranks else ranks
         fault = Fault(**{**vars(planned), "rank": planned.rank % now})
         end = job.start(now, fault, resume=True)
-        newest = end.steps[-1] if end.steps else 0
+        newest = max(end.saved, default=0)
         resumed = _resumed(end)
         wrong = []
         if newest < acknowledged:
@@ -135,9 +135,7 @@ def _die(
             "wrong": wrong,
         }
         deaths.append(death)
-        acknowledged = newest
-        if fault.how in DAMAGING and end.struck:
-            acknowledged = end.steps[-2]  # that one is not whole any more
+        acknowledged = max(end.whole, default=0)
         _print(
             f"{number:>3} {fault.how:>9} in {fault.place:<10} {now} ranks: code {end.code:>4}, "
             f"from step {resumed}, saved up to {newest}, {end.seconds:.0f} s"
@@ -176,7 +174,7 @@ def _table(deaths: list[dict[str, Any]]) -> str:
 
 def _tensors(job: Job) -> dict[str, torch.Tensor]:
     """Everything in the last checkpoint, both optimizers' and random states included."""
-    last = job.out / "checkpoints" / f"step-{job.saved()[-1]:08d}"
+    last = job.out / "checkpoints" / f"step-{job.whole()[-1]:08d}"
     whole = job.out.parent / "whole.pt"
     dcp_to_torch_save(last, whole)
     found: dict[str, torch.Tensor] = {}

@@ -43,6 +43,7 @@ def main() -> int:
         if ranks == 2 and rank == 1 and step + 1 == LOST_AT and not lost.exists():
             lost.touch()
             os.kill(os.getppid(), signal.SIGKILL)
+            threading.Event().wait()  # a lost machine does not go on, either
         while ranks == 1 and step + 1 == ALONE_UNTIL and not requests[-1].received:
             threading.Event().wait(0.05)
         return advance(pipeline, feed, schedule, looks, step)
