@@ -19,10 +19,10 @@ from pathlib import Path
 
 from launchers import processes
 
-BACK_AFTER_S = 60.0
-"""Seconds until a lost machine is back. For torchrun a silent machine is lost after 15 s (3 missed
-signs of life), and the others wait 30 s more for one to take its place (last_call_timeout). Were it
-back sooner they would never have gone on without it."""
+BACK_AFTER_S = 90.0
+"""Seconds until a lost machine is back. The others see within 15 s that it is lost, wait 30 s more for
+one to take its place (torchrun's last_call_timeout), and start their ranks. Were it back sooner they
+would never have gone on without it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -46,11 +46,12 @@ def test_a_lost_machine_costs_the_steps_since_the_last_checkpoint_and_comes_back
     assert job.returncode == 0, told
     assert (tmp_path / "lost").exists()
     begun = [line for line in told.splitlines() if "training debug into" in line]
-    assert [line.rpartition(", to step")[0].rpartition(", ")[2] for line in begun] == [
-        "from the start",
-        f"resumed after step {LOST_AT // 5 * 5}",
-        f"resumed after step {ALONE_UNTIL}",  # it was told to stop in that step, and saved
-    ]
+    starts = [line.rpartition(", to step")[0].rpartition(", ")[2] for line in begun]
+    assert starts[:2] == ["from the start", f"resumed after step {LOST_AT // 5 * 5}"]
+    # Told to stop in step ALONE_UNTIL, the one agreed with itself on a step soon after, and saved.
+    (_, back) = starts[2].split("resumed after step ")
+    assert ALONE_UNTIL <= int(back) < 24
+    assert len(starts) == 3
     assert "2 ranks saved this, 1 go on with it" in told
     assert "1 ranks saved this, 2 go on with it" in told
     assert [line["step"] for line in _lines(hit, "train")] == list(range(1, 25))
