@@ -91,6 +91,7 @@ class _Armed:
             os.kill(os.getpid(), signal.SIGKILL)
         elif fault.how == "agent":
             os.kill(os.getppid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)  # a machine that is lost takes its rank along
         elif fault.how == "sigterm":
             os.kill(int(os.environ["HOMEREC_LAUNCHER"]), signal.SIGTERM)
         else:

@@ -39,9 +39,9 @@ class Fault:
     """One death.
 
     Attributes:
-        how: whom SIGKILL takes (one rank, one of two agents, all with the launcher); or a SIGTERM
-            to the launcher; or a disk that is full; or all, with the newest checkpoint damaged
-            after.
+        how: whom SIGKILL takes (one rank, one of two agents with its rank, all with the launcher);
+            or a SIGTERM to the launcher; or a disk that is full; or all, with the newest checkpoint
+            damaged after.
         place: what the rank is doing: a step, writing a whole checkpoint or one of changed rows,
             making a checkpoint of what all have written, loading one, evaluating.
         rank: which rank sees to it.

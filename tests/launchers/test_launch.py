@@ -230,3 +230,21 @@ def test_a_killed_agent_leaves_no_rank_behind(
     _, err = job.communicate()
     assert job.returncode == 1
     assert "torchrun failed" in err
+
+
+def test_ranks_that_lost_a_machine_have_saved_but_the_job_has_failed(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    from launchers import processes
+
+    words = ["--nnodes", "2", "--nproc", "1", "--", "train", "save"]
+    job = start(*words, ALIVE=str(tmp_path / "alive"))
+    pipe = alive(tmp_path)
+    os.kill(processes.children(job.pid)[0], signal.SIGKILL)
+    out, err = job.communicate()
+    assert os.read(pipe, 1) == b""
+    assert job.returncode == 1
+    assert re.search(r"rank \d saved", out)
+    # Where the machines met on the one that was killed, the other agent itself has failed, too.
+    lost = "the agent (torchrun) of a machine was killed and the ranks of the others have saved"
+    assert lost in err or "torchrun failed" in err
