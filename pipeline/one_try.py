@@ -27,4 +27,4 @@ class OneTry(LocalElasticAgent):
 
 def register() -> None:
     """From now on torchrun in this process takes that agent; it has no option for another one."""
-    api.LocalElasticAgent = OneTry  # type: ignore[misc]
+    api.LocalElasticAgent = OneTry  # type: ignore[attr-defined]

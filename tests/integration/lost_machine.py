@@ -26,11 +26,11 @@ ALONE_UNTIL = 12
 def main() -> int:
     """The exit code of `homerec` with the same words."""
     from launchers import cli
-    from pipeline import train
+    from pipeline import train, watch
 
     ranks, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
     lost = Path(os.environ["LOST"])
-    advance, stop_requests = train._advance, train.stop_requests
+    advance, stop_requests = train._advance, watch.stop_requests
     requests: list[Any] = []
 
     @contextmanager
@@ -48,7 +48,8 @@ def main() -> int:
             threading.Event().wait(0.05)
         return advance(pipeline, feed, schedule, looks, step)
 
-    train._advance, train.stop_requests = step, noted
+    train._advance = step
+    train.stop_requests = noted  # type: ignore[attr-defined]
     return cli.main()
 
 
