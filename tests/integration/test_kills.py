@@ -1,4 +1,4 @@
-"""A run that dies over and over against one that nothing happens to: `benchmarks.kills` in short."""
+"""`benchmarks.kills` in short: a run that dies over and over against one that is left alone."""
 
 from __future__ import annotations
 
