@@ -85,6 +85,8 @@ def train(
         # Else a machine that comes back waits for an address that the others, who know it from
         # before, do not say again (torch 2.13, DynamicRendezvousHandler.next_rendezvous).
         variables.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
+        # For pipeline.given_plan: torchrun tells ranks how many they are, not how many may follow.
+        variables["HOMEREC_NNODES"] = f"{min_nnodes}:{nnodes}"
     # As with the `homerec` command: a folder 'models' where one happens to be must not shadow ours.
     variables.setdefault("PYTHONSAFEPATH", "1")
     command = ["python", "-m", "pipeline.agent"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -50,7 +51,7 @@ class Console:
 
 
 class Tail:
-    """The lines of a file that grows."""
+    """The lines of a file that grows, or begins again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,6 +61,10 @@ class Tail:
     def lines(self, *, last: bool = False) -> list[str]:
         """What came since the last call, in whole lines; with `last` also one without an end."""
         with self._path.open("rb") as file:
+            # torchrun begins a file again where ranks start again because a machine came back: that
+            # counts as no restart, and files are named by those.
+            if os.fstat(file.fileno()).st_size < self._offset:
+                self._offset, self._rest = 0, b""
             file.seek(self._offset)
             new = file.read()
         self._offset += len(new)

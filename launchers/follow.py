@@ -121,6 +121,7 @@ class _Job:
         self._agents = agents
         self._ranks: dict[Path, RankLog] = {}
         self._console = Console()
+        self._agent_lost = False
         self._others = set(processes.below(os.getpid()))
 
     def processes(self) -> list[int]:
@@ -151,6 +152,7 @@ class _Job:
                 # Always SIGTERM: what clusters send. torchrun passes it on to each rank.
                 processes.send(signal.SIGTERM, self._live_agents())
                 stopping = True
+                self._agent_lost = not noted
                 kill_at = min(kill_at, now + _STUCK_S)
             if now >= kill_at:
                 # Ranks before their agents, so that none is left without a parent.
@@ -200,6 +202,12 @@ class _Job:
         code, first = failures[0]
         if code == _STOPPED_CODE:
             self._release()
+            if self._agent_lost:  # nobody asked: we did, for the others could not go on
+                _say(
+                    "the agent (torchrun) of a machine was killed and the ranks of the others have "
+                    f"saved; logs of all ranks are kept in {self._logs}"
+                )
+                return 1
             return code
         if code == LOST:
             self._release()

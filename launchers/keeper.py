@@ -19,8 +19,10 @@ from pathlib import Path
 
 from launchers import processes
 
-BACK_AFTER_S = 20.0
-"""Seconds until a lost machine is back: longer than the others need to see that it is gone."""
+BACK_AFTER_S = 90.0
+"""Seconds until a lost machine is back. The others see within 15 s that it is lost, wait 30 s more
+for one to take its place (torchrun's last_call_timeout), and start their ranks. Were it back sooner
+they would never have gone on without it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

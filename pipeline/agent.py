@@ -2,10 +2,10 @@
 
     python -m pipeline.agent --nnodes 2 ... -m launchers.cli train demo     # torchrun's own words
 
-torchrun itself ends with 1 whatever happened: a scheduler could not tell a user's mistake, which
-no second try mends, from a machine that was lost. And of SIGUSR1, which Slurm sends as a warning
-before it ends a job, it dies without a word to the ranks. Last comes what a person needs to know:
-the ranks' own line, which torchrun's summary would bury.
+torchrun itself ends with 1 whatever happened: a scheduler could not tell a user's mistake, which no
+second try mends, from a machine that was lost, and tries again either way. And of SIGUSR1, which
+Slurm sends as a warning before it ends a job, it dies without a word to the ranks. Last comes what a
+person needs to know: the ranks' own line, which torchrun's summary would bury.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.elastic.rendezvous import RendezvousError
 
+from pipeline import one_try
 from pipeline.errors import LOST
 from pipeline.meeting_watch import MeetingOver, register
 
@@ -44,6 +45,7 @@ def main(words: Sequence[str]) -> int:
     """
     os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", _PASSED_ON)
     register()
+    one_try.register()
     with _log_folder(words) as logs:
         try:
             run.main(["--signals-to-handle", os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"], *words])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,8 +23,16 @@ def given_plan(
 ) -> ShardingPlan:
     """The file's plan for `module`.
 
-    UserError for another number of ranks, other tables, or what the device cannot run.
+    UserError for another number of ranks, also one that an elastic job may come to; for other
+    tables, or what the device cannot run.
     """
+    fewest, colon, most = os.environ.get("HOMEREC_NNODES", "").partition(":")
+    if colon and fewest != most:
+        raise UserError(
+            f"sharding.plan: {path}: a plan is for one number of ranks, and this job goes on with "
+            f"{fewest} to {most} machines; take --sharding.plan '' (each start plans anew), or "
+            f"--nnodes {most}"
+        )
     try:
         file = load_plan(path)
     except ValueError as error:

@@ -1,7 +1,8 @@
 """`python -m benchmarks.kills`: a run that dies 30 times against one that nothing happens to.
 
-With the same ranks throughout, the last checkpoints must be equal to the bit: weights, both
-optimizers, random states. With `--change-ranks` each start has another number of ranks; sums are
+A death counts only where it was met in its place, and none may cost a step that was saved. With
+the same ranks throughout, the last checkpoints must be equal to the bit: weights, both optimizers,
+random states. With `--change-ranks` each start has another number of ranks; sums are
 then taken in another order, and the loss must agree to 1e-4.
 """
 
@@ -18,20 +19,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save  # noqa: TID251 (reads)
 
-from benchmarks.kills.faults import DAMAGING, Fault, faults
+from benchmarks.kills.faults import Fault, How, Place, faults
 from benchmarks.kills.job import End, Job
 from launchers import processes
 from pipeline.data.synthetic import prepare_synthetic
 
 _LOSS = 1e-4
-_STEPS = 300
-_WORDS = ["--train.batch_size", "240", "--train.epochs", "8", "--train.max_steps", str(_STEPS)]
-_WORDS += ["--train.eval_every", "40", "--checkpoint.every", "10", "--checkpoint.keep", "3"]
+_STEPS = 400
+_WORDS = ["--train.batch_size", "240", "--train.epochs", "10", "--train.max_steps", str(_STEPS)]
+_WORDS += ["--train.eval_every", "20", "--checkpoint.every", "10", "--checkpoint.keep", "3"]
 _WORDS += ["--checkpoint.delta_every", "5"]
 
 
@@ -63,18 +64,65 @@ def marathon(
     (disk / "hit").mkdir()
     calm = Job(disk / "data", disk / "calm" / "run", tuple(words))
     hit = Job(disk / "data", disk / "hit" / "run", tuple(words))
-    end = calm.start(ranks, None, resume=False)
-    assert end.code == 0, end.log
+    _finish(calm, ranks, resume=False)
+    deaths = _die(hit, kills, ranks, seed, change_ranks=change_ranks)
+    _finish(hit, ranks, resume=True)
+    left, right = _tensors(calm), _tensors(hit)
+    unequal = sorted(k for k in left if k not in right or not torch.equal(left[k], right[k]))
+    loss = [_loss(job) for job in (calm, hit)]
+    counted = [death for death in deaths if death["struck"]]
+    wrong = [death["number"] for death in counted if death["wrong"]]
+    held = not wrong and len(counted) == kills and left.keys() == right.keys()
+    held &= abs(loss[0] - loss[1]) <= _LOSS if change_ranks else not unequal
+    found = {
+        "held": held,
+        "kills": len(counted),
+        "planned but not met": len(deaths) - len(counted),
+        "wrong": wrong,
+        "by kind": _count(counted),
+        "tensors": len(left),
+        "unequal tensors": len(unequal),
+        "bit-equal": not unequal,
+        "log loss": loss,
+        "difference of log loss": abs(loss[0] - loss[1]),
+        "seconds to die": round(statistics.median(d["seconds"] for d in deaths), 1),
+        "deaths": deaths,
+    }
+    _print(_table(counted))
+    _print(f"bit-equal: {'yes' if not unequal else 'no'}; log loss {loss[0]:.8f} and {loss[1]:.8f}")
+    return found
+
+
+def _finish(job: Job, ranks: int, *, resume: bool) -> None:
+    end = job.start(ranks, None, resume=resume)
+    if end.code or end.whole[-1:] != [_STEPS]:
+        raise SystemExit(f"a run that nothing happens to did not end well:\n{end.log}")
+
+
+def _die(
+    job: Job, kills: int, ranks: int, seed: int, *, change_ranks: bool
+) -> list[dict[str, Any]]:
+    """Until it has died `kills` times in a place where it was to die, and what of each death."""
     dice = random.Random(seed)
     deaths: list[dict[str, Any]] = []
     acknowledged = 0
     for planned in faults(2 * kills, ranks, seed):
-        if (number := sum(death["struck"] for death in deaths) + 1) > kills:
+        number = sum(death["struck"] for death in deaths) + 1
+        if number > kills:
             break
-        now = dice.choice((1, 2, 4)) if change_ranks else ranks
+        # The ranks that a run begins with are those its rows are dealt to, for good.
+        now = dice.choice((1, 2, 4)) if change_ranks and acknowledged else ranks
         fault = Fault(**{**vars(planned), "rank": planned.rank % now})
-        end = hit.start(now, fault, resume=True)
-        newest = end.steps[-1] if end.steps else 0
+        end = job.start(now, fault, resume=True)
+        newest = max(end.saved, default=0)
+        resumed = _resumed(end)
+        wrong = []
+        if newest < acknowledged:
+            wrong.append(f"step {acknowledged} was saved and is lost")
+        if resumed not in (None, acknowledged):
+            wrong.append(f"step {acknowledged} was saved, and it went on from {resumed}")
+        if end.struck and not end.as_it_should(fault.how):
+            wrong.append("the launcher said something else")
         death = {
             "number": number,
             "how": fault.how,
@@ -83,54 +131,51 @@ def marathon(
             "code": end.code,
             "step": newest,
             "seconds": round(end.seconds, 1),
-            "resumed": _resumed(end),
-            "lost": newest < acknowledged,
+            "resumed": resumed,
             "struck": end.struck,
+            "wrong": wrong,
         }
-        acknowledged = newest
-        if fault.how in DAMAGING and end.struck:
-            acknowledged = end.steps[-2]  # that one is not whole any more
         deaths.append(death)
+        acknowledged = max(end.whole, default=0)
         _print(
             f"{number:>3} {fault.how:>9} in {fault.place:<10} {now} ranks: code {end.code:>4}, "
-            f"from step {death['resumed']}, saved up to {newest}, {end.seconds:.0f} s"
+            f"from step {resumed}, saved up to {newest}, {end.seconds:.0f} s"
             f"{'' if end.struck else ' (not met, does not count)'}"
+            f"{' WRONG: ' + '; '.join(wrong) if wrong else ''}"
         )
-        if end.code == 0 and end.steps[-1:] == [_STEPS]:
+        if wrong or (end.code and not end.struck):
+            _print(end.log)
+        if end.code and not end.struck:
+            raise SystemExit("it died of something else")
+        if newest == _STEPS:
             raise SystemExit(f"the run ended before it died {kills} times; give it more steps")
-    end = hit.start(ranks, None, resume=True)
-    assert end.code == 0, end.log
-    left, right = _tensors(calm), _tensors(hit)
-    unequal = sorted(k for k in left if k not in right or not torch.equal(left[k], right[k]))
-    loss = [_loss(job) for job in (calm, hit)]
-    held = not any(death["lost"] for death in deaths) and left.keys() == right.keys()
-    held &= sum(death["struck"] for death in deaths) == kills
-    held &= abs(loss[0] - loss[1]) <= _LOSS if change_ranks else not unequal
-    return {
-        "held": held,
-        "kills": sum(death["struck"] for death in deaths),
-        "by kind": _count(deaths),
-        "tensors": len(left),
-        "unequal tensors": len(unequal),
-        "log loss": loss,
-        "seconds to die": round(statistics.median(d["seconds"] for d in deaths), 1),
-        "deaths": deaths,
-    }
+    return deaths
 
 
-def _resumed(end: End) -> int:
+def _resumed(end: End) -> int | None:
+    """The step that it went on from; None for a start that died before it said so."""
     _, found, rest = end.log.partition("resumed after step ")
-    return int(rest.split(",")[0]) if found else 0
+    return int(rest.split(",")[0]) if found else None
 
 
 def _count(deaths: list[dict[str, Any]]) -> dict[str, int]:
-    kinds = [f"{death['how']} in {death['place']}" for death in deaths if death["struck"]]
+    kinds = [f"{death['how']} in {death['place']}" for death in deaths]
     return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+
+
+def _table(deaths: list[dict[str, Any]]) -> str:
+    """Deaths by kind (rows) and place."""
+    places, kinds = get_args(Place), get_args(How)
+    lines = [" " * 9 + "".join(f"{place:>12}" for place in places)]
+    for how in kinds:
+        at = [sum((d["how"], d["place"]) == (how, place) for d in deaths) for place in places]
+        lines.append(f"{how:<9}" + "".join(f"{count or '':>12}" for count in at))
+    return "\n".join(lines)
 
 
 def _tensors(job: Job) -> dict[str, torch.Tensor]:
     """Everything in the last checkpoint, both optimizers' and random states included."""
-    last = job.out / "checkpoints" / f"step-{job.saved()[-1]:08d}"
+    last = job.out / "checkpoints" / f"step-{job.whole()[-1]:08d}"
     whole = job.out.parent / "whole.pt"
     dcp_to_torch_save(last, whole)
     found: dict[str, torch.Tensor] = {}

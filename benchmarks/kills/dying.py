@@ -1,8 +1,9 @@
 """`homerec`, but for a fault that it meets: what each rank of a job in `benchmarks.kills` runs.
 
-The fault comes as JSON in HOMEREC_FAULT. Where it is at a rank or its agent the rank sends the
-signal itself; for the others it leaves a file at HOMEREC_MARK, and whoever started the job acts.
-Beside it a file '.struck' says that the fault was met.
+The fault comes as JSON in HOMEREC_FAULT. What is to be killed is killed from here, while the rank
+is in the place of the fault. For what only a bystander can do (all at once, a full disk) the rank
+stops itself there and leaves a file at HOMEREC_MARK for whoever started the job. Beside it a file
+'.struck' says that the fault was met, and where.
 """
 
 from __future__ import annotations
@@ -24,59 +25,79 @@ def main() -> int:
     """The exit code of `homerec` with the same words."""
     from launchers import cli
 
-    if fault := os.environ.get("HOMEREC_FAULT"):
-        _arm(Fault(**json.loads(fault)))
+    fault = os.environ.get("HOMEREC_FAULT")
+    if fault and json.loads(fault)["rank"] == int(os.environ.get("RANK", 0)):
+        _Armed(Fault(**json.loads(fault)))
     return cli.main()
 
 
-def _arm(fault: Fault) -> None:
-    import pipeline.checkpoint as checkpoint
-    import pipeline.checkpoint_writer as writer
-    import pipeline.train as train
+class _Armed:
+    """Wraps the function that is the fault's place."""
 
-    if int(os.environ.get("RANK", 0)) != fault.rank:
-        return
-    owner: Any
-    owner, name = {
-        "step": (train, "_advance"),
-        "evaluation": (train, "evaluate"),
-        "load": (checkpoint, "load_newest"),
-        "save": (writer.CheckpointWriter, "write_data"),
-    }[fault.place]
-    setattr(owner, name, _struck(getattr(owner, name), fault))
+    def __init__(self, fault: Fault) -> None:
+        import pipeline.checkpoint as checkpoint
+        import pipeline.checkpoint_publish as publish
+        import pipeline.train as train
 
+        self._fault = fault
+        self._delay_s = fault.delay_s
+        self._calls = 0
+        self._inside = False
+        real = publish.Publisher.writer
 
-def _struck(real: Callable[..., Any], fault: Fault) -> Callable[..., Any]:
-    calls = 0
+        def writer(publisher: Any, progress: Any, base: int | None) -> Any:
+            made = real(publisher, progress, base)
+            if (base is not None) == (fault.place == "delta"):
+                made.write_data = self._watched(made.write_data)  # type: ignore[method-assign]
+            return made
 
-    @functools.wraps(real)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == fault.nth:
-            if fault.delay_s:
-                threading.Timer(fault.delay_s, _strike, [fault]).start()
-            else:
-                _strike(fault)
-        return real(*args, **kwargs)
+        if fault.place in ("save", "delta"):
+            publish.Publisher.writer = writer  # type: ignore[method-assign]
+            return
+        owner: Any
+        owner, name = {
+            "step": (train, "_advance"),
+            "evaluation": (train, "evaluate"),
+            "load": (checkpoint, "load_newest"),
+            "publish": (publish.Publisher, "_publish"),
+        }[fault.place]
+        setattr(owner, name, self._watched(getattr(owner, name)))
 
-    return call
+    def _watched(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(real)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._calls += 1
+            self._inside = True
+            if self._calls == self._fault.nth:
+                if self._delay_s:
+                    threading.Timer(self._delay_s, self._strike).start()
+                else:
+                    self._strike()
+            try:
+                return real(*args, **kwargs)
+            finally:
+                self._inside = False
 
+        return call
 
-def _strike(fault: Fault) -> None:
-    mark = Path(os.environ["HOMEREC_MARK"])
-    mark.with_suffix(".struck").touch()
-    if fault.how == "rank":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if fault.how == "agent":
-        os.kill(os.getppid(), signal.SIGKILL)
-        return
-    mark.with_suffix(".new").write_text(fault.how)
-    mark.with_suffix(".new").rename(mark)
-    if fault.how == "disk":
-        # Wait until it is full: it must be so before the rank writes.
-        while mark.exists():
-            threading.Event().wait(0.005)
+    def _strike(self) -> None:
+        fault = self._fault
+        if not self._inside:  # it was quicker than the delay: at once, then, the next time
+            self._calls, self._delay_s = fault.nth - 1, 0.0
+            return
+        mark = Path(os.environ["HOMEREC_MARK"])
+        mark.with_suffix(".struck").write_text(fault.place)
+        if fault.how == "rank":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif fault.how == "agent":
+            os.kill(os.getppid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)  # a machine that is lost takes its rank along
+        elif fault.how == "sigterm":
+            os.kill(int(os.environ["HOMEREC_LAUNCHER"]), signal.SIGTERM)
+        else:
+            mark.with_suffix(".new").write_text(str(os.getpid()))
+            mark.with_suffix(".new").rename(mark)
+            os.kill(os.getpid(), signal.SIGSTOP)  # stays here, with all its threads
 
 
 if __name__ == "__main__":

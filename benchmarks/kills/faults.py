@@ -6,23 +6,27 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-Place = Literal["step", "save", "load", "evaluation"]
+Place = Literal["step", "save", "delta", "publish", "load", "evaluation"]
 How = Literal["rank", "agent", "all", "sigterm", "disk", "truncated", "flipped"]
 
 _DYING: tuple[tuple[How, Place], ...] = (
     ("rank", "step"),
     ("rank", "save"),
+    ("rank", "delta"),
     ("rank", "load"),
     ("rank", "evaluation"),
     ("agent", "step"),
     ("agent", "save"),
     ("all", "step"),
-    ("all", "save"),
+    ("all", "delta"),
+    ("all", "publish"),
     ("all", "load"),
     ("all", "evaluation"),
     ("sigterm", "step"),
+    ("sigterm", "save"),
     ("sigterm", "evaluation"),
     ("disk", "save"),
+    ("disk", "delta"),
     ("truncated", "step"),
     ("flipped", "save"),
 )
@@ -35,10 +39,11 @@ class Fault:
     """One death.
 
     Attributes:
-        how: whom SIGKILL takes (one rank, one of two agents, all with the launcher); or a SIGTERM
-            to the launcher; or a disk that is full; or all, with the newest checkpoint damaged
-            after.
-        place: what the rank is doing.
+        how: whom SIGKILL takes (one rank, one of two agents with its rank, all with the launcher);
+            or a SIGTERM to the launcher; or a disk that is full; or all, with the newest checkpoint
+            damaged after.
+        place: what the rank is doing: a step, writing a whole checkpoint or one of changed rows,
+            making a checkpoint of what all have written, loading one, evaluating.
         rank: which rank sees to it.
         nth: at which step, save, or evaluation after the start.
         delay_s: how long it has been at it.
@@ -56,16 +61,15 @@ def faults(count: int, ranks: int, seed: int) -> list[Fault]:
     dice = random.Random(seed)
     order: list[tuple[How, Place]] = []
     while len(order) < count:
-        order += dice.sample(_DYING, len(_DYING))
-    # There must be checkpoints before they are damaged.
-    order[: len(_DYING)] = sorted(order[: len(_DYING)], key=lambda one: one[0] in DAMAGING)
+        # There must be checkpoints before they are damaged.
+        order += sorted(dice.sample(_DYING, len(_DYING)), key=lambda one: one[0] in DAMAGING)
     return [
         Fault(
             how=how,
             place=place,
-            rank=dice.randrange(ranks),
+            rank=0 if place == "publish" else dice.randrange(ranks),  # rank 0 alone does that
             nth=dice.randint(3, 9) if place == "step" else 1,
-            delay_s=0.0 if place == "step" else dice.choice((0.0, 0.002, 0.01, 0.03)),
+            delay_s=dice.choice((0.0, 0.002, 0.005) if place == "step" else (0.0, 0.002, 0.01)),
         )
         for how, place in order[:count]
     ]

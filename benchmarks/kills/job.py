@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +15,22 @@ from pathlib import Path
 from benchmarks.kills.faults import DAMAGING, Fault
 from launchers import processes
 from pipeline.checkpoint_folder import saved_steps, step_folder
+from pipeline.errors import LOST
+from pipeline.manifest import NAME, digest
 
 ROOT = Path(__file__).resolve().parents[2]
+
+_ALL = ((-signal.SIGKILL,), "")
+# Exit codes, and words of the log.
+_SAID: dict[str, tuple[tuple[int, ...], str]] = {
+    "rank": ((1,), "was killed by SIGKILL"),
+    "agent": ((1, LOST), ""),
+    "all": _ALL,
+    "sigterm": ((128 + signal.SIGTERM,), "stopped by a signal"),
+    "disk": ((2,), "No space left on device"),
+    "truncated": _ALL,
+    "flipped": _ALL,
+}
 
 
 @dataclass(frozen=True)
@@ -26,15 +41,22 @@ class End:
         code: the launcher's exit code; negative: the signal that killed it.
         seconds: from start to end.
         log: what it wrote.
-        steps: the checkpoints it left.
+        saved: the whole checkpoints it left.
+        whole: those of them that are, now that the fault has damaged one.
         struck: whether it met its fault.
     """
 
     code: int
     seconds: float
     log: str
-    steps: list[int]
+    saved: list[int]
+    whole: list[int]
     struck: bool
+
+    def as_it_should(self, how: str) -> bool:
+        """Whether the launcher said what there was to say of such a death."""
+        code, words = _SAID[how]
+        return self.code in code and words in self.log
 
 
 @dataclass(frozen=True)
@@ -62,36 +84,65 @@ class Job:
         command += ["train", "debug", "--data.path", str(self.data), "--out", str(self.out)]
         command += [*self.words, *(["--resume", "auto"] if resume else [])]
         began = time.monotonic()
-        log = self.out.parent / "log"
-        with log.open("w") as lines:
+        with tempfile.TemporaryFile("w+") as lines:  # not on the disk that may be full
             process = subprocess.Popen(command, stdout=lines, stderr=lines, env=env)
             while process.poll() is None:
                 if mark.exists() and fault:
                     _act(process.pid, fault, mark, self.out)
                 time.sleep(0.005)
+            lines.seek(0)
+            log = lines.read()
         _ballast(self.out).unlink(missing_ok=True)
         while left := processes.below(os.getpid()):
             processes.send(signal.SIGKILL, left)
             time.sleep(0.005)
         struck = met.exists()
-        if fault and fault.how in DAMAGING:
-            struck &= damage(self.out / "checkpoints", fault.how) is not None
+        before = self.whole()
+        if fault and fault.how in DAMAGING and struck:
+            struck = self._damage(fault.how)
         seconds = time.monotonic() - began
-        return End(process.returncode, seconds, log.read_text(), self.saved(), struck)
+        return End(process.returncode, seconds, log, before, self.whole(), struck)
 
-    def saved(self) -> list[int]:
-        return saved_steps(self.out / "checkpoints")
+    def whole(self) -> list[int]:
+        """Steps that are saved, but for those that were damaged and not saved again."""
+        damaged = self._seals.read_text() if self._seals.exists() else ""
+        steps = saved_steps(self.out / "checkpoints")
+        return [step for step in steps if digest(self._manifest(step)).sha256 not in damaged]
+
+    @property
+    def _seals(self) -> Path:
+        return self.out.parent / "damaged"
+
+    def _manifest(self, step: int) -> Path:
+        return Path(str(step_folder(self.out / "checkpoints", step))) / NAME
+
+    def _damage(self, how: str) -> bool:
+        """The largest file of the newest checkpoint, cut short or with a bit turned; whether it
+        was whole before. Not the only one: nothing could be gone on from, and rightly so."""
+        if len(self.whole()) < 2 or saved_steps(self.out / "checkpoints")[-1:] != self.whole()[-1:]:
+            return False
+        manifest = self._manifest(self.whole()[-1])
+        with self._seals.open("a") as seals:
+            seals.write(digest(manifest).sha256 + "\n")
+        file = max(manifest.parent.iterdir(), key=lambda f: f.stat().st_size)
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data[: len(data) // 2] if how == "truncated" else data)
+        return True
 
 
 def _act(launcher: int, fault: Fault, mark: Path, out: Path) -> None:
-    if fault.how == "sigterm":
-        os.kill(launcher, signal.SIGTERM)
-    elif fault.how == "disk":
+    """What the rank that waits in its place cannot do itself."""
+    waiting = int(mark.read_text())
+    mark.unlink()
+    while Path(f"/proc/{waiting}/stat").read_text().rpartition(") ")[2][0] not in "TZ":
+        time.sleep(0.001)
+    if fault.how == "disk":
         _fill(_ballast(out))
+        os.kill(waiting, signal.SIGCONT)
     else:
         # The launcher first: whatever it would tidy up stays as it lies.
         processes.send(signal.SIGKILL, [launcher, *processes.below(launcher)])
-    mark.unlink()
 
 
 def _ballast(out: Path) -> Path:
@@ -108,16 +159,3 @@ def _fill(path: Path) -> None:
                     size //= 2
             except OSError:
                 size //= 2
-
-
-def damage(checkpoints: Path, how: str) -> Path | None:
-    """The largest file of the newest checkpoint, cut short or with a bit turned; None if none."""
-    steps = saved_steps(checkpoints)
-    if len(steps) < 2:
-        return None  # the only one: then nothing could be gone on from, and rightly so
-    newest = step_folder(checkpoints, steps[-1])
-    file = max((f for f in Path(str(newest)).iterdir()), key=lambda f: f.stat().st_size)
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(data[: len(data) // 2] if how == "truncated" else data)
-    return file

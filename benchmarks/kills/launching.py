@@ -1,13 +1,15 @@
-"""`homerec launch`, but that its ranks run `benchmarks.kills.dying`."""
+"""`homerec launch`, but that its ranks run `benchmarks.kills.dying`, and know whom to stop."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from launchers import launch
 
 if __name__ == "__main__":
+    os.environ["HOMEREC_LAUNCHER"] = str(os.getpid())
     parser = argparse.ArgumentParser()
     launch.add_arguments(parser)
     parser.set_defaults(module="benchmarks.kills.dying")

@@ -43,6 +43,16 @@ def test_several_machines_meet_on_the_first() -> None:
     assert role.args[-1] == "a b"  # a word stays a word, whatever is in it
 
 
+def test_ranks_of_an_elastic_job_know_that_others_may_be_fewer() -> None:
+    (role,) = components.train("demo", nnodes=3, min_nnodes=2, rdzv_endpoint="h:1").roles
+    assert role.env["HOMEREC_NNODES"] == "2:3"
+    assert (role.num_replicas, role.min_replicas) == (3, 2)
+    assert role.args[role.args.index("--nnodes") + 1] == "2:3"
+    (role,) = components.train("demo", nnodes=3).roles
+    assert "HOMEREC_NNODES" not in role.env
+    assert role.args[role.args.index("--nnodes") + 1] == "3"
+
+
 def test_ranks_share_the_cores_of_their_machine() -> None:
     def threads(cpu: int, nproc: int) -> int:
         (role,) = components.train(cpu=cpu, nproc=nproc).roles

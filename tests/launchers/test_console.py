@@ -100,3 +100,14 @@ def test_a_traceback_that_ends_nothing_is_shown(
 def test_silence_is_counted_from_the_last_word(log: RankLog, tmp_path: Path) -> None:
     os.utime(tmp_path / "stderr.log", ns=(5, 5))
     assert log.silent_since() == 5
+
+
+def test_a_file_that_begins_again_is_read_from_its_start(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("one\ntwo\nhal")
+    tail = Tail(path)
+    assert tail.lines() == ["one", "two"]
+    path.write_text("")
+    assert tail.lines() == []
+    path.write_text("three\nfour\nfive\n")
+    assert tail.lines() == ["three", "four", "five"]

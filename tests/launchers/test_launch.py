@@ -123,6 +123,29 @@ def test_a_users_error_is_one_line(start: Callable[..., subprocess.Popen[str]]) 
     assert (out, err) == ("", "homerec: error: data.path 'x': no such folder\n")
 
 
+@pytest.mark.parametrize("options", [["--max-restarts", "3"], ["--nnodes", "1:2"]])
+def test_a_users_error_is_not_tried_again(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path, options: list[str]
+) -> None:
+    """Not by torchrun's restarts, and not by those of an elastic job, which are many."""
+    job = start(*options, "--nproc", "1", "--", "train", "user-error", TRIES=str(tmp_path))
+    out, err = job.communicate()
+    assert job.returncode == 2, err
+    assert (out, err) == ("", "homerec: error: data.path 'x': no such folder\n")
+    tries = (tmp_path / "tries").read_text().splitlines()
+    assert sorted(set(tries)) == sorted(tries)  # each rank once
+
+
+def test_another_error_is_tried_as_often_as_said(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    job = start("--max-restarts", "1", "--", "train", "raise", TRIES=str(tmp_path))
+    _, err = job.communicate()
+    assert job.returncode == 1, err
+    tries = (tmp_path / "tries").read_text().splitlines()
+    assert sorted(tries) == ["rank 0", "rank 0", "rank 1", "rank 1"]
+
+
 @pytest.mark.parametrize(
     ("what", "said", "last"),
     [
@@ -219,3 +242,21 @@ def test_a_killed_agent_leaves_no_rank_behind(
     _, err = job.communicate()
     assert job.returncode == 1
     assert "torchrun failed" in err
+
+
+def test_ranks_that_lost_a_machine_have_saved_but_the_job_has_failed(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    from launchers import processes
+
+    words = ["--nnodes", "2", "--nproc", "1", "--", "train", "save"]
+    job = start(*words, ALIVE=str(tmp_path / "alive"))
+    pipe = alive(tmp_path)
+    os.kill(processes.children(job.pid)[0], signal.SIGKILL)
+    out, err = job.communicate()
+    assert os.read(pipe, 1) == b""
+    assert job.returncode == 1
+    assert re.search(r"rank \d saved", out)
+    # Where the machines met on the one that was killed, the other agent itself has failed, too.
+    lost = "the agent (torchrun) of a machine was killed and the ranks of the others have saved"
+    assert lost in err or "torchrun failed" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,30 @@ def test_a_plan_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
 
 def test_no_plan_can_be_said() -> None:
     assert ShardingConfig.model_validate({"plan": ""}).plan is None
+
+
+def elastic(rank: int, size: int, folder: Path) -> list[str]:
+    """What a run says of a plan for its number of ranks: of 1 to 2 machines, and of 2 to 2."""
+    path = folder / "plan.json"
+    world = this_world()
+    run = config(())
+    write_plan(path, load_cluster("cpu-1x1"), run, world)
+    said = []
+    for machines in ("1:2", "2:2"):
+        os.environ["HOMEREC_NNODES"] = machines
+        try:
+            assemble(with_plan(path), select(run, SCHEMA), world)
+            said.append("taken")
+        except UserError as error:
+            said.append(str(error))
+    return said
+
+
+def test_a_plan_is_refused_where_the_ranks_may_become_other(tmp_path: Path) -> None:
+    refused, taken = run_ranks(elastic, 1, tmp_path)[0]
+    assert refused == (
+        f"sharding.plan: {tmp_path / 'plan.json'}: a plan is for one number of ranks, and this job "
+        "goes on with 1 to 2 machines; take --sharding.plan '' (each start plans anew), or "
+        "--nnodes 2"
+    )
+    assert taken == "taken"
