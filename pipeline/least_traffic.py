@@ -3,7 +3,8 @@
 A table is cut into shards; over R, the ranks that have rows of the same columns, a sample's pooled
 row is summed. With W ranks, a sample on rank a, D columns and 4 bytes a number:
 
-    ids         8 an id, to each rank that has its row, but a; 4 a bag's length, to each of R but a
+    ids         4 an id (8 for int64) to each rank that has its row, but a; and 4 a bag's length to
+                each of R but a
     embeddings  4 D from each of R but a
     gradients   4 D to each of R but a
     replicated  2 (W - 1) W n for a step, of n bytes of gradient on each rank
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 from torchrec import KeyedJaggedTensor
 
-ID_BYTES, LENGTH_BYTES, VALUE_BYTES = 8, 4, 4
+LENGTH_BYTES, VALUE_BYTES = 4, 4
 
 
 def least_traffic(
@@ -54,7 +55,7 @@ def least_traffic(
         for feature in table["features"]:
             ids, lengths = sparse[feature].values(), sparse[feature].lengths()
             found["ids"] += len(lengths) * LENGTH_BYTES * len(others)
-            found["ids"] += ID_BYTES * sum(
+            found["ids"] += ids.element_size() * sum(
                 int(_on(ids, shards, other).sum()) for other in sorted(others)
             )
             for block in columns.values():

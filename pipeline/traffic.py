@@ -37,14 +37,14 @@ PURPOSES = {
 }
 
 
-class Traffic(TorchDispatchMode):
+class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts while it is entered, on the thread that enters it; slow, as every operator passes.
 
     `bytes` and `calls` are by purpose, one of `PURPOSES`.
     """
 
     def __init__(self, model: nn.Module, world: World) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self._control = world.control.group_name
@@ -54,9 +54,7 @@ class Traffic(TorchDispatchMode):
             "tower": [p for table, p in trained if table is None],
         }
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func.namespace == "c10d":
             self._count(func.name().removeprefix("c10d::"), args)
         return func(*args, **(kwargs or {}))
