@@ -115,8 +115,17 @@ def _least(
     """This rank's part of the least, over `batches`."""
     unpooled = [table.name for table in chosen.tables if table.unpooled]
     total: Counter[str] = Counter()
+    width = {"fp32": 4, "fp16": 2, "bf16": 2}
     for batch in batches:
-        total.update(least_traffic(parallel.plan, batch.sparse, world.rank, unpooled=unpooled))
+        crossing = least_traffic(
+            parallel.plan,
+            batch.sparse,
+            world.rank,
+            unpooled=unpooled,
+            forward_bytes=width[config.sharding.qcomm_forward],
+            backward_bytes=width[config.sharding.qcomm_backward],
+        )
+        total.update(crossing)
     for purpose, size in reduced_bytes(parallel.model, parallel.plan).items():
         # All ranks' together; a rank's part is its share.
         total[purpose] = least_reduced(size, world.size) * len(batches) // world.size

@@ -21,7 +21,7 @@ from embeddings.features import Table
 from embeddings.fused_optimizer import in_backward
 from embeddings.initialise import fill_shard
 from embeddings.planner.plan import PlanError, make_plan, plan_to_json, shared_plan
-from embeddings.sharders import all_sharders
+from embeddings.sharders import all_sharders, sent_as
 from embeddings.unfused_optimizer import UnfusedRowWiseAdagrad
 from pipeline.config import Config
 from pipeline.distributed import World
@@ -53,7 +53,9 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
     Raises UserError on all ranks if no plan fits.
     """
     mark_tables(step, config)
-    sharders = all_sharders()
+    rows = step_rows(config.train, world.size).per_rank
+    sending = config.sharding
+    sharders = all_sharders(sent_as(sending.qcomm_forward, sending.qcomm_backward, rows))
     outcome: ShardingPlan | PlanError | UserError | None = None
     if world.is_first:
         try:
@@ -65,7 +67,7 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
                     tables,
                     config.sharding,
                     sharders=sharders,
-                    batch_size=step_rows(config.train, world.size).per_rank,
+                    batch_size=rows,
                     world_size=world.size,
                     local_world_size=world.local_size,
                     device=world.device,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +16,12 @@ from tests.ranks import run_ranks
 
 _ROWS, _STEPS = 64, 3
 _KINDS = ("table_wise", "column_wise", "row_wise", "grid_shard", "data_parallel")
+# Sharding type, and what rows and gradients are sent as.
+_WAYS = [(kind, "fp32", "fp32") for kind in _KINDS] + [
+    ("table_wise", "fp16", "bf16"),
+    ("row_wise", "bf16", "fp16"),
+]
+Way = tuple[str, str, str]
 
 
 def _table_wise(rank: int, size: int) -> tuple[dict[str, int], dict[str, int]]:
@@ -55,25 +60,26 @@ def test_whole_tables_send_what_one_counts_by_hand() -> None:
         assert sent["gradients"] == _STEPS * 4 * half * sum(dims[table_of[f]] for f in theirs)
 
 
-def _measured(rank: int, size: int, data: Path) -> dict[str, StepsMeasured]:
+def _measured(rank: int, size: int, data: Path) -> dict[Way, StepsMeasured]:
     found = {}
-    for kind in _KINDS:
-        words = ["--data.path", str(data), "--sharding.types", kind]
+    for way in _WAYS:
+        words = ["--data.path", str(data), "--sharding.types", way[0]]
+        words += ["--sharding.qcomm_forward", way[1], "--sharding.qcomm_backward", way[2]]
         run = resolve("debug", None, words)
-        found[kind] = measure_steps(run, this_world(), timed=1, counted=3)
+        found[way] = measure_steps(run, this_world(), timed=1, counted=3)
     return found
 
 
 @pytest.fixture(scope="module")
-def measured(synthetic: Path) -> dict[str, StepsMeasured]:
-    found: dict[str, StepsMeasured] = run_ranks(_measured, 2, synthetic)[0]
+def measured(synthetic: Path) -> dict[Way, StepsMeasured]:
+    found: dict[Way, StepsMeasured] = run_ranks(_measured, 2, synthetic)[0]
     return found
 
 
-@pytest.mark.parametrize("kind", _KINDS)
-def test_nothing_is_sent_beyond_the_least(kind: str, measured: dict[str, Any]) -> None:
-    found = measured[kind]
-    assert {row["sharding_type"] for row in found.plan["tables"]} == {kind}
+@pytest.mark.parametrize("way", _WAYS)
+def test_nothing_is_sent_beyond_the_least(way: Way, measured: dict[Way, StepsMeasured]) -> None:
+    found = measured[way]
+    assert {row["sharding_type"] for row in found.plan["tables"]} == {way[0]}
     assert found.counted == 3 * 256
     sent = {purpose: size for purpose, size in found.sent.items() if purpose in found.least}
     assert sent == {purpose: size for purpose, size in found.least.items() if size}
@@ -83,14 +89,20 @@ def test_nothing_is_sent_beyond_the_least(kind: str, measured: dict[str, Any]) -
     assert found.processor_seconds > 0
 
 
-def test_types_differ_as_they_should(measured: dict[str, Any]) -> None:
+def test_types_differ_as_they_should(measured: dict[Way, StepsMeasured]) -> None:
     """Two ranks: sums over both for all samples, against whole rows for the half that is away."""
-    whole, rows = measured["table_wise"].sent, measured["row_wise"].sent
+    by_kind = {kind: measured[kind, "fp32", "fp32"] for kind in _KINDS}
+    whole, rows = by_kind["table_wise"].sent, by_kind["row_wise"].sent
     assert rows["embeddings"] == 2 * whole["embeddings"]
-    assert "ids" not in measured["data_parallel"].sent
-    dims = {
-        row["table"]: (row["rows"], row["dim"]) for row in measured["data_parallel"].plan["tables"]
-    }
-    cells = sum(rows * dim for rows, dim in dims.values())
-    assert measured["data_parallel"].sent["tables"] == 3 * 2 * 4 * cells
+    assert "ids" not in by_kind["data_parallel"].sent
+    cells = sum(row["rows"] * row["dim"] for row in by_kind["data_parallel"].plan["tables"])
+    assert by_kind["data_parallel"].sent["tables"] == 3 * 2 * 4 * cells
     assert whole["tower"] == rows["tower"] > 0
+
+
+@pytest.mark.parametrize("way", [way for way in _WAYS if way[1] != "fp32"])
+def test_half_the_bytes_in_half_the_bits(way: Way, measured: dict[Way, StepsMeasured]) -> None:
+    full, half = measured[way[0], "fp32", "fp32"].sent, measured[way].sent
+    for purpose in ("embeddings", "gradients"):
+        assert 2 * half[purpose] == full[purpose]
+    assert half["ids"] == full["ids"]
