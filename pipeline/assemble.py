@@ -226,5 +226,10 @@ def open_pipeline(
 ) -> TrainPipelineSparseDist[Batch, StepOutput]:
     """Input distribution of the next batch overlaps the current batch's forward and backward."""
     return TrainPipelineSparseDist(
-        parallel.model, optimizer or parallel.optimizer, world.device, execute_all_batches=True
+        parallel.model,
+        optimizer or parallel.optimizer,
+        world.device,
+        execute_all_batches=True,
+        # It would count its own batches, evaluations' and those after a resume anew: see Averaging.
+        dmp_collection_sync_interval_batches=None,
     )

@@ -20,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.guard import Guard
 from pipeline.least_traffic import least_reduced, least_traffic
 from pipeline.parallelize import Parallel, table_of
+from pipeline.replica_groups import Averaging
 from pipeline.streams import open_split
 from pipeline.traffic import Traffic
 from pipeline.watch import Watch
@@ -68,6 +69,7 @@ def measure_steps(config: Config, world: World, *, timed: int, counted: int) -> 
     guard = Guard(step.model.head, step.loss, config.watch, world, dense)
     pipeline = open_pipeline(parallel, world, guard.optimizer(parallel.optimizer))
     watch = Watch(world, source)
+    averaging = Averaging(parallel.model, config.sharding)
     parallel.model.train()
     stream = iter(source)
     # Read ahead: what reading costs is the reader's benchmark's.
@@ -75,9 +77,10 @@ def measure_steps(config: Config, world: World, *, timed: int, counted: int) -> 
 
     def run(part: Sequence[Batch]) -> None:
         feed = watch.feed(iter(part))
-        for _ in part:
+        for n, _ in enumerate(part):
             guard.before()
             pipeline.progress(feed)
+            averaging.after(n + 1)
             watch.after(stop=False, save=False)
         watch.settle()
 

@@ -1,4 +1,5 @@
-"""A model on meta to a model over ranks. The only place that names DistributedModelParallel."""
+"""A model on meta to a model over ranks. Only here and in replica_groups.py is
+DistributedModelParallel named."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ from pipeline.config import Config
 from pipeline.distributed import World
 from pipeline.errors import UserError
 from pipeline.given_plan import given_plan
+from pipeline.replica_groups import GroupedModel, group_shape
 from pipeline.step import Step
 from pipeline.step_rows import step_rows
 
@@ -53,6 +55,7 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
     Raises UserError on all ranks if no plan fits.
     """
     mark_tables(step, config)
+    size, local_size = group_shape(config.sharding, world)
     rows = step_rows(config.train, world.size).per_rank
     sending = config.sharding
     sharders = all_sharders(sent_as(sending.qcomm_forward, sending.qcomm_backward, rows))
@@ -68,8 +71,8 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
                     config.sharding,
                     sharders=sharders,
                     batch_size=rows,
-                    world_size=world.size,
-                    local_world_size=world.local_size,
+                    world_size=size,
+                    local_world_size=local_size,
                     device=world.device,
                 )
         except (PlanError, UserError) as error:
@@ -79,13 +82,18 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
     except PlanError as error:
         raise UserError(f"{error}; change --sharding.types or the number of ranks") from error
 
-    model = DistributedModelParallel(
-        step,
-        env=ShardingEnv.from_process_group(torch.distributed.group.WORLD),
-        device=world.device,
-        plan=plan,
-        sharders=sharders,
-    )
+    if (groups := config.sharding.replica_groups) > 1:
+        model: DistributedModelParallel = GroupedModel(
+            step, plan, groups=groups, local_size=local_size, sharders=sharders, world=world
+        )
+    else:
+        model = DistributedModelParallel(
+            step,
+            env=ShardingEnv.from_process_group(torch.distributed.group.WORLD),
+            device=world.device,
+            plan=plan,
+            sharders=sharders,
+        )
     end_row_counts(model)
     fill_tables(model, tables, config)
     return Parallel(
