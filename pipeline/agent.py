@@ -4,8 +4,8 @@
 
 torchrun itself ends with 1 whatever happened: a scheduler could not tell a user's mistake, which no
 second try mends, from a machine that was lost, and tries again either way. And of SIGUSR1, which
-Slurm sends as a warning before it ends a job, it dies without a word to the ranks. Last comes what a
-person needs to know: the ranks' own line, which torchrun's summary would bury.
+Slurm sends as a warning before it ends a job, it dies without a word to the ranks. Last comes what
+a person needs to know: the ranks' own line, which torchrun's summary would bury.
 """
 
 from __future__ import annotations

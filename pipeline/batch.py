@@ -24,7 +24,7 @@ class Batch(Pipelineable):
     dense: Tensor
     """[B, N] float32, normalised; 0 where the value is missing."""
     sparse: KeyedJaggedTensor
-    """One key a feature, values int64 rows of its table, stride B."""
+    """One key a feature, values rows of its table (int32; int64 for more than 2^31), stride B."""
     labels: Tensor
     """[B, T] float32, 0 or 1; NaN where missing."""
     weights: Tensor

@@ -82,8 +82,8 @@ def evaluate_checkpoint(
     """Load a checkpoint (or a run's best one) and evaluate it; also what was evaluated."""
     folder = agreed(world, lambda: find_checkpoint(checkpoint))
     config = agreed(world, lambda: Config.load(folder / "config.json"))
-    # A plan's file is for the ranks that trained; figures are the same under any plan.
-    sharding = config.sharding.model_copy(update={"plan": None})
+    # A plan's file and groups are for the ranks that trained; figures are the same under any plan.
+    sharding = config.sharding.model_copy(update={"plan": None, "replica_groups": 1})
     config = config.model_copy(update={"sharding": sharding})
     if data is not None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": data})})

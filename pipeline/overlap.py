@@ -36,19 +36,29 @@ def open_pipeline(
     arguments = (parallel.model, optimizer or parallel.optimizer, world.device)
     if kind == "base":
         return _Base(*arguments)
+    made: TrainPipelineSparseDist[Batch, StepOutput]
     if kind == "semi_sync":
-        _check_fused(parallel)
-        return _SemiSync(*arguments)
-    if kind == "prefetch":
+        assert config is not None
+        _check_semi_sync(parallel, config)
+        made = _SemiSync(*arguments)
+    elif kind == "prefetch":
         _check_prefetch(parallel, world)
-        return PrefetchTrainPipelineSparseDist[Batch, StepOutput](
-            *arguments, execute_all_batches=True
-        )
-    return TrainPipelineSparseDist[Batch, StepOutput](*arguments, execute_all_batches=True)
+        made = PrefetchTrainPipelineSparseDist(*arguments, execute_all_batches=True)
+    else:
+        made = TrainPipelineSparseDist(*arguments, execute_all_batches=True)
+    # It would count its own batches, evaluations' and those after a resume anew: see Averaging.
+    made._dmp_collection_sync_interval_batches = None
+    return made
 
 
-def _check_fused(parallel: Parallel) -> None:
-    """Other tables change in the optimizer's step, between a lookup and its own backward."""
+def _check_semi_sync(parallel: Parallel, config: Config) -> None:
+    for field in ("on_nonfinite", "on_spike"):
+        if getattr(config.watch, field) == "rollback":
+            raise UserError(
+                f"watch.{field}: rollback would leave rows that semi_sync has looked up already; "
+                "take skip, or --train.pipeline sparse_dist"
+            )
+    # Others change in the optimizer's step, between a lookup and its own backward.
     outside = [row["table"] for row in parallel.plan["tables"] if row["compute_kernel"] == "dense"]
     if outside:
         raise UserError(
@@ -126,7 +136,7 @@ class _SemiSync(TrainPipelineSemiSync[Batch, StepOutput]):
             self._pipelined_forward_type = _OnHost
 
     def _validate_optimizer(self) -> None:
-        """Seen to before, by _check_fused."""
+        """Seen to before, by _check_semi_sync."""
 
     def _mlp_forward(self, batch: Any, context: Any) -> tuple[Tensor, StepOutput]:
         if self._model.training:

@@ -1,4 +1,5 @@
-"""A model on meta to a model over ranks. The only place that names DistributedModelParallel."""
+"""A model on meta to a model over ranks. Only here and in replica_groups.py is
+DistributedModelParallel named."""
 
 from __future__ import annotations
 
@@ -21,12 +22,13 @@ from embeddings.features import Table
 from embeddings.fused_optimizer import in_backward
 from embeddings.initialise import fill_shard
 from embeddings.planner.plan import PlanError, make_plan, plan_to_json, shared_plan
-from embeddings.sharders import all_sharders
+from embeddings.sharders import all_sharders, sent_as
 from embeddings.unfused_optimizer import UnfusedRowWiseAdagrad
 from pipeline.config import Config
 from pipeline.distributed import World
 from pipeline.errors import UserError
 from pipeline.given_plan import given_plan
+from pipeline.replica_groups import GroupedModel, group_shape
 from pipeline.step import Step
 from pipeline.step_rows import step_rows
 
@@ -53,7 +55,10 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
     Raises UserError on all ranks if no plan fits.
     """
     mark_tables(step, config)
-    sharders = all_sharders()
+    size, local_size = group_shape(config.sharding, world)
+    rows = step_rows(config.train, world.size).per_rank
+    sending = config.sharding
+    sharders = all_sharders(sent_as(sending.qcomm_forward, sending.qcomm_backward, rows))
     outcome: ShardingPlan | PlanError | UserError | None = None
     if world.is_first:
         try:
@@ -65,9 +70,9 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
                     tables,
                     config.sharding,
                     sharders=sharders,
-                    batch_size=step_rows(config.train, world.size).per_rank,
-                    world_size=world.size,
-                    local_world_size=world.local_size,
+                    batch_size=rows,
+                    world_size=size,
+                    local_world_size=local_size,
                     device=world.device,
                 )
         except (PlanError, UserError) as error:
@@ -77,13 +82,18 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
     except PlanError as error:
         raise UserError(f"{error}; change --sharding.types or the number of ranks") from error
 
-    model = DistributedModelParallel(
-        step,
-        env=ShardingEnv.from_process_group(torch.distributed.group.WORLD),
-        device=world.device,
-        plan=plan,
-        sharders=sharders,
-    )
+    if (groups := config.sharding.replica_groups) > 1:
+        model: DistributedModelParallel = GroupedModel(
+            step, plan, groups=groups, local_size=local_size, sharders=sharders, world=world
+        )
+    else:
+        model = DistributedModelParallel(
+            step,
+            env=ShardingEnv.from_process_group(torch.distributed.group.WORLD),
+            device=world.device,
+            plan=plan,
+            sharders=sharders,
+        )
     end_row_counts(model)
     fill_tables(model, tables, config)
     return Parallel(

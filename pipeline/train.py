@@ -27,6 +27,7 @@ from pipeline.monitor import Monitor
 from pipeline.overlap import open_pipeline
 from pipeline.refusals import Refusals, is_out_of_memory
 from pipeline.renew import renew_tables
+from pipeline.replica_groups import Averaging
 from pipeline.replicas import check_replicas
 from pipeline.run_folder import claim, describe, finish, show_best, write_results
 from pipeline.run_progress import Progress
@@ -116,6 +117,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
 
     refusals = Refusals(guard, config.watch, world, chosen.tasks, out / "debug", restore)
     slow_ranks = SlowRanks(config.watch, world)
+    averaging = Averaging(model, config.sharding)
 
     with stop_requests() as request, tracker, checkpoints:
         watch = Watch(world, source)
@@ -158,6 +160,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
                     break
                 step += 1
                 world.pulse.step = step
+                averaging.after(step)
                 slow_ranks.update(step, guard.seconds_W)
                 saving = checkpoints.due or checkpoints.failed
                 if refusals.handle(step, output, watch.where()):
@@ -171,6 +174,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
                 if checked and step % checked == 0:
                     check_replicas(model, optimizer, step, world)
             watch.settle()
+            averaging.settle()
             delta = step < whole and not watch.save_due and not watch.stopping
             watch.save_due = False
             check_finite(model, step, world)

@@ -24,7 +24,7 @@ from torchrec.distributed.types import (
 )
 
 from embeddings.features import Table
-from embeddings.sharders import SHARDING_TYPES, UNPOOLED_TYPES
+from embeddings.sharders import SHARDING_TYPES, UNPOOLED_TYPES, Sent
 
 
 class ShardingConfig(BaseModel):
@@ -43,6 +43,17 @@ class ShardingConfig(BaseModel):
     plan: Path | None = None
     """A plan's file ('homerec plan SOURCE --out FILE') to shard by, instead of a search; made for
     this many ranks and these tables. '': none."""
+
+    qcomm_forward: Sent = "fp32"
+    """What looked-up rows are sent to other ranks as; fp16 and bf16 halve the bytes."""
+    qcomm_backward: Sent = "fp32"
+    """What their gradients are sent as; fp16 scaled by the rows of a batch."""
+    replica_groups: int = Field(default=1, ge=1)
+    """2D parallelism: so many groups of ranks each have all tables, sharded within the group, and
+    train them on their own samples; 1: all ranks are one group."""
+    sync_every: int = Field(default=1, ge=1)
+    """Steps from one averaging of the groups' tables (weights and accumulators) to the next;
+    evaluations and checkpoints average first."""
 
     @field_validator("plan", mode="before")
     @classmethod

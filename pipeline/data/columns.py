@@ -55,6 +55,9 @@ class Columns:
             table: (schema.table(table).vocab_size, hash_rows[table])
             for table in dict.fromkeys(feature.table for feature in features)
         }
+        rows = max(size + extra for size, extra in self._vocabulary.values())
+        self.id_dtype = torch.int32 if rows <= torch.iinfo(torch.int32).max else torch.int64
+        """The narrowest that numbers every row of every table."""
         self._dense = schema.dense
         self._tasks = tuple(tasks)
         self._oracles = tuple(task.oracle for task in tasks) if with_oracle else None

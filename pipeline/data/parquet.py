@@ -233,7 +233,8 @@ class BatchSource:
                     rows.between(share.start, share.stop)
                     for rows, share in zip(parts, mine, strict=True)
                 ]
-                batch = Rows.join(taken).batch(self._columns.keys, self._columns.multi)
+                columns = self._columns
+                batch = Rows.join(taken).batch(columns.keys, columns.multi, columns.id_dtype)
                 assert self._deal is deal, "another iterator of this source has begun an epoch"
                 assert self._step == step, "another iterator of this source has moved on"
                 step += 1

@@ -74,16 +74,21 @@ class Rows:
             oracle=torch.cat(oracles) if oracles else None,
         )
 
-    def batch(self, keys: list[str], multi: Sequence[bool]) -> Batch:
-        """The rows as a batch; `keys` name the features, `multi` tells which of them are bags."""
+    def batch(self, keys: list[str], multi: Sequence[bool], id_dtype: torch.dtype) -> Batch:
+        """The rows as a batch; `keys` name the features, `multi` tells which of them are bags.
+
+        Lengths, and ids where `id_dtype` says so, are int32: half of what ranks send each other.
+        """
         singles, bags = iter(self.single), iter(self.bags)
-        lengths = torch.ones(len(keys), len(self), dtype=torch.int64)
-        lengths[torch.tensor(multi)] = self.lengths
+        lengths = torch.ones(len(keys), len(self), dtype=torch.int32)
+        lengths[torch.tensor(multi)] = self.lengths.int()
         return Batch(
             dense=self.dense,
             sparse=KeyedJaggedTensor(
                 keys=keys,
-                values=torch.cat([next(bags if is_bag else singles) for is_bag in multi]),
+                values=torch.cat([next(bags if is_bag else singles) for is_bag in multi]).to(
+                    id_dtype
+                ),
                 lengths=lengths.view(-1),
                 stride=len(self),
             ),

@@ -16,6 +16,7 @@ from pipeline.batch import Batch
 from tests.pipeline.data.small_folder import (
     FEATURES,
     LABELS,
+    VOCABULARY,
     expected,
     open_small,
     random_rows,
@@ -110,7 +111,18 @@ def test_a_batch_has_the_promised_shapes(folder: Path) -> None:
     assert batch.sparse.keys() == [feature.name for feature in FEATURES]
     assert batch.sparse.stride() == 5
     assert {batch.dense.dtype, batch.labels.dtype, batch.weights.dtype} == {torch.float32}
-    assert batch.sparse.values().dtype == batch.users.dtype == torch.int64
+    assert batch.sparse.values().dtype == batch.sparse.lengths().dtype == torch.int32
+    assert batch.users.dtype == torch.int64
+
+
+def test_ids_of_a_table_beyond_int32_are_int64(folder: Path) -> None:
+    narrow = next(iter(open_small(folder, features=FEATURES[3:4], hash_rows={"tag": 3})))
+    wide = next(iter(open_small(folder, features=FEATURES[3:4], hash_rows={"tag": 2**31})))
+    assert narrow.sparse.values().dtype == torch.int32
+    assert wide.sparse.values().dtype == torch.int64
+    # Ids outside the vocabulary fall into other hash rows; those inside stay.
+    known = narrow.sparse.values() < VOCABULARY["tag"]
+    assert torch.equal(narrow.sparse.values()[known].long(), wide.sparse.values()[known])
 
 
 def test_features_and_tasks_may_be_a_choice(folder: Path) -> None:

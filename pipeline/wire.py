@@ -1,0 +1,31 @@
+"""Bytes that this process has sent over TCP, as Linux counts them: headers of gloo's and all."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from pathlib import Path
+
+# struct tcp_info of linux/tcp.h, since Linux 4.19.
+_BYTES_SENT = 200
+
+
+def bytes_sent() -> int:
+    """Over all TCP connections that are open now. Linux alone has this."""
+    total = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            is_socket = os.readlink(entry).startswith("socket:")
+        except FileNotFoundError:  # the one that lists this folder
+            continue
+        if not is_socket:
+            continue
+        with socket.socket(fileno=os.dup(int(entry.name))) as each:
+            if each.family not in (socket.AF_INET, socket.AF_INET6):
+                continue
+            if each.type != socket.SOCK_STREAM:
+                continue
+            told = each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        total += int(struct.unpack_from("Q", told, _BYTES_SENT)[0])
+    return total
