@@ -139,7 +139,8 @@ class Inputs:
         if not 0 < self.serve <= 1:
             raise UserError(f"--serve: {self.serve} is no share of lookups; give 0.95, say")
         source = self.source
-        conditions = validate(Conditions, self.conditions, "command line", _OPTIONS)
+        given = {**source.conditions, **self.conditions}
+        conditions = validate(Conditions, given, "command line", _OPTIONS)
         rows = source.rows_a_rank(self.cluster, self.batch_size)
         group = conditions.group(self.cluster)
         if self.facts is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from pipeline.overrides import amend, resolve
 from pipeline.parallelize import mark_tables
 from pipeline.recipes import RECIPES
 
+# What `sharding` and `Conditions` both have.
+_OF_A_RUN = ("qcomm_forward", "qcomm_backward", "replica_groups", "sync_every")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
@@ -39,6 +42,8 @@ class Source:
     """The same with all tables of another dim, or another type of weights."""
     schema: Schema | None = None
     """Of a run."""
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `Conditions` that a run has of its own."""
     hash_rows: int = 0
     """Rows of each of a run's tables for ids outside its vocabulary."""
 
@@ -165,6 +170,7 @@ def _of_run(config: Config, schema: Schema, world: World) -> Source:
         global_batch=config.train.batch_size,
         remake=remake,
         schema=schema,
+        conditions={name: getattr(config.sharding, name) for name in _OF_A_RUN},
         hash_rows=config.embeddings.hash_rows,
     )
 

@@ -119,8 +119,6 @@ class Conditions(Frozen):
         groups, local = self.replica_groups, cluster.devices_per_host
         if groups == 1:
             return cluster
-        if cluster.device != "cuda":
-            raise ValueError("replica_groups: TorchRec's DMPCollection runs on cuda alone; take 1")
         inside: Ints = np.zeros(0, np.int64)
         if cluster.ranks % groups == 0:
             hosts = self._members(cluster) // local

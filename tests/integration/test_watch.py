@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -199,6 +201,35 @@ def test_a_replica_gone_astray_stops_the_run(synthetic: Path, tmp_path: Path) ->
     assert "differs between ranks: rank 1 from rank 0, first at [" in first[1]
 
 
+def overflow(rank: int, size: int, data: Path, out: Path) -> Any:
+    """A run where in step 3 rank 1's gradient of a weight of the tower is not finite, alone."""
+    whole, steps = Watch.after, iter(range(1, 100))
+
+    def after(watch: Watch, *, stop: bool, save: bool) -> None:
+        whole(watch, stop=stop, save=save)
+        if next(steps) == 2 and rank == 1:
+            weight = _weight()
+            hook = weight.register_hook(lambda gradient: (hook.remove(), gradient * torch.inf)[1])
+
+    Watch.after = after  # type: ignore[method-assign,assignment]
+    words = ("--checkpoint.every", "1", "--train.max_steps", "4", "--watch.on_nonfinite", "skip")
+    return _run(data, out / "overflow", *words)
+
+
+def test_a_tower_that_overflows_alone_does_not_learn_from_that_batch(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    """The tables have: their update came earlier in the same backward."""
+    assert run_ranks(overflow, 2, synthetic, tmp_path) == [0, 0]
+    states = [_state(tmp_path / "overflow", step) for step in (2, 3, 4)]
+    tables = {name for name in states[0] if "embedding" in name or "tables" in name}
+    before, at, after = ({n: s[n] for n in s.keys() - tables} for s in states)
+    assert len(before) > 20
+    assert _same(before, at)
+    assert not _same(at, after)
+    assert all(bool(torch.isfinite(value).all()) for value in states[2].values())
+
+
 def twice(rank: int, size: int, data: Path, out: Path) -> list[Any]:
     words = ["--train.max_steps", "4", "--train.deterministic", "true"]
     words += ["--checkpoint.every", "4", "--model.tower.dropout", "0.1"]
@@ -208,6 +239,20 @@ def twice(rank: int, size: int, data: Path, out: Path) -> list[Any]:
 def test_deterministic_runs_are_bit_equal(synthetic: Path, tmp_path: Path) -> None:
     assert run_ranks(twice, 2, synthetic, tmp_path) == [[0, 0], [0, 0]]
     assert _same(_state(tmp_path / "a", 4), _state(tmp_path / "b", 4))
+
+
+def test_the_switch_refuses_kernels_that_are_not_deterministic() -> None:
+    """In a process of its own, for the switch is the process's. On CPU it changes little else."""
+    ask = "torch.zeros(4).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))"
+    switch = "from pipeline.deterministic import make_deterministic; make_deterministic()"
+    for first, said in (
+        ("pass", ""),
+        (switch, "put_ does not have a deterministic implementation"),
+    ):
+        code = [sys.executable, "-c", f"import torch; {first}; {ask}"]
+        done = subprocess.run(code, capture_output=True, text=True, check=False)
+        assert bool(done.returncode) == bool(said)
+        assert said in done.stderr
 
 
 def out_of_memory(rank: int, size: int, data: Path, out: Path) -> Any:

@@ -92,10 +92,10 @@ def test_ranks_have_what_torchrecs_reservation_leaves_them(
     ]
 
 
-def test_replicas_are_of_cuda_alone() -> None:
+def test_replica_groups_are_formed_on_cpu_too() -> None:
     cluster = some_cluster(hosts=2, devices=2, hbm_gb=0.0)
-    with pytest.raises(ValueError, match="runs on cuda alone; take 1"):
-        Conditions(replica_groups=2).group(cluster)
+    group = Conditions(replica_groups=2).group(cluster)
+    assert (group.hosts, group.devices_per_host, group.device) == (2, 1, "cpu")
 
 
 @pytest.mark.parametrize(
