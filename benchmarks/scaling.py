@@ -133,7 +133,10 @@ def main() -> None:
                 found, said = run_here(run, ranks, config, args.timed, args.counted)
                 points.append({"plan": plan, "ranks": ranks} | rates(found))
                 points[-1]["measured"] = dataclasses.asdict(found)
-                Console(stderr=True).print(f"{plan}, {ranks} ranks: done", highlight=False)
+                Console(stderr=True).print(
+                    f"{plan}, {ranks} ranks: {points[-1]['samples_per_second']:,.0f} samples/s",
+                    highlight=False,
+                )
     console = Console()
     console.print(speed_table(points))
     console.print(bytes_table(points))

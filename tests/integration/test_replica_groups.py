@@ -137,17 +137,32 @@ def test_groups_must_come_out_even(by_rank: list[dict[str, Any]]) -> None:
 _WORDS = ["--sharding.replica_groups", "2", "--sharding.types", "row_wise"]
 
 
-def test_resume_is_bit_equal_and_is_evaluated_on_other_ranks(
-    synthetic: Path, tmp_path: Path
+def _whole_and_parts(
+    rank: int, size: int, data: Path, whole: Path, parts: Path, words: list[str]
+) -> list[Any]:
+    more = ["--train.max_steps", "6"]
+    return [
+        run(rank, size, data, whole, [*words, *more]),
+        run(rank, size, data, parts, [*words, "--train.max_steps", "3"]),
+        run(rank, size, data, parts, more, True),
+    ]
+
+
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_resume_is_as_undisturbed_and_is_evaluated_on_other_ranks(
+    synthetic: Path, tmp_path: Path, ranks: int
 ) -> None:
+    """To the bit where sums are of two numbers; those of four hang on DDP's layout of buckets,
+    which is another in the first step of a process."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    words = [*_WORDS, "--checkpoint.every", "6", "--sharding.sync_every", "4"]
-    assert run_ranks(run, 4, synthetic, whole, [*words, "--train.max_steps", "12"]) == [0] * 4
-    assert run_ranks(run, 4, synthetic, parts, [*words, "--train.max_steps", "6"]) == [0] * 4
-    more = ["--train.max_steps", "12"]
-    assert run_ranks(run, 4, synthetic, parts, more, True) == [0] * 4
-    last = "checkpoints/step-00000012"
+    words = [*_WORDS, "--checkpoint.every", "3", "--sharding.sync_every", "2"]
+    assert run_ranks(_whole_and_parts, ranks, synthetic, whole, parts, words) == [[0, 0, 0]] * ranks
+    last = "checkpoints/step-00000006"
     first, second = tensors(whole / last, tmp_path), tensors(parts / last, tmp_path)
     assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    for name, value in first.items():
+        if ranks == 2:
+            assert torch.equal(value, second[name]), name
+        else:
+            torch.testing.assert_close(value, second[name], rtol=1e-4, atol=1e-6)
     assert run_ranks(evaluated, 1, parts)[0]["click"]["rows"] > 0
