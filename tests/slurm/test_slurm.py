@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -29,6 +30,11 @@ def reached(run: Path, step: int) -> bool:
     return log.exists() and f'"step": {step},' in log.read_text()
 
 
+def losses(run: Path) -> list[float]:
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [line["loss/total"] for line in lines if line["kind"] == "train"]
+
+
 def different(left: Path, right: Path, scratch: Path) -> list[str]:
     """Names of tensors, optimizers' included, that the last checkpoints of two runs differ in."""
     name = f"step-{STEPS:08d}"
@@ -51,6 +57,19 @@ def undisturbed(login: Login) -> Path:
     # Ranks are numbered as machines arrive: the first may be on either.
     assert re.search(r"^\[node[01]\] \[rank0\]:best checkpoint: step", done.stdout, re.MULTILINE)
     return login.folder / "runs" / "undisturbed"
+
+
+def test_two_nodes_train_as_one_process_does(login: Login) -> None:
+    # Every step holds all rows: which rank has which makes no difference then.
+    words = ["train", "debug", "--data.path", "data", "--train.batch_size", "6400"]
+    words += ["--train.epochs", "10", "--train.max_steps", "0", "--dense.lr", "0.01"]
+    assert login.homerec(*words, "--out", "runs/alone").returncode == 0
+    handle = login.launch("--", *words, "--out", "runs/pair")
+    assert login.ended(handle).startswith("COMPLETED on hn[0-1]")
+    alone, pair = losses(login.folder / "runs" / "alone"), losses(login.folder / "runs" / "pair")
+    assert len(pair) == 10
+    assert pair[-1] < pair[0] - 0.1
+    assert pair == pytest.approx(alone, rel=1e-5)
 
 
 def test_a_job_cancelled_warned_preempted_and_robbed_of_a_node_goes_on_each_time_bit_equal(
