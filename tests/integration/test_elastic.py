@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from launchers.cli import main
 from tests.integration.lost_machine import ALONE_UNTIL, LOST_AT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,10 +39,12 @@ def test_a_lost_machine_costs_the_steps_since_the_last_checkpoint_and_comes_back
 ) -> None:
     calm, hit = tmp_path / "calm", tmp_path / "hit"
     run = ["train", "debug", "--data.path", str(synthetic), *_WORDS, "--out"]
-    assert main([*run, str(calm)]) == 0
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "LOST": str(tmp_path / "lost")}
+    # On as many ranks as the job begins with: rows are dealt to those.
+    command = [sys.executable, "-m", "launchers.cli", "launch", "--nproc", "2", "--"]
+    subprocess.run([*command, *run, str(calm)], capture_output=True, check=True, env=env)
     command = [sys.executable, "-m", "tests.integration.lost_machine", "launch"]
     command += ["--nnodes", "1:2", "--nproc", "1", "--max-retries", "1", "--", *run, str(hit)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "LOST": str(tmp_path / "lost")}
     job = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     told = job.stdout + job.stderr
     assert job.returncode == 0, told
@@ -60,4 +61,4 @@ def test_a_lost_machine_costs_the_steps_since_the_last_checkpoint_and_comes_back
     assert _losses(hit) == pytest.approx(_losses(calm), abs=1e-4)
     # The same rows at each step, whoever had them: what is logged of a step does not differ.
     for ours, theirs in zip(_lines(hit, "train"), _lines(calm, "train"), strict=True):
-        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-4)
+        assert ours["loss/total"] == pytest.approx(theirs["loss/total"], abs=1e-4)
