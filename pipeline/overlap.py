@@ -58,11 +58,10 @@ def _check_semi_sync(parallel: Parallel, config: Config) -> None:
                 f"watch.{field}: rollback would leave rows that semi_sync has looked up already; "
                 "take skip, or --train.pipeline sparse_dist"
             )
-    if config.sharding.replica_groups > 1:
+    if (groups := config.sharding.replica_groups) > 1:
         raise UserError(
-            f"sharding.replica_groups: {config.sharding.replica_groups} groups are averaged between "
-            "a step and the next lookup, which semi_sync has made already; take 1, or "
-            "--train.pipeline sparse_dist"
+            f"sharding.replica_groups: {groups} groups are averaged between a step and the next "
+            "lookup, which semi_sync has made already; take 1, or --train.pipeline sparse_dist"
         )
     # Others change in the optimizer's step, between a lookup and its own backward.
     outside = [row["table"] for row in parallel.plan["tables"] if row["compute_kernel"] == "dense"]
