@@ -135,7 +135,10 @@ class Checkpoints:
             return
         self._saving_step = progress.step
         state = collect(model, optimizer, self._world)
-        window = {} if windowed is None else collect_window(windowed, self._world, progress)
+        window: dict[str, Any] = {}
+        progress.window = {}
+        if windowed is not None:
+            window, progress.window = collect_window(windowed, self._world)
         if delta and self._whole is not None and self._is_there(self._whole):
             assert self._host_copy.held is not None
             state = changed_rows(state, self._host_copy.held)

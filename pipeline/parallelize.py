@@ -25,6 +25,7 @@ from embeddings.planner.plan import PlanError, make_plan, plan_to_json, shared_p
 from embeddings.sharders import all_sharders, sent_as
 from embeddings.unfused_optimizer import UnfusedRowWiseAdagrad
 from pipeline.config import Config
+from pipeline.data_parallel import data_parallel
 from pipeline.distributed import World
 from pipeline.errors import UserError
 from pipeline.given_plan import given_plan
@@ -93,6 +94,7 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
             device=world.device,
             plan=plan,
             sharders=sharders,
+            data_parallel_wrapper=data_parallel(world.size),
         )
     end_row_counts(model)
     fill_tables(model, tables, config)

@@ -23,6 +23,7 @@ from torchrec.distributed.types import (
 )
 
 from embeddings.planner.plan import ShardingConfig
+from pipeline.data_parallel import data_parallel
 from pipeline.distributed import World
 from pipeline.errors import UserError
 
@@ -93,7 +94,15 @@ class GroupedModel(DMPCollection):
             sharding_strategy=ShardingStrategy.DEFAULT,
         )
         env.output_dtensor = False
-        DistributedModelParallel.__init__(self, module, env, world.device, plan, sharders)
+        DistributedModelParallel.__init__(
+            self,
+            module,
+            env,
+            world.device,
+            plan,
+            sharders,
+            data_parallel_wrapper=data_parallel(world.size),
+        )
         self._group_sharded_modules(self._ctxs)
         self._cache_sync_tensors(self._ctxs)
 

@@ -25,13 +25,15 @@ def collect(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dic
     }
 
 
-def collect_window(windowed: WindowedMetrics, world: World, progress: Progress) -> dict[str, Any]:
-    """A rank's part of the window of training figures, for DCP. Copies, of any shape.
+def collect_window(
+    windowed: WindowedMetrics, world: World
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """A rank's part of the window of training figures, for DCP, and what else there is to know.
 
-    `progress` learns what there is to know of it besides.
+    Copies, of any shape; nothing where it holds no rows.
     """
-    tensors, progress.window = windowed.held()
-    return {"window": {str(world.rank): tensors}}
+    tensors, told = windowed.held()
+    return ({"window": {str(world.rank): tensors}}, told) if told["rows"] else ({}, {})
 
 
 def collect_for(

@@ -24,7 +24,7 @@ from typing import Any, get_args
 import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save  # noqa: TID251 (reads)
 
-from benchmarks.kills.faults import Fault, How, Place, faults
+from benchmarks.kills.faults import DAMAGING, Fault, How, Place, faults
 from benchmarks.kills.job import End, Job
 from launchers import processes
 from pipeline.data.synthetic import prepare_synthetic
@@ -143,9 +143,11 @@ def _die(
             f"{'' if end.struck else ' (not met, does not count)'}"
             f"{' WRONG: ' + '; '.join(wrong) if wrong else ''}"
         )
-        if wrong or (end.code and not end.struck):
+        # There may be nothing whole to damage: then it died as planned, but that is not counted.
+        astray = end.code and not end.struck and fault.how not in DAMAGING
+        if wrong or astray:
             _print(end.log)
-        if end.code and not end.struck:
+        if astray:
             raise SystemExit("it died of something else")
         if newest == _STEPS:
             raise SystemExit(f"the run ended before it died {kills} times; give it more steps")
