@@ -60,9 +60,14 @@ def faults(count: int, ranks: int, seed: int) -> list[Fault]:
     """`count` of them, every way before any comes a second time; the same for the same seed."""
     dice = random.Random(seed)
     order: list[tuple[How, Place]] = []
+    plain = [way for way in _DYING if way[0] not in DAMAGING]
+    damaging = [way for way in _DYING if way[0] in DAMAGING]
     while len(order) < count:
-        # There must be checkpoints before they are damaged.
-        order += sorted(dice.sample(_DYING, len(_DYING)), key=lambda one: one[0] in DAMAGING)
+        once = dice.sample(plain, len(plain))
+        # A checkpoint must be there, and one saved since the last was damaged: far from each other.
+        for number, way in enumerate(damaging, 1):
+            once.insert(number * len(_DYING) // len(damaging) - 1, way)
+        order += once
     return [
         Fault(
             how=how,
