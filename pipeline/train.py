@@ -58,13 +58,12 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     schema, chosen, source, validation = agreed(world, lambda: _open(config, world))
     step_module, parallel = assemble(config, chosen, world)
     model, optimizer, head = parallel.model, parallel.optimizer, step_module.model.head
-    # Only now: a run that cannot start leaves no folder, and replaces none.
-    folder = agreed(world, lambda: checkpoints_folder(config, out))
-    _on_disk(world, claim, out, folder, resume, overwrite)
-
     dense = [feature.name for feature in chosen.schema.dense]
     guard = Guard(head, step_module.loss, config.watch, world, dense)
     pipeline = open_pipeline(parallel, world, guard.optimizer(optimizer), config)
+    # Only now: a run that cannot start leaves no folder, and replaces none.
+    folder = agreed(world, lambda: checkpoints_folder(config, out))
+    _on_disk(world, claim, out, folder, resume, overwrite)
     windowed = WindowedMetrics(
         chosen.tasks,
         batch_size=rows.per_rank,
