@@ -18,6 +18,8 @@ _MESSAGES = (
     ".*_all_gather_base.*",
     ".*dense_embedding_codegen_lookup_function: an autograd kernel was not registered.*",  # FBGEMM
 )
+# Of what TorchRec says to the root logger.
+_ROOT = ("[2D]", "[Connection]", "Sharding spec not found")
 _LOGGERS = ("torchrec", "torch.fx._symbolic_trace", "torch.distributed.checkpoint")
 
 
@@ -27,5 +29,10 @@ def hush() -> None:
         return
     for message in _MESSAGES:
         warnings.filterwarnings("ignore", message=message)
+    logging.getLogger().addFilter(_of_interest)
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _of_interest(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_ROOT)
