@@ -22,20 +22,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.assemble import assemble, select
-from pipeline.checkpoint import Checkpoints
-from pipeline.checkpoint_check import damage
-from pipeline.checkpoint_folder import step_folder
-from pipeline.checkpoint_load import rank0
-from pipeline.config import Config
+from pipeline.checkpoint.layout import step_folder
+from pipeline.checkpoint.load import rank0
+from pipeline.checkpoint.manifest import read_manifest
+from pipeline.checkpoint.progress import Progress
+from pipeline.checkpoint.save import Checkpoints
+from pipeline.checkpoint.verify import damage
+from pipeline.config.overrides import resolve
+from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
-from pipeline.distributed import World, open_world
-from pipeline.manifest import read_manifest
-from pipeline.overlap import open_pipeline
-from pipeline.overrides import resolve
-from pipeline.run_progress import Progress
-from pipeline.streams import open_split
-from pipeline.watch import check_finite
+from pipeline.faults.finite_weights import check_finite
+from pipeline.ranks.world import World, open_world
+from pipeline.training.build import assemble
+from pipeline.training.dataloader import open_split
+from pipeline.training.resolve_features import select
+from pipeline.training.train_pipeline import open_pipeline
 
 KINDS = ("no save", "background", "waiting")
 

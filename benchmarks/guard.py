@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline import guard as guarding
 from pipeline import train as training
-from pipeline.distributed import open_world
-from pipeline.overrides import configure
+from pipeline.config.overrides import configure
+from pipeline.faults import step_guard as guarding
+from pipeline.ranks.world import open_world
 
 
 def main() -> None:

@@ -19,15 +19,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.assemble import assemble, select
-from pipeline.config import Config
+from pipeline.config.overrides import resolve
+from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
-from pipeline.distributed import World, open_world
-from pipeline.overlap import open_pipeline
-from pipeline.overrides import resolve
-from pipeline.streams import open_split
-from pipeline.tracking import Tracker
-from pipeline.training_health import TrainingHealth
+from pipeline.expert_health.probes import TrainingHealth
+from pipeline.ranks.world import World, open_world
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.build import assemble
+from pipeline.training.dataloader import open_split
+from pipeline.training.resolve_features import select
+from pipeline.training.train_pipeline import open_pipeline
 
 TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
 

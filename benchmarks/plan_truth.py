@@ -28,15 +28,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.truth_plans import model, plans
-from embeddings.planner.cluster import Cluster, load_cluster
 from embeddings.planner.find import quiet
-from embeddings.planner.given import repriced
-from embeddings.planner.plan_file import PlanFile
-from launchers.local_ranks import run_here
-from pipeline.calibrate import measure_all
-from pipeline.distributed import World
-from pipeline.machine import machine
-from pipeline.measure import TIMED, Taken
+from embeddings.planner.inputs.cluster import Cluster, load_cluster
+from embeddings.planner.plans.fixed_plan import repriced
+from embeddings.planner.plans.plan_file import PlanFile
+from launchers.local.local_ranks import run_here
+from pipeline.planning.calibrate import measure_all
+from pipeline.planning.measure import TIMED, Taken
+from pipeline.ranks.machine import machine
+from pipeline.ranks.world import World
 
 DRAWN = ("fastest step", "fastest parts")
 MEASURES = ("median step", "fastest step", "fastest parts", "processor time")

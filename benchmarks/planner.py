@@ -25,11 +25,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from embeddings.planner.cluster import load_cluster
 from embeddings.planner.find import find_plan
-from embeddings.planner.request import Request, default_reservation
-from embeddings.planner.search import Budget
-from embeddings.planner.tables import ListedTable, build_module, usage
+from embeddings.planner.inputs.cluster import load_cluster
+from embeddings.planner.inputs.request import Request, default_reservation
+from embeddings.planner.inputs.table_list import ListedTable, build_module, usage
+from embeddings.planner.search.search import Budget
 
 SIZES = "50x16,200x64,500x128,1000x256,1000x1024"
 

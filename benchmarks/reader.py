@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.batch import Batch
+from pipeline.data.batch import Batch
 from pipeline.data.columns import Columns
-from pipeline.data.parquet import BatchSource, open_batches
+from pipeline.data.parquet_source import BatchSource, open_batches
 from pipeline.data.schema import Schema
-from pipeline.data.shards import Shards
+from pipeline.data.split_files import Shards
 
 
 def main() -> None:

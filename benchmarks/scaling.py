@@ -9,8 +9,8 @@ rank has one thread.
 
 Speed and bytes are taken in steps of their own, as counting slows a step. Where other work shares
 the machine, samples by second of processor time (user and system, all ranks') tell more than those
-by the clock. Bytes are counted from the collectives that run (pipeline/traffic.py); the least is
-the plan's and the batches' own (pipeline/least_traffic.py); 'on the wire' is what the kernel says
+by the clock. Bytes are counted from the collectives that run (benchmarks/traffic.py); the least is
+the plan's and the batches' own (benchmarks/least_traffic.py); 'on the wire' is what the kernel says
 the ranks' TCP connections sent.
 """
 
@@ -26,14 +26,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from launchers.local_ranks import run_here
-from pipeline.config import Config
-from pipeline.data.synthetic import prepare_synthetic
-from pipeline.distributed import World
-from pipeline.machine import machine
-from pipeline.measure_steps import StepsMeasured, measure_steps
-from pipeline.overrides import resolve
-from pipeline.traffic import PURPOSES
+from benchmarks.measure_steps import StepsMeasured, measure_steps
+from benchmarks.traffic import PURPOSES
+from launchers.local.local_ranks import run_here
+from pipeline.config.overrides import resolve
+from pipeline.config.tree import Config
+from pipeline.data.prepare.synthetic import prepare_synthetic
+from pipeline.ranks.machine import machine
+from pipeline.ranks.world import World
 
 OWN = "own"
 

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.home import HomeConfig
 from models.losses import task_losses
 from models.tasks import Task
+from models.towers.home import HomeConfig
 from tests.models.reference import reference
 
 TASKS = [Task(name=name, category="watch") for name in ("click", "long_view", "finish")] + [

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.planner.cluster import Cluster
-from embeddings.planner.describe import describe_plan
 from embeddings.planner.find import find_plan
-from embeddings.planner.given import Given, plan_of, repriced
-from embeddings.planner.plan_file import PlanFile
-from embeddings.planner.request import Request
-from embeddings.planner.search import Budget
-from embeddings.planner.tables import ListedTable, build_module, usage
+from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.table_list import ListedTable, build_module, usage
+from embeddings.planner.plans.describe import describe_plan
+from embeddings.planner.plans.fixed_plan import Given, plan_of, repriced
+from embeddings.planner.plans.plan_file import PlanFile
+from embeddings.planner.search.search import Budget
 
 TW, CW, RW = "table_wise", "column_wise", "row_wise"
 TWRW, GRID, COPIES = "table_row_wise", "grid_shard", "data_parallel"

@@ -50,7 +50,7 @@ class AllShardingTypes(EmbeddingBagCollectionSharder):
     """Offers every sharding type on every device.
 
     TorchRec's own sharder keeps the row-wise kinds from CPU, although they run there on gloo
-    (tests/integration/test_every_plan.py holds every type to one process's results).
+    (tests/integration/sharding/test_every_plan.py holds every type to one process's results).
     """
 
     def sharding_types(self, compute_device_type: str) -> list[str]:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from models.attention import Attention, offsets_of, segment_sum
 from models.average import average_of
+from models.balancing.task_gradients import Shared
+from models.layers.attention import Attention, offsets_of, segment_sum
 from models.probe import Probe
-from models.task_gradients import Shared
 
 
 class Head(nn.Module):

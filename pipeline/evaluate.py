@@ -11,19 +11,20 @@ from torch import nn
 
 from models.probe import Probe
 from models.ranker import Head
-from pipeline.assemble import Selection, assemble, select
-from pipeline.checkpoint_folder import find_checkpoint
-from pipeline.checkpoint_load import load_model
-from pipeline.config import Config
-from pipeline.data.parquet import BatchSource
+from pipeline.checkpoint.layout import find_checkpoint
+from pipeline.checkpoint.load import load_model
+from pipeline.config.tree import Config
+from pipeline.data.parquet_source import BatchSource
 from pipeline.data.schema import SPLIT, Schema
-from pipeline.distributed import World, agreed
-from pipeline.health import ExpertHealth
-from pipeline.metrics import ExactMetrics
-from pipeline.overlap import open_pipeline
-from pipeline.step import StepOutput
-from pipeline.storage import AnyPath
-from pipeline.streams import open_split
+from pipeline.expert_health.health import ExpertHealth
+from pipeline.io.storage import AnyPath
+from pipeline.metrics.exact import ExactMetrics
+from pipeline.ranks.world import World, agreed
+from pipeline.training.build import assemble
+from pipeline.training.dataloader import open_split
+from pipeline.training.resolve_features import Selection, select
+from pipeline.training.step import StepOutput
+from pipeline.training.train_pipeline import open_pipeline
 
 Results = Mapping[str, Mapping[str, Any]]
 

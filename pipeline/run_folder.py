@@ -8,18 +8,18 @@ from typing import Any
 
 from rich.console import Console
 
-from embeddings.planner.plan import plan_table
-from pipeline import folders
-from pipeline.checkpoint_folder import named_steps, remove, step_folder
-from pipeline.config import Config
+from embeddings.planner.plans.stock_plan import plan_table
+from pipeline.checkpoint.layout import named_steps, remove, step_folder
+from pipeline.checkpoint.progress import Progress
+from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
-from pipeline.errors import UserError
-from pipeline.files import read_json, write_json, write_text
-from pipeline.report import write_report
-from pipeline.run_progress import Progress
-from pipeline.storage import AnyPath
-from pipeline.tracking import print_final_table
-from pipeline.verdicts import verdicts
+from pipeline.expert_health.diagnosis import verdicts
+from pipeline.io import claim_folder as folders
+from pipeline.io.errors import UserError
+from pipeline.io.files import read_json, write_json, write_text
+from pipeline.io.storage import AnyPath
+from pipeline.report.run_report import write_report
+from pipeline.tracking.tracker import print_final_table
 
 _RESULTS = ("health.json", "results.json")
 

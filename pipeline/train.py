@@ -10,37 +10,40 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from pipeline.agent import STOPPED
-from pipeline.assemble import Selection, assemble, select
-from pipeline.batch import Batch
-from pipeline.checkpoint import Checkpoints
-from pipeline.checkpoint_folder import checkpoints_folder
-from pipeline.config import Config
-from pipeline.data.parquet import BatchSource
+from pipeline.checkpoint.layout import checkpoints_folder
+from pipeline.checkpoint.progress import Progress
+from pipeline.checkpoint.save import Checkpoints
+from pipeline.config.tree import Config
+from pipeline.data.batch import Batch
+from pipeline.data.parquet_source import BatchSource
 from pipeline.data.schema import Schema
-from pipeline.deterministic import make_deterministic
-from pipeline.distributed import World, agreed, on_first, share_buffers
-from pipeline.errors import UserError
 from pipeline.evaluate import evaluate, figure
-from pipeline.guard import Guard
-from pipeline.monitor import Monitor
-from pipeline.overlap import open_pipeline
-from pipeline.refusals import Refusals, is_out_of_memory
-from pipeline.renew import renew_tables
-from pipeline.replica_groups import Averaging
-from pipeline.replicas import check_replicas
+from pipeline.expert_health.probes import TrainingHealth
+from pipeline.faults.bad_step_policy import Refusals, is_out_of_memory
+from pipeline.faults.finite_weights import check_finite
+from pipeline.faults.in_flight import Watch
+from pipeline.faults.replica_consistency import check_replicas
+from pipeline.faults.step_guard import Guard
+from pipeline.faults.stop_signals import stop_requests
+from pipeline.faults.stragglers import SlowRanks
+from pipeline.io.errors import UserError
+from pipeline.io.exit_codes import ExitCode
+from pipeline.io.storage import AnyPath
+from pipeline.metrics.windowed import WindowedMetrics
+from pipeline.ranks.world import World, agreed, on_first, share_buffers
 from pipeline.run_folder import claim, describe, finish, show_best, write_results
-from pipeline.run_progress import Progress
-from pipeline.schedule import Schedule
-from pipeline.slow_ranks import SlowRanks
-from pipeline.step import StepOutput
-from pipeline.step_rows import step_rows
-from pipeline.storage import AnyPath
-from pipeline.streams import open_split
-from pipeline.tracking import Tracker
-from pipeline.training_health import TrainingHealth
-from pipeline.watch import Watch, check_finite, stop_requests
-from pipeline.windowed_metrics import WindowedMetrics
+from pipeline.tracking.monitor import Monitor
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.batch_size import step_rows
+from pipeline.training.build import assemble
+from pipeline.training.dataloader import open_split
+from pipeline.training.deterministic import make_deterministic
+from pipeline.training.replica_groups import Averaging
+from pipeline.training.reset_tables import renew_tables
+from pipeline.training.resolve_features import Selection, select
+from pipeline.training.schedule import Schedule
+from pipeline.training.step import StepOutput
+from pipeline.training.train_pipeline import open_pipeline
 
 # Samples of the window figures in training, over all ranks.
 _WINDOW = 100_000
@@ -183,7 +186,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             checkpoints.save(model, optimizer, progress, windowed=windowed, delta=delta)
     if watch.stopping and step < end:
         _say(world, f"stopped by a signal at step {step} of {end}, saved; go on with --resume")
-        return STOPPED
+        return ExitCode.STOPPED
     if early and step < end:
         _say(
             world,

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from torch.distributed.checkpoint.format_utils import dcp_to_torch_save  # noqa: TID251 (reads)
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 from benchmarks.kills.faults import DAMAGING, Fault, How, Place, faults
 from benchmarks.kills.job import End, Job
-from launchers import processes
-from pipeline.data.synthetic import prepare_synthetic
+from launchers.local import processes
+from pipeline.data.prepare.synthetic import prepare_synthetic
 
 _LOSS = 1e-4
 _STEPS = 400

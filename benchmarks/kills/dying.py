@@ -23,7 +23,7 @@ from benchmarks.kills.faults import Fault
 
 def main() -> int:
     """The exit code of `homerec` with the same words."""
-    from launchers import cli
+    from launchers.cli import main as cli
 
     fault = os.environ.get("HOMEREC_FAULT")
     if fault and json.loads(fault)["rank"] == int(os.environ.get("RANK", 0)):
@@ -35,8 +35,8 @@ class _Armed:
     """Wraps the function that is the fault's place."""
 
     def __init__(self, fault: Fault) -> None:
-        import pipeline.checkpoint as checkpoint
-        import pipeline.checkpoint_publish as publish
+        import pipeline.checkpoint.commit as publish
+        import pipeline.checkpoint.save as checkpoint
         import pipeline.train as train
 
         self._fault = fault

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.kills.faults import DAMAGING, Fault
-from launchers import processes
-from pipeline.checkpoint_folder import saved_steps, step_folder
-from pipeline.errors import LOST
-from pipeline.manifest import NAME, digest
+from launchers.local import processes
+from pipeline.checkpoint.layout import saved_steps, step_folder
+from pipeline.checkpoint.manifest import NAME, digest
+from pipeline.io.exit_codes import ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ _ALL = ((-signal.SIGKILL,), "")
 # Exit codes, and words of the log.
 _SAID: dict[str, tuple[tuple[int, ...], str]] = {
     "rank": ((1,), "was killed by SIGKILL"),
-    "agent": ((1, LOST), ""),
+    "agent": ((1, ExitCode.RANK_LOST), ""),
     "all": _ALL,
     "sigterm": ((128 + signal.SIGTERM,), "stopped by a signal"),
     "disk": ((2,), "No space left on device"),

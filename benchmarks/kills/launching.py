@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from launchers import launch
+from launchers.cli import launch
 
 if __name__ == "__main__":
     os.environ["HOMEREC_LAUNCHER"] = str(os.getpid())

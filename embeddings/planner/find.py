@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from torchrec.distributed.planner.types import PlannerError
 from torchrec.distributed.types import ShardingPlan
 
-from embeddings.planner.diagnosis import diagnose, reserved_too_much
-from embeddings.planner.planned import Planned, build_plan, start_from
-from embeddings.planner.request import Request, price
-from embeddings.planner.search import Budget, search
+from embeddings.planner.advice.infeasibility import diagnose, reserved_too_much
+from embeddings.planner.inputs.request import Request, price
+from embeddings.planner.plans.solution import Planned, build_plan, start_from
+from embeddings.planner.search.search import Budget, search
 
 
 def find_plan(

@@ -19,8 +19,8 @@ from torch import Tensor
 from pipeline.data.ordering import Ints
 from pipeline.data.rows import Rows
 from pipeline.data.schema import DenseFeature, Label, Schema, SparseFeature
-from pipeline.data.shards import AGAIN
-from pipeline.errors import UserError
+from pipeline.data.split_files import AGAIN
+from pipeline.io.errors import UserError
 
 Floats = NDArray[np.float32]
 Locate = Callable[[int], str]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchrec import KeyedJaggedTensor
 
-from pipeline.batch import Batch
+from pipeline.data.batch import Batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from pipeline.errors import UserError
-from pipeline.files import write_text
-from pipeline.storage import AnyPath
+from pipeline.io.errors import UserError
+from pipeline.io.files import write_text
+from pipeline.io.storage import AnyPath
 
 SPLIT = Literal["train", "val", "test"]
 SPLITS: tuple[SPLIT, ...] = ("train", "val", "test")

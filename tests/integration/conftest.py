@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.synthetic import prepare_synthetic
+from pipeline.data.prepare.synthetic import prepare_synthetic
 
 
 @pytest.fixture(scope="session")

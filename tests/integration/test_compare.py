@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-from launchers.cli import main
-from pipeline.assemble import select
-from pipeline.compare import plan_study
+from launchers.cli.main import main
 from pipeline.data.schema import Schema
-from pipeline.distributed import open_world
-from pipeline.streams import open_split
+from pipeline.experiments.study_runs import plan_study
+from pipeline.ranks.world import open_world
+from pipeline.training.dataloader import open_split
+from pipeline.training.resolve_features import select
 
 _ARGUMENTS = ["--towers", "home,single_task", "--seeds", "2", "--jobs", "2"]
 _FIELDS = ["--train.batch_size", "64", "--train.max_steps", "40", "--train.eval_every", "20"]

@@ -6,14 +6,14 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from models.adatt import AdaTT
-from models.home import HoME, HomeConfig
-from models.mmoe import MMoE
-from models.ple import PLE
-from models.shared_bottom import SharedBottom
-from models.single_task import SingleTask
 from models.tasks import Task
-from models.towers import TowerConfig
+from models.towers.adatt import AdaTT
+from models.towers.config import TowerConfig
+from models.towers.home import HoME, HomeConfig
+from models.towers.mmoe import MMoE
+from models.towers.ple import PLE
+from models.towers.shared_bottom import SharedBottom
+from models.towers.single_task import SingleTask
 
 Tower = TypeVar("Tower", bound=nn.Module)
 

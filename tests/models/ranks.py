@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from models.norm import BatchMean
+from models.layers.norm import BatchMean
 
 Result = TypeVar("Result")
 

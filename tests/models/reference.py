@@ -12,19 +12,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.adatt import AdaTT
-from models.experts import ExpertLayer, Experts, TaskTowers
-from models.feature_gates import FeatureGates
-from models.gates import Gates, NativeWeights
-from models.home import HoME
-from models.level import Level
-from models.linear import StackedLinear
-from models.mmoe import MMoE
-from models.norm import EPS, MOMENTUM, BatchNorm, LayerNorm, Normalisation, Shift
-from models.ple import PLE
-from models.shared_bottom import SharedBottom
-from models.single_task import SingleTask
+from models.layers.experts import ExpertLayer, Experts, TaskTowers
+from models.layers.feature_gates import FeatureGates
+from models.layers.gates import Gates, NativeWeights
+from models.layers.linear import StackedLinear
+from models.layers.norm import EPS, MOMENTUM, BatchNorm, LayerNorm, Normalisation, Shift
 from models.tasks import Task
+from models.towers.adatt import AdaTT
+from models.towers.home import HoME
+from models.towers.level import Level
+from models.towers.mmoe import MMoE
+from models.towers.ple import PLE
+from models.towers.shared_bottom import SharedBottom
+from models.towers.single_task import SingleTask
 
 
 class Link(NamedTuple):

@@ -18,12 +18,12 @@ import pytest
 import torch
 from torchx.specs import macros
 
-from launchers.components import train
-from launchers.processes import below, send
-from pipeline.checkpoint_folder import saved_steps
-from pipeline.data.synthetic import prepare_synthetic
-from pipeline.errors import LOST
-from tests.integration.test_train import tensors
+from launchers.local.processes import below, send
+from launchers.torchx.components import train
+from pipeline.checkpoint.layout import saved_steps
+from pipeline.data.prepare.synthetic import prepare_synthetic
+from pipeline.io.exit_codes import ExitCode
+from tests.integration.training.test_train import tensors
 from tests.net.hosts import Host, lacking, two_hosts
 from tests.net.wire import Wire
 from tests.slurm.box import REQUIRED, until
@@ -148,7 +148,7 @@ def test_slow_broken_for_a_moment_then_cut_the_run_goes_on_bit_equal(
     assert min(machines.wire.carried) > max(carried)
 
     machines.wire.cut()
-    assert machines.end() == [LOST, LOST], machines.logs()
+    assert machines.end() == [ExitCode.RANK_LOST, ExitCode.RANK_LOST], machines.logs()
     word = r"^homerec: lost: step (\d+): rank "
     left = re.match(word + r"1 on right does not answer \(its last word", machines.last(0))
     right = re.match(word + r"0 on left is not reachable from here \(right\);", machines.last(1))
@@ -170,7 +170,7 @@ def test_a_link_that_loses_one_way_ends_both_sides(machines: Machines) -> None:
     machines.start("oneway")
     machines.reach("oneway", 30)
     machines.wire.dead = {0}  # what left says is lost; what right says arrives
-    assert machines.end() == [LOST, LOST], machines.logs()
+    assert machines.end() == [ExitCode.RANK_LOST, ExitCode.RANK_LOST], machines.logs()
     assert "rank 1 on right" in machines.last(0)
     assert "rank 0 on left" in machines.last(1)
 
@@ -181,7 +181,7 @@ def test_a_rank_that_is_alive_but_frozen_is_named_and_its_machine_ends_too(
     machines.start("frozen")
     machines.reach("frozen", 30)
     send(signal.SIGSTOP, [machines.rank(0)])
-    assert machines.end() == [LOST, LOST], machines.logs()
+    assert machines.end() == [ExitCode.RANK_LOST, ExitCode.RANK_LOST], machines.logs()
     word = r"homerec: lost: step \d+: rank 0 on left does not answer \(its last word was from step"
     assert re.match(word, machines.last(1)), machines.log(machines.hosts[1])
     assert machines.last(0).startswith("homerec: lost: another machine ended the job, and ranks")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.synthetic import prepare_synthetic
-from pipeline.errors import UserError
-from pipeline.recipes import recipe
+from pipeline.checkpoint.progress import Progress
+from pipeline.config.recipes import recipe
+from pipeline.data.prepare.synthetic import prepare_synthetic
+from pipeline.io.errors import UserError
 from pipeline.run_folder import claim, describe
-from pipeline.run_progress import Progress
-from tests.integration.test_sharding import SCHEMA
+from tests.integration.sharding.test_sharding import SCHEMA
 
 
 def make_run(folder: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from launchers.processes import children
+from launchers.local.processes import children
 
 REQUIRED = "HOMEREC_REQUIRE_SLURM"
 """A variable that is set where a skip would go unseen."""

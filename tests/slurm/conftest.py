@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.synthetic import prepare_synthetic
+from pipeline.data.prepare.synthetic import prepare_synthetic
 from tests.slurm.box import REQUIRED, until
 from tests.slurm.cluster import NODES, Cluster, cluster, missing
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.checkpoint_folder import saved_steps
-from tests.integration.test_train import tensors
+from pipeline.checkpoint.layout import saved_steps
+from tests.integration.training.test_train import tensors
 from tests.slurm.box import until
 from tests.slurm.conftest import ROOT, Login, number
 

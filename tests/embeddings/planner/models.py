@@ -30,11 +30,11 @@ from torchrec.distributed.planner.types import (
 )
 from torchrec.distributed.types import CacheParams, PipelineType
 
-from embeddings.planner.cluster import Cluster
-from embeddings.planner.conditions import Conditions
-from embeddings.planner.planned import Planned
-from embeddings.planner.request import Request
-from embeddings.planner.tables import CacheUse, ListedTable, build_module, usage
+from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.table_list import CacheUse, ListedTable, build_module, usage
+from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.plans.solution import Planned
 from embeddings.sharders import AllShardingTypes, AllUnpooledTypes
 
 DIMS = (4, 16, 64, 128, 256, 384)

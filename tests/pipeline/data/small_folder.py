@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.batch import Batch
-from pipeline.data.parquet import BatchSource, open_batches
+from pipeline.data.batch import Batch
+from pipeline.data.parquet_source import BatchSource, open_batches
 from pipeline.data.schema import (
     SPLIT,
     DenseFeature,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.data.schema import Schema
-from pipeline.errors import UserError
+from pipeline.io.errors import UserError
 
 WHOLE: dict[str, Any] = {
     "dataset": "own",

@@ -1,0 +1,1 @@
+"""What would change a plan, and what is missing where none fits."""

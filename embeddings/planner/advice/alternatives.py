@@ -1,0 +1,198 @@
+"""Why a table lies as it does: what the plan would take if this table alone lay otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torchrec.distributed.planner.constants import MIN_CW_DIM
+
+from embeddings.planner.find import quiet
+from embeddings.planner.inputs.request import Request, all_options
+from embeddings.planner.inputs.table_list import build_module, usage
+from embeddings.planner.plans.placed_table import PlacedTable
+from embeddings.planner.plans.plan_file import PlanFile
+from embeddings.planner.search.options import Floats, Ints, Options
+from embeddings.planner.search.problem import EVERYWHERE, FREE, HOST_ROWS, LAYOUTS, rated, shard_ms
+from embeddings.sharders import SHARDING_TYPES
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alternative:
+    """An option of a table. Milliseconds and bytes."""
+
+    sharding_type: str
+    kernel: str
+    width: int
+    """Columns of a shard."""
+    shards: int
+    perf: Floats
+    """[6] of a shard, by PARTS."""
+    memory: Ints
+    """[2] of its largest shard, by MEMORIES."""
+    sync: float
+    """Of a shard's replicas."""
+    allowed: bool
+    """By the plan's rules."""
+    chosen: bool
+    plan_ms: float | None
+    """The busiest rank's time with this option, other tables as they are, and its shards on the
+    least loaded ranks with room; None if there is no room."""
+
+    @property
+    def shard_ms(self) -> float:
+        return float(rated(self.perf)) + self.sync
+
+
+def alternatives(file: PlanFile, name: str) -> list[Alternative]:
+    """All options of a table, those of the fastest plans first, then those without room.
+
+    ValueError for a table that the plan has not.
+    """
+    placed = file.find(name)
+    options = _options(file, name)
+    mine = [n for n, option in enumerate(options.options) if _is(file, name, options, n)]
+    assert len(mine) == 1, f"{name}: {len(mine)} options are the chosen one"
+    load, (used, room) = file.rated(), file.memory()
+    time = shard_ms(options)
+    ranks = np.array(placed.rank_list())
+    np.subtract.at(load, ranks, time[mine[0]])
+    np.subtract.at(used, ranks, _shard_memory(options, mine[0]))
+    rules = [rule for rule in file.rules if rule.matches(name)]
+    found = []
+    for n, option in enumerate(options.options):
+        where = ranks if n == mine[0] else _place(options, n, load, room - used, file)
+        after = load.copy()
+        if where is not None:
+            np.add.at(after, where, time[n])
+        found.append(
+            Alternative(
+                sharding_type=option.sharding_type,
+                kernel=option.kernel,
+                width=option.width,
+                shards=len(_shard_memory(options, n)),
+                perf=options.perf[n],
+                memory=options.memory[n].max(axis=0),
+                sync=float(options.sync[n]),
+                allowed=all(rule.allows(option, placed.table.dim) for rule in rules),
+                chosen=n == mine[0],
+                plan_ms=None if where is None else float(after.max()),
+            )
+        )
+    return sorted(found, key=lambda one: (one.plan_ms is None, one.plan_ms or 0.0, not one.chosen))
+
+
+def why(file: PlanFile, name: str, found: Sequence[Alternative]) -> str:
+    """Why the chosen one won, in a sentence."""
+    possible = [one for one in found if one.allowed and one.plan_ms is not None]
+    others = [one for one in possible if not one.chosen]
+    if not others:
+        return "It is the only option that the rules allow and that has room."
+    best = others[0]
+    assert best.plan_ms is not None
+    other = f"{best.sharding_type} {best.kernel}, {best.width} columns"
+    if best.plan_ms > file.time_ms * (1 + 1e-9):
+        return (
+            f"Every other option makes the busiest rank slower, the next best ({other}) by "
+            f"{100 * (best.plan_ms / file.time_ms - 1):.3g}%."
+        )
+    if best.plan_ms < file.time_ms * (1 - 1e-9):
+        return (
+            f"{other} would make the busiest rank faster ({best.plan_ms:.4g} ms): the search did "
+            "not find it, or what was planned keeps it out (sharding.types of a run); more "
+            "--rounds may find it."
+        )
+    busiest = int(file.rated().argmax()) in file.find(name).rank_list()
+    reason = (
+        "no option makes the busiest rank faster"
+        if busiest
+        else "another rank is the busiest, and this table decides nothing"
+    )
+    return f"{other} would do as well ({best.plan_ms:.4g} ms): {reason}."
+
+
+def _options(file: PlanFile, name: str) -> Options:
+    """Those of one table, from TorchRec anew."""
+    placed = file.find(name)
+    # Also what the run or a rule kept out. Columns no narrower than TorchRec's own rule, or the
+    # plan's.
+    known = {
+        key: dataclasses.replace(
+            value, sharding_types=list(SHARDING_TYPES), min_partition=_narrowest(placed)
+        )
+        for key, value in usage([placed.table]).items()
+    }
+    request = Request(
+        module=build_module([placed.table]),
+        cluster=file.whole or file.cluster,
+        batch_size=file.batch_size,
+        usage=known,
+        conditions=file.conditions,
+    )
+    with quiet():
+        return all_options(request)[1]
+
+
+def _narrowest(placed: PlacedTable) -> int | None:
+    split = placed.width < min(placed.table.dim, MIN_CW_DIM)
+    return placed.width if split else None
+
+
+def _is(file: PlanFile, name: str, options: Options, n: int) -> bool:
+    placed, option = file.find(name), options.options[n]
+    return (option.sharding_type, option.kernel, option.width) == (
+        placed.sharding_type,
+        placed.compute_kernel,
+        placed.width,
+    )
+
+
+def _shard_memory(options: Options, n: int) -> Ints:
+    """[S, 2] bytes of every shard."""
+    block: Ints = np.repeat(options.memory[n], options.counts[n], axis=0)
+    return np.tile(block, (int(options.blocks[n]), 1))
+
+
+def _place(options: Options, n: int, load: Floats, free: Ints, file: PlanFile) -> Ints | None:
+    """A rank a shard, block by block to where the busiest rank stays least busy; None: no room."""
+    layout = LAYOUTS[options.options[n].sharding_type]
+    world, local = file.cluster.ranks, file.cluster.devices_per_host
+    needs, time = _shard_memory(options, n), shard_ms(options)[n]
+    everyone = np.arange(world)
+    if layout == EVERYWHERE:
+        return everyone if (free >= needs).all() else None
+    if layout == HOST_ROWS:
+        hosts = everyone.reshape(-1, local)
+        blocks = needs.reshape(-1, local, needs.shape[1])
+        chosen = _greedy(blocks, hosts, time, load, free)
+        return None if chosen is None else hosts[chosen].reshape(-1)
+    if layout == FREE:
+        return _greedy(needs[:, None, :], everyone[:, None], time, load, free)
+    best: Ints | None = None
+    least = np.inf
+    for host in everyone.reshape(-1, local):
+        inside = _greedy(needs[:, None, :], host[:, None], time, load, free)
+        if inside is None:
+            continue
+        after = load.copy()
+        np.add.at(after, host[inside], time)
+        if after.max() < least:
+            least, best = float(after.max()), host[inside]
+    return best
+
+
+def _greedy(blocks: Ints, sites: Ints, time: Floats, load: Floats, free: Ints) -> Ints | None:
+    """[B] the site of every block. `blocks`: [B, W, 2] bytes; `sites`: [P, W] ranks."""
+    load, free = load.copy(), free.copy()
+    chosen = []
+    for needs in blocks:
+        fits = (free[sites] >= needs).all(axis=(1, 2))
+        if not fits.any():
+            return None
+        site = int(np.where(fits, load[sites].max(axis=1), np.inf).argmin())
+        chosen.append(site)
+        load[sites[site]] += time
+        free[sites[site]] -= needs
+    return np.array(chosen, np.int64)

@@ -1,0 +1,140 @@
+"""When nothing fits: what is missing where, and which changes end that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+import numpy as np
+from torchrec.distributed.planner.types import PlannerError, Storage
+
+from embeddings.planner.advice.infeasible import Change, Infeasible, Lack, Reserved, Shortfall
+from embeddings.planner.advice.resource_relaxations import try_amounts
+from embeddings.planner.advice.table_relaxations import try_changes
+from embeddings.planner.advice.trial import Outcome
+from embeddings.planner.inputs.request import Priced, Request, reserve
+from embeddings.planner.search.options import MEMORIES, Ints
+from embeddings.planner.search.search import Found
+
+
+def diagnose(request: Request, priced: Priced, found: Found, seconds: float) -> Infeasible:
+    """What `found` lacks, and the changes that end that, looked for about `seconds` long."""
+    assert found.missing
+    left = _left(priced, found)
+    shortfalls = tuple(_shortfalls(priced, found, left))
+    names = tuple(row.table for row in shortfalls)
+    tables = [facts.name for facts in priced.options.tables]
+    deadline = time.monotonic() + seconds
+    changes, untried = _collected(
+        chain(try_changes(request, names, tables, deadline), try_amounts(request, deadline))
+    )
+    worst = max(shortfalls, key=lambda row: row.short)
+    reason = (
+        f"no sharding plan: {len(names)} of {len(tables)} tables find no room on "
+        f"{priced.problem.ranks} ranks; {worst.table!r} lacks {_size(worst.short)} of "
+        f"{worst.memory.upper()} (its smallest shard is {_size(worst.needs)}, "
+        f"the emptiest rank has {_size(worst.room)})"
+    )
+    lack = Lack(
+        shortfalls=shortfalls,
+        total=_total(priced),
+        left=tuple((hbm, ddr) for hbm, ddr in left.T.tolist()),
+    )
+    return Infeasible(reason, lack, changes, untried)
+
+
+def reserved_too_much(request: Request, seconds: float) -> Infeasible:
+    """When what the reservation keeps from tables is more than a device has."""
+    kind = MEMORIES.index("hbm" if request.cluster.device == "cuda" else "ddr")
+    reserved = _reserved(request, kind)
+    changes, untried = _collected(try_amounts(request, time.monotonic() + seconds))
+    reason = (
+        f"no sharding plan: of a device's {_size(reserved.room)} of {reserved.memory.upper()} "
+        f"nothing is left for tables beside dense weights and a batch of {request.batch_size:,} "
+        f"rows, which take {_size(reserved.needs)}"
+    )
+    return Infeasible(reason, Lack(reserved=reserved), changes, untried)
+
+
+def _collected(
+    outcomes: Iterable[Outcome],
+) -> tuple[tuple[Change, ...], tuple[str, ...]]:
+    found = list(outcomes)
+    late = dict.fromkeys(one.kind for one in found if one.late)
+    return tuple(one.change for one in found if one.change), tuple(late)
+
+
+def _reserved(request: Request, kind: int) -> Reserved:
+    """A share of the device, and what a device without that share, and large enough, lacks."""
+    field = ("hbm_gb", "ddr_gb")[kind]
+    room = request.group.topology().devices[0].storage
+    conditions = request.conditions.model_copy(update={"reserve_share": 0.0})
+    fixed = None
+    has = getattr(request.cluster, field)
+    while fixed is None:
+        has *= 2
+        cluster = request.cluster.model_copy(update={field: has})
+        larger = request.changed(cluster=cluster, conditions=conditions)
+        try:
+            left = reserve(larger).devices[0].storage
+        except PlannerError:
+            continue
+        fixed = _of(larger.group.topology().devices[0].storage, kind) - _of(left, kind)
+    device = _of(room, kind)
+    # TorchRec takes the share from HBM alone.
+    share = request.conditions.reserve_share if MEMORIES[kind] == "hbm" else 0.0
+    needs = device - int((1 - share) * device) + fixed
+    return Reserved(memory=MEMORIES[kind], needs=needs, room=device)
+
+
+def _of(storage: Storage, kind: int) -> int:
+    return int((storage.hbm, storage.ddr)[kind])
+
+
+def _left(priced: Priced, found: Found) -> Ints:
+    """[2, R] bytes beside what found room, by MEMORIES."""
+    problem = priced.problem
+    free = problem.free.copy()
+    for item, way in enumerate(found.ways):
+        if way >= 0:
+            column = np.repeat(problem.memory[way], problem.counts[way], axis=0)
+            needs = np.tile(column.T, int(problem.blocks[way]))
+            for left, needed in zip(free, needs, strict=True):
+                np.subtract.at(left, found.ranks[item], needed)
+    return free
+
+
+def _shortfalls(priced: Priced, found: Found, left: Ints) -> Iterator[Shortfall]:
+    """For each missing item, the way and memory that come nearest to fitting."""
+    problem = priced.problem
+    for item in found.missing:
+        ways = problem.ways(item)
+        # [ways, 2, R]: what a first shard lacks on each rank.
+        lacks = problem.memory[ways.start : ways.stop, 0, :, None] - left[None]
+        per_rank = lacks.max(axis=1)
+        nearest, rank = divmod(int(per_rank.argmin()), problem.ranks)
+        kind = int(lacks[nearest, :, rank].argmax())
+        yield Shortfall(
+            table=priced.options.tables[problem.members[item][0]].name,
+            memory=MEMORIES[kind],
+            needs=int(problem.memory[ways.start + nearest, 0, kind]),
+            room=max(int(left[kind, rank]), 0),
+            rank=rank,
+        )
+
+
+def _total(priced: Priced) -> dict[str, tuple[int, int]]:
+    problem = priced.problem
+    least = np.minimum.reduceat(problem.total_memory(), problem.first[:-1])
+    room = np.maximum(problem.free, 0).sum(axis=1)
+    return {
+        name: (int(least[:, kind].sum()), int(room[kind])) for kind, name in enumerate(MEMORIES)
+    }
+
+
+def _size(count: int) -> str:
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count:,} bytes"

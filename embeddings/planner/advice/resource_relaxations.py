@@ -1,0 +1,114 @@
+"""Changes of amounts: more memory, a smaller batch, more hosts; each as little as suffices."""
+
+from __future__ import annotations
+
+import math
+
+from embeddings.planner.advice.infeasible import Change
+from embeddings.planner.advice.trial import Outcome, Outcomes, apart, fits, past
+from embeddings.planner.inputs.request import Request, all_options
+
+_MOST_RANKS = 4096
+_MOST_MEMORY = 64
+# Of an amount: what is offered is at most this much more than what was seen not to fit.
+_CLOSE = 0.01
+
+
+def try_amounts(request: Request, deadline: float) -> Outcomes:
+    """Memory of a device, memory of a host, rows a rank, hosts: one at a time."""
+    yield from _more_memory(request, deadline)
+    yield _smaller_batch(request, deadline)
+    # Of replicas, fewer groups are tried instead: more hosts need not split into groups evenly.
+    if request.conditions.replica_groups == 1:
+        yield _more_hosts(request, deadline)
+
+
+def _more_memory(request: Request, deadline: float) -> Outcomes:
+    cluster = request.cluster
+    if past(deadline):
+        yield Outcome(kind="memory", late=True)
+        return
+    known = all_options(request)  # whose costs do not depend on how much memory there is
+    for field, words in (("hbm_gb", "HBM a device"), ("ddr_gb", "memory a host")):
+        has = getattr(cluster, field)
+        if not has:
+            continue
+        low, high, took = has, has, None
+
+        def tried(amount: float, field: str = field) -> float | None:
+            changed = request.cluster.model_copy(update={field: amount})
+            return fits(request.changed(cluster=changed), known)
+
+        while took is None and high < _MOST_MEMORY * has and not past(deadline):
+            low, high = high, 2 * high
+            took = tried(high)
+        while took is not None and high - low > _CLOSE * low and not past(deadline):
+            middle = _rounded((low + high) / 2)
+            middle_took = tried(middle)
+            if middle_took is None:
+                low = middle
+            else:
+                high, took = middle, middle_took
+        change = took and Change(
+            kind="memory", what=f"{high:,.6g} GiB of {words} instead of {has:,.6g}", time=took,
+            ranks=cluster.ranks, inputs={field: high}, apart=apart(high, has),
+        )  # fmt: skip
+        yield Outcome(kind="memory", change=change or None, late=not change and past(deadline))
+
+
+def _rounded(amount: float) -> float:
+    """To four digits, as it will be written."""
+    return float(f"{amount:.4g}")
+
+
+def _smaller_batch(request: Request, deadline: float) -> Outcome:
+    has = request.batch_size
+    if has == 1 or past(deadline):
+        return Outcome(kind="batch", late=has > 1)
+    low, high = 1, has
+    took = fits(request.changed(batch_size=1))
+    while took is not None and high - low > max(1, int(_CLOSE * low)) and not past(deadline):
+        middle = min(max(math.isqrt(low * high), low + 1), high - 1)
+        middle_took = fits(request.changed(batch_size=middle))
+        if middle_took is None:
+            high = middle
+        else:
+            low, took = middle, middle_took
+    if took is None:
+        return Outcome(kind="batch")
+    what = f"a batch of {low:,} rows a rank instead of {has:,}"
+    change = Change(
+        kind="batch", what=what, time=took, ranks=request.cluster.ranks,
+        inputs={"batch_size": low}, apart=apart(low, has),
+    )  # fmt: skip
+    return Outcome(kind="batch", change=change)
+
+
+def _more_hosts(request: Request, deadline: float) -> Outcome:
+    """The fewest hosts that suffice: doubled until they do, then halved in on."""
+    per_host, has = request.cluster.devices_per_host, request.cluster.hosts
+    low, high, took = has, has, None
+
+    def tried(hosts: int) -> float | None:
+        cluster = request.cluster.model_copy(update={"hosts": hosts})
+        return fits(request.changed(cluster=cluster))
+
+    while took is None and 2 * high * per_host <= _MOST_RANKS and not past(deadline):
+        low, high = high, high * 2
+        took = tried(high)
+    while took is not None and high - low > 1 and not past(deadline):
+        middle = (low + high) // 2
+        middle_took = tried(middle)
+        if middle_took is None:
+            low = middle
+        else:
+            high, took = middle, middle_took
+    if took is None:
+        return Outcome(kind="ranks", late=past(deadline))
+    ranks = high * per_host
+    what = f"{ranks} ranks ({high} hosts) instead of {request.cluster.ranks}"
+    change = Change(
+        kind="ranks", what=what, time=took, ranks=ranks, inputs={"hosts": high},
+        apart=apart(high, has),
+    )  # fmt: skip
+    return Outcome(kind="ranks", change=change)

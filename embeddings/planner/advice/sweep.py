@@ -1,0 +1,80 @@
+"""What if: a plan for every combination of some inputs' values."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from embeddings.planner.advice.infeasible import Infeasible
+from embeddings.planner.find import find_plan
+from embeddings.planner.inputs.request import Request
+from embeddings.planner.plans.solution import Planned
+from embeddings.planner.search.options import MEMORIES, PARTS
+from embeddings.planner.search.problem import rated
+from embeddings.planner.search.search import Budget
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """A combination and what came of it: a plan, or why there is none."""
+
+    values: Mapping[str, Any]
+    planned: Planned | None
+    error: Infeasible | None
+    """What is missing, if nothing fits."""
+    seconds: float
+    """That the search took."""
+
+    def row(self) -> dict[str, Any]:
+        """Plain data: milliseconds of the busiest rank, by part too; bytes, least and most of a
+        rank; busiest over mean rank. Or what is missing."""
+        found: dict[str, Any] = {**self.values, "feasible": self.planned is not None}
+        if self.planned is None:
+            assert self.error is not None
+            return found | {"reason": self.error.reason, **self.error.lack.data()}
+        plan = self.planned
+        load = rated(plan.perf) + plan.sync
+        busiest = int(load.argmax())
+        return found | {
+            "time_ms": plan.time,
+            "lower_bound_ms": plan.lower_bound,
+            "ms": dict(zip(PARTS, plan.perf[busiest].tolist(), strict=True)),
+            "sync_ms": float(plan.sync[busiest]),
+            "imbalance": float(load.max() / load.mean()),
+            "memory": {
+                memory: [int(plan.memory[:, i].min()), int(plan.memory[:, i].max())]
+                for i, memory in enumerate(MEMORIES)
+            },
+            "room": {memory: int(plan.room[:, i].min()) for i, memory in enumerate(MEMORIES)},
+            "search_seconds": round(self.seconds, 3),
+        }
+
+
+def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Every combination, the last axis fastest."""
+    for values in product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def sweep(
+    axes: Mapping[str, Sequence[Any]],
+    request_of: Callable[[Mapping[str, Any]], Request],
+    budget: Budget,
+) -> Iterator[Point]:
+    """A point for every combination, as they come. Each is searched from nothing.
+
+    Changes that would make an infeasible one fit are not looked for.
+    """
+    for values in combinations(axes):
+        began = time.monotonic()
+        planned: Planned | None = None
+        failed: Infeasible | None = None
+        try:
+            planned = find_plan(request_of(values), budget, diagnosis_seconds=0)
+        except Infeasible as error:
+            failed = error
+        took = time.monotonic() - began
+        yield Point(values=values, planned=planned, error=failed, seconds=took)

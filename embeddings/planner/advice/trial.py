@@ -1,0 +1,47 @@
+"""One changed request, tried: is there a plan, and how long would its step take?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torchrec.distributed.planner.types import PlannerError
+
+from embeddings.planner.advice.infeasible import Change
+from embeddings.planner.inputs.request import Request, price
+from embeddings.planner.search.enumerator import CompactEnumerator
+from embeddings.planner.search.options import Options
+from embeddings.planner.search.search import Budget, search
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """Of a kind of change: one that fits, or none; `late` if the time did not suffice."""
+
+    kind: str
+    change: Change | None = None
+    late: bool = False
+
+
+Outcomes = Iterator[Outcome]
+
+
+def fits(request: Request, known: tuple[CompactEnumerator, Options] | None = None) -> float | None:
+    """The predicted milliseconds of a first plan, if there is one. `known`: as in `price`."""
+    try:
+        problem = price(request, known).problem
+    except PlannerError:
+        return None
+    found = search(problem, Budget(rounds=0))
+    return None if found.missing else found.time
+
+
+def past(deadline: float) -> bool:
+    """`deadline`: by time.monotonic()."""
+    return time.monotonic() >= deadline
+
+
+def apart(new: float, old: float) -> float:
+    """Of the larger amount, the share that the smaller one lacks."""
+    return abs(new - old) / max(new, old)

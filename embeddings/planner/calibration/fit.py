@@ -1,0 +1,258 @@
+"""Measured plans to the constants of TorchRec's estimate, by least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+from torchrec.distributed.planner.constants import BIGINT_DTYPE
+
+from embeddings.planner.calibration.cost_terms import (
+    EXCHANGES,
+    TIERS,
+    copied_bytes,
+    exchange_bytes,
+    lookup_bytes,
+    optimizer_bytes,
+    shards,
+)
+from embeddings.planner.calibration.observed import Fit, Fits, Observed
+from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.costs import (
+    Costs,
+    Fixed,
+    KernelCosts,
+    Shares,
+    Start,
+    Starts,
+    Weights,
+)
+from embeddings.planner.plans.fixed_plan import repriced
+from embeddings.planner.search.options import PARTS, Floats
+
+_REDUCE = EXCHANGES.index("all_reduce")
+# What is left of a measured time once what is known of it is taken off, at least.
+_LEAST = 0.05
+# An exchange that nothing is left of: so much faster than an all-to-all.
+_FASTEST = 1e3
+
+
+def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, tuple[Fit, ...]]:
+    """`cluster` with bandwidths and costs fitted to what was observed on it.
+
+    ValueError if the observations are too noisy to tell a bandwidth.
+    """
+    weighted = [one for one in observed if one.file.tables[0].table.weighted]
+    plain = [one for one in observed if not one.file.tables[0].table.weighted]
+    copies = [one for one in plain if one.file.tables[0].copied]
+    fused = [one for one in plain if not one.file.tables[0].copied]
+    fits = Fits()
+    memory, kernel, fixed = _fused(fused, fits)
+    dense_bw, dense = _dense(copies, fixed, fits)
+    sent = [exchange_bytes(one.file) for one in fused]
+    rates = _exchanges(fused, sent, memory, fits)
+    reduced = fits(
+        "all_reduce",
+        np.concatenate([exchange_bytes(o.file)["bwd_comms"][:, _REDUCE, 1:] for o in copies]),
+        np.concatenate([one.rank("all_reduce") for one in copies]),
+    )[0]
+    intra, inter = _links(rates, cluster)
+    ids = _ids(fused, sent, fits)
+    far = int(cluster.hosts > 1)
+    id_bytes = max(BIGINT_DTYPE * ids[0] * (inter if far else intra), _LEAST)
+    costs = Costs(
+        fused=_of_ids(kernel, id_bytes),
+        dense=_of_ids(dense, id_bytes),
+        dense_bw=dense_bw / 1e6,
+        block_penalty=False,
+        id_bytes=id_bytes,
+        shares=Shares(
+            all_to_all=1.0,
+            **{
+                name: min(_FASTEST, rates["all_to_all", far] / max(rates[name, far], 1e-300))
+                for name in ("reduce_scatter", "all_gather")
+            },
+            all_reduce=1 / _positive(reduced, "all_reduce") / (inter * cluster.devices_per_host),
+        ),
+        fixed=Fixed(
+            **fixed,
+            fwd_comms=rates["fwd_comms", 0],
+            bwd_comms=rates["bwd_comms", 0],
+            input_dist_comms=ids[1],
+        ),
+        starts=Starts(
+            sharded=Start(
+                fwd_compute=fits.start("lookup"),
+                fwd_comms=fits.start("exchanges"),
+                bwd_compute=fits.start("backward"),
+                bwd_comms=fits.start("exchanges"),
+            ),
+            copied=Start(
+                fwd_compute=fits.start("lookup of copies"),
+                bwd_compute=fits.start("backward of copies"),
+                bwd_comms=fits.start("all_reduce", "optimizer of copies"),
+            ),
+        ),
+        weighted_kernel_multiplier=0.0,  # ids' weights get no gradient here
+    )
+    found = cluster.model_copy(
+        update={
+            "hbm_bw" if cluster.device == "cuda" else "ddr_bw": memory / 1e6,
+            "intra_bw": intra / 1e6,
+            "inter_bw": inter / 1e6,
+            "costs": costs,
+        }
+    )
+    if weighted:
+        found = _weighted(weighted, found, fits)
+    return Cluster.model_validate(found.model_dump()), tuple(fits.done)
+
+
+def _fused(observed: Sequence[Observed], fits: Fits) -> tuple[float, KernelCosts, dict[str, float]]:
+    """Bytes of rows a millisecond, the kernel's weights, milliseconds a shard."""
+    columns = _lookups(observed)
+    took = np.concatenate([one.rank("fwd_compute") for one in observed])
+    back = np.concatenate([one.rank("bwd_compute") for one in observed])
+    forward, backward = fits("lookup", columns, took), fits("backward", columns, back)
+    bandwidth = float(columns[:, 1].sum() / took.sum())
+    kernel = KernelCosts(
+        forward=_weights(forward, bandwidth), backward=_weights(backward, bandwidth)
+    )
+    return bandwidth, kernel, {"fwd_compute": forward[3], "bwd_compute": backward[3]}
+
+
+def _dense(
+    observed: Sequence[Observed], fixed: Mapping[str, float], fits: Fits
+) -> tuple[float, KernelCosts]:
+    """Bytes a millisecond as TorchRec counts an optimizer's, and the kernel's weights."""
+    columns = _lookups(observed)[:, :3]
+    tables = np.concatenate([optimizer_bytes(one.file) for one in observed])
+    number = np.concatenate([shards(one.file) for one in observed])
+    took, back = (
+        _rest(np.concatenate([one.rank(part) for one in observed]), fixed[part] * number)
+        for part in ("fwd_compute", "bwd_compute")
+    )
+    forward = fits("lookup of copies", columns, took)
+    # Its gradient is as large as the table, looked up or not. TorchRec has the one constant for
+    # all that grows with a copied table, so filling it counts there, in bwd_comms.
+    backward = fits("backward of copies", np.column_stack([columns, tables]), back)
+    stepped = fits(
+        "optimizer of copies",
+        tables[:, None],
+        np.concatenate([one.rank("optimizer") for one in observed]),
+    )
+    bandwidth = 1 / _positive(backward[3] + stepped[0], "optimizer of copies")
+    return bandwidth, KernelCosts(
+        forward=_weights(forward, bandwidth), backward=_weights(backward, bandwidth)
+    )
+
+
+def _exchanges(
+    observed: Sequence[Observed],
+    sent: Sequence[Mapping[str, Floats]],
+    memory: float,
+    fits: Fits,
+) -> dict[tuple[str, int], float]:
+    """Milliseconds a byte by exchange and tier, and (part, 0): a shard.
+
+    An exchange is over when its slowest rank is: each is one observation, with the bytes of the
+    rank that has most.
+    """
+    names = [(name, tier) for name in EXCHANGES[:-1] for tier in range(len(TIERS))]
+    assert EXCHANGES[-1] == "all_reduce"
+    rows, took = [], []
+    for one, counted in zip(observed, sent, strict=True):
+        for part in ("fwd_comms", "bwd_comms"):
+            every = counted[part][:, :-1].reshape(one.file.cluster.ranks, -1)
+            rank = int(every.sum(axis=1).argmax())
+            number = shards(one.file)[rank]
+            starts = [number if part == other else 0.0 for other in ("fwd_comms", "bwd_comms")]
+            rows.append([*every[rank], *starts])
+            copied = copied_bytes(one.file)[rank] / memory if part == "bwd_comms" else 0.0
+            took.append(_rest(one.rank(part).max(), copied))
+    found = fits("exchanges", np.array(rows), np.array(took))
+    keys = [*names, ("fwd_comms", 0), ("bwd_comms", 0)]
+    return dict(zip(keys, found.tolist(), strict=True))
+
+
+def _ids(observed: Sequence[Observed], sent: Sequence[Mapping[str, Floats]], fits: Fits) -> Floats:
+    """[2] milliseconds a byte of ids, and a shard."""
+    rows, took = [], []
+    for one, counted in zip(observed, sent, strict=True):
+        every = counted["input_dist_comms"].sum(axis=(1, 2))
+        rank = int(every.argmax())
+        rows.append([every[rank], shards(one.file)[rank]])
+        took.append(float(one.rank("input_dist_comms").max()))
+    return fits("ids", np.array(rows), np.array(took))
+
+
+def _links(rates: Mapping[tuple[str, int], float], cluster: Cluster) -> tuple[float, float]:
+    """Bytes a millisecond within a host and between hosts; one host's tell nothing of others."""
+    if cluster.hosts == 1:
+        return 1 / _positive(rates["all_to_all", 0], "exchanges"), cluster.inter_bw * 1e6
+    inter = 1 / _positive(rates["all_to_all", 1], "exchanges")
+    # Only the reduce-scatter of table-row-wise tables stays on a host; its share is the same.
+    within, between = rates["reduce_scatter", 0], rates["reduce_scatter", 1]
+    return (inter * between / within if within and between else inter), inter
+
+
+def _weighted(observed: Sequence[Observed], cluster: Cluster, fits: Fits) -> Cluster:
+    """With the backward of tables whose ids carry weights, beside that of others."""
+    costs = cluster.costs
+    assert costs is not None
+    n, fixed = PARTS.index("bwd_compute"), costs.fixed.bwd_compute
+    # What a shard costs at least is on top.
+    bare = cluster.model_copy(update={"costs": costs.model_copy(update={"fixed": Fixed()})})
+    ratios = np.concatenate(
+        [
+            _rest(
+                one.rank("bwd_compute"),
+                fixed * shards(one.file) + costs.starts.sharded.bwd_compute,
+            )
+            / repriced(one.file, bare).perf()[:, n]
+            for one in observed
+        ]
+    )
+    middle = median(ratios.tolist())
+    error = float(np.sqrt(np.mean((ratios / middle - 1) ** 2)))
+    fits.done.append(Fit(name="backward of weighted", error=error, count=len(ratios), start_ms=0.0))
+    update = {"weighted_feature_bwd_compute_multiplier": middle}
+    return cluster.model_copy(update={"costs": costs.model_copy(update=update)})
+
+
+def _lookups(observed: Sequence[Observed]) -> Floats:
+    """[N, 4] by plan and rank: bytes of ids, rows and outputs, and shards."""
+    return np.concatenate(
+        [np.column_stack([lookup_bytes(one.file), shards(one.file)]) for one in observed]
+    )
+
+
+def _of_ids(kernel: KernelCosts, id_bytes: float) -> KernelCosts:
+    """TorchRec has one size of an id for lookups and exchanges: weights for ids of that size."""
+    forward, backward = (
+        each.model_copy(update={"ids": each.ids * BIGINT_DTYPE / id_bytes})
+        for each in (kernel.forward, kernel.backward)
+        if each is not None
+    )
+    return KernelCosts(forward=forward, backward=backward)
+
+
+def _weights(constants: Floats, bandwidth: float) -> Weights:
+    ids, rows, output = (float(one * bandwidth) for one in constants[:3])
+    return Weights(ids=ids, rows=rows, output=output)
+
+
+def _rest(whole: Any, known: Any) -> Any:
+    """What is left of a measured time."""
+    return np.maximum(whole - known, _LEAST * whole)
+
+
+def _positive(constant: float, name: str) -> float:
+    if constant <= 0:
+        raise ValueError(
+            f"{name}: what was measured does not grow with bytes; calibrate again with more "
+            "--repeats, on a machine that does less else"
+        )
+    return float(constant)

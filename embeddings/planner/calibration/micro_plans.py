@@ -1,0 +1,77 @@
+"""Small plans that tell a cluster's constants apart: none of them is one that is judged later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torchrec.distributed.types import ShardingType
+
+from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.table_list import ListedTable
+from embeddings.planner.plans.fixed_plan import Given, plan_of
+from embeddings.planner.plans.plan_file import PlanFile
+
+TW, CW = ShardingType.TABLE_WISE.value, ShardingType.COLUMN_WISE.value
+RW, TWRW = ShardingType.ROW_WISE.value, ShardingType.TABLE_ROW_WISE.value
+COPIES = ShardingType.DATA_PARALLEL.value
+
+# Tables a rank, rows, dim, pooling factor: lookups, their bytes, outputs and shards, each of which
+# is much in some and little in others. Rows from 1,000 to 200,000, for small tables stay in caches
+# and their ids repeat: one rate has to serve all.
+_SHAPES = (
+    (1, 200_000, 128, 20.0),
+    (2, 10_000, 64, 10.0),
+    (4, 2_000, 32, 5.0),
+    (1, 50_000, 16, 40.0),
+    (3, 5_000, 64, 30.0),
+    (2, 30_000, 256, 4.0),
+    (6, 1_000, 64, 2.0),
+    (1, 20_000, 128, 50.0),
+)
+# A replicated table's gradient is as large as the table: fewer rows.
+_COPY_ROWS = 4
+
+
+def micro_plans(cluster: Cluster, batch_size: int) -> Iterator[PlanFile]:
+    """Balanced plans of every kind of exchange, some with all on one rank, and weighted ones."""
+    for kind in (TW, CW, RW, TWRW, COPIES):
+        for shape in _SHAPES:
+            yield plan_of(_given(kind, shape, cluster), cluster, batch_size)
+    for shape in _SHAPES[1:6:2]:
+        alone = [_on(one, 0) for one in _given(TW, shape, cluster)]
+        yield plan_of(alone, cluster, batch_size)
+    for shape in _SHAPES[:3]:
+        yield plan_of(_given(TW, shape, cluster, weighted=True), cluster, batch_size)
+
+
+def _given(
+    kind: str, shape: tuple[int, int, int, float], cluster: Cluster, *, weighted: bool = False
+) -> list[Given]:
+    each, rows, dim, pooling = shape
+    world, local = cluster.ranks, cluster.devices_per_host
+    found = []
+    # Tables that lie everywhere are fewer, so that ranks have as much to do.
+    for n in range(each * world if kind in (TW, CW) else each):
+        table = ListedTable(
+            name=f"t{n}",
+            rows=rows // _COPY_ROWS if kind == COPIES else rows,
+            dim=dim,
+            pooling_factor=pooling,
+            weighted=weighted,
+        )
+        width = dim // 2 if kind == CW else dim
+        everywhere = tuple(range(world))
+        host = n % cluster.hosts * local
+        ranks = {
+            TW: (n % world,),
+            CW: (n % world, (n + 1) % world),
+            RW: everywhere,
+            TWRW: tuple(range(host, host + local)),
+            COPIES: everywhere,
+        }[kind]
+        found.append(Given(table=table, sharding_type=kind, width=width, ranks=ranks))
+    return found
+
+
+def _on(one: Given, rank: int) -> Given:
+    return Given(table=one.table, sharding_type=TW, width=one.table.dim, ranks=(rank,))

@@ -1,0 +1,64 @@
+"""What was observed of plans, and how well constants tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from embeddings.planner.calibration.least_squares import fit
+from embeddings.planner.plans.plan_file import PlanFile
+from embeddings.planner.search.options import Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observed:
+    """A plan and the milliseconds by rank and part that it took.
+
+    Parts: those of PARTS that have a clock, and all_reduce and optimizer, which bwd_comms includes.
+    """
+
+    file: PlanFile
+    ms: Sequence[Mapping[str, float]]
+
+    def rank(self, part: str) -> Floats:
+        """[R]"""
+        return np.array([rank[part] for rank in self.ms])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """How well a part of the constants is told."""
+
+    name: str
+    error: float
+    """Root mean square of predicted / measured - 1."""
+    count: int
+    """Of observations."""
+    start_ms: float
+    """What a plan of one sharding type takes whatever is in it (see costs.Starts)."""
+
+
+@dataclass(slots=True)
+class Fits:
+    """Fits, and a record of them."""
+
+    done: list[Fit] = field(default_factory=list)
+
+    def __call__(self, name: str, columns: Floats, measured: Floats) -> Floats:
+        """[K] constants of [N, K] columns for [N] measured values, a start aside.
+
+        A rank that has nothing to do tells nothing.
+        """
+        busy = columns.any(axis=1)
+        columns, measured = columns[busy], measured[busy]
+        found, error = fit(np.column_stack([columns, np.ones(len(columns))]), measured)
+        self.done.append(
+            Fit(name=name, error=error, count=len(measured), start_ms=float(found[-1]))
+        )
+        return found[:-1]
+
+    def start(self, *names: str) -> float:
+        """Milliseconds of what the named fits found to be there whatever is in a plan."""
+        return sum(fit.start_ms for fit in self.done if fit.name in names)

@@ -1,0 +1,1 @@
+"""What a plan depends on: cluster, tables, rules, costs."""

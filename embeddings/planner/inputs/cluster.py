@@ -1,0 +1,146 @@
+"""Clusters as files: how many devices there are, what they hold, how fast they talk."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+from torchrec.distributed.planner.types import (
+    HardwareConfig,
+    KernelConfig,
+    Topology,
+    TopologyFactory,
+    TrainerConfig,
+)
+
+from embeddings.planner.inputs.costs import GBS, Costs, SharedBandwidths
+from embeddings.planner.inputs.yaml_files import Frozen, read_yaml, validate
+
+GIB = 2**30
+
+_PRESETS = files("embeddings.planner.inputs") / "clusters"
+
+
+class Cluster(Frozen):
+    """Equal hosts of equal devices. A rank is a device (on CPU: a process).
+
+    Memory in GiB (2^30 bytes), bandwidth in GB/s (10^9 bytes a second) in one direction and, but
+    for `ddr_gb`, of one device.
+    """
+
+    name: str = ""
+    """For people."""
+    hosts: int = Field(ge=1)
+    """Machines."""
+    devices_per_host: int = Field(ge=1)
+    """Devices (ranks) of a machine."""
+    device: Literal["cuda", "cpu"]
+    """What TorchRec calls the device."""
+    hbm_gb: float = Field(default=0.0, ge=0)
+    """Memory of a device; 0 on CPU."""
+    ddr_gb: float = Field(gt=0)
+    """Main memory of a host, which its ranks share equally."""
+    hbm_bw: float = Field(default=0.0, ge=0)
+    """Between a device and its own memory; 0 on CPU."""
+    ddr_bw: float = Field(gt=0)
+    """Between a rank's share of the processors and main memory; TorchRec asks on CPU alone."""
+    intra_bw: float = Field(gt=0)
+    """Between devices of one host."""
+    inter_bw: float = Field(gt=0)
+    """Between a device and those of other hosts."""
+    host_device_bw: float = Field(gt=0)
+    """Between a device and main memory."""
+    tflops: float | None = Field(default=None, gt=0)
+    """Dense bf16 matrix products (10^12 operations a second); TorchRec's estimates do not ask."""
+    costs: Costs | None = None
+    """Measured constants of TorchRec's estimates; unset: its own."""
+    source: str = ""
+    """Where the numbers come from: machine, date, command."""
+
+    @model_validator(mode="after")
+    def _memory(self) -> Self:
+        for field, unit in (("hbm_gb", "GiB"), ("hbm_bw", "GB/s")):
+            value = getattr(self, field)
+            if self.device == "cuda" and not value:
+                raise ValueError(f"{field}: 0 on a cuda device; give its own memory's, in {unit}")
+            if self.device == "cpu" and value:
+                raise ValueError(f"{field}: {value} on cpu, which has no such memory; drop it")
+        return self
+
+    @property
+    def ranks(self) -> int:
+        return self.hosts * self.devices_per_host
+
+    def topology(self) -> Topology:
+        """TorchRec's description, no default of its own left in it."""
+        return TopologyFactory.create_topology(
+            TrainerConfig(world_size=self.ranks, local_world_size=self.devices_per_host),
+            HardwareConfig(
+                hbm_cap_bytes=int(self.hbm_gb * GIB),
+                ddr_cap_bytes=int(self.ddr_gb * GIB / self.devices_per_host),
+                ssd_cap_bytes=0,
+                hbm_mem_bw=(self.hbm_bw or self.ddr_bw) * GBS,
+                ddr_mem_bw=self.ddr_bw * GBS,
+                intra_host_bw=self.intra_bw * GBS,
+                inter_host_bw=self.inter_bw * GBS,
+                hbm_to_ddr_mem_bw=self.host_device_bw * GBS,
+            ),
+            # Without this flag the factory ignores every bandwidth given to it.
+            KernelConfig(
+                compute_device=self.device, use_hardware_based_bandwidth=True, **self._constants()
+            ),
+        )
+
+    def _constants(self) -> dict[str, Any]:
+        """TorchRec's, where the cluster has its own."""
+        if self.costs is None:
+            return {}
+        return {
+            "bwd_compute_multiplier": self.costs.bwd_compute_multiplier,
+            "weighted_feature_bwd_compute_multiplier": (
+                self.costs.weighted_feature_bwd_compute_multiplier
+            ),
+            "generalized_comms_bandwidths": SharedBandwidths(
+                intra_bw=self.intra_bw, inter_bw=self.inter_bw, shares=self.costs.shares
+            ),
+        }
+
+
+def presets() -> list[str]:
+    """Names of the clusters that come with the package."""
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in _PRESETS.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def load_cluster(source: str) -> Cluster:
+    """A YAML file; or a preset, alone (`h100`) or with devices a host x hosts (`h100-8x16`).
+
+    A file may say `preset: h100` and name only what differs. Raises ValueError, in one line.
+    """
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        value = read_yaml(path)
+        if "preset" in value:
+            value = {**_preset(str(value.pop("preset")), path), **value}
+        return validate(Cluster, value, path)
+    sized = re.fullmatch(r"(.+)-(\d+)x(\d+)", source)
+    if sized and sized[1] in presets():
+        size = {"devices_per_host": int(sized[2]), "hosts": int(sized[3])}
+        return validate(Cluster, {**_preset(sized[1], source), **size}, source)
+    return validate(Cluster, _preset(source, "cluster"), source)
+
+
+def _preset(name: str, where: Path | str) -> dict[str, Any]:
+    if name not in presets():
+        raise ValueError(
+            f"{where}: no preset {name!r}; presets: {', '.join(presets())} "
+            "(also as NAME-8x16: devices a host x hosts), or name a .yaml file"
+        )
+    with (_PRESETS / f"{name}.yaml").open() as file:
+        return read_yaml(Path(file.name))

@@ -1,0 +1,208 @@
+"""A list of tables in a file: what a planner needs to know of a model not written yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import nn
+from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
+from torch.optim import SGD, Adagrad, Adam, Optimizer
+from torchrec.distributed.planner.types import ParameterConstraints
+from torchrec.distributed.types import CacheParams, CacheStatistics
+from torchrec.modules.embedding_configs import (
+    DataType,
+    EmbeddingBagConfig,
+    EmbeddingConfig,
+)
+from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
+from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
+
+from embeddings.planner.inputs.yaml_files import Frozen, read_yaml, validate
+from embeddings.table_names import check_table_name
+
+_DTYPES = {"fp32": DataType.FP32, "fp16": DataType.FP16, "bf16": DataType.BF16}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "rowwise_adagrad": RowWiseAdagrad,
+    "adagrad": Adagrad,
+    "adam": Adam,
+    "sgd": SGD,
+}
+
+
+class CacheUse(Frozen):
+    """A cache of a table's rows in device memory (kernel fused_uvm_caching)."""
+
+    load_factor: float = Field(gt=0, le=1)
+    """Share of the rows that it holds."""
+    distinct: float = Field(ge=0)
+    """Distinct ids of a global batch, each of which the cache is asked for once."""
+    miss_rate: float = Field(ge=0, le=1)
+    """Share of these that it has not."""
+    cacheability: float = Field(default=0.0, ge=0, le=1)
+    """TorchRec's summary of access skew: 0 all lookups on few rows, 0.5 on all alike."""
+
+    def params(self) -> CacheParams:
+        """TorchRec's own."""
+        return CacheParams(load_factor=self.load_factor, stats=_Known(self))
+
+
+class _Known(CacheStatistics):
+    """What TorchRec's estimator asks of a cache: two numbers of the one size that it has."""
+
+    def __init__(self, use: CacheUse) -> None:
+        self._use = use
+
+    @property
+    def expected_lookups(self) -> float:
+        return self._use.distinct
+
+    def expected_miss_rate(self, clf: float) -> float:
+        assert clf == self._use.load_factor, f"{clf}: known of {self._use.load_factor} alone"
+        return self._use.miss_rate
+
+    @property
+    def cacheability(self) -> float:
+        return self._use.cacheability
+
+
+class ListedTable(Frozen):
+    """One embedding table and how it is used."""
+
+    name: str = Field(pattern=r"^[^.\s]+$")
+    """Its name: no dot, no blank."""
+    rows: int = Field(ge=1)
+    """Rows (ids)."""
+    dim: int = Field(ge=4, multiple_of=4)
+    """Width (elements a row, a multiple of 4)."""
+    dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
+    """Storage type of the weights."""
+    features: tuple[str, ...] = ()
+    """Features that look it up; none named: one of the table's name."""
+    pooling_factor: float | tuple[float, ...] = 1.0
+    """Mean number of ids a sample has, of all features or feature by feature."""
+    num_poolings: float | tuple[float, ...] = 1.0
+    """Bags a sample has, of all features or feature by feature."""
+    optimizer: Literal["rowwise_adagrad", "adagrad", "adam", "sgd"] = "rowwise_adagrad"
+    """The optimizer in its backward, whose state lies beside the weights."""
+    weighted: bool = False
+    """Ids carry weights."""
+    unpooled: bool = False
+    """Its rows leave the lookup one by one."""
+    cache: CacheUse | None = None
+    """Unset: TorchRec's 0.2 of the rows, and no misses counted."""
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, value: str) -> str:
+        return check_table_name(value)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for field in ("pooling_factor", "num_poolings"):
+            values = _each(getattr(self, field), len(self.feature_names))
+            if len(values) != len(self.feature_names):
+                raise ValueError(
+                    f"{field}: {len(values)} values for {len(self.feature_names)} features; "
+                    "give one, or one a feature"
+                )
+            if min(values) <= 0:
+                raise ValueError(f"{field}: {min(values)} is not positive; give a mean above 0")
+        if self.weighted and self.unpooled:
+            raise ValueError("weighted: an unpooled table sums nothing; drop one of the two")
+        return self
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return self.features or (self.name,)
+
+
+class TableList(Frozen):
+    """The tables of a model."""
+
+    tables: tuple[ListedTable, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        seen: set[str] = set()
+        for table in self.tables:
+            if table.name in seen:
+                raise ValueError(f"table {table.name!r} is listed twice; rename or drop one")
+            seen.add(table.name)
+        return self
+
+
+def load_tables(path: Path) -> tuple[ListedTable, ...]:
+    """The tables of a YAML file: a list of them under `tables`.
+
+    Raises ValueError, in one line: file, table, field, value, remedy.
+    """
+    value = read_yaml(path)
+    named = value.get("tables")
+    names: dict[tuple[int | str, ...], str] = (
+        {
+            ("tables", i): f"table {row.get('name', i)!r}"
+            for i, row in enumerate(named)
+            if isinstance(row, dict)
+        }
+        if isinstance(named, list)
+        else {}
+    )
+    return validate(TableList, value, path, names).tables
+
+
+def build_module(tables: Sequence[ListedTable]) -> nn.Module:
+    """The tables on meta, marked with their optimizers, in as few collections as TorchRec allows:
+
+    weighted bags, other bags, and unpooled rows (one collection a width).
+    """
+    collections: dict[str, nn.Module] = {}
+    for weighted, key in ((False, "bags"), (True, "weighted_bags")):
+        bags = [table for table in tables if not table.unpooled and table.weighted == weighted]
+        if bags:
+            collections[key] = EmbeddingBagCollection(
+                [EmbeddingBagConfig(**_fields(table)) for table in bags],
+                is_weighted=weighted,
+                device=torch.device("meta"),
+            )
+    for dim in sorted({table.dim for table in tables if table.unpooled}):
+        rows = [table for table in tables if table.unpooled and table.dim == dim]
+        collections[f"rows_{dim}"] = EmbeddingCollection(
+            [EmbeddingConfig(**_fields(table)) for table in rows], device=torch.device("meta")
+        )
+    optimizers = {table.name: OPTIMIZERS[table.optimizer] for table in tables}
+    for collection in collections.values():
+        for name, parameter in collection.named_parameters():
+            # embedding_bags.TABLE.weight or embeddings.TABLE.weight
+            _apply_optimizer_in_backward(optimizers[name.split(".")[-2]], [parameter], {"lr": 0.01})
+    return nn.ModuleDict(collections)
+
+
+def usage(tables: Sequence[ListedTable]) -> dict[str, ParameterConstraints]:
+    """How each table is used, in TorchRec's terms."""
+    return {
+        table.name: ParameterConstraints(
+            pooling_factors=_each(table.pooling_factor, len(table.feature_names)),
+            num_poolings=_each(table.num_poolings, len(table.feature_names)),
+            is_weighted=table.weighted,
+            cache_params=table.cache and table.cache.params(),
+        )
+        for table in tables
+    }
+
+
+def _each(value: float | tuple[float, ...], count: int) -> list[float]:
+    return list(value) if isinstance(value, tuple) else [value] * count
+
+
+def _fields(table: ListedTable) -> dict[str, object]:
+    return {
+        "name": table.name,
+        "num_embeddings": table.rows,
+        "embedding_dim": table.dim,
+        "feature_names": list(table.feature_names),
+        "data_type": _DTYPES[table.dtype],
+    }

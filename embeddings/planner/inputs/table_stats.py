@@ -1,0 +1,208 @@
+"""What data tell of tables: ids a row, ids that repeat, rows that most lookups fall on. As a file.
+
+`pipeline/planning/collect_table_stats.py` counts them. With them the planner knows what its lists
+of tables can only guess: pooling factors, distinct ids of a batch, and how much of a table a cache
+has to hold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from embeddings.planner.inputs.table_list import CacheUse, ListedTable
+from embeddings.planner.inputs.yaml_files import Frozen, read_yaml, validate
+from embeddings.planner.search.options import Floats, Ints
+
+KIND = "homerec table facts"
+VERSION = 1
+
+
+class FeatureFacts(Frozen):
+    """How many ids a row has of one feature."""
+
+    mean: float = Field(ge=0)
+    """Ids a row: TorchRec's pooling factor."""
+    empty: float = Field(ge=0, le=1)
+    """Share of the rows without any."""
+    quantiles: dict[str, int]
+    """Ids that 50%, 90%, 99% and all rows have at most."""
+
+
+class Accesses(Frozen):
+    """How a table's rows are looked up, by all of its features together."""
+
+    rows: int = Field(ge=1)
+    """Of the table."""
+    features: tuple[str, ...] = Field(min_length=1)
+    spectrum: tuple[tuple[int, int], ...]
+    """(lookups of a row, number of such rows), the most looked up first; the others have none."""
+    distinct: tuple[float, ...]
+    """Mean number of distinct ids in 1, 2, 4, 8, .. consecutive rows of the data; the last is of
+    more rows than there are, and has them all."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        counts = [count for count, _ in self.spectrum]
+        if counts != sorted(set(counts), reverse=True) or any(min(p) < 1 for p in self.spectrum):
+            raise ValueError("spectrum: is no falling list of positive counts; measure again")
+        if self.seen > self.rows:
+            raise ValueError(f"spectrum: {self.seen} rows of {self.rows}; measure again")
+        if not self.distinct or min(self.distinct) < 0 or self.distinct[-1] != self.seen:
+            raise ValueError("distinct: does not end with all ids of the spectrum; measure again")
+        return self
+
+    @property
+    def seen(self) -> int:
+        """Rows of the table that were looked up at all."""
+        return sum(rows for _, rows in self.spectrum)
+
+    @property
+    def lookups(self) -> int:
+        return sum(count * rows for count, rows in self.spectrum)
+
+    def served(self, rows: int) -> float:
+        """Share of lookups that fall on the `rows` most looked-up rows; 1 if there are none."""
+        counts, held = self._steps()
+        if not len(counts):
+            return 1.0
+        inside = np.clip(rows - (held.cumsum() - held), 0, held)
+        return float((inside * counts).sum() / self.lookups)
+
+    def rows_for(self, share: float) -> int:
+        """The fewest rows that `share` of the lookups fall on; at least 1."""
+        counts, held = self._steps()
+        if not len(counts):
+            return 1
+        ends = (counts * held).cumsum()
+        # A product with a share is no exact number: what lacks less than a lookup's part is there.
+        wanted = math.ceil(share * self.lookups - 1e-6)
+        step = int(np.searchsorted(ends, wanted))
+        before = int(ends[step] - counts[step] * held[step])
+        inside = -((before - wanted) // int(counts[step]))
+        return max(1, int(held[:step].sum()) + inside)
+
+    def distinct_in(self, rows: int) -> float:
+        """Mean distinct ids in that many consecutive rows of the data, all of them if it has fewer.
+
+        Straight between the powers of two that were counted.
+        """
+        sizes = 2.0 ** np.arange(len(self.distinct))
+        return float(np.interp(rows, sizes, self.distinct))
+
+    def miss_rate(self, rows: int, lookups: float) -> float:
+        """Share of a batch's distinct ids that are none of the `rows` most looked-up rows.
+
+        A batch of `lookups` independent lookups has row i, of p_i of all lookups, with probability
+        1 - (1 - p_i) ^ lookups. A cache is asked once for each distinct id, however often that
+        comes, and so misses more of these than of lookups.
+        """
+        counts, held = self._steps()
+        if rows >= self.rows or not len(counts):
+            return 0.0
+        present = -np.expm1(lookups * np.log1p(-np.minimum(counts / self.lookups, 1 - 1e-12)))
+        inside = np.clip(rows - (held.cumsum() - held), 0, held)
+        everything = float((present * held).sum())
+        missed = float((present * (held - inside)).sum())
+        return missed / everything if everything else 0.0
+
+    def cacheability(self) -> float:
+        """Area under the share of lookups missed, by the share of rows held: 0 easy, 0.5 none."""
+        counts, held = self._steps()
+        if not len(counts):
+            return 0.0
+        ends = (counts * held).cumsum() / self.lookups
+        starts = ends - counts * held / self.lookups
+        # Straight within rows of one count; nothing is missed once all seen rows are held.
+        return float((held * (1 - (starts + ends) / 2)).sum() / self.rows)
+
+    def _steps(self) -> tuple[Floats, Ints]:
+        """[K] lookups of a row, [K] such rows."""
+        steps = np.array(self.spectrum, np.int64).reshape(-1, 2)
+        return steps[:, 0].astype(np.float64), steps[:, 1]
+
+
+class Facts(Frozen):
+    """Of all tables of a model."""
+
+    kind: Literal["homerec table facts"] = "homerec table facts"
+    version: Literal[1] = 1
+    source: str
+    """Where they were counted."""
+    rows: int = Field(ge=1)
+    """Of the data."""
+    features: dict[str, FeatureFacts]
+    tables: dict[str, Accesses]
+
+    def pooling(self, table: ListedTable) -> tuple[float, ...]:
+        """Mean ids a bag of each feature."""
+        bags = table.num_poolings
+        each = bags if isinstance(bags, tuple) else (bags,) * len(table.feature_names)
+        return tuple(
+            self.features[name].mean / count
+            for name, count in zip(table.feature_names, each, strict=True)
+        )
+
+    def told(self, table: ListedTable, rows: int, share: float) -> ListedTable:
+        """`table` as the data say it is used, in global batches of `rows` rows.
+
+        A cache holds the rows that `share` of the lookups fall on. ValueError if the facts are not
+        this table's, or a feature has no id at all.
+        """
+        known = self.tables.get(table.name)
+        if known is None:
+            shown = ", ".join(list(self.tables)[:10])
+            raise ValueError(f"no table {table.name!r}; tables: {shown}; measure again")
+        for field, theirs, ours in (
+            ("rows", known.rows, table.rows),
+            ("features", ", ".join(known.features), ", ".join(table.feature_names)),
+        ):
+            if theirs != ours:
+                raise ValueError(
+                    f"table {table.name!r} has {field} {theirs} there and {ours} here; "
+                    "measure again"
+                )
+        pooling = self.pooling(table)
+        if min(pooling) <= 0:
+            name = table.feature_names[pooling.index(0)]
+            raise ValueError(f"feature {name!r} has no id in any row; leave it out of the model")
+        held = known.rows_for(share)
+        lookups = rows * sum(self.features[name].mean for name in table.feature_names)
+        return table.model_copy(
+            update={
+                "pooling_factor": pooling,
+                "cache": CacheUse(
+                    load_factor=held / known.rows,
+                    distinct=known.distinct_in(rows),
+                    miss_rate=known.miss_rate(held, lookups),
+                    cacheability=known.cacheability(),
+                ),
+            }
+        )
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), allow_nan=False) + "\n"
+
+
+def load_facts(path: Path) -> Facts:
+    """A file that `homerec plan facts` wrote, JSON or YAML. ValueError in one line."""
+    value: dict[str, Any] = read_yaml(path) if path.suffix != ".json" else _json(path)
+    if value.get("kind") != KIND or value.get("version") != VERSION:
+        raise ValueError(
+            f"{path}: holds no facts of version {VERSION}; 'homerec plan facts SOURCE --data DIR "
+            "--out FILE' writes them"
+        )
+    return validate(Facts, value, path)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); name a file of facts") from error
+    return value if isinstance(value, dict) else {}

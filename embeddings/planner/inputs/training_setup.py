@@ -1,0 +1,153 @@
+"""How the model trains, where that changes what tables cost: exchanges, pipeline, memory, replicas.
+
+All at their defaults are TorchRec's own planner's.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torchrec.distributed.fbgemm_qcomm_codec import (
+    CommType,
+    QCommsConfig,
+    get_qcomm_codecs_registry,
+)
+from torchrec.distributed.planner.storage_reservations import (
+    FixedAbsoluteStorageReservation,
+    FixedPercentageStorageReservation,
+    HeuristicalStorageReservation,
+)
+from torchrec.distributed.planner.types import StorageReservation
+from torchrec.distributed.types import ModuleSharder, PipelineType
+
+from embeddings.planner.inputs.cluster import GIB, Cluster
+from embeddings.planner.inputs.yaml_files import Frozen
+from embeddings.sharders import all_sharders
+
+Ints = NDArray[np.int64]
+Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8"]
+
+_PIPELINES = {
+    "none": PipelineType.NONE,
+    "sparse_dist": PipelineType.TRAIN_SPARSE_DIST,
+    "prefetch": PipelineType.TRAIN_PREFETCH_SPARSE_DIST,
+}
+
+
+class Conditions(Frozen):
+    """Inputs of a plan beside tables, cluster and batch."""
+
+    qcomm_forward: Precision = "fp32"
+    """What looked-up rows are sent as; fp32: as the table stores them."""
+    qcomm_backward: Precision = "fp32"
+    """What their gradients are sent as; fp32: as the table stores its rows."""
+    pipeline: Literal["none", "sparse_dist", "prefetch"] = "none"
+    """Which of TorchRec's train pipelines holds batches in memory; prefetch also fetches cached
+    rows a batch ahead. none: TorchRec's older formula, ids and outputs of one batch."""
+    reserve: Literal["heuristic", "fixed_percentage", "fixed_absolute"] = "heuristic"
+    """Memory kept from tables. heuristic: a share of HBM, dense weights six times, ids of a batch
+    twenty times. The fixed ones are of HBM alone."""
+    reserve_share: float = Field(default=0.15, ge=0, le=1)
+    """Share of HBM (heuristic, fixed_percentage)."""
+    reserve_gib: float = Field(default=0.0, ge=0)
+    """GiB of HBM (fixed_absolute)."""
+    dense_gib: float | None = Field(default=None, gt=0)
+    """GiB in place of six times the dense weights (heuristic)."""
+    replica_groups: int = Field(default=1, ge=1)
+    """TorchRec's DMPCollection: tables are sharded within each of so many groups of ranks, every
+    group has all of them, and they are averaged over groups."""
+    replicas_across_hosts: bool = False
+    """A group is neighbouring ranks (use_inter_host_allreduce); else every n-th rank, so that
+    copies lie within a host where that is possible."""
+    sync_every: int = Field(default=1, ge=1)
+    """Steps from one averaging of replicas to the next."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.dense_gib is not None and self.reserve != "heuristic":
+            raise ValueError(f"dense_gib: {self.reserve} reserves no dense weights; drop one")
+        return self
+
+    def sharders(self, device: str) -> list[ModuleSharder[Any]]:
+        """With their quantised exchanges, if any; what `device` cannot send, TorchRec replaces."""
+        return all_sharders(self.codecs(device))
+
+    def codecs(self, device: str) -> Mapping[str, Any] | None:
+        """TorchRec's codecs by exchange; None if all is sent as it is stored."""
+        log = logging.getLogger()  # TorchRec tells the root of what it replaces
+        level = log.level
+        log.setLevel(logging.ERROR)
+        try:
+            found: Mapping[str, Any] | None = get_qcomm_codecs_registry(
+                QCommsConfig(
+                    forward_precision=CommType(self.qcomm_forward),
+                    backward_precision=CommType(self.qcomm_backward),
+                ),
+                device=torch.device(device),
+            )
+        finally:
+            log.setLevel(level)
+        return found
+
+    def reservation(self) -> StorageReservation:
+        """TorchRec's own."""
+        if self.reserve == "fixed_percentage":
+            return FixedPercentageStorageReservation(self.reserve_share)
+        if self.reserve == "fixed_absolute":
+            return FixedAbsoluteStorageReservation(int(self.reserve_gib * GIB))
+        dense = None if self.dense_gib is None else int(self.dense_gib * GIB)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="HeuristicalStorageReservation")
+            return HeuristicalStorageReservation(self.reserve_share, dense_tensor_estimate=dense)
+
+    @property
+    def pipeline_type(self) -> PipelineType:
+        return _PIPELINES[self.pipeline]
+
+    def group(self, cluster: Cluster) -> Cluster:
+        """The ranks that tables are sharded over: one of the groups, seen as a cluster.
+
+        ValueError where groups do not come out even, or TorchRec cannot form them.
+        """
+        groups, local = self.replica_groups, cluster.devices_per_host
+        if groups == 1:
+            return cluster
+        inside: Ints = np.zeros(0, np.int64)
+        if cluster.ranks % groups == 0:
+            hosts = self._members(cluster) // local
+            by_group = hosts + cluster.hosts * np.arange(groups)[:, None]
+            # Of each group: ranks on each of its hosts.
+            inside = np.unique(np.unique(by_group, return_counts=True)[1])
+        if len(inside) != 1:
+            raise ValueError(
+                f"replica_groups: {groups} groups do not split {cluster.hosts} hosts of {local} "
+                "devices evenly; take a divisor or a multiple of the devices of a host"
+            )
+        each = int(inside[0])
+        return cluster.model_copy(
+            update={
+                "hosts": cluster.ranks // groups // each,
+                "devices_per_host": each,
+                # A rank's part of main memory stays what it is.
+                "ddr_gb": cluster.ddr_gb * each / local,
+            }
+        )
+
+    def copies_within_host(self, cluster: Cluster) -> bool:
+        """Whether all copies of a shard lie on one host of `cluster`."""
+        hosts = self._members(cluster) // cluster.devices_per_host
+        return bool((hosts == hosts[0]).all())
+
+    def _members(self, cluster: Cluster) -> Ints:
+        """[G, R / G] ranks of each group, as DMPCollection forms them."""
+        ranks = np.arange(cluster.ranks)
+        if self.replicas_across_hosts:
+            return ranks.reshape(self.replica_groups, -1)
+        return ranks.reshape(-1, self.replica_groups).T

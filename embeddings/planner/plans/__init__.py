@@ -1,0 +1,1 @@
+"""Plans: found, given, stored in a file."""

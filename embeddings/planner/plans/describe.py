@@ -1,0 +1,73 @@
+"""A plan that was found, as the file that keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.table_list import ListedTable
+from embeddings.planner.plans.placed_table import PlacedTable
+from embeddings.planner.plans.plan_file import PlanFile, PredictedRank
+from embeddings.planner.plans.solution import Planned
+
+
+def describe_plan(
+    request: Request, planned: Planned, tables: Sequence[ListedTable], seed: int
+) -> PlanFile:
+    """The file of a plan. `tables`: those of `request`, in any order."""
+    listed = {table.name: table for table in tables}
+    placed = []
+    for choice, option in zip(planned.choices, planned.options, strict=True):
+        # A file does not keep these, and nothing here sets them.
+        assert option.key_value_params is None, option.name
+        sizes = [shard.size[0] for shard in option.shards]
+        table = listed[choice.table]
+        placed.append(
+            PlacedTable(
+                table=table,
+                path=choice.path,
+                sharding_type=choice.sharding_type,
+                compute_kernel=choice.kernel,
+                width=choice.width,
+                rows=runs_of_equal(sizes[: len(sizes) // (table.dim // choice.width)]),
+                ranks=ranges(choice.ranks),
+                shard_ms=choice.perf,
+                sync_ms=choice.sync,
+            )
+        )
+    return PlanFile(
+        cluster=request.group,
+        whole=request.cluster if request.conditions.replica_groups > 1 else None,
+        conditions=request.conditions,
+        batch_size=request.batch_size,
+        rules=tuple(request.rules),
+        seed=seed,
+        rounds=planned.rounds,
+        cut_off=planned.cut_off,
+        time_ms=planned.time,
+        lower_bound_ms=planned.lower_bound,
+        tables=tuple(placed),
+        ranks=tuple(PredictedRank(**rank) for rank in planned.summary()["ranks"]),
+    )
+
+
+def runs_of_equal(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """[5, 5, 4] -> ((5, 2), (4, 1))."""
+    runs: list[tuple[int, int]] = []
+    for size in sizes:
+        if runs and runs[-1][0] == size:
+            runs[-1] = (size, runs[-1][1] + 1)
+        else:
+            runs.append((size, 1))
+    return tuple(runs)
+
+
+def ranges(ranks: Sequence[int]) -> str:
+    """[0, 1, 2, 9] -> '0-2,9'."""
+    runs: list[list[int]] = []
+    for rank in ranks:
+        if runs and rank == runs[-1][1] + 1:
+            runs[-1][1] = rank
+        else:
+            runs.append([rank, rank])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

@@ -1,0 +1,154 @@
+"""A plan given table by table, priced: not searched for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torchrec.distributed.planner.types import ParameterConstraints
+
+from embeddings.planner.find import quiet
+from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.request import Request, estimators, reserve
+from embeddings.planner.inputs.table_list import ListedTable, build_module, usage
+from embeddings.planner.plans.describe import ranges, runs_of_equal
+from embeddings.planner.plans.placed_table import PlacedTable
+from embeddings.planner.plans.plan_file import PlanFile, PredictedRank
+from embeddings.planner.search.enumerator import CompactEnumerator
+from embeddings.planner.search.options import MEMORIES, PARTS, Options
+from embeddings.planner.search.problem import rated
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """Where one table lies: a rank for every shard, in order; `width` columns a shard."""
+
+    table: ListedTable
+    sharding_type: str
+    width: int
+    ranks: tuple[int, ...]
+    kernel: str = ""
+    """Compute kernel; '': fused, or dense for a data-parallel table."""
+    path: str = ""
+    """Of its collection in the model; '': where `build_module` puts it."""
+
+
+def plan_of(given: Sequence[Given], cluster: Cluster, batch_size: int) -> PlanFile:
+    """The plan's file, with TorchRec's prediction for it. `batch_size`: rows a rank.
+
+    ValueError for a table that cannot be sharded so.
+    """
+    tables = [one.table for one in given]
+    known = {
+        name: _only(constraints, one)
+        for (name, constraints), one in zip(usage(tables).items(), given, strict=True)
+    }
+    module = build_module(tables)
+    request = Request(module=module, cluster=cluster, batch_size=batch_size, usage=known)
+    topology = cluster.topology()
+    enumerator = CompactEnumerator(
+        topology, batch_size, known, estimators(topology, known, request.pipeline, cluster.costs)
+    )
+    with quiet():
+        options = enumerator.options(module, request.sharders)
+        room = [[d.storage.hbm, d.storage.ddr] for d in reserve(request).devices]
+    found = {options.tables[n].name: n for n in range(len(options.tables))}
+    perf = np.zeros((cluster.ranks, len(PARTS)))
+    memory = np.zeros((cluster.ranks, len(MEMORIES)), np.int64)
+    placed = []
+    for one in given:
+        table = found[one.table.name]
+        n = _the_option(options, table, one)
+        facts, option = options.tables[table], options.options[n]
+        sizes = [size[0] for size in enumerator.sizes_and_offsets(facts, option)[0]]
+        if len(sizes) != len(one.ranks):
+            raise ValueError(
+                f"table {one.table.name!r}: {len(one.ranks)} ranks for {len(sizes)} shards"
+            )
+        ranks = np.array(one.ranks, np.int64)
+        blocks = int(options.blocks[n])
+        np.add.at(perf, ranks, options.perf[n])
+        needs = np.tile(np.repeat(options.memory[n], options.counts[n], axis=0), (blocks, 1))
+        np.add.at(memory, ranks, needs)
+        placed.append(
+            PlacedTable(
+                table=one.table,
+                path=one.path or facts.path,
+                sharding_type=option.sharding_type,
+                compute_kernel=option.kernel,
+                width=option.width,
+                rows=runs_of_equal(sizes[: len(sizes) // blocks]),
+                ranks=ranges(one.ranks),
+                shard_ms=tuple(options.perf[n].tolist()),
+            )
+        )
+    return PlanFile(
+        cluster=cluster,
+        batch_size=batch_size,
+        seed=0,
+        rounds=0,
+        cut_off=False,
+        time_ms=float(rated(perf).max()),
+        lower_bound_ms=0.0,
+        tables=tuple(placed),
+        ranks=tuple(
+            PredictedRank(
+                ms=dict(zip(PARTS, perf[rank].tolist(), strict=True)),
+                bytes=dict(zip(MEMORIES, memory[rank].tolist(), strict=True)),
+                room=dict(zip(MEMORIES, room[rank], strict=True)),
+            )
+            for rank in range(cluster.ranks)
+        ),
+    )
+
+
+def repriced(file: PlanFile, cluster: Cluster) -> PlanFile:
+    """The same plan, predicted with another cluster's constants.
+
+    ValueError if that has other ranks, hosts or devices.
+    """
+    before = file.cluster
+    for field in ("device", "hosts", "devices_per_host"):
+        if getattr(before, field) != getattr(cluster, field):
+            raise ValueError(
+                f"{field}: {getattr(cluster, field)} in the cluster and {getattr(before, field)} "
+                "in the plan; give a cluster of the plan's shape, or plan anew"
+            )
+    given = [
+        Given(
+            table=placed.table,
+            sharding_type=placed.sharding_type,
+            width=placed.width,
+            ranks=tuple(placed.rank_list()),
+            kernel=placed.compute_kernel,
+            path=placed.path,
+        )
+        for placed in file.tables
+    ]
+    new = plan_of(given, cluster, file.batch_size)
+    kept = {"rules": file.rules, "seed": file.seed, "rounds": file.rounds, "cut_off": file.cut_off}
+    return new.model_copy(update=kept)
+
+
+def _only(known: ParameterConstraints, one: Given) -> ParameterConstraints:
+    """TorchRec's enumerator, kept to the given type and to columns no narrower."""
+    split = one.width < one.table.dim
+    return dataclasses.replace(
+        known,
+        sharding_types=[one.sharding_type],
+        min_partition=one.width if split else None,
+    )
+
+
+def _the_option(options: Options, table: int, one: Given) -> int:
+    for n in options.of(table):
+        option = options.options[n]
+        kernels = (one.kernel,) if one.kernel else ("fused", "dense")
+        if option.width == one.width and option.kernel in kernels:
+            return n
+    raise ValueError(
+        f"table {one.table.name!r}: no {one.sharding_type} shards of {one.width} columns; give a "
+        "width that divides its own"
+    )

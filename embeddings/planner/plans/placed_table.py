@@ -1,0 +1,120 @@
+"""A table of a plan's file: its option, and where each of its shards lies."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Self
+
+import numpy as np
+from pydantic import Field, model_validator
+from torch.distributed._shard.metadata import ShardMetadata
+from torch.distributed._shard.sharding_spec.api import EnumerableShardingSpec
+from torchrec.distributed.planner.utils import placement
+from torchrec.distributed.types import CacheParams, ParameterSharding, ShardingType
+
+from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.table_list import ListedTable
+from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.inputs.yaml_files import Frozen
+from embeddings.planner.search.options import PARTS, Ints
+from embeddings.planner.search.problem import rated
+
+_COPIES = ShardingType.DATA_PARALLEL.value
+
+
+class PlacedTable(Frozen):
+    """A table and its shards: equal blocks of columns, each cut by rows; copies if data-parallel.
+
+    Shards stand block by block, and in a block from the first row on.
+    """
+
+    table: ListedTable
+    """What it is and how it is used; a run that takes the plan must have the same."""
+    path: str
+    """Of its collection in the model."""
+    sharding_type: str
+    compute_kernel: str
+    width: int = Field(ge=1)
+    """Columns of a block."""
+    rows: tuple[tuple[int, int], ...] = Field(min_length=1)
+    """(rows of a shard, number of such shards next to each other) of one block."""
+    ranks: str = Field(pattern=r"^\d+(-\d+)?(,\d+(-\d+)?)*$")
+    """The rank of every shard, in order: '0-3,9'."""
+    shard_ms: tuple[float, ...] = Field(min_length=len(PARTS), max_length=len(PARTS))
+    """Milliseconds that a shard costs its rank: forward (compute, comms), backward (compute,
+    comms), input exchange, prefetch."""
+    sync_ms: float = 0.0
+    """Milliseconds of a step that replicas of a shard cost its rank."""
+
+    @model_validator(mode="after")
+    def _covers(self) -> Self:
+        table, shards = self.table, self.table.dim // self.width * sum(n for _, n in self.rows)
+        sizes = {rows for rows, _ in self.rows}
+        if self.sharding_type == _COPIES:
+            whole = self.width == table.dim and sizes == {table.rows}
+        else:
+            covered = sum(rows * n for rows, n in self.rows)
+            whole = table.dim % self.width == 0 and covered == table.rows
+        if not whole or shards != len(self.rank_list()):
+            raise ValueError(
+                f"table {table.name!r}: its shards or their ranks do not make up its "
+                f"{table.rows} x {table.dim}; plan anew"
+            )
+        return self
+
+    @property
+    def rated_ms(self) -> float:
+        """What TorchRec's rating counts of a shard (all but the ids' exchange), and replicas."""
+        return float(rated(np.array(self.shard_ms))) + self.sync_ms
+
+    @property
+    def copied(self) -> bool:
+        return self.sharding_type == _COPIES
+
+    def rank_list(self) -> list[int]:
+        """The rank of every shard."""
+        found: list[int] = []
+        for run in self.ranks.split(","):
+            first, _, last = run.partition("-")
+            found += range(int(first), int(last or first) + 1)
+        return found
+
+    def rectangles(self) -> Ints:
+        """[S, 4] of every shard: first row, first column, rows, columns."""
+        sizes = [rows for rows, count in self.rows for _ in range(count)]
+        starts = [0] * len(sizes) if self.copied else [0, *accumulate(sizes)][:-1]
+        blocks = self.table.dim // self.width
+        found = np.zeros((blocks, len(sizes), 4), np.int64)
+        found[:, :, 0], found[:, :, 2], found[:, :, 3] = starts, sizes, self.width
+        found[:, :, 1] = self.width * np.arange(blocks)[:, None]
+        return found.reshape(-1, 4)
+
+    def cache_params(self, conditions: Conditions) -> CacheParams | None:
+        """Of cached tables alone, where TorchRec's defaults do not hold."""
+        ahead, cache = conditions.pipeline == "prefetch", self.table.cache
+        if self.compute_kernel != "fused_uvm_caching" or not (ahead or cache):
+            return None
+        return CacheParams(
+            load_factor=cache and cache.load_factor, prefetch_pipeline=True if ahead else None
+        )
+
+    def parameter_sharding(self, cluster: Cluster, conditions: Conditions) -> ParameterSharding:
+        """TorchRec's own object."""
+        ranks = self.rank_list()
+        shards = [
+            ShardMetadata(
+                shard_offsets=[row, column],
+                shard_sizes=[rows, columns],
+                placement=placement(cluster.device, rank, cluster.devices_per_host),
+            )
+            for (row, column, rows, columns), rank in zip(
+                self.rectangles().tolist() if not self.copied else [], ranks, strict=not self.copied
+            )
+        ]
+        return ParameterSharding(
+            sharding_type=self.sharding_type,
+            compute_kernel=self.compute_kernel,
+            ranks=ranks,
+            sharding_spec=None if self.copied else EnumerableShardingSpec(shards),
+            cache_params=self.cache_params(conditions),
+        )

@@ -1,0 +1,155 @@
+"""A plan as a file: what it was made for, where every shard lies, what it is predicted to cost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+from torchrec.distributed.types import (
+    EmbeddingModuleShardingPlan,
+    ShardingPlan,
+)
+
+from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.rules import Rule
+from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.inputs.yaml_files import Frozen, validate
+from embeddings.planner.plans.placed_table import PlacedTable
+from embeddings.planner.search.options import MEMORIES, PARTS, Floats, Ints
+from embeddings.planner.search.problem import rated
+
+KIND = "homerec sharding plan"
+VERSION = 1
+
+
+class PredictedRank(Frozen):
+    """What a rank's tables take."""
+
+    ms: dict[str, float]
+    """Milliseconds of a step, by part."""
+    sync_ms: float = 0.0
+    """Milliseconds of a step for replicas."""
+    bytes: dict[str, int]
+    """By memory (hbm, ddr)."""
+    room: dict[str, int]
+    """Bytes that the rank has for tables."""
+
+
+class PlanFile(Frozen):
+    """Everything about a plan."""
+
+    kind: Literal["homerec sharding plan"] = "homerec sharding plan"
+    version: Literal[1] = 1
+    cluster: Cluster
+    """What tables are sharded over: with replicas, the ranks of one group."""
+    whole: Cluster | None = None
+    """The cluster of all groups, if there are several."""
+    conditions: Conditions = Conditions()
+    """How the model trains."""
+    batch_size: int = Field(ge=1)
+    """Rows a rank."""
+    rules: tuple[Rule, ...] = ()
+    """What was demanded."""
+    seed: int
+    """Of the search."""
+    rounds: int
+    """That the search did."""
+    cut_off: bool
+    """Whether time ended it, so that another run may find another plan."""
+    time_ms: float
+    """What the busiest rank's tables take in a step, as TorchRec estimates it; with replicas."""
+    lower_bound_ms: float
+    """No plan under the same rules takes less."""
+    tables: tuple[PlacedTable, ...] = Field(min_length=1)
+    ranks: tuple[PredictedRank, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        world = self.cluster.ranks
+        if len(self.ranks) != world:
+            raise ValueError(f"ranks: {len(self.ranks)} of them on a cluster of {world}; plan anew")
+        for placed in self.tables:
+            if max(placed.rank_list()) >= world:
+                raise ValueError(
+                    f"table {placed.table.name!r}: rank {max(placed.rank_list())} on a cluster of "
+                    f"{world}; plan anew"
+                )
+        if len({placed.table.name for placed in self.tables}) < len(self.tables):
+            raise ValueError("two tables have one name; plan anew")
+        return self
+
+    def sharding_plan(self) -> ShardingPlan:
+        """The very plan that the search found."""
+        modules: dict[str, EmbeddingModuleShardingPlan] = {}
+        for placed in self.tables:
+            module = modules.setdefault(placed.path, EmbeddingModuleShardingPlan())
+            module[placed.table.name] = placed.parameter_sharding(self.cluster, self.conditions)
+        return ShardingPlan(dict(modules))
+
+    def find(self, name: str) -> PlacedTable:
+        """A table by name; ValueError if there is none."""
+        for placed in self.tables:
+            if placed.table.name == name:
+                return placed
+        shown = ", ".join(placed.table.name for placed in self.tables[:10])
+        raise ValueError(f"no table {name!r} in the plan; tables: {shown}")
+
+    def perf(self) -> Floats:
+        """[R, 6] milliseconds by rank and PARTS."""
+        return np.array([[rank.ms[part] for part in PARTS] for rank in self.ranks])
+
+    def rated(self) -> Floats:
+        """[R] milliseconds that count: the largest is the plan's time."""
+        total: Floats = rated(self.perf()) + self.sync()
+        return total
+
+    def sync(self) -> Floats:
+        """[R] milliseconds of a step for replicas."""
+        return np.array([rank.sync_ms for rank in self.ranks])
+
+    def starts(self) -> dict[str, float]:
+        """Milliseconds by part that each rank takes for the plan's sharding types themselves, where
+        the cluster's file has them measured; not in `time_ms`, which is TorchRec's."""
+        if self.cluster.costs is None:
+            return {}
+        known = self.cluster.costs.starts
+        types = {(placed.sharding_type, placed.copied) for placed in self.tables}
+        each = [(known.copied if copied else known.sharded).model_dump() for _, copied in types]
+        return {part: sum(start[part] for start in each) for part in each[0]}
+
+    def expected_ms(self) -> float:
+        """`time_ms` with `starts`: what a measured step compares with."""
+        return self.time_ms + sum(self.starts().values())
+
+    def memory(self) -> tuple[Ints, Ints]:
+        """[R, 2] bytes used and bytes there are for tables, by rank and MEMORIES."""
+        used = [[rank.bytes[memory] for memory in MEMORIES] for rank in self.ranks]
+        room = [[rank.room[memory] for memory in MEMORIES] for rank in self.ranks]
+        return np.array(used, np.int64), np.array(room, np.int64)
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+
+
+def load_plan(path: Path) -> PlanFile:
+    """Raises ValueError, in one line, for what is no plan file of this version."""
+    remedy = "'homerec plan SOURCE --out FILE' writes one"
+    try:
+        value: Any = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); {remedy}") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path}: line {error.lineno}: not JSON ({error.msg}); {remedy}"
+        ) from error
+    if not isinstance(value, dict) or value.get("kind") != KIND:
+        raise ValueError(f"{path}: is no plan to load; {remedy}")
+    if value.get("version") != VERSION:
+        raise ValueError(
+            f"{path}: a plan of version {value.get('version')!r}; this homerec reads version "
+            f"{VERSION}: plan anew"
+        )
+    return validate(PlanFile, value, path)

@@ -1,0 +1,58 @@
+"""What it costs to keep the replicas of 2D parallelism (TorchRec's DMPCollection) equal.
+
+Every `sync_every` steps DMPCollection.sync() averages weights, then optimizer state, over the ranks
+that hold the same shard. Its own ranks are counted in no estimate of TorchRec's. Here: a ring
+all-reduce of n ranks sends and receives 2 (n - 1) / n of the bytes (Patarasuk and Yuan, 2009), over
+the slowest link it passes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.optim import SGD
+from torchrec.distributed.types import ShardingType
+
+from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.costs import GBS
+from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.search.options import Floats, Options
+
+_COPIED = ShardingType.DATA_PARALLEL.value
+_IN_HOST_MEMORY = ("fused_uvm", "fused_uvm_caching")
+
+
+def sync_ms(options: Options, conditions: Conditions, cluster: Cluster) -> Floats:
+    """[N] milliseconds of a step for the largest shard of each option; `cluster`: all groups'.
+
+    Data-parallel tables cost none: their gradients are summed over all ranks every step. ValueError
+    for an optimizer whose state DMPCollection cannot average.
+    """
+    groups = conditions.replica_groups
+    if groups == 1:
+        return np.zeros(len(options.options))
+    link = cluster.intra_bw if conditions.copies_within_host(cluster) else cluster.inter_bw
+    found = []
+    for n, option in enumerate(options.options):
+        facts = options.tables[option.table]
+        speed = link
+        if option.kernel in _IN_HOST_MEMORY:
+            speed = min(link, cluster.host_device_bw)
+        size = shard_bytes(facts.name, facts.tensor, int(options.rows[n]), option.width)
+        moved = 0.0 if option.sharding_type == _COPIED else size * 2 * (groups - 1) / groups
+        found.append(moved / (speed * GBS) / conditions.sync_every)
+    return np.array(found)
+
+
+def shard_bytes(name: str, tensor: torch.Tensor, rows: int, columns: int) -> int:
+    """Weights and the state that DMPCollection averages beside them."""
+    (optimizer,) = getattr(tensor, "_optimizer_classes", [SGD])
+    # Torch and TorchRec have classes of one name.
+    state = {"RowWiseAdagrad": 4 * rows, "Adagrad": 4 * rows * columns, "SGD": 0}
+    kind = optimizer.__name__
+    if kind not in state:
+        raise ValueError(
+            f"replica_groups: table {name!r} has optimizer {kind}, and TorchRec 1.8's "
+            "DMPCollection averages the state of rowwise_adagrad, adagrad and sgd alone"
+        )
+    return rows * columns * tensor.element_size() + state[kind]

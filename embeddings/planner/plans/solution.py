@@ -1,0 +1,227 @@
+"""A request to a plan: TorchRec's own ShardingPlan, and what it is predicted to cost."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torchrec.distributed.planner.planners import to_sharding_plan
+from torchrec.distributed.planner.types import Perf, Shard, ShardingOption, Storage
+from torchrec.distributed.types import EmbeddingModuleShardingPlan, ParameterSharding, ShardingPlan
+
+from embeddings.planner.inputs.request import Priced
+from embeddings.planner.search.options import MEMORIES, PARTS, Floats, Ints
+from embeddings.planner.search.problem import FREE, HOST_COLUMNS, Problem
+from embeddings.planner.search.search import Found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """A table's option, where its shards lie (a rank a shard), and what a shard costs."""
+
+    table: str
+    path: str
+    sharding_type: str
+    kernel: str
+    width: int
+    ranks: tuple[int, ...]
+    perf: tuple[float, ...]
+    """[6] milliseconds, by PARTS."""
+    sync: float
+    """Milliseconds of its replicas."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A plan and its prediction: milliseconds of a step, bytes."""
+
+    plan: ShardingPlan
+    options: list[ShardingOption]
+    """The chosen ones as TorchRec's objects, with its costs on every shard."""
+    choices: tuple[Choice, ...]
+    time: float
+    """TorchRec's rating, what the busiest rank's tables take; with their replicas, if any."""
+    lower_bound: float
+    """No plan under the same rules takes less."""
+    perf: Floats
+    """[R, 6] by rank and PARTS."""
+    sync: Floats
+    """[R] of replicas."""
+    memory: Ints
+    """[R, 2] by rank and MEMORIES."""
+    room: Ints
+    """[R, 2] what a rank has for tables."""
+    rounds: int
+    """Of the search."""
+    cut_off: bool
+    """Whether time ended the search, so that another run may find another plan."""
+
+    def summary(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return {
+            "time_ms": self.time,
+            "lower_bound_ms": self.lower_bound,
+            "search": {"rounds": self.rounds, "cut_off": self.cut_off},
+            "tables": [
+                {
+                    "table": choice.table,
+                    "sharding_type": choice.sharding_type,
+                    "compute_kernel": choice.kernel,
+                    "width": choice.width,
+                    "ranks": list(choice.ranks),
+                    "shard_ms": dict(zip(PARTS, choice.perf, strict=True)),
+                }
+                for choice in self.choices
+            ],
+            "ranks": [
+                {
+                    "ms": dict(zip(PARTS, perf, strict=True)),
+                    "sync_ms": sync,
+                    "bytes": dict(zip(MEMORIES, memory, strict=True)),
+                    "room": dict(zip(MEMORIES, room, strict=True)),
+                }
+                for perf, sync, memory, room in zip(
+                    self.perf.tolist(),
+                    self.sync.tolist(),
+                    self.memory.tolist(),
+                    self.room.tolist(),
+                    strict=True,
+                )
+            ],
+        }
+
+
+def build_plan(priced: Priced, found: Found) -> Planned:
+    """TorchRec's objects for the winner alone."""
+    assert not found.missing
+    options, problem = priced.options, priced.problem
+    world = problem.ranks
+    perf, sync = np.zeros((world, len(PARTS))), np.zeros(world)
+    memory = np.zeros((world, len(MEMORIES)), np.int64)
+    time = np.zeros(world)
+    chosen: dict[int, tuple[int, Ints]] = {}
+    for item, way in enumerate(found.ways):
+        for table, n in zip(problem.members[item], problem.options[way], strict=True):
+            chosen[table] = (n, found.ranks[item])
+    stock: list[ShardingOption] = []
+    choices = []
+    for table, facts in enumerate(options.tables):
+        n, ranks = chosen[table]
+        option = options.options[n]
+        total = Perf(*options.perf[n].tolist())
+        counts = np.tile(options.counts[n], int(options.blocks[n]))
+        size_of = np.repeat(np.tile(np.arange(3), int(options.blocks[n])), counts)
+        needs = options.memory[n][size_of]
+        np.add.at(perf, ranks, options.perf[n])
+        np.add.at(time, ranks, total.total + options.sync[n])
+        np.add.at(sync, ranks, options.sync[n])
+        np.add.at(memory, ranks, needs)
+        sizes, offsets = priced.enumerator.sizes_and_offsets(facts, option)
+        shards = [
+            Shard(size=size, offset=offset, perf=total, storage=Storage(*need), rank=rank)
+            for size, offset, need, rank in zip(
+                sizes, offsets, needs.tolist(), ranks.tolist(), strict=True
+            )
+        ]
+        stock.append(priced.enumerator.stock_option(facts, option, shards))
+        choices.append(
+            Choice(
+                table=facts.name,
+                path=facts.path,
+                sharding_type=option.sharding_type,
+                kernel=option.kernel,
+                width=option.width,
+                ranks=tuple(ranks.tolist()),
+                perf=tuple(options.perf[n].tolist()),
+                sync=float(options.sync[n]),
+            )
+        )
+    return Planned(
+        plan=_without_facts(to_sharding_plan(stock, priced.topology)),
+        options=stock,
+        choices=tuple(choices),
+        time=float(time.max()),
+        lower_bound=found.lower_bound,
+        perf=perf,
+        sync=sync,
+        memory=memory,
+        room=problem.free.T,
+        rounds=found.rounds,
+        cut_off=found.cut_off,
+    )
+
+
+def _without_facts(plan: ShardingPlan) -> ShardingPlan:
+    """Caches as they will be built: no statistics, and none where rows are not cached."""
+    for module in plan.plan.values():
+        assert isinstance(module, EmbeddingModuleShardingPlan)
+        for sharding in module.values():
+            cache = sharding.cache_params
+            cached = cache and sharding.compute_kernel == "fused_uvm_caching"
+            sharding.cache_params = dataclasses.replace(cache, stats=None) if cached else None
+    return plan
+
+
+def start_from(priced: Priced, plan: ShardingPlan) -> Mapping[int, tuple[int, Ints]]:
+    """Ways and ranks of the items that an earlier plan has and that may still be so."""
+    before: dict[str, ParameterSharding] = {}
+    for module in plan.plan.values():
+        assert isinstance(module, EmbeddingModuleShardingPlan)
+        before.update(module)
+    problem, options = priced.problem, priced.options
+    start: dict[int, tuple[int, Ints]] = {}
+    for item, members in enumerate(problem.members):
+        known = [before.get(options.tables[table].name) for table in members]
+        if any(sharding is None for sharding in known):
+            continue
+        ranks = {tuple(sharding.ranks or ()) for sharding in known if sharding}
+        if len(ranks) != 1 or problem.pins[item] not in (None, *ranks):
+            continue
+        places = np.array(ranks.pop(), np.int64)
+        if not len(places) or places.max() >= problem.ranks:
+            continue
+        for way in problem.ways(item):
+            if all(
+                _same(priced, n, sharding, len(places))
+                for n, sharding in zip(problem.options[way], known, strict=True)
+                if sharding
+            ) and _laid_out(problem, way, places):
+                start[item] = (way, places)
+                break
+    return start
+
+
+def _same(priced: Priced, n: int, sharding: ParameterSharding, shards: int) -> bool:
+    """Is option `n` what the plan has, or the equal one that was kept in its place?"""
+    option = priced.options.options[n]
+    count = int(priced.options.blocks[n] * priced.options.counts[n].sum())
+    if count != shards or option.kernel != sharding.compute_kernel:
+        return False
+    whole_columns = {"table_wise", "column_wise", "table_column_wise"}
+    return (
+        option.sharding_type == sharding.sharding_type
+        or {
+            option.sharding_type,
+            sharding.sharding_type,
+        }
+        <= whole_columns
+    )
+
+
+def _laid_out(problem: Problem, way: int, ranks: Ints) -> bool:
+    """Do the ranks suit the way's layout in this cluster, whose hosts may be other ones?"""
+    kind, local = problem.layout[way], problem.local
+    hosts = ranks // local
+    if kind == FREE:
+        return True
+    if kind == HOST_COLUMNS:
+        return len(set(hosts.tolist())) == 1
+    rows = len(ranks) // int(problem.blocks[way])
+    wanted = np.arange(len(ranks)) % rows
+    if rows == problem.ranks:  # on all of them
+        return bool((ranks == wanted).all())
+    first = np.repeat(hosts[::rows], rows)
+    return rows == local and bool((ranks % local == wanted).all() and (hosts == first).all())

@@ -1,0 +1,47 @@
+"""What a plan's memory is for, as TorchRec counts it: weights, optimizer state, buffers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embeddings.planner.plans.placed_table import PlacedTable
+from embeddings.planner.plans.plan_file import PlanFile
+from embeddings.planner.plans.reshard import bytes_of
+from embeddings.planner.search.options import MEMORIES, Ints
+
+KINDS = ("weights", "optimizer state", "buffers and caches")
+
+
+def memory_by_kind(file: PlanFile) -> Ints:
+    """[K, R, 2] bytes by KINDS, rank and MEMORIES; over kinds they add up to `file.memory()`.
+
+    Buffers hold the ids and rows of a batch; caches those of `fused_uvm_caching` tables.
+    """
+    used, _ = file.memory()
+    found = np.zeros((len(KINDS), *used.shape), np.int64)
+    for placed in file.tables:
+        ranks = placed.rank_list()
+        rectangles = placed.rectangles()
+        elements = rectangles[:, 2] * rectangles[:, 3]
+        memory = MEMORIES.index(_memory_of(placed, file.cluster.device))
+        for kind, bytes_each in enumerate(_bytes_of_element(placed)):
+            amount = np.ceil(elements * bytes_each).astype(np.int64)
+            np.add.at(found[kind, :, memory], ranks, amount)
+    found[2] = used - found[0] - found[1]
+    assert (found >= 0).all(), "more weights than TorchRec counts"
+    return found
+
+
+def _memory_of(placed: PlacedTable, device: str) -> str:
+    """Where the whole of a shard lies."""
+    return "ddr" if device == "cpu" or "uvm" in placed.compute_kernel else "hbm"
+
+
+def _bytes_of_element(placed: PlacedTable) -> tuple[int, float]:
+    """Weights, optimizer state. Of row-wise state TorchRec counts a share for each column, in the
+    weights' own type (shard_estimators.py, _get_optimizer_multipler), though every shard has one.
+    """
+    table = placed.table
+    weights = bytes_of(table.model_copy(update={"optimizer": "sgd"}))[1]
+    times = {"rowwise_adagrad": 1 / table.dim, "adagrad": 1, "adam": 2, "sgd": 0}
+    return weights, weights * times[table.optimizer]

@@ -1,0 +1,117 @@
+"""What no plan can beat, and what a byte is worth: the problem with shards that flow like water."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from embeddings.planner.search.options import Floats, Ints
+from embeddings.planner.search.problem import Problem
+
+_ROUNDS = 3
+_HALVINGS = 40
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bound:
+    """`time`: milliseconds; no plan's busiest rank carries less. `prices`: [2] ms a byte."""
+
+    time: float
+    prices: Floats
+
+
+def bound(problem: Problem) -> Bound:
+    """Lagrange's bound: memory, of all ranks together, is paid for instead of kept.
+
+    A plan whose busiest rank carries T has no shard that takes longer, and its ranks together carry
+    at most R * T. With any prices l >= 0 a byte they carry at least the sum over items of the
+    cheapest such way's time + l * bytes, less l * (all memory). So T is at least the least number
+    for which the two do not contradict. Prices are those that just make the cheapest ways fit.
+    """
+    total = _Water(problem)
+    prices = np.zeros(2)
+    time = 0.0
+    for limit in (math.inf, None):
+        prices = total.prices(time if limit is None else limit)
+        time = max(time, total.least_limit(prices))
+    return Bound(time=time, prices=prices)
+
+
+class _Water:
+    """The problem without ranks: one pool of time and one of each memory."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.time = problem.total_time()
+        self.memory = problem.total_memory().astype(np.float64)
+        self.room = np.maximum(problem.free, 0).sum(axis=1).astype(np.float64)
+        self.smallest = float(np.minimum.reduceat(problem.time, problem.first[:-1]).max())
+
+    def least_limit(self, prices: Floats) -> float:
+        """The least T that the prices do not contradict."""
+        low = self.smallest
+        cost = self.time + self.memory @ prices
+
+        def too_low(limit: float) -> bool:
+            least = cheapest_cost(self.problem, cost, limit).sum() - self.room @ prices
+            return bool(least > limit * self.problem.ranks)
+
+        if not too_low(low):
+            return low
+        high = 2 * low
+        while too_low(high):
+            if math.isinf(high):
+                return low
+            low, high = high, 2 * high
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if too_low(middle) else (low, middle)
+        return low
+
+    def prices(self, limit: float) -> Floats:
+        """The lowest at which the cheapest ways fit, found by halving, a memory at a time."""
+        prices = np.zeros(2)
+        for _ in range(_ROUNDS):
+            for kind in range(2):
+                self._halve(prices, kind, limit)
+        return prices
+
+    def _halve(self, prices: Floats, kind: int, limit: float) -> None:
+        def spare(price: float) -> float:
+            prices[kind] = price
+            chosen = cheapest(self.problem, self.time + self.memory @ prices, limit)
+            return float(self.room[kind] - self.memory[chosen, kind].sum())
+
+        if spare(0.0) >= 0:
+            return
+        low, high = 0.0, float(self.time.sum()) / max(self.room[kind], 1.0)
+        for _ in range(_HALVINGS):
+            if spare(high) >= 0:
+                break
+            low, high = high, high * 4
+        else:  # no price makes it fit: the search will say which table does not
+            prices[kind] = 0.0
+            return
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if spare(middle) >= 0 else (middle, high)
+        prices[kind] = high
+
+
+def cheapest_cost(problem: Problem, cost: Floats, limit: float = math.inf) -> Floats:
+    """[M] the least cost of each item's ways whose shards take no longer than `limit`."""
+    within = np.where(problem.time <= limit, cost, math.inf)
+    least: Floats = np.minimum.reduceat(within, problem.first[:-1])
+    return least
+
+
+def cheapest(problem: Problem, cost: Floats, limit: float = math.inf) -> Ints:
+    """[M] the way of that cost: the first of equals; the very first if all take longer."""
+    within = np.where(problem.time <= limit, cost, math.inf)
+    least = np.minimum.reduceat(within, problem.first[:-1])
+    item = np.repeat(np.arange(problem.items), np.diff(problem.first))
+    hits = np.flatnonzero(within == least[item])
+    chosen: Ints = hits[np.searchsorted(item[hits], np.arange(problem.items))]
+    return chosen

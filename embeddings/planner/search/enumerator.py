@@ -1,0 +1,224 @@
+"""TorchRec's enumerator, asked for one shard of each size instead of all of them.
+
+It makes a Python object of each shard of each option: 1,024 of them for one row-wise table on 1,024
+ranks. Its estimators, though, give equally large shards of an option equal costs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torchrec.distributed.planner.enumerators import EmbeddingEnumerator, get_partition_by_type
+from torchrec.distributed.planner.types import (
+    ParameterConstraints,
+    Shard,
+    ShardEstimator,
+    ShardingOption,
+    Topology,
+)
+from torchrec.distributed.planner.utils import build_sharder_data_map, sharder_name
+from torchrec.distributed.sharding_plan import calculate_shard_sizes_and_offsets
+from torchrec.distributed.types import ModuleSharder, ShardingType
+
+from embeddings.planner.search.options import MEMORIES, PARTS, Option, Options, TableFacts
+
+# A row-wise table's shards: full ones, a smaller one, and empty ones if rows are few.
+_SIZES = 3
+
+_COLUMN_SPLIT = (
+    ShardingType.COLUMN_WISE.value,
+    ShardingType.TABLE_COLUMN_WISE.value,
+    ShardingType.GRID_SHARD.value,
+)
+# Kernels that keep rows on SSD or in a parameter server, which this planner does not budget.
+_ELSEWHERE = ("key_value", "ssd_virtual_table", "dram_virtual_table", "dram_ssd_virtual_table")
+
+
+class CompactEnumerator(EmbeddingEnumerator):
+    """TorchRec's enumerator and estimators, asked for one shard of each size."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        batch_size: int,
+        constraints: Mapping[str, ParameterConstraints],
+        estimators: Sequence[ShardEstimator],
+        half: frozenset[str] = frozenset(),
+    ) -> None:
+        """`half`: tables to be taken as if they were stored in fp16."""
+        self._of = dict(constraints)
+        self._half = half
+        super().__init__(topology, batch_size, self._of, list(estimators))
+
+    def options(self, module: nn.Module, sharders: Sequence[ModuleSharder[Any]]) -> Options:
+        """All options of all tables of `module`, in a fixed order.
+
+        Raises ValueError for a table without any, or one whose name another has too.
+        """
+        tables: list[TableFacts] = []
+        found: list[Option] = []
+        stock: list[ShardingOption] = []
+        counts: list[list[int]] = []
+        for facts, sharder in self._tables(module, sharders):
+            first = len(found)
+            for option, sizes in self._of_table(len(tables), facts, sharder):
+                found.append(option)
+                runs = [(size, len(list(run))) for size, run in groupby(map(tuple, sizes))]
+                assert len(runs) <= _SIZES, f"{facts.name}: {len(runs)} sizes of shards"
+                counts.append([count for _, count in runs] + [0] * (_SIZES - len(runs)))
+                shards = [Shard(size=list(size), offset=[0, 0]) for size, _ in runs]
+                stock.append(self.stock_option(facts, option, shards))
+            if len(found) == first:
+                raise ValueError(
+                    f"table {facts.name!r}: no sharding type and kernel is left of "
+                    f"{', '.join(sharder.sharding_types(self._compute_device))}; allow one"
+                )
+            tables.append(facts)
+        if not tables:
+            raise ValueError("the model has no table that can be sharded; nothing to plan")
+        if len({facts.name for facts in tables}) < len(tables):
+            raise ValueError("two tables of the model have one name; rename one")
+        self.populate_estimates(stock)
+        return Options(
+            tables=tuple(tables),
+            options=tuple(found),
+            table=np.array([option.table for option in found], np.int64),
+            blocks=np.array(
+                [tables[option.table].tensor.shape[1] // option.width for option in found], np.int64
+            ),
+            counts=np.array(counts, np.int64).reshape(-1, _SIZES),
+            perf=np.array([_perf_of(option) for option in stock], np.float64).reshape(-1, 6),
+            memory=np.array([_memory_of(option) for option in stock], np.int64).reshape(
+                -1, _SIZES, len(MEMORIES)
+            ),
+            rows=np.array([option.shards[0].size[0] for option in stock], np.int64),
+            sync=np.zeros(len(found)),
+        )
+
+    def stock_option(
+        self, facts: TableFacts, option: Option, shards: list[Shard]
+    ) -> ShardingOption:
+        """TorchRec's object for an option, with the given shards."""
+        known = self._of.get(facts.name, ParameterConstraints())
+        return ShardingOption(
+            name=facts.name,
+            tensor=facts.tensor,
+            module=(facts.path, facts.module),
+            input_lengths=known.pooling_factors,
+            batch_size=self._batch_size,
+            compute_kernel=option.kernel,
+            sharding_type=option.sharding_type,
+            partition_by=get_partition_by_type(option.sharding_type),
+            shards=shards,
+            cache_params=known.cache_params,
+            enforce_hbm=known.enforce_hbm,
+            stochastic_rounding=known.stochastic_rounding,
+            bounds_check_mode=known.bounds_check_mode,
+            is_pooled=facts.pooled,
+            feature_names=known.feature_names,
+            output_dtype=known.output_dtype,
+            key_value_params=known.key_value_params,
+        )
+
+    def sizes_and_offsets(
+        self, facts: TableFacts, option: Option
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """Rows and columns, and where they begin, of every shard of an option, as TorchRec cuts."""
+        sizes, offsets = calculate_shard_sizes_and_offsets(
+            tensor=facts.tensor,
+            world_size=self._world_size,
+            local_world_size=self._local_world_size,
+            sharding_type=option.sharding_type,
+            col_wise_shard_dim=option.width,
+            num_buckets=self._get_num_buckets(facts.name, facts.module),
+        )
+        return sizes, offsets
+
+    def _tables(
+        self, module: nn.Module, sharders: Sequence[ModuleSharder[Any]]
+    ) -> Iterator[tuple[TableFacts, ModuleSharder[Any]]]:
+        """The tables that a sharder can shard; what is inside such a module is its own affair."""
+        self._sharder_map = {sharder_name(s.module_type): s for s in sharders}
+        self._sharder_data_map = build_sharder_data_map(self._sharder_map)
+        waiting = [("", module)]
+        while waiting:
+            path, child = waiting.pop()
+            sharder = self._sharder_map.get(sharder_name(type(child)))
+            if sharder is None:
+                waiting += [(f"{path}.{n}" if path else n, m) for n, m in child.named_children()]
+                continue
+            pooled = ShardingOption.module_pooled(child, path)
+            for name, tensor in sharder.shardable_parameters(child).items():
+                taken = _halved(tensor) if name in self._half else tensor
+                facts = TableFacts(name=name, path=path, module=child, tensor=taken, pooled=pooled)
+                yield facts, sharder
+
+    def _of_table(
+        self, table: int, facts: TableFacts, sharder: ModuleSharder[Any]
+    ) -> Iterator[tuple[Option, list[list[int]]]]:
+        """Options of a table, with the sizes of one column block's shards."""
+        key = sharder_name(type(facts.module))
+        offered = sharder.sharding_types(self._compute_device)
+        # TorchRec's filters go through sets of strings, whose order changes with every process.
+        types = sorted(self._filter_sharding_types(facts.name, offered, key), key=offered.index)
+        for sharding_type in types:
+            kernels = self._filter_compute_kernels(
+                facts.name,
+                sharder.compute_kernels(sharding_type, self._compute_device),
+                sharding_type,
+            )
+            for width in self._widths(facts, sharding_type):
+                some = Option(table=table, sharding_type=sharding_type, kernel="", width=width)
+                sizes, _ = self.sizes_and_offsets(facts, some)
+                blocks = facts.tensor.shape[1] // width
+                for kernel in sorted(set(kernels) - set(_ELSEWHERE)):
+                    yield (
+                        Option(
+                            table=table, sharding_type=sharding_type, kernel=kernel, width=width
+                        ),
+                        sizes[: len(sizes) // blocks],
+                    )
+
+    def _widths(self, facts: TableFacts, sharding_type: str) -> list[int]:
+        """Columns of a shard: TorchRec's own choice, and every wider cut that it would accept."""
+        dim = facts.tensor.shape[1]
+        if sharding_type not in _COLUMN_SPLIT:
+            return [dim]
+        known = self._of.get(facts.name)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Dim of .* cannot be evenly divided")
+            sizes, _ = calculate_shard_sizes_and_offsets(
+                tensor=facts.tensor,
+                world_size=self._world_size,
+                local_world_size=self._local_world_size,
+                sharding_type=ShardingType.COLUMN_WISE.value,
+                col_wise_shard_dim=known.min_partition if known else None,
+            )
+        narrowest = sizes[0][1]
+        wider = range(narrowest + 1, dim)
+        return [narrowest, *(w for w in wider if dim % w == 0 and w % 4 == 0)]
+
+
+def _halved(tensor: torch.Tensor) -> torch.Tensor:
+    """The same table in fp16, with the mark of its optimizer."""
+    half = torch.empty(tensor.shape, dtype=torch.float16, device="meta")
+    if hasattr(tensor, "_optimizer_classes"):
+        half._optimizer_classes = tensor._optimizer_classes  # type: ignore[attr-defined]
+    return half
+
+
+def _perf_of(option: ShardingOption) -> list[float]:
+    rows = {tuple(getattr(shard.perf, part) for part in PARTS) for shard in option.shards}
+    assert len(rows) == 1, f"{option.name}: {option.sharding_type} shards differ in time"
+    return list(rows.pop())
+
+
+def _memory_of(option: ShardingOption) -> list[list[int]]:
+    rows = [[shard.storage.hbm, shard.storage.ddr] for shard in option.shards]
+    return rows + [[0, 0]] * (_SIZES - len(rows))

@@ -1,0 +1,38 @@
+"""A problem's ways as the placement's inner loops read them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embeddings.planner.search.options import Ints
+from embeddings.planner.search.problem import Problem
+
+# Longer rows of bytes are made anew each time.
+_WORTH_KEEPING = 64
+
+
+class Ways:
+    """A problem's ways as Python's own numbers, and where its ranks have their places."""
+
+    def __init__(self, problem: Problem) -> None:
+        order = np.arange(problem.ranks).reshape(problem.hosts, problem.local).T.reshape(-1)
+        self.rank_of: Ints = order
+        self.place_of: Ints = np.argsort(order)
+        self.rows: Ints = np.arange(problem.local) * problem.hosts
+        self.layout: list[int] = problem.layout.tolist()
+        self.blocks: list[int] = problem.blocks.tolist()
+        self.time: list[float] = problem.time.tolist()
+        self.memory: list[tuple[int, int]] = [(a, b) for a, b in problem.memory[:, 0].tolist()]
+        """Of a first shard, and no other is larger."""
+        self._problem = problem
+        self._needs: dict[int, Ints] = {}
+
+    def needs(self, way: int) -> Ints:
+        """[2, S] bytes of every shard of a way, in order."""
+        known = self._needs.get(way)
+        if known is None:
+            column = np.repeat(self._problem.memory[way].T, self._problem.counts[way], axis=1)
+            known = np.tile(column, self.blocks[way])
+            if known.shape[1] < _WORTH_KEEPING:
+                self._needs[way] = known
+        return known

@@ -1,0 +1,221 @@
+"""What the search sees: items to place on ranks, each in one of several ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torchrec.distributed.planner.types import Topology
+from torchrec.distributed.types import ShardingType
+
+from embeddings.planner.inputs.rules import Limits
+from embeddings.planner.search.options import MEMORIES, Floats, Ints, Options
+
+# How a sharding type lays shards out.
+EVERYWHERE = 0  # shard i on rank i
+FREE = 1  # each column block on any rank
+HOST_ROWS = 2  # each column block over one host's ranks, shard i on its rank i
+HOST_COLUMNS = 3  # all column blocks on ranks of one host
+
+LAYOUTS = {
+    ShardingType.DATA_PARALLEL.value: EVERYWHERE,
+    ShardingType.ROW_WISE.value: EVERYWHERE,
+    ShardingType.TABLE_WISE.value: FREE,
+    ShardingType.COLUMN_WISE.value: FREE,
+    ShardingType.TABLE_ROW_WISE.value: HOST_ROWS,
+    ShardingType.GRID_SHARD.value: HOST_ROWS,
+    ShardingType.TABLE_COLUMN_WISE.value: HOST_COLUMNS,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """M items with N ways in all to place them on R = hosts x local ranks.
+
+    An item is a table, or a group of tables that stay together. Ways of an item lie next to each
+    other. Times in milliseconds, memory in bytes.
+    """
+
+    hosts: int
+    local: int
+    free: Ints
+    """[2, R] memory that a rank has for tables, by MEMORIES."""
+    members: tuple[tuple[int, ...], ...]
+    """Tables of each item."""
+    first: Ints
+    """[M + 1] where each item's ways begin."""
+    options: tuple[tuple[int, ...], ...]
+    """[N] the option of each member, in a way."""
+    layout: Ints
+    """[N]"""
+    blocks: Ints
+    """[N]"""
+    counts: Ints
+    """[N, 3] as in Options."""
+    time: Floats
+    """[N] what a shard costs its rank."""
+    memory: Ints
+    """[N, 3, 2] as in Options."""
+    pins: tuple[tuple[int, ...] | None, ...]
+    """[M] the ranks of an item's shards, where a rule says so."""
+
+    @property
+    def ranks(self) -> int:
+        return self.hosts * self.local
+
+    @property
+    def items(self) -> int:
+        return len(self.members)
+
+    def ways(self, item: int) -> range:
+        return range(int(self.first[item]), int(self.first[item + 1]))
+
+    def total_time(self) -> Floats:
+        """[N] of all shards."""
+        return self.time * self.blocks * self.counts.sum(axis=1)
+
+    def total_memory(self) -> Ints:
+        """[N, 2] of all shards."""
+        every: Ints = np.einsum("ns,nsm->nm", self.counts, self.memory) * self.blocks[:, None]
+        return every
+
+
+def build_problem(options: Options, storage: Topology, limits: Limits) -> Problem:
+    """`storage`: the ranks with what is left for tables. ValueError if a rule leaves no way."""
+    free = np.array([[d.storage.hbm, d.storage.ddr] for d in storage.devices], np.int64).T
+    grouped = {table for group in limits.groups for table in group}
+    alone = [(t,) for t in range(len(options.tables)) if t not in grouped]
+    members = tuple(sorted([*alone, *limits.groups]))
+    layout = np.array([LAYOUTS[o.sharding_type] for o in options.options], np.int64)
+    time = shard_ms(options)
+    ways: list[tuple[int, ...]] = []
+    first = [0]
+    local = storage.intra_group_size
+    for tables in members:
+        mine = _joint(options, limits, layout, tables)
+        if tables[0] in limits.pins:
+            mine = _on_ranks(mine, limits.pins[tables[0]], options, layout, local, tables[0])
+        ways += _undominated(mine, options, layout, time)
+        first.append(len(ways))
+    lead = np.array([way[0] for way in ways], np.int64)
+    memory = np.array([options.memory[list(way)].sum(axis=0) for way in ways], np.int64)
+    memory = memory.reshape(len(ways), -1, len(MEMORIES))
+    assert (memory[:, :1] >= memory).all(), "a later shard is larger than the first"
+    return Problem(
+        hosts=storage.world_size // local,
+        local=local,
+        free=free,
+        members=members,
+        first=np.array(first, np.int64),
+        options=tuple(ways),
+        layout=layout[lead],
+        blocks=options.blocks[lead],
+        counts=options.counts[lead],
+        time=np.array([time[list(way)].sum() for way in ways], np.float64),
+        memory=memory,
+        pins=tuple(limits.pins.get(tables[0]) for tables in members),
+    )
+
+
+def rated(perf: Floats) -> Floats:
+    """TorchRec's total of the parts (the last axis, by PARTS), added in its own order."""
+    forward, sent, backward, returned, _, fetched = np.moveaxis(perf, -1, 0)
+    total: Floats = forward + backward + sent + returned + fetched
+    return total
+
+
+def shard_ms(options: Options) -> Floats:
+    """[N] what a shard costs its rank in a step, its replicas included."""
+    total: Floats = rated(options.perf) + options.sync
+    return total
+
+
+def _joint(
+    options: Options, limits: Limits, layout: Ints, tables: tuple[int, ...]
+) -> list[tuple[int, ...]]:
+    """Ways for tables that stay together: of one type and kernel, in equally many blocks."""
+    allowed = [[n for n in options.of(t) if limits.allows(options.options[n])] for t in tables]
+    for table, mine in zip(tables, allowed, strict=True):
+        if not mine:
+            raise ValueError(limits.nothing_left(options, table))
+    if len(tables) == 1:
+        return [(n,) for n in allowed[0]]
+    by_shape: list[dict[tuple[Any, ...], int]] = []
+    for mine in allowed:
+        shapes = {}
+        for n in mine:
+            if layout[n] in (FREE, HOST_COLUMNS):
+                option = options.options[n]
+                shapes[option.sharding_type, option.kernel, int(options.blocks[n])] = n
+        by_shape.append(shapes)
+    common = [shape for shape in by_shape[0] if all(shape in other for other in by_shape[1:])]
+    if not common:
+        names = ", ".join(options.tables[t].name for t in tables)
+        raise ValueError(
+            f"group of {names}: no table-wise or column-wise option with one kernel and one "
+            "number of shards is common to all; allow one or drop the group"
+        )
+    return [tuple(shapes[shape] for shapes in by_shape) for shape in common]
+
+
+def _on_ranks(
+    ways: Sequence[tuple[int, ...]],
+    ranks: tuple[int, ...],
+    options: Options,
+    layout: Ints,
+    local: int,
+    table: int,
+) -> list[tuple[int, ...]]:
+    """The ways whose shards can lie on just these ranks, one on each in order."""
+    fitting = []
+    for way in ways:
+        shards = int(options.blocks[way[0]] * options.counts[way[0]].sum())
+        hosts = [rank // local for rank in ranks]
+        kind = layout[way[0]]
+        if shards != len(ranks) or kind == EVERYWHERE:
+            continue
+        if kind == HOST_COLUMNS and len(set(hosts)) > 1:
+            continue
+        if kind == HOST_ROWS and any(rank % local != i % local for i, rank in enumerate(ranks)):
+            continue
+        if kind == HOST_ROWS and any(hosts[i] != hosts[i - i % local] for i in range(len(ranks))):
+            continue
+        fitting.append(way)
+    if not fitting:
+        name = options.tables[table].name
+        shown = ", ".join(map(str, ranks))
+        raise ValueError(
+            f"table {name!r}: nothing it may be has its shards on ranks {shown} (a rank a shard; "
+            "row-wise within a host: a host's ranks in order); name other ranks or allow more types"
+        )
+    return fitting
+
+
+def _undominated(
+    ways: Sequence[tuple[int, ...]], options: Options, layout: Ints, time: Floats
+) -> list[tuple[int, ...]]:
+    """Without those that another beats or equals throughout, and can lie wherever they can."""
+    kept: list[tuple[tuple[int, ...], tuple[int, int], tuple[float, ...]]] = []
+    rows = []
+    for way in ways:
+        shape = (int(layout[way[0]]), int(options.blocks[way[0]]))
+        worst = options.memory[list(way)].sum(axis=0)
+        cost = (float(time[list(way)].sum()), *map(int, worst.reshape(-1)))
+        rows.append((way, shape, cost))
+    for way, shape, cost in rows:
+        if any(_freer(s, shape) and _covers(c, cost) for _, s, c in kept):
+            continue
+        kept = [k for k in kept if not (_freer(shape, k[1]) and _covers(cost, k[2]))]
+        kept.append((way, shape, cost))
+    return [way for way, _, _ in kept]
+
+
+def _freer(shape: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Can the blocks of `shape` lie wherever those of `other` can?"""
+    return shape == other or (shape[1] == other[1] and (shape[0], other[0]) == (FREE, HOST_COLUMNS))
+
+
+def _covers(better: tuple[float, ...], worse: tuple[float, ...]) -> bool:
+    return all(a <= b for a, b in zip(better, worse, strict=True))

@@ -1,0 +1,59 @@
+"""A packing that left items out: places change hands until all are in, or rounds end."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+import time
+
+import numpy as np
+
+from embeddings.planner.search.packing import Packed
+
+_ROUNDS = 500
+# Items of a host that are placed anew in a round.
+_MOST = 16
+
+
+def repair(packed: Packed, seed: int, deadline: float) -> Packed:
+    """The packing with fewer (smaller) items left out, if rounds of ruin and recreate find it.
+
+    What is left out never weighs more after a round than before; an item weighs its least bytes.
+    """
+    placement = packed.placement
+    problem = placement.problem
+    draw = random.Random(seed)
+    least = np.minimum.reduceat(problem.total_memory().sum(axis=1), problem.first[:-1])
+    weight: list[int] = (least + 1).tolist()
+    missing = set(packed.missing)
+    for _ in range(_ROUNDS):
+        if not missing or time.monotonic() > deadline:
+            break
+        wanted = draw.choice(sorted(missing))
+        host = draw.randrange(problem.hosts)
+        there = sorted(set().union(*placement.on[host :: problem.hosts]))
+        victims = draw.sample(there, min(len(there), _MOST))
+        if placement.everywhere and draw.random() < 0.3:
+            victims.append(draw.choice(sorted(placement.everywhere)))
+        removed = [(item, *placement.take(item)) for item in victims]
+        tight = draw.random() < 0.5
+        lost = set()
+        for item in [wanted, *sorted(victims, key=lambda i: -weight[i])]:
+            for way in packed.ranking[item]:
+                places = placement.find(item, way, math.inf, tight=tight)
+                if places is not None:
+                    placement.put(item, way, places)
+                    break
+            else:
+                lost.add(item)
+        left = (missing - {wanted}) | lost
+        if sum(weight[i] for i in left) <= sum(weight[i] for i in missing):
+            missing = left
+            continue
+        for item in [wanted, *victims]:
+            if placement.way[item] != -1:
+                placement.take(item)
+        for item, way, places in removed:
+            placement.put(item, way, places)
+    return dataclasses.replace(packed, missing=tuple(sorted(missing)))

@@ -1,0 +1,1 @@
+"""The homerec command, one file a subcommand."""

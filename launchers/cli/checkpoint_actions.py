@@ -1,0 +1,133 @@
+"""What `homerec checkpoint` does once its words are understood. One process, no ranks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.table import Table
+
+from launchers.local.console import open_console, say
+from pipeline.checkpoint.layout import find_checkpoint, is_finished, remove
+from pipeline.checkpoint.listing import (
+    Listed,
+    contents,
+    list_checkpoints,
+    open_checkpoints,
+    rules_of,
+    staying,
+)
+from pipeline.checkpoint.verify import problem
+from pipeline.config.tree import CheckpointConfig
+from pipeline.io.errors import UserError
+from pipeline.io.storage import open_folder
+
+
+def ls(args: argparse.Namespace) -> int:
+    """The checkpoints of a run, a line each."""
+    folder = open_checkpoints(args.where)
+    found = list_checkpoints(folder, contents=False)
+    if args.json:
+        return _print_json([one.as_json() for one in found])
+    any_whole = any(one.problem is None for one in found)
+    why = staying(folder, found, rules_of(folder, found)) if any_whole else {}
+    view = Table(title=str(folder), title_justify="left")
+    for heading in ("step", "epoch", "MB", "ranks"):
+        view.add_column(heading, justify="right")
+    for heading in ("holds", "saved (UTC)", "stays as", "files"):
+        view.add_column(heading)
+    for one in found:
+        view.add_row(*_row(one), why.get(one.step, ""), one.problem or "there")
+    open_console().print(view, markup=False)
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Read all that is there. Returns 1 if something is damaged; step and file are said."""
+    place = open_folder(args.where)
+    if is_finished(place):
+        step = int(place.name.rpartition("-")[2])
+        found = [Listed(step=step, manifest=None, problem=problem(place))]
+    else:
+        found = list_checkpoints(open_checkpoints(args.where), contents=True)
+    if args.json:
+        _print_json([{"step": one.step, "problem": one.problem} for one in found])
+    else:
+        console = open_console()
+        for one in found:
+            told = "whole" if one.problem is None else f"damaged: {one.problem}"
+            say(console, f"step {one.step}: {told}")
+    return 1 if any(one.problem for one in found) else 0
+
+
+def show(args: argparse.Namespace) -> int:
+    """Where a checkpoint stands, and its tensors."""
+    found = contents(find_checkpoint(args.where))
+    if args.json:
+        return _print_json(found)
+    console = open_console()
+    say(console, found["checkpoint"])
+    manifest, progress = found["manifest"], found["progress"]
+    say(console, f"step {manifest['step']}, epoch {manifest['epoch']}, {progress['source']}")
+    say(console, f"saved by {manifest['world_size']} ranks on {progress['device']}")
+    if manifest["base"] is not None:
+        say(console, f"holds the rows changed since step {manifest['base']}, and needs that one")
+    if progress["best_step"] is not None:
+        best = f"step {progress['best_step']}, {progress['select']} {progress['best_value']}"
+        say(console, f"best so far: {best}")
+    view = Table("tensor", "shape", "type")
+    for name, entry in found["tensors"].items():
+        view.add_row(name, " x ".join(map(str, entry["shape"])) or "1", entry["dtype"])
+    console.print(view, markup=False)
+    return 0
+
+
+def prune(args: argparse.Namespace) -> int:
+    """Drop what no rule keeps. Everything is read first: only a whole one counts as kept."""
+    folder = open_checkpoints(args.where)
+    found = list_checkpoints(folder, contents=True)
+    rules = _rules(args, rules_of(folder, found))
+    stay = staying(folder, found, rules)
+    console = open_console()
+    for one in found:
+        if one.problem is not None and not args.damaged:
+            say(console, f"step {one.step}: left alone, damaged: {one.problem}")
+        elif one.step in stay:
+            say(console, f"step {one.step}: stays as {stay[one.step]}")
+        else:
+            say(console, f"step {one.step}: {'would go' if args.dry_run else 'gone'}")
+            if not args.dry_run:
+                remove(folder, one.step)
+    return 0
+
+
+def _rules(args: argparse.Namespace, rules: CheckpointConfig) -> CheckpointConfig:
+    keep = rules.keep if args.keep is None else args.keep
+    keep_every = rules.keep_every if args.keep_every is None else args.keep_every
+    if keep < 1:
+        raise UserError(f"--keep: {keep} would leave no checkpoint; give 1 or more")
+    if keep_every < 0:
+        raise UserError(f"--keep-every: {keep_every} is negative; give 0 or more")
+    return rules.model_copy(update={"keep": keep, "keep_every": keep_every})
+
+
+def _row(one: Listed) -> list[str]:
+    manifest = one.manifest
+    if manifest is None:
+        return [str(one.step), *[""] * 5]
+    return [
+        str(one.step),
+        str(manifest.epoch),
+        f"{manifest.bytes / 1e6:,.1f}",
+        str(manifest.world_size),
+        "all" if manifest.base is None else f"rows changed since {manifest.base}",
+        datetime.fromtimestamp(manifest.saved, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+    ]
+
+
+def _print_json(value: Any) -> int:
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+    return 0

@@ -1,0 +1,228 @@
+"""`homerec compare`: several towers over several seeds on the same batches, told apart.
+
+The arguments import nothing heavy; the rest does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launchers.local.console import open_console, say
+from pipeline.io.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.experiments.study_run import Run
+    from pipeline.experiments.study_runs import Plan
+    from pipeline.report.run_files import Json
+
+_TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
+_SEEDS = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the subcommand."""
+    parser.formatter_class = argparse.HelpFormatter  # what --resume takes is no constant
+    parser.add_argument(
+        "--recipe", required=True, metavar="NAME", help="what all runs have in common"
+    )
+    parser.add_argument(
+        "--towers",
+        type=_names,
+        metavar="A,B,...",
+        help="towers to compare: home, single_task, shared_bottom, mmoe, cgc, ple, adatt, these "
+        "with experts like HoME's (mmoe*), and HoME without a part (home-no_self_gate) (default: "
+        f"{','.join(_TOWERS)}; with --resume: the study's own)",
+    )
+    parser.add_argument(
+        "--skip-unknown", action="store_true", help="go on without towers of unknown names"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=_seeds,
+        metavar="N",
+        help=f"0 to N-1; or a list: 3,5,7 (default: {_SEEDS}; with --resume: the study's own)",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the study's folder")
+    parser.add_argument(
+        "--against",
+        metavar="TOWER",
+        help="whom all are compared with (default: single_task, or the first of --towers)",
+    )
+    parser.add_argument(
+        "--match",
+        choices=("params", "flops"),
+        help="scale the others' widths until they cost what the recipe's HoME does",
+    )
+    parser.add_argument(
+        "--jobs", type=_whole, default=0, metavar="N", help="runs at a time (default: one a core)"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the study in --out; towers and seeds that are named join those it has",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the study in --out")
+    parser.add_argument(
+        "--dryrun", action="store_true", help="say what would run and what towers cost; run nothing"
+    )
+    parser.epilog = (
+        "Any field of a run (see 'homerec train --help') is an option too, for all runs: "
+        "--data.path DIR, --train.epochs 2. Fields of --model.tower are those of the recipe's own "
+        "tower, from which the others take their widths."
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """The whole study. Returns 0; 1 if a run failed; 128 + number after a signal.
+
+    Raises UserError, before anything runs, for what would not.
+    """
+    if args.resume and args.overwrite:
+        raise UserError("command line: --resume and --overwrite contradict each other")
+    from pipeline.experiments.study import NAME, STUDY, load_study
+    from pipeline.experiments.study_run import check_same
+    from pipeline.experiments.study_runs import plan_study
+    from pipeline.io.claim_folder import claim
+    from pipeline.ranks.world import open_world
+
+    out: Path = args.out
+    if args.resume and not (out / NAME).exists():
+        raise UserError(
+            f"{out}: no study to go on with (no {NAME}); leave --resume out to begin one"
+        )
+    before = load_study(out) if args.resume else None
+    with open_world() as world:
+        plan = plan_study(
+            recipe=args.recipe,
+            overrides=args.overrides,
+            towers=args.towers or list(before["towers"] if before else _TOWERS),
+            skip_unknown=args.skip_unknown,
+            seeds=args.seeds or (before["seeds"] if before else range(_SEEDS)),
+            out=out,
+            against=args.against,
+            match=args.match,
+            world=world,
+            study=before,
+        )
+    console = open_console()
+    if args.dryrun:
+        _show_plan(plan, console)
+        return 0
+    claim(out, STUDY, resume=args.resume, overwrite=args.overwrite)
+    for planned in (*plan.runs, *plan.kept):
+        check_same(planned)
+    return _run(plan, before, out, args.jobs or os.cpu_count() or 1, console)
+
+
+def _run(plan: Plan, before: Json | None, out: Path, jobs: int, console: Console) -> int:
+    from launchers.experiments.progress_table import Board
+    from launchers.experiments.run_pool import Status, run_all
+    from pipeline.experiments.study import build_study, run_entry, save_study
+
+    stands: dict[tuple[str, int], Json] = {
+        (entry["tower"], entry["seed"]): entry for entry in (before["runs"] if before else ())
+    }
+
+    def note(of: Run, status: Status | str, error: str | None = None) -> None:
+        stands[of.tower, of.seed] = run_entry(of.tower, of.seed, of.folder, status, error)
+
+    def study() -> Json:
+        return build_study(plan.head, list(stands.values()))
+
+    for planned in (*plan.kept, *plan.runs):
+        if planned.is_over:
+            note(planned, "done")
+        elif planned in plan.runs or stands[planned.tower, planned.seed]["status"] == "done":
+            note(planned, "waiting")  # of one that is not to run now, the last failure stands
+    waiting = [planned for planned in plan.runs if not planned.is_over]
+    save_study(out, study())
+    jobs = max(1, min(jobs, len(waiting)))
+    finished = len(plan.runs) - len(waiting)
+    _show_start(plan, out, jobs, finished, console)
+
+    with Board(console, finished=finished, total=len(plan.runs)) as board:
+
+        def ended(of: Run, status: Status, error: str | None) -> None:
+            note(of, status, error)
+            save_study(out, study())
+            board.ended(of, status, error)
+
+        signalled = run_all(waiting, jobs, started=board.started, ended=ended, tick=board.tick)
+    _show_results(out, study(), console)
+    if signalled:
+        say(console, f"stopped by {signalled.name}, runs are saved; go on with --resume")
+        return 128 + signalled
+    return int(any(stands[run.tower, run.seed]["status"] != "done" for run in plan.runs))
+
+
+def _show_plan(plan: Plan, console: Console) -> None:
+    from pipeline.experiments.study import build_study
+    from pipeline.experiments.study_tables import cost_table
+
+    console.print(cost_table(build_study(plan.head, [])))
+    for text in plan.head["left_out"]:
+        say(console, f"note: {text}")
+    for planned in plan.runs:
+        say(console, f"{planned.name}: {planned.folder}")
+    say(console, f"{len(plan.runs)} runs of {plan.steps:,} steps, each on one rank")
+
+
+def _show_start(plan: Plan, out: Path, jobs: int, finished: int, console: Console) -> None:
+    head = plan.head
+    text = f"{len(head['towers'])} towers x {len(head['seeds'])} seeds into {out}"
+    text += f", {finished} of {len(plan.runs)} runs are there already" if finished else ""
+    text += f", {len(plan.kept)} others stay as they are" if plan.kept else ""
+    say(console, f"{text}; {plan.steps:,} steps a run, {jobs} at a time")
+
+
+def _show_results(out: Path, study: Json, console: Console) -> None:
+    """Tables, answers, files. What failed and what is undefined comes last, where it is seen."""
+    from pipeline.experiments.study_findings import answer
+    from pipeline.experiments.study_report import write_study_report
+    from pipeline.experiments.study_tables import cost_table, figure_table, write_markdown
+
+    table, page = write_markdown(out, study), write_study_report(out, study)
+    if any(entry["status"] == "done" for entry in study["runs"]):
+        console.print(figure_table(study, "auc"), figure_table(study, "gauc"), cost_table(study))
+    for question, text in answer(study):
+        say(console, f"{question} {text}")
+    for entry in study["runs"]:
+        if entry["error"]:
+            what = f"failed: {entry['tower']} seed {entry['seed']}: {entry['error']}"
+            say(console, f"{what} (log {out / entry['folder']}.log)")
+    for text in study["notes"]:
+        say(console, f"note: {text}")
+    say(console, f"table:  {table}\nreport: {page}")
+
+
+def _names(text: str) -> list[str]:
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("names no tower")
+    return names
+
+
+def _seeds(text: str) -> list[int]:
+    """'4' -> 0 to 3; '3,5,7' and '3,' -> those."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and int(part) < 2**31 for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seeds, nor a list such as 3,5,7"
+        )
+    numbers = list(map(int, parts))
+    if "," not in text:
+        numbers = list(range(numbers[0]))
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r}: takes one seed at least, and each once")
+    return numbers
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)

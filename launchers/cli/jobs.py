@@ -1,0 +1,119 @@
+"""`homerec status`, `logs` and `cancel`: a job on a cluster, by the handle of `launch`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from queue import SimpleQueue
+from typing import Any
+
+from launchers.torchx.schedulers import open_runner, read_handle, refusals_of, tools_of
+from pipeline.io.errors import UserError
+
+_POLL_S = 1.0
+
+
+def add_handle(parser: argparse.ArgumentParser) -> None:
+    """The one positional word of all three."""
+    parser.add_argument("handle", metavar="APP", help="as 'launch' printed it: SCHEDULER://...")
+
+
+def add_logs_arguments(parser: argparse.ArgumentParser) -> None:
+    add_handle(parser)
+    parser.add_argument("--follow", action="store_true", help="go on until the job has ended")
+    parser.add_argument("--node", type=int, metavar="K", help="of one machine alone, from 0 on")
+
+
+def status(args: argparse.Namespace) -> int:
+    """One line: the job's state in the scheduler's words, and how often it began again."""
+    with open_runner() as runner:
+        found = _status(runner, args.handle)
+    again = f", restarts: {found.num_restarts}" if found.num_restarts else ""
+    said = found.msg or found.state.name
+    sys.stdout.write(f"{args.handle}: {said}{again}\n")
+    return 0
+
+
+def cancel(args: argparse.Namespace) -> int:
+    """Tell the job to stop. It saves first; `status` tells when it is over."""
+    from torchx.specs import is_terminal
+
+    with open_runner() as runner:
+        scheduler, _ = read_handle(runner, args.handle)
+        state = _status(runner, args.handle).state
+        if is_terminal(state):
+            raise UserError(f"{args.handle}: has ended already ({state.name}); nothing to cancel")
+        with tools_of(scheduler), refusals_of(scheduler):
+            runner.cancel(args.handle)
+    sys.stdout.write(f"{args.handle}: told to stop; its ranks save a checkpoint first\n")
+    return 0
+
+
+def logs(args: argparse.Namespace) -> int:
+    """What the machines of the job wrote so far, or until it ends."""
+    with open_runner() as runner:
+        return follow(runner, args.handle, node=args.node, wait=args.follow)
+
+
+def follow(runner: Any, handle: str, *, node: int | None = None, wait: bool = True) -> int:
+    """Show what the job writes, stdout and stderr apart, each line after its machine's number.
+
+    With `wait` until it ends: returns 0 if it ended well, else 1. Without: what is there; 0.
+    """
+    from torchx.schedulers.api import Stream
+    from torchx.specs import AppState, is_terminal
+    from torchx.specs.api import is_started
+
+    scheduler, _ = read_handle(runner, handle)
+    found = _status(runner, handle)
+    while wait and not (is_started(found.state) or is_terminal(found.state)):
+        time.sleep(_POLL_S)
+        found = _status(runner, handle)
+    roles = [(role.role, replica.id) for role in found.roles for replica in role.replicas]
+    chosen = [one for one in roles if node in (None, one[1])]
+    if not chosen:
+        raise UserError(f"command line: --node {node}: the job has machines 0 to {len(roles) - 1}")
+    failures: SimpleQueue[Exception] = SimpleQueue()
+
+    def show(role: str, k: int, stream: Any, to: Any) -> None:
+        try:
+            for line in runner.log_lines(handle, role, k, should_tail=wait, streams=stream):
+                to.write(f"[node{k}] {line}" if line.endswith("\n") else f"[node{k}] {line}\n")
+                to.flush()
+        except Exception as error:  # noqa: BLE001 (raised again below)
+            failures.put(error)
+
+    both = ((Stream.STDOUT, sys.stdout), (Stream.STDERR, sys.stderr))
+    threads = [
+        threading.Thread(target=show, args=(role, k, stream, to), daemon=True)
+        for role, k in chosen
+        for stream, to in both
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if not failures.empty():
+        error = failures.get()
+        if isinstance(error, RuntimeError) and "finished without writing" in str(error):
+            raise UserError(f"{handle}: ended before it wrote anything: {found.msg}") from error
+        with tools_of(scheduler), refusals_of(scheduler):
+            raise error
+    if not wait:
+        return 0
+    return 0 if _status(runner, handle).state == AppState.SUCCEEDED else 1
+
+
+def _status(runner: Any, handle: str) -> Any:
+    """Of a job that is known. UserError else."""
+    scheduler, app = read_handle(runner, handle)
+    with tools_of(scheduler), refusals_of(scheduler):
+        found = runner.status(handle)
+    if found is None:
+        raise UserError(
+            f"{handle}: {scheduler} knows no job {app!r}, and it left no exit file here; look from "
+            "the folder it was launched in"
+        )
+    return found

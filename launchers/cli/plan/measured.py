@@ -1,0 +1,150 @@
+"""What `homerec plan measure` and `calibrate` do once their words are understood."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from embeddings.planner.calibration.observed import Fit
+from embeddings.planner.find import quiet
+from embeddings.planner.inputs.cluster import Cluster, load_cluster
+from embeddings.planner.inputs.cluster_file import cluster_yaml, rounded
+from embeddings.planner.plans.fixed_plan import repriced
+from embeddings.planner.plans.plan_file import PlanFile, load_plan
+from launchers.cli.plan.actions import check_folder, user_errors
+from launchers.cli.plan.measured_tables import fits_view, measured_json, measured_view
+from launchers.local.console import open_console, say
+from launchers.local.local_ranks import run_here
+from pipeline.io.errors import UserError
+from pipeline.io.files import write_json, write_text
+from pipeline.planning.calibrate import calibrate_here, check_shape, measure_all
+from pipeline.planning.measure import Measured, combine
+from pipeline.ranks.machine import machine
+from pipeline.ranks.world import World, open_world
+
+
+def measure(args: argparse.Namespace) -> int:
+    """Run plans on the ranks they are for; print what was predicted beside what was measured."""
+    with user_errors():
+        check_folder(args.out)
+        files = [load_plan(path) for path in args.plans]
+        for path, file in zip(args.plans, files, strict=True):
+            _same_shape(path, file, args.plans[0], files[0])
+        if args.cluster:
+            cluster = load_cluster(args.cluster)
+            with quiet():
+                files = [repriced(file, cluster) for file in files]
+        found = _on_ranks(_measure, files[0].cluster, files, args.rounds, args.repeats)
+    if found is None:  # another rank prints
+        return 0
+    made, where = found
+    console = open_console()
+    say(console, f"measured on {where}")
+    for path, file, measured in zip(args.plans, files, made, strict=True):
+        for part in measured_view(str(path), file, measured):
+            console.print(part)
+    if args.out:
+        plans = [
+            measured_json(str(p), f, m) for p, f, m in zip(args.plans, files, made, strict=True)
+        ]
+        write_json(args.out, {"kind": "homerec measured plans", "version": 1, "machine": where,
+                              "plans": plans})  # fmt: skip
+    return 0
+
+
+def calibrate(args: argparse.Namespace) -> int:
+    """Fit the constants of a cluster to this machine; write its file."""
+    with user_errors():
+        check_folder(args.out)
+        if args.out.suffix not in (".yaml", ".yml"):
+            raise UserError(f"{args.out}: a cluster is read from a .yaml file; name one with --out")
+        cluster = load_cluster(args.cluster)
+        found = _on_ranks(_calibrate, cluster, cluster, args.batch_size, args.rounds, args.repeats)
+    if found is None:
+        return 0
+    fitted, fits, where = found
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    command = (
+        f"homerec plan calibrate --cluster {args.cluster} --batch-size {args.batch_size} "
+        f"--rounds {args.rounds} --repeats {args.repeats}"
+    )
+    fitted = rounded(fitted.model_copy(update={"source": f"{where}; {now}; {command}"}))
+    notes = [
+        "Constants of TorchRec's estimate, fitted to this machine by 'homerec plan calibrate'.",
+        *(f"{fit.name}: off by {fit.error:.0%} over {fit.count} observations" for fit in fits),
+    ]
+    write_text(args.out, cluster_yaml(fitted, notes))
+    console = open_console()
+    console.print(fits_view(fits))
+    say(console, f"written to {args.out}; plan with it: --cluster {args.out}")
+    return 0
+
+
+def _on_ranks(fn: Callable[..., Any], cluster: Cluster, *args: Any) -> Any:
+    """What `fn(world, *args)` returns on rank 0, None on others.
+
+    On the ranks that torchrun started, this one among them; else on ranks started here.
+    """
+    if "RANK" in os.environ:
+        with open_world() as world:
+            value = fn(world, *args)
+            return value if world.is_first else None
+    if cluster.device == "cuda" and cluster.hosts > 1:
+        raise UserError(
+            f"cluster: {cluster.hosts} hosts; start its ranks on them: torchrun --nnodes "
+            f"{cluster.hosts} --nproc-per-node {cluster.devices_per_host} -m launchers.cli plan .."
+        )
+    return run_here(fn, cluster.ranks, *args, local_size=cluster.devices_per_host)
+
+
+def _measure(
+    world: World, files: Sequence[PlanFile], rounds: int, repeats: int
+) -> tuple[list[Measured], str]:
+    """On every rank."""
+    check_shape(files[0].cluster, world)
+    taken = measure_all(
+        files, world, rounds=rounds, repeats=repeats, heard=_heard(world, rounds, len(files))
+    )
+    return [combine(every) for every in taken], machine(world)
+
+
+def _calibrate(
+    world: World, cluster: Cluster, batch_size: int, rounds: int, repeats: int
+) -> tuple[Cluster, tuple[Fit, ...], str]:
+    """On every rank."""
+    with quiet():
+        found, fits = calibrate_here(
+            world,
+            cluster,
+            batch_size=batch_size,
+            rounds=rounds,
+            repeats=repeats,
+            heard=_heard(world, rounds, None),
+        )
+    return found, fits, machine(world)
+
+
+def _heard(world: World, rounds: int, plans: int | None) -> Callable[[int, int], None]:
+    """Says on rank 0 how far it is."""
+    console = Console(stderr=True)
+
+    def heard(turn: int, done: int) -> None:
+        if world.is_first and (done == plans if plans else done % 10 == 0):
+            say(console, f"round {turn + 1} of {rounds}: {done} plans done")
+
+    return heard
+
+
+def _same_shape(path: Path, file: PlanFile, first_path: Path, first: PlanFile) -> None:
+    for field in ("device", "hosts", "devices_per_host"):
+        own, other = getattr(file.cluster, field), getattr(first.cluster, field)
+        if own != other:
+            raise UserError(
+                f"{path}: {field} {own}, where {first_path} has {other}; measure them one by one"
+            )

@@ -1,0 +1,86 @@
+"""Measured plans for a person and for a program: predicted beside measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from embeddings.planner.calibration.observed import Fit
+from embeddings.planner.plans.plan_file import PlanFile
+from embeddings.planner.search.options import PARTS
+from pipeline.planning.measure import INSIDE, TIMED, Measured
+
+_NAMES = {
+    "fwd_compute": "lookup",
+    "fwd_comms": "exchange",
+    "bwd_compute": "backward",
+    "bwd_comms": "exchange back",
+    "all_reduce": "  its all-reduce",
+    "optimizer": "  its optimizer of copies",
+    "input_dist_comms": "ids' exchange (beside the step)",
+}
+_ORDER = (*TIMED[:4], *INSIDE, TIMED[4])
+
+
+def measured_view(name: str, file: PlanFile, found: Measured) -> Iterator[Table | str]:
+    """Milliseconds by rank and part, and the whole step."""
+    view = Table(title=f"{name}: milliseconds", title_justify="left")
+    view.add_column("rank", justify="right")
+    view.add_column("part")
+    for heading in ("predicted", "fastest", "median", "+-", "fastest / predicted"):
+        view.add_column(heading, justify="right")
+    copies = any(placed.copied for placed in file.tables)
+    starts = file.starts()
+    for rank, (took, least, spread) in enumerate(
+        zip(found.ms, found.fastest, found.spread, strict=True)
+    ):
+        for part in _ORDER:
+            predicted = file.ranks[rank].ms[part] + starts.get(part, 0.0) if part in PARTS else None
+            if part in INSIDE and not copies:
+                continue
+            view.add_row(
+                str(rank) if part == _ORDER[0] else "",
+                _NAMES[part],
+                "" if predicted is None else f"{predicted:.4g}",
+                f"{least[part]:.4g}",
+                f"{took[part]:.4g}",
+                f"{spread[part]:.0%}",
+                f"{least[part] / predicted:.2f}" if predicted else "",
+            )
+        view.add_section()
+    yield view
+    yield (
+        f"busiest rank's sum of parts but the ids' exchange: {file.expected_ms():.4g} ms "
+        f"predicted, {found.total_fastest:.4g} ms measured at their fastest, "
+        f"{found.total_ms:.4g} ms in the median; whole steps: {found.step_fastest:.4g} ms at the "
+        f"fastest, {found.step_ms:.4g} ms +- {found.step_spread:.0%} in the median of "
+        f"{found.repeats}"
+    )
+
+
+def measured_json(name: str, file: PlanFile, found: Measured) -> dict[str, Any]:
+    """The same as data."""
+    return {
+        "plan": name,
+        "predicted": {
+            "time_ms": file.time_ms,
+            "expected_ms": file.expected_ms(),
+            "starts": file.starts(),
+            "ms": [rank.ms for rank in file.ranks],
+        },
+        "measured": {"total_ms": found.total_ms, **asdict(found)},
+    }
+
+
+def fits_view(fits: Sequence[Fit]) -> Table:
+    """How well the constants tell what was measured."""
+    view = Table(title="Fits", title_justify="left")
+    view.add_column("what")
+    for heading in ("observations", "off by (root mean square)", "ms of a sharding type"):
+        view.add_column(heading, justify="right")
+    for fit in fits:
+        view.add_row(fit.name, str(fit.count), f"{fit.error:.0%}", f"{fit.start_ms:.3g}")
+    return view

@@ -1,0 +1,162 @@
+"""`homerec plan sweep`: plans over ranges of inputs, to a table and JSON."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from rich.table import Table
+
+from embeddings.planner.advice.sweep import Point, combinations, sweep
+from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.rules import Rule
+from embeddings.planner.inputs.yaml_files import validate
+from embeddings.planner.search.search import Budget
+from launchers.cli.plan.inputs import Inputs, condition_fields, open_inputs
+from pipeline.io.errors import UserError, nearest
+from pipeline.planning.sources import Source
+from pipeline.ranks.world import World
+
+_CLUSTER_FIELDS = tuple(
+    name for name in Cluster.model_fields if name not in ("name", "device", "costs", "source")
+)
+# Words as the options of the same name take them.
+_CONDITIONS = ("qcomm", "pipeline", "reserve", "replica_groups", "sync_every")
+_KNOWN = (
+    *("world_size", "batch_size", "types", "dim", "dtype", "serve"),
+    *_CONDITIONS,
+    *_CLUSTER_FIELDS,
+)
+
+
+def run_sweep(args: argparse.Namespace, world: World) -> list[Point]:
+    """All points. UserError for an unknown input or a value that it cannot take."""
+    axes = parse_axes(args.vary)
+    inputs = open_inputs(args, world)
+    made: dict[tuple[str | None, str | None], Source] = {}
+
+    def request_of(values: Mapping[str, Any]) -> Request:
+        tables = values.get("dim"), values.get("dtype")
+        if tables not in made:
+            made[tables] = _remade(inputs.source, *tables)
+        return vary(dataclasses.replace(inputs, source=made[tables]), values).made()[1]
+
+    # All of them before the first search: a bad value is said at once.
+    for values in combinations(axes):
+        request_of(values)
+    budget = Budget(rounds=args.rounds, seconds=args.seconds, seed=args.seed)
+    return list(sweep(axes, request_of, budget))
+
+
+def parse_axes(words: Sequence[str]) -> dict[str, list[str]]:
+    """['world_size=8,16'] -> {'world_size': ['8', '16']}; sets of types: 'types=a+b,c'."""
+    axes: dict[str, list[str]] = {}
+    for word in words:
+        name, equals, values = word.partition("=")
+        if name not in _KNOWN:
+            raise UserError(f"--vary: unknown input {name!r}; {nearest(name, list(_KNOWN))}")
+        listed = [value.strip() for value in values.split(",")]
+        if not equals or not all(listed):
+            raise UserError(f"--vary {word}: no values; give {name}=A,B,..")
+        if name in axes:
+            raise UserError(f"--vary: {name} is given twice; put all its values into one")
+        axes[name] = listed
+    return axes
+
+
+def vary(inputs: Inputs, values: Mapping[str, str]) -> Inputs:
+    """The inputs of one combination, but for tables of another dim or dtype."""
+    tree = inputs.cluster.model_dump()
+    batch_size, rules, serve = inputs.batch_size, inputs.rules, inputs.serve
+    conditions: dict[str, Any] = dict(inputs.conditions)
+    for name, value in values.items():
+        if name in _CLUSTER_FIELDS:
+            tree[name] = value
+        elif name == "world_size":
+            local = values.get("devices_per_host", inputs.cluster.devices_per_host)
+            tree["hosts"] = _hosts(value, local)
+        elif name == "batch_size":
+            batch_size = _whole(name, value)
+        elif name == "types":
+            types = validate(Rule, {"tables": "*", "types": value.split("+")}, "--vary")
+            rules = (*rules, types)
+        elif name == "serve":
+            serve = _number(name, value)
+        elif name == "qcomm":
+            conditions |= condition_fields({name: value.replace("+", ",")})
+        elif name in _CONDITIONS:
+            conditions |= condition_fields({name: value})
+    return dataclasses.replace(
+        inputs,
+        cluster=validate(Cluster, tree, "--vary"),
+        batch_size=batch_size,
+        rules=rules,
+        conditions=conditions,
+        serve=serve,
+    )
+
+
+def _remade(source: Source, dim: str | None, dtype: str | None) -> Source:
+    """With all tables of that dim and type."""
+    if dim is None and dtype is None:
+        return source
+    assert source.remake is not None
+    try:
+        return source.remake(_whole("dim", dim) if dim else None, dtype)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = first["loc"][-1] if first["loc"] else "dim"
+        raise UserError(f"--vary {field}: {first['input']!r}: {first['msg']}") from error
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise UserError(f"--vary {name}: {value!r} is no number") from error
+
+
+def _hosts(ranks: str, local: int | str) -> int:
+    count, each = _whole("world_size", ranks), _whole("devices_per_host", str(local))
+    if count % each:
+        raise UserError(
+            f"--vary world_size: {count} ranks are no whole hosts of {each} devices; give a "
+            "multiple, or vary devices_per_host too"
+        )
+    return count // each
+
+
+def _whole(name: str, value: str) -> int:
+    if not value.isdecimal() or int(value) == 0:
+        raise UserError(f"--vary {name}: {value!r} is no whole number above 0")
+    return int(value)
+
+
+def sweep_view(points: Sequence[Point]) -> Table:
+    """A line a combination."""
+    view = Table(title="What if", title_justify="left")
+    for heading in points[0].values:
+        view.add_column(heading, justify="right")
+    for heading in ("ms", "lookup", "exchange", "backward", "exchange back", "busiest / mean"):
+        view.add_column(heading, justify="right")
+    view.add_column("GiB of a rank, most / room", justify="right")
+    for point in points:
+        row = point.row()
+        if point.planned is None:
+            view.add_row(*map(str, point.values.values()), *["-"] * 6, "does not fit")
+            continue
+        ms = row["ms"]
+        memory = "hbm" if row["room"]["hbm"] else "ddr"
+        parts = ("fwd_compute", "fwd_comms", "bwd_compute", "bwd_comms")
+        view.add_row(
+            *map(str, point.values.values()),
+            f"{row['time_ms']:.4g}",
+            *(f"{ms[part]:.3g}" for part in parts),
+            f"{row['imbalance']:.2f}",
+            f"{row['memory'][memory][1] / 2**30:.3g} / {row['room'][memory] / 2**30:.3g}",
+        )
+    return view

@@ -1,0 +1,45 @@
+"""Facts of tables, for a person."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from embeddings.planner.inputs.table_stats import Facts
+
+
+def facts_view(facts: Facts, rows: int, serve: float, most: int | None = None) -> Table:
+    """A line a table, the `most` looked up first; `rows` of a global batch."""
+    view = Table(
+        title=f"Counted in {facts.source}, {facts.rows:,} rows; batches of {rows:,} rows",
+        title_justify="left",
+    )
+    view.add_column("table")
+    for heading in (
+        "rows",
+        "looked up",
+        "ids a row",
+        "empty",
+        "99% have at most",
+        "distinct / all of a batch",
+        "on the top 1% of rows",
+        f"rows for {serve:.4g} of lookups",
+    ):
+        view.add_column(heading, justify="right")
+    for name, table in sorted(facts.tables.items(), key=lambda one: -one[1].lookups)[:most]:
+        features = [facts.features[feature] for feature in table.features]
+        ids = sum(feature.mean for feature in features)
+        held = table.rows_for(serve)
+        view.add_row(
+            name,
+            f"{table.rows:,}",
+            f"{table.seen / table.rows:.1%}",
+            " + ".join(f"{feature.mean:.4g}" for feature in features),
+            " + ".join(f"{feature.empty:.2%}" for feature in features),
+            " + ".join(str(feature.quantiles["p99"]) for feature in features),
+            f"{table.distinct_in(rows) / (rows * ids):.3f}" if ids else "-",
+            f"{table.served(max(1, table.rows // 100)):.1%}",
+            f"{held:,} ({held / table.rows:.3g})",
+        )
+    if most is not None and (rest := len(facts.tables) - most) > 0:
+        view.add_row(f"{rest} looked up less")
+    return view

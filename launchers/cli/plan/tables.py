@@ -1,0 +1,169 @@
+"""A plan for a person: time, memory, balance, the largest tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.table import Table
+
+from embeddings.planner.advice.alternatives import Alternative, why
+from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.plans.placed_table import PlacedTable
+from embeddings.planner.plans.plan_file import PlanFile
+from embeddings.planner.plans.reshard import Reshard
+from embeddings.planner.search.options import MEMORIES, PARTS
+
+_SHOWN = 12
+_MOVES = 30
+_PART_NAMES = ("lookup", "exchange", "backward", "exchange back", "ids' exchange", "prefetch")
+_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
+
+
+def plan_view(file: PlanFile) -> Iterator[Table | str]:
+    """What the command prints."""
+    cluster = file.cluster
+    name = cluster.name or cluster.device
+    yield (
+        f"{len(file.tables)} tables on {cluster.ranks} ranks ({name}, {cluster.hosts} x "
+        f"{cluster.devices_per_host}), {file.batch_size:,} rows a rank"
+    )
+    yield _figures(file)
+    yield _largest(file)
+    if file.cut_off:
+        yield f"The search was cut off after {file.rounds:,} rounds; --seconds gives it more time."
+
+
+def options_view(file: PlanFile, name: str, found: Sequence[Alternative]) -> Iterator[Table | str]:
+    """All options of a table, and what each would make of the plan."""
+    placed = file.find(name)
+    yield (
+        f"{name}: {placed.sharding_type}, {placed.compute_kernel}, on ranks {placed.ranks}; the "
+        f"plan takes {file.time_ms:.4g} ms"
+    )
+    view = Table(title="Options, and the plan with this table alone switched", title_justify="left")
+    for heading in ("sharding type", "kernel"):
+        view.add_column(heading)
+    for heading in ("columns", "shards", *_PART_NAMES, "ms a shard", "MiB a shard", "plan ms"):
+        view.add_column(heading, justify="right")
+    view.add_column("")
+    for one in found:
+        view.add_row(
+            one.sharding_type,
+            one.kernel,
+            str(one.width),
+            str(one.shards),
+            *(f"{took:.3g}" for took in one.perf),
+            f"{one.shard_ms:.4g}",
+            " + ".join(f"{size / 2**20:,.1f}" for size in one.memory if size) or "0",
+            "no room" if one.plan_ms is None else f"{one.plan_ms:.4g}",
+            _verdict(one, file),
+        )
+    yield view
+    yield why(file, name, found)
+
+
+def _verdict(one: Alternative, file: PlanFile) -> str:
+    if one.chosen:
+        return "chosen"
+    if not one.allowed:
+        return "against a rule"
+    if one.plan_ms is None:
+        return ""
+    return f"{one.plan_ms / file.time_ms - 1:+.2%}" if file.time_ms else ""
+
+
+def reshard_view(found: Reshard, cluster: Cluster) -> Iterator[Table | str]:
+    """What moves, how much, for how long."""
+    if not found.moves:
+        yield "Nothing moves: every shard stays where it is."
+        return
+    view = Table(title="Tables that move", title_justify="left")
+    for heading in ("table", "from", "to"):
+        view.add_column(heading)
+    view.add_column("MB", justify="right")
+    moves = sorted(found.moves, key=lambda move: -move.bytes)
+    for move in moves[:_MOVES]:
+        view.add_row(move.table, move.before, move.after, f"{move.bytes / 1e6:,.2f}")
+    if rest := moves[_MOVES:]:
+        view.add_row(f"{len(rest)} more", "", "", f"{sum(m.bytes for m in rest) / 1e6:,.2f}")
+    yield view
+    if not found.sent.any():
+        yield "No byte goes over links: every rank has what it needs already."
+        return
+    pairs = found.sent[found.sent > 0]
+    sends, takes = found.sent.sum(axis=1), found.sent.sum(axis=0)
+    yield (
+        f"{found.sent.sum() / 1e6:,.2f} MB in all, weights and optimizer state, over {len(pairs)} "
+        f"pairs of ranks (the largest: {pairs.max() / 1e6:,.2f} MB)"
+    )
+    yield (
+        f"rank {found.busiest} is busy longest: it sends {sends[found.busiest] / 1e6:,.2f} MB and "
+        f"receives {takes[found.busiest] / 1e6:,.2f} MB"
+    )
+    yield (
+        f"about {found.seconds:.3g} s: its larger direction, bytes within the host / "
+        f"{cluster.intra_bw:g} GB/s + bytes to other hosts / {cluster.inter_bw:g} GB/s"
+    )
+
+
+def _figures(file: PlanFile) -> Table:
+    view = Table(title="Predicted step of the tables", title_justify="left", show_header=False)
+    view.add_column()
+    view.add_column(justify="right")
+    # TorchRec's rating leaves out the exchange of ids, which overlaps the step before.
+    rated = file.rated()
+    busiest = int(rated.argmax())
+    view.add_row("busiest rank", f"{file.time_ms:.4g} ms")
+    for part, name in zip(PARTS, _PART_NAMES, strict=True):
+        took = file.ranks[busiest].ms[part]
+        if took:
+            note = " (beside the step)" if part == "input_dist_comms" else ""
+            view.add_row(f"  {name}{note}", f"{took:.4g} ms")
+    if any(file.starts().values()):
+        view.add_row("with its sharding types' own (measured)", f"{file.expected_ms():.4g} ms")
+    view.add_row("mean rank", f"{rated.mean():.4g} ms")
+    view.add_row("imbalance (busiest / mean)", f"{rated.max() / rated.mean():.3f}")
+    gap = file.time_ms / file.lower_bound_ms - 1 if file.lower_bound_ms else 0.0
+    view.add_row("no plan takes less than", f"{file.lower_bound_ms:.4g} ms (gap {gap:.2%})")
+    used, room = file.memory()
+    for i, memory in enumerate(MEMORIES):
+        if room[:, i].max() > 0 and used[:, i].max() > 0:
+            gib = used[:, i] / 2**30
+            view.add_row(
+                f"{memory.upper()} of a rank, least to most, of room",
+                f"{gib.min():.3g} to {gib.max():.3g} of {room[:, i].min() / 2**30:.3g} GiB",
+            )
+    return view
+
+
+def _largest(file: PlanFile) -> Table:
+    view = Table(title="Largest tables", title_justify="left")
+    for heading in ("table", "sharding type", "kernel", "ranks"):
+        view.add_column(heading)
+    for heading in ("columns a shard", "rows", "dim", "type", "MB", "ms a shard"):
+        view.add_column(heading, justify="right")
+    ordered = sorted(file.tables, key=lambda placed: -_size(placed))
+    for placed in ordered[:_SHOWN]:
+        table = placed.table
+        view.add_row(
+            table.name,
+            placed.sharding_type,
+            placed.compute_kernel,
+            placed.ranks if len(placed.ranks) <= 24 else f"{placed.ranks[:21]}...",
+            str(placed.width),
+            f"{table.rows:,}",
+            str(table.dim),
+            table.dtype,
+            f"{_size(placed) / 1e6:,.2f}",
+            f"{placed.rated_ms:.4g}",
+        )
+    if rest := ordered[_SHOWN:]:
+        view.add_row(
+            f"{len(rest)} smaller ones", *[""] * 7, f"{sum(map(_size, rest)) / 1e6:,.2f}", ""
+        )
+    return view
+
+
+def _size(placed: PlacedTable) -> int:
+    table = placed.table
+    return table.rows * table.dim * _BYTES[table.dtype]

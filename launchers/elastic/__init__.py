@@ -1,0 +1,1 @@
+"""Jobs that survive the loss of a machine."""

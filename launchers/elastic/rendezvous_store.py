@@ -1,0 +1,29 @@
+"""A store where the machines of a job meet, kept by a process that is none of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from torch._C._distributed_c10d import TCPStore
+
+from pipeline.io.errors import UserError
+
+
+def meeting_store(port: int) -> TCPStore:
+    """Listen on `port` of this machine (0: any free one, then in `.port`) while the object lives.
+
+    UserError where the port cannot be had.
+    """
+    try:
+        return TCPStore(
+            "localhost",
+            port,
+            is_master=True,
+            wait_for_workers=False,
+            timeout=timedelta(seconds=60),
+        )
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"command line: --port {port}: {reason}; take another, or 0 for any free one"
+        ) from error

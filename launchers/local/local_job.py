@@ -1,0 +1,257 @@
+"""A job on this machine, from its start to its end: output, signals, exit code.
+
+TorchX's local scheduler starts one torchrun agent for each node, in a session of its own, and
+the agent starts the ranks in sessions of theirs. A terminal's Ctrl-C reaches neither, and a
+killed agent leaves its ranks behind: so signals are passed on here, and nothing is left running.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torchx.specs import AppState, is_terminal, macros
+
+from launchers.local import processes
+from launchers.local.rank_logs import Console, RankLog
+from pipeline.io.exit_codes import ExitCode
+
+GRACE_S = 60
+"""Seconds that ranks get to save and end after a signal; then their agent kills them."""
+
+_STUCK_S = GRACE_S + 30  # an agent that is still there by then will not end of itself
+# Agents end together; one that goes on for longer than this waits for one that died.
+_STRAGGLE_S = 15
+_POLL_S = 0.1
+_EXIT = ".exit"
+# An entry of the summary that torchrun writes to its stderr when ranks failed.
+_FAILURE = re.compile(
+    r"time +: (?P<time>\S+)\n.*\n +rank +: \d+ \(local_rank: (?P<rank>\d+)\)\n"
+    r" +exitcode +: (?P<code>-?\d+)"
+)
+
+
+def run_here(
+    runner: Any, app: Any, cfg: dict[str, Any], *, nproc: int, back: int | None = None
+) -> int:
+    """Run `app` (nproc ranks on each node) with TorchX's local scheduler; show it until it ends.
+
+    `back`, for an elastic job: how often each of its machines comes back after its agent was
+    killed. It ends well once one machine's agent has.
+
+    Returns 0; 2 when a rank ended for a user's error, whose one line is shown last; 128 + number
+    after a signal; RANK_LOST when ranks missed another one, whose name they say last; else 1, and
+    the traceback of the rank that failed first is shown last. With the last two goes the place where
+    all logs are kept.
+    """
+    base = cfg.get("log_dir")
+    if base:
+        Path(base).mkdir(parents=True, exist_ok=True)
+    logs = Path(tempfile.mkdtemp(prefix="homerec-launch-", dir=base)).resolve()
+    role = app.roles[0]
+    role.env["PATH"] = os.path.dirname(sys.executable)  # the same python, whatever PATH says
+    # torchrun writes each rank's streams to files of their own: there no two lines can mix.
+    role.env["PET_LOG_DIR"] = str(logs / f"node{macros.replica_id}")
+    # Tables as wide as our terminal; a log has no width, so give them room there.
+    role.env["COLUMNS"] = str(shutil.get_terminal_size(fallback=(120, 24)).columns)
+    command = [role.entrypoint, *role.args]
+    if back is not None:
+        exit_file = str(logs / f"node{macros.replica_id}{_EXIT}")
+        keeper = [
+            "python",
+            "-m",
+            "launchers.elastic.node_supervisor",
+            "--back",
+            str(back),
+            "--exit-file",
+            exit_file,
+        ]
+        command = [*keeper, "--", *command]
+    role.entrypoint, *role.args = processes.dying_with_parent(command)
+    request = runner.dryrun(app, "local_cwd", {**cfg, "log_dir": str(logs)})
+
+    processes.adopt_orphans()
+    meeting = _meeting_place(role.args) if back is not None else None
+    job = _Job(logs, nproc, [Path(d) for d in request.request.role_log_dirs[role.name]], back)
+    with noted_signals() as noted:
+        try:
+            succeeded = job.follow(runner, runner.schedule(request), noted)
+        finally:
+            processes.send(signal.SIGKILL, job.processes())
+            if meeting:
+                meeting.terminate()
+                meeting.wait()
+    code = job.conclude(succeeded, noted)
+    if code not in (1, ExitCode.RANK_LOST) and not base:
+        shutil.rmtree(logs)
+    return code
+
+
+@contextmanager
+def noted_signals() -> Iterator[list[signal.Signals]]:
+    """SIGINT and SIGTERM are put into the list as they come, and do nothing else."""
+    noted: list[signal.Signals] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    old = {n: signal.signal(n, lambda got, _: noted.append(signal.Signals(got))) for n in numbers}
+    try:
+        yield noted
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _meeting_place(args: Sequence[str]) -> subprocess.Popen[bytes]:
+    """A store of this job's own, so that any of its machines may be lost."""
+    endpoint = args[args.index("--rdzv_endpoint") + 1]
+    command = [sys.executable, "-m", "launchers.cli", "rendezvous"]
+    command += ["--port", endpoint.rpartition(":")[2]]
+    return subprocess.Popen(processes.dying_with_parent(command), stdout=subprocess.DEVNULL)
+
+
+class _Job:
+    def __init__(self, logs: Path, nproc: int, agents: Sequence[Path], back: int | None) -> None:
+        self._elastic = back is not None
+        self._logs = logs
+        self._nproc = nproc
+        self._agents = agents
+        self._ranks: dict[Path, RankLog] = {}
+        self._console = Console()
+        self._agent_lost = False
+        self._others = set(processes.below(os.getpid()))
+
+    def processes(self) -> list[int]:
+        """What runs of the job: agents, ranks and theirs, parents first."""
+        return [pid for pid in processes.below(os.getpid()) if pid not in self._others]
+
+    def follow(self, runner: Any, handle: str, noted: Sequence[signal.Signals]) -> bool:
+        """Show what the ranks write and pass signals on until the job ends; whether all is well."""
+        seen = 0
+        stop_at = kill_at = math.inf
+        stopping = False
+        while True:
+            state = runner.status(handle).state
+            self._show(last=is_terminal(state))
+            if is_terminal(state):
+                return bool(state == AppState.SUCCEEDED) or 0 in self._exits()
+            now = time.monotonic()
+            if len(noted) > seen:
+                if seen:
+                    kill_at = now
+                else:
+                    _say("stopping: the ranks save a checkpoint first (once more kills them)")
+                    stop_at = now
+                seen = len(noted)
+            elif len(self._agents) > 1 and stop_at == math.inf and self._an_agent_ended():
+                stop_at = now + _STRAGGLE_S
+            if now >= stop_at and not stopping:
+                # Always SIGTERM: what clusters send. torchrun passes it on to each rank.
+                processes.send(signal.SIGTERM, self._live_agents())
+                stopping = True
+                self._agent_lost = not noted
+                kill_at = min(kill_at, now + _STUCK_S)
+            if now >= kill_at:
+                # Ranks before their agents, so that none is left without a parent.
+                processes.send(signal.SIGKILL, reversed(self.processes()))
+            time.sleep(_POLL_S)
+
+    def _live_agents(self) -> set[int]:
+        return set(processes.children(os.getpid())) - self._others
+
+    def _exits(self) -> list[int]:
+        """Of an elastic job's machines that ended, for good or well: exit codes."""
+        return [int(path.read_text() or -1) for path in self._logs.glob(f"node*{_EXIT}")]
+
+    def _an_agent_ended(self) -> bool:
+        if self._elastic:
+            return 0 in self._exits()  # the others go on without one that is lost
+        return len(self._live_agents()) < len(self._agents)
+
+    def _show(self, *, last: bool) -> None:
+        for path in sorted(self._logs.glob("node*/*/attempt_*/*/stderr.log")):
+            if path not in self._ranks:
+                node = int(path.relative_to(self._logs).parts[0].removeprefix("node"))
+                rank = node * self._nproc + int(path.parent.name)
+                self._ranks[path] = RankLog(rank, path.parent)
+            self._ranks[path].show(self._console, last=last)
+
+    def conclude(self, succeeded: bool, noted: Sequence[signal.Signals]) -> int:
+        """Say how it ended, the gist last; returns the exit code."""
+        if succeeded:
+            self._release()
+            return 0
+        lines = [line for rank in self._ranks.values() for line in rank.user_errors]
+        if lines:  # also after a signal: a save that failed is no clean stop
+            for line in dict.fromkeys(lines):  # ranks agree on an error: each wrote it
+                self._console.write(0, line, sys.stderr)
+            return ExitCode.USER_ERROR
+        failures = self._failures()
+        if noted:
+            self._release()
+            return 128 + noted[0]
+        if not failures:  # torchrun itself failed
+            self._release()
+            _say(f"torchrun failed; logs are kept in {self._logs}")
+            for agent in self._agents:
+                sys.stderr.write((agent / "stderr.log").read_text(errors="replace"))
+            return 1
+        code, first = failures[0]
+        if code == ExitCode.STOPPED:
+            self._release()
+            if self._agent_lost:  # nobody asked: we did, for the others could not go on
+                _say(
+                    "the agent (torchrun) of a machine was killed and the ranks of the others have "
+                    f"saved; logs of all ranks are kept in {self._logs}"
+                )
+                return 1
+            return code
+        if code == ExitCode.RANK_LOST:
+            self._release()
+            _say(
+                f"rank {first.rank} missed another one; logs of all ranks are kept in {self._logs}"
+            )
+            for line in dict.fromkeys(line for rank in self._ranks.values() for line in rank.lost):
+                self._console.write(0, line, sys.stderr)
+            return ExitCode.RANK_LOST
+        how = f"ended with exit code {code}" if code > 0 else f"was killed by {_signal_name(-code)}"
+        _say(f"rank {first.rank} {how}; logs of all ranks are kept in {self._logs}")
+        sys.stderr.writelines(f"{line}\n" for line in first.traceback)
+        return 1
+
+    def _release(self) -> None:
+        for rank in self._ranks.values():
+            rank.release(self._console)
+
+    def _failures(self) -> list[tuple[int, RankLog]]:
+        """Exit code and log of the ranks that torchrun saw fail, first failure first."""
+        latest = {log.rank: log for log in self._ranks.values()}  # of a rank's attempts
+        found = []
+        for node, agent in enumerate(self._agents):
+            for match in _FAILURE.finditer((agent / "stderr.log").read_text(errors="replace")):
+                log = latest[node * self._nproc + int(match["rank"])]
+                code = int(match["code"])
+                # Once one rank has failed torchrun stops the others: those come last. Its clock
+                # has whole seconds: within one, the first is who fell silent first.
+                stopped = code in (-signal.SIGTERM, ExitCode.STOPPED)
+                found.append((stopped, match["time"], log.silent_since(), code, log))
+        found.sort(key=lambda failure: failure[:3])
+        return [(code, log) for *_, code, log in found]
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"homerec: {message}\n")
+    sys.stderr.flush()

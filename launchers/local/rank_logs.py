@@ -1,0 +1,119 @@
+"""What the ranks of a job write, shown on one console."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import TextIO
+
+from pipeline.tracking.progress_line import PROGRESS_LINE
+
+USER_ERROR = "homerec: error: "
+LOST_RANK = "homerec: lost: "
+_CLEAR_LINE = "\r\x1b[2K"
+# torch puts the rank before every line of a traceback once ranks have met.
+_RANK_TAG = re.compile(r"^\[rank\d+\]: ?")
+_TRACEBACK = "Traceback (most recent call last)"
+# A rank's traceback is held back this long: if it ends the job, the right place is the last.
+_HOLD_S = 10.0
+
+
+class Console:
+    """Lines of rank 0 as they are; lines of others tagged, and only what rank 0 did not say."""
+
+    def __init__(self) -> None:
+        self._in_place = sys.stdout.isatty()
+        self._bar_is_up = False
+        self._recent: deque[str] = deque(maxlen=200)
+
+    def write(self, rank: int, line: str, to: TextIO) -> None:
+        """Show one line (without its newline) that `rank` wrote to stdout or stderr."""
+        bar = PROGRESS_LINE.fullmatch(line)
+        if rank and (bar or not line.strip() or line in self._recent):
+            return
+        if self._bar_is_up:
+            sys.stdout.write(_CLEAR_LINE)
+            sys.stdout.flush()
+        self._bar_is_up = self._in_place and bar is not None and bar["percent"] != "100"
+        if self._bar_is_up:
+            to.write(line[: shutil.get_terminal_size().columns - 1])
+        else:
+            tag = f"[rank{rank}]: " if rank and not _RANK_TAG.match(line) else ""
+            to.write(f"{tag}{line}\n")
+        to.flush()
+        if not bar:
+            self._recent.append(line)
+
+
+class Tail:
+    """The lines of a file that grows, or begins again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._rest = b""
+
+    def lines(self, *, last: bool = False) -> list[str]:
+        """What came since the last call, in whole lines; with `last` also one without an end."""
+        with self._path.open("rb") as file:
+            # torchrun begins a file again where ranks start again because a machine came back: that
+            # counts as no restart, and files are named by those.
+            if os.fstat(file.fileno()).st_size < self._offset:
+                self._offset, self._rest = 0, b""
+            file.seek(self._offset)
+            new = file.read()
+        self._offset += len(new)
+        *whole, self._rest = (self._rest + new).split(b"\n")
+        if last and self._rest:
+            whole, self._rest = [*whole, self._rest], b""
+        return [line.decode(errors="replace") for line in whole]
+
+
+class RankLog:
+    """Both streams of one rank. Keeps aside what matters once it is known how the job ended."""
+
+    def __init__(self, rank: int, folder: Path) -> None:
+        self.rank = rank
+        self.user_errors: list[str] = []
+        self.lost: list[str] = []
+        self.traceback: list[str] = []
+        self._out = Tail(folder / "stdout.log")
+        self._err = Tail(folder / "stderr.log")
+        self._err_path = folder / "stderr.log"
+        self._held_since: float | None = None
+
+    def show(self, console: Console, *, last: bool = False) -> None:
+        """Pass on what is new, but for the reason of an end: errors, lost ranks, tracebacks."""
+        for line in self._out.lines(last=last):
+            console.write(self.rank, line, sys.stdout)
+        for line in self._err.lines(last=last):
+            plain = _RANK_TAG.sub("", line)
+            if plain.startswith(USER_ERROR):
+                self.user_errors.append(plain)
+            elif plain.startswith(LOST_RANK):
+                self.lost.append(plain)
+            elif self._held_since is not None:
+                self.traceback.append(plain)
+            elif plain.startswith(_TRACEBACK):
+                self._held_since = time.monotonic()
+                self.traceback = [plain]
+            else:
+                console.write(self.rank, line, sys.stderr)
+        if self._held_since is not None and time.monotonic() - self._held_since > _HOLD_S:
+            self.release(console)  # the job goes on: whoever watches needs to see why it is odd
+
+    def silent_since(self) -> int:
+        """When the rank last wrote to stderr, in ns."""
+        return self._err_path.stat().st_mtime_ns
+
+    def release(self, console: Console) -> None:
+        """Show what was held back."""
+        if self._held_since is not None:
+            for line in self.traceback:
+                console.write(self.rank, line, sys.stderr)
+            self._held_since = None

@@ -1,0 +1,1 @@
+"""A Slurm scheduler for TorchX."""

@@ -1,0 +1,207 @@
+"""TorchX's Slurm scheduler, made to last: signals, requeues, and a state without sacct.
+
+TorchX asks for one group of a heterogeneous job a node, lets `srun` run in the foreground, where
+bash hears no signal, and asks sacct how a job fares, which needs a database that many clusters
+lack. Here a job is one group of equal nodes, its script passes Slurm's warning on to the ranks
+and puts the job back into the queue, and its state comes from scontrol; once Slurm has forgotten
+the job, from the file that its script leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torchx.schedulers import slurm_scheduler as stock
+from torchx.schedulers.api import AppDryRunInfo, DescribeAppResponse
+from torchx.specs import AppDef, AppState, ReplicaStatus, Role, RoleStatus, macros, runopts
+
+from launchers.slurm.batch_script import Script
+from pipeline.io.errors import UserError
+
+FOLDER = "slurm-jobs"
+"""Where a job's script, logs and exit file go unless job_dir says otherwise."""
+
+_MORE = {  # besides TorchX's: what sites ask for. Given to sbatch as they are.
+    "account": "who pays",
+    "qos": "quality of service",
+    "nodelist": "these nodes",
+    "exclude": "not these nodes",
+    "reservation": "a reservation",
+    "gres": "generic resources of each node, e.g. gpu:a100:8",
+    "dependency": "jobs to wait for, e.g. afterok:123",
+}
+_STATES: Mapping[str, AppState] = {
+    **stock.SLURM_STATES,
+    "COMPLETING": AppState.RUNNING,
+    "CONFIGURING": AppState.PENDING,
+    "REQUEUE_HOLD": AppState.PENDING,
+    "SPECIAL_EXIT": AppState.FAILED,
+}
+
+
+@dataclass
+class Request:
+    """What sbatch is to be given."""
+
+    script: Script
+    folder: Path
+    command: list[str] = field(default_factory=lambda: ["sbatch", "--parsable"])
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.command)} <<SCRIPT\n{self.script}SCRIPT"
+
+
+class Slurm(stock.SlurmScheduler):
+    """See the module. Options are TorchX's (partition, time, ...), `_MORE`, requeue and grace."""
+
+    def _run_opts(self) -> runopts:
+        options = super()._run_opts()
+        for name, meaning in _MORE.items():
+            options.add(name, type_=str, default=None, help=meaning)
+        options.add(
+            "requeue",
+            type_=bool,
+            default=False,
+            help="back into the queue when preempted, when a node fails, or when time is up",
+        )
+        options.add(
+            "grace",
+            type_=int,
+            default=120,
+            help="seconds before the end of the job's time at which the ranks are told to save",
+        )
+        return options
+
+    def build_workspace_and_update_role(
+        self, role: Role, workspace: str, cfg: Mapping[str, Any]
+    ) -> None:
+        """The code as it is now, in a folder of its own that ranks import before any other.
+
+        The job runs where it was launched all the same: paths of data and runs mean what they say.
+        """
+        target = _folder(cfg) / "code"
+        number = 0
+        while target.exists():
+            number += 1
+            target = target.with_name(f"code-{number}")
+        target.mkdir(parents=True)
+        from torchx.workspace.dir_workspace import _copy_to_dir
+
+        _copy_to_dir(workspace, str(target))
+        role.env["PYTHONPATH"] = str(target)
+
+    def _submit_dryrun(self, app: AppDef, cfg: Mapping[str, Any]) -> AppDryRunInfo[Request]:
+        (role,) = app.roles
+        values = macros.Values(
+            img_root=role.image,
+            app_id=macros.app_id,
+            replica_id="0",  # our component uses none: all nodes run the same words
+            rank0_env="HOMEREC_FIRST_NODE",
+        )
+        folder = _folder(cfg)
+        names = (*stock.SBATCH_JOB_OPTIONS, *stock.SBATCH_GROUP_OPTIONS, *_MORE)
+        script = Script(
+            name=app.name,
+            role=values.apply(role),
+            folder=folder,
+            options={name: str(cfg[name]) for name in sorted(names) if cfg.get(name) is not None},
+            requeue=bool(cfg.get("requeue")),
+            grace=int(cfg.get("grace") or 0),
+        )
+        return AppDryRunInfo(Request(script, folder), str)
+
+    def schedule(self, dryrun_info: AppDryRunInfo[Request]) -> str:
+        """Submit. UserError with sbatch's own message if it refuses."""
+        request = dryrun_info.request
+        request.folder.mkdir(parents=True, exist_ok=True)
+        job = _ask(request.command, stdin=str(request.script)).partition(";")[0].strip()
+        stock._save_job_dir(job, str(request.folder))
+        return job
+
+    def describe(self, app_id: str) -> DescribeAppResponse | None:
+        """What scontrol says of the job, or what the job left; None if neither knows it."""
+        found = self.facts(app_id)
+        if found is None:
+            return None
+        state, nodes = found["JobState"], int(found["NumNodes"].partition("-")[0])
+        told = _STATES.get(state, AppState.UNKNOWN)
+        replicas = [
+            ReplicaStatus(id=k, role="train", state=told, hostname="") for k in range(nodes)
+        ]
+        return DescribeAppResponse(
+            app_id=app_id,
+            roles=[Role(name="train", image="", num_replicas=nodes)],
+            roles_statuses=[RoleStatus("train", replicas)],
+            state=told,
+            num_restarts=int(found["Restarts"]),
+            msg=_sentence(found),
+        )
+
+    def facts(self, app_id: str) -> dict[str, str] | None:
+        """Slurm's words for the job: JobState, Reason, NodeList, Restarts, ExitCode, NumNodes."""
+        if not app_id.isdecimal():
+            raise UserError(f"command line: {app_id!r}: a Slurm job's number is digits")
+        try:
+            shown = _ask(["scontrol", "show", "job", "--oneliner", app_id])
+        except UserError as error:
+            if "Invalid job id" not in str(error):  # the controller is away, not the job
+                raise
+            return self._left_behind(app_id)
+        return dict(re.findall(r"(\S+?)=(\S*)", shown))
+
+    def _left_behind(self, app_id: str) -> dict[str, str] | None:
+        folder = stock._get_job_dirs().get(app_id, FOLDER)
+        path = Path(folder) / f"slurm-{app_id}.exit"
+        if not path.is_file():
+            return None
+        return dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+
+    def log_iter(self, app_id: str, role_name: str, k: int = 0, *args: Any, **more: Any) -> Any:
+        """Lines of node `k`: see TorchX. From any folder while Slurm knows the job."""
+        if app_id not in stock._get_job_dirs() and (found := self.facts(app_id)):
+            stock._save_job_dir(app_id, os.path.dirname(found.get("StdOut", "")) or FOLDER)
+        return super().log_iter(app_id, role_name, k, *args, **more)
+
+    def _cancel_existing(self, app_id: str) -> None:
+        _ask(["scancel", app_id])
+
+
+def create_scheduler(session_name: str, **_: object) -> Slurm:
+    """What TorchX calls."""
+    return Slurm(session_name)
+
+
+def _folder(cfg: Mapping[str, Any]) -> Path:
+    return Path(cfg.get("job_dir") or FOLDER).resolve()
+
+
+def _ask(command: list[str], stdin: str | None = None) -> str:
+    """A Slurm tool's answer. UserError with its own words if it refuses."""
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise UserError(f"{command[0]}: {said.removeprefix(f'{command[0]}: ')}")
+    return done.stdout
+
+
+def _sentence(found: Mapping[str, str]) -> str:
+    """How the job fares, in one line."""
+    parts = [found["JobState"]]
+    if found.get("Reason", "None") != "None":
+        parts.append(f"({found['Reason']})")
+    if found.get("NodeList", "") not in ("", "(null)"):
+        parts.append(f"on {found['NodeList']}")
+    if "RunTime" in found:
+        parts.append(f"for {found['RunTime']} of {found.get('TimeLimit', '?')}")
+    if found["JobState"] not in ("PENDING", "RUNNING", "COMPLETED") and "ExitCode" in found:
+        code, _, number = found["ExitCode"].partition(":")
+        parts.append(
+            f"exit code {code}" + (f", signal {number}" if number not in ("", "0") else "")
+        )
+    return " ".join(parts)

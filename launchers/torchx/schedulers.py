@@ -1,0 +1,111 @@
+"""TorchX's runner with our Slurm scheduler in it, and its errors as users' errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from launchers.torchx.scheduler_config import configured
+from pipeline.io.errors import UserError, nearest
+
+_EXTRAS = {
+    "kubernetes": "torchx[kubernetes]",
+    "boto3": "torchx[aws_batch]",
+    "google.cloud": "torchx[gcp_batch]",
+    "ray": "torchx[ray]",
+}
+_HANDLE = re.compile(r"(?P<scheduler>\w+)://(?P<session>[^/]*)/(?P<app>[^/]+)")
+
+
+@contextmanager
+def open_runner() -> Iterator[Any]:
+    """A TorchX runner; its handles are SCHEDULER://homerec/APP."""
+    from torchx.runner.api import Runner
+    from torchx.schedulers import get_scheduler_factories
+
+    def slurm(session_name: str, **more: object) -> Any:
+        from launchers.slurm.scheduler import create_scheduler
+
+        return create_scheduler(session_name, **more)
+
+    with Runner("homerec", {**get_scheduler_factories(), "slurm": slurm}) as runner:
+        yield runner
+
+
+@contextmanager
+def tools_of(scheduler: str) -> Iterator[None]:
+    """UserError where a scheduler's program (sbatch) or Python package is not installed."""
+    try:
+        if scheduler == "ray":
+            import_module("ray")  # TorchX passes over its absence, and fails on a name later
+        yield
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        missing = error.filename if isinstance(error, FileNotFoundError) else error.name
+        extra = _EXTRAS.get(str(missing))
+        remedy = f"pip install '{extra}'" if extra else "launch from where the cluster's tools are"
+        raise UserError(
+            f"command line: --scheduler {scheduler} needs {missing!r}, which is not installed "
+            f"here; {remedy}"
+        ) from error
+
+
+@contextmanager
+def refusals_of(scheduler: str) -> Iterator[None]:
+    """UserError with the message of a service (Docker, Kubernetes, AWS) that said no."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("docker", "kubernetes", "botocore"):
+            raise
+        reason = " ".join(str(error).split())
+        raise UserError(f"--scheduler {scheduler}: {reason}") from error
+
+
+def scheduler_options(runner: Any, scheduler: str, text: str) -> dict[str, Any]:
+    """`k=v,...` in the scheduler's own types, over those of .torchxconfig in this folder.
+
+    Raises UserError for a scheduler or an option that is not known.
+    """
+    check_known(runner, scheduler)
+    with tools_of(scheduler), refusals_of(scheduler):
+        options = runner.scheduler_run_opts(scheduler)
+    names = [name for name, _ in options]
+    for name in re.findall(r"(?:^|[,;])\s*([^=,;]+)=", text):
+        if name not in names:
+            raise UserError(f"command line: --scheduler-args {name!r}: {nearest(name, names)}")
+    if text and "=" not in text.split(",")[0]:
+        raise UserError(f"command line: --scheduler-args {text!r}: write it as name=value,...")
+    try:
+        cfg: dict[str, Any] = options.cfg_from_str(text)
+    except ValueError as error:
+        raise UserError(f"command line: --scheduler-args {text!r}: {error}") from error
+    return {**configured(scheduler, options), **cfg}
+
+
+def check_known(runner: Any, scheduler: str) -> None:
+    """UserError for a scheduler that TorchX does not have."""
+    known = runner.scheduler_backends()
+    if scheduler not in known:
+        raise UserError(f"command line: --scheduler {scheduler!r}: {nearest(scheduler, known)}")
+
+
+def read_handle(runner: Any, text: str) -> tuple[str, str]:
+    """Scheduler and job of SCHEDULER://SESSION/APP. UserError for anything else."""
+    match = _HANDLE.fullmatch(text)
+    if match is None:
+        raise UserError(
+            f"command line: {text!r} names no job; write SCHEDULER://homerec/APP, as 'launch' "
+            "printed it"
+        )
+    check_known(runner, match["scheduler"])
+    if match["scheduler"] == "local_cwd":
+        raise UserError(
+            f"command line: {text!r}: a job on this machine is followed by the 'launch' that "
+            "started it; stop it there with Ctrl-C"
+        )
+    return match["scheduler"], match["app"]

@@ -1,0 +1,57 @@
+"""How the losses of tasks become one: the kinds one can choose from.
+
+A new kind is one file and one name here: a config with build(task_weights, seed, batch), and a
+module (losses [T], shares of known labels [T], what the tasks share) -> (total, the weights [T]
+that the losses had, for the log). Its total's backward is the step's; `takes_gradients` says
+whether it asks for what is shared.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from models.balancing.global_batch import GlobalBatch
+from models.balancing.gradnorm import GradNorm, GradNormConfig
+from models.balancing.pcgrad import PcGrad, PcGradConfig
+from models.balancing.task_gradients import Shared
+from models.balancing.uncertainty import Uncertainty, UncertaintyConfig
+
+
+class FixedConfig(BaseModel):
+    """Weights that stay as they are given: `loss.task_weights`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["fixed"] = "fixed"
+    """Which balance of tasks this is."""
+
+    def build(self, task_weights: Sequence[float], seed: int, batch: GlobalBatch) -> "Fixed":
+        return Fixed(task_weights)
+
+
+class Fixed(nn.Module):
+    """`sum_t w_t L_t`."""
+
+    takes_gradients = False
+    task_weights: Tensor
+
+    def __init__(self, task_weights: Sequence[float]) -> None:
+        super().__init__()
+        weights = torch.tensor(task_weights, device="cpu")
+        self.register_buffer("task_weights", weights, persistent=False)
+
+    def forward(
+        self, losses_T: Tensor, shares_T: Tensor, shared: Callable[[], Shared]
+    ) -> tuple[Tensor, Tensor]:
+        return torch.dot(losses_T, self.task_weights.to(losses_T.dtype)), self.task_weights
+
+
+BalanceConfig = Annotated[
+    FixedConfig | UncertaintyConfig | GradNormConfig | PcGradConfig, Field(discriminator="kind")
+]
+"""The config of a balance, told apart by `kind`."""
+
+Balance = Fixed | Uncertainty | GradNorm | PcGrad

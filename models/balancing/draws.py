@@ -1,0 +1,24 @@
+"""Random numbers whose only state is how many times one drew."""
+
+import torch
+from torch import Tensor, nn
+
+from models.layers.initialise import generator
+
+
+class Draws(nn.Module):
+    """Draw number n is a function of seed, name and n: equal on all ranks, and after a resume."""
+
+    count: Tensor
+
+    def __init__(self, seed: int, name: str) -> None:
+        super().__init__()
+        self._seed = seed
+        self._name = name
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64, device="cpu"))
+
+    def uniform(self, *shape: int) -> Tensor:
+        """The next draw: numbers in [0, 1), on the CPU."""
+        source = generator(self._seed, f"{self._name}/{int(self.count)}")
+        self.count += 1
+        return torch.rand(shape, generator=source, device="cpu")

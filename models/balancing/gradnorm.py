@@ -1,0 +1,95 @@
+"""GradNorm: weights under which tasks that learn slowly send the larger gradients.
+
+Chen et al., ICML 2018, arXiv 1711.02257.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from models.balancing.global_batch import GlobalBatch
+from models.balancing.task_gradients import Shared, pooled_norms
+
+LEAST = 0.01
+"""No weight falls below this before all are brought back to their sum: a step must not turn a
+loss round. The paper does not say."""
+
+
+class GradNormConfig(BaseModel):
+    """Weights that even out how fast tasks learn. A step costs one backward pass more a task."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    kind: Literal["gradnorm"] = "gradnorm"
+    """Which balance of tasks this is."""
+    alpha: float = Field(1.5, ge=0)
+    """How much more gradient a task gets that lags behind; 0: all tasks the same."""
+    lr: float = Field(0.025, gt=0, lt=1)
+    """Learning rate of the weights, of which the mean is 1."""
+
+    def build(self, task_weights: Sequence[float], seed: int, batch: GlobalBatch) -> "GradNorm":
+        return GradNorm(self, len(task_weights), batch)
+
+
+class GradNorm(nn.Module):
+    """`sum_t w_t L_t`; after each step the weights w move, their sum staying T.
+
+    With g_t the norm of the gradient of L_t, and l_t the mean loss of a known label of t,
+
+        ratio_t  = l_t / l_t(first batch with labels), over its mean over tasks
+        target_t = mean(w g) ratio_t^alpha
+        w_t     <- w_t - lr * d/dw_t sum_i |w_i g_i - target_i| / mean(w g)
+
+    with targets and mean held constant. The last division is ours: without it the rate would have
+    a unit, as norms fall with the size of the batch. A task without labels in a batch keeps its
+    weight, but for the common factor, and takes no part in the means.
+
+    Norms are of the GLOBAL batch and of the gradient on the pooled embeddings [B, F], the tower's
+    input: what all tasks of every tower share. (The paper takes the weights of the last shared
+    layer; the tables' own gradient is never there as a whole: their optimizer runs in backward.)
+    """
+
+    takes_gradients = True
+    weights: Tensor
+    first_losses: Tensor
+
+    def __init__(self, config: GradNormConfig, num_tasks: int, batch: GlobalBatch) -> None:
+        super().__init__()
+        self._config = config
+        self._batch = batch
+        self.register_buffer("weights", torch.ones(num_tasks, device="cpu"))
+        self.register_buffer("first_losses", torch.zeros(num_tasks, device="cpu"))
+
+    def forward(
+        self, losses_T: Tensor, shares_T: Tensor, shared: Callable[[], Shared]
+    ) -> tuple[Tensor, Tensor]:
+        weights_T = self.weights.clone()
+        squares_T = pooled_norms(losses_T, shared(), self._batch)
+        with torch.no_grad():
+            mine = torch.stack([losses_T.detach(), shares_T.to(losses_T.dtype), squares_T])
+            sums_T, shares_T, squares_T = self._batch.mean(mine).unbind()
+            self._learn(sums_T, shares_T, squares_T.sqrt())
+        return torch.dot(losses_T, weights_T), weights_T
+
+    def _learn(self, sums_T: Tensor, shares_T: Tensor, norms_T: Tensor) -> None:
+        """The weights of the next step, from the losses and norms of the global batch."""
+        weights_T = self.weights
+        known_T = sums_T > 0
+        losses_T = sums_T / shares_T
+        fresh_T = known_T & (self.first_losses == 0)
+        self.first_losses.copy_(torch.where(fresh_T, losses_T, self.first_losses))
+        ratios_T = torch.where(known_T, losses_T / self.first_losses, 0.0)
+        sent_T = torch.where(known_T, weights_T * norms_T, 0.0)
+        # Of means over known tasks, their number cancels but here.
+        mean = sent_T.sum() / known_T.sum()
+        ratios_T = ratios_T * known_T.sum() / ratios_T.sum()
+        slopes_T = torch.sign(sent_T - mean * ratios_T**self._config.alpha) * norms_T / mean
+        moved_T = (weights_T - self._config.lr * slopes_T).clamp_min(LEAST)
+        # No known task, or no gradient: 0 / 0 above, and nothing to learn.
+        moved_T = torch.where(known_T & (mean > 0), moved_T, weights_T)
+        self.weights.copy_(moved_T * len(moved_T) / moved_T.sum())

@@ -1,0 +1,84 @@
+"""PCGrad: of two tasks' gradients that conflict, each gives up what is against the other.
+
+Yu et al., NeurIPS 2020, arXiv 2001.06782.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from models.balancing.draws import Draws
+from models.balancing.global_batch import GlobalBatch
+from models.balancing.task_gradients import Shared, gram
+
+
+class PcGradConfig(BaseModel):
+    """Projects conflicting gradients. A step costs one backward pass more a task, and a mean over
+    ranks of as many gradients of the tower."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["pcgrad"] = "pcgrad"
+    """Which balance of tasks this is."""
+
+    def build(self, task_weights: Sequence[float], seed: int, batch: GlobalBatch) -> "PcGrad":
+        return PcGrad(task_weights, seed, batch)
+
+
+class PcGrad(nn.Module):
+    """The sum over tasks of projected gradients, as that of a weighted sum of losses.
+
+    A task's gradient g_i is one vector: of the GLOBAL batch, on the pooled embeddings [B, F] (the
+    tower's input, for the tables' own gradient is never there as a whole) and on all of the tower's
+    parameters, those of its own task included. Two inner products of pooled gradients are those of
+    the tables' gradients where no id occurs in two rows of a batch.
+
+    Projections only ever add multiples of one task's gradient to another's, with factors that
+    follow from the inner products [T, T] alone. So their sum is sum_j w_j g_j: the gradient of
+    sum_j w_j L_j, w held constant, which an ordinary backward then takes to tower and tables.
+
+    Args:
+        task_weights: [T], scale the losses before projection.
+    """
+
+    takes_gradients = True
+    task_weights: Tensor
+
+    def __init__(self, task_weights: Sequence[float], seed: int, batch: GlobalBatch) -> None:
+        super().__init__()
+        self._batch = batch
+        self._draws = Draws(seed, "pcgrad")
+        weights = torch.tensor(task_weights, device="cpu")
+        self.register_buffer("task_weights", weights, persistent=False)
+
+    def forward(
+        self, losses_T: Tensor, shares_T: Tensor, shared: Callable[[], Shared]
+    ) -> tuple[Tensor, Tensor]:
+        losses_T = losses_T * self.task_weights.to(losses_T.dtype)
+        num_tasks = len(losses_T)
+        gram_TT = gram(losses_T, shared(), self._batch)
+        order_TT = self._draws.uniform(num_tasks, num_tasks).argsort(1).to(gram_TT.device)
+        weights_T = projected_weights(gram_TT, order_TT)
+        return torch.dot(losses_T, weights_T), weights_T * self.task_weights
+
+
+def projected_weights(gram_TT: Tensor, order_TT: Tensor) -> Tensor:
+    """[T]: the weight of each task's gradient in the sum over tasks i of the projected g_i.
+
+    Args:
+        gram_TT: inner products of gradients.
+        order_TT: [i, k]: the k-th task whose conflict with i is looked for; i itself is passed by.
+    """
+    num_tasks = len(gram_TT)
+    tasks_T = torch.arange(num_tasks, device=gram_TT.device)
+    parts_TT = torch.eye(num_tasks, dtype=gram_TT.dtype, device=gram_TT.device)  # g_i by g_j
+    # All i at once; one after the other only what the definition has so.
+    for other_T in order_TT.unbind(1):
+        products_T = (parts_TT * gram_TT[other_T]).sum(1)
+        conflict_T = (products_T < 0) & (other_T != tasks_T)
+        factors_T = torch.where(conflict_T, products_T / gram_TT[other_T, other_T], 0.0)
+        parts_TT[tasks_T, other_T] -= factors_T
+    return parts_TT.sum(0)

@@ -1,0 +1,50 @@
+"""Uncertainty weighting: each task's noise is learnt, and the noisier task weighs less.
+
+Kendall, Gal, Cipolla, CVPR 2018, arXiv 1705.07115.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from models.balancing.global_batch import GlobalBatch
+from models.balancing.task_gradients import Shared
+
+
+class UncertaintyConfig(BaseModel):
+    """Learnt weights; it has no settings: the dense optimizer trains the log-variances."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["uncertainty"] = "uncertainty"
+    """Which balance of tasks this is."""
+
+    def build(self, task_weights: Sequence[float], seed: int, batch: GlobalBatch) -> "Uncertainty":
+        return Uncertainty(len(task_weights))
+
+
+class Uncertainty(nn.Module):
+    """Sum over tasks of `exp(-s_t) L_t + share_t s_t / 2`, with s_t the learnt log-variance.
+
+    The paper writes L / sigma^2 + log(sigma) for one known label. Here that is the mean over all
+    rows of a batch, where a label that is missing adds neither part: hence `share_t`, the share of
+    known labels. So a task without labels in a batch moves nothing, not even its own s_t, the
+    mean over ranks is the value of the global batch, and the weight that s_t settles at,
+    exp(-s_t) = 1 / (2 * mean loss of a known label), does not depend on how many are known.
+    """
+
+    takes_gradients = False
+
+    def __init__(self, num_tasks: int) -> None:
+        super().__init__()
+        self.log_variances = nn.Parameter(torch.zeros(num_tasks, device="cpu"))
+
+    def forward(
+        self, losses_T: Tensor, shares_T: Tensor, shared: Callable[[], Shared]
+    ) -> tuple[Tensor, Tensor]:
+        weights_T = torch.exp(-self.log_variances)
+        total = torch.dot(losses_T, weights_T) + torch.dot(shares_T, self.log_variances) / 2
+        return total, weights_T.detach()

@@ -1,0 +1,1 @@
+"""Layers that towers are made of."""

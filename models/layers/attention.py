@@ -1,0 +1,132 @@
+"""Target attention: a row's recent events, weighted by what its candidate is (DIN-style)."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor, nn
+
+from models.layers.initialise import generator
+
+
+class AttentionConfig(BaseModel):
+    """Histories that are pooled anew for each candidate."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    events: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+    """By a name of your own for a kind of event: its histories (multi-valued features whose n-th
+    values are of the same event) and for each the single-valued feature of the candidate, of the
+    same table: click.hist_video video_id; none: no attention."""
+    hidden: int = Field(default=32, ge=1)
+    """Units of the net that scores an event against the candidate."""
+    bags: bool = False
+    """Whether these histories also stay in the tower's input as plain bags."""
+
+    @field_validator("events")
+    @classmethod
+    def _not_empty(cls, value: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
+        for event, pairs in value.items():
+            if not pairs:
+                raise ValueError(f"event {event!r} has no history; name one, or leave it out")
+        return value
+
+    @property
+    def histories(self) -> list[str]:
+        """All histories, each once."""
+        return list(dict.fromkeys(name for pairs in self.events.values() for name in pairs))
+
+    def build(self, dim: int) -> "Attention":
+        """For features `dim` wide each."""
+        return Attention(self, dim)
+
+
+class Attention(nn.Module):
+    """Each kind of event pooled for the candidate. Call `init_weights` before use.
+
+    With q the candidate's embeddings side by side and k_i those of event i:
+
+        score_i = Linear(SiLU(Linear([q, k_i, q * k_i])))
+        w_i     = exp(score_i) / (1 + sum_j exp(score_j))
+        out     = [sum_i w_i k_i, q * sum_i w_i k_i]
+
+    The 1 is a score of 0 for 'none of them': a history may not matter, and an empty one gives 0.
+    After Zhou et al., Deep Interest Network, KDD 2018 (arXiv 1706.06978), which has no softmax.
+
+    Kinds of events come one after another, not batched: their lengths differ several times over
+    (clicks, likes), so that most of a batch of them would be padding. Events of one kind are one
+    ragged product over all rows.
+    """
+
+    def __init__(self, config: AttentionConfig, dim: int) -> None:
+        super().__init__()
+        self.events = {event: dict(pairs) for event, pairs in config.events.items()}
+        self.nets = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(3 * dim * len(pairs), config.hidden),
+                nn.SiLU(),
+                nn.Linear(config.hidden, 1),
+            )
+            for pairs in self.events.values()
+        )
+        self.num_features = sum(2 * dim * len(pairs) for pairs in self.events.values())
+        """Width of the output."""
+
+    def forward(
+        self,
+        rows: Mapping[str, Tensor],
+        lengths: Mapping[str, Tensor],
+        candidates: Mapping[str, Tensor],
+    ) -> Tensor:
+        """What the candidate calls up of each history, [B, num_features].
+
+        Args:
+            rows: by history, [L, D]: its values' embeddings, one row of the batch after another.
+            lengths: by history, [B]: how many of them each row has.
+            candidates: by feature, [B, D].
+        """
+        out = []
+        for net, pairs in zip(self.nets, self.events.values(), strict=True):
+            q_BW = torch.cat([candidates[name] for name in pairs.values()], dim=1)
+            k_LW = torch.cat([rows[name] for name in pairs], dim=1)
+            pooled_BW = attend(net, q_BW, k_LW, lengths[next(iter(pairs))])
+            out += [pooled_BW, q_BW * pooled_BW]
+        return torch.cat(out, dim=1)
+
+    @torch.no_grad()
+    def init_weights(self, seed: int) -> None:
+        """Fills every parameter, each drawn by its event's name and `seed`."""
+        for event, net in zip(self.events, self.nets, strict=True):
+            for name, parameter in net.named_parameters():
+                if name.endswith("bias"):
+                    parameter.zero_()
+                    continue
+                std = parameter.shape[1] ** -0.5
+                random = generator(seed, f"attention.{event}.{name}")
+                parameter.copy_(torch.empty(parameter.shape).normal_(0.0, std, generator=random))
+
+
+def attend(net: nn.Module, q_BW: Tensor, k_LW: Tensor, lengths_B: Tensor) -> Tensor:
+    """[B, W]: each row's events, weighted by `net` ([L, 3W] -> [L, 1]) as Attention says."""
+    q_LW = q_BW.repeat_interleave(lengths_B, dim=0, output_size=len(k_LW))
+    score_L = net(torch.cat([k_LW, q_LW, q_LW * k_LW], dim=1))[:, 0]
+    offsets = offsets_of(lengths_B)
+    # Less the row's largest, 'none' included, nothing overflows; no gradient depends on it.
+    top_B = torch.segment_reduce(score_L.detach(), "max", offsets=offsets, initial=0)
+    top_L = top_B.repeat_interleave(lengths_B, output_size=len(k_LW))
+    e_L1 = (score_L - top_L).exp()[:, None]
+    total_BV = segment_sum(torch.cat([e_L1, e_L1 * k_LW], dim=1), offsets)
+    return total_BV[:, 1:] / (total_BV[:, :1] + (-top_B).exp()[:, None])
+
+
+def segment_sum(x_LD: Tensor, offsets: Tensor) -> Tensor:
+    """[B, D]: the sum of each row's values; `offsets` [B + 1] says where they begin and end."""
+    return torch.segment_reduce(x_LD, "sum", offsets=offsets, initial=0)
+
+
+def offsets_of(lengths_B: Tensor) -> Tensor:
+    """[B + 1]: where each row's values begin, and at last their number."""
+    return F.pad(lengths_B.cumsum(0), (1, 0))

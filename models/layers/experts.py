@@ -1,0 +1,133 @@
+"""E small networks of one shape, side by side: experts, and the towers of tasks."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor, nn
+
+from models.layers.feature_gates import FeatureGates
+from models.layers.linear import StackedLinear
+from models.layers.norm import Activation, BatchMean, Normalisation, activate, build_norm
+from models.tasks import Task, canonical, positions
+
+RECTIFIER_GAIN = math.sqrt(2.0)
+"""He et al., arXiv 1502.01852: it makes up for what a rectifier cuts off."""
+
+
+class ExpertConfig(BaseModel):
+    """What experts and task towers are like; the fields that the configs of all towers share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    expert_hidden: tuple[PositiveInt, ...] = (256,)
+    """Widths of an expert's hidden layers."""
+    expert_dim: int = Field(128, ge=1)
+    """Width of an expert's output, D."""
+    tower_hidden: tuple[PositiveInt, ...] = (64,)
+    """Widths of the hidden layers between what a task mixed and its logit."""
+    normalisation: Normalisation = "none"
+    """Of each expert layer: over the batch (of all ranks), over the layer, or none."""
+    activation: Activation = "relu"
+    """After each layer of experts and task towers, except before the logit."""
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the outputs of each expert layer set to zero in training, the others scaled by
+    1 / (1 - dropout); 0 for none. Each expert, row and unit for itself."""
+
+
+class ExpertLayer(nn.Module):
+    """`dropout(activation(norm(Linear(x))))`, one layer of E experts."""
+
+    def __init__(
+        self,
+        num_experts: int,
+        in_features: int,
+        out_features: int,
+        config: ExpertConfig,
+        batch_mean: BatchMean | None,
+    ) -> None:
+        super().__init__()
+        self.linear = StackedLinear(num_experts, in_features, out_features)
+        self.norm = build_norm(
+            config.normalisation, num_experts, out_features, config.activation, batch_mean
+        )
+        self.dropout = config.dropout
+
+    def forward(self, x: Tensor, gates: FeatureGates | None = None) -> Tensor:
+        """[B, in] or [E, B, in] -> [E, B, out]; `gates` mask each expert's input."""
+        h_EBH = self.linear(x) if gates is None else gates.linear(x, self.linear.weight)
+        h_EBH = self.norm(h_EBH)
+        if not self.dropout:
+            return h_EBH
+        return F.dropout(h_EBH, self.dropout, self.training)  # one draw for all experts
+
+
+class Experts(nn.Module):
+    """E experts of one or more layers each."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        in_features: int,
+        config: ExpertConfig,
+        batch_mean: BatchMean | None,
+    ) -> None:
+        super().__init__()
+        if in_features < 1:
+            raise ValueError(f"num_features: {in_features}; a tower needs one feature or more")
+        self.names = tuple(names)
+        sizes = (in_features, *config.expert_hidden, config.expert_dim)
+        self.layers = nn.ModuleList(
+            ExpertLayer(len(names), sizes[i], sizes[i + 1], config, batch_mean)
+            for i in range(len(sizes) - 1)
+        )
+
+    def forward(self, x: Tensor, gates: FeatureGates | None = None) -> Tensor:
+        """[B, in] or [E, B, in] -> [E, B, D]; `gates` mask each expert's input."""
+        first, *rest = self.layers
+        x = first(x, gates)
+        for layer in rest:
+            x = layer(x)
+        return x
+
+    def init_weights(self, seed: int) -> None:
+        for i, layer in enumerate(self.layers):
+            assert isinstance(layer, ExpertLayer)
+            names = [f"{name}/{i}" for name in self.names]
+            layer.linear.init_weights(names, seed, gain=RECTIFIER_GAIN)
+            layer.norm.init_weights()
+
+
+class TaskTowers(nn.Module):
+    """One small network per task: what its gate mixed -> its logit. No normalisation."""
+
+    def __init__(self, tasks: Sequence[Task], config: ExpertConfig) -> None:
+        super().__init__()
+        self.names = tuple(task.name for task in canonical(tasks))
+        self.order = positions(tasks)
+        self.activation: Activation = config.activation
+        sizes = (config.expert_dim, *config.tower_hidden, 1)
+        pairs = [(sizes[i], sizes[i + 1]) for i in range(len(sizes) - 1)]
+        self.linears = nn.ModuleList(StackedLinear(len(tasks), *pair) for pair in pairs)
+        self.biases = nn.ParameterList(torch.empty(len(tasks), 1, out) for _, out in pairs)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """[T, B, D] in canonical order, or [B, D] for all -> logits [B, T] in that of `tasks`."""
+        *hidden, (last, last_bias) = zip(self.linears, self.biases, strict=True)
+        for linear, bias in hidden:
+            y = activate(linear(y) + bias, self.activation)
+        logits_TB = (last(y) + last_bias).squeeze(2)
+        order = torch.tensor(self.order, device=y.device)
+        return logits_TB.index_select(0, order).t()
+
+    @torch.no_grad()
+    def init_weights(self, seed: int) -> None:
+        for i, linear in enumerate(self.linears):
+            assert isinstance(linear, StackedLinear)
+            names = [f"tower.{name}/{i}" for name in self.names]
+            is_last = i == len(self.linears) - 1
+            linear.init_weights(names, seed, gain=1.0 if is_last else RECTIFIER_GAIN)
+        for bias in self.biases:
+            bias.zero_()

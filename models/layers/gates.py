@@ -1,0 +1,108 @@
+"""Who listens to whom: gates that weigh experts."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.layers.initialise import fill_normal
+
+
+class Gate(NamedTuple):
+    """One gate: `Linear(concat(the inputs it hears))` -> a weight for each expert it sees."""
+
+    name: str
+    hears: Sequence[int]
+    sees: Sequence[int]
+
+
+class Gates(nn.Module):
+    """Gates over E experts, on N inputs of `dim` features each: all of them one matmul.
+
+    The wiring is data, and only connections that exist have weights. A gate that does not
+    hear an input has zeros there; an expert that a gate does not see gets the logit -inf, so
+    that softmax and sigmoid give it a weight, and its gate a gradient, of exactly zero.
+    """
+
+    def __init__(self, gates: Sequence[Gate], dim: int, num_inputs: int, num_experts: int) -> None:
+        super().__init__()
+        self.gates = tuple(gates)
+        self.num_inputs = num_inputs
+        self.num_experts = num_experts
+        # Tuples, not buffers: a buffer would be lost on the way from meta to a device.
+        logits = [(g, e) for g, gate in enumerate(gates) for e in gate.sees]
+        self.weight_cells = tuple(
+            row * num_inputs + i for row, (g, _) in enumerate(logits) for i in gates[g].hears
+        )
+        self.logit_cells = tuple(g * num_experts + e for g, e in logits)
+        # Row by row as the cells: for each gate, for each expert it sees, each input it hears.
+        self.weight = nn.Parameter(torch.empty(len(self.weight_cells), dim))
+        self.bias = nn.Parameter(torch.empty(len(self.logit_cells)))
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        """Inputs [B, N, dim] -> logits [B, G, E]."""
+        num_logits, dim = len(self.logit_cells), self.weight.shape[1]
+        cells = torch.tensor(self.weight_cells, device=x_BND.device)
+        weight = self.weight.new_zeros(num_logits * self.num_inputs, dim)
+        weight = weight.index_copy(0, cells, self.weight).view(num_logits, -1)
+        logits = F.linear(x_BND.flatten(1), weight, self.bias)
+
+        cells = torch.tensor(self.logit_cells, device=x_BND.device)
+        all_pairs = (x_BND.shape[0], len(self.gates) * self.num_experts)
+        placed = logits.new_full(all_pairs, -math.inf).index_copy(1, cells, logits)
+        return placed.view(-1, len(self.gates), self.num_experts)
+
+    @torch.no_grad()
+    def init_weights(self, seed: int) -> None:
+        start = 0
+        for gate in self.gates:
+            num_rows = len(gate.sees) * len(gate.hears)
+            rows = self.weight[start : start + num_rows].view(1, len(gate.sees), -1)
+            fill_normal(rows, [gate.name], seed)
+            start += num_rows
+        self.bias.zero_()
+
+
+class NativeWeights(nn.Module):
+    """Weights [G, E] of each gate's experts that are learned and depend on no input.
+
+    A gate that sees a single expert weighs it 1, a residual connection without a parameter.
+    What a gate hears does not matter here.
+    """
+
+    weight: nn.Parameter | None
+
+    def __init__(self, gates: Sequence[Gate], num_experts: int) -> None:
+        super().__init__()
+        self.shape = (len(gates), num_experts)
+        self.learned = tuple(gate for gate in gates if len(gate.sees) > 1)
+        cells = [(g * num_experts + e, gate) for g, gate in enumerate(gates) for e in gate.sees]
+        self.cells = tuple(cell for cell, gate in cells if len(gate.sees) > 1)
+        self.residual_cells = tuple(cell for cell, gate in cells if len(gate.sees) == 1)
+        # A parameter without elements would get no gradient: rather none at all.
+        weight = nn.Parameter(torch.empty(len(self.cells))) if self.cells else None
+        self.register_parameter("weight", weight)
+
+    def forward(self, like: Tensor) -> Tensor:
+        """[G, E], on the device of `like`; zero for what a gate does not see."""
+        num_gates, num_experts = self.shape
+        weights = like.new_zeros(num_gates * num_experts)
+        if self.residual_cells:
+            residual = torch.tensor(self.residual_cells, device=like.device)
+            weights = weights.index_fill(0, residual, 1.0)
+        if self.weight is not None:
+            cells = torch.tensor(self.cells, device=like.device)
+            weights = weights.to(self.weight.dtype).index_copy(0, cells, self.weight)
+        return weights.view(num_gates, num_experts)
+
+    @torch.no_grad()
+    def init_weights(self, seed: int) -> None:
+        if self.weight is None:
+            return
+        rows = self.weight.split_with_sizes([len(gate.sees) for gate in self.learned])
+        for gate, row in zip(self.learned, rows, strict=True):
+            # The variance of a uniform draw from +-1/sqrt(n), as in the authors' repository.
+            fill_normal(row[None], [gate.name], seed, gain=1 / math.sqrt(3))

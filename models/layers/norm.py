@@ -1,0 +1,173 @@
+"""Normalisation and activation of what E experts' Linears give: [E, B, D] -> [E, B, D].
+
+Each kind carries the shift of its layer, so the Linear before it has no bias (a bias before
+batch statistics would have no effect and no gradient).
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.layers import fused
+
+BatchMean = Callable[[Tensor], Tensor]
+"""Mean over ranks of a tensor that has equal shape on each; differentiable.
+
+Handed in from outside, as models/ knows no ranks; None means one process. It may be called
+in backward too, on gradients.
+"""
+
+Normalisation = Literal["batch", "layer", "none"]
+Activation = Literal["swish", "relu"]
+
+EPS = 1e-5
+MOMENTUM = 0.1
+"""Weight of the newest batch in the running statistics, as torch.nn.BatchNorm1d has it."""
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """Swish is x * sigmoid(x), torch's SiLU."""
+    return F.silu(x) if activation == "swish" else F.relu(x)
+
+
+class Shift(nn.Module):
+    """No normalisation: a bias [E, D], then the activation."""
+
+    def __init__(self, num_experts: int, dim: int, activation: Activation) -> None:
+        super().__init__()
+        self.activation = activation
+        self.bias = nn.Parameter(torch.empty(num_experts, dim))
+
+    def forward(self, x_EBD: Tensor) -> Tensor:
+        return activate(x_EBD + self.bias[:, None], self.activation)
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        self.bias.zero_()
+
+
+class LayerNorm(nn.Module):
+    """Each row of each expert to mean 0 and variance 1, scale and shift [E, D], activation."""
+
+    def __init__(self, num_experts: int, dim: int, activation: Activation) -> None:
+        super().__init__()
+        self.activation = activation
+        self.weight = nn.Parameter(torch.empty(num_experts, dim))
+        self.bias = nn.Parameter(torch.empty(num_experts, dim))
+
+    def forward(self, x_EBD: Tensor) -> Tensor:
+        normal_EBD = F.layer_norm(x_EBD, x_EBD.shape[-1:], eps=EPS)
+        scaled_EBD = torch.addcmul(self.bias[:, None], normal_EBD, self.weight[:, None])
+        return activate(scaled_EBD, self.activation)
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        self.weight.fill_(1.0)
+        self.bias.zero_()
+
+
+class BatchNorm(nn.Module):
+    """Each of E*D channels to mean 0 and variance 1 over the batch, scale and shift, activation.
+
+    Training uses the statistics of the global batch: two moments of this rank's rows,
+    averaged over ranks by one call of `batch_mean`. Evaluation uses running averages.
+    Unlike torch's, the running variance is the biased one: the size of the global batch is
+    not known here.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(
+        self,
+        num_experts: int,
+        dim: int,
+        activation: Activation,
+        batch_mean: BatchMean | None = None,
+    ) -> None:
+        super().__init__()
+        self.activation = activation
+        self.batch_mean = batch_mean
+        self.weight = nn.Parameter(torch.empty(num_experts, dim))
+        self.bias = nn.Parameter(torch.empty(num_experts, dim))
+        self.register_buffer("running_mean", torch.empty(num_experts, dim))
+        self.register_buffer("running_var", torch.empty(num_experts, dim))
+
+    def forward(self, x_EBD: Tensor) -> Tensor:
+        if not self.training:
+            return self._normalise(x_EBD, self.running_mean, self.running_var)
+        if not fused.is_wanted():
+            mean_ED, var_ED = self._over_ranks(*moments(x_EBD))
+            self._track(mean_ED, var_ED)
+            return self._normalise(x_EBD, mean_ED, var_ED)
+        with torch.no_grad():
+            mean_ED, var_ED = self._over_ranks(*fused.moments(x_EBD))
+            self._track(mean_ED, var_ED)
+        return fused.BatchNormActivation.apply(  # type: ignore[no-untyped-call]
+            x_EBD, self.weight, self.bias, mean_ED, var_ED, EPS, self.activation, self.batch_mean
+        )
+
+    def _normalise(self, x_EBD: Tensor, mean_ED: Tensor, var_ED: Tensor) -> Tensor:
+        scale_ED, shift_ED = self._affine(mean_ED, var_ED)
+        scaled_EBD = torch.addcmul(shift_ED[:, None], x_EBD, scale_ED[:, None])
+        return activate(scaled_EBD, self.activation)
+
+    def _affine(self, mean_ED: Tensor, var_ED: Tensor) -> tuple[Tensor, Tensor]:
+        scale_ED = self.weight * torch.rsqrt(var_ED + EPS)
+        return scale_ED, self.bias - mean_ED * scale_ED
+
+    def _over_ranks(self, mean_ED: Tensor, var_ED: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance over the rows of all ranks, from those of this rank."""
+        if self.batch_mean is None:
+            return mean_ED, var_ED
+        # Moments about the running mean, which all ranks share: about zero, a variance
+        # small beside the mean would be lost in the difference of two large numbers.
+        offset_ED = mean_ED - self.running_mean
+        both = torch.stack([offset_ED, var_ED + offset_ED.square()])
+        offset_ED, second_ED = self.batch_mean(both).unbind(0)
+        return offset_ED + self.running_mean, (second_ED - offset_ED.square()).clamp_min(0.0)
+
+    @torch.no_grad()
+    def _track(self, mean_ED: Tensor, var_ED: Tensor) -> None:
+        self.running_mean.lerp_(mean_ED.to(self.running_mean.dtype), MOMENTUM)
+        self.running_var.lerp_(var_ED.to(self.running_var.dtype), MOMENTUM)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift [E, D] of evaluation: before the activation it is `x * scale + shift`."""
+        return self._affine(self.running_mean, self.running_var)
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        self.weight.fill_(1.0)
+        self.bias.zero_()
+        self.running_mean.zero_()
+        self.running_var.fill_(1.0)
+
+
+def moments(x_EBD: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance [E, D] over B, of differences from the first row.
+
+    Squares are not taken about zero, where a variance small beside the mean would be lost.
+    """
+    wide_EBD = x_EBD.to(torch.promote_types(x_EBD.dtype, torch.float32))
+    first_EBD = wide_EBD[:, :1].detach()
+    difference_EBD = wide_EBD - first_EBD
+    offset_ED = difference_EBD.mean(1)
+    var_ED = difference_EBD.square().mean(1) - offset_ED.square()
+    return first_EBD[:, 0] + offset_ED, var_ED.clamp_min(0.0)
+
+
+def build_norm(
+    kind: Normalisation,
+    num_experts: int,
+    dim: int,
+    activation: Activation,
+    batch_mean: BatchMean | None,
+) -> Shift | LayerNorm | BatchNorm:
+    """Normalisation and activation of one layer of `num_experts` experts."""
+    if kind == "batch":
+        return BatchNorm(num_experts, dim, activation, batch_mean)
+    return (LayerNorm if kind == "layer" else Shift)(num_experts, dim, activation)

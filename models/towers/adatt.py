@@ -1,0 +1,88 @@
+"""AdaTT, Adaptive Task-to-Task Fusion: levels at which every task may use every expert.
+
+Li et al., KDD 2023, arXiv 2304.04959. Checked against the authors' repository,
+facebookresearch/AdaTT.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from models.layers.experts import ExpertConfig
+from models.layers.norm import BatchMean
+from models.tasks import SHARED, Task, canonical
+from models.towers.level import Group, Level, Mixture
+from models.towers.stack import Stack
+
+
+class AdattConfig(ExpertConfig):
+    """Sizes of AdaTT; its defaults are those of the authors' repository."""
+
+    kind: Literal["adatt"] = "adatt"
+    """Which tower this is."""
+    num_levels: int = Field(2, ge=1)
+    """Levels of experts."""
+    num_own_experts: int = Field(1, ge=1)
+    """Experts of each level of a task's own, for each task."""
+    num_shared_experts: int = Field(1, ge=0)
+    """Experts of each level that belong to no task; 0 makes it AdaTT-sp."""
+
+    def build(
+        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
+    ) -> "AdaTT":
+        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
+
+        Raises:
+            ValueError: tasks that are missing or ambiguous, or no features.
+        """
+        return AdaTT(self, num_features, tasks, batch_mean)
+
+
+class AdaTT(Stack):
+    """See AdattConfig. Call `init_weights` before use.
+
+    At each level, with x_u what unit u (a task, or the shared one) got from the level before,
+    and the features v at the first:
+
+        x_u' = gate_u(x_u) [experts of all units]     AllExpert, a softmax
+             + w_u [experts of u]                     NativeExpert, learned weights; 1 for one
+
+    Experts of u read x_u. The last level has shared experts, too, but mixes for tasks alone.
+    """
+
+    def __init__(
+        self,
+        config: AdattConfig,
+        num_features: int,
+        tasks: Sequence[Task],
+        batch_mean: BatchMean | None,
+    ) -> None:
+        units = [
+            (f"own.{task.name}", task.name, config.num_own_experts) for task in canonical(tasks)
+        ]
+        has_shared = config.num_shared_experts > 0
+        if has_shared:
+            units.insert(0, (SHARED, SHARED, config.num_shared_experts))
+        levels = []
+        for i in range(config.num_levels):
+            is_first, is_last = i == 0, i == config.num_levels - 1
+            groups, mixtures = [], []
+            for u, (group, name, size) in enumerate(units):
+                source = 0 if is_first else u
+                groups.append(Group(f"level{i + 1}.{group}", size, source))
+                mixtures.append(Mixture(name, hears=[source], sees=range(len(units)), own=u))
+            levels.append(
+                Level(
+                    f"level{i + 1}",
+                    1 if is_first else len(units),
+                    num_features if is_first else config.expert_dim,
+                    groups,
+                    mixtures[1:] if is_last and has_shared else mixtures,
+                    config,
+                    batch_mean,
+                    native_weights=True,
+                )
+            )
+        super().__init__(config, tasks, levels)
+        self.config = config

@@ -1,0 +1,150 @@
+"""HoME, Hierarchy of Multi-Gate Experts: a multi-task tower of two levels of experts.
+
+Follows Wang et al., KDD 2025, arXiv 2408.05430. No code was published with it; where
+descriptions differ the choice is a field of HomeConfig.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from models.layers.experts import ExpertConfig, TaskTowers
+from models.layers.norm import Activation, BatchMean, Normalisation
+from models.probe import Probe
+from models.tasks import SHARED, Task, canonical, categories
+from models.towers.level import Group, Level, Masks, Mixture
+
+
+class HomeConfig(ExpertConfig):
+    """Sizes of HoME, and one switch for each of its mechanisms."""
+
+    kind: Literal["home"] = "home"
+    """Which tower this is."""
+    num_meta_experts: int = Field(2, ge=1)
+    """Level-1 experts in each group: the shared one, and one group per category."""
+    num_global_experts: int = Field(2, ge=1)
+    """Level-2 experts that all tasks share."""
+    num_category_experts: int = Field(2, ge=1)
+    """Level-2 experts that the tasks of one category share, for each category."""
+    num_own_experts: int = Field(1, ge=1)
+    """Level-2 experts of a task's own, for each task."""
+    normalisation: Normalisation = "batch"
+    """Of each expert layer: over the batch (of all ranks), over the layer, or none. With
+    `activation` against expert collapse."""
+    activation: Activation = "swish"
+    """After each layer of experts and task towers, except before the logit."""
+    hierarchy_mask: bool = True
+    """A task's level-2 gate sees the global experts, those of its category, and its own.
+    False: it sees all level-2 experts, those of other categories and other tasks too.
+    Against expert degradation."""
+    feature_gate_1: bool = True
+    """Private soft masks on the inputs of level-1 experts. With `feature_gate_2` and
+    `self_gate` against expert underfitting."""
+    feature_gate_2: bool = True
+    """Private soft masks on the inputs of level-2 experts."""
+    feature_gate_per: Literal["expert", "group"] = "expert"
+    """Whether each expert has a feature-gate, or the experts of one group share one."""
+    num_masks: int = Field(2, ge=1)
+    """Low-rank masks that one feature-gate mixes, L."""
+    mask_rank: int = Field(16, ge=1)
+    """Rank of each of them, r."""
+    self_gate: bool = True
+    """A group's own experts reach its output by a second gate, in which no other group
+    competes with them."""
+
+    def build(
+        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
+    ) -> "HoME":
+        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
+
+        Raises:
+            ValueError: tasks that are missing or ambiguous, or no features.
+        """
+        return HoME(self, num_features, tasks, batch_mean)
+
+
+class HoME(nn.Module):
+    """See HomeConfig. Call `init_weights` before use.
+
+    With v the features, c a category, t a task of it, and mixes of experts on their inputs:
+
+        z_c      = gate_c(v) [shared, c]          + self_gate_c(v) [c]
+        z_shared = gate_shared(v) [shared, all c] + self_gate_shared(v) [shared]
+        y_t      = gate_t(z_c, z_shared) [global(z_shared), category_c(z_c), own_t(z_c)]
+                   + self_gate_t(z_c) [own_t(z_c)]
+        logit_t  = tower_t(y_t)
+    """
+
+    def __init__(
+        self,
+        config: HomeConfig,
+        num_features: int,
+        tasks: Sequence[Task],
+        batch_mean: BatchMean | None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.towers = TaskTowers(tasks, config)
+        names = categories(tasks)
+        per_group = config.feature_gate_per == "group"
+        masks = Masks(config.num_masks, config.mask_rank, per_group)
+
+        # Level 1: group and output 0 are the shared ones, c is the c-th category's.
+        groups = [Group(f"meta.{name}", config.num_meta_experts) for name in (SHARED, *names)]
+        mixtures = [Mixture(SHARED, hears=[0], sees=range(len(groups)), own=0)]
+        for c, name in enumerate(names, start=1):
+            mixtures.append(Mixture(name, hears=[0], sees=[0, c], own=c))
+        self.level1 = Level(
+            "meta",
+            1,
+            num_features,
+            groups,
+            mixtures,
+            config,
+            batch_mean,
+            self_gates=config.self_gate,
+            masks=masks if config.feature_gate_1 else None,
+        )
+
+        # Level 2: group 0 is global, c is the c-th category's, and then each task's own.
+        groups = [Group("level2.global", config.num_global_experts, source=0)]
+        for c, name in enumerate(names, start=1):
+            groups.append(Group(f"level2.category.{name}", config.num_category_experts, source=c))
+        mixtures = []
+        for task in canonical(tasks):
+            c, own = 1 + names.index(task.category), len(groups)
+            groups.append(Group(f"level2.own.{task.name}", config.num_own_experts, source=c))
+            mixtures.append(Mixture(task.name, hears=[c, 0], sees=[0, c, own], own=own))
+        if not config.hierarchy_mask:
+            mixtures = [mixture._replace(sees=range(len(groups))) for mixture in mixtures]
+        self.level2 = Level(
+            "level2",
+            1 + len(names),
+            config.expert_dim,
+            groups,
+            mixtures,
+            config,
+            batch_mean,
+            self_gates=config.self_gate,
+            masks=masks if config.feature_gate_2 else None,
+        )
+
+    def forward(self, v_BF: Tensor, probe: Probe | None = None) -> Tensor:
+        """Features [B, F] -> logits [B, T], in the order of the tasks given to build()."""
+        z = self.level1(v_BF[:, None])
+        y = self.level2(z.outputs_BMD)
+        if probe is not None:
+            probe.experts = self.level1.experts_by_name(z) | self.level2.experts_by_name(y)
+            probe.meta_gates = self.level1.gates_by_name(z)
+            probe.meta_self_gates = self.level1.self_gates_by_name(z)
+            probe.gates = self.level2.gates_by_name(y)
+            probe.self_gates = self.level2.self_gates_by_name(y)
+        return self.towers(y.outputs_BMD.transpose(0, 1))
+
+    def init_weights(self, seed: int) -> None:
+        """Fills every parameter and buffer, each drawn by its name and `seed`."""
+        self.level1.init_weights(seed)
+        self.level2.init_weights(seed)
+        self.towers.init_weights(seed)

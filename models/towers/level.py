@@ -1,0 +1,169 @@
+"""One level of a tower: groups of experts, and gates that mix them into outputs."""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.layers.experts import ExpertConfig, Experts
+from models.layers.feature_gates import FeatureGates
+from models.layers.gates import Gate, Gates, NativeWeights
+from models.layers.norm import BatchMean
+from models.probe import Weights
+
+
+class Group(NamedTuple):
+    """Experts that share a name and an input."""
+
+    name: str
+    size: int
+    source: int = 0
+    """Which of the level's inputs they read."""
+
+
+class Mixture(NamedTuple):
+    """One output: the experts of some groups, mixed by a gate."""
+
+    name: str
+    hears: Sequence[int]
+    """Inputs that the gate reads, side by side."""
+    sees: Sequence[int]
+    """Groups whose experts it mixes."""
+    own: int
+    """Group whose experts its self-gate, or its native weights, if the level has such, adds."""
+
+
+class Masks(NamedTuple):
+    """What the feature-gates of a level are like."""
+
+    num_masks: int
+    rank: int
+    per_group: bool
+    """Whether the experts of one group share theirs."""
+
+
+class Mixed(NamedTuple):
+    """What a level gives: M outputs, and how they came about."""
+
+    outputs_BMD: Tensor
+    experts_EBD: Tensor
+    gates_BME: Tensor
+    self_gates_BME: Tensor | None
+    """Of self-gates or native weights: what own experts get on top of `gates_BME`."""
+
+
+class Level(nn.Module):
+    """The wiring is data: `groups` of experts on some of N inputs, and `mixtures` of them."""
+
+    def __init__(
+        self,
+        name: str,
+        num_inputs: int,
+        in_features: int,
+        groups: Sequence[Group],
+        mixtures: Sequence[Mixture],
+        config: ExpertConfig,
+        batch_mean: BatchMean | None,
+        *,
+        self_gates: bool = False,
+        native_weights: bool = False,
+        masks: Masks | None = None,
+    ) -> None:
+        super().__init__()
+        assert not (self_gates and native_weights)
+        self.groups, self.mixtures = tuple(groups), tuple(mixtures)
+        self.self_gates = self_gates
+        ends = list(itertools.accumulate(group.size for group in groups))
+        self.members = [range(*ends_) for ends_ in itertools.pairwise([0, *ends])]
+        expert_names = [f"{group.name}.{i}" for group in groups for i in range(group.size)]
+        self.experts = Experts(expert_names, in_features, config, batch_mean)
+
+        self.masks_per_group = masks is not None and masks.per_group
+        self.feature_gates = None
+        if masks is not None:
+            masked = [group.name for group in groups] if masks.per_group else expert_names
+            self.feature_gates = FeatureGates(masked, in_features, masks.num_masks, masks.rank)
+
+        def of_own(kind: str) -> list[Gate]:
+            return [
+                Gate(f"{name}.{kind}.{m.name}", [groups[m.own].source], self.members[m.own])
+                for m in mixtures
+            ]
+
+        gates = [Gate(f"{name}.gate.{m.name}", m.hears, self.seen(m)) for m in mixtures]
+        gates += of_own("self_gate") if self_gates else []
+        self.gates = Gates(gates, in_features, num_inputs, len(expert_names))
+        self.native_weights = None
+        if native_weights:
+            self.native_weights = NativeWeights(of_own("native"), len(expert_names))
+
+    def seen(self, mixture: Mixture) -> list[int]:
+        """The experts that a mixture's gate sees."""
+        return [e for group in mixture.sees for e in self.members[group]]
+
+    def forward(self, x_BNF: Tensor) -> Mixed:
+        """The inputs, [B, N, F]."""
+        experts_EBD = self._run_experts(x_BNF)
+        logits_BGE = self.gates(x_BNF)
+        weights_BME = gates_BME = logits_BGE[:, : len(self.mixtures)].softmax(-1)
+        self_gates_BME = None
+        if self.self_gates:
+            # Softmax of a single expert would be 1 whatever it reads.
+            alone = all(len(self.members[m.own]) == 1 for m in self.mixtures)
+            logits_BME = logits_BGE[:, len(self.mixtures) :]
+            self_gates_BME = logits_BME.sigmoid() if alone else logits_BME.softmax(-1)
+        if self.native_weights is not None:
+            self_gates_BME = self.native_weights(gates_BME).expand_as(gates_BME)
+        if self_gates_BME is not None:
+            # Both weigh the same experts: one mix with summed weights.
+            weights_BME = gates_BME + self_gates_BME
+        outputs_BMD = torch.bmm(weights_BME, experts_EBD.transpose(0, 1))
+        return Mixed(outputs_BMD, experts_EBD, gates_BME, self_gates_BME)
+
+    def _run_experts(self, x_BNF: Tensor) -> Tensor:
+        """Outputs [E, B, D]."""
+        gates = self.feature_gates
+        if gates is not None and self.masks_per_group:
+            masked_GBF = gates(self._repeat(x_BNF, [(g.source, 1) for g in self.groups]))
+            sizes = [(i, group.size) for i, group in enumerate(self.groups)]
+            return self.experts(self._repeat(masked_GBF.transpose(0, 1), sizes))
+        return self.experts(self._repeat(x_BNF, [(g.source, g.size) for g in self.groups]), gates)
+
+    @staticmethod
+    def _repeat(x_BNF: Tensor, times: Sequence[tuple[int, int]]) -> Tensor:
+        """For each (i, n) input i n times, [.., B, F]; just [B, F] if there is only one."""
+        inputs = x_BNF.unbind(1)
+        if len(inputs) == 1:
+            return inputs[0]
+        return torch.cat([inputs[i].expand(n, *inputs[i].shape) for i, n in times])
+
+    def experts_by_name(self, mixed: Mixed) -> dict[str, Tensor]:
+        """Expert -> output [B, D]."""
+        return dict(zip(self.experts.names, mixed.experts_EBD.unbind(0), strict=True))
+
+    def gates_by_name(self, mixed: Mixed) -> Weights:
+        """Mixture -> expert that its gate sees -> weight [B]."""
+        return self._by_name(mixed.gates_BME, [self.seen(m) for m in self.mixtures])
+
+    def self_gates_by_name(self, mixed: Mixed) -> Weights:
+        """The same of self-gates or native weights, empty without them."""
+        if mixed.self_gates_BME is None:
+            return {}
+        return self._by_name(mixed.self_gates_BME, [self.members[m.own] for m in self.mixtures])
+
+    def _by_name(self, weights_BME: Tensor, visible: Sequence[Sequence[int]]) -> Weights:
+        names = self.experts.names
+        return {
+            mixture.name: {names[e]: weights_BME[:, i, e] for e in visible[i]}
+            for i, mixture in enumerate(self.mixtures)
+        }
+
+    def init_weights(self, seed: int) -> None:
+        self.experts.init_weights(seed)
+        if self.feature_gates is not None:
+            self.feature_gates.init_weights(seed)
+        self.gates.init_weights(seed)
+        if self.native_weights is not None:
+            self.native_weights.init_weights(seed)

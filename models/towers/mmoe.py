@@ -1,0 +1,66 @@
+"""MMoE, Multi-gate Mixture-of-Experts: one level of experts, one softmax gate per task.
+
+Ma et al., KDD 2018, doi 10.1145/3219819.3220007.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from models.layers.experts import ExpertConfig, TaskTowers
+from models.layers.norm import BatchMean
+from models.probe import Probe
+from models.tasks import Task, canonical
+from models.towers.level import Group, Level, Mixture
+
+
+class MmoeConfig(ExpertConfig):
+    """Sizes of MMoE. With normalisation 'batch' and activation 'swish' it is MMoE*."""
+
+    kind: Literal["mmoe"] = "mmoe"
+    """Which tower this is."""
+    num_experts: int = Field(6, ge=1)
+    """Experts, all shared by all tasks."""
+
+    def build(
+        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
+    ) -> "MMoE":
+        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
+
+        Raises:
+            ValueError: tasks that are missing or ambiguous, or no features.
+        """
+        return MMoE(self, num_features, tasks, batch_mean)
+
+
+class MMoE(nn.Module):
+    """See MmoeConfig. Call `init_weights` before use."""
+
+    def __init__(
+        self,
+        config: MmoeConfig,
+        num_features: int,
+        tasks: Sequence[Task],
+        batch_mean: BatchMean | None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.towers = TaskTowers(tasks, config)
+        groups = [Group("expert", config.num_experts)]
+        mixtures = [Mixture(task.name, hears=[0], sees=[0], own=0) for task in canonical(tasks)]
+        self.level = Level("mmoe", 1, num_features, groups, mixtures, config, batch_mean)
+
+    def forward(self, v_BF: Tensor, probe: Probe | None = None) -> Tensor:
+        """Features [B, F] -> logits [B, T], in the order of the tasks given to build()."""
+        y = self.level(v_BF[:, None])
+        if probe is not None:
+            probe.experts = self.level.experts_by_name(y)
+            probe.gates = self.level.gates_by_name(y)
+        return self.towers(y.outputs_BMD.transpose(0, 1))
+
+    def init_weights(self, seed: int) -> None:
+        """Fills every parameter and buffer, each drawn by its name and `seed`."""
+        self.level.init_weights(seed)
+        self.towers.init_weights(seed)

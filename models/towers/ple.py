@@ -1,0 +1,76 @@
+"""PLE, Progressive Layered Extraction: levels of shared and of tasks' own experts.
+
+Tang et al., RecSys 2020, doi 10.1145/3383313.3412236. With one level it is CGC of the same
+paper, Customized Gate Control.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from models.layers.experts import ExpertConfig
+from models.layers.norm import BatchMean
+from models.tasks import SHARED, Task, canonical
+from models.towers.level import Group, Level, Mixture
+from models.towers.stack import Stack
+
+
+class PleConfig(ExpertConfig):
+    """Sizes of PLE. With normalisation 'batch' and activation 'swish' it is PLE*."""
+
+    kind: Literal["ple"] = "ple"
+    """Which tower this is."""
+    num_levels: int = Field(2, ge=1)
+    """Levels of experts; 1 makes it CGC."""
+    num_shared_experts: int = Field(2, ge=1)
+    """Experts of each level that all tasks share."""
+    num_own_experts: int = Field(1, ge=1)
+    """Experts of each level of a task's own, for each task."""
+
+    def build(
+        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
+    ) -> "PLE":
+        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
+
+        Raises:
+            ValueError: tasks that are missing or ambiguous, or no features.
+        """
+        return PLE(self, num_features, tasks, batch_mean)
+
+
+class PLE(Stack):
+    """See PleConfig. Call `init_weights` before use."""
+
+    def __init__(
+        self,
+        config: PleConfig,
+        num_features: int,
+        tasks: Sequence[Task],
+        batch_mean: BatchMean | None,
+    ) -> None:
+        names = [task.name for task in canonical(tasks)]
+        levels = []
+        for i in range(config.num_levels):
+            # The first level reads the features alone; every later one what the level before
+            # mixed for it: input 0 for all, input t for the t-th task.
+            is_first, is_last = i == 0, i == config.num_levels - 1
+            groups = [Group(f"level{i + 1}.shared", config.num_shared_experts)]
+            mixtures = [Mixture(SHARED, hears=[0], sees=range(1 + len(names)), own=0)]
+            for t, name in enumerate(names, start=1):
+                source = 0 if is_first else t
+                groups.append(Group(f"level{i + 1}.own.{name}", config.num_own_experts, source))
+                mixtures.append(Mixture(name, hears=[source], sees=[0, t], own=t))
+            levels.append(
+                Level(
+                    f"level{i + 1}",
+                    1 if is_first else 1 + len(names),
+                    num_features if is_first else config.expert_dim,
+                    groups,
+                    mixtures[1:] if is_last else mixtures,
+                    config,
+                    batch_mean,
+                )
+            )
+        super().__init__(config, tasks, levels)
+        self.config = config

@@ -1,0 +1,59 @@
+"""Shared-Bottom: one network for all tasks, then a small tower for each.
+
+Caruana, Multitask Learning, Machine Learning 28 (1997).
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from models.layers.experts import ExpertConfig, Experts, TaskTowers
+from models.layers.norm import BatchMean
+from models.probe import Probe
+from models.tasks import Task
+
+
+class SharedBottomConfig(ExpertConfig):
+    """Sizes of Shared-Bottom; `expert_hidden` and `expert_dim` are those of the bottom."""
+
+    kind: Literal["shared_bottom"] = "shared_bottom"
+    """Which tower this is."""
+
+    def build(
+        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
+    ) -> "SharedBottom":
+        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
+
+        Raises:
+            ValueError: tasks that are missing or ambiguous, or no features.
+        """
+        return SharedBottom(self, num_features, tasks, batch_mean)
+
+
+class SharedBottom(nn.Module):
+    """See SharedBottomConfig. Call `init_weights` before use."""
+
+    def __init__(
+        self,
+        config: SharedBottomConfig,
+        num_features: int,
+        tasks: Sequence[Task],
+        batch_mean: BatchMean | None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.towers = TaskTowers(tasks, config)
+        self.bottom = Experts(["bottom.0"], num_features, config, batch_mean)
+
+    def forward(self, v_BF: Tensor, probe: Probe | None = None) -> Tensor:
+        """Features [B, F] -> logits [B, T], in the order of the tasks given to build()."""
+        y_BD = self.bottom(v_BF).squeeze(0)
+        if probe is not None:
+            probe.experts = {"bottom.0": y_BD}
+        return self.towers(y_BD)
+
+    def init_weights(self, seed: int) -> None:
+        """Fills every parameter and buffer, each drawn by its name and `seed`."""
+        self.bottom.init_weights(seed)
+        self.towers.init_weights(seed)

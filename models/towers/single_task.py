@@ -1,0 +1,57 @@
+"""Single-task: a network of its own for each task, nothing shared. The floor of a comparison."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from models.layers.experts import ExpertConfig, Experts, TaskTowers
+from models.layers.norm import BatchMean
+from models.probe import Probe
+from models.tasks import Task, canonical
+
+
+class SingleTaskConfig(ExpertConfig):
+    """Sizes of each task's network: `expert_hidden`, `expert_dim`, then `tower_hidden`."""
+
+    kind: Literal["single_task"] = "single_task"
+    """Which tower this is."""
+
+    def build(
+        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
+    ) -> "SingleTask":
+        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
+
+        Raises:
+            ValueError: tasks that are missing or ambiguous, or no features.
+        """
+        return SingleTask(self, num_features, tasks, batch_mean)
+
+
+class SingleTask(nn.Module):
+    """See SingleTaskConfig. Call `init_weights` before use."""
+
+    def __init__(
+        self,
+        config: SingleTaskConfig,
+        num_features: int,
+        tasks: Sequence[Task],
+        batch_mean: BatchMean | None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.towers = TaskTowers(tasks, config)
+        names = [f"own.{task.name}.0" for task in canonical(tasks)]
+        self.experts = Experts(names, num_features, config, batch_mean)
+
+    def forward(self, v_BF: Tensor, probe: Probe | None = None) -> Tensor:
+        """Features [B, F] -> logits [B, T], in the order of the tasks given to build()."""
+        y_TBD = self.experts(v_BF)
+        if probe is not None:
+            probe.experts = dict(zip(self.experts.names, y_TBD.unbind(0), strict=True))
+        return self.towers(y_TBD)
+
+    def init_weights(self, seed: int) -> None:
+        """Fills every parameter and buffer, each drawn by its name and `seed`."""
+        self.experts.init_weights(seed)
+        self.towers.init_weights(seed)

@@ -1,0 +1,100 @@
+"""The towers of a comparison by name: HoME, its rivals, and HoME less one mechanism at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from models.towers.adatt import AdattConfig
+from models.towers.config import TowerConfig
+from models.towers.home import HomeConfig
+from models.towers.mmoe import MmoeConfig
+from models.towers.ple import PleConfig
+from models.towers.shared_bottom import SharedBottomConfig
+from models.towers.single_task import SingleTaskConfig
+
+_CARRIED = ("expert_hidden", "expert_dim", "tower_hidden", "dropout")
+"""What every variant takes from the tower it is a variant of."""
+
+_AS_PUBLISHED: Mapping[str, object] = {"normalisation": "none", "activation": "relu"}
+
+
+class Variant(NamedTuple):
+    """How a named tower comes from any other."""
+
+    kind: type[TowerConfig]
+    """The config class of the tower."""
+    says: str
+    """What it is, in one line."""
+    changes: Mapping[str, object] = MappingProxyType({})
+    """Fields that make it what its name says."""
+    starred: bool = False
+    """With expert normalisation and Swish, HoME's first mechanism."""
+    ablation: bool = False
+    """HoME less what `changes` takes away."""
+
+
+def _rival(name: str, kind: type[TowerConfig], says: str, **changes: object) -> dict[str, Variant]:
+    """As its paper has it, and starred."""
+    return {
+        name: Variant(kind, says, {**changes, **_AS_PUBLISHED}),
+        f"{name}*": Variant(
+            kind, f"{says}; with expert normalisation and Swish", changes, starred=True
+        ),
+    }
+
+
+def _ablation(what: str, says: str, **changes: object) -> dict[str, Variant]:
+    variant = Variant(HomeConfig, f"HoME without {says}", changes, starred=True, ablation=True)
+    return {f"home-no_{what}": variant}
+
+
+VARIANTS: Mapping[str, Variant] = MappingProxyType(
+    {
+        "home": Variant(HomeConfig, "Hierarchy of Multi-Gate Experts", starred=True),
+        **_rival("mmoe", MmoeConfig, "Multi-gate Mixture-of-Experts"),
+        **_rival("cgc", PleConfig, "Customized Gate Control, PLE of one level", num_levels=1),
+        **_rival("ple", PleConfig, "Progressive Layered Extraction, two levels or more"),
+        **_rival("adatt", AdattConfig, "Adaptive Task-to-Task Fusion"),
+        **_rival("shared_bottom", SharedBottomConfig, "one network for all tasks"),
+        **_rival("single_task", SingleTaskConfig, "a network of its own for each task"),
+        **_ablation("normalisation", "expert normalisation and Swish", **_AS_PUBLISHED),
+        **_ablation("hierarchy_mask", "the hierarchy mask", hierarchy_mask=False),
+        **_ablation("feature_gate_1", "the feature-gates of level 1", feature_gate_1=False),
+        **_ablation("feature_gate_2", "the feature-gates of level 2", feature_gate_2=False),
+        **_ablation("feature_gates", "feature-gates", feature_gate_1=False, feature_gate_2=False),
+        **_ablation("self_gate", "self-gates", self_gate=False),
+    }
+)
+"""Name -> tower, in the order in which a table shows them."""
+
+
+def variant(name: str, base: TowerConfig) -> TowerConfig:
+    """The tower called `name`, as near to `base` as its name allows.
+
+    Widths and dropout are those of `base`; so are numbers of experts and everything else if
+    `base` is of the same kind. 'home' is then `base` itself.
+
+    Rivals have neither normalisation nor Swish, as in their papers. Starred ones (and HoME, if
+    `base` is no HoME) have Swish and the normalisation of `base`, or over the batch if it has
+    none.
+
+    Raises:
+        ValueError: an unknown name, or an ablation of what `base` does not have.
+    """
+    if name not in VARIANTS:
+        raise ValueError(f"unknown tower {name!r}; there are {', '.join(VARIANTS)}")
+    chosen = VARIANTS[name]
+    fields: dict[str, object] = {field: getattr(base, field) for field in _CARRIED}
+    if base.kind == chosen.kind.model_fields["kind"].default:
+        fields = dict(base)
+    if chosen.starred and not (chosen.kind is HomeConfig and base.kind == "home"):
+        normalisation = base.normalisation if base.normalisation != "none" else "batch"
+        fields |= {"normalisation": normalisation, "activation": "swish"}
+    if fields.get("num_levels") == 1 and name in ("ple", "ple*"):
+        fields["num_levels"] = 2  # one level is CGC
+    result = chosen.kind.model_validate(fields | dict(chosen.changes))
+    if chosen.ablation and result == variant("home", base):
+        raise ValueError(f"{name}: the tower has no {name.removeprefix('home-no_')} to leave out")
+    return result

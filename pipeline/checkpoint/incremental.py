@@ -1,0 +1,151 @@
+"""Checkpoints of changed rows: what differs from a whole one, found, saved, and laid over it.
+
+Each adds to a whole checkpoint directly, not to the one before: a damaged one costs itself alone.
+Rows are found by comparing bits with the copy in memory that the whole one was written from, so
+that base and changed rows give the state bit for bit, whatever changed a row (a step, a renewal,
+any kernel), and no lookup pays for keeping count. Tensors that are not sharded are saved whole.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint._fsspec_filesystem import FsspecReader
+from torch.distributed.checkpoint._nested_dict import flatten_state_dict
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner, ReadItem
+from torch.futures import Future
+from torchrec.distributed.types import ShardedTensor
+
+from pipeline.checkpoint.layout import step_folder
+from pipeline.checkpoint.manifest import read_manifest
+from pipeline.checkpoint.writer import reader
+from pipeline.io.storage import AnyPath
+
+_CHANGED = "changed"
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+# Rows compared at once: what comparing needs besides is small beside the tables.
+_PIECE = 1 << 16
+
+
+def changed_rows(state: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """What of `state` to save so that a checkpoint of `base` and this give it. Copies, on the host.
+
+    Both are nested alike, and sharded alike. By shard: int64 [n] rows within it, their values
+    [n, ...]; nothing for a shard that is as it was.
+    """
+    now, _ = flatten_state_dict(state)
+    before, _ = flatten_state_dict(base)
+    found: dict[str, Any] = {}
+    for name, value in now.items():
+        if isinstance(value, ShardedTensor):
+            pairs = zip(value.local_shards(), before[name].local_shards(), strict=True)
+            for new, old in pairs:
+                tensor = new.tensor.detach()
+                if len(rows := differing_rows(tensor, old.tensor.detach())):
+                    key = _key(name, new.metadata.shard_offsets)
+                    found[f"{key}|rows"] = rows
+                    found[f"{key}|values"] = tensor[rows.to(tensor.device)].cpu()
+        elif isinstance(value, Tensor):
+            found[name] = value.detach().to("cpu", copy=True)
+        else:
+            found[name] = deepcopy(value)
+    return found
+
+
+def differing_rows(new: Tensor, old: Tensor) -> Tensor:
+    """int64 [n], ascending: rows (of dimension 0) of which a bit differs; `old` is on the host."""
+    bits = _BITS[new.element_size()]
+    found = [torch.empty(0, dtype=torch.int64)]
+    for first in range(0, len(new), _PIECE):
+        now, before = (part[first : first + _PIECE] for part in (new, old))
+        differ = now.cpu().view(bits) != before.view(bits)
+        found.append(differ.flatten(1).any(1) if differ.dim() > 1 else differ)
+        found[-1] = found[-1].nonzero().flatten() + first
+    return torch.cat(found)
+
+
+def open_reader(folder: AnyPath) -> FsspecReader:
+    """Reads a checkpoint: a whole one, or changed rows together with what they add to."""
+    base = read_manifest(folder).base
+    return reader(folder) if base is None else _Overlay(folder, step_folder(folder.parent, base))
+
+
+class _Overlay(FsspecReader):
+    """Reads two checkpoints as one: what the newer one does not have is the base's.
+
+    Whoever loads sees the base's shards, and may ask for any part of them, as of a whole one.
+    """
+
+    def __init__(self, folder: AnyPath, base: AnyPath) -> None:
+        around = reader(folder.parent)
+        super().__init__(around.path)
+        self.fs = around.fs
+        self._places = (base, folder)
+        self._changes: dict[str, Any] = {}
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        base, own = (reader(place).read_metadata(*args, **kwargs) for place in self._places)
+        for place, metadata in zip(self._places, (base, own), strict=True):
+            metadata.storage_data = {
+                index: replace(info, relative_path=f"{place.name}/{info.relative_path}")
+                for index, info in metadata.storage_data.items()
+            }
+        self._changes = {
+            index.fqn: info for index, info in own.storage_data.items() if _is_change(index.fqn)
+        }
+        names = {name for name in own.state_dict_metadata if not _is_change(name)}
+        merged = replace(own)
+        merged.state_dict_metadata = {
+            **base.state_dict_metadata,
+            **{name: own.state_dict_metadata[name] for name in names},
+        }
+        merged.storage_data = {
+            **{index: info for index, info in base.storage_data.items() if index.fqn not in names},
+            **{index: info for index, info in own.storage_data.items() if index.fqn in names},
+        }
+        return merged
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+        done = super().read_data(plan, planner)
+        for item in plan.items:
+            index = item.storage_index
+            key = _key(index.fqn, index.offset or ())
+            if item.type != LoadItemType.BYTE_IO and f"{key}|rows" in self._changes:
+                self._lay_over(item, key, planner)
+        return done
+
+    def _lay_over(self, item: ReadItem, key: str, planner: LoadPlanner) -> None:
+        """The part that `item` asked of a shard, with the shard's changed rows on it."""
+        rows, values = self._tensor(f"{key}|rows"), self._tensor(f"{key}|values")
+        first, *other_firsts = item.storage_offsets
+        count, *other_counts = item.lengths
+        inside = (rows >= first) & (rows < first + count)
+        values = values[inside]
+        for dim, (start, length) in enumerate(zip(other_firsts, other_counts, strict=True), 1):
+            values = values.narrow(dim, start, length)
+        target = planner.resolve_tensor(item).detach()
+        target[(rows[inside] - first).to(target.device)] = values.to(target)
+        planner.commit_tensor(item, target)
+
+    def _tensor(self, name: str) -> Tensor:
+        info = self._changes[name]
+        path = self.fs.concat_path(self.path, info.relative_path)
+        with self.fs.create_stream(path, "rb") as stream:
+            data = io.BytesIO(self._slice_file(stream, info).read(info.length))
+        found: Tensor = torch.load(data, map_location="cpu", weights_only=True)
+        return found
+
+
+def _key(name: str, offsets: Sequence[int]) -> str:
+    return f"{_CHANGED}|{name}|{'_'.join(map(str, offsets))}"
+
+
+def _is_change(name: str) -> bool:
+    return name.startswith(f"{_CHANGED}|")

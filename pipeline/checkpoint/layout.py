@@ -1,0 +1,122 @@
+"""Which checkpoints a folder holds, and which of them stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.checkpoint.manifest import META, NAME, Damaged, read_manifest
+from pipeline.config.tree import CheckpointConfig, Config
+from pipeline.io.errors import UserError
+from pipeline.io.files import read_json
+from pipeline.io.storage import AnyPath, Remote, open_folder, remove_tree
+
+_STEP = "step-"
+
+
+def checkpoints_folder(config: Config, out: Path) -> AnyPath:
+    """Where the run in `out` keeps its checkpoints."""
+    return open_folder(config.checkpoint.path) if config.checkpoint.path else out / "checkpoints"
+
+
+def step_folder(folder: AnyPath, step: int) -> AnyPath:
+    """Of the checkpoint after `step` in a run's folder of checkpoints."""
+    return folder / f"{_STEP}{step:08d}"
+
+
+def named_steps(folder: AnyPath) -> list[int]:
+    """Steps that a folder is named after, whole or not, oldest first."""
+    if not folder.is_dir():
+        return []
+    numbers = (path.name.removeprefix(_STEP) for path in folder.iterdir() if _STEP in path.name)
+    return sorted(int(number) for number in numbers if number.isdecimal())
+
+
+def saved_steps(folder: AnyPath) -> list[int]:
+    """Steps whose save came to its end, oldest first. Damage is found by reading them alone."""
+    return [step for step in named_steps(folder) if is_finished(step_folder(folder, step))]
+
+
+def is_finished(folder: AnyPath) -> bool:
+    """A checkpoint, and not what somebody left of one."""
+    return all((folder / name).is_file() for name in (META, NAME, ".metadata"))
+
+
+def bases(folder: AnyPath, steps: list[int]) -> dict[int, int | None]:
+    """By step, the whole checkpoint it adds to. One whose manifest is damaged is not there."""
+    found = {}
+    for step in steps:
+        try:
+            found[step] = read_manifest(step_folder(folder, step)).base
+        except Damaged:
+            continue
+    return found
+
+
+def kept(
+    bases: Mapping[int, int | None], best: int | None, rules: CheckpointConfig
+) -> dict[int, str]:
+    """Which steps stay, and why: 'best', 'newest', 'every' (keep_every) or 'base' (of one kept).
+
+    Whole ones are counted by themselves, for what damages one costs all that add to it.
+    """
+    steps = [step for step, base in sorted(bases.items()) if base is None]
+    added = [step for step, base in sorted(bases.items()) if base is not None]
+    why: dict[int, str] = dict.fromkeys(steps[-rules.keep :] + added[-rules.keep :], "newest")
+    if rules.keep_every:
+        first: dict[int, int] = {}
+        for step in steps:
+            first.setdefault(step // rules.keep_every, step)
+        why |= {step: "every" for passed, step in first.items() if passed}
+    if best is not None and best in bases:
+        why[best] = "best"
+    for step in list(why):
+        base = bases[step]
+        if base is not None and base in bases:
+            why.setdefault(base, "base")
+    return why
+
+
+def remove(folder: AnyPath, step: int) -> None:
+    """Out of sight first: a kill half way must not leave what looks whole."""
+    old = step_folder(folder, step)
+    if isinstance(old, Remote):
+        (old / NAME).unlink(missing_ok=True)
+        remove_tree(old)
+    else:
+        remove_tree(old.rename(old.with_name(f".{old.name}.old")))
+
+
+def best_step(folder: AnyPath) -> int | None:
+    """As the last evaluation noted it. UserError if that note is damaged."""
+    path = folder / "best.json"
+    if not path.is_file():
+        return None
+    remedy = "remove it, and the newest checkpoint is taken"
+    return int(read_json(path, needs=("step",), remedy=remedy)["step"])
+
+
+def find_checkpoint(where: str | AnyPath) -> AnyPath:
+    """A checkpoint's folder: itself, or of a run (or its `checkpoints`) the best, else the newest.
+
+    UserError if there is none.
+    """
+    path = where if isinstance(where, Remote) else open_folder(where)
+    if is_finished(path):
+        return path
+    folder = find_folder(path)
+    steps = saved_steps(folder)
+    if not steps:
+        raise UserError(
+            f"{path}: no checkpoint here; name a run's folder (runs/NAME) or one of its "
+            "checkpoints (runs/NAME/checkpoints/step-...)"
+        )
+    step = best_step(folder)
+    return step_folder(folder, step if step in steps else steps[-1])
+
+
+def find_folder(path: AnyPath) -> AnyPath:
+    """A run's folder of checkpoints, wherever that is; any other folder is one itself."""
+    if isinstance(path, Path) and (path / "config.json").is_file() and not (path / META).exists():
+        return checkpoints_folder(Config.load(path / "config.json"), path)
+    return path / "checkpoints" if (path / "checkpoints").is_dir() else path

@@ -1,0 +1,96 @@
+"""A folder's checkpoints for a person: one process looks at them, no model is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+from pipeline.checkpoint.incremental import open_reader
+from pipeline.checkpoint.layout import best_step, find_folder, kept, named_steps, step_folder
+from pipeline.checkpoint.manifest import META, Damaged, Manifest, read_manifest, read_sealed
+from pipeline.checkpoint.verify import problem
+from pipeline.config.tree import CheckpointConfig, Config
+from pipeline.io.errors import UserError
+from pipeline.io.storage import AnyPath, open_folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A checkpoint as it lies there."""
+
+    step: int
+    manifest: Manifest | None
+    """None if that is damaged."""
+    problem: str | None
+    """What is damaged, None if nothing was found."""
+
+    def as_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"step": self.step, "problem": self.problem}
+        if self.manifest is not None:
+            manifest = self.manifest
+            found |= {"epoch": manifest.epoch, "saved": manifest.saved, "base": manifest.base}
+            found |= {"bytes": manifest.bytes, "world_size": manifest.world_size}
+        return found
+
+
+def open_checkpoints(where: str) -> AnyPath:
+    """The folder of checkpoints of a run, or that folder itself. UserError if none is in it."""
+    folder = find_folder(open_folder(where))
+    if not named_steps(folder):
+        raise UserError(f"{folder}: no checkpoint here; name a run's folder (runs/NAME)")
+    return folder
+
+
+def list_checkpoints(folder: AnyPath, *, contents: bool) -> list[Listed]:
+    """All that are named in `folder`, oldest first; with `contents` every byte of them is read."""
+    found = []
+    for step in named_steps(folder):
+        place = step_folder(folder, step)
+        try:
+            manifest = read_manifest(place)
+        except Damaged as damaged:
+            found.append(Listed(step=step, manifest=None, problem=str(damaged)))
+            continue
+        told = problem(place, contents=contents)
+        found.append(Listed(step=step, manifest=manifest, problem=told))
+    return found
+
+
+def staying(folder: AnyPath, found: Sequence[Listed], rules: CheckpointConfig) -> dict[int, str]:
+    """As `kept`, of whole ones alone: a damaged one is no reason for another to go."""
+    bases = {
+        one.step: one.manifest.base
+        for one in found
+        if one.manifest is not None and one.problem is None
+    }
+    return kept(bases, best_step(folder), rules)
+
+
+def rules_of(folder: AnyPath, found: Sequence[Listed]) -> CheckpointConfig:
+    """Those of the run that saved the newest one of `found` that can be read."""
+    for one in reversed(found):
+        if one.problem is None:
+            return Config.load(step_folder(folder, one.step) / "config.json").checkpoint
+    raise UserError(f"{folder}: no checkpoint here is whole; --overwrite begins the run anew")
+
+
+def contents(place: AnyPath) -> dict[str, Any]:
+    """What a checkpoint holds. UserError if it is damaged as far as that is looked at."""
+    if (told := problem(place, contents=False)) is not None:
+        raise UserError(f"{place}: {told}; name another checkpoint of the run")
+    progress, manifest = read_sealed(place / META), read_manifest(place)
+    saved = open_reader(place).read_metadata().state_dict_metadata
+    tensors = {
+        name: {"shape": list(entry.size), "dtype": str(entry.properties.dtype).partition(".")[2]}
+        for name, entry in sorted(saved.items())
+        if isinstance(entry, TensorStorageMetadata)
+    }
+    return {
+        "checkpoint": str(place),
+        "progress": {name: value for name, value in progress.items() if name != "files"},
+        "manifest": asdict(manifest),
+        "tensors": tensors,
+    }

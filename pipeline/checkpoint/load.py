@@ -1,0 +1,155 @@
+"""From a checkpoint's files to a model: checked before they are believed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
+from torchrec.optim.keyed import CombinedOptimizer
+
+from pipeline.checkpoint.incremental import open_reader
+from pipeline.checkpoint.layout import named_steps, step_folder
+from pipeline.checkpoint.manifest import META, NAME, read_sealed
+from pipeline.checkpoint.progress import Progress
+from pipeline.checkpoint.run_state import collect_for, put_back
+from pipeline.checkpoint.table_state import TablesLoader
+from pipeline.checkpoint.verify import damage
+from pipeline.config.tree import Config
+from pipeline.data.schema import Schema
+from pipeline.io.errors import UserError
+from pipeline.io.storage import AnyPath, Remote
+from pipeline.metrics.windowed import WindowedMetrics
+from pipeline.ranks.world import World, agreed
+
+
+def load_newest(
+    folder: AnyPath,
+    model: nn.Module,
+    optimizer: CombinedOptimizer,
+    world: World,
+    config: Config,
+    schema: Schema,
+    windowed: WindowedMetrics | None = None,
+) -> tuple[Progress | None, list[int]]:
+    """Bring both back to the newest whole checkpoint in `folder`, and fill `windowed` from it.
+
+    Returns where it stands, None if there is none at all, and the steps that are damaged, which
+    are told. UserError if there are some and none is whole. Every rank must call this.
+    """
+    steps, damaged = rank0(world, named_steps(folder)), {}
+    for step in reversed(steps):
+        place = step_folder(folder, step)
+        if (problem := damage(place, world)) is None:
+            break
+        damaged[step] = problem
+    else:
+        # A store has no rename: what a save left that did not end looks like a checkpoint there.
+        if all(isinstance(folder, Remote) and not _has_manifest(folder, step) for step in steps):
+            return None, steps
+        told = "; ".join(f"step {step}: {problem}" for step, problem in damaged.items())
+        raise UserError(
+            f"{folder}: no checkpoint here is whole ({told}); mend them, or begin the run anew "
+            "with --overwrite"
+        )
+    if world.is_first:
+        for broken, problem in damaged.items():
+            line = f"checkpoint of step {broken} skipped: {problem}; going on from step {step}"
+            Console().print(line, markup=False, highlight=False, soft_wrap=True)
+    progress = agreed(world, lambda: _read(place, config, schema))
+    judged = [
+        step
+        for step in steps
+        if step not in damaged and (step_folder(folder, step) / "results.json").is_file()
+    ]
+    progress = progress.with_best_among(rank0(world, judged))
+    state = collect_for(model, optimizer, world, progress, windowed)
+    tables = TablesLoader(model, optimizer)
+    _load(state, place, world, tables)
+    tables.finish()
+    put_back(state, optimizer, world, progress, windowed)
+    return progress, list(damaged)
+
+
+def load_model(folder: AnyPath, model: nn.Module, world: World) -> None:
+    """Only the weights, under whatever plan `model` has. Every rank must call this.
+
+    UserError if the checkpoint is damaged or is another model's.
+    """
+    if (problem := damage(folder, world)) is not None:
+        raise UserError(f"{folder}: {problem}; name another checkpoint of the run")
+    _load({"model": model.state_dict()}, folder, world)
+
+
+def rank0(world: World, value: Any) -> Any:
+    """Rank 0's view of a folder, on every rank (shared file systems show files late)."""
+    box = [value]
+    torch.distributed.broadcast_object_list(box, src=0, group=world.control)
+    return box[0]
+
+
+def cause(error: BaseException) -> str:
+    """The one line that says why, out of a distributed error's report."""
+    error = origin(error)
+    return (str(error) or type(error).__name__).strip().splitlines()[0]
+
+
+def origin(error: BaseException) -> BaseException:
+    """What was raised first, on whichever rank."""
+    while isinstance(error, CheckpointException) and error.failures:
+        first = next(iter(error.failures.values()))
+        error = first[0] if isinstance(first, tuple) else first
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _has_manifest(folder: AnyPath, step: int) -> bool:
+    return (step_folder(folder, step) / NAME).is_file()
+
+
+def _read(folder: AnyPath, config: Config, schema: Schema) -> Progress:
+    """Where the checkpoint stands. UserError if it was trained on other data."""
+    trained = Schema.load(folder)
+    for part in ("tables", "sparse", "dense", "labels"):
+        if getattr(trained, part) != getattr(schema, part):
+            raise UserError(
+                f"{folder}: was trained on data whose {part} are not those of "
+                f"{config.data.path}: ids or columns would mean other things; resume "
+                "with the folder the run began with"
+            )
+    if config.train.average and not Config.load(folder / "config.json").train.average:
+        raise UserError(
+            f"{folder}: was trained without train.average, which cannot begin in the middle of "
+            "a run; resume with --train.average 0, or begin a new run"
+        )
+    found = read_sealed(folder / META)
+    found.pop("files", None)
+    try:
+        return Progress(**found)
+    except TypeError as error:
+        raise UserError(
+            f"{folder / META}: of another version ({error}); remove {folder} to go on from the one "
+            "before"
+        ) from error
+
+
+def _load(
+    state: dict[str, Any], folder: AnyPath, world: World, tables: TablesLoader | None = None
+) -> None:
+    """In place. UserError if the checkpoint is another model's."""
+    try:
+        dcp_load(
+            state,
+            storage_reader=open_reader(folder),
+            planner=tables,
+            process_group=world.control,
+        )
+    except (CheckpointException, OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{folder}: cannot be loaded: {cause(error)}; it is of another model: remove it to "
+            "go on from the one before"
+        ) from error

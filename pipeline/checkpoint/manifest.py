@@ -1,0 +1,156 @@
+"""What a checkpoint must hold, to the byte: `manifest.json`, the last file that a save writes.
+
+It lists every file with its bytes and SHA-256 and carries a digest of its own, so that a file that
+is damaged, cut short or gone is found out before anything is loaded. `sha256sum` gives the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.io.files import write_json
+from pipeline.io.storage import AnyPath, listing
+
+NAME = "manifest.json"
+META = "meta.json"
+VERSION = 1
+
+_SEAL = "sha256"
+# Bytes read at once: hashing lets other threads run only above 2 kB, and disks like large reads.
+_PIECE = 1 << 20
+
+
+class Damaged(Exception):
+    """A checkpoint that is not whole; the message names file and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What a file must be."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A checkpoint as it was saved."""
+
+    step: int
+    epoch: int
+    saved: float
+    """When: seconds since 1970."""
+    world_size: int
+    files: dict[str, File]
+    base: int | None = None
+    """Step of the whole checkpoint that this one adds changed rows to; None: it is whole."""
+    base_manifest: str | None = None
+    """SHA-256 of that one's manifest: another one of the same step will not do."""
+    version: int = VERSION
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files.values())
+
+    def save(self, folder: AnyPath) -> None:
+        write_sealed(folder / NAME, asdict(self))
+
+
+def describe_text(text: str) -> File:
+    """What a file with this text must be."""
+    data = text.encode()
+    return File(len(data), hashlib.sha256(data).hexdigest())
+
+
+def digest(path: AnyPath) -> File:
+    """What a file is. Raises OSError."""
+    hashed, size = hashlib.sha256(), 0
+    with path.open("rb") as stream:
+        while piece := stream.read(_PIECE):
+            hashed.update(piece)
+            size += len(piece)
+    return File(size, hashed.hexdigest())
+
+
+def write_sealed(path: AnyPath, value: dict[str, Any]) -> None:
+    """JSON that `read_sealed` finds out if a byte of it changes."""
+    write_json(path, {**value, _SEAL: _seal(value)})
+
+
+def read_sealed(path: AnyPath) -> dict[str, Any]:
+    """What `write_sealed` wrote. Damaged, naming the file, if it is anything else."""
+    try:
+        value = json.loads(path.read_text())
+        sealed = isinstance(value, dict) and value.pop(_SEAL, None) == _seal(value)
+    except FileNotFoundError as error:
+        raise Damaged(f"{path.name} is missing") from error
+    except (OSError, ValueError) as error:
+        raise Damaged(f"{path.name} cannot be read ({error})") from error
+    if not sealed:
+        raise Damaged(f"{path.name} is damaged: its text does not match the checksum in it")
+    found: dict[str, Any] = value
+    return found
+
+
+def _seal(value: dict[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_manifest(folder: AnyPath) -> Manifest:
+    """Raises Damaged."""
+    found = read_sealed(folder / NAME)
+    if found.get("version") != VERSION:
+        raise Damaged(f"{NAME} is of version {found.get('version')}, this is version {VERSION}")
+    files = {name: File(**file) for name, file in found.pop("files").items()}
+    return Manifest(**found, files=files)
+
+
+def expected_files(folder: AnyPath) -> dict[str, File]:
+    """Every file that must be there: those of the save, and those an evaluation added.
+
+    Raises Damaged.
+    """
+    later = read_sealed(folder / META).get("files", {})
+    return read_manifest(folder).files | {name: File(**file) for name, file in later.items()}
+
+
+def check_sizes(folder: AnyPath) -> dict[str, File]:
+    """`expected_files`, all there and as long as they were. No file but the small ones is read.
+
+    Raises Damaged.
+    """
+    expected, present = expected_files(folder), listing(folder)
+    for name, file in expected.items():
+        if name not in present:
+            raise Damaged(f"{name} is missing")
+        if present[name] != file.bytes:
+            raise Damaged(f"{name} has {present[name]:,} bytes, {file.bytes:,} were written")
+    return expected
+
+
+def share(expected: dict[str, File], rank: int, world_size: int) -> list[str]:
+    """The files that `rank` checks: the largest first, each to who has least to read so far."""
+    load = [0] * world_size
+    mine = []
+    for name, file in sorted(expected.items(), key=lambda item: (-item[1].bytes, item[0])):
+        lightest = load.index(min(load))
+        load[lightest] += file.bytes
+        if lightest == rank:
+            mine.append(name)
+    return mine
+
+
+def check_digests(folder: AnyPath, expected: dict[str, File], names: Iterable[str]) -> None:
+    """Read the named files whole. Raises Damaged."""
+    for name in names:
+        try:
+            found = digest(folder / name)
+        except OSError as error:
+            raise Damaged(f"{name} cannot be read ({error.strerror or error})") from error
+        if found != expected[name]:
+            raise Damaged(f"{name} is damaged: its checksum is not that of what was written")

@@ -1,0 +1,126 @@
+"""The tables' optimizer state in a checkpoint: saved under one sharding plan, read under any.
+
+For each table of R rows there is one tensor `tables.PARAMETER`, [R, K]: the accumulators of the
+rows in each of the K blocks of columns that the plan cut the table into, from the left. K is 1 but
+for plans that split columns. Which columns a block has is told by the chunks of the table's weight
+in the same checkpoint.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
+from torch.distributed.checkpoint.metadata import (
+    ChunkStorageMetadata,
+    MetadataIndex,
+    TensorStorageMetadata,
+)
+from torch.distributed.checkpoint.planner import LoadPlan
+from torch.distributed.checkpoint.planner_helpers import create_read_items_for_chunk_list
+from torchrec.distributed.types import (
+    Shard,
+    ShardedTensor,
+    ShardedTensorMetadata,
+    ShardMetadata,
+    TensorProperties,
+)
+from torchrec.optim.keyed import CombinedOptimizer
+
+from pipeline.checkpoint.reshard_optimizer import Columns, mean_of_columns, shares
+from pipeline.training.optimizer_shards import HeldTable, held_tables
+
+
+def table_state(model: nn.Module, optimizer: CombinedOptimizer) -> dict[str, Tensor]:
+    """By parameter, what is saved of it. The tensors are the optimizer's own memory."""
+    return {table.parameter: _to_save(table) for table in held_tables(model, optimizer)}
+
+
+class TablesLoader(DefaultLoadPlanner):
+    """Reads, besides the state that torch's `load` is called with, the tables' optimizer state.
+
+    Only what this rank's shards need is read. `finish` then puts it into the optimizer. A table
+    without state in the checkpoint is a ValueError, which `load` passes on in its own.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: CombinedOptimizer) -> None:
+        super().__init__()
+        self._tables = list(held_tables(model, optimizer))
+        # By key and offset in the checkpoint: what is read there.
+        self._read: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+        # The accumulators of a shard, and what they are made of, with numbers of columns.
+        self._parts: list[tuple[Tensor, list[tuple[Tensor, int]]]] = []
+
+    def create_local_plan(self) -> LoadPlan:
+        items = list(super().create_local_plan().items)
+        for table in self._tables:
+            self._request(table)
+        for (key, offset), values in self._read.items():
+            chunk = ChunkStorageMetadata(offsets=torch.Size(offset), sizes=values.size())
+            items += create_read_items_for_chunk_list(key, self._saved(key), [chunk])
+        return LoadPlan(items)
+
+    def lookup_tensor(self, index: MetadataIndex) -> Tensor:
+        own = None if index.offset is None else self._read.get((index.fqn, tuple(index.offset)))
+        return super().lookup_tensor(index) if own is None else own
+
+    def finish(self) -> None:
+        """Every rank for itself, once `load` is through."""
+        for sums, parts in self._parts:
+            sums.copy_(mean_of_columns(parts))
+
+    def _request(self, table: HeldTable) -> None:
+        key = f"tables.{table.parameter}"
+        weight, state = self._saved(f"model.{table.parameter}"), self._saved(key)
+        blocks = _blocks([(chunk.offsets[1], chunk.sizes[1]) for chunk in weight.chunks])
+        rows = weight.size[0]
+        if state.size != torch.Size([rows, len(blocks)]):
+            raise ValueError(f"{key} is {list(state.size)}, not {rows} rows, {len(blocks)} blocks")
+        for piece in table.pieces:
+            parts = []
+            for block, common in shares((piece.column, piece.column + piece.width), blocks):
+                # Shards that the saved plan had as one read the same; they lie in the same rows.
+                at = key, (piece.row, block)
+                values = self._read.setdefault(at, torch.empty_like(piece.sums))
+                assert values.shape == piece.sums.shape
+                parts.append((values, common))
+            self._parts.append((piece.sums, parts))
+
+    def _saved(self, key: str) -> TensorStorageMetadata:
+        assert self.metadata is not None
+        found = self.metadata.state_dict_metadata.get(key)
+        if not isinstance(found, TensorStorageMetadata):
+            raise ValueError(f"has no {key}")
+        return found
+
+
+def _blocks(shards: list[tuple[int, int]]) -> list[Columns]:
+    """Blocks of columns, from the left, of shards' (first column, columns)."""
+    return sorted({(first, first + width) for first, width in shards})
+
+
+def _to_save(table: HeldTable) -> Tensor | ShardedTensor:
+    if not isinstance(table.weight, ShardedTensor):
+        (piece,) = table.pieces
+        return piece.sums
+    weight = table.weight.metadata()
+    blocks = _blocks([(s.shard_offsets[1], s.shard_sizes[1]) for s in weight.shards_metadata])
+    index = {first: number for number, (first, _) in enumerate(blocks)}
+    moved = {
+        tuple(shard.shard_offsets): ShardMetadata(
+            shard_offsets=[shard.shard_offsets[0], index[shard.shard_offsets[1]]],
+            shard_sizes=[shard.shard_sizes[0], 1],
+            placement=shard.placement,
+        )
+        for shard in weight.shards_metadata
+        if shard.shard_sizes[0]
+    }
+    return ShardedTensor._init_from_local_shards_and_global_metadata(
+        local_shards=[Shard(p.sums, moved[p.row, p.column]) for p in table.pieces],
+        sharded_tensor_metadata=ShardedTensorMetadata(
+            shards_metadata=list(moved.values()),
+            size=torch.Size([weight.size[0], len(blocks)]),
+            tensor_properties=TensorProperties(dtype=table.pieces[0].sums.dtype),
+        ),
+        process_group=table.weight._process_group,
+    )

@@ -1,0 +1,173 @@
+"""A checkpoint's files on their way out: hashed as they are written, published by the last one.
+
+torch.distributed.checkpoint (DCP) has the steps of a save: every rank plans, rank 0 joins the
+plans, every rank writes, rank 0 finishes. What must happen at a certain one of them happens here,
+so that a save needs no exchange between ranks besides DCP's, and an error anywhere is DCP's, on
+all ranks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch.distributed.checkpoint._fsspec_filesystem import FileSystem, FsspecReader, FsspecWriter
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
+from torch.distributed.checkpoint.storage import WriteResult
+from torch.futures import Future
+
+from pipeline.checkpoint.manifest import File
+from pipeline.io.storage import AnyPath, Remote
+
+
+class CheckpointWriter(FsspecWriter):
+    """Writes to `folder`, on rank 0 between `begin()` and `publish(files)`.
+
+    `begin` is called before any rank writes, `publish` when all have: with every file that ranks
+    and DCP wrote, by name.
+    """
+
+    def __init__(
+        self,
+        folder: AnyPath,
+        begin: Callable[[], None],
+        publish: Callable[[dict[str, File]], None],
+    ) -> None:
+        # Stores have nothing to sync; without a file's number DCP would sync the whole machine.
+        super().__init__(_path(folder), sync_files=isinstance(folder, Path))
+        self._begin = begin
+        self._publish = publish
+        self._hashing = _Hashing()
+        self.fs = _opened(self._hashing, folder)  # type: ignore[assignment]
+
+    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
+        return plan  # the folder is rank 0's to make, once what was left there is gone
+
+    def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
+        self._begin()
+        return super().prepare_global_plan(plans)
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
+        self.fs.mkdir(self.path)
+        results = super().write_data(plan, planner).value()
+        future: Future[list[WriteResult]] = Future()
+        future.set_result(_Written(results, self._hashing.written))
+        return future
+
+    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
+        files: dict[str, File] = {}
+        for of_rank in results:
+            assert isinstance(of_rank, _Written)
+            files |= of_rank.files
+        super().finish(metadata, results)
+        files[".metadata"] = self._hashing.written[".metadata.tmp"]
+        self._publish(files)
+
+
+def reader(folder: AnyPath) -> FsspecReader:
+    """Of what `CheckpointWriter` wrote."""
+    found = FsspecReader(_path(folder))
+    found.fs = _opened(FileSystem(), folder)  # type: ignore[assignment]
+    return found
+
+
+def _path(folder: AnyPath) -> str:
+    return str(folder.absolute()) if isinstance(folder, Path) else folder.path
+
+
+def _opened(files: FileSystem, folder: AnyPath) -> FileSystem:
+    """With the folder's own file system: an address may not tell its host and credentials."""
+    files.init_path(_path(folder))
+    if isinstance(folder, Remote):
+        files.fs = folder.fs
+    return files
+
+
+class _Written(list[WriteResult]):
+    """A rank's results as DCP sends them to rank 0, and with them the files they are in."""
+
+    def __init__(self, results: list[WriteResult], files: dict[str, File]) -> None:
+        super().__init__(results)
+        self.files = files
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Written, (list(self), self.files)
+
+
+class _Hashing(FileSystem):
+    """DCP's fsspec file system; `written` tells what went into each file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: dict[str, File] = {}
+
+    @contextmanager
+    def create_stream(self, path: str | os.PathLike[str], mode: str) -> Iterator[io.IOBase]:
+        with super().create_stream(path, mode) as stream:
+            if mode != "wb":
+                yield stream
+                return
+            hashing = _HashingStream(stream)
+            try:
+                yield hashing
+            except Exception as error:
+                # torch.save says of a disk that is full only that the file is not as long as it
+                # should be.
+                if hashing.failure is not None and hashing.failure is not error:
+                    raise hashing.failure from error
+                raise
+        name = os.fspath(path).rpartition("/")[2]
+        self.written[name] = hashing.file
+
+
+class _HashingStream(io.IOBase):
+    """Passes on what is written and remembers its digest."""
+
+    def __init__(self, stream: io.IOBase) -> None:
+        self._stream = stream
+        self._hashed = hashlib.sha256()
+        self._bytes = 0
+        self.failure: OSError | None = None
+        """What the disk had against a write."""
+
+    @property
+    def file(self) -> File:
+        return File(self._bytes, self._hashed.hexdigest())
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self._hashed.update(view)
+        self._bytes += view.nbytes
+        with self._remembering():
+            count: int = self._stream.write(view)
+        return count
+
+    def tell(self) -> int:
+        return self._bytes
+
+    def flush(self) -> None:
+        if not self._stream.closed:
+            with self._remembering():
+                self._stream.flush()
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
+
+    def fileno(self) -> int:
+        self.flush()  # DCP asks in order to sync: what waits in Python's buffer must come along
+        return self._stream.fileno()
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()

@@ -1,0 +1,112 @@
+"""`--section.field value` on a command line to a tree laid over a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_origin
+
+from pipeline.config.recipes import recipe
+from pipeline.config.tree import Config, Tree, build, fields, merge, read_yaml
+from pipeline.io.errors import UserError, nearest
+
+
+def resolve(name: str | None, config: Path | None, overrides: Sequence[str]) -> Config:
+    """Recipe, then YAML, then command line; a later one wins. UserError for what does not fit.
+
+    A YAML file may name its recipe (`recipe: demo`); the command line's name wins.
+    """
+    tree = read_yaml(config) if config else {}
+    start = recipe(name or str(tree.get("recipe", "demo")))
+    tree.pop("recipe", None)
+    base = merge(start.model_dump(mode="json"), {})
+    if tree:
+        base = merge(base, tree)
+        build(base, where=str(config))  # so that a file's fault is blamed on the file
+    return build(merge(base, parse(overrides)), where="command line")
+
+
+def configure(
+    name: str | None,
+    config: Path | None,
+    out: Path | None,
+    overrides: Sequence[str],
+    *,
+    resume: bool,
+    must_exist: bool,
+) -> tuple[Config, Path]:
+    """A run's configuration and its folder: a resumed run's own tree, or a new one.
+
+    UserError if the run to resume `must_exist` and does not.
+    """
+    tree = read_yaml(config) if config else {}
+    folder = out or Path("runs") / (name or str(tree.get("recipe", "demo")))
+    saved = folder / "config.json"
+    if resume and saved.exists():
+        return amend(Config.load(saved), name, config, overrides), folder
+    if must_exist:
+        raise UserError(
+            f"{folder}: no run to go on with (no config.json); name its folder with --out, or "
+            "leave --resume out to begin one"
+        )
+    return resolve(name, config, overrides), folder
+
+
+def amend(saved: Config, name: str | None, config: Path | None, overrides: Sequence[str]) -> Config:
+    """A saved run's configuration with what a resume changes. UserError for another recipe."""
+    over = read_yaml(config) if config else {}
+    for other in (name, over.pop("recipe", None)):
+        if other and other != saved.recipe:
+            raise UserError(f"this run was made by recipe {saved.recipe!r}, not {other!r}")
+    tree = saved.model_dump(mode="json")
+    if over:
+        tree = merge(tree, over)
+        build(tree, where=str(config))
+    return build(merge(tree, parse(overrides)), where="command line")
+
+
+def parse(words: Sequence[str]) -> Tree:
+    """['--train.epochs', '2'] -> {'train': {'epochs': '2'}}. Types are the tree's business."""
+    known = {name: annotation for name, annotation, _, _ in fields()}
+    tree: Tree = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            raise UserError(f"command line: {word!r} is not an option; fields are --section.field")
+        name, equals, value = word[2:].partition("=")
+        if "." not in name:
+            raise UserError(f"command line: unknown option {word!r}; see --help")
+        if not equals:
+            if not rest:
+                raise UserError(f"command line: {word} needs a value")
+            value = rest.pop(0)
+        if name.split(".")[0] not in {leaf.split(".")[0] for leaf in known}:
+            raise UserError(f"command line: unknown field {name!r}; {nearest(name, list(known))}")
+        node = tree
+        *sections, leaf = name.split(".")
+        for section in sections:
+            node = node.setdefault(section, {})
+            if not isinstance(node, dict):
+                raise UserError(f"command line: {word}: {section!r} was given a value already")
+        node[leaf] = _listed(value) if get_origin(known.get(name)) is tuple else value
+    return tree
+
+
+def _listed(value: str) -> list[Any]:
+    """'a,b' -> ['a', 'b']; '' -> []."""
+    return [part.strip() for part in value.strip("[]()").split(",") if part.strip()]
+
+
+def field_help() -> str:
+    """Every field with its default and meaning, for --help."""
+    lines = ["fields of a run (any of them as --section.field VALUE):"]
+    for name, _, default, text in fields():
+        shown = "" if default in (None, (), {}) else f" (default: {_plain(default)})"
+        lines.append(f"  --{name}")
+        lines.append(f"      {' '.join(text.split())}{shown}")
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,1 @@
+"""Raw logs to Parquet with a schema."""

@@ -1,0 +1,314 @@
+"""KuaiRand's CSV files (Gao et al., CIKM 2022) to a prepared folder.
+
+    CSV -> typed Parquet -> buckets of users, each sorted and without duplicate rows
+        -> vocabularies, counted on the train split -> encoded user and video features
+        -> bucket by bucket: join, labels; what users, videos, .. were shown is counted by day
+        -> bucket by bucket: past events, statistics of earlier days -> a shard a day and bucket
+
+A bucket holds all rows of its users, so it knows their past, and it fits in memory; with it, only
+the distinct users and videos have to. Splits go by the log's `date`, a user's past by `time_ms`
+(the two disagree for some rows): it crosses the splits' borders, forward in time only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+
+from pipeline.data.prepare.history import find_past, last_events, until
+from pipeline.data.prepare.kuairand_features import (
+    COUNTED,
+    DENSE,
+    EVENTS,
+    KEYS,
+    LABELS,
+    SPARSE,
+    count_vocabularies,
+    encode_users,
+    encode_videos,
+    join_features,
+    load_vocabularies,
+    read_users,
+    read_videos,
+)
+from pipeline.data.prepare.kuairand_files import LOG, find_files, stage_files
+from pipeline.data.prepare.statistics import EVERYTHING, Ledger, daily, look_up, running
+from pipeline.data.prepare.writer import Progress, ShardWriter, new_folder, no_progress, to_lists
+from pipeline.data.schema import SPLIT, Schema
+from pipeline.io.errors import UserError, nearest
+
+ROWS_PER_SHARD = 262_144  # six bags of up to 30 take about 1.5 kB a row in memory
+BUCKETS_PER_PARTITION = 16  # of the counts by video, author, ..: far fewer than rows
+
+HELD = ("click", "long_view", "finish")
+"""Labels whose user statistics and histories stand still within val and test. Moving, they would
+put a user's rows of a later day above those of an earlier one that was clicked, and orders within
+users (GAUC) would be upset by it: .60 for .64 on the Pure slice. Rare labels move few rows, and
+gain by it."""
+
+
+def prepare_kuairand(
+    raw: Path,
+    out: Path,
+    *,
+    val_from: int = 20220502,
+    test_from: int = 20220505,
+    max_history: int = 30,
+    min_count: int = 2,
+    smoothing: float = 20.0,
+    held: Sequence[str] = HELD,
+    vocabulary_from: Path | None = None,
+    rows_per_group: int = 8_192,
+    bytes_per_bucket: int = 1 << 27,
+    with_random: bool = False,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> Schema:
+    """Prepare the edition of KuaiRand in the folder `raw` as the folder `out`.
+
+    Days (YYYYMMDD): train < `val_from` <= val < `test_from` <= test. An id enters a vocabulary with
+    `min_count` rows of the train split. `smoothing`: rows at the overall rate that are added to a
+    key's own before its rate is taken; `held`: labels whose statistics by user (pipeline/data/
+    statistics.py) and histories are of whole earlier days and stand still within val and test; the
+    other histories reach up to the row itself. A bucket is about `bytes_per_bucket` of the log's
+    CSV; memory is some 20 times that. `with_random` adds the log of randomly exposed videos.
+    `vocabulary_from`: a prepared folder whose vocabularies to use, for a model trained on it; then
+    any split may be empty.
+    UserError: options, files or values at fault, a full disk, an `out` that may not be replaced.
+    """
+    _check_positive(
+        max_history=max_history,
+        min_count=min_count,
+        rows_per_group=rows_per_group,
+        bytes_per_bucket=bytes_per_bucket,
+    )
+    if not smoothing > 0:
+        raise UserError(f"smoothing: {smoothing} must be above 0")
+    for name in held:
+        if name not in COUNTED:
+            raise UserError(f"held: {name!r} has no statistics; {nearest(name, list(COUNTED))}")
+    split_of = _by_day(val_from, test_from)
+    found = find_files(Path(raw), with_random=with_random)
+    size = sum(path.stat().st_size for path in found.logs)
+    num_buckets = 1 + size // bytes_per_bucket
+    num_files = len(found.logs + found.users + found.videos)
+    step = _Steps(progress, total=num_files + 2 + 3 * num_buckets)
+
+    with (
+        new_folder(Path(out), overwrite=overwrite) as folder,
+        TemporaryDirectory(dir=folder) as temporary,
+    ):
+        stage = Path(temporary)
+        files = stage_files(found, stage, step)
+        if vocabulary_from is None:
+            _check_days(files.logs, split_of)
+        buckets = []
+        for number, rows in enumerate(_split_by_user(files.logs, stage, num_buckets)):
+            buckets.append(_sort_bucket(rows, stage / f"sorted-{number}.parquet"))
+            step(f"sorted bucket {number + 1} of {num_buckets}")
+        users, videos = read_users(files), read_videos(files)
+        if vocabulary_from is None:
+            train = pl.scan_parquet(buckets).filter(pl.col("date") < val_from)
+            vocabularies = count_vocabularies(train, users, videos, min_count)
+        else:
+            vocabularies = load_vocabularies(Path(vocabulary_from), users, videos)
+        users, videos = encode_users(users, vocabularies), encode_videos(videos, vocabularies)
+        users.sink_parquet(stage / "users.parquet")
+        videos.sink_parquet(stage / "videos.parquet")
+        step("counted the vocabularies")
+
+        writer = ShardWriter(
+            folder, sparse=SPARSE, dense=DENSE, labels=LABELS, rows_per_group=rows_per_group
+        )
+        partitions = 1 + num_buckets // BUCKETS_PER_PARTITION
+        shared = [key for key in KEYS if not key.of_user]
+        ledger = Ledger(stage / "statistics", shared, COUNTED, partitions)
+        joined = [stage / f"joined-{number}.parquet" for number in range(num_buckets)]
+        for number, (bucket, path) in enumerate(zip(buckets, joined, strict=True)):
+            features = join_features(
+                pl.read_parquet(bucket),
+                pl.scan_parquet(stage / "users.parquet"),
+                pl.scan_parquet(stage / "videos.parquet"),
+                vocabularies,
+            )
+            ledger.add(features)
+            features.write_parquet(path)
+            step(f"joined bucket {number + 1} of {num_buckets}")
+        ledger.close()
+        step("added up the statistics")
+
+        for number, (bucket, path) in enumerate(zip(buckets, joined, strict=True)):
+            log, features = pl.read_parquet(bucket), pl.read_parquet(path)
+            path.unlink()
+            held_from = _held_from(val_from, test_from)
+            features = _with_statistics(features.with_columns(held_from), ledger, held, smoothing)
+            for day, part, columns in _shards(log, features, max_history, held):
+                writer.write(split_of(day), f"{day}-{number:04}-{part:02}", columns)
+            step(f"wrote bucket {number + 1} of {num_buckets}")
+        options = f"--val-from {val_from} --test-from {test_from} --max-history {max_history}"
+        options += f" --held '{','.join(held)}'"
+        return writer.finish(
+            dataset="kuairand",
+            command=f"prepare kuairand {options} --min-count {min_count} --smoothing {smoothing:g}",
+            user_column="user_id",
+            vocabularies=list(vocabularies.values()),
+        )
+
+
+class _Steps:
+    """Counts steps for a progress callback."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def __call__(self, what: str) -> None:
+        self._done += 1
+        self._progress(self._done, self._total, what)
+
+
+def _check_positive(**options: int) -> None:
+    for name, value in options.items():
+        if value < 1:
+            raise UserError(f"{name}: {value} must be at least 1")
+
+
+def _by_day(val_from: int, test_from: int) -> Callable[[int], SPLIT]:
+    """The function from a day to its split."""
+    for name, day in (("val_from", val_from), ("test_from", test_from)):
+        try:
+            datetime.strptime(str(day), "%Y%m%d")
+        except ValueError as error:
+            raise UserError(f"{name}: {day} is not a day; write YYYYMMDD") from error
+    if val_from >= test_from:
+        raise UserError(f"val_from: {val_from} must be before test_from ({test_from})")
+    return lambda day: "train" if day < val_from else "val" if day < test_from else "test"
+
+
+def _check_days(logs: Sequence[Path], split_of: Callable[[int], SPLIT]) -> None:
+    """An empty test split is fine: its days may not be published yet."""
+    dates = pl.scan_parquet(list(logs)).select(pl.col("date").unique())
+    days = sorted(dates.collect(engine="streaming")["date"])
+    found = f"{days[0]} to {days[-1]}" if days else "no rows at all"
+    splits = {split_of(day) for day in days}
+    for split, option in (("train", "val_from"), ("val", "val_from and test_from")):
+        if split not in splits:
+            raise UserError(
+                f"{logs[0].stem}.csv: no day in the {split} split, the log has {found}; "
+                f"choose {option} to suit"
+            )
+
+
+def _split_by_user(logs: Sequence[Path], stage: Path, num_buckets: int) -> Iterator[list[Path]]:
+    """The Parquet files that hold each bucket's rows; the log is read once, in batches."""
+    if num_buckets == 1:
+        yield list(logs)
+        return
+    paths = [stage / f"bucket-{number}.parquet" for number in range(num_buckets)]
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(pq.ParquetWriter(path, pq.read_schema(logs[0]))) for path in paths
+        ]
+        for log in logs:
+            for batch in pq.ParquetFile(log).iter_batches(1_000_000):
+                # The ids are dense integers: their remainder spreads them evenly.
+                bucket = batch["user_id"].to_numpy() % num_buckets
+                order = np.argsort(bucket, kind="stable")
+                ordered, ends = batch.take(order), np.bincount(bucket, minlength=num_buckets)
+                start = 0
+                for writer, count in zip(writers, ends.tolist(), strict=True):
+                    if count:
+                        writer.write_batch(ordered.slice(start, count))
+                    start += count
+            log.unlink()
+    yield from ([path] for path in paths)
+
+
+def _sort_bucket(rows: Sequence[Path], out: Path) -> Path:
+    """Drop rows equal in every column, sort by user and time (then all else: order is defined)."""
+    order = ["user_id", "time_ms", "video_id", *LOG]
+    pl.scan_parquet(list(rows)).unique().sort(list(dict.fromkeys(order))).sink_parquet(out)
+    for path in rows:
+        path.unlink()
+    return out
+
+
+def _held_from(val_from: int, test_from: int) -> pl.Expr:
+    """The date at which a row's held statistics end: its own, or the first of its split."""
+    date = pl.col("date")
+    held = pl.when(date >= test_from).then(test_from).when(date >= val_from).then(val_from)
+    return held.otherwise(date).cast(pl.Int32).alias("held_from")
+
+
+def _with_statistics(
+    features: pl.DataFrame, ledger: Ledger, held: Sequence[str], smoothing: float
+) -> pl.DataFrame:
+    """`features` of a bucket, and those of KEYS. All rows of a user are in one bucket."""
+    overall = ledger.known(EVERYTHING, features)
+    found = []
+    for key in KEYS:
+        if key.of_user:
+            known = running(daily(features, key, COUNTED).lazy(), key)
+        else:
+            known = ledger.known(key, features)
+        found.append(
+            look_up(
+                features,
+                key,
+                known,
+                overall,
+                tuple(COUNTED),
+                held=tuple(held) if key.of_user else (),
+                smoothing=smoothing,
+            )
+        )
+    return pl.concat([features, *found], how="horizontal")
+
+
+def _shards(
+    log: pl.DataFrame, features: pl.DataFrame, max_history: int, held: Sequence[str]
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Day, number within the day, and all columns of each shard of a bucket, by time.
+
+    `features` has a row for each of `log`, which is sorted by user and time.
+    """
+    time = log["time_ms"].to_numpy()
+    events = {event: log[column].to_numpy() == 1 for event, column in EVENTS.items()}
+    past = find_past(log["user_id"].to_numpy(), time)
+    days_before = until(past, log["date"].to_numpy(), features["held_from"].to_numpy())
+    past_of = {event: days_before if event in held else past for event in events}
+    bags = {
+        event: last_events(past_of[event], happened, max_history)
+        for event, happened in events.items()
+    }
+    bag_values = {"video": features["video_id"], "author": features["author_id"]}
+    last = np.where(past.num_rows > 0, time - time[np.maximum(past.end - 1, 0)], 0)
+    features = features.with_columns(
+        pl.Series("log_past_impressions", np.log1p(past.num_rows), pl.Float32),
+        *(
+            pl.Series(f"log_past_{event}s", np.log1p(past_of[event].count(happened)), pl.Float32)
+            for event, happened in events.items()
+        ),
+        pl.when(pl.Series(past.num_rows > 0))
+        .then(pl.Series(np.log1p(last / 1000), dtype=pl.Float32))
+        .alias("log_seconds_since_last"),
+    )
+    by_day = np.lexsort((time, log["date"].to_numpy()))
+    days, starts = np.unique(log["date"].to_numpy()[by_day], return_index=True)
+    for day, rows_of_day in zip(days.tolist(), np.split(by_day, starts[1:]), strict=True):
+        for part, start in enumerate(range(0, len(rows_of_day), ROWS_PER_SHARD)):
+            rows = rows_of_day[start : start + ROWS_PER_SHARD]
+            columns: dict[str, Any] = {
+                series.name: series.to_arrow() for series in features[rows].iter_columns()
+            }
+            for event, bag in bags.items():
+                for what, values in bag_values.items():
+                    columns[f"hist_{event}_{what}"] = to_lists(*bag.gather(values.to_numpy(), rows))
+            yield day, part, columns

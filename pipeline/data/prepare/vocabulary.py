@@ -1,0 +1,119 @@
+"""Raw ids to the indices of an embedding table, and back.
+
+Index 0 is 'missing', 1 to vocab_size - 1 are the ids of the vocabulary (most frequent first), and
+any other id becomes vocab_size + a 62-bit hash of it. The hash is part of the format: it is written
+out here, because a library's own hash may change from one version to the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from polars._typing import PolarsDataType
+
+from pipeline.io.errors import UserError
+
+Ints = NDArray[np.int64]
+
+
+def hash_integers(ids: Ints) -> Ints:
+    """62 bits of splitmix64 (Steele et al., OOPSLA 2014) of each id: 0 <= hash < 2**62."""
+    mixed = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(2)).astype(np.int64)
+
+
+def hash_text(text: str) -> int:
+    """62 bits of BLAKE2b of the UTF-8 bytes: for the few categories that are words."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 2
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The ids of one table. `ids` is Int64 or String, without nulls; ids[i] has index i + 1."""
+
+    name: str
+    ids: pl.Series
+
+    @staticmethod
+    def from_counts(name: str, counts: pl.DataFrame, min_count: int) -> Vocabulary:
+        """Keep the ids counted at least `min_count` times.
+
+        `counts` has columns id (null is dropped) and count; an id may come up several times.
+        """
+        kept = (
+            counts.drop_nulls("id")
+            .group_by("id")
+            .agg(pl.col("count").sum())
+            .filter(pl.col("count") >= min_count)
+            .sort("count", "id", descending=[True, False])
+        )
+        return Vocabulary(name, kept["id"])
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.ids) + 1
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for vocabularies that give every id the same index."""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in self.ids.cast(pl.String).to_frame("id").iter_slices(1_000_000):
+            digest.update("\0".join(part["id"]).encode() + b"\0")
+        return digest.hexdigest()
+
+    @staticmethod
+    def load(folder: Path, name: str, dtype: PolarsDataType) -> Vocabulary:
+        """Read what `save` wrote; `dtype` is that of the ids to encode.
+
+        UserError if it is not there, or not of this kind.
+        """
+        path = folder / f"{name}.parquet"
+        try:
+            return Vocabulary(name, pl.read_parquet(path)["id"].cast(dtype))
+        except FileNotFoundError as error:
+            raise UserError(f"{path}: no such vocabulary; name a prepared folder") from error
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{path}: not a vocabulary of this data: {reason}") from error
+
+    def encode(self, values: pl.Series) -> Ints:
+        """[N] indices of `values` [N] (the dtype of `ids`); null becomes 0."""
+        if self.ids.dtype == pl.Int64:
+            index = self._encode_integers(values.fill_null(0).to_numpy())
+        else:
+            index = self._encode_text(values)
+        return np.where(values.is_null().to_numpy(), 0, index)
+
+    def _encode_integers(self, values: Ints) -> Ints:
+        if self.ids.is_empty():
+            return self.vocab_size + hash_integers(values)
+        ids, index = self._sorted
+        place = np.searchsorted(ids, values).clip(max=len(ids) - 1)
+        return np.where(ids[place] == values, index[place], self.vocab_size + hash_integers(values))
+
+    def _encode_text(self, values: pl.Series) -> Ints:
+        index = {value: i for i, value in enumerate(self.ids, start=1)}
+        distinct = values.drop_nulls().unique()
+        known = [index.get(value, self.vocab_size + hash_text(value)) for value in distinct]
+        return values.replace_strict(distinct, known, default=0, return_dtype=pl.Int64).to_numpy()
+
+    @cached_property
+    def _sorted(self) -> tuple[Ints, Ints]:
+        ids = self.ids.to_numpy()
+        order = np.argsort(ids, kind="stable")
+        return ids[order], order + 1
+
+    def save(self, folder: Path) -> None:
+        """Write `folder`/NAME.parquet with columns id (string) and index (int64)."""
+        index = pl.int_range(1, len(self.ids) + 1, dtype=pl.Int64, eager=True).alias("index")
+        table = pl.DataFrame({"id": self.ids.cast(pl.String)}).with_columns(index)
+        table.write_parquet(folder / f"{self.name}.parquet")

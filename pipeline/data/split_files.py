@@ -1,0 +1,125 @@
+"""The Parquet files of one split: found, checked against the schema, read by row group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.data.ordering import Ints
+from pipeline.data.schema import SPLIT, Schema
+from pipeline.io.errors import UserError, nearest
+
+AGAIN = "prepare the folder again"
+
+
+class Shards:
+    """The row groups of a split, numbered along its files in the schema's order.
+
+    Footers are read once, here. Files are opened anew for every read: a `ParquetFile` must not be
+    shared by threads, and thousands of files must not use up the file descriptors.
+    """
+
+    def __init__(
+        self, folder: Path, schema: Schema, split: SPLIT, columns: Mapping[str, pa.DataType]
+    ) -> None:
+        """`columns`: the columns to read and their types. UserError if the files lack one."""
+        facts = schema.splits.get(split)
+        if facts is None or facts.rows == 0:
+            raise UserError(
+                f"{folder}: split {split!r} has no rows; take another split, or {AGAIN} with some"
+            )
+        self.folder = folder
+        self._names = facts.files
+        self._paths = [folder / name for name in facts.files]
+        self._columns = list(columns)
+        self._footers = [_footer(path, columns) for path in self._paths]
+        groups = [
+            (file, group, footer.row_group(group).num_rows)
+            for file, footer in enumerate(self._footers)
+            for group in range(footer.num_row_groups)
+        ]
+        found = sum(rows for _, _, rows in groups)
+        if found != facts.rows:
+            raise UserError(
+                f"{folder / 'schema.json'}: split {split!r} has {facts.rows} rows, but its files "
+                f"({', '.join(self._names)}) hold {found}: damaged or half-written; {AGAIN}"
+            )
+        self._groups = [(file, group) for file, group, rows in groups if rows]
+        self.group_rows = [rows for _, _, rows in groups if rows]
+
+    def read(self, groups: Ints) -> pa.Table:
+        """The rows of `groups` (ascending), one after the other."""
+        tables = []
+        for file, of_file in self._by_file(groups):
+            path = self._paths[file]
+            try:
+                with pq.ParquetFile(path, metadata=self._footers[file], memory_map=True) as parquet:
+                    tables.append(
+                        parquet.read_row_groups(of_file, columns=self._columns, use_threads=False)
+                    )
+            except (pa.ArrowInvalid, OSError) as error:
+                raise UserError(
+                    f"{path}: row groups {_listed(of_file)} cannot be read "
+                    f"({_first_line(error)}); {AGAIN}"
+                ) from error
+        return pa.concat_tables(tables)
+
+    def locate(self, groups: Ints, row: int) -> str:
+        """'FILE: row R' (from 0) of a row of what `read` returned, for messages."""
+        ends = np.cumsum([self.group_rows[group] for group in groups])
+        index = int(np.searchsorted(ends, row, side="right"))
+        file, group = self._groups[groups[index]]
+        before = sum(self._footers[file].row_group(other).num_rows for other in range(group))
+        in_group = row - int(ends[index]) + self.group_rows[groups[index]]
+        return f"{self._paths[file]}: row {before + in_group} (from 0)"
+
+    def describe(self, groups: Ints) -> str:
+        """'train/part-00000.parquet row groups 3, 5', for messages."""
+        return "; ".join(
+            f"{self._names[file]} row groups {_listed(of_file)}"
+            for file, of_file in self._by_file(groups)
+        )
+
+    def _by_file(self, groups: Ints) -> Iterator[tuple[int, list[int]]]:
+        found = (self._groups[group] for group in groups)
+        for file, pairs in groupby(found, key=lambda pair: pair[0]):
+            yield file, [group for _, group in pairs]
+
+
+def _footer(path: Path, columns: Mapping[str, pa.DataType]) -> pq.FileMetaData:
+    if not path.is_file():
+        raise UserError(f"{path}: listed in schema.json, but there is no such file; {AGAIN}")
+    try:
+        footer = pq.read_metadata(path)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path}: not a Parquet file ({_first_line(error)}); {AGAIN}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({_first_line(error)})") from error
+    found = footer.schema.to_arrow_schema()
+    for name, expected in columns.items():
+        if name not in found.names:
+            raise UserError(f"{path}: no column {name!r}; {nearest(name, found.names)}; {AGAIN}")
+        if _plain(found.field(name).type) != expected:
+            raise UserError(
+                f"{path}: column {name!r} is {found.field(name).type}, expected {expected}; {AGAIN}"
+            )
+    return footer
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Lists differ in the width of their offsets (Polars) and in their items' name: not to us."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return pa.list_(kind.value_type) if is_list else kind
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(str(number) for number in numbers)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

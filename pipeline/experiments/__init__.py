@@ -1,0 +1,1 @@
+"""Many runs: studies over towers and seeds, hyperparameter searches."""

@@ -1,0 +1,131 @@
+"""The charts of a search, as plotly figures. Finished trials are filled, pruned ones hollow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from pipeline.report.charts import COLOURS, base
+
+Json = dict[str, Any]
+FINISHED, PRUNED, BEST = COLOURS[0], COLOURS[1], COLOURS[3]
+# Up to this many values an axis names each.
+_FEW = 8
+_KINDS = (("complete", FINISHED, "circle"), ("pruned", PRUNED, "circle-open"))
+
+
+def history(found: Mapping[str, Any]) -> go.Figure:
+    """Figure of each trial by number, and the best finished one so far."""
+    figure = base()
+    figure.update_layout(hovermode="closest")
+    _points(figure, found, lambda trial: trial["trial"])
+    pick = min if found["lower_is_better"] else max
+    numbers: list[int] = []
+    best: list[float] = []
+    for trial in found["trials"]:
+        if trial["state"] == "complete":
+            numbers.append(trial["trial"])
+            best.append(pick([*best[-1:], trial["value"]]))
+    line = {"color": BEST, "width": 2, "shape": "hv"}
+    figure.add_scatter(x=numbers, y=best, mode="lines", line=line, name="best so far")
+    figure.update_xaxes(title="trial", tickformat="d")
+    figure.update_yaxes(title=found["select"])
+    return figure
+
+
+def curves(found: Mapping[str, Any]) -> go.Figure:
+    """Evaluations of each trial over the rows it had seen; the best trial on top."""
+    figure = base()
+    figure.update_layout(hovermode="closest")
+    best = found["best"]
+    for trial in sorted(found["trials"], key=lambda trial: trial["trial"] == best):
+        points = trial["evaluations"]
+        colour = FINISHED if trial["state"] == "complete" else PRUNED
+        is_best = trial["trial"] == best
+        dash = "solid" if trial["state"] == "complete" else "dot"
+        figure.add_scatter(
+            x=[rows for rows, _ in points],
+            y=[value for _, value in points],
+            name=f"trial {trial['trial']}",
+            mode="lines+markers",
+            marker={"size": 4},
+            line={
+                "color": BEST if is_best else colour,
+                "dash": dash,
+                "width": 3 if is_best else 1,
+            },
+        )
+    figure.update_xaxes(title="rows seen", rangemode="tozero")
+    figure.update_yaxes(title=found["select"])
+    return figure
+
+
+def slice_of(found: Mapping[str, Any], field: str, *, log: bool) -> go.Figure:
+    """The figure over one field's values, all trials."""
+    figure = base()
+    figure.update_layout(hovermode="closest", height=260)
+    _points(figure, found, lambda trial: trial["params"][field])
+    values = [trial["params"][field] for trial in found["trials"] if field in trial["params"]]
+    distinct = list(dict.fromkeys(values))
+    if any(isinstance(value, str) for value in values):
+        order = _sorted(distinct)
+        figure.update_xaxes(type="category", categoryorder="array", categoryarray=order)
+    elif log:
+        figure.update_xaxes(type="log", exponentformat="power")
+    elif len(distinct) <= _FEW and all(isinstance(value, int) for value in distinct):
+        figure.update_xaxes(tickvals=sorted(distinct))
+    figure.update_xaxes(title=field)
+    figure.update_yaxes(title=found["select"])
+    return figure
+
+
+def importance(found: Mapping[str, Any]) -> go.Figure:
+    """One bar a field, the weightiest on top."""
+    figure = base()
+    shares = found["importance"]
+    figure.add_bar(
+        x=list(shares.values()),
+        y=list(shares),
+        orientation="h",
+        marker_color=FINISHED,
+        texttemplate="%{x:.2f}",
+        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+    )
+    figure.update_layout(height=80 + 32 * len(shares), hovermode="closest")
+    figure.update_xaxes(title="share", range=[0, 1])
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure
+
+
+def _points(figure: go.Figure, found: Mapping[str, Any], x: Callable[[Json], Any]) -> None:
+    """A marker a trial, where it has a figure."""
+    for state, colour, symbol in _KINDS:
+        trials = [
+            trial
+            for trial in found["trials"]
+            if trial["state"] == state and trial["value"] is not None
+        ]
+        figure.add_scatter(
+            x=[x(trial) for trial in trials],
+            y=[trial["value"] for trial in trials],
+            text=[_about(trial) for trial in trials],
+            name=state,
+            mode="markers",
+            hovertemplate="%{text}<extra></extra>",
+            marker={"color": colour, "symbol": symbol, "size": 9, "line": {"width": 2}},
+        )
+
+
+def _about(trial: Json) -> str:
+    params = "<br>".join(f"{field} {value}" for field, value in trial["params"].items())
+    return f"trial {trial['trial']}: {trial['value']:.4f}<br>{params}"
+
+
+def _sorted(names: Sequence[str]) -> list[str]:
+    """Numbers by size, other words by letter."""
+    try:
+        return sorted(names, key=float)
+    except ValueError:
+        return sorted(names)

@@ -1,0 +1,184 @@
+"""What a search found: a table for the terminal, and report.html. Made from tune.json alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from pipeline.experiments import search_charts as figures
+from pipeline.io.files import read_json, write_text
+from pipeline.report.page import (
+    Cell,
+    chart,
+    charts,
+    commands,
+    facts,
+    header,
+    key,
+    missing,
+    note,
+    page,
+    section,
+    table,
+)
+from pipeline.tracking.progress_line import duration_text
+
+Json = dict[str, Any]
+FOUND = "tune.json"
+_SHOWN = 10
+
+
+def best_table(found: Mapping[str, Any]) -> Table:
+    """The best trials, a row each; those that ran to their end first."""
+    view = Table("trial", found["select"], "state")
+    for field in found["searches"]:
+        view.add_column(field.replace(".", ".\n"))  # narrow, so that no figure is cut
+    view.add_column("time")
+    for trial in ranked(found)[:_SHOWN]:
+        value = "-" if trial["value"] is None else f"{trial['value']:.4f}"
+        params = [_text(trial["params"].get(field), ".3g") for field in found["searches"]]
+        view.add_row(str(trial["trial"]), value, trial["state"], *params, _time(trial))
+    return view
+
+
+def ranked(found: Mapping[str, Any]) -> list[Json]:
+    """Trials, best first: finished ones, then those stopped early, then the rest."""
+    order = ["complete", "pruned", "running", "failed"]
+    sign = 1 if found["lower_is_better"] else -1
+
+    def place(trial: Json) -> tuple[int, float]:
+        value = math.inf if trial["value"] is None else sign * trial["value"]
+        return order.index(trial["state"]), value
+
+    return sorted(found["trials"], key=place)
+
+
+def write_tune_report(folder: Path, found: Mapping[str, Any]) -> Path:
+    """Write `folder`/report.html, whole or not at all, and return its path."""
+    name = folder.resolve().name
+    body = "".join((_header(name, found), _trials(found), _charts(found), _next(folder, found)))
+    path = folder / "report.html"
+    write_text(path, page(f"{name}: homerec search", body))
+    return path
+
+
+def read_found(folder: Path) -> Json:
+    """What a search in `folder` has written into tune.json. UserError if that is damaged."""
+    needs = ("select", "lower_is_better", "searches", "best", "importance", "trials")
+    remedy = f"'homerec tune --out {folder} --resume' writes it again"
+    return read_json(folder / FOUND, needs=needs, remedy=remedy)
+
+
+def _header(name: str, found: Mapping[str, Any]) -> str:
+    trials: Sequence[Json] = found["trials"]
+    states = [trial["state"] for trial in trials]
+    counts = [f"{states.count(s)} {s}" for s in dict.fromkeys(sorted(states))]
+    items = [("Trials", ", ".join(counts) or "none yet")]
+    if found["best"] is not None:
+        best = trials[found["best"]]
+        items.append((f"Best {found['select']}", f"{best['value']:.4f} (trial {best['trial']})"))
+    items.append(("Time of all trials", duration_text(sum(t["seconds"] or 0 for t in trials))))
+    items.append(("Seed", str(found["seed"])))
+    lead = (
+        f"recipe {found['recipe']}; data {found['data']}; compared by {found['select']} on the "
+        f"validation split; searched: {', '.join(found['searches'])}"
+    )
+    return header(name, lead, facts(items))
+
+
+def _trials(found: Mapping[str, Any]) -> str:
+    if not found["trials"]:
+        return section("Trials", missing("a trial that has ended"))
+    failed = [trial for trial in found["trials"] if trial["error"]]
+    headings = ["trial", found["select"], "state", *found["searches"], "rows seen", "time"]
+    rows = []
+    for trial in ranked(found):
+        seen = trial["evaluations"][-1][0] if trial["evaluations"] else None
+        rows.append(
+            [
+                Cell(str(trial["trial"])),
+                _cell(trial["value"], ".4f"),
+                Cell(trial["state"]),
+                *(_param(trial["params"].get(field)) for field in found["searches"]),
+                _cell(seen, ",d"),
+                Cell(_time(trial), trial["seconds"] or 0.0),
+            ]
+        )
+    text = (
+        "Best first. The figure is the best that a trial reached; a pruned one was stopped early, "
+        "its figure is not final."
+    )
+    parts = [note(text), table(headings, rows, sortable=True)]
+    if failed:
+        why = [(f"trial {trial['trial']} failed", trial["error"]) for trial in failed]
+        parts.append(commands(why))
+    return section("Trials", *parts)
+
+
+def _charts(found: Mapping[str, Any]) -> str:
+    if not any(trial["value"] is not None for trial in found["trials"]):
+        return section("How it went", missing("an evaluation"))
+    states = [("finished", figures.FINISHED, "solid"), ("stopped early", figures.PRUNED, "dot")]
+    with_best = [*states, ("best", figures.BEST, "solid")]
+    better = "Lower is better." if found["lower_is_better"] else "Higher is better."
+    parts = [
+        chart(
+            "Trials in their order",
+            f"{better} The line: the best finished so far.",
+            figures.history(found),
+        ),
+        chart("Each trial over its rows", better, figures.curves(found)),
+    ]
+    slices = [
+        chart(field, "", figures.slice_of(found, field, log=field in found["log_scale"]))
+        for field in found["searches"]
+    ]
+    sections = [
+        section("How it went", key(with_best), charts(parts)),
+        section("Each field against the figure", key(states), charts(slices, "small")),
+    ]
+    if found["importance"]:
+        text = (
+            "Share of each field in what tells the best tenth of the finished trials from the "
+            "rest (PED-ANOVA). With few trials it is rough."
+        )
+        weights = chart("Which field matters", text, figures.importance(found))
+        sections.append(section("Importance", charts([weights])))
+    return "".join(sections)
+
+
+def _next(folder: Path, found: Mapping[str, Any]) -> str:
+    if found["best"] is None:
+        return ""
+    run = folder / found["trials"][found["best"]]["run"]
+    return section(
+        "Where next",
+        commands(
+            [
+                ("Train the best again", f"homerec train --config {folder / 'best.yaml'}"),
+                ("Evaluate its checkpoint", f"homerec evaluate --checkpoint {run} --split test"),
+                ("More trials", f"homerec tune --out {folder} --resume --trials N"),
+            ]
+        ),
+    )
+
+
+def _param(value: Any) -> Cell:
+    number = isinstance(value, (int, float))
+    return Cell(_text(value), float(value) if number else None)
+
+
+def _text(value: Any, form: str = ".4g") -> str:
+    return "-" if value is None else f"{value:{form}}" if isinstance(value, float) else str(value)
+
+
+def _time(trial: Json) -> str:
+    return "-" if trial["seconds"] is None else duration_text(trial["seconds"])
+
+
+def _cell(value: Any, form: str) -> Cell:
+    return Cell("-", math.nan) if value is None else Cell(f"{value:{form}}", value)

@@ -1,0 +1,184 @@
+"""study.json: what a study's runs came to, seed by seed and taken together. No torch.
+
+version, recipe, dataset, data, overrides, select, match, against, seeds, split, tasks,
+        left_out (what of the command line is not compared)
+towers: {TOWER: {folder, parameters, flops (a sample, forward and backward), config}}
+runs: [{tower, seed, folder, status, error, step, seconds, samples_per_s, val, test, findings}]
+summary: {FIGURE: {TASK: {TOWER: {n, mean, deviation, against, home}}}}, the last two
+    {n, mean, error, verdict} or null for the tower itself
+rows: {TASK: {rows, positives, gauc_users, gauc_left_out}} of the split
+notes: [what is undefined or missing, and how much of it]
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pipeline.experiments.paired import FIGURES, Figure, Values, difference, estimate
+from pipeline.io.claim_folder import Kind
+from pipeline.io.errors import UserError
+from pipeline.io.files import write_json
+from pipeline.report.run_files import Json, read_run
+
+VERSION = 1
+NAME = "study.json"
+OUTCOME = "outcome.json"
+"""In a run's folder: written last, so that a run is over once it is there."""
+
+HOME = "home"
+_COUNTS = ("rows", "positives", "gauc_users", "gauc_left_out")
+
+
+def folder_name(tower: str) -> str:
+    """A tower's name as a folder's: 'mmoe*' -> 'mmoe-star'."""
+    name = tower.replace("*", "-star")
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", name), f"{tower} needs another name for its folder"
+    return name
+
+
+def run_entry(tower: str, seed: int, folder: Path, status: str, error: str | None = None) -> Json:
+    """An entry of `runs`; with its figures where `folder` holds a finished run."""
+    entry: Json = {
+        "tower": tower,
+        "seed": seed,
+        "folder": f"{folder.parent.name}/{folder.name}",
+        "status": status,
+        "error": error,
+    }
+    if status != "done":
+        return entry
+    outcome = json.loads((folder / OUTCOME).read_text())
+    files = read_run(folder)
+    config = files.config
+    assert config is not None
+    speeds, seconds, before = [], 0.0, 0
+    for line in files.train:
+        if speed := line["samples_per_s"]:
+            speeds.append(speed)
+            seconds += (line["step"] - before) * config["train"]["batch_size"] / speed
+        before = line["step"]
+    findings = (files.health or {}).get("verdicts")
+    return entry | {
+        "step": outcome["step"],
+        "seconds": round(seconds, 1),
+        "samples_per_s": round(median(speeds)) if speeds else None,
+        "val": outcome["val"],
+        "test": outcome["test"],
+        "findings": findings,
+    }
+
+
+def build_study(head: Json, runs: Sequence[Json]) -> Json:
+    """`head` (what was planned) and `runs` (what came of it) with what they say together."""
+    done = [run for run in runs if run["status"] == "done"]
+    split = head["split"]
+    summary = {
+        figure: {task: _summary(head, done, task, figure) for task in head["tasks"]}
+        for figure in FIGURES
+    }
+    rows = {}
+    if done:
+        results = done[0][split]
+        rows = {task: {name: results[task][name] for name in _COUNTS} for task in head["tasks"]}
+    study = {**head, "runs": list(runs), "summary": summary, "rows": rows}
+    return {**study, "notes": _notes(study)}
+
+
+def _summary(head: Json, done: Sequence[Json], task: str, figure: Figure) -> Json:
+    """Of every tower."""
+    values: dict[str, Values] = {
+        tower: {
+            run["seed"]: run[head["split"]][task][figure] for run in done if run["tower"] == tower
+        }
+        for tower in head["towers"]
+    }
+    found: Json = {}
+    for tower, ours in values.items():
+        row: Json = asdict(estimate(ours))
+        for name, other in (("against", head["against"]), ("home", HOME)):
+            known = other in values and other != tower
+            row[name] = asdict(difference(ours, values[other], figure)) if known else None
+        found[tower] = row
+    return found
+
+
+def _notes(study: Json) -> list[str]:
+    """What a reader must know before believing a figure."""
+    notes = list(study["left_out"])
+    split, runs = study["split"], study["runs"]
+    for status, what in (
+        ("failed", "failed and are left out"),
+        ("stopped", "were stopped before their end and are left out"),
+        ("waiting", "have not been started"),
+    ):
+        if names := [
+            f"{run['tower']} seed {run['seed']}" for run in runs if run["status"] == status
+        ]:
+            notes.append(f"{len(names)} of {len(runs)} runs {what}: {', '.join(names)}.")
+    if split == "val":
+        notes.append(
+            "No row of the data falls into the test split: these are figures of the validation "
+            "split, which also chose the checkpoints, so they lean to the good side."
+        )
+    one_class = []
+    for task, counts in study["rows"].items():
+        positives, rows = counts["positives"], counts["rows"]
+        users = counts["gauc_left_out"] + counts["gauc_users"]
+        if positives in (0, rows):
+            which = "positive" if positives == 0 else "negative"
+            notes.append(
+                f"{task}: no {which} among {rows:,} rows of the {split} split, so it has no AUC, "
+                "GAUC or NE."
+            )
+        elif counts["gauc_left_out"]:
+            one_class.append(f"{task} {counts['gauc_left_out']:,} of {users:,}")
+    if one_class:
+        notes.append(
+            f"GAUC leaves out users whose rows of the {split} split are of one class: "
+            f"{', '.join(one_class)}."
+        )
+    done = [run for run in runs if run["status"] == "done"]
+    seeds = {tower: [r["seed"] for r in done if r["tower"] == tower] for tower in study["towers"]}
+    if len({frozenset(each) for each in seeds.values()}) > 1:
+        counts = ", ".join(f"{tower} {len(each)}" for tower, each in seeds.items())
+        notes.append(
+            f"Not all towers have a finished run of every seed ({counts}): a difference is taken "
+            "over the seeds that both towers have, a mean over all that its own tower has."
+        )
+    if len(study["towers"]) == 1:
+        notes.append("One tower: no difference, and so nothing is better or worse here.")
+    if len(study["seeds"]) == 1:
+        notes.append("One seed: no deviation, no standard error, and so no telling.")
+    return notes
+
+
+def save_study(out: Path, study: Json) -> None:
+    write_json(out / NAME, study)
+
+
+def load_study(out: Path) -> Json:
+    """UserError if `out` holds no study, or one of another version."""
+    path = out / NAME
+    try:
+        study: Any = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from error
+    if not isinstance(study, dict) or study.get("version") != VERSION or "towers" not in study:
+        raise UserError(f"{path}: is no study of version {VERSION}; name another folder with --out")
+    return study
+
+
+STUDY = Kind(
+    name="study",
+    mark=NAME,
+    is_leftover=lambda path: path.name == f".{NAME}.partial",
+    check=load_study,
+)

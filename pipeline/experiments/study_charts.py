@@ -1,0 +1,84 @@
+"""The see-saw picture: a row a tower, a panel a task, each on the scale of its own errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import plotly.graph_objects as go
+
+from pipeline.experiments.paired import ERRORS, Figure
+from pipeline.experiments.study_findings import difference_text
+from pipeline.report.charts import base
+from pipeline.report.run_files import Json
+
+# Better, worse, no telling: Okabe and Ito's green and vermilion, and a grey seen on both pages.
+COLOURS = {"better": "#009E73", "worse": "#D55E00", "no telling": "#8A939C"}
+_GAP = 0.025
+PANELS = 6
+"""Tasks side by side; more go into another picture."""
+
+
+def see_saw(
+    study: Json,
+    figure: Figure,
+    tasks: Sequence[str],
+    towers: Sequence[str],
+    *,
+    to: Literal["against", "home"],
+    emphasised: str = "",
+) -> go.Figure:
+    """Differences of `towers` to another one: a point, a thick bar of one standard error, a thin
+    one of two. A thin bar that does not reach 0 is what is called better or worse."""
+    names = [f"<b>{tower}</b>" if tower == emphasised else tower for tower in towers]
+    drawn = base()
+    drawn.update_layout(height=90 + 26 * len(towers), hovermode="closest")
+    width = (1 + _GAP) / len(tasks)
+    for index, task in enumerate(tasks):
+        rows = [study["summary"][figure][task][tower][to] for tower in towers]
+        colours = [COLOURS[row["verdict"]] for row in rows]
+        axis = "" if index == 0 else str(index + 1)
+        for tower, name, row, colour in zip(towers, names, rows, colours, strict=True):
+            if row["mean"] is not None:
+                _point(drawn, f"x{axis}", name, row, colour, f"{tower}, {task}")
+        drawn.update_layout(
+            {
+                f"xaxis{axis}": {
+                    "domain": [index * width, index * width + width - _GAP],
+                    "anchor": "y",
+                    "title": {"text": task},
+                    "nticks": 3,
+                    "tickfont": {"size": 9},
+                    "tickangle": 0,
+                    "tickformat": "+.3~f",
+                    "zeroline": False,
+                }
+            }
+        )
+        drawn.add_shape(
+            type="line", x0=0, x1=0, xref=f"x{axis}", y0=0, y1=1, yref="paper", line_width=1.5,
+            line_color=COLOURS["no telling"], layer="below",
+        )  # fmt: skip
+    drawn.update_yaxes(
+        categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.4]
+    )
+    return drawn
+
+
+def _point(drawn: go.Figure, axis: str, name: str, row: Json, colour: str, title: str) -> None:
+    common = {"x": [row["mean"]], "y": [name], "xaxis": axis, "mode": "markers"}
+    if row["error"] is not None:
+        drawn.add_scatter(
+            **common,
+            marker={"size": 1, "color": colour},
+            error_x={"array": [row["error"]], "thickness": 5, "width": 0, "color": colour},
+            hoverinfo="skip",
+        )
+    drawn.add_scatter(
+        **common,
+        marker={"size": 9, "color": colour},
+        error_x={
+            "array": [ERRORS * (row["error"] or 0)], "thickness": 1.5, "width": 4, "color": colour,
+        },
+        hovertemplate=f"{title}: {difference_text(row)}, {row['verdict']}<extra></extra>",
+    )  # fmt: skip

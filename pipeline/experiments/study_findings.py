@@ -1,0 +1,242 @@
+"""A study's answer in plain sentences, made from its numbers: is HoME better here, on which task,
+by how much, how sure, and are its experts healthy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.experiments.paired import ERRORS, Figure, Verdict, chance
+from pipeline.experiments.study import HOME
+from pipeline.experiments.study_extent import has_errors, is_alone, most_seeds, shared_seeds
+from pipeline.experiments.study_health import health_answer
+from pipeline.report.run_files import Json
+
+TITLES: dict[Figure, str] = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "ne": "NE",
+    "log_loss": "log loss",
+    "calibration": "calibration",
+}
+_SHOWN: tuple[Figure, ...] = ("auc", "gauc")
+_VERDICTS: tuple[Verdict, ...] = ("better", "worse", "no telling")
+
+
+def subject(study: Json) -> str:
+    """The tower that the study is about: HoME, or the first that is not compared against."""
+    towers = [tower for tower in study["towers"] if tower != study["against"]]
+    return HOME if HOME in towers else next(iter(towers), study["against"])
+
+
+def signed(value: float | None) -> str:
+    """'+.0031': figures below 1 are read without their 0."""
+    return "-" if value is None else f"{value:+.4f}".replace("0.", ".", 1)
+
+
+def plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def difference_text(found: Json) -> str:
+    """'+.0031 ± .0008': mean and one standard error."""
+    if found["error"] is None:
+        return signed(found["mean"])
+    return f"{signed(found['mean'])} ± {signed(found['error'])[1:]}"
+
+
+def answer(study: Json) -> list[tuple[str, str]]:
+    """Question and answer, the main one first."""
+    if not any(run["status"] == "done" for run in study["runs"]):
+        return [("What came out", "No run has finished: there is nothing to compare yet.")]
+    name = subject(study)
+    found = [(f"Is {name} better here?", _against_reference(study, name))]
+    if not is_alone(study):
+        found.append((f"Is {name} the best of them?", _ranks(study, name)))
+        for question, text in (
+            ("Which towers see-saw?", _see_saw(study)),
+            ("Which parts of HoME pay?", _ablations(study)),
+        ):
+            if text:
+                found.append((question, text if has_errors(study) else _ONE_SEED))
+    found.append(("How sure is that?", how_sure(study)))
+    found.append((f"Are {name}'s experts healthy?", health_answer(study, name)))
+    return found
+
+
+_ONE_SEED = "That cannot be said: one seed shows no error."
+
+
+def _against_reference(study: Json, name: str) -> str:
+    reference = study["against"]
+    if is_alone(study):
+        return (
+            f"That cannot be said: {name} is the only tower here, so there is no difference. "
+            "--resume --towers NAME adds another."
+        )
+    seeds = len(shared_seeds(study, name, reference))
+    if seeds == 0:
+        return f"That cannot be said yet: no seed is finished with both {name} and {reference}."
+    if seeds == 1:
+        return (
+            f"That cannot be said from one seed. Its differences to {reference} on the "
+            f"{study['split']} split, whose error nobody knows: {_plain_differences(study, name)}"
+        )
+    counts = [_counts(study, figure, name) for figure in _SHOWN]
+    sentences = [_by_verdict(study, figure, name) for figure in _SHOWN]
+    low = [
+        f"{', '.join(tasks)} ({TITLES[figure]})"
+        for figure in _SHOWN
+        if (
+            tasks := [
+                task
+                for task, d in _differences(study, figure, name)
+                if d["error"] is not None and d["mean"] < -d["error"]
+            ]
+        )
+    ]
+    sentences.append(
+        f"More than one standard error below {reference}: {'; '.join(low) or 'no task'}."
+    )
+    where = f"Against {reference} on the {study['split']} split"
+    return f"{where}, {'; '.join(counts)}. " + " ".join(sentences)
+
+
+def _counts(study: Json, figure: Figure, name: str) -> str:
+    """'by AUC better on 2 of 6 tasks, worse on none'."""
+    found = [d["verdict"] for _, d in _differences(study, figure, name)]
+    better, worse = (found.count(verdict) or "none" for verdict in _VERDICTS[:2])
+    return f"by {TITLES[figure]} better on {better} of {len(found)} tasks, worse on {worse}"
+
+
+def _by_verdict(study: Json, figure: Figure, name: str) -> str:
+    """'AUC: better on click (+.0031 ± .0008); no telling on like (...).'"""
+    parts = []
+    for verdict in _VERDICTS:
+        tasks = [
+            f"{task} ({difference_text(found)})"
+            for task, found in _differences(study, figure, name)
+            if found["verdict"] == verdict and found["mean"] is not None
+        ]
+        if tasks:
+            parts.append(f"{verdict} on {', '.join(tasks)}")
+    return f"{TITLES[figure]}: {'; '.join(parts) or 'undefined on every task'}."
+
+
+def _plain_differences(study: Json, name: str) -> str:
+    """'AUC: click +.0031, like -.0002. GAUC: ...'"""
+    parts = []
+    for figure in _SHOWN:
+        found = [
+            f"{task} {signed(d['mean'])}"
+            for task, d in _differences(study, figure, name)
+            if d["mean"] is not None
+        ]
+        parts.append(f"{TITLES[figure]}: {', '.join(found) or 'undefined on every task'}.")
+    return " ".join(parts)
+
+
+def _differences(study: Json, figure: Figure, name: str) -> Iterable[tuple[str, Json]]:
+    for task, towers in study["summary"][figure].items():
+        if (found := towers[name]["against"]) is not None:
+            yield task, found
+
+
+def _ranks(study: Json, name: str) -> str:
+    """Where the tower's mean is the highest, and who beats it elsewhere. Its ablations are no
+    rivals."""
+    many = most_seeds(study) > 1
+    sentences = [] if many else ["By one seed's figures, which chance orders as well:"]
+    what = "its mean" if many else "its figure"
+    for figure in _SHOWN:
+        first, beaten = [], []
+        for task, towers in study["summary"][figure].items():
+            means = {
+                tower: row["mean"]
+                for tower, row in towers.items()
+                if row["mean"] is not None and not tower.startswith(f"{name}-")
+            }
+            if name not in means or len(means) < 2:
+                continue
+            best = max(means, key=lambda tower: means[tower])
+            if best == name:
+                first.append(task)
+            else:
+                beaten.append(f"{task} ({best}, {plain(means[best])} to {plain(means[name])})")
+        text = f"{TITLES[figure]}: {what} is the highest on {', '.join(first) or 'no task'}"
+        sentences.append(text + (f"; not on {', '.join(beaten)}." if beaten else "."))
+    return " ".join(sentences)
+
+
+def _see_saw(study: Json) -> str:
+    """Towers that gain on one task and lose on another."""
+    swings, steady = [], []
+    for tower in study["towers"]:
+        found = {task: d["verdict"] for task, d in _differences(study, "auc", tower)}
+        if not found:
+            continue
+        up, down = ([t for t, v in found.items() if v == kind] for kind in ("better", "worse"))
+        if up and down:
+            swings.append(f"{tower} (up on {', '.join(up)}, down on {', '.join(down)})")
+        else:
+            steady.append(tower)
+    if not swings and not steady:
+        return ""
+    what = f"Better than {study['against']} on one task and worse on another, by AUC: "
+    if not swings:
+        return what + "none."
+    others = f" Not: {', '.join(steady)}." if steady else ""
+    return what + "; ".join(swings) + f".{others}"
+
+
+def _ablations(study: Json) -> str:
+    """Where HoME with a part switched off does worse, or better, than the whole."""
+    sentences = []
+    for tower in ablations(study):
+        moved = [
+            f"{verdict} on {', '.join(tasks)} ({TITLES[figure]})"
+            for figure in _SHOWN
+            for verdict in ("worse", "better")
+            if (
+                tasks := [
+                    task
+                    for task, row in study["summary"][figure].items()
+                    if row[tower]["home"]["verdict"] == verdict
+                ]
+            )
+        ]
+        sentences.append(f"{tower}: {', '.join(moved) or 'no telling on any task'}.")
+    return "Against the whole of HoME. " + " ".join(sentences) if sentences else ""
+
+
+def ablations(study: Json) -> list[str]:
+    """The towers that are HoME without a part, where the whole is there to compare with."""
+    if HOME not in study["towers"]:
+        return []
+    return [tower for tower in study["towers"] if tower.startswith(f"{HOME}-")]
+
+
+def how_sure(study: Json) -> str:
+    """What ± means, and how often chance alone would speak."""
+    name = subject(study)
+    n = len(shared_seeds(study, name, study["against"]))
+    if n < 2:
+        return (
+            f"Not at all: {'one seed' if n else 'no seed'} shows no spread, so there is no "
+            "standard error and no verdict. Take --seeds 4 or more."
+        )
+    if is_alone(study):
+        return (
+            f"There is no difference to be sure of. ± beside a mean is the deviation over {n} "
+            f"seeds: how far the luck of a seed moves {name}'s own figure."
+        )
+    odds = chance(n)
+    count = sum(1 for figure in _SHOWN for _, d in _differences(study, figure, name) if d["n"] > 1)
+    weak = "This is weak evidence: w" if n < 8 else "W"
+    return (
+        f"Differences are taken seed by seed, over {n} seeds; ± is one standard error. A tower is "
+        f"called better or worse from {ERRORS:.0f} standard errors on. {weak}ith {n} seeds a pair "
+        f"of towers that are really equal is called different in {100 * odds:.0f}% of "
+        f"comparisons, so of the {count} between {name} and {study['against']} about "
+        f"{odds * count:.1f} would be by chance alone. The errors tell how far the luck of a seed "
+        "moves a figure, not how other users or other days would."
+    )

@@ -1,0 +1,58 @@
+"""What a study's runs found of their experts: faults by tower, and in which seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.report.run_files import Json
+
+WRONG = "wrong"
+"""The severity of a health verdict that names a fault."""
+_MOST = 6  # faults told in the answer
+
+
+def findings(study: Json, tower: str) -> list[tuple[Json, list[int]]] | None:
+    """The runs' verdicts on the tower's experts (and in which seeds); None where none looked."""
+    looked = _looked(study, tower)
+    found: dict[tuple[str, ...], tuple[Json, list[int]]] = {}
+    for run in looked:
+        for finding in run["findings"]:
+            key = tuple(finding[part] for part in ("severity", "kind", "subject"))
+            found.setdefault(key, (finding, []))[1].append(run["seed"])
+    return list(found.values()) if looked else None
+
+
+def _looked(study: Json, tower: str) -> list[Json]:
+    return [
+        run
+        for run in study["runs"]
+        if run["tower"] == tower and run["status"] == "done" and run["findings"] is not None
+    ]
+
+
+def health_answer(study: Json, name: str) -> str:
+    """Whether a tower's experts are sound, the faults first; and how many faults others have."""
+    found = findings(study, name)
+    if found is None:
+        return "Nobody has looked: its runs' health.json holds no verdicts."
+    wrong = [each for each in found if each[0]["severity"] == WRONG]
+    told = [_finding(*each) for each in (wrong or found)]
+    more = f"; and {len(told) - _MOST} more, below" if len(told) > _MOST else ""
+    text = "; ".join(told[:_MOST]) + more + "."
+    if not wrong:
+        count = len(_looked(study, name))
+        text = f"Yes, in {'its one run' if count == 1 else f'each of {count} runs'}: {text}"
+    else:
+        text = f"Not all. {text}"
+    rates = [
+        f"{tower} {count / len(runs):.1f}"
+        for tower in study["towers"]
+        if (runs := _looked(study, tower))
+        for count in [sum(f["severity"] == WRONG for run in runs for f in run["findings"])]
+    ]
+    return f"{text} Faults found a run: {', '.join(rates)}."
+
+
+def _finding(finding: Json, seeds: Sequence[int]) -> str:
+    where = ", ".join(map(str, seeds))
+    return f"{finding['text'].rstrip('.')} ({finding['kind']}, seed {where})"

@@ -1,0 +1,244 @@
+"""report.html of a study: is HoME better here, on which task, by how much, how sure, and are its
+experts healthy. Made from study.json alone, without torch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal
+
+from pipeline.experiments.paired import ERRORS, FIGURES, Figure
+from pipeline.experiments.study import HOME
+from pipeline.experiments.study_charts import COLOURS, PANELS, see_saw
+from pipeline.experiments.study_extent import has_errors, is_alone
+from pipeline.experiments.study_findings import (
+    TITLES,
+    ablations,
+    answer,
+    difference_text,
+    plain,
+    signed,
+    subject,
+)
+from pipeline.experiments.study_health import WRONG, findings
+from pipeline.experiments.study_tables import MARKS, cost_rows, mean_text, page_caption
+from pipeline.io.files import write_text
+from pipeline.report.page import (
+    Cell,
+    answers,
+    chart,
+    charts,
+    facts,
+    header,
+    key,
+    links,
+    missing,
+    note,
+    page,
+    prose,
+    section,
+    table,
+    unfolded,
+)
+from pipeline.report.run_files import Json
+
+_PICTURES: tuple[Figure, ...] = ("auc", "gauc")
+_NAMES = {"auc": "AUC", "gauc": "AUC within users (GAUC)"}
+
+
+def write_study_report(out: Path, study: Json) -> Path:
+    """Write `out`/report.html, whole or not at all, and return its path."""
+    name = out.resolve().name
+    body = "".join(
+        (
+            _header(name, study),
+            section("The answer", answers(answer(study)), *(note(text) for text in study["notes"])),
+            _see_saw(study),
+            _figures(study),
+            _costs(study),
+            _health(study),
+            _runs(study),
+        )
+    )
+    path = out / "report.html"
+    write_text(path, page(f"{name}: homerec study", body))
+    return path
+
+
+def _header(name: str, study: Json) -> str:
+    done = sum(1 for run in study["runs"] if run["status"] == "done")
+    rows = next(iter(study["rows"].values()), None)
+    items = [
+        ("Towers", str(len(study["towers"]))),
+        ("Seeds", ", ".join(map(str, study["seeds"]))),
+        ("Runs finished", f"{done} of {len(study['runs'])}"),
+        ("Figures of", study["split"] + (f", {rows['rows']:,} rows" if rows else "")),
+        ("Checkpoint chosen by", f"{study['select']} on val"),
+        ("Widths matched by", study["match"] or "not matched"),
+    ]
+    what = f"data {study['dataset']}; recipe {study['recipe']}; tasks {', '.join(study['tasks'])}"
+    if study["overrides"]:
+        what += f"; {' '.join(study['overrides'])}"
+    return header(name, what, facts(items))
+
+
+def _see_saw(study: Json) -> str:
+    title = f"See-saw: each tower's difference to {study['against']}, task by task"
+    if is_alone(study):
+        return section(title, missing("differences (there is one tower alone)"))
+    bars = (
+        f"Point: mean over seeds. Thick bar: one standard error; thin bar: {ERRORS:.0f}."
+        if has_errors(study)
+        else "Point: one seed's difference. One seed shows no error: there are no bars, and "
+        "nothing can be called better or worse."
+    )
+    text = (
+        f"Right of the line is better than {study['against']}. {bars} Every panel has a scale of "
+        "its own."
+    )
+    colours = key((verdict, colour, "solid") for verdict, colour in COLOURS.items())
+    towers = [tower for tower in study["towers"] if tower != study["against"]]
+    pictures = _pictures(study, towers, "against")
+    parts = [note(text), colours, charts(pictures, "wide")]
+    if off := ablations(study):
+        parts.append("<h3>HoME without a part: the difference to the whole</h3>")
+        parts.append(note("Left of the line: the part is missed."))
+        parts.append(charts(_pictures(study, off, "home"), "wide"))
+    return section(title, *parts)
+
+
+def _pictures(study: Json, towers: list[str], to: Literal["against", "home"]) -> list[str]:
+    """One a figure, or more where there are many tasks."""
+    pictures = []
+    for figure in _PICTURES:
+        for first in range(0, len(study["tasks"]), PANELS):
+            tasks = study["tasks"][first : first + PANELS]
+            drawn = see_saw(study, figure, tasks, towers, to=to, emphasised=subject(study))
+            part = f", tasks {first + 1} to {first + len(tasks)}" if first else ""
+            other = HOME if to == "home" else study["against"]
+            pictures.append(chart(f"{_NAMES[figure]} minus {other}'s{part}", "", drawn))
+    return pictures
+
+
+def _figures(study: Json) -> str:
+    parts = []
+    for figure in _PICTURES:
+        rows = [
+            [
+                Cell(tower),
+                *(_mean_cell(study["summary"][figure][task][tower]) for task in study["tasks"]),
+            ]
+            for tower in study["towers"]
+        ]
+        parts.append(f"<h3>{_NAMES[figure]}</h3>")
+        parts.append(table(["tower", *study["tasks"]], rows, sortable=True))
+    return section(
+        "Figures",
+        note(page_caption(study)),
+        *parts,
+        unfolded("Every figure, one line each", _all(study)),
+    )
+
+
+def _mean_cell(row: Json) -> Cell:
+    mark = MARKS[row["against"]["verdict"]] if row["against"] else ""
+    return Cell(f"{mark} {mean_text(row)}".strip(), _number(row["mean"]))
+
+
+def _all(study: Json) -> str:
+    """Tower by task by figure, with both differences where there are any."""
+    alone = is_alone(study)
+    rows = []
+    for figure in FIGURES:
+        for task in study["tasks"]:
+            for tower in study["towers"]:
+                row = study["summary"][figure][task][tower]
+                rows.append(
+                    [
+                        Cell(tower),
+                        Cell(task),
+                        Cell(TITLES[figure]),
+                        Cell(str(row["n"]), row["n"]),
+                        Cell(plain(row["mean"]), _number(row["mean"])),
+                        Cell(signed(row["deviation"])[1:], _number(row["deviation"])),
+                        *([] if alone else _difference_cells(row["against"])),
+                        *([] if alone else _difference_cells(row["home"])),
+                    ]
+                )
+    headings = ["tower", "task", "figure", "seeds", "mean", "deviation"]
+    if alone:
+        return table(headings, rows, sortable=True)
+    headings += [f"minus {study['against']}", "verdict", "minus home", "verdict"]
+    text = "Calibration is compared by its distance to 1."
+    text += " ± is one standard error." if has_errors(study) else ""
+    return note(text) + table(headings, rows, sortable=True)
+
+
+def _difference_cells(found: Json | None) -> list[Cell]:
+    if found is None or found["mean"] is None:
+        return [Cell("-", math.nan), Cell("")]
+    return [Cell(difference_text(found), found["mean"]), Cell(found["verdict"])]
+
+
+def _costs(study: Json) -> str:
+    rows = [
+        [Cell(text) if heading == "tower" else Cell(text, _sort_key(text)) for heading, text in row]
+        for row in (list(row.items()) for row in cost_rows(study))
+    ]
+    text = (
+        "Parameters and floating-point operations (a sample, forward and backward) of the tower "
+        "alone, without the tables, which are the same for all. Training is the time of the steps, "
+        "without start and evaluations, as fast as the machine was while other runs went on."
+    )
+    return section("Costs", note(text), table(list(next(cost_rows(study))), rows, sortable=True))
+
+
+def _sort_key(text: str) -> float:
+    """'1,234', '2.5k' or '1:05' as a number."""
+    if text == "-":
+        return math.nan
+    if ":" in text:
+        value = 0.0
+        for part in text.split(":"):
+            value = 60 * value + int(part)
+        return value
+    scale = {"k": 1e3, "M": 1e6}.get(text[-1], 1.0)
+    return float(text.rstrip("kM").replace(",", "")) * scale
+
+
+def _health(study: Json) -> str:
+    rows, silent = [], []
+    for tower in study["towers"]:
+        found = findings(study, tower)
+        if found is None:
+            silent.append(tower)
+            continue
+        for finding, seeds in sorted(found, key=lambda each: each[0]["severity"] != WRONG):
+            parts = [finding["severity"], finding["kind"], finding["text"]]
+            parts.append(", ".join(map(str, seeds)))
+            rows.append([Cell(tower), *map(Cell, parts)])
+    headings = ["tower", "verdict", "of", "finding", "seeds"]
+    shown = [prose(table(headings, rows, sortable=True))] if rows else []
+    if silent:
+        shown.append(missing(f"verdicts in health.json of {', '.join(silent)}"))
+    return section("Experts' health", *shown)
+
+
+def _runs(study: Json) -> str:
+    items = []
+    for tower in study["towers"]:
+        runs = [run for run in study["runs"] if run["tower"] == tower]
+        done = [
+            (f"seed {run['seed']}", f"{run['folder']}/report.html")
+            for run in runs
+            if run["status"] == "done"
+        ]
+        items.append((tower, done))
+    failed = [run for run in study["runs"] if run["error"]]
+    rows = [[Cell(f"{run['tower']} seed {run['seed']}"), Cell(run["error"])] for run in failed]
+    parts = [f"<h3>Failed</h3>{table(['run', 'why'], rows)}"] if rows else []
+    return section("Each run's own report", links(items), *parts)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,147 @@
+"""A study as tables: on the screen, and table.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.table import Table
+
+from pipeline.experiments.paired import ERRORS, FIGURES, Figure
+from pipeline.experiments.study_extent import has_errors, is_alone, most_seeds
+from pipeline.experiments.study_findings import (
+    TITLES,
+    answer,
+    difference_text,
+    plain,
+    signed,
+)
+from pipeline.io.files import write_text
+from pipeline.report.run_files import Json
+from pipeline.tracking.progress_line import duration_text, speed_text
+
+MARKS = {"better": "▲", "worse": "▼", "no telling": ""}
+
+
+def figure_table(study: Json, figure: Figure) -> Table:
+    """A row a tower, a column a task: mean ± deviation, and below it the difference."""
+    title = f"{TITLES[figure]} on the {study['split']} split: {_caption(study, figure)}"
+    view = Table(title=title, title_justify="left", show_lines=True)
+    view.add_column("tower", no_wrap=True)
+    for task in study["tasks"]:
+        view.add_column(task, justify="right", no_wrap=True)
+    for tower in study["towers"]:
+        rows = [study["summary"][figure][task][tower] for task in study["tasks"]]
+        view.add_row(
+            tower,
+            *(f"{mean_text(row)}\n{_difference(row)}".rstrip() for row in rows),
+        )
+    return view
+
+
+def _caption(study: Json, figure: Figure) -> str:
+    """What stands in a cell, and what cannot."""
+    many = most_seeds(study) > 1
+    mean = "mean ± deviation over seeds" if many else "one seed, so without deviation"
+    if is_alone(study):
+        return f"{mean}; one tower, so no difference"
+    what = "difference in distance to 1 from" if figure == "calibration" else "difference to"
+    errors = "± standard error (▲ better, ▼ worse)"
+    return f"{mean}; {what} {study['against']} " + (
+        errors if has_errors(study) else "of one seed, so without error and verdict"
+    )
+
+
+def page_caption(study: Json) -> str:
+    """The same for the page, whose cells have marks, but no differences."""
+    many = most_seeds(study) > 1
+    text = "Mean ± sample deviation over seeds" if many else "One seed's figures, no deviation,"
+    text += f" on the {study['split']} split"
+    if is_alone(study):
+        text += "; one tower, so nothing is better or worse"
+    elif has_errors(study):
+        text += (
+            f"; {MARKS['better']} better, {MARKS['worse']} worse than {study['against']} by more "
+            f"than {ERRORS:.0f} standard errors"
+        )
+    else:
+        text += "; no error, so nothing can be called better or worse"
+    return text + ". A heading sorts."
+
+
+def cost_table(study: Json) -> Table:
+    view = Table(title="Costs", title_justify="left")
+    headings = list(next(cost_rows(study)))
+    for heading in headings:
+        view.add_column(heading, justify="left" if heading == "tower" else "right")
+    for row in cost_rows(study):
+        view.add_row(*row.values())
+    return view
+
+
+def cost_rows(study: Json) -> Iterator[dict[str, str]]:
+    """A tower's size, work and time, as text by heading."""
+    for tower, about in study["towers"].items():
+        runs = [run for run in study["runs"] if run["tower"] == tower and run["status"] == "done"]
+        seconds = [run["seconds"] for run in runs]
+        speeds = [run["samples_per_s"] for run in runs if run["samples_per_s"]]
+        yield {
+            "tower": tower,
+            "runs": str(len(runs)),
+            "parameters": f"{about['parameters']:,}",
+            "MFLOP a sample": f"{about['flops'] / 1e6:.2f}",
+            "training": duration_text(sum(seconds) / len(seconds)) if seconds else "-",
+            "samples/s": speed_text(sum(speeds) / len(speeds)) if speeds else "-",
+        }
+
+
+def mean_text(row: Json) -> str:
+    """'0.7230 ± .0011'."""
+    if row["deviation"] is None:
+        return plain(row["mean"])
+    return f"{plain(row['mean'])} ± {signed(row['deviation'])[1:]}"
+
+
+def _difference(row: Json) -> str:
+    found = row["against"]
+    if found is None or found["mean"] is None:
+        return ""
+    return f"{MARKS[found['verdict']]} {difference_text(found)}".strip()
+
+
+def write_markdown(out: Path, study: Json) -> Path:
+    """`out`/table.md: the answer, a table a figure, the costs, the notes."""
+    counts = ", ".join(
+        f"{len(study[what])} {what if len(study[what]) > 1 else what[:-1]}"
+        for what in ("towers", "seeds")
+    )
+    lines = [f"# {study['recipe']}: {counts}", ""]
+    for question, text in answer(study):
+        lines += [f"**{question}** {text}", ""]
+    for figure in FIGURES:
+        lines += [f"## {TITLES[figure]}, {study['split']} split", ""]
+        lines += [f"In a cell: {_caption(study, figure)}."]
+        lines += ["", *_grid(["tower", *study["tasks"]])]
+        for tower in study["towers"]:
+            rows = [study["summary"][figure][task][tower] for task in study["tasks"]]
+            cells = [
+                f"{mean_text(row)} ({text})" if (text := _difference(row)) else mean_text(row)
+                for row in rows
+            ]
+            lines.append(_line([tower, *cells]))
+        lines.append("")
+    lines += ["## Costs", "", *_grid(list(next(cost_rows(study))))]
+    lines += [_line(list(row.values())) for row in cost_rows(study)]
+    lines += ["", *(f"- {note}" for note in study["notes"])]
+    path = out / "table.md"
+    write_text(path, "\n".join(lines).rstrip() + "\n")
+    return path
+
+
+def _grid(headings: list[str]) -> list[str]:
+    return [_line(headings), "|" + "---|" * len(headings)]
+
+
+def _line(cells: list[str]) -> str:
+    # A bar would end the cell, a star begin emphasis: 'mmoe*'.
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in cells) + " |"

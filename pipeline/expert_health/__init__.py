@@ -1,0 +1,1 @@
+"""Statistics of experts and gates, and what they mean."""

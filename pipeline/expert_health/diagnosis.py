@@ -1,0 +1,248 @@
+"""What a person is to think of the experts' figures: the three anomalies, in plain language.
+
+The anomalies are those of HoME (Wang et al., arXiv 2408.05430): expert collapse, expert
+degradation, expert underfitting. Plain Python, no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
+
+from pipeline.expert_health.expert_use import GATES, own_weights, shared_weights
+
+ZERO_LIMIT = 0.9
+"""Share of an expert's outputs that are zero. The paper saw experts above 90% under ReLU; a sound
+ReLU expert is at about a half."""
+DEAD_LIMIT = 1e-3
+"""Deviation over rows as a share of the output's own size: below it the expert is a constant, and
+what a gate makes of it does not depend on the row."""
+SCALE_LIMIT = 10.0
+"""Factor between the deviations of experts under one gate. The paper names no figure: at a factor
+of ten a gate must weigh ten to one for both to be heard alike."""
+ALONE_LIMIT = 0.9
+"""Share of one task in all tasks' gate weight on a shared expert: 'used by one task only', with
+room for what a softmax cannot take away."""
+IDLE_LIMIT = 0.05
+"""Weight of a shared expert as a share of what an even gate would give it: where no gate reaches a
+twentieth, nobody hears the expert."""
+OWN_LIMIT = 0.2
+"""Weight of a task's own experts as a share of what an even gate would give them. The paper names
+no figure: a fifth is far from even, and well above the zero at which they stop learning."""
+
+Kind = Literal["collapse", "degradation", "underfitting"]
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One sentence on one expert or task, or on all of them where nothing is wrong."""
+
+    kind: Kind
+    subject: str
+    """An expert or a task; 'experts' or 'tasks' where all are meant."""
+    severity: Literal["wrong", "healthy", "unchecked"]
+    text: str
+    """The sentence, with figure and limit."""
+
+
+def verdicts(health: Json) -> list[Verdict]:
+    """What is wrong, kind by kind; for a kind with nothing wrong, what was checked.
+
+    `health` is what ExpertHealth.compute gives, or that with TrainingHealth.add_to's figures.
+    """
+    found: list[Verdict] = []
+    for kind, (check, summary) in _CHECKS.items():
+        wrong = [Verdict(kind, subject, "wrong", text) for subject, text in check(health)]
+        found += wrong or [summary(health)]
+    return found
+
+
+def _collapse(health: Json) -> Iterator[tuple[str, str]]:
+    alive = {}
+    for expert, figures in health["experts"].items():
+        if None in figures.values():
+            yield expert, f"{expert}: its outputs are not finite"
+        elif figures["zero_fraction"] > ZERO_LIMIT:
+            share = _percent(figures["zero_fraction"])
+            yield expert, f"{expert}: {share} of outputs are zero (limit {ZERO_LIMIT:.0%})"
+        elif figures["row_deviation"] <= DEAD_LIMIT * _size(figures):
+            yield (
+                expert,
+                f"{expert}: dead, it says the same of every row (deviation over rows "
+                f"{figures['row_deviation']:.1g} at a size of {_size(figures):.2g}, "
+                f"limit {DEAD_LIMIT:g} of it)",
+            )
+        else:
+            alive[expert] = figures["deviation"]
+    # Gates share experts: of each odd one out, the gate under which it is the oddest.
+    odd: dict[str, tuple[float, str]] = {}
+    for gate, scales in _scales(health, alive):
+        small, large = min(scales, key=scales.__getitem__), max(scales, key=scales.__getitem__)
+        factor = scales[large] / scales[small]
+        if factor > SCALE_LIMIT:
+            middle = median(scales.values())
+            is_small = middle / scales[small] >= scales[large] / middle
+            expert, other = (small, large) if is_small else (large, small)
+            text = (
+                f"{expert}: its outputs spread {factor:.0f} times {'less' if is_small else 'more'} "
+                f"than those of {other} under the gate of {gate} (limit {SCALE_LIMIT:g})"
+            )
+            odd[expert] = max(odd.get(expert, (0.0, "")), (factor, text))
+    yield from ((expert, text) for expert, (_, text) in odd.items())
+
+
+def _no_collapse(health: Json) -> Verdict:
+    experts = health["experts"]
+    if not experts:
+        return Verdict("collapse", "experts", "unchecked", "this tower has no experts")
+    zeros = max(figures["zero_fraction"] for figures in experts.values())
+    deviations = {expert: figures["deviation"] for expert, figures in experts.items()}
+    factors = [max(s.values()) / min(s.values()) for _, s in _scales(health, deviations)]
+    scale = (
+        f"outputs under one gate spread within a factor of {max(factors):.1f} "
+        f"(limit {SCALE_LIMIT:g})"
+        if factors
+        else "no gate mixes them, so their scales need not agree"
+    )
+    under = {expert for kind in GATES for seen in health[kind].values() for expert in seen}
+    if factors and len(under) < len(experts):
+        scale += f", {len(experts) - len(under)} are under no gate that is looked at"
+    text = (
+        f"{_count(experts, 'expert')}: none dead, at most {_percent(zeros)} of one's outputs are "
+        f"zero (limit {ZERO_LIMIT:.0%}); {scale}"
+    )
+    return Verdict("collapse", "experts", "healthy", text)
+
+
+def _degradation(health: Json) -> Iterator[tuple[str, str]]:
+    for expert, weights in _shared(health).items():
+        top = max(weights, key=weights.__getitem__)
+        is_last = expert in health["gates"].get(top, {})
+        even = 1 / len(health["gates" if is_last else "meta_gates"][top])
+        if weights[top] < IDLE_LIMIT * even:
+            yield (
+                expert,
+                f"{expert}: idle, no gate gives it more than {weights[top]:.2%} of its weight, an "
+                f"even one {even:.0%} (limit {IDLE_LIMIT:.0%} of that)",
+            )
+            continue
+        share = weights[top] / sum(weights.values())
+        # Before the last level, what the gate called 'shared' mixes serves all tasks.
+        serves_all = not is_last and top.rpartition(".")[2] == "shared"
+        if share > ALONE_LIMIT and not serves_all:
+            yield (
+                expert,
+                f"{expert}: {_percent(share)} of its gate weight comes from {top}: shared by name "
+                f"only (limit {ALONE_LIMIT:.0%})",
+            )
+
+
+def _no_degradation(health: Json) -> Verdict:
+    shared = _shared(health)
+    if not shared:
+        text = "no expert is shared under gates, so none can be shared by name only"
+        return Verdict("degradation", "experts", "unchecked", text)
+    share = max(max(weights.values()) / sum(weights.values()) for weights in shared.values())
+    lowest = min(health["shared"][expert]["entropy"] for expert in shared)
+    text = (
+        f"{_count(shared, 'shared expert')}: at most {_percent(share)} of one's gate weight comes "
+        f"from one place (limit {ALONE_LIMIT:.0%}); lowest entropy over tasks {lowest:.2f} of 1"
+    )
+    return Verdict("degradation", "experts", "healthy", text)
+
+
+def _underfitting(health: Json) -> Iterator[tuple[str, str]]:
+    for task, figures in health["tasks"].items():
+        beside = _beside(figures)
+        left_alone = False
+        for level, weight, even in own_weights(health, task):
+            if weight < OWN_LIMIT * even:
+                left_alone = True
+                where = f" of {level}" if level else ""
+                yield (
+                    task,
+                    f"{task}: gate weight {weight:.2g} on its own experts{where}, an even gate "
+                    f"gives {even:.2g} (limit {OWN_LIMIT:g} of that){beside}",
+                )
+        if not left_alone and figures.get("gradient_norm") == 0:
+            yield task, f"{task}: no gradient reaches its own experts{beside}"
+
+
+def _no_underfitting(health: Json) -> Verdict:
+    tasks = health["tasks"]
+    shares = {
+        task: min(weight / even for _, weight, even in found)
+        for task in tasks
+        if (found := [*own_weights(health, task)])
+    }
+    moved = [task for task, figures in tasks.items() if figures.get("gradient_norm")]
+    parts = []
+    if shares:
+        least = min(shares.values())
+        parts.append(
+            f"each gives its own experts at least {least:.2g} times an even gate's weight "
+            f"(limit {OWN_LIMIT:g})"
+        )
+    if moved:
+        parts.append("gradients reach the own experts of all of them")
+    if not parts:
+        text = "no task has experts of its own under a gate, so none can be left alone"
+        return Verdict("underfitting", "tasks", "unchecked", text)
+    number = _count(shares or moved, "task")
+    return Verdict("underfitting", "tasks", "healthy", f"{number}: {'; '.join(parts)}")
+
+
+def _shared(health: Json) -> dict[str, dict[str, float]]:
+    """Shared experts' weights by gate, those that are known and not all zero."""
+    return {
+        expert: {gate: weight or 0.0 for gate, weight in weights.items()}
+        for expert, weights in shared_weights(health).items()
+        if None not in weights.values()
+    }
+
+
+def _scales(health: Json, deviations: dict[str, float]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Gate -> deviation of each expert it sees, where that is two or more."""
+    for kind in ("gates", "meta_gates"):
+        for gate, seen in health[kind].items():
+            scales = {expert: deviations[expert] for expert in seen if expert in deviations}
+            if len(scales) > 1:
+                yield gate, scales
+
+
+def _beside(figures: Json) -> str:
+    """What helps to judge: how rare the task is, and how its own experts move."""
+    parts = []
+    if figures.get("positive_rate") is not None:
+        parts.append(f"{figures['positive_rate']:.2%} of its rows are positive")
+    if figures.get("gradient_norm") and figures.get("weight_norm"):
+        parts.append(
+            f"gradient norm {figures['gradient_norm']:.2g} at a weight norm of "
+            f"{figures['weight_norm']:.2g}"
+        )
+    return f"; {', '.join(parts)}" if parts else ""
+
+
+def _size(figures: Json) -> float:
+    """Root mean square of an expert's output."""
+    return float((figures["mean"] ** 2 + figures["deviation"] ** 2) ** 0.5)
+
+
+def _percent(share: float) -> str:
+    """As whole percent; what is not all is never 100%."""
+    return f"{share:.0%}" if share < 0.995 or share == 1 else f"{min(share, 0.9999):.2%}"
+
+
+def _count(things: Any, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
+_CHECKS: dict[Kind, tuple[Callable[[Json], Iterator[tuple[str, str]]], Callable[[Json], Verdict]]]
+_CHECKS = {
+    "collapse": (_collapse, _no_collapse),
+    "degradation": (_degradation, _no_degradation),
+    "underfitting": (_underfitting, _no_underfitting),
+}

@@ -1,0 +1,103 @@
+"""Health of a tower's experts over some batches: plain numbers for health.json and the log.
+
+Suffixes: E experts, B rows, D width, G pairs of a gate and an expert that it sees.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from models.probe import Probe
+from pipeline.expert_health.expert_use import GATES, add_use
+
+# An output this small feeds nothing forward: ReLU's exact zeros, and Swish's tail.
+_ZERO = 1e-6
+
+
+class ExpertHealth:
+    """Adds up Probes; `compute` is a collective and answers the same on all ranks.
+
+    Every rank must update equally often (evaluation batches are filled up to the same number), and
+    with the same tower, whose experts are all of one width.
+    """
+
+    def __init__(self) -> None:
+        self._experts: tuple[str, ...] = ()
+        self._pairs: tuple[tuple[str, str, str], ...] = ()  # kind of gate, gate, expert
+        # Rows, then what adds up over rows and ranks, float64.
+        self._sums: Tensor | None = None
+
+    @torch.no_grad()
+    def update(self, probe: Probe) -> None:
+        """Add a batch: experts' outputs [B, D], gate weights [B]."""
+        if not probe.experts:
+            return
+        weights = {
+            (kind, gate, expert): weight_B
+            for kind in GATES
+            for gate, seen in getattr(probe, kind).items()
+            for expert, weight_B in seen.items()
+        }
+        self._experts, self._pairs = tuple(probe.experts), tuple(weights)
+        out_EBD = torch.stack(list(probe.experts.values())).double()
+        parts = [
+            out_EBD.new_tensor([out_EBD.shape[1]]),
+            out_EBD.sum(1).flatten(),
+            out_EBD.square().sum(1).flatten(),
+            (out_EBD.abs() < _ZERO).sum((1, 2)).double(),
+        ]
+        if weights:
+            parts.append(torch.stack(list(weights.values())).double().sum(1))
+        sums = torch.cat(parts)
+        self._sums = sums if self._sums is None else self._sums + sums
+
+    def compute(self) -> dict[str, Any]:
+        """Means over all rows of all ranks.
+
+            {"experts": {EXPERT: {"mean", "deviation", "row_deviation", "zero_fraction"}},
+             "gates": {TASK: {EXPERT: mean weight}}, "self_gates": {TASK: ...},
+             "meta_gates": {GATE: ...}, "meta_self_gates": {GATE: ...},
+             "shared": ..., "tasks": ... (see `add_use`)}
+
+        `deviation` is the standard deviation over rows and units, `row_deviation` that over rows
+        of a unit (root mean square over units; 0: the expert says the same of every row),
+        `zero_fraction` the share of outputs below 1e-6 in size. A figure that is not finite is
+        None. A tower without experts or gates has empty parts.
+        """
+        health: dict[str, Any] = {"experts": {}, **{kind: {} for kind in GATES}}
+        if self._sums is not None:
+            if dist.is_initialized():
+                dist.all_reduce(self._sums)
+            self._fill(health, self._sums.cpu())
+            self._sums = None  # they are those of all ranks now
+        return add_use(health)
+
+    def _fill(self, health: dict[str, Any], sums: Tensor) -> None:
+        num_experts, num_pairs = len(self._experts), len(self._pairs)
+        units = (len(sums) - 1 - num_experts - num_pairs) // 2
+        sizes = [1, units, units, num_experts, num_pairs]
+        rows, total, squares, zeros_E, weights_G = torch.split(sums, sizes)
+        means_ED = total.view(num_experts, -1) / rows
+        squares_ED = squares.view(num_experts, -1) / rows
+        mean_E = means_ED.mean(1)
+        # Rounding can put a constant's variance just below zero.
+        variance_E = (squares_ED.mean(1) - mean_E.square()).clamp(min=0)
+        row_variance_E = (squares_ED - means_ED.square()).clamp(min=0).mean(1)
+        zeros_E = zeros_E / (rows * means_ED.shape[1])
+        figures = torch.stack([mean_E, variance_E.sqrt(), row_variance_E.sqrt(), zeros_E], 1)
+        names = ("mean", "deviation", "row_deviation", "zero_fraction")
+        for expert, values in zip(self._experts, figures.tolist(), strict=True):
+            health["experts"][expert] = dict(zip(names, map(finite, values), strict=True))
+        means = (weights_G / rows).tolist()
+        for (kind, gate, expert), mean in zip(self._pairs, means, strict=True):
+            health[kind].setdefault(gate, {})[expert] = finite(mean)
+
+
+def finite(value: float) -> float | None:
+    """None for what JSON cannot say: a tower that overflows."""
+    return value if math.isfinite(value) else None

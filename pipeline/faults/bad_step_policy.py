@@ -1,0 +1,119 @@
+"""What follows a step that the guard refused: stop, skip, or back to the last checkpoint."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from rich.console import Console
+
+from pipeline.config.tree import WatchConfig
+from pipeline.data.batch import Batch
+from pipeline.faults.batch_file import dump_batch
+from pipeline.faults.step_guard import Guard
+from pipeline.io.errors import UserError
+from pipeline.ranks.world import World
+from pipeline.training.step import StepOutput
+
+_REMEDY = "lower --dense.lr or --sparse.lr, then go on with --resume"
+
+
+class Refusals:
+    """`handle` after every step, on every rank.
+
+    Args:
+        folder: where batches are dumped.
+        restore: brings weights and optimizer back to the last checkpoint, on every rank; False if
+            there is none.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        config: WatchConfig,
+        world: World,
+        tasks: list[str],
+        folder: Path,
+        restore: Callable[[], bool],
+    ) -> None:
+        self._guard = guard
+        self._config = config
+        self._world = world
+        self._tasks = tasks
+        self._folder = folder
+        self._restore = restore
+        self.skipped = 0
+
+    def handle(self, step: int, output: StepOutput, where: str) -> bool:
+        """Whether step `step` was refused, and its batch (from `where`) skipped.
+
+        Raises UserError on all ranks if the run is to stop for it.
+        """
+        refusal = self._guard.refusal
+        if refusal is None:
+            return False
+        sentence = ""
+        if refusal.mine:
+            named = ", ".join(
+                f"{task} {loss:.6g}"
+                for task, loss in zip(self._tasks, output.losses_T.tolist(), strict=True)
+                if refusal.kind == "spike" or not torch.isfinite(torch.tensor(loss))
+            )
+            path = self._dump(step, output.batch, refusal.what)
+            parts = [f"{refusal.what} on rank {self._world.rank} ({socket.gethostname()})"]
+            parts[0] += f": {named}" if named else ""
+            parts += [refusal.feature] if refusal.feature else []
+            sentence = f"step {step}: " + "; ".join([*parts, f"batch: {where}", f"kept as {path}"])
+        told: list[str] = [""] * self._world.size
+        dist.all_gather_object(told, sentence, group=self._world.control)
+        first = next(line for line in told if line)
+        spike = refusal.kind == "spike"
+        policy = self._config.on_spike if spike else self._config.on_nonfinite
+        if policy == "stop":
+            raise UserError(f"{first}; look at these rows, or {_REMEDY}")
+        self.skipped += 1
+        field = "watch.on_spike" if spike else "watch.on_nonfinite"
+        if self.skipped > self._config.limit:
+            raise UserError(
+                f"{first}; {self.skipped} batches skipped, more than watch.limit "
+                f"{self._config.limit}; look at these rows, or {_REMEDY}"
+            )
+        done = "skipped"
+        if policy == "rollback":
+            if not self._restore():
+                raise UserError(
+                    f"{first}; no checkpoint yet to go back to; set --checkpoint.every lower, or "
+                    f"--{field} skip"
+                )
+            done = "skipped, back to the last checkpoint's weights"
+        if self._world.is_first:
+            count = f"{self.skipped} of at most {self._config.limit}"
+            Console(stderr=True).print(f"{first}; {done} ({count})", markup=False)
+        return True
+
+    def out_of_memory(self, step: int, batch: Batch, where: str, error: Exception) -> UserError:
+        """The error to raise on the rank whose memory was too small for `batch`."""
+        path = self._dump(step, batch, f"out of memory: {error}")
+        ids = {key: len(batch.sparse[key].values()) for key in batch.sparse.keys()}  # noqa: SIM118
+        most = max(ids, key=lambda key: ids[key])
+        return UserError(
+            f"step {step}: out of memory on rank {self._world.rank} ({socket.gethostname()}); "
+            f"feature {most} has the most ids, {ids[most]}; batch: {where}; kept as {path}; lower "
+            "--train.batch_size, or give tables more ranks"
+        )
+
+    def _dump(self, step: int, batch: Batch, why: str) -> Path:
+        rank = self._world.rank
+        path = self._folder / f"step-{step:08d}-rank{rank}.pt"
+        dump_batch(path, batch, {"step": step, "rank": rank, "why": why, "tasks": self._tasks})
+        return path
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it is the device's or the host's allocator that gave up."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

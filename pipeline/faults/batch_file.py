@@ -1,0 +1,76 @@
+"""A batch as a file, and back: what a step that went wrong was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torchrec import KeyedJaggedTensor
+
+from pipeline.data.batch import Batch
+from pipeline.io.errors import UserError
+
+_PARTS = ("dense", "labels", "weights", "users", "oracle")
+
+
+def dump_batch(path: Path, batch: Batch, about: dict[str, Any]) -> None:
+    """Write `batch` and plain facts `about` it (step, rank, why)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sparse = batch.sparse
+    torch.save(
+        {
+            "about": about,
+            **{name: getattr(batch, name) for name in _PARTS},
+            "keys": list(sparse.keys()),
+            "values": sparse.values(),
+            "lengths": sparse.lengths(),
+            "sparse_weights": sparse.weights_or_none(),
+        },
+        path,
+    )
+
+
+def load_batch(path: Path) -> tuple[Batch, dict[str, Any]]:
+    """What `dump_batch` wrote, on the CPU. UserError if the file is not one of its."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        sparse = KeyedJaggedTensor(
+            keys=state["keys"],
+            values=state["values"],
+            lengths=state["lengths"],
+            weights=state["sparse_weights"],
+        )
+        return Batch(sparse=sparse, **{name: state[name] for name in _PARTS}), state["about"]
+    except Exception as error:  # a damaged pickle may raise anything
+        cause = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{path}: no batch that can be read ({cause}); name a file of RUN/debug"
+        ) from error
+
+
+def show_batch(path: Path, row: int | None = None) -> str:
+    """The batch in words: facts, ranges by feature; with `row`, that row's ids and values."""
+    batch, about = load_batch(path)
+    lines = [f"{name}: {value}" for name, value in about.items()]
+    rows = len(batch.weights)
+    if row is not None and not 0 <= row < rows:
+        raise UserError(f"--row: {row} is not in {path}, which has rows 0 to {rows - 1}")
+    lines.append(f"rows: {rows}")
+    sparse = batch.sparse
+    for key in sparse.keys():  # noqa: SIM118 (a KeyedJaggedTensor is no dict)
+        ids = sparse[key]
+        if row is not None:
+            lines.append(f"{key}: {ids.to_dense()[row].tolist()}")
+        elif len(values := ids.values()):
+            lines.append(f"{key}: {len(values)} ids, rows {values.min()} to {values.max()}")
+        else:
+            lines.append(f"{key}: no ids")
+    for name in ("dense", "labels"):
+        part = getattr(batch, name)
+        if row is not None:
+            lines.append(f"{name}: {part[row].tolist()}")
+        elif part.numel():
+            bad = int((~torch.isfinite(part)).any(dim=1).sum())
+            lines.append(f"{name}: {part.shape[1]} columns, {bad} rows with values not finite")
+    return "\n".join(lines)

@@ -1,0 +1,36 @@
+"""No checkpoint of weights that are not finite."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torchrec.distributed.types import ShardedTensor
+
+from pipeline.io.errors import UserError
+from pipeline.ranks.world import World
+
+_REMEDY = "lower --dense.lr or --sparse.lr, then go on with --resume"
+
+
+def check_finite(model: nn.Module, step: int, world: World) -> None:
+    """Raise UserError on all ranks if a weight on any of them is not finite.
+
+    A step's loss is that of the weights before it: its update may have been the one too many, and
+    would be found out only by the next step, after a save.
+    """
+    bad = ""
+    for name, value in model.state_dict().items():
+        local = value.local_shards() if isinstance(value, ShardedTensor) else None
+        tensors = [value] if local is None else [shard.tensor for shard in local]
+        if not all(bool(torch.isfinite(tensor.sum(dtype=torch.float64))) for tensor in tensors):
+            bad = name
+            break
+    names = [""] * world.size
+    dist.all_gather_object(names, bad, group=world.control)
+    for rank, name in enumerate(names):
+        if name:
+            raise UserError(
+                f"step {step}: weights {name} are not finite on rank {rank}; "
+                f"not saved, the last checkpoint is from before; {_REMEDY}"
+            )

@@ -1,0 +1,66 @@
+"""Proof that what ranks hold in common is the same, to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torchrec.distributed.types import ShardedTensor
+from torchrec.optim.keyed import CombinedOptimizer
+
+from pipeline.io.errors import UserError
+from pipeline.ranks.world import World
+
+
+@torch.no_grad()
+def check_replicas(model: nn.Module, optimizer: CombinedOptimizer, step: int, world: World) -> None:
+    """Raise UserError on all ranks if a replicated tensor differs from rank 0's on any.
+
+    Tower and replicated tables, and their optimizer's state; a NaN equals itself here. Batch
+    norms' running statistics are left out: each rank may have its own until a checkpoint.
+    """
+    if world.size == 1:
+        return
+    for name, tensor in _replicated(model, optimizer):
+        mine = tensor.detach().contiguous().view(-1)
+        first = mine.clone()
+        dist.broadcast(first, src=0)
+        differs = mine.view(torch.uint8) != first.view(torch.uint8)
+        at = -1
+        if bool(differs.any()):
+            at = int(differs.nonzero()[0]) // mine.element_size()
+        mine_told = (at, float(mine[at]), float(first[at])) if at >= 0 else None
+        told: list[tuple[int, float, float] | None] = [None] * world.size
+        # One exchange a tensor would be slow for many: the places are told only if there are any.
+        flag = torch.tensor(int(at >= 0))
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=world.control)
+        if not int(flag):
+            continue
+        dist.all_gather_object(told, mine_told, group=world.control)
+        ranks = [rank for rank, found in enumerate(told) if found]
+        place, value, value_0 = next(found for found in told if found)
+        index = [int(i) for i in torch.unravel_index(torch.tensor(place), tensor.shape)]
+        raise UserError(
+            f"step {step}: {name} differs between ranks: rank {', '.join(map(str, ranks))} from "
+            f"rank 0, first at {index} by {abs(value - value_0):.6g} ({value:.9g}, rank 0 "
+            f"{value_0:.9g}); go on from the last checkpoint with --resume, and suspect the "
+            "hardware or a step that is not the same on all ranks"
+        )
+
+
+def _replicated(model: nn.Module, optimizer: CombinedOptimizer) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors, in the same order on every rank."""
+    state = model.state_dict()
+    buffers = {name for name, _ in model.named_buffers()}
+    for name, value in state.items():
+        if name not in buffers and type(value) is not ShardedTensor and isinstance(value, Tensor):
+            yield name, value
+    for part, keyed in optimizer.optimizers:
+        if part == "fused":  # the shards' own
+            continue
+        for parameter, values in keyed.state_dict()["state"].items():
+            for key, value in values.items():
+                if isinstance(value, Tensor):
+                    yield f"optimizer {part}: {parameter}: {key}", value

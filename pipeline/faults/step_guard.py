@@ -1,0 +1,202 @@
+"""Nothing bad reaches the tables: a step is judged in the middle of its backward.
+
+Sharded tables are updated inside backward, so afterwards is too late. The guard sits on the
+tower's input: when its gradient is there, the loss is known, the tower's own backward is done and
+no table has moved. One small exchange tells all ranks the same; a refused step's gradient goes on
+to the tables as zeros (which row-wise Adagrad answers with no change), and the optimizer is not
+stepped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torchrec.optim.keyed import CombinedOptimizer
+
+from models.ranker import Head
+from pipeline.config.tree import WatchConfig
+from pipeline.faults.attribution import blame
+from pipeline.ranks.timed_all_reduce import waited
+from pipeline.ranks.world import World
+from pipeline.training.step import Loss
+
+Kind = Literal["nonfinite", "spike"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a step was not taken. `kind` is equal on all ranks, the rest is each rank's own."""
+
+    kind: Kind
+    mine: bool
+    """Whether this rank's part of the batch is at fault (for a spike: has the largest loss)."""
+    what: str
+    """'loss is not finite', with its figures; says nothing of task, batch or rank."""
+    feature: str
+    """The feature at fault, as far as it can be told; '' where not `mine`."""
+
+
+class Guard:
+    """Judges every training step; `refusal` says how the last one went.
+
+    Every rank must train the same number of steps. `seconds_W` holds each rank's time in the
+    tower's forward and backward of the last step.
+    """
+
+    def __init__(
+        self, head: Head, loss: Loss, config: WatchConfig, world: World, dense: Sequence[str]
+    ) -> None:
+        self._config = config
+        self._world = world
+        self._dense = list(dense)
+        self._kept = [*head.buffers(), *loss.buffers()]
+        self._copies: list[Tensor] = []
+        self._recent: deque[float] = deque(maxlen=config.spike_window)
+        self._loss = torch.zeros(())
+        self._losses_T = torch.zeros(1)
+        self._began = 0.0
+        self.refusal: Refusal | None = None
+        self.seconds_W = torch.zeros(world.size, dtype=torch.float64)
+        head.guard = self._on_input
+        loss.note = self._on_loss
+
+    def before(self) -> None:
+        """Before a step: running statistics as they are, to be put back if it is refused."""
+        self.refusal = None
+        if self._kept:
+            self._copies = [buffer.detach().clone() for buffer in self._kept]
+
+    def optimizer(self, optimizer: CombinedOptimizer) -> GuardedOptimizer:
+        """`optimizer`, for the train pipeline, with refused steps left out."""
+        return GuardedOptimizer(optimizer, self)
+
+    def undo(self) -> None:
+        """Running statistics as they were before the step."""
+        with torch.no_grad():
+            for buffer, copy in zip(self._kept, self._copies, strict=True):
+                buffer.copy_(copy)
+
+    def refuse_gradient(self) -> None:
+        """The tower's own gradient, equal on all ranks, is not finite (the input's was)."""
+        self.refusal = Refusal(
+            kind="nonfinite",
+            mine=self._world.is_first,
+            what="gradient of the tower's weights is not finite (its input's was: the tables have "
+            "learnt from this batch)",
+            feature="",
+        )
+
+    def _on_input(self, v_BF: Tensor, spans: list[tuple[str, int]]) -> Tensor:
+        """The tower's input, guarded. `spans`: name and width of its columns, in order."""
+        self._began = time.perf_counter() - waited()
+        if not v_BF.requires_grad:
+            return v_BF
+        values_BF = v_BF.detach()
+
+        def judge(gradient_BF: Tensor) -> Tensor | None:
+            return self._judge(values_BF, gradient_BF, spans)
+
+        v_BF.register_hook(judge)  # type: ignore[no-untyped-call]
+        # A new tensor: who asks for gradients at the tower's input must not set the hook off.
+        return v_BF.view_as(v_BF)
+
+    def _on_loss(self, losses_T: Tensor, total: Tensor) -> None:
+        self._losses_T, self._loss = losses_T, total
+
+    def _judge(
+        self, values_BF: Tensor, gradient_BF: Tensor, spans: list[tuple[str, int]]
+    ) -> Tensor | None:
+        # A sum is not finite if a part is not, and reads the gradient once; a sum that overflows
+        # by itself is no gradient to learn from either.
+        bad_loss = not bool(torch.isfinite(self._losses_T.sum() + self._loss))
+        bad_gradient = not bool(torch.isfinite(gradient_BF.sum()))
+        loss = 0.0 if bad_loss else float(self._loss)
+        told_W3 = torch.zeros(self._world.size, 3, dtype=torch.float64)
+        told_W3[self._world.rank] = torch.tensor(
+            [bad_loss or bad_gradient, loss, time.perf_counter() - waited() - self._began],
+            dtype=torch.float64,
+        )
+        dist.all_reduce(told_W3, group=self._world.control)
+        bad_W, loss_W, self.seconds_W = told_W3.unbind(1)
+        mean = float(loss_W.mean())
+        limit = self._limit()
+        if bool(bad_W.any()):
+            what = "loss is not finite" if bad_loss else "gradient is not finite"
+            mine = self._at_fault(bad_loss or bad_gradient, values_BF)
+            self._refuse("nonfinite", mine, what, values_BF, gradient_BF, spans)
+        elif limit is not None and mean > limit:
+            what = f"loss {mean:.6g} is a spike (above {limit:.6g})"
+            mine = int(loss_W.argmax()) == self._world.rank
+            self._refuse("spike", mine, what, values_BF, gradient_BF, spans)
+        else:
+            self._recent.append(mean)
+            return None
+        return torch.zeros_like(gradient_BF)
+
+    def _at_fault(self, bad: bool, values_BF: Tensor) -> bool:
+        """Whether this rank is: batch norms over all ranks spread what one rank's input began."""
+        input_is_bad = not bool(torch.isfinite(values_BF).all())
+        anyone = torch.tensor(int(input_is_bad))
+        dist.all_reduce(anyone, op=dist.ReduceOp.MAX, group=self._world.control)
+        return input_is_bad if int(anyone) else bad
+
+    def _limit(self) -> float | None:
+        """Median + k * MAD of the last steps' losses; None while too few are known, or k is 0."""
+        recent = self._recent
+        if not self._config.spike_k or len(recent) < self._config.spike_window // 2:
+            return None
+        known = torch.tensor(list(recent), dtype=torch.float64)
+        median = known.median()
+        return float(median + self._config.spike_k * (known - median).abs().median())
+
+    def _refuse(
+        self,
+        kind: Kind,
+        mine: bool,
+        what: str,
+        values_BF: Tensor,
+        gradient_BF: Tensor,
+        spans: list[tuple[str, int]],
+    ) -> None:
+        feature = blame(values_BF, gradient_BF, spans, self._dense) if mine else ""
+        self.refusal = Refusal(kind=kind, mine=mine, what=what, feature=feature)
+
+
+class GuardedOptimizer:
+    """The verbs of an optimizer that TorchRec's train pipelines use."""
+
+    def __init__(self, optimizer: CombinedOptimizer, guard: Guard) -> None:
+        self._optimizer = optimizer
+        self._guard = guard
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self._optimizer.zero_grad(set_to_none=set_to_none)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> None:
+        guard = self._guard
+        if guard.refusal is None and not _finite(self._optimizer):
+            guard.refuse_gradient()
+        if guard.refusal is None:
+            self._optimizer.step(closure)
+        else:
+            guard.undo()
+
+
+def _finite(optimizer: CombinedOptimizer) -> bool:
+    """Whether the gradients outside the fused tables are. After DDP's mean: equal on all ranks."""
+    gradients = [
+        parameter.grad
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if isinstance(parameter, nn.Parameter) and parameter.grad is not None
+    ]
+    if not gradients:
+        return True
+    return bool(torch.isfinite(torch.stack(torch._foreach_norm(gradients))).all())

@@ -1,0 +1,55 @@
+"""Ranks that hold up the others, by their own computing time."""
+
+from __future__ import annotations
+
+import socket
+
+import torch
+import torch.distributed as dist
+from rich.console import Console
+from torch import Tensor
+
+from pipeline.config.tree import WatchConfig
+from pipeline.ranks.world import World
+
+
+class SlowRanks:
+    """Fed with each rank's seconds in every step; reports a rank once for as long as it is slow.
+
+    The median is the lower one: of two ranks the faster is the measure.
+    """
+
+    def __init__(self, config: WatchConfig, world: World) -> None:
+        self._factor = config.slow_factor
+        self._window = config.slow_window
+        self._world = world
+        hosts: list[str] = [""] * world.size
+        dist.all_gather_object(hosts, socket.gethostname(), group=world.control)
+        self._hosts = hosts
+        self._sums_W = torch.zeros(world.size, dtype=torch.float64)
+        self._steps = 0
+        self._known: set[int] = set()
+
+    def update(self, step: int, seconds_W: Tensor) -> list[str]:
+        """A sentence for each rank that has become slow, equal on all ranks; rank 0 prints it."""
+        self._sums_W += seconds_W
+        self._steps += 1
+        if self._steps < self._window or not self._factor:
+            return []
+        mean_W = self._sums_W / self._steps
+        self._sums_W, self._steps = torch.zeros_like(mean_W), 0
+        median = float(mean_W.median())
+        slow = {
+            rank for rank, mean in enumerate(mean_W.tolist()) if mean > self._factor * median > 0
+        }
+        lines = [
+            f"step {step}: rank {rank} on host {self._hosts[rank]} is slow: "
+            f"{float(mean_W[rank]) * 1e3:.1f} ms a step in the tower, median of ranks "
+            f"{median * 1e3:.1f} ms"
+            for rank in sorted(slow - self._known)
+        ]
+        self._known = slow
+        if self._world.is_first:
+            for line in lines:
+                Console(stderr=True).print(line, markup=False)
+        return lines

@@ -1,0 +1,1 @@
+"""Errors, exit codes, files, storage."""

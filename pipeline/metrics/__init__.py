@@ -1,0 +1,1 @@
+"""Metrics of multi-task binary ranking."""

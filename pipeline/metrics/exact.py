@@ -1,0 +1,250 @@
+"""Exact figures of an evaluation, over all rows of all ranks.
+
+Suffixes: B rows of a batch, N all rows, T tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
+
+from pipeline.metrics.grouped_auc import grouped_auc
+
+
+class RankFigures(TypedDict):
+    """How well a score orders rows.
+
+    - auc: a tied pair counts half. By logits: float32 probabilities would tie near 0 and 1, and
+      torch's float32 sigmoid of one value differs by a bit with its place in the tensor.
+    - gauc: the mean of the users' own AUCs weighted by their rows (impressions), over the
+      `gauc_users` users with both classes; `gauc_left_out` have one class only.
+    """
+
+    auc: float | None
+    gauc: float | None
+    gauc_users: int
+    gauc_left_out: int
+
+
+class TaskMetrics(RankFigures):
+    """One task's figures. None where undefined (no rows, one class, a diverged model).
+
+    - log_loss: mean binary cross-entropy, nats.
+    - ne: normalised entropy, log_loss over the entropy of the base rate: 1 is no better than
+      predicting the base rate (He et al., ADKDD 2014).
+    - calibration: sum predicted over sum observed.
+    - oracle_*: the same figures of the data's true probabilities, what the best model can reach;
+      only where every counted row of the task came with one.
+    """
+
+    rows: int
+    positives: int
+    ne: float | None
+    calibration: float | None
+    log_loss: float | None
+    oracle_auc: NotRequired[float | None]
+    oracle_gauc: NotRequired[float | None]
+    oracle_ne: NotRequired[float | None]
+
+
+class ExactMetrics:
+    """Collects an evaluation's rows; `compute` is a collective and answers the same on all ranks.
+
+    A rank may have fewer rows than its peers, or none. Memory: 5 bytes a row and task (9 with an
+    oracle) and 8 a row; during `compute` every rank holds the rows of all.
+    """
+
+    def __init__(self, tasks: Sequence[str], device: torch.device) -> None:
+        self._tasks = tuple(tasks)
+        self._device = device
+        self._sums = _Sums(len(tasks)).to(device)
+        self._rows = _Rows().to(device)
+
+    @torch.no_grad()
+    def update(
+        self,
+        logits_BT: Tensor,
+        labels_BT: Tensor,
+        weights_B: Tensor,
+        users_B: Tensor,
+        oracle_BT: Tensor | None = None,
+    ) -> None:
+        """Add a batch of this rank.
+
+        Args:
+            logits_BT: float, any precision.
+            labels_BT: 0 or 1, NaN where missing.
+            weights_B: a row of weight 0 (padding) is ignored; others count once each.
+            users_B: int64, the groups of GAUC.
+            oracle_BT: true probabilities, NaN for tasks without; with every batch or with none.
+        """
+        keep_B = weights_B.to(self._device) > 0
+        logits_BT = logits_BT.to(self._device, torch.float32)[keep_B]
+        labels_BT = labels_BT.to(self._device)[keep_B]
+        users_B = users_B.to(self._device)[keep_B]
+        if oracle_BT is not None:
+            oracle_BT = oracle_BT.to(self._device, torch.float32)[keep_B]
+        self._sums.update(logits_BT, labels_BT, oracle_BT)
+        self._rows.update(logits_BT, labels_BT, users_B, oracle_BT)
+
+    @torch.no_grad()
+    def compute(self) -> dict[str, TaskMetrics]:
+        """Figures by task, over all ranks' rows. Collective: every rank must call it."""
+        # A rank without rows must still send its state, or its peers would wait for it; whether
+        # there is an oracle it learns from the sums.
+        none_0T = torch.zeros(0, len(self._tasks), device=self._device)
+        none_0 = torch.zeros(0, dtype=torch.int64, device=self._device)
+        self._sums.update(none_0T, none_0T, None)
+        sums = self._sums.compute()
+        has_oracle = any(sums["oracle_rows"])
+        self._rows.update(none_0T, none_0T, none_0, none_0T if has_oracle else None)
+        scores_NT, labels_NT, users_N, oracle_NT = self._rows.compute()
+        groups_N = torch.unique(users_N, return_inverse=True)[1]
+
+        results = {}
+        for t, task in enumerate(self._tasks):
+            known_N = labels_NT[:, t] != _MISSING
+            labels, groups = labels_NT[known_N, t], groups_N[known_N]
+            rows, positives = int(sums["rows"][t]), int(sums["positives"][t])
+            entropy = _entropy(positives, rows)
+            ranking = rank_figures(scores_NT[known_N, t], labels, groups)
+            results[task] = TaskMetrics(
+                rows=rows,
+                positives=positives,
+                auc=ranking["auc"],
+                gauc=ranking["gauc"],
+                gauc_users=ranking["gauc_users"],
+                gauc_left_out=ranking["gauc_left_out"],
+                ne=_ratio(sums["loss"][t], entropy),
+                calibration=_ratio(sums["predicted"][t], positives),
+                log_loss=_ratio(sums["loss"][t], rows),
+            )
+            if oracle_NT is not None and sums["oracle_rows"][t] == rows > 0:
+                best = rank_figures(oracle_NT[known_N, t], labels, groups)
+                results[task]["oracle_auc"] = best["auc"]
+                results[task]["oracle_gauc"] = best["gauc"]
+                results[task]["oracle_ne"] = _ratio(sums["oracle_loss"][t], entropy)
+        return results
+
+
+def rank_figures(scores_N: Tensor, labels_N: Tensor, groups_N: Tensor) -> RankFigures:
+    """AUC over all rows and GAUC over groups (int64 from 0). NaN scores have no order: None."""
+    if scores_N.isnan().any():
+        return RankFigures(auc=None, gauc=None, gauc_users=0, gauc_left_out=0)
+    all_rows = grouped_auc(scores_N, labels_N, torch.zeros_like(groups_N), 1)
+    num_groups = int(groups_N.max()) + 1 if groups_N.numel() else 0
+    auc_G, positives_G, negatives_G = grouped_auc(scores_N, labels_N, groups_N, num_groups)
+    rows_G = positives_G + negatives_G
+    counted_G = (positives_G > 0) & (negatives_G > 0)
+    weighted = float((auc_G * rows_G)[counted_G].sum())
+    gauc_users = int(counted_G.sum())
+    return RankFigures(
+        auc=_ratio(float(all_rows.auc_G), 1),
+        gauc=_ratio(weighted, int(rows_G[counted_G].sum())),
+        gauc_users=gauc_users,
+        gauc_left_out=int((rows_G > 0).sum()) - gauc_users,
+    )
+
+
+def _ratio(numerator: float, denominator: float) -> float | None:
+    """None where undefined: JSON has no NaN."""
+    ratio = numerator / denominator if denominator else math.nan
+    return ratio if math.isfinite(ratio) else None
+
+
+def _entropy(positives: int, rows: int) -> float:
+    """Loss of predicting the base rate for every row, nats, summed over rows."""
+    return sum(n * math.log(rows / n) for n in (positives, rows - positives) if n)
+
+
+_MISSING = -1  # in labels_NT, which is int8
+
+
+class _Sums(Metric):
+    """Figures that add up, each [T]."""
+
+    rows: Tensor
+    positives: Tensor
+    loss: Tensor
+    predicted: Tensor
+    oracle_rows: Tensor
+    oracle_loss: Tensor
+
+    def __init__(self, num_tasks: int) -> None:
+        super().__init__(dist_sync_fn=_gather)
+        for name in self.__annotations__:
+            zeros_T = torch.zeros(num_tasks, dtype=torch.float64)
+            self.add_state(name, zeros_T, dist_reduce_fx="sum")
+
+    def update(self, logits_BT: Tensor, labels_BT: Tensor, oracle_BT: Tensor | None) -> None:
+        known_BT = ~labels_BT.isnan()
+        logits_BT = logits_BT.double()
+        targets_BT = labels_BT.double()
+        loss_BT = binary_cross_entropy_with_logits(logits_BT, targets_BT, reduction="none")
+        self.rows += known_BT.sum(0)
+        self.positives += targets_BT.where(known_BT, 0).sum(0)
+        self.loss += loss_BT.where(known_BT, 0).sum(0)
+        self.predicted += logits_BT.sigmoid().where(known_BT, 0).sum(0)
+        if oracle_BT is not None:
+            known_BT = known_BT & ~oracle_BT.isnan()
+            truth_BT = oracle_BT.double()
+            loss_BT = -torch.xlogy(targets_BT, truth_BT) - torch.xlogy(1 - targets_BT, 1 - truth_BT)
+            self.oracle_rows += known_BT.sum(0)
+            self.oracle_loss += loss_BT.where(known_BT, 0).sum(0)
+
+    def compute(self) -> dict[str, list[float]]:
+        return {name: getattr(self, name).tolist() for name in _Sums.__annotations__}
+
+
+class _Rows(Metric):
+    """The rows themselves: ranks' figures of an order cannot be added up."""
+
+    scores: list[Tensor]
+    labels: list[Tensor]
+    users: list[Tensor]
+    oracle: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__(dist_sync_fn=_gather)
+        for name in self.__annotations__:
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(
+        self, scores_BT: Tensor, labels_BT: Tensor, users_B: Tensor, oracle_BT: Tensor | None
+    ) -> None:
+        self.scores.append(scores_BT)
+        self.labels.append(labels_BT.nan_to_num(_MISSING).to(torch.int8))
+        self.users.append(users_B)
+        if oracle_BT is not None:
+            self.oracle.append(oracle_BT)
+
+    def compute(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        scores_NT, labels_NT, users_N = map(dim_zero_cat, (self.scores, self.labels, self.users))
+        oracle_NT = dim_zero_cat(self.oracle) if len(self.oracle) else None
+        assert oracle_NT is None or len(oracle_NT) == len(users_N), "an oracle with every batch"
+        return scores_NT, labels_NT, users_N, oracle_NT
+
+
+def _gather(rows_N: Tensor, group: dist.ProcessGroup | None = None) -> list[Tensor]:
+    """Every rank's rows, in the order of the ranks; they may differ in number.
+
+    torchmetrics' own warns with this torch where the numbers differ.
+    """
+    world_size = dist.get_world_size(group)
+    length = torch.tensor([len(rows_N)], device=rows_N.device)
+    lengths = [torch.zeros_like(length) for _ in range(world_size)]
+    dist.all_gather(lengths, length, group=group)
+    counts = [int(length) for length in lengths]
+    padded = rows_N.new_zeros(max(counts), *rows_N.shape[1:])
+    padded[: len(rows_N)] = rows_N
+    gathered = [torch.empty_like(padded) for _ in range(world_size)]
+    dist.all_gather(gathered, padded, group=group)
+    return [rows[:count] for rows, count in zip(gathered, counts, strict=True)]

@@ -1,1 +1,0 @@
-"""The page of the sharding planner: plans, options of their tables, two plans compared, sweeps."""

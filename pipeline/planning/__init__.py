@@ -1,0 +1,1 @@
+"""Sharding plans: what to plan for, measured and calibrated."""

@@ -1,0 +1,100 @@
+"""A cluster's constants from micro-benchmarks on it: small plans, measured and fitted."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+import torch
+
+from embeddings.planner.calibration.fit import calibrate
+from embeddings.planner.calibration.micro_plans import micro_plans
+from embeddings.planner.calibration.observed import Fit, Observed
+from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.plans.plan_file import PlanFile
+from pipeline.io.errors import UserError
+from pipeline.planning.measure import Taken, combine, take
+from pipeline.ranks.world import World
+
+
+def measure_all(
+    plans: Sequence[PlanFile],
+    world: World,
+    *,
+    rounds: int,
+    repeats: int,
+    whole: bool = True,
+    parts: bool = True,
+    heard: Callable[[int, int], None] = lambda *_: None,
+) -> list[list[Taken]]:
+    """Every plan in every round, in another order each time.
+
+    So what else the machine does falls on all of them. `heard` is told the round and how many plans
+    of it are done. Every rank must call this.
+    """
+    taken: list[list[Taken]] = [[] for _ in plans]
+    for turn in range(rounds):
+        order = random.Random(turn).sample(range(len(plans)), len(plans))
+        for done, n in enumerate(order):
+            one = take(plans[n], world, repeats=repeats, warmup=1, seed=0, whole=whole, parts=parts)
+            taken[n].append(one)
+            heard(turn, done + 1)
+    return taken
+
+
+def calibrate_here(
+    world: World,
+    cluster: Cluster,
+    *,
+    batch_size: int,
+    rounds: int,
+    repeats: int,
+    heard: Callable[[int, int], None] = lambda *_: None,
+) -> tuple[Cluster, tuple[Fit, ...]]:
+    """`cluster` with the constants of these ranks, memory and what cannot be measured as given.
+
+    Every rank must call this. UserError for one rank alone, or if nothing can be told.
+    """
+    check_shape(cluster, world)
+    if world.size < 2:
+        raise UserError("cluster: one rank exchanges nothing; give a cluster of 2 ranks or more")
+    # The fastest of each: what else the machine does only ever adds, and most in one round of few.
+    plans = list(micro_plans(cluster, batch_size))
+    taken = measure_all(plans, world, rounds=rounds, repeats=repeats, whole=False, heard=heard)
+    observed = [Observed(file=p, ms=combine(t).fastest) for p, t in zip(plans, taken, strict=True)]
+    try:
+        found, fits = calibrate(observed, cluster)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    # On CPU there is one memory.
+    link = _host_device(world.device) if found.device == "cuda" else found.ddr_bw
+    return found.model_copy(update={"host_device_bw": link}), fits
+
+
+def check_shape(cluster: Cluster, world: World) -> None:
+    """UserError unless these ranks are what `cluster` says."""
+    if cluster.device != world.device.type:
+        raise UserError(
+            f"device: {cluster.device} in the cluster, {world.device.type} on the ranks here; "
+            "run this where it was made for, or plan for this machine"
+        )
+    if (cluster.ranks, cluster.devices_per_host) != (world.size, world.local_size):
+        raise UserError(
+            f"ranks: {cluster.ranks} on {cluster.hosts} hosts in the cluster, {world.size} with "
+            f"{world.local_size} a host here; start as many, or none and they are started here"
+        )
+
+
+def _host_device(device: torch.device) -> float:
+    """GB/s of a copy of pinned memory to the device, the best of a few."""
+    source = torch.empty(2**28, dtype=torch.uint8, pin_memory=True)
+    target = torch.empty_like(source, device=device)
+    best = 0.0
+    for _ in range(5):
+        torch.cuda.synchronize(device)
+        began = perf_counter()
+        target.copy_(source, non_blocking=True)
+        torch.cuda.synchronize(device)
+        best = max(best, source.nbytes / (perf_counter() - began) / 1e9)
+    return best

@@ -1,0 +1,151 @@
+"""Ids in Parquet columns, as rows of their tables: a few million at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from embeddings.planner.inputs.table_list import ListedTable
+from pipeline.io.errors import UserError, nearest
+
+Ints = NDArray[np.int64]
+
+_ROWS = 2**14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """How ids become rows of a table: below `known` as they are, others by `known` + id % `rest`.
+
+    `rest` 0: others are refused.
+    """
+
+    known: int
+    rest: int
+    null: int | None = None
+    """The row of a missing id; None: it is no id."""
+    remedy: str = "give it more rows, or --fold to take ids modulo its rows"
+    """Where ids outside are refused."""
+
+    def rows(self, ids: Ints, where: str) -> Ints:
+        if not ids.size or ids.view(np.uint64).max() < self.known:  # negative ones are huge
+            return ids
+        if ids.min() < 0:
+            raise UserError(f"{where}: {ids.min()} is a negative id; give ids from 0 on")
+        if not self.rest:
+            raise UserError(
+                f"{where}: id {ids.max()} in a table of {self.known} rows; {self.remedy}"
+            )
+        return np.where(ids < self.known, ids, self.known + (ids - self.known) % self.rest)
+
+
+def id_chunks(
+    files: Sequence[Path],
+    table: ListedTable,
+    fold: Fold,
+    lengths: dict[str, Ints],
+    at_once: int,
+) -> Iterator[tuple[Ints, Ints]]:
+    """(ids, their rows of the data) of a few million lookups; `lengths` are counted on the way."""
+    waiting: list[tuple[Ints, Ints]] = []
+    row = held = 0
+    for path in files:
+        try:
+            with pq.ParquetFile(path) as parquet:
+                names = list(table.feature_names)
+                for batch in parquet.iter_batches(
+                    min(_ROWS, at_once), columns=names, use_threads=False
+                ):
+                    mine = []
+                    for name in names:
+                        ids, of_row, counts = _flat(batch.column(name), fold)
+                        total = np.bincount(counts, minlength=len(lengths[name]))
+                        total[: len(lengths[name])] += lengths[name]
+                        lengths[name] = total
+                        where = f"{path}, column {name!r}"
+                        mine.append((fold.rows(ids, where), of_row + row))
+                    waiting.append(_in_order(mine))
+                    row += len(batch)
+                    held += len(waiting[-1][0])
+                    if held > at_once:
+                        yield _joined(waiting)
+                        waiting, held = [], 0
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+    if held:
+        yield _joined(waiting)
+
+
+def _flat(column: pa.Array, fold: Fold) -> tuple[Ints, Ints, Ints]:
+    """Ids, the row of each, and how many each row has."""
+    if pa.types.is_integer(column.type):
+        lengths = np.ones(len(column), np.int64)
+        ids = column
+    else:
+        if pa.types.is_fixed_size_list(column.type):
+            column = column.cast(pa.list_(column.type.value_type))
+        lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        lengths = lengths.astype(np.int64)
+        ids = column.flatten()
+    of_row = np.repeat(np.arange(len(column)), lengths)
+    ids = ids.cast(pa.int64())
+    if ids.null_count:
+        if fold.null is None:
+            there = ids.is_valid().to_numpy(zero_copy_only=False)
+            ids, of_row = ids.drop_null(), of_row[there]
+        else:
+            ids = ids.fill_null(fold.null)
+    return (
+        ids.to_numpy(zero_copy_only=False),
+        of_row,
+        np.bincount(of_row, minlength=len(column)),
+    )
+
+
+def _in_order(parts: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    """Of several features, row after row."""
+    if len(parts) == 1:
+        return parts[0]
+    ids, rows = _joined(parts)
+    order = np.argsort(rows, kind="stable")
+    return ids[order], rows[order]
+
+
+def _joined(parts: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    return np.concatenate([ids for ids, _ in parts]), np.concatenate([rows for _, rows in parts])
+
+
+def id_footer(path: Path, tables: Sequence[ListedTable]) -> pq.FileMetaData:
+    """Of a file with all columns; UserError for one that lacks any."""
+    try:
+        footer = pq.read_metadata(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not a Parquet file ({reason}); name one") from error
+    schema = footer.schema.to_arrow_schema()
+    names = [name for table in tables for name in table.feature_names]
+    if not any(name in schema.names for name in names):
+        shown = ", ".join(schema.names[:10])
+        raise UserError(
+            f"{path}: none of the tables' features is a column of it; columns: {shown}; "
+            "name the features in the table list as the columns are named"
+        )
+    for name in names:
+        if name not in schema.names:
+            raise UserError(f"{path}: no column {name!r}; {nearest(name, schema.names)}")
+        kind = schema.field(name).type
+        is_list = any(
+            test(kind)
+            for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+        )
+        if not pa.types.is_integer(kind.value_type if is_list else kind):
+            raise UserError(
+                f"{path}: column {name!r} is {kind}; ids must be integers or lists of integers"
+            )
+    return footer

@@ -1,0 +1,1 @@
+"""A sharding plan as one HTML page."""

@@ -1,0 +1,94 @@
+"""The points that `plan sweep --out` writes, read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from embeddings.planner.inputs.yaml_files import validate
+
+KIND = "homerec sharding sweep"
+VERSION = 1
+
+
+class _Data(BaseModel):
+    """Later versions of the planner may say more of a point than the page shows."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class SweepPoint(_Data):
+    """A combination of inputs; milliseconds of the busiest rank, bytes of a rank."""
+
+    values: dict[str, str]
+    feasible: bool
+    reason: str = ""
+    time_ms: float | None = None
+    lower_bound_ms: float | None = None
+    imbalance: float | None = None
+    ms: dict[str, float] = {}
+    memory: dict[str, tuple[int, int]] = {}
+    """Least and most of a rank."""
+    room: dict[str, int] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inputs_first(cls, value: Any) -> Any:
+        """A point of the file has its inputs before `feasible`, in the order that they vary."""
+        if not isinstance(value, dict) or "values" in value:
+            return value
+        keys = list(value)
+        inputs = keys[: keys.index("feasible")] if "feasible" in keys else []
+        found = value | {"values": {key: str(value[key]) for key in inputs}}
+        if "ms" in value and "sync_ms" in value:
+            found["ms"] = value["ms"] | {"sync": value["sync_ms"]}
+        return found
+
+    @model_validator(mode="after")
+    def _has_figures(self) -> Self:
+        lacking = [name for name in ("time_ms", "lower_bound_ms", "imbalance", "ms", "memory")
+                   if getattr(self, name) in (None, {})]  # fmt: skip
+        if self.feasible and lacking:
+            raise ValueError(f"a plan was found, but it has no {lacking[0]}; sweep anew")
+        return self
+
+
+class SweepFile(_Data):
+    """All points of a sweep. `source` and `cluster` as they stood on the command line."""
+
+    source: str
+    cluster: str
+    points: tuple[SweepPoint, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_grid(self) -> Self:
+        inputs = list(self.points[0].values)
+        if not inputs or any(list(point.values) != inputs for point in self.points):
+            raise ValueError("points: not all of them have the same inputs; sweep anew")
+        return self
+
+
+def load_sweep(path: Path) -> SweepFile:
+    """Raises ValueError, in one line, for what is no sweep of this version."""
+    remedy = "'homerec plan sweep SOURCE --vary .. --out FILE' writes one"
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); {remedy}") from error
+    return read_sweep(value, path, remedy)
+
+
+def read_sweep(value: Any, source: Path | str, remedy: str = "sweep anew") -> SweepFile:
+    """The sweep in an object of JSON; `source` begins what is said of a fault."""
+    if not isinstance(value, Mapping) or value.get("kind") != KIND:
+        raise ValueError(f"{source}: is no sweep; {remedy}")
+    if value.get("version") != VERSION:
+        raise ValueError(
+            f"{source}: a sweep of version {value.get('version')!r}; this homerec reads version "
+            f"{VERSION}: sweep anew"
+        )
+    return validate(SweepFile, value, source)

@@ -1,0 +1,68 @@
+"""Where the facts of a model's tables come from: a file of them, a prepared folder, any Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from embeddings.planner.inputs.table_stats import Facts, load_facts
+from pipeline.data.schema import Schema
+from pipeline.io.errors import UserError
+from pipeline.planning.collect_table_stats import measure
+from pipeline.planning.id_columns import Fold
+from pipeline.planning.sources import Source
+
+_FILES = (".json", ".yaml", ".yml")
+
+
+def open_facts(data: Path, source: Source, *, fold: bool) -> Facts:
+    """Read, or counted in `data`: a Parquet file, or a folder of them.
+
+    Of a prepared folder the training split counts. For a run, ids become rows of its tables as they
+    do in training. `fold`: for a table list, ids are taken modulo a table's rows. UserError in one
+    line.
+    """
+    if data.suffix in _FILES:
+        try:
+            return load_facts(data)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+    if source.schema is None:
+        folds = {
+            table.name: Fold(known=0, rest=table.rows) if fold else Fold(known=table.rows, rest=0)
+            for table in source.tables
+        }
+        return measure(_files(data), source.tables, folds, str(data))
+    if fold:
+        raise UserError("--fold: a run has its own hash rows (embeddings.hash_rows); drop it")
+    schema = source.schema.with_splits_of(Schema.load(data), data)
+    folds = {
+        table.name: Fold(
+            known=schema.table(table.name).vocab_size,
+            rest=source.hash_rows,
+            null=0,
+            remedy="set --embeddings.hash_rows",
+        )
+        for table in source.tables
+    }
+    return measure(_split(data, schema), source.tables, folds, str(data))
+
+
+def _files(data: Path) -> list[Path]:
+    """All Parquet files of a folder, by name; of a prepared one those of its training split."""
+    if data.is_file():
+        return [data]
+    if not data.is_dir():
+        raise UserError(f"{data}: no such file or folder; name Parquet files or a file of facts")
+    if (data / "schema.json").is_file():
+        return _split(data, Schema.load(data))
+    found = sorted(data.rglob("*.parquet"))
+    if not found:
+        raise UserError(f"{data}: no .parquet file in it; name a folder that has some")
+    return found
+
+
+def _split(folder: Path, schema: Schema) -> list[Path]:
+    files = schema.splits["train"].files
+    if not files:
+        raise UserError(f"{folder}: split 'train' has no rows; prepare the folder again with some")
+    return [folder / name for name in files]

@@ -1,0 +1,38 @@
+"""What the ranks run on, in words: a measurement is worth little without it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from pipeline.ranks.world import World
+
+
+def machine(world: World) -> str:
+    """Processors and devices of this rank's machine, the ranks, and what exchanges for them."""
+    processor = _processor()
+    devices = f"{os.cpu_count()} cores of {processor}"
+    if world.device.type == "cuda":
+        devices = f"{torch.cuda.get_device_name(world.device)}, {devices}"
+    threads = torch.get_num_threads()
+    backend = dist.get_backend_config(dist.group.WORLD)
+    return (
+        f"{devices}; {world.size} ranks, {world.local_size} a host, {threads} threads each, "
+        f"{backend}; torch {torch.__version__}, torchrec {version('torchrec')}"
+    )
+
+
+def _processor() -> str:
+    """Linux says it here alone."""
+    path = Path("/proc/cpuinfo")
+    if path.is_file():
+        for line in path.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

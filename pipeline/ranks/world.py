@@ -1,0 +1,209 @@
+"""This process among its ranks: group, device, and what the ranks agree on."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch._C._distributed_c10d import HashStore
+
+from pipeline.io.errors import RankLost
+from pipeline.io.silence import hush
+from pipeline.ranks.heartbeat import Pulse, of_a_peer, open_heartbeat, watched
+from pipeline.ranks.timed_all_reduce import all_reduce
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A rank's place.
+
+    `control` is a gloo group for small CPU tensors, on every device; `pulse` is where training
+    leaves its step, for the others to read should this rank fall silent.
+    """
+
+    rank: int
+    size: int
+    local_size: int
+    device: torch.device
+    control: dist.ProcessGroup
+    pulse: Pulse
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+
+TIMEOUT_S = 600
+"""Seconds that ranks wait for each other unless train.timeout says otherwise."""
+
+
+@contextmanager
+def open_world(timeout: int = TIMEOUT_S) -> Iterator[World]:
+    """Join the ranks that torchrun started, or be the only one.
+
+    NCCL and one GPU a rank where CUDA is present (no GPU has run this yet), gloo otherwise.
+
+    Args:
+        timeout: seconds that a collective waits for the other ranks.
+
+    Raises:
+        RankLost: where another rank did not answer in time, or was gone; the message names it.
+    """
+    hush()
+    arguments: dict[str, Any] = {"timeout": timedelta(seconds=timeout)}
+    alone = "RANK" not in os.environ
+    if alone:
+        arguments |= {"store": HashStore(), "rank": 0, "world_size": 1}
+    cuda = torch.cuda.is_available()
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", **arguments)
+        world = this_world(timeout)
+        nonce = _shared_nonce(world)
+    except RuntimeError as error:
+        if not of_a_peer(error):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise RankLost(f"the ranks did not all meet within {timeout} s: {reason}") from error
+    if world.size == 1:
+        try:
+            yield world
+        finally:
+            dist.destroy_process_group()
+        return
+    beat = open_heartbeat(nonce, world.rank, world.size, timeout, world.pulse)
+    try:
+        with watched(beat, world.pulse):
+            yield world
+    except RankLost:
+        raise  # the groups are broken: to take them down would wait for the rank that is lost
+    except BaseException:
+        dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
+
+
+def _shared_nonce(world: World) -> str:
+    """A word that no earlier start of this job used, the same on every rank."""
+    box = [uuid.uuid4().hex]
+    dist.broadcast_object_list(box, src=0, group=world.control)
+    return box[0]
+
+
+def this_world(timeout: int = TIMEOUT_S) -> World:
+    """This rank's place in the process group, which is up."""
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    return World(
+        rank=dist.get_rank(),
+        size=dist.get_world_size(),
+        local_size=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        device=device,
+        control=dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout)),
+        pulse=Pulse(),
+    )
+
+
+class _RankMean(torch.autograd.Function):
+    """Mean over ranks of equal-shaped tensors; its gradient is the same mean."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        all_reduce(total)
+        return total / dist.get_world_size()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        all_reduce(total)
+        return total / dist.get_world_size()
+
+
+def rank_mean(x: Tensor) -> Tensor:
+    """Differentiable mean of `x` over ranks: what synchronised batch statistics are made of.
+
+    Every rank must call it with the same shape. torch's SyncBatchNorm does this on CUDA alone.
+    """
+    result: Tensor = _RankMean.apply(x)  # type: ignore[no-untyped-call]
+    return result
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Rank 0's running statistics on every rank.
+
+    They differ where batch statistics are each rank's own; an evaluation wants one model.
+    """
+    for buffer in module.buffers():
+        dist.broadcast(buffer, src=0)
+
+
+class Flags:
+    """Small facts that all ranks learn of each other, one step late and without waiting.
+
+    `post` begins the exchange after a step, `read` ends it before the next one: a rank that wants
+    to stop (a signal) or must (a loss that is not finite) stops all of them at the same step.
+    """
+
+    def __init__(self, world: World, count: int) -> None:
+        self._group = world.control
+        self._values = torch.zeros(count, dtype=torch.int64)
+        self._work: dist.Work | None = None
+
+    def post(self, values: list[int]) -> None:
+        assert self._work is None
+        self._values = torch.tensor(values, dtype=torch.int64)
+        self._work = dist.all_reduce(
+            self._values, op=dist.ReduceOp.MAX, group=self._group, async_op=True
+        )
+
+    def read(self) -> list[int]:
+        """The largest value of each flag over ranks, as last posted (zeros before that)."""
+        if self._work is not None:
+            self._work.wait()
+            self._work = None
+        return [int(value) for value in self._values]
+
+
+def on_first(world: World, action: Any) -> None:
+    """Run `action()` on rank 0 while the others wait; its error is raised on every rank."""
+    box: list[Exception | None] = [None]
+    if world.is_first:
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 (raised again below, on every rank)
+            box[0] = error
+    dist.broadcast_object_list(box, src=0, group=world.control)
+    if box[0] is not None:
+        raise box[0]
+
+
+def agreed(world: World, build: Callable[[], T]) -> T:
+    """`build()` on every rank; if it fails on any, the lowest such rank's error on all of them.
+
+    Ranks check their own input; without this the sound ones would wait for the failed one.
+    """
+    built: list[T] = []
+    failure: Exception | None = None
+    try:
+        built.append(build())
+    except Exception as error:  # noqa: BLE001 (raised again below, on every rank)
+        failure = error
+    failures: list[Exception | None] = [None] * world.size
+    dist.all_gather_object(failures, failure, group=world.control)
+    for found in failures:
+        if found is not None:
+            raise found
+    return built[0]

@@ -1,0 +1,189 @@
+"""The part of a report on a tower's experts and gates, from health.json and the log."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pipeline.report.charts import against_rate, expert_bars, looks, style
+from pipeline.report.page import (
+    Cell,
+    chart,
+    charts,
+    findings,
+    key,
+    missing,
+    note,
+    section,
+    table,
+)
+from pipeline.report.run_files import Json, RunFiles
+
+_KINDS = {
+    "collapse": "Collapse:",
+    "degradation": "Degradation:",
+    "underfitting": "Underfitting:",
+}
+
+# Figure in health.json, heading, axis, how to read it.
+_EXPERT_BARS = (
+    ("mean", "Mean of each expert's output", "mean", "Over rows and units."),
+    (
+        "deviation",
+        "Spread of each expert's output",
+        "standard deviation",
+        "A gate can weigh experts fairly only where their outputs are of one scale.",
+    ),
+    (
+        "zero_fraction",
+        "Zeros in each expert's output",
+        "share of outputs",
+        "Near 1, the expert is dead.",
+    ),
+)
+
+# Part of health.json, heading, how to read it.
+_GATES = (
+    ("gates", "Mean gate weight, expert by task", "A task's weights add up to 1."),
+    (
+        "self_gates",
+        "Mean self-gate weight, expert by task",
+        "What a task adds of its own experts; a lone expert has a sigmoid gate of its own.",
+    ),
+    (
+        "meta_gates",
+        "Mean gate weight before the last level, expert by gate",
+        "A gate's weights add up to 1.",
+    ),
+    ("meta_self_gates", "Mean self-gate weight before the last level, expert by gate", ""),
+)
+
+
+# Part and figure of a look in the log, heading, axis, its scale, how to read it.
+_LOOKS: tuple[tuple[str, str, str, str, Literal["share", "from 0", "log"], str], ...] = (
+    (
+        "experts",
+        "zero_fraction",
+        "Zeros in each expert's output, in training",
+        "share of outputs",
+        "share",
+        "",
+    ),
+    (
+        "shared",
+        "entropy",
+        "How evenly tasks use a shared expert",
+        "entropy over tasks",
+        "share",
+        "1: all tasks alike; near 0: one task has it to itself.",
+    ),
+    (
+        "tasks",
+        "own_weight",
+        "Gate weight on a task's own experts",
+        "gate and self-gate",
+        "from 0",
+        "Near 0, the task leaves its own experts alone.",
+    ),
+    (
+        "tasks",
+        "gradient_norm",
+        "Gradient norm of a task's own experts",
+        "gradient norm",
+        "log",
+        "Of one step's global batch, after clipping.",
+    ),
+)
+
+# Figure of a task in health.json, heading, axis.
+_AGAINST_RATE = (
+    ("own_weight", "Sparse tasks and their own experts: gate weight", "gate and self-gate"),
+    ("gradient_norm", "Sparse tasks and their own experts: gradient", "gradient norm"),
+)
+
+
+def experts_section(run: RunFiles) -> str:
+    """Verdicts, bars and heat maps of the best evaluation, curves over training."""
+    curves = _curves(run)
+    if run.health is None:
+        return section(
+            "Experts", missing("health.json, written with the first evaluation"), *curves
+        )
+    health = run.health
+    experts = health["experts"]
+    if not experts:
+        return section("Experts", missing("experts (this tower has none)"))
+    parts = [
+        chart(title, text, expert_bars(experts, name, axis))
+        for name, title, axis, text in _EXPERT_BARS
+    ]
+    heat_maps = [
+        _heat_map(title, text, health[part]) for part, title, text in _GATES if health.get(part)
+    ]
+    tail = "" if heat_maps else missing("gate weights (this tower has no gates)")
+    return section(
+        "Experts",
+        _verdicts(health),
+        charts(parts, "small"),
+        *heat_maps,
+        tail,
+        *_scatters(health.get("tasks", {})),
+        *curves,
+    )
+
+
+def _verdicts(health: Json) -> str:
+    if "verdicts" not in health:
+        return missing("verdicts (its health.json was written before there were any)")
+    found = health["verdicts"]
+    wrong = sum(verdict["severity"] == "wrong" for verdict in found)
+    text = (
+        f"{wrong} thing{'s' if wrong > 1 else ''} wrong with the experts of the best checkpoint."
+        if wrong
+        else "All experts of the best checkpoint are healthy, as far as could be checked:"
+    )
+    lines = [(verdict["severity"], _KINDS[verdict["kind"]], verdict["text"]) for verdict in found]
+    return note(text) + findings(lines)
+
+
+def _scatters(tasks: Json) -> list[str]:
+    """Tasks' own experts beside how rare the tasks are, where they have any."""
+    found = [
+        (title, against_rate(tasks, name, axis, order=[*tasks]))
+        for name, title, axis in _AGAINST_RATE
+    ]
+    text = "A point a task. Underfitting: points fall towards 0 to the left."
+    parts = [chart(title, text, figure) for title, figure in found if figure.data]
+    return [charts(parts)] if parts else []
+
+
+def _curves(run: RunFiles) -> list[str]:
+    """Charts over the looks, those that have anything to show, and keys of their lines."""
+    parts = []
+    experts = [*run.look_points("experts", "mean")]
+    for part, figure, title, axis, scale, text in _LOOKS:
+        points = run.look_points(part, figure)
+        order = [*dict.fromkeys([*(run.tasks if part == "tasks" else experts), *points])]
+        if points:
+            lines = key((name, *style(order.index(name))) for name in points)
+            parts.append(chart(title, text, looks(points, axis, scale, order), lines))
+    if parts:
+        return ["<h3>While training</h3>", charts(parts)]
+    return [missing("looks at the experts while they trained (--health.every)")]
+
+
+def _heat_map(title: str, text: str, weights: dict[str, dict[str, float]]) -> str:
+    """A row an expert, a column a gate; empty where the gate does not see the expert."""
+    experts = list(dict.fromkeys(expert for seen in weights.values() for expert in seen))
+    rows = [
+        [
+            Cell(expert),
+            *(
+                Cell(f"{seen[expert]:.2f}", seen[expert], min(1.0, seen[expert]))
+                if expert in seen
+                else Cell("")
+                for seen in weights.values()
+            ),
+        ]
+        for expert in experts
+    ]
+    return f"<h3>{title}</h3>{note(text)}{table(['expert', *weights], rows)}"

@@ -1,0 +1,119 @@
+"""The files of a run's folder, as a report reads them. No torch: a report is made anywhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.io.errors import UserError
+
+Json = dict[str, Any]
+Points = tuple[list[int], list[float | None]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFiles:
+    """What a run wrote; None for a file that is not there."""
+
+    folder: Path
+    train: list[Json]
+    """Lines of metrics.jsonl of kind 'train', by step."""
+    evals: list[Json]
+    """Lines of kind 'eval'."""
+    looks: list[Json]
+    """Lines of kind 'health': the experts while they train."""
+    results: Json | None
+    health: Json | None
+    plan: Json | None
+    config: Json | None
+    schema: Json | None
+
+    @property
+    def tasks(self) -> list[str]:
+        """In the order of the results, or of the log where there are none."""
+        if self.results:
+            return list(self.results["tasks"])
+        lines = [*self.train[-1:], *self.evals[-1:]]
+        names = [name for line in lines for name in line]
+        losses = [name.removeprefix("loss/") for name in names if name.startswith("loss/")]
+        aucs = [name.removesuffix("/auc") for name in names if name.endswith("/auc")]
+        return [task for task in dict.fromkeys([*losses, *aucs]) if task != "total"]
+
+    def points(self, name: str) -> Points:
+        """Steps and values of a figure in training; None where it was not finite."""
+        lines = [line for line in self.train if name in line]
+        return [line["step"] for line in lines], [line[name] for line in lines]
+
+    def look_points(self, part: str, figure: str) -> dict[str, Points]:
+        """Name -> steps and values of 'PART/NAME/FIGURE' over the looks at the experts."""
+        found: dict[str, Points] = {}
+        begin, end = f"{part}/", f"/{figure}"
+        for line in self.looks:
+            for key, value in line.items():
+                if key.startswith(begin) and key.endswith(end):
+                    name = key.removeprefix(begin).removesuffix(end)
+                    steps, values = found.setdefault(name, ([], []))
+                    steps.append(line["step"])
+                    values.append(value)
+        return found
+
+    def eval_points(self, name: str) -> dict[str, Points]:
+        """The same in evaluations, by split."""
+        found: dict[str, Points] = {}
+        for line in self.evals:
+            if name in line:
+                steps, values = found.setdefault(line["split"], ([], []))
+                steps.append(line["step"])
+                values.append(line[name])
+        return found
+
+
+def read_run(folder: Path) -> RunFiles:
+    """UserError if `folder` holds no run's metrics, or a file of it is damaged."""
+    log = folder / "metrics.jsonl"
+    if not log.is_file():
+        raise UserError(
+            f"{folder}: no metrics.jsonl, so no run to report on; "
+            "name the folder that 'homerec train --out' made"
+        )
+    # A line without its end is still being written, or was cut off.
+    whole = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    lines = [_parse(log, line, number) for number, line in enumerate(whole, start=1)]
+    if not lines:
+        raise UserError(
+            f"{log}: empty, the run ended before its first log line; train again, "
+            "or with a smaller --train.log_every"
+        )
+    return RunFiles(
+        folder=folder,
+        train=[line for line in lines if line["kind"] == "train"],
+        evals=[line for line in lines if line["kind"] == "eval"],
+        looks=[line for line in lines if line["kind"] == "health"],
+        results=_read(folder / "results.json"),
+        health=_read(folder / "health.json"),
+        plan=_read(folder / "plan.json"),
+        config=_read(folder / "config.json"),
+        schema=_read(folder / "schema.json"),
+    )
+
+
+def _read(path: Path) -> Json | None:
+    return _parse(path, path.read_text(), 1) if path.is_file() else None
+
+
+def _parse(path: Path, text: str, first_line: int) -> Json:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        raise UserError(
+            f"{path}: line {line}: not JSON ({error.msg}); remove the damaged line or file"
+        ) from error
+    if not isinstance(value, dict):
+        raise UserError(
+            f"{path}: line {first_line}: {type(value).__name__} where an object was expected; "
+            "remove the damaged line or file"
+        )
+    return value

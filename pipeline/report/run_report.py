@@ -1,0 +1,216 @@
+"""report.html of a run: what was trained on what, how it went, how well it does, where next.
+
+Made from the files in the run's folder alone, without torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pipeline.report import charts as figures
+from pipeline.report.experts import experts_section
+from pipeline.report.page import (
+    Cell,
+    chart,
+    charts,
+    commands,
+    facts,
+    folded,
+    header,
+    key,
+    missing,
+    note,
+    page,
+    section,
+    table,
+)
+from pipeline.report.run_files import Json, RunFiles, read_run
+from pipeline.tracking.progress_line import duration_text, speed_text
+
+# Figure in results.json and heading.
+_FIGURES = (
+    ("auc", "AUC"),
+    ("oracle_auc", "oracle's AUC"),
+    ("gauc", "GAUC"),
+    ("oracle_gauc", "oracle's GAUC"),
+    ("ne", "NE"),
+    ("oracle_ne", "oracle's NE"),
+    ("calibration", "calibration"),
+)
+
+# Figure, heading, axis, how to read it.
+_CURVES = (
+    ("auc", "AUC", "AUC", "Higher is better, 0.5 is chance."),
+    ("gauc", "AUC within users (GAUC)", "GAUC", "Higher is better, 0.5 is chance."),
+    ("ne", "Normalised entropy", "NE", "Lower is better, 1 is predicting the base rate."),
+    ("calibration", "Calibration", "predicted / observed", "1 is right."),
+)
+
+
+def write_report(run: Path) -> Path:
+    """Write `run`/report.html, whole or not at all, and return its path.
+
+    UserError if `run` holds no metrics or a damaged file.
+    """
+    files = read_run(run)
+    name = run.resolve().name
+    body = "".join(
+        (
+            _header(name, files),
+            _results(files),
+            _training(files),
+            experts_section(files),
+            _plan(files.plan),
+            _config(files.config),
+            _where_next(files),
+        )
+    )
+    path = run / "report.html"
+    partial = run / ".report.html.partial"
+    partial.write_text(page(f"{name}: homerec run", body), encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def _header(name: str, run: RunFiles) -> str:
+    lines = [*run.train, *run.evals, *run.looks]
+    first, last = (pick(float(line["time"]) for line in lines) for pick in (min, max))
+    begin, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC" for at in (first, last))
+    items = [("Steps logged", f"{max(line['step'] for line in lines):,}")]
+    if run.schema:
+        rows = [f"{split}\u00a0{part['rows']:,}" for split, part in run.schema["splits"].items()]
+        items.append(("Rows", ", ".join(rows)))
+    if speeds := [value for value in run.points("samples_per_s")[1] if value is not None]:
+        items.append(("Median speed", f"{speed_text(median(speeds))} samples/s"))
+    items.append(("First log line", begin))
+    items.append(("Last log line", f"{end}, {duration_text(last - first)} later"))
+    what = [f"data {run.schema['dataset']}"] if run.schema else []
+    if run.config:
+        what.append(f"recipe {run.config['recipe']}")
+        what.append(f"tower {run.config['model']['tower']['kind']}")
+    what.append(f"tasks {', '.join(run.tasks)}")
+    return header(name, "; ".join(what), facts(items))
+
+
+def _results(run: RunFiles) -> str:
+    if run.results is None:
+        return section("Results", missing("results.json, written with the first evaluation"))
+    tasks = run.results["tasks"]
+    shown = [
+        (name, title) for name, title in _FIGURES if any(name in row for row in tasks.values())
+    ]
+    rows = []
+    for task, row in tasks.items():
+        counts = [_cell(row[name], ",d") for name in ("rows", "positives")]
+        rows.append([Cell(task), *counts, *(_cell(row.get(name), ".4f") for name, _ in shown)])
+    text = (
+        f"On the {run.results['split']} split, after step {run.results['step']:,}. AUC and GAUC "
+        "(AUC within users): 0.5 is chance, 1 is perfect. NE (normalised entropy): below 1 beats "
+        "predicting the base rate. Calibration: predicted over observed, 1 is right."
+    )
+    if any(name == "oracle_auc" for name, _ in shown):
+        text += " The oracle knows the rows' true probabilities: no model can expect better."
+    headings = ["task", "rows", "positives", *(title for _, title in shown)]
+    return section("Results", note(text), table(headings, rows))
+
+
+def _training(run: RunFiles) -> str:
+    tasks = key((task, *figures.style(index)) for index, task in enumerate(run.tasks))
+    rates = key((name, *figures.style(i)) for i, name in enumerate(figures.LEARNING_RATES))
+    text = "Mean over the steps since the last point."
+    found = [
+        ("Training loss by task", text, figures.loss_by_task(run), ""),
+        ("Training loss, all tasks together", text, figures.total_loss(run), ""),
+    ]
+    for name, title, axis, text in _CURVES:
+        figure = figures.figure_by_task(run, name, axis)
+        found.append((f"{title} by task", f"{text} {_lines_and_points(run, name)}", figure, ""))
+    found.append(("Learning rates", "", figures.learning_rates(run), rates))
+    found.append(("Training speed, all ranks together", "", figures.speed(run), ""))
+    parts = [chart(*part) for part in found if part[2].data]
+    absent = [title[0].lower() + title[1:] for title, _, figure, _ in found if not figure.data]
+    tail = missing(f"{', '.join(absent)} (nothing in metrics.jsonl)") if absent else ""
+    return section("Training", tasks, charts(parts), tail)
+
+
+def _lines_and_points(run: RunFiles, figure: str) -> str:
+    names = [f"{task}/{figure}" for task in run.tasks]
+    splits = sorted({split for name in names for split in run.eval_points(name)})
+    text = []
+    if any(run.points(name)[0] for name in names):
+        text.append("Lines: the last samples in training.")
+    if splits:
+        text.append(f"Points: all rows of the {' and '.join(splits)} split.")
+    return " ".join(text)
+
+
+def _plan(plan: Json | None) -> str:
+    if plan is None:
+        return section("Embedding tables and where they lie", missing("plan.json"))
+    tables = sorted(plan["tables"], key=lambda row: -int(row["bytes"]))
+    rows = [
+        [
+            Cell(row["table"]),
+            _cell(row["rows"], ",d"),
+            _cell(row["dim"], "d"),
+            Cell(row["dtype"]),
+            _cell(row["bytes"] / 1e6, ",.2f"),
+            Cell(row["sharding_type"]),
+            Cell(row["compute_kernel"]),
+            Cell(", ".join(map(str, row["ranks"]))),
+        ]
+        for row in tables
+    ]
+    total = sum(int(row["bytes"]) for row in tables)
+    parameters = sum(int(row["rows"]) * int(row["dim"]) for row in tables)
+    return section(
+        "Embedding tables and where they lie",
+        note(f"{len(tables)} tables, {parameters:,} parameters, {total / 1e6:,.2f} MB of weights."),
+        table(
+            ["table", "rows", "dim", "dtype", "MB", "sharding type", "kernel", "ranks"],
+            rows,
+            sortable=True,
+        ),
+        charts(
+            [
+                chart(
+                    "Weights of the tables on each rank",
+                    "Without optimizer state.",
+                    figures.megabytes_by_rank(tables),
+                )
+            ]
+        ),
+    )
+
+
+def _config(config: Json | None) -> str:
+    if config is None:
+        return section("Configuration", missing("config.json"))
+    return section("Configuration", folded("config.json", json.dumps(config, indent=2)))
+
+
+def _where_next(run: RunFiles) -> str:
+    folder = shlex.quote(str(run.folder))
+    return section(
+        "Where next",
+        commands(
+            [
+                (
+                    "Evaluate on the test split",
+                    f"homerec evaluate --checkpoint {folder} --split test",
+                ),
+                ("Look at every curve", f"tensorboard --logdir {folder}"),
+                ("Make this page again", f"homerec report {folder}"),
+            ]
+        ),
+    )
+
+
+def _cell(value: Any, form: str) -> Cell:
+    return Cell("-", math.nan) if value is None else Cell(f"{value:{form}}", value)

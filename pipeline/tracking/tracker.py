@@ -1,0 +1,199 @@
+"""What a run leaves behind of itself: metrics.jsonl, TensorBoard events, progress on the screen."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from pipeline.io.errors import UserError
+from pipeline.tracking.progress_line import duration_text, progress_line, speed_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+# Between two lines of progress in a log.
+_SECONDS_BETWEEN_LINES = 2.0
+
+
+class Tracker:
+    """Made on every rank; writes on rank 0 alone, and does nothing on the others.
+
+    Into `folder`: metrics.jsonl, one line a call with "kind", "step", "time" (Unix seconds) and
+    the values, null where not finite; and tensorboard/, the same as scalars. A run that goes on
+    from step N first drops what was logged after N: it lives on from there.
+    """
+
+    def __init__(self, folder: Path, *, rank: int, total_steps: int, resume_step: int = 0) -> None:
+        self._outputs = None
+        if rank == 0:
+            self._outputs = _Outputs(folder, total_steps, resume_step)
+
+    def log(self, step: int, values: Mapping[str, float], kind: str = "train") -> None:
+        """Values by name ('loss/click', 'samples_per_s') after `step`."""
+        if self._outputs:
+            self._outputs.write(step, {"kind": kind}, values, tag=kind)
+
+    def log_results(
+        self, step: int, results: Mapping[str, Mapping[str, Any]], *, split: str
+    ) -> None:
+        """Figures of an evaluation by task, as 'TASK/FIGURE'."""
+        values = {
+            f"{task}/{name}": value
+            for task, figures in results.items()
+            for name, value in figures.items()
+        }
+        if self._outputs:
+            self._outputs.write(step, {"kind": "eval", "split": split}, values, tag=split)
+
+    def progress(self, step: int, *, samples_per_s: float, loss: float) -> None:
+        """Show how far training is: a bar on a terminal, else a line every 2 s and the last."""
+        if self._outputs:
+            self._outputs.show(step, samples_per_s, loss)
+
+    def close(self) -> None:
+        if self._outputs:
+            self._outputs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Outputs:
+    """Rank 0's open files and bar."""
+
+    def __init__(self, folder: Path, total_steps: int, resume_step: int) -> None:
+        # Slow to import, and for rank 0 alone.
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "metrics.jsonl"
+        drop_after(path, resume_step)
+        self._lines = path.open("a")
+        self._scalars: SummaryWriter = SummaryWriter(
+            str(folder / "tensorboard"), purge_step=resume_step + 1
+        )
+        self._total = total_steps
+        self._first = resume_step
+        self._start = time.monotonic()
+        self._last_line = -math.inf
+        self._bar = _bar() if sys.stdout.isatty() else None
+        if self._bar:
+            self._row = self._bar.add_task(
+                "train", total=total_steps, completed=resume_step, speed="-", loss="-", eta="-"
+            )
+            self._bar.start()
+            # Gives the terminal its cursor back, however the process ends.
+            weakref.finalize(self, self._bar.stop)
+
+    def write(
+        self,
+        step: int,
+        head: Mapping[str, str],
+        values: Mapping[str, float | None],
+        *,
+        tag: str,
+    ) -> None:
+        finite = {name: value if _finite(value) else None for name, value in values.items()}
+        record = {**head, "step": step, "time": round(time.time(), 3), **finite}
+        self._lines.write(json.dumps(record, allow_nan=False) + "\n")
+        self._lines.flush()
+        for name, value in finite.items():
+            if value is not None:
+                self._scalars.add_scalar(f"{tag}/{name}", value, step)
+
+    def show(self, step: int, samples_per_s: float, loss: float) -> None:
+        elapsed = time.monotonic() - self._start
+        eta = elapsed / max(1, step - self._first) * (self._total - step)
+        if self._bar:
+            self._bar.update(
+                self._row,
+                completed=step,
+                speed=speed_text(samples_per_s),
+                loss=f"{loss:.4f}",
+                eta=duration_text(eta),
+            )
+        elif step == self._total or elapsed - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = elapsed
+            line = progress_line(
+                "train", step, self._total, samples_per_s=samples_per_s, loss=loss, eta_s=eta
+            )
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+
+    def close(self) -> None:
+        if self._bar:
+            self._bar.stop()
+        self._scalars.close()
+        self._lines.close()
+
+
+def drop_after(path: Path, step: int) -> None:
+    """Rewrite a metrics.jsonl without the lines of later steps, whole or not at all.
+
+    A last line without its end was cut off by a crash, and goes too.
+    """
+    if not path.exists():
+        return
+    whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    kept = []
+    for number, line in enumerate(whole, start=1):
+        try:
+            earlier = json.loads(line)["step"] <= step
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: line {number} is damaged; remove it, then resume") from error
+        if earlier:
+            kept.append(line)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text("".join(kept))
+    partial.replace(path)
+
+
+def print_final_table(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Figures of an evaluation, a row a task."""
+    columns = {"auc": "AUC", "gauc": "GAUC", "ne": "NE", "calibration": "calibration"}
+    if any(figures.get("oracle_auc") is not None for figures in results.values()):
+        columns["oracle_auc"] = "oracle's AUC"
+    table = Table("task", "rows")
+    for title in columns.values():
+        table.add_column(title, justify="right")
+    table.columns[1].justify = "right"
+    for task, figures in results.items():
+        values = [figures.get(name) for name in columns]
+        cells = ["-" if value is None else f"{value:.4f}" for value in values]
+        table.add_row(task, f"{figures['rows']:,}", *cells)
+    Console().print(table)
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        TextColumn("{task.percentage:>3.0f}%"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps  {task.fields[speed]} samples/s"),
+        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("eta {task.fields[eta]}"),
+    )

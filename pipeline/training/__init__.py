@@ -1,0 +1,1 @@
+"""Build, shard and step a model."""

@@ -1,0 +1,54 @@
+"""Rows of a step on any number of ranks, and the learning rates that go with them.
+
+A job that lost a machine goes on with fewer ranks. It holds its global batch: each rank takes more
+rows. Or, with train.ranks, each rank's rows stay and the global batch follows the ranks; then rates
+follow it by train.scale_lr. Both optimizers are adaptive, and for those the root of the batch is
+the rule (Malladi et al. 2022, On the SDEs and Scaling Rules for Adaptive Gradient Algorithms).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.config.tree import TrainConfig
+from pipeline.io.errors import UserError
+
+_POWER = {"constant": 0.0, "sqrt": 0.5, "linear": 1.0}
+
+
+@dataclass(frozen=True)
+class StepRows:
+    """What a step is made of.
+
+    Attributes:
+        per_rank: rows of each rank.
+        share: rows of a step over train.batch_size: how far one step moves along the schedule.
+        rate: factor on both learning rates.
+    """
+
+    per_rank: int
+    share: float
+    rate: float
+
+
+def step_rows(config: TrainConfig, ranks: int) -> StepRows:
+    """For `ranks` ranks. Where they do not divide the rows, each takes the nearest whole number.
+
+    Raises:
+        UserError: fewer rows than ranks; or train.ranks does not divide train.batch_size.
+    """
+    if config.ranks and config.batch_size % config.ranks:
+        raise UserError(
+            f"train.batch_size: {config.batch_size} rows do not divide by train.ranks "
+            f"{config.ranks}; take a multiple"
+        )
+    shared_by = config.ranks or ranks
+    per_rank = int(config.batch_size / shared_by + 0.5)
+    if config.batch_size < shared_by:
+        raise UserError(
+            f"train.batch_size: {config.batch_size} rows are fewer than {shared_by} ranks; take "
+            "more rows or fewer ranks"
+        )
+    share = per_rank * ranks / config.batch_size
+    power = _POWER[config.scale_lr] if config.ranks else 0.0
+    return StepRows(per_rank=per_rank, share=share, rate=share**power)

@@ -1,0 +1,40 @@
+"""A split of a prepared folder as this rank's batches."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pipeline.config.tree import Config
+from pipeline.data.parquet_source import BatchSource, open_batches
+from pipeline.data.schema import SPLIT
+from pipeline.ranks.world import World
+from pipeline.training.batch_size import step_rows
+from pipeline.training.resolve_features import Selection
+
+
+def open_split(
+    config: Config,
+    chosen: Selection,
+    split: SPLIT,
+    world: World,
+    *,
+    purpose: Literal["train", "eval"],
+) -> BatchSource:
+    """This rank's batches of a split: shuffled for training; whole, in order, for evaluation."""
+    return open_batches(
+        config.data.path,
+        chosen.schema,
+        split,
+        features=chosen.features,
+        tasks=chosen.labels,
+        hash_rows={table.name: config.embeddings.hash_rows for table in chosen.tables},
+        batch_size=step_rows(config.train, world.size).per_rank,
+        rank=world.rank,
+        world_size=world.size,
+        shuffle=purpose == "train",
+        seed=config.train.seed,
+        num_workers=config.data.num_workers,
+        shuffle_row_groups=config.data.shuffle_row_groups,
+        with_oracle=purpose == "eval",
+        events=[tuple(pairs) for pairs in chosen.attention.events.values()],
+    )

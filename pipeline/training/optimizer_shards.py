@@ -1,0 +1,87 @@
+"""Where the tables' optimizer state lies in memory, whichever kernel they have.
+
+A fused kernel has an accumulator tensor for each shard; a dense one (replicated tables have none
+else) leaves them to an optimizer that knows only the parameter: all of this rank's shards of a
+table, one below the other. Here both are one thing: shards, and the accumulators of their rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchrec.distributed.types import ShardedTensor
+from torchrec.optim.keyed import CombinedOptimizer
+
+from pipeline.training.parallelize import TOWER, table_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A shard: its place in the table, and the accumulators of its rows, [rows, 1], no copy."""
+
+    row: int
+    column: int
+    width: int
+    """Columns of the shard, which share an accumulator a row."""
+    sums: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldTable:
+    """What this rank holds of a table; `weight` is a plain tensor if the table is replicated."""
+
+    parameter: str
+    name: str
+    weight: Tensor | ShardedTensor
+    pieces: tuple[Piece, ...]
+
+
+def held_tables(model: nn.Module, optimizer: CombinedOptimizer) -> Iterator[HeldTable]:
+    """Every table that this rank has rows of; a shard without rows is no piece."""
+    weights = model.state_dict()
+    for part, tables in optimizer.optimizers:
+        if part == TOWER:
+            continue
+        for parameter, state in tables.state_dict()["state"].items():
+            name, weight = table_of(parameter), weights[parameter]
+            assert name is not None, parameter
+            fused = state.get(f"{name}.momentum1")
+            found = (
+                _fused(fused, tables.params[parameter])
+                if fused is not None
+                else _dense(state["sum"], weight, tables.params[parameter])
+            )
+            if pieces := tuple(piece for piece in found if len(piece.sums)):
+                yield HeldTable(parameter=parameter, name=name, weight=weight, pieces=pieces)
+
+
+def _fused(sums: ShardedTensor, weight: ShardedTensor) -> list[Piece]:
+    # TorchRec makes the shards of a weight and of its state in one loop: they have one order.
+    return [
+        _piece(shard.metadata.shard_offsets, shard.metadata.shard_sizes, state.tensor)
+        for shard, state in zip(weight.local_shards(), sums.local_shards(), strict=True)
+    ]
+
+
+def _dense(sums: Tensor, weight: Tensor | ShardedTensor, parameter: Tensor) -> list[Piece]:
+    if not isinstance(weight, ShardedTensor):
+        return [_piece([0, 0], list(weight.shape), sums)]
+    shards, start, pieces = weight.local_shards(), parameter.data_ptr(), []
+    of_shard = torch.split(sums, [len(shard.tensor) for shard in shards])
+    for shard, values in zip(shards, of_shard, strict=True):
+        assert shard.tensor.data_ptr() == start or not shard.tensor.numel(), "not as in memory"
+        start += shard.tensor.nbytes
+        pieces.append(_piece(shard.metadata.shard_offsets, shard.metadata.shard_sizes, values))
+    return pieces
+
+
+def _piece(offsets: Any, sizes: Any, sums: Tensor) -> Piece:
+    row, column = offsets
+    rows, width = sizes
+    # An accumulator an element would be another optimizer's, which has another form when saved.
+    assert sums.numel() == rows, (sums.shape, sizes)
+    return Piece(row=row, column=column, width=width, sums=sums.view(rows, 1))

@@ -1,0 +1,180 @@
+"""A model on meta to a model over ranks. Only here and in replica_groups.py is
+DistributedModelParallel named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
+from torchrec.distributed.model_parallel import DistributedModelParallel
+from torchrec.distributed.types import ShardedTensor, ShardingEnv, ShardingPlan
+from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
+from torchrec.optim.clipping import GradientClipping, GradientClippingOptimizer
+from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimizerWrapper
+from torchrec.optim.optimizers import in_backward_optimizer_filter
+
+from embeddings.empty_shards import end_row_counts
+from embeddings.features import Table
+from embeddings.fused_optimizer import in_backward
+from embeddings.initialise import fill_shard
+from embeddings.planner.plans.stock_plan import PlanError, make_plan, plan_to_json, shared_plan
+from embeddings.sharders import all_sharders, sent_as
+from embeddings.unfused_optimizer import UnfusedRowWiseAdagrad
+from pipeline.config.tree import Config
+from pipeline.io.errors import UserError
+from pipeline.ranks.world import World
+from pipeline.training.batch_size import step_rows
+from pipeline.training.data_parallel import data_parallel
+from pipeline.training.plan_from_file import given_plan
+from pipeline.training.replica_groups import GroupedModel, group_shape
+from pipeline.training.step import Step
+
+# What the two kinds of collection call the module that holds their tables.
+_HOLDERS = ("embedding_bags", "embeddings")
+
+TOWER = "dense"
+"""The part of a run's optimizer that steps all that is no table."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Parallel:
+    """A step over ranks: `model` trains, `optimizer` steps both halves, `plan` is plain data."""
+
+    model: DistributedModelParallel
+    optimizer: CombinedOptimizer
+    plan: dict[str, Any]
+
+
+def parallelize(step: Step, tables: Sequence[Table], config: Config, world: World) -> Parallel:
+    """Optimizer in backward -> plan -> shards with their first weights -> dense optimizer.
+
+    `step` comes on meta, but for the tower, whose weights are set. Every rank must call this.
+    Raises UserError on all ranks if no plan fits.
+    """
+    mark_tables(step, config)
+    size, local_size = group_shape(config.sharding, world)
+    rows = step_rows(config.train, world.size).per_rank
+    sending = config.sharding
+    sharders = all_sharders(sent_as(sending.qcomm_forward, sending.qcomm_backward, rows))
+    outcome: ShardingPlan | PlanError | UserError | None = None
+    if world.is_first:
+        try:
+            if config.sharding.plan is not None:
+                outcome = given_plan(config.sharding.plan, step, tables, world)
+            else:
+                outcome = make_plan(
+                    step,
+                    tables,
+                    config.sharding,
+                    sharders=sharders,
+                    batch_size=rows,
+                    world_size=size,
+                    local_world_size=local_size,
+                    device=world.device,
+                )
+        except (PlanError, UserError) as error:
+            outcome = error
+    try:
+        plan = shared_plan(outcome, world.control)
+    except PlanError as error:
+        raise UserError(f"{error}; change --sharding.types or the number of ranks") from error
+
+    if (groups := config.sharding.replica_groups) > 1:
+        model: DistributedModelParallel = GroupedModel(
+            step, plan, groups=groups, local_size=local_size, sharders=sharders, world=world
+        )
+    else:
+        model = DistributedModelParallel(
+            step,
+            env=ShardingEnv.from_process_group(torch.distributed.group.WORLD),
+            device=world.device,
+            plan=plan,
+            sharders=sharders,
+            data_parallel_wrapper=data_parallel(world.size),
+        )
+    end_row_counts(model)
+    fill_tables(model, tables, config)
+    return Parallel(
+        model=model, optimizer=_optimizer(model, config), plan=plan_to_json(plan, tables)
+    )
+
+
+def mark_tables(step: Step, config: Config) -> None:
+    """Tables get their optimizer in the backward, which sharding and planner look for."""
+    optimizer_class, arguments = in_backward(config.sparse)
+    for module in step.modules():
+        if isinstance(module, (EmbeddingBagCollection, EmbeddingCollection)):
+            _apply_optimizer_in_backward(optimizer_class, module.parameters(), arguments)
+
+
+def fill_tables(
+    model: nn.Module, tables: Sequence[Table], config: Config, *, epoch: int = 0
+) -> None:
+    """First weights of every local shard: those of the whole table, whatever the plan.
+
+    Each epoch has its own, for tables that begin it anew.
+    """
+    dims = {table.name: table.dim for table in tables}
+    for name, value in model.state_dict().items():
+        table = table_of(name)
+        if table not in dims:
+            continue
+        if isinstance(value, ShardedTensor):
+            parts = [(shard.tensor, shard.metadata.shard_offsets) for shard in value.local_shards()]
+        else:
+            parts = [(value, [0, 0])]
+        for weight, (row_offset, column_offset) in parts:
+            fill_shard(
+                weight.detach(),
+                seed=config.train.seed,
+                table=f"{table}@{epoch}" if epoch else table,
+                row_offset=row_offset,
+                column_offset=column_offset,
+                dim=dims[table],
+                scale=config.embeddings.init_scale,
+            )
+
+
+def tower_optimizer(optimizer: CombinedOptimizer) -> KeyedOptimizer:
+    """The part for all that is no table."""
+    return dict(optimizer.optimizers)[TOWER]
+
+
+def table_of(name: str) -> str | None:
+    """The table whose weight the parameter `name` is, if it is one's."""
+    *_, holder, table, leaf = ("", "", *name.split("."))
+    return table if holder in _HOLDERS and leaf == "weight" else None
+
+
+def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptimizer:
+    """Fused tables, AdamW on the tower, and a step of their own for tables that are not fused."""
+    outside = dict(in_backward_optimizer_filter(model.named_parameters()))
+    unfused = {name: p for name, p in outside.items() if table_of(name)}
+    tower = {name: p for name, p in outside.items() if name not in unfused and p.requires_grad}
+    dense: KeyedOptimizer = KeyedOptimizerWrapper(
+        tower,
+        lambda params: torch.optim.AdamW(
+            params,
+            lr=config.dense.lr,
+            betas=config.dense.betas,
+            eps=config.dense.eps,
+            weight_decay=config.dense.weight_decay,
+        ),
+    )
+    if config.dense.clip_norm:
+        dense = GradientClippingOptimizer(
+            dense, clipping=GradientClipping.NORM, max_gradient=config.dense.clip_norm
+        )
+    parts = [("fused", model.fused_optimizer), (TOWER, dense)]
+    # A rank has an empty parameter for a table that lies elsewhere.
+    if held := {name: p for name, p in unfused.items() if p.numel()}:
+        sparse = config.sparse
+        tables = KeyedOptimizerWrapper(
+            held, lambda params: UnfusedRowWiseAdagrad(params, lr=sparse.lr, eps=sparse.eps)
+        )
+        parts.append(("unfused", tables))
+    return CombinedOptimizer(parts)

@@ -1,0 +1,93 @@
+"""A plan's file for a run: taken only if it was made for these ranks and these tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+from torchrec.distributed.types import ShardingPlan
+
+from embeddings.features import Table
+from embeddings.planner.plans.plan_file import PlanFile, load_plan
+from embeddings.sharders import SHARDING_TYPES, UNPOOLED_TYPES, cpu_kernels
+from pipeline.io.errors import UserError
+from pipeline.ranks.world import World
+
+_REMEDY = "plan this run ('homerec plan RECIPE --cluster .. --out FILE'), or --sharding.plan ''"
+
+
+def given_plan(
+    path: Path, module: nn.Module, tables: Sequence[Table], world: World
+) -> ShardingPlan:
+    """The file's plan for `module`.
+
+    UserError for another number of ranks, also one that an elastic job may come to; for other
+    tables, or what the device cannot run.
+    """
+    fewest, colon, most = os.environ.get("HOMEREC_NNODES", "").partition(":")
+    if colon and fewest != most:
+        raise UserError(
+            f"sharding.plan: {path}: a plan is for one number of ranks, and this job goes on with "
+            f"{fewest} to {most} machines; take --sharding.plan '' (each start plans anew), or "
+            f"--nnodes {most}"
+        )
+    try:
+        file = load_plan(path)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    problem = _other_ranks(file, world) or _other_tables(file, module, tables) or _not_run(file)
+    if problem:
+        raise UserError(f"{path}: {problem}; {_REMEDY}")
+    return file.sharding_plan()
+
+
+def _other_ranks(file: PlanFile, world: World) -> str | None:
+    cluster, device = file.cluster, world.device.type
+    if cluster.ranks != world.size:
+        return f"made for {cluster.ranks} ranks, and this run has {world.size}"
+    if cluster.devices_per_host != world.local_size:
+        return (
+            f"made for {cluster.devices_per_host} ranks a host, and this run has {world.local_size}"
+        )
+    if cluster.device != device:
+        return f"made for {cluster.device}, and this run is on {device}"
+    return None
+
+
+def _other_tables(file: PlanFile, module: nn.Module, tables: Sequence[Table]) -> str | None:
+    planned = {placed.table.name: placed for placed in file.tables}
+    for table in tables:
+        if table.name not in planned:
+            return f"has no table {table.name!r}, which this run has"
+        other = planned.pop(table.name).table
+        for field in ("rows", "dim", "dtype", "unpooled"):
+            theirs, ours = getattr(other, field), getattr(table, field)
+            if theirs != ours:
+                return f"table {table.name!r} has {field} {theirs} there and {ours} in this run"
+        if other.feature_names != table.features:
+            theirs, ours = ", ".join(other.feature_names), ", ".join(table.features)
+            return f"table {table.name!r} serves {theirs} there and {ours} in this run"
+    if planned:
+        return f"has a table {next(iter(planned))!r}, which this run has not"
+    paths = {path for path, _ in module.named_modules()}
+    for placed in file.tables:
+        if placed.path not in paths:
+            return f"made for a model whose tables are in {placed.path!r}, which this one has not"
+    return None
+
+
+def _not_run(file: PlanFile) -> str | None:
+    for placed in file.tables:
+        kind, kernel, unpooled = placed.sharding_type, placed.compute_kernel, placed.table.unpooled
+        if kind not in (types := UNPOOLED_TYPES if unpooled else SHARDING_TYPES):
+            return f"table {placed.table.name!r} is {kind} there and can be {', '.join(types)}"
+        if file.cluster.device == "cpu":
+            kernels = cpu_kernels(kind, unpooled=unpooled)
+            if kernel not in kernels:
+                return (
+                    f"table {placed.table.name!r} has kernel {kernel!r} there; {kind} on CPU it "
+                    f"can have {' or '.join(kernels)}"
+                )
+    return None

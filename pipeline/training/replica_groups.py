@@ -1,0 +1,136 @@
+"""2D parallelism: tables sharded within groups of ranks, and averaged over the groups.
+
+Of W ranks in G groups, group g has ranks g, g + G, ..: on one host where a host has many ranks, the
+copies of a shard are neighbours. Each group updates its tables by its own ranks' samples; every
+`sync_every` steps weights and accumulators become their means over groups. What is not sharded
+(tower, replicated tables) is as without groups: one gradient, over all ranks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.remote_device import _remote_device
+from torchrec.distributed.model_parallel import DistributedModelParallel, DMPCollection
+from torchrec.distributed.types import (
+    DMPCollectionContext,
+    ModuleSharder,
+    ShardingEnv2D,
+    ShardingPlan,
+    ShardingStrategy,
+)
+
+from embeddings.planner.plans.stock_plan import ShardingConfig
+from pipeline.io.errors import UserError
+from pipeline.ranks.world import World
+from pipeline.training.data_parallel import data_parallel
+
+
+def group_shape(config: ShardingConfig, world: World) -> tuple[int, int]:
+    """Ranks of a group, and how many of them on a host. UserError where it does not come out."""
+    groups, local = config.replica_groups, world.local_size
+    if world.size % groups:
+        raise UserError(
+            f"sharding.replica_groups: {groups} groups do not divide {world.size} ranks; take a "
+            "divisor, or other ranks"
+        )
+    if groups > 1 and config.plan is not None:
+        raise UserError(
+            f"sharding.plan: {config.plan} cannot be followed with sharding.replica_groups "
+            f"{groups}, whose groups are planned by themselves; take --sharding.plan ''"
+        )
+    if local % groups and groups % local:
+        raise UserError(
+            f"sharding.replica_groups: {groups} groups do not split hosts of {local} ranks evenly; "
+            "take a divisor or a multiple of the ranks of a host"
+        )
+    return world.size // groups, max(1, local // groups)
+
+
+class GroupedModel(DMPCollection):
+    """TorchRec's DMPCollection on any device, its tables' state as ShardedTensors over the group.
+
+    TorchRec 1.8's constructor refuses CPU, and makes DTensors, of which checkpoints here know
+    nothing; what it does besides is done here, and all else is TorchRec's.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        plan: ShardingPlan,
+        *,
+        groups: int,
+        local_size: int,
+        sharders: list[ModuleSharder[Any]],
+        world: World,
+    ) -> None:
+        """`plan`: for one group's ranks; becomes this rank's group's. `local_size`: a group's
+        ranks on a host."""
+        size = world.size // groups
+        self._device = world.device
+        self._pg = dist.group.WORLD
+        self._global_rank = world.rank
+        self._custom_all_reduce = None
+        self._use_sharded_relay = False
+        self._sharded_relay_state = None
+        context = DMPCollectionContext(
+            module=None, plan=plan, sharding_group_size=size, node_group_size=local_size
+        )
+        self._default_ctx, self._ctxs = context, [context]
+        self._submodule_ctxs: list[DMPCollectionContext] = []
+        made = self._create_process_groups(world.rank, world.size, size)
+        context.device_mesh, context.sharding_pg, context.replica_pg = made
+        self._remap_sharding_plan(plan, world.rank, groups, size)
+        if world.device.type == "cpu":
+            _without_index(plan)
+        env = ShardingEnv2D(
+            global_pg=self._pg,
+            sharding_pg=context.sharding_pg,
+            replica_pg=context.replica_pg,
+            device_mesh=context.device_mesh,
+            node_group_size=local_size,
+            sharding_strategy=ShardingStrategy.DEFAULT,
+        )
+        env.output_dtensor = False
+        DistributedModelParallel.__init__(
+            self,
+            module,
+            env,
+            world.device,
+            plan,
+            sharders,
+            data_parallel_wrapper=data_parallel(world.size),
+        )
+        self._group_sharded_modules(self._ctxs)
+        self._cache_sync_tensors(self._ctxs)
+
+
+def _without_index(plan: ShardingPlan) -> None:
+    """TorchRec places shards on cpu:N, and no tensor says that of itself."""
+    for module in plan.plan.values():
+        for sharding in module.values():
+            for shard in sharding.sharding_spec.shards if sharding.sharding_spec else []:
+                shard.placement = _remote_device(f"rank:{shard.placement.rank()}/cpu")
+
+
+class Averaging:
+    """Keeps the groups' tables together; nothing without groups. Every rank must call it alike."""
+
+    def __init__(self, model: nn.Module, config: ShardingConfig) -> None:
+        self._model = model if isinstance(model, GroupedModel) else None
+        self._every = config.sync_every
+        self._behind = False
+
+    def after(self, step: int) -> None:
+        """After each step, before the next one's lookups."""
+        self._behind = True
+        if step % self._every == 0:
+            self.settle()
+
+    def settle(self) -> None:
+        """Means over groups now, if there was a step since the last: before all that reads them."""
+        if self._model is not None and self._behind:
+            self._model.sync()
+        self._behind = False

@@ -1,0 +1,124 @@
+"""The configuration's features, tables and tasks, looked up in a prepared folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from embeddings.features import Table, build_tables, in_group_order, mean_pooled
+from models.layers.attention import AttentionConfig
+from models.tasks import Task
+from pipeline.config.tree import Config
+from pipeline.data.schema import Label, Schema, SparseFeature
+from pipeline.io.errors import UserError, nearest
+from pipeline.training.check_attention import check_attention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What of a prepared folder a run uses."""
+
+    schema: Schema
+    features: tuple[SparseFeature, ...]
+    labels: tuple[Label, ...]
+    tables: tuple[Table, ...]
+    averaged: tuple[str, ...]
+    attention: AttentionConfig
+
+    @property
+    def tasks(self) -> list[str]:
+        return [label.name for label in self.labels]
+
+    @property
+    def tower_tasks(self) -> list[Task]:
+        return [Task(name=label.name, category=label.category) for label in self.labels]
+
+    @property
+    def num_features(self) -> int:
+        """F, the width of the tower's input."""
+        dims = {feature: table.dim for table in self.tables for feature in table.features}
+        attended = sum(2 * dims[name] for pairs in self.attention.events.values() for name in pairs)
+        return sum(dims[name] for name in self.pooled) + attended + len(self.schema.dense)
+
+    @property
+    def pooled(self) -> list[str]:
+        """The features that stand in the tower's input by themselves."""
+        apart = () if self.attention.bags else self.attention.histories
+        return [feature.name for feature in self.features if feature.name not in apart]
+
+
+def select(config: Config, schema: Schema) -> Selection:
+    """The configuration's names looked up in the folder. UserError for an unknown one."""
+    path = config.data.path / "schema.json"
+    names = _features(config, schema, path)
+    schema = schema.model_copy(
+        update={"dense": tuple(feature for feature in schema.dense if feature.name in names)}
+    )
+    chosen = _labels(config, schema, path)
+    for field in ("task_weights", "positive_weights", "negative_sampling"):
+        for task in getattr(config.loss, field):
+            if task not in {label.name for label in chosen}:
+                known = [label.name for label in chosen]
+                raise UserError(f"loss.{field}.{task}: not trained here; {nearest(task, known)}")
+    task = config.train.select.rpartition("/")[0]
+    if task not in ("mean", *(label.name for label in chosen)):
+        known = ["mean", *(label.name for label in chosen)]
+        raise UserError(f"train.select: {task!r} is no task of this run; {nearest(task, known)}")
+    if not any(feature.name in names for feature in schema.sparse):
+        raise UserError(f"data.features: no sparse feature of {path} is left; name at least one")
+    ordered = in_group_order([feature for feature in schema.sparse if feature.name in names])
+    attention = config.model.attention
+    check_attention(attention, ordered, schema)
+    sizes = {table.name: table.vocab_size for table in schema.tables}
+    try:
+        attended = {f.table for f in ordered if f.name in attention.histories}
+        tables = build_tables(config.embeddings, ordered, sizes, attended)
+        averaged = mean_pooled(config.embeddings, ordered)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if len({table.dim for table in tables if table.unpooled}) > 1:
+        widths = ", ".join(f"{t.name} {t.dim}" for t in tables if t.unpooled)
+        raise UserError(
+            f"model.attention: its tables differ in width ({widths}), which TorchRec cannot look "
+            "up unpooled together; set --embeddings.tables.NAME.dim"
+        )
+    return Selection(
+        schema=schema,
+        features=tuple(ordered),
+        labels=tuple(chosen),
+        tables=tables,
+        averaged=tuple(averaged),
+        attention=attention,
+    )
+
+
+def _features(config: Config, schema: Schema, path: Path) -> set[str]:
+    """Names of the features in use, sparse and dense."""
+    known = schema.feature_names
+    for field, patterns in (("features", config.data.features), ("exclude", config.data.exclude)):
+        for pattern in patterns:
+            # A pattern may match nothing here: recipes are for any folder. A name may not.
+            if pattern not in known and not set("*?[") & set(pattern):
+                raise UserError(
+                    f"data.{field}: {pattern!r} is no feature of {path}; {nearest(pattern, known)}"
+                )
+    return {
+        name
+        for name in known
+        if any(fnmatchcase(name, pattern) for pattern in config.data.features or ("*",))
+        and not any(fnmatchcase(name, pattern) for pattern in config.data.exclude)
+    }
+
+
+def _labels(config: Config, schema: Schema, path: Path) -> list[Label]:
+    """The labels in use: those named (a label also by its column), or the folder's default ones."""
+    known = {label.column: label for label in schema.labels}
+    known |= {label.name: label for label in schema.labels}
+    for name in config.data.tasks:
+        if name not in known:
+            names = [label.name for label in schema.labels]
+            raise UserError(f"data.tasks: unknown task {name!r} in {path}; {nearest(name, names)}")
+    if config.data.tasks:
+        return [known[name] for name in config.data.tasks]
+    return [label for label in schema.labels if label.default]

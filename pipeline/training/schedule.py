@@ -1,0 +1,74 @@
+"""Learning rates over time: one factor for the dense and the sparse optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
+
+from pipeline.config.tree import ScheduleConfig
+from pipeline.training.batch_size import StepRows
+
+# A step that is all of train.batch_size, however many ranks share it.
+_ALL = StepRows(per_rank=0, share=1.0, rate=1.0)
+
+
+class HasGroups(Protocol):
+    """An optimizer, as far as its rate goes."""
+
+    @property
+    def param_groups(self) -> Collection[Mapping[str, Any]]: ...
+
+
+def factor(config: ScheduleConfig, step: float, total_steps: int) -> float:
+    """Share of the peak rate for step `step` (from 0) of `total_steps`."""
+    if step < config.warmup_steps:
+        return (step + 1) / (config.warmup_steps + 1)
+    if config.decay == "constant":
+        return 1.0
+    span = max(1, total_steps - 1 - config.warmup_steps)
+    progress = min(1.0, (step - config.warmup_steps) / span)
+    shape = 1 - progress if config.decay == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
+    return config.final + (1 - config.final) * shape
+
+
+class Schedule:
+    """Sets rates by where the run is, counted in steps of train.batch_size rows.
+
+    With ranks that hold the global batch that is the number of the step, so a resumed run needs no
+    state of it; where the batch has followed the ranks a checkpoint remembers it.
+
+    Attributes:
+        at: where the run is.
+        last: the factor on both rates that was set last.
+    """
+
+    def __init__(
+        self,
+        config: ScheduleConfig,
+        optimizer: HasGroups,
+        steps: int,
+        *,
+        rows: StepRows = _ALL,
+        at: float = 0.0,
+    ) -> None:
+        """`steps` are still to come, each of `rows`."""
+        self._config = config
+        self._rows = rows
+        self._optimizer = optimizer
+        self._peaks = [group["lr"] for group in optimizer.param_groups]
+        self._total = round(at + steps * rows.share)
+        self.at = at
+        self.last = 1.0
+
+    def set(self) -> float:
+        """Rates for the step to come; returns the factor. A fused optimizer reads its rate in
+        step() and zero_grad(), so this must come before the pipeline's progress()."""
+        scale = self.last = self._rows.rate * factor(self._config, self.at, self._total)
+        for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * scale  # type: ignore[index]
+        return scale
+
+    def move(self) -> None:
+        """That step is done."""
+        self.at += self._rows.share

@@ -1,0 +1,166 @@
+"""What of a step overlaps the next one: the config's word to one of TorchRec's train pipelines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torchrec.distributed.train_pipeline import TrainPipelineBase, TrainPipelineSparseDist
+from torchrec.distributed.train_pipeline.runtime_forwards import EmbeddingPipelinedForward
+from torchrec.distributed.train_pipeline.train_pipelines import (
+    PrefetchTrainPipelineSparseDist,
+    TrainPipelineSemiSync,
+)
+from torchrec.distributed.train_pipeline.utils import _start_embedding_lookup
+from torchrec.distributed.types import LazyNoWait
+
+from pipeline.config.tree import Config
+from pipeline.data.batch import Batch
+from pipeline.io.errors import UserError
+from pipeline.ranks.world import World
+from pipeline.training.parallelize import Parallel
+from pipeline.training.step import StepOutput
+
+# Tables in a GPU's cache of host memory or disk: what there is to prefetch.
+_CACHED = ("fused_uvm_caching", "key_value")
+
+
+def open_pipeline(
+    parallel: Parallel, world: World, optimizer: Any = None, config: Config | None = None
+) -> Any:
+    """The pipeline of `config.train.pipeline`; without a config TrainPipelineSparseDist.
+
+    `optimizer`, if given, steps instead of the model's own. UserError for what cannot be had here.
+    """
+    kind = "sparse_dist" if config is None else config.train.pipeline
+    arguments = (parallel.model, optimizer or parallel.optimizer, world.device)
+    if kind == "base":
+        return _Base(*arguments)
+    made: TrainPipelineSparseDist[Batch, StepOutput]
+    if kind == "semi_sync":
+        assert config is not None
+        _check_semi_sync(parallel, config)
+        made = _SemiSync(*arguments)
+    elif kind == "prefetch":
+        _check_prefetch(parallel, world)
+        made = PrefetchTrainPipelineSparseDist(*arguments, execute_all_batches=True)
+    else:
+        made = TrainPipelineSparseDist(*arguments, execute_all_batches=True)
+    # It would count its own batches, evaluations' and those after a resume anew: see Averaging.
+    made._dmp_collection_sync_interval_batches = None
+    return made
+
+
+def _check_semi_sync(parallel: Parallel, config: Config) -> None:
+    for field in ("on_nonfinite", "on_spike"):
+        if getattr(config.watch, field) == "rollback":
+            raise UserError(
+                f"watch.{field}: rollback would leave rows that semi_sync has looked up already; "
+                "take skip, or --train.pipeline sparse_dist"
+            )
+    if (groups := config.sharding.replica_groups) > 1:
+        raise UserError(
+            f"sharding.replica_groups: {groups} groups are averaged between a step and the next "
+            "lookup, which semi_sync has made already; take 1, or --train.pipeline sparse_dist"
+        )
+    # Others change in the optimizer's step, between a lookup and its own backward.
+    outside = [row["table"] for row in parallel.plan["tables"] if row["compute_kernel"] == "dense"]
+    if outside:
+        raise UserError(
+            f"train.pipeline: semi_sync needs tables that are updated in backward, and this plan "
+            f"has {len(outside)} with a dense kernel ({outside[0]}); name --sharding.types without "
+            "data_parallel, or take sparse_dist"
+        )
+
+
+def _check_prefetch(parallel: Parallel, world: World) -> None:
+    if world.device.type != "cuda":
+        raise UserError(
+            "train.pipeline: prefetch fills caches on a GPU, and this rank runs on "
+            f"{world.device.type}; take sparse_dist"
+        )
+    # No GPU has run this yet.
+    kernels = sorted({row["compute_kernel"] for row in parallel.plan["tables"]})
+    if not set(kernels) & set(_CACHED):
+        raise UserError(
+            f"train.pipeline: prefetch fills caches, and no table of this plan has one (kernels: "
+            f"{', '.join(kernels)}); take sparse_dist, or a plan with {_CACHED[0]}"
+        )
+
+
+class _Base(TrainPipelineBase[Batch, StepOutput]):
+    """TorchRec's, which takes no second iterator once the first has ended."""
+
+    def progress(self, dataloader_iter: Any) -> StepOutput:
+        try:
+            return super().progress(dataloader_iter)
+        except StopIteration:
+            self.reset()
+            raise
+
+
+class _KeepsGradients:
+    """An optimizer whose gradients can be read after its step, as under the other pipelines."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self._optimizer = optimizer
+        self.clear = optimizer.zero_grad
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Nothing yet: `clear` does it before the next backward."""
+
+    def step(self) -> None:
+        self._optimizer.step()
+
+
+class _OnHost(EmbeddingPipelinedForward):
+    """Rows that are looked up already, cut off from their tables until `embedding_backward`."""
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        self._context.module_contexts.pop(self._name)
+        found = self._context.embedding_a2a_requests.pop(self._name).wait()
+        by_feature = isinstance(found, dict)
+        rows = list(found.values()) if by_feature else [found]
+        attached = [part.values() for part in rows]
+        for part, tensor in zip(rows, attached, strict=True):
+            part._values = tensor.detach().requires_grad_()
+        self._context.embedding_tensors.append(attached)
+        self._context.detached_embedding_tensors.append([part._values for part in rows])
+        names = list(found.keys())
+        self._context.embedding_features.append(names if by_feature else [names])
+        return LazyNoWait(found)
+
+
+class _SemiSync(TrainPipelineSemiSync[Batch, StepOutput]):
+    """TorchRec's from the first step on, and on CPU, where memory knows no streams."""
+
+    def __init__(self, model: Any, optimizer: Any, device: Any) -> None:
+        self._kept = _KeepsGradients(optimizer)
+        super().__init__(model, self._kept, device, execute_all_batches=True, start_batch=0)
+        if device.type == "cpu":
+            self._pipelined_forward_type = _OnHost
+
+    def _validate_optimizer(self) -> None:
+        """Seen to before, by _check_semi_sync."""
+
+    def _mlp_forward(self, batch: Any, context: Any) -> tuple[Tensor, StepOutput]:
+        if self._model.training:
+            self._kept.clear()
+        return super()._mlp_forward(batch, context)
+
+    def start_embedding_lookup(self, batch: Any, context: Any) -> None:
+        # A lookup takes along the rate that its update will have: the one of the step under way.
+        # Clearing is what tells the tables of it; no gradient of this step is there yet.
+        if self._model.training:
+            self._kept.clear()
+        if self._device.type != "cpu":  # no GPU has run this yet
+            super().start_embedding_lookup(batch, context)
+        elif batch is not None:
+            for module in self._pipelined_modules:
+                _start_embedding_lookup(
+                    module,
+                    context,
+                    source_stream=None,
+                    target_stream=None,
+                    stream_context=self._stream_context,
+                )

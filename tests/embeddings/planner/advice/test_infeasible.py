@@ -1,0 +1,214 @@
+"""What does not fit is said in bytes, and every change that is offered does fit."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import pytest
+from torchrec.distributed.planner.types import PlannerError
+
+from embeddings.planner.advice.infeasible import Change, Infeasible
+from embeddings.planner.find import find_plan
+from embeddings.planner.inputs.cluster import GIB, Cluster
+from embeddings.planner.inputs.request import Request, price
+from embeddings.planner.inputs.rules import Rule
+from embeddings.planner.inputs.table_list import ListedTable
+from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.search.search import Budget
+from tests.embeddings.planner.models import request_of
+
+NONE = Budget(rounds=0)
+
+
+def small_cluster(hosts: int = 1, *, hbm_gb: float = 8.0, ddr_gb: float = 1.0) -> Cluster:
+    return Cluster(
+        hosts=hosts, devices_per_host=2, device="cuda", hbm_gb=hbm_gb, ddr_gb=ddr_gb, hbm_bw=1000,
+        ddr_bw=50, intra_bw=300, inter_bw=50, host_device_bw=30,
+    )  # fmt: skip
+
+
+def failure(request: Request) -> Infeasible:
+    with pytest.raises(Infeasible) as caught:
+        find_plan(request, NONE)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def giants(count: int, rows: int = 40_000_000) -> list[ListedTable]:
+    """Of 5.1 GB (dim 32) each, before optimizer state."""
+    return [ListedTable(name=f"t{i}", rows=rows, dim=32) for i in range(count)]
+
+
+def test_more_ranks_are_as_few_as_suffice() -> None:
+    request = request_of(giants(5), small_cluster())
+    found = failure(request)
+    (more,) = (change for change in found.changes if change.kind == "ranks")
+    hosts = more.ranks // 2
+    assert find_plan(request.changed(cluster=small_cluster(hosts)), NONE).time > 0
+    with pytest.raises(Infeasible):
+        find_plan(request.changed(cluster=small_cluster(hosts - 1)), NONE, diagnosis_seconds=0)
+
+
+def test_the_missing_bytes_add_up() -> None:
+    request = request_of(giants(5), small_cluster())
+    found = failure(request)
+    assert found.lack.shortfalls
+    for row in found.lack.shortfalls:
+        assert row.memory in ("hbm", "ddr")
+        assert row.short > 0
+    needed, room = found.lack.total["hbm"]
+    problem = price(request).problem
+    assert room == problem.free[0].sum()
+    assert needed <= sum(problem.total_memory()[:, 0])
+    assert found.lack.shortfalls[0].table in str(found)
+
+
+def test_half_precision_is_offered_when_it_suffices() -> None:
+    request = request_of(giants(2, 48_000_000), small_cluster(hbm_gb=6.5))
+    found = failure(request)
+    (half, *_) = (change for change in found.changes if change.kind == "fp16")
+    stored = [
+        table.model_copy(update={"dtype": "fp16"}) if table.name in half.tables else table
+        for table in giants(2, 48_000_000)
+    ]
+    assert find_plan(request_of(stored, small_cluster(hbm_gb=6.5)), NONE).time == pytest.approx(
+        half.time
+    )
+
+
+def test_rules_in_the_way_are_named() -> None:
+    rules = [Rule(tables="*", types=("table_wise",), kernels=("fused",))]
+    request = request_of(giants(1, 80_000_000), small_cluster(4, ddr_gb=64), rules=rules)
+    found = failure(request)
+    kinds = {change.kind for change in found.changes}
+    assert {"types", "kernels"} <= kinds
+    assert "ranks" not in kinds  # more of them do not make a device larger
+    for kind, extra in (
+        ("types", {"types": ("table_wise", "row_wise", "table_row_wise")}),
+        ("kernels", {"kernels": ("fused", "fused_uvm_caching", "fused_uvm")}),
+    ):
+        (change,) = (change for change in found.changes if change.kind == kind)
+        opened = [rules[0].model_copy(update=extra)]
+        assert find_plan(request.changed(rules=opened), NONE).time == pytest.approx(change.time)
+
+
+@pytest.mark.parametrize(
+    ("hbm_gb", "given"),
+    [
+        (0.5, {}),
+        (2.0, {"reserve_share": 0.9}),
+        (2.0, {"reserve_share": 1.0, "dense_gib": 0.5}),
+    ],
+)
+def test_a_reservation_larger_than_a_device_is_said(hbm_gb: float, given: dict[str, Any]) -> None:
+    asked = request_of(
+        giants(1, 1000), small_cluster(hbm_gb=hbm_gb), batch_size=5_000_000,
+        conditions=Conditions(**given),
+    )  # fmt: skip
+    found = failure(asked)
+    assert isinstance(found.__cause__, PlannerError)
+    reserved = found.lack.reserved
+    assert reserved is not None
+    assert (reserved.memory, reserved.room) == ("hbm", int(hbm_gb * GIB))
+    # As TorchRec adds it up: ids are counted twenty times, what the share leaves is rounded down.
+    share = given.get("reserve_share", 0.15)
+    ids = 5_000_000 * 8 * 20
+    dense = int(given.get("dense_gib", 0) * GIB)
+    assert reserved.needs == reserved.room - int((1 - share) * reserved.room) + ids + dense
+    for change in found.changes:
+        assert find_plan(changed(asked, change), NONE).time == pytest.approx(change.time)
+    # More hosts do not make a device larger; and of all of a device none is ever enough.
+    kinds = {change.kind for change in found.changes}
+    assert kinds == (set() if share == 1.0 else {"batch", "memory"})
+
+
+def changed(request: Request, change: Change) -> Request:
+    """The request with a change's inputs."""
+    inputs = dict(change.inputs)
+    if "rules" in inputs:
+        return request.changed(rules=[Rule(**rule) for rule in inputs["rules"]])
+    if "dtype" in inputs:
+        return request.changed(half=frozenset(change.tables))
+    if "batch_size" in inputs:
+        return request.changed(**inputs)
+    if "replica_groups" in inputs:
+        return request.changed(conditions=request.conditions.model_copy(update=inputs))
+    return request.changed(cluster=request.cluster.model_copy(update=inputs))
+
+
+@pytest.mark.parametrize("case", ["too large", "ruled out", "many ids", "replicas"])
+def test_every_change_fits_and_the_nearest_stands_first(case: str) -> None:
+    request = {
+        "too large": request_of(giants(5), small_cluster()),
+        "ruled out": request_of(
+            giants(2, 80_000_000), small_cluster(2, ddr_gb=64),
+            rules=[Rule(tables="t*", types=("table_wise",), kernels=("fused",))],
+        ),
+        "many ids": request_of(
+            [ListedTable(name="t", rows=20_000_000, dim=32, pooling_factor=200.0)],
+            small_cluster(), batch_size=200_000,
+        ),
+        "replicas": request_of(
+            giants(4), small_cluster(2), conditions=Conditions(replica_groups=2)
+        ),
+    }[case]  # fmt: skip
+    found = failure(request)
+    assert {
+        "too large": {"memory", "fp16", "ranks"},
+        "ruled out": {"types", "kernels", "memory", "fp16"},
+        "many ids": {"batch", "memory", "ranks"},
+        "replicas": {"replicas", "memory", "fp16"},
+    }[case] <= {change.kind for change in found.changes}
+    for change in found.changes:
+        assert find_plan(changed(request, change), NONE).time == pytest.approx(change.time)
+        assert 0 < change.apart <= 1
+    assert [c.apart for c in found.changes] == sorted(c.apart for c in found.changes)
+    assert f"it fits with: {found.changes[0].what}" in str(found)
+
+
+def test_amounts_are_as_little_as_suffice() -> None:
+    request = request_of(
+        [ListedTable(name="t", rows=20_000_000, dim=32, pooling_factor=200.0)],
+        small_cluster(), batch_size=200_000,
+    )  # fmt: skip
+    inputs = {name: n for change in failure(request).changes for name, n in change.inputs.items()}
+    memory, batch = inputs["hbm_gb"], inputs["batch_size"]
+    for short in (
+        request.changed(cluster=small_cluster(hbm_gb=memory * 0.985)),
+        request.changed(batch_size=int(batch * 1.02)),
+    ):
+        with pytest.raises(Infeasible):
+            find_plan(short, NONE, diagnosis_seconds=0)
+
+
+def test_what_was_not_tried_for_lack_of_time_is_said() -> None:
+    with pytest.raises(Infeasible) as caught:
+        find_plan(request_of(giants(5), small_cluster()), NONE, diagnosis_seconds=0)
+    found = caught.value
+    assert found.changes == ()
+    assert set(found.untried) == {"fp16", "memory", "batch", "ranks"}
+    assert "no time for fp16" in str(found)
+
+
+def test_its_data_say_which_tables_and_ranks_lack_what() -> None:
+    request = request_of(giants(5), small_cluster())
+    found = failure(request)
+    data = json.loads(json.dumps(found.data(), allow_nan=False))
+    assert data["message"] == str(found)
+    left = {row["rank"]: row["left"] for row in data["ranks"]}
+    assert sorted(left) == [0, 1]
+    for row in data["missing"]:
+        assert row["short"] == row["needs"] - row["room"]
+        assert max(left[row["rank"]][row["memory"]], 0) == row["room"]
+    assert data["nearest"] == data["changes"][0]
+    assert data["reserved"] is None
+
+
+def test_it_travels_between_processes() -> None:
+    found = failure(request_of(giants(5), small_cluster()))
+    again = pickle.loads(pickle.dumps(found))
+    assert str(again) == str(found)
+    assert again.changes == found.changes
+    assert again.lack == found.lack

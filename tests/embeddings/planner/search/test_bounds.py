@@ -1,0 +1,63 @@
+"""No plan beats the bound, and prices do not change which way is a bargain."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+from hypothesis import given, settings
+
+from embeddings.planner.search.bounds import bound, cheapest
+from embeddings.planner.search.problem import Problem
+from embeddings.planner.search.search import Budget, search
+from tests.embeddings.planner.search.test_placement import problems
+
+
+def least_peak(problem: Problem) -> float:
+    """The best of all ways with all shards anywhere, memory counted: what a plan may not beat.
+
+    Shards are placed rank by rank without regard to layouts, which can only help.
+    """
+    best = math.inf
+    ranks = range(problem.ranks)
+    for chosen in itertools.product(*(problem.ways(item) for item in range(problem.items))):
+        if len(chosen) > 3:
+            return 0.0
+        shards = [
+            (problem.time[way], problem.memory[way, size])
+            for way in chosen
+            for size in np.tile(np.repeat(np.arange(3), problem.counts[way]), problem.blocks[way])
+        ]
+        if len(shards) > 5:
+            return 0.0
+        for places in itertools.product(ranks, repeat=len(shards)):
+            load = np.zeros(problem.ranks)
+            free = problem.free.copy()
+            for (time, memory), place in zip(shards, places, strict=True):
+                load[place] += time
+                free[:, place] -= memory
+            if (free >= 0).all():
+                best = min(best, float(load.max()))
+    return best
+
+
+@given(problems().filter(lambda p: p.ranks <= 3 and len(p.time) <= 5))
+@settings(max_examples=25, deadline=None)
+def test_no_plan_beats_the_bound(problem: Problem) -> None:
+    lower = bound(problem)
+    optimum = least_peak(problem)
+    if 0 < optimum < math.inf:
+        assert lower.time <= optimum * (1 + 1e-9)
+    found = search(problem, Budget(rounds=50))
+    if not found.missing:
+        assert lower.time <= found.time * (1 + 1e-9)
+
+
+@given(problems())
+@settings(max_examples=30, deadline=None)
+def test_cheapest_is_the_first_of_least_cost(problem: Problem) -> None:
+    cost = np.round(problem.time)
+    for item, way in enumerate(cheapest(problem, cost).tolist()):
+        ways = problem.ways(item)
+        assert way == min(ways, key=lambda w: (cost[w], w))

@@ -1,0 +1,128 @@
+"""A placement keeps its books right and its promises."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embeddings.planner.search.placement import Placement
+from embeddings.planner.search.problem import EVERYWHERE, FREE, HOST_COLUMNS, HOST_ROWS, Problem
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> Problem:
+    """A few items with a few ways each, of all layouts; memory is scarce."""
+    hosts, local = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    ranks = hosts * local
+    rows: list[tuple[int, int, list[int], float, list[list[int]]]] = []
+    first = [0]
+    for _ in range(draw(st.integers(1, 6))):
+        for _ in range(draw(st.integers(1, 4))):
+            layout = draw(st.sampled_from([EVERYWHERE, FREE, HOST_COLUMNS, HOST_ROWS]))
+            blocks = 1 if layout == EVERYWHERE else draw(st.integers(1, 4))
+            length = {EVERYWHERE: ranks, HOST_ROWS: local}.get(layout, 1)
+            full = draw(st.integers(1, length))
+            last = min(1, length - full)
+            big = draw(st.integers(0, 8))
+            small = draw(st.integers(0, big))
+            memory = [[big, big // 2], [small, small // 2], [0, 0]]
+            time = draw(st.floats(0.1, 10))
+            rows.append((layout, blocks, [full, last, length - full - last], time, memory))
+        first.append(len(rows))
+    return Problem(
+        hosts=hosts,
+        local=local,
+        free=np.array([[20] * ranks, [15] * ranks], np.int64),
+        members=tuple((i,) for i in range(len(first) - 1)),
+        first=np.array(first, np.int64),
+        options=tuple((n,) for n in range(len(rows))),
+        layout=np.array([row[0] for row in rows], np.int64),
+        blocks=np.array([row[1] for row in rows], np.int64),
+        counts=np.array([row[2] for row in rows], np.int64),
+        time=np.array([row[3] for row in rows]),
+        memory=np.array([row[4] for row in rows], np.int64),
+        pins=(None,) * (len(first) - 1),
+    )
+
+
+def books(placement: Placement) -> tuple[list[float], list[list[int]]]:
+    """Loads and free memory by rank, counted shard by shard."""
+    problem = placement.problem
+    load = [0.0] * problem.ranks
+    free = problem.free.T.tolist()
+    for item, way in enumerate(placement.way):
+        if way < 0:
+            continue
+        sizes = [s for s in range(3) for _ in range(problem.counts[way, s])]
+        shards = sizes * int(problem.blocks[way])
+        ranks = placement.ways.rank_of[placement.places[item]].tolist()
+        for size, rank in zip(shards, ranks, strict=True):
+            load[rank] += float(problem.time[way])
+            for kind in range(2):
+                free[rank][kind] -= int(problem.memory[way, size, kind])
+    return load, free
+
+
+@given(problems(), st.randoms(use_true_random=False), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_books_are_right_and_nothing_goes_where_it_does_not_fit(
+    problem: Problem, draw: random.Random, limited: bool
+) -> None:
+    placement = Placement(problem)
+    for _ in range(30):
+        item = draw.randrange(problem.items)
+        if placement.way[item] >= 0:
+            placement.take(item)
+            continue
+        way = draw.choice(list(problem.ways(item)))
+        limit = draw.uniform(0, 20) if limited else math.inf
+        places = placement.find(item, way, limit)
+        if places is None:
+            continue
+        placement.put(item, way, places)
+        load, free = books(placement)
+        used = placement.ways.rank_of[places]
+        assert max(load[rank] for rank in used) <= limit * (1 + 1e-9)
+        assert min(min(row) for row in free) >= 0
+        assert np.allclose(placement.load, np.array(load)[placement.ways.rank_of], atol=1e-9)
+        assert (placement.free == np.array(free).T[:, placement.ways.rank_of]).all()
+        hosts = (used // problem.local).tolist()
+        if problem.layout[way] == HOST_COLUMNS:
+            assert len(set(hosts)) == 1
+        if problem.layout[way] == HOST_ROWS:
+            assert (used % problem.local == np.arange(len(used)) % problem.local).all()
+            blocks = np.array(hosts).reshape(-1, problem.local)
+            assert (blocks == blocks[:, :1]).all()
+            if problem.blocks[way] <= problem.hosts:
+                assert len(set(hosts)) == problem.blocks[way]
+        if problem.layout[way] == EVERYWHERE:
+            assert used.tolist() == list(range(problem.ranks))
+
+
+@given(problems())
+@settings(max_examples=50, deadline=None)
+def test_restore_brings_everything_back(problem: Problem) -> None:
+    placement = Placement(problem)
+    for item in range(problem.items):
+        way = problem.ways(item)[0]
+        places = placement.find(item, way, math.inf)
+        if places is not None:
+            placement.put(item, way, places)
+    seen = placement.snapshot()
+    before = (placement.way.copy(), books(placement))
+    for item in range(problem.items):
+        if placement.way[item] >= 0:
+            placement.take(item)
+            other = problem.ways(item)[-1]
+            places = placement.find(item, other, math.inf)
+            if places is not None:
+                placement.put(item, other, places)
+    placement.restore(seen)
+    after = (placement.way, books(placement))
+    assert before[0] == after[0]
+    assert np.allclose(before[1][0], after[1][0], atol=1e-9)
+    assert before[1][1] == after[1][1]

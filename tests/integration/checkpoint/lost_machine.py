@@ -1,0 +1,67 @@
+"""Ranks of an elastic job that loses a machine in the middle, and gets it back.
+
+    python -m tests.integration.checkpoint.lost_machine launch ...
+
+Rank 1 kills its own agent with SIGKILL at the start of step `LOST_AT`, once in the life of the job.
+The one that goes on alone stops before step `ALONE_UNTIL` until it is told to stop, for the other
+machine is back: else a quick run would have ended before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+LOST_AT = 8
+ALONE_UNTIL = 12
+
+
+def main() -> int:
+    """The exit code of `homerec` with the same words."""
+    from launchers.cli import main as cli
+    from pipeline import train
+    from pipeline.faults import stop_signals as watch
+
+    ranks, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
+    lost = Path(os.environ["LOST"])
+    advance, stop_requests = train._advance, watch.stop_requests
+    requests: list[Any] = []
+
+    @contextmanager
+    def noted() -> Iterator[Any]:
+        with stop_requests() as request:
+            requests.append(request)
+            yield request
+
+    def step(pipeline: Any, feed: Any, schedule: Any, looks: Any, step: int) -> Any:
+        if ranks == 2 and rank == 1 and step + 1 == LOST_AT and not lost.exists():
+            lost.touch()
+            os.kill(os.getppid(), signal.SIGKILL)
+            threading.Event().wait()  # a lost machine does not go on, either
+        while ranks == 1 and step + 1 == ALONE_UNTIL and not requests[-1].received:
+            threading.Event().wait(0.05)
+        return advance(pipeline, feed, schedule, looks, step)
+
+    train._advance = step
+    train.stop_requests = noted  # type: ignore[attr-defined]
+    return cli.main()
+
+
+def start() -> int:
+    from launchers.cli import launch
+
+    parser = argparse.ArgumentParser()
+    launch.add_arguments(parser)
+    parser.set_defaults(module="tests.integration.checkpoint.lost_machine")
+    return launch.run(parser.parse_args(sys.argv[2:]))
+
+
+if __name__ == "__main__":
+    sys.exit(start() if sys.argv[1:2] == ["launch"] else main())

@@ -1,0 +1,114 @@
+"""`homerec checkpoint` on a run's folder: what it says and what it drops."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from launchers.cli.main import main
+from pipeline.checkpoint.layout import named_steps
+from tests.integration.checkpoint.test_checkpoint import changed
+from tests.integration.training.test_train import run
+from tests.ranks import run_ranks
+
+
+def saved(rank: int, size: int, data: Path, out: Path) -> int:
+    """Whole ones after steps 4 and 8, changed rows after 2 (nothing to add to: whole), 6."""
+    words = ["--checkpoint.every", "4", "--checkpoint.delta_every", "2", "--checkpoint.keep", "9"]
+    return int(run(rank, size, data, out, [*words, "--train.eval_every", "100"]))
+
+
+@pytest.fixture(scope="module")
+def whole(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert run_ranks(saved, 1, synthetic, out) == [0]
+    return out
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    shutil.copytree(whole, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    assert main(["checkpoint", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_ls_and_show_say_what_is_there(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(answer(capsys, "ls", str(whole), "--json"))
+    assert [(one["step"], one["base"], one["problem"]) for one in found] == [
+        (2, None, None),
+        (4, None, None),
+        (6, 4, None),
+        (8, None, None),
+    ]
+    text = answer(capsys, "ls", str(whole))
+    assert "rows changed since 4" in text
+    assert "best" in text
+    one = whole / "checkpoints" / "step-00000006"
+    shown = json.loads(answer(capsys, "show", str(one), "--json"))
+    assert shown["progress"]["step"] == 6
+    base = one.with_name("step-00000004")
+    of_base = json.loads(answer(capsys, "show", str(base), "--json"))
+    # But for the window of training figures, which had fewer rows then.
+    left, right = (
+        {name: told for name, told in which["tensors"].items() if not name.startswith("window.")}
+        for which in (shown, of_base)
+    )
+    assert left == right
+    assert "holds the rows changed since step 4" in answer(capsys, "show", str(one))
+
+
+def test_verify_names_what_is_damaged(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(capsys, "verify", str(copy)).count("whole") == 4
+    changed(copy / "checkpoints" / "step-00000004" / "__0_0.distcp", "flipped")
+    assert main(["checkpoint", "verify", str(copy), "--json"]) == 1
+    problems = {one["step"]: one["problem"] for one in json.loads(capsys.readouterr().out)}
+    assert problems[2] is None
+    assert problems[8] is None
+    assert problems[4].startswith("__0_0.distcp is damaged")
+    assert problems[6].startswith("what it adds to, step-00000004: __0_0.distcp is damaged")
+    assert main(["checkpoint", "verify", str(copy / "checkpoints" / "step-00000006")]) == 1
+    assert capsys.readouterr().out.startswith("step 6: damaged: what it adds to, step-00000004")
+
+
+def test_prune_counts_whole_ones_alone(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copy / "checkpoints"
+    (folder / "best.json").unlink()
+    changed(folder / "step-00000008" / "__0_0.distcp", "flipped")
+    assert "step 2: would go" in answer(capsys, "prune", str(copy), "--keep", "1", "--dry-run")
+    assert named_steps(folder) == [2, 4, 6, 8]
+    said = answer(capsys, "prune", str(copy), "--keep", "1")
+    assert "step 8: left alone, damaged: __0_0.distcp is damaged" in said
+    assert named_steps(folder) == [4, 6, 8]  # the newest whole one, and what adds to it
+    answer(capsys, "prune", str(copy), "--keep", "1", "--damaged")
+    assert named_steps(folder) == [4, 6]
+    changed(folder / "step-00000004" / "manifest.json", "gone")
+    assert main(["checkpoint", "prune", str(copy), "--damaged"]) == 2
+    assert "no checkpoint here is whole" in capsys.readouterr().err
+    assert named_steps(folder) == [4, 6]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["prune", "RUN", "--keep", "0"], "--keep: 0 would leave no checkpoint; give 1 or more"),
+        (["prune", "RUN", "--keep-every", "-1"], "--keep-every: -1 is negative; give 0 or more"),
+        (["ls", "NOWHERE"], "no checkpoint here; name a run's folder"),
+        (["show", "s33://a"], "protocol 's33' is not known"),
+    ],
+)
+def test_bad_input_is_one_line(
+    words: list[str], message: str, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"RUN": str(whole), "NOWHERE": str(tmp_path)}
+    assert main(["checkpoint", *(places.get(word, word) for word in words)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

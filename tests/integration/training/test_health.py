@@ -1,0 +1,132 @@
+"""Looks at the experts in real runs: they change nothing, and say what is so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models.layers.experts import ExpertLayer
+from pipeline.checkpoint.save import Checkpoints
+from pipeline.config.tree import Config
+from pipeline.data.schema import Schema
+from pipeline.ranks.world import this_world
+from pipeline.training.build import assemble
+from pipeline.training.resolve_features import select
+from tests.integration.training.test_train import run, tensors
+from tests.ranks import run_ranks
+
+_LOOK = ["--health.every", "2"]
+
+
+@pytest.fixture(scope="module")
+def looked(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 8 steps on two ranks, looked at in every other one."""
+    out = tmp_path_factory.mktemp("health") / "looked"
+    assert run_ranks(run, 2, synthetic, out, _LOOK) == [0, 0]
+    return out
+
+
+def looks(out: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == "health"]
+
+
+def test_training_is_bit_equal_with_looks_and_without(
+    looked: Path, synthetic: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "unlooked"
+    assert run_ranks(run, 2, synthetic, out, ["--health.every", "0"]) == [0, 0]
+    assert looks(out) == []
+    left = tensors(looked / "checkpoints" / "step-00000008", tmp_path)
+    right = tensors(out / "checkpoints" / "step-00000008", tmp_path)
+    assert left.keys() == right.keys()
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+
+
+def test_looks_come_when_due_and_are_in_tensorboard(looked: Path) -> None:
+    found = looks(looked)
+    assert [line["step"] for line in found] == [2, 4, 6, 8]
+    names = set(found[0])
+    for name in (
+        "experts/level2.own.click.0/zero_fraction",
+        "gates/click/level2.global.0",
+        "self_gates/click/level2.own.click.0",
+        "meta_gates/watch/meta.shared.0",
+        "shared/level2.global.0/entropy",
+        "tasks/click/own_weight",
+        "tasks/click/weight_norm",
+        "tasks/click/gradient_norm",
+    ):
+        assert name in names
+        assert all(line[name] is not None for line in found)
+    events = b"".join(path.read_bytes() for path in (looked / "tensorboard").iterdir())
+    assert b"health/tasks/click/gradient_norm" in events
+
+
+def test_health_json_has_figures_of_training_and_verdicts(looked: Path) -> None:
+    health = json.loads((looked / "health.json").read_text())
+    assert set(health["tasks"]["like"]) == {
+        "positive_rate",
+        "own_weight",
+        "weight_norm",
+        "gradient_norm",
+    }
+    verdicts = health["verdicts"]
+    assert {verdict["kind"] for verdict in verdicts} == {"collapse", "degradation", "underfitting"}
+    assert set(verdicts[0]) == {"kind", "subject", "severity", "text"}
+
+
+def test_resume_remembers_the_looks_before(looked: Path, synthetic: Path, tmp_path: Path) -> None:
+    """The norms in health.json are means over looks before and after the interruption."""
+    out = tmp_path / "cut"
+    assert run_ranks(run, 2, synthetic, out, [*_LOOK, "--train.max_steps", "6"]) == [0, 0]
+    assert run_ranks(run, 2, synthetic, out, ["--train.max_steps", "8"], True) == [0, 0]
+    left, right = (
+        json.loads((folder / "checkpoints" / "step-00000008" / "meta.json").read_text())["looks"]
+        for folder in (looked, out)
+    )
+    assert len(left) == 4
+    assert left == right
+
+
+def killed_expert(rank: int, size: int, data: Path, out: Path, dead: str) -> Any:
+    """A run whose expert `dead` has lost its last layer's weights after step 4, gone on with."""
+    assert run(rank, size, data, out, ["--train.max_steps", "4"]) == 0
+    world = this_world()
+    config = Config.load(out / "config.json")
+    schema = Schema.load(config.data.path)
+    step, parallel = assemble(config, select(config, schema), world)
+    checkpoints = Checkpoints(out / "checkpoints", world, config, schema)
+    progress = checkpoints.load_latest(parallel.model, parallel.optimizer)
+    assert progress is not None
+    tower: Any = step.model.head.tower
+    experts = tower.level2.experts
+    with torch.no_grad():
+        layer = experts.layers[-1]
+        assert isinstance(layer, ExpertLayer)
+        layer.linear.weight[experts.names.index(dead)] = 0
+    progress.step = 5
+    checkpoints.save(parallel.model, parallel.optimizer, progress)
+    checkpoints.wait()
+    # Rates so small that nothing comes back to life.
+    words = ["--train.max_steps", "6", "--dense.lr", "1e-30", "--train.eval_every", "6"]
+    return run(rank, size, data, out, [*words, "--train.select", "mean/ne"], resume=True)
+
+
+def test_a_dead_expert_is_named(
+    synthetic: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "dead"
+    dead = "level2.category.watch.1"
+    assert run_ranks(killed_expert, 1, synthetic, out, dead) == [0]
+    verdicts = json.loads((out / "health.json").read_text())["verdicts"]
+    wrong = [verdict for verdict in verdicts if verdict["severity"] == "wrong"]
+    assert [(verdict["kind"], verdict["subject"]) for verdict in wrong] == [("collapse", dead)]
+    assert "dead, it says the same of every row" in wrong[0]["text"]
+    printed = " ".join(capfd.readouterr().out.split())
+    assert f"experts: {dead}: dead, it says the same of every row" in printed
+    assert f"{dead}: dead, it says the same" in (out / "report.html").read_text()

@@ -1,0 +1,47 @@
+"""Stands in for `launchers.cli` where only the launching is tested: a rank that needs no torch."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from pipeline.tracking.progress_line import progress_line
+
+
+def main() -> int:
+    """`python -m tests.launchers.cli.job train WHAT`, as rank RANK; returns its exit code."""
+    what, rank = sys.argv[2], int(os.environ["RANK"])
+    if tries := os.environ.get("TRIES"):
+        with (Path(tries) / "tries").open("a") as file:
+            file.write(f"rank {rank}\n")
+    if what == "report":
+        out = [f"{sys.argv[1:]} in {Path.cwd().name}", os.environ["OMP_NUM_THREADS"]]
+        out += [progress_line("train", n, 2, samples_per_s=9.0, loss=0.5, eta_s=0) for n in (1, 2)]
+        sys.stdout.write("".join(f"{line}\n" for line in out if rank == 0))
+        sys.stderr.write(f"warning of rank {rank}\n")
+        return 0
+    if what == "user-error":
+        sys.stderr.write("homerec: error: data.path 'x': no such folder\n")
+        return 2
+    if what == "lost" and rank == 0:
+        sys.stderr.write("homerec: lost: step 7: rank 1 on n1 does not answer\n")
+        return 75
+    if rank == 1 and what == "raise":
+        raise RuntimeError("the reason")
+    if rank == 1 and what == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    _wait_for(signal.SIGUSR1 if what == "deaf" else signal.SIGTERM)
+    sys.stdout.write(f"rank {rank} saved\n")
+    return 128 + signal.SIGTERM
+
+
+def _wait_for(number: signal.Signals) -> None:
+    """Hold the test's pipe open until the signal comes; SIGTERM alone does not end us."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {number, signal.SIGTERM})
+    if "ALIVE" in os.environ:
+        os.write(os.open(os.environ["ALIVE"], os.O_WRONLY), b"x")
+    signal.sigwait({number})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

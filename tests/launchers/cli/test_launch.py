@@ -1,0 +1,262 @@
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launchers.cli import launch
+from pipeline.io.errors import UserError
+from pipeline.tracking.progress_line import PROGRESS_LINE
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts `homerec launch WORDS` on the job of these tests, in an empty folder 'here'."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "logs").mkdir()
+    os.mkfifo(tmp_path / "alive")
+
+    def popen(*words: str, **env: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.launchers.cli.launch_job", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path / "here",
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "logs"), **env},
+        )
+
+    return popen
+
+
+def parse(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    launch.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([], "nothing to launch; say it after --"),
+        (["--nproc", "2", "--"], "nothing to launch"),
+        (["--", "prepare", "kuairand"], "cannot launch 'prepare'; known: train, evaluate"),
+        (["--", "trian"], "did you mean 'train'"),
+        (["--name", "a/b", "--", "train"], "--name 'a/b'"),
+        (["--scheduler", "slrm", "--", "train"], "did you mean 'slurm'"),
+        (["--scheduler", "slurm", "--scheduler-args", "partitin=x", "--", "train"], "'partition'"),
+        (["--scheduler", "slurm", "--scheduler-args", "x", "--", "train"], "name=value"),
+        (["--scheduler", "kubernetes", "--dryrun", "--", "train"], "queue"),
+    ],
+)
+def test_a_command_line_that_cannot_start_is_a_user_error(words: list[str], reason: str) -> None:
+    with pytest.raises(UserError, match=re.escape(reason)):
+        launch.run(parse(*words))
+
+
+@pytest.mark.parametrize("option", ["--nproc", "--nnodes"])
+@pytest.mark.parametrize("value", ["0", "-1", "two"])
+def test_counts_are_whole_and_positive(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(f"{option}={value}", "--", "train")
+    assert stop.value.code == 2
+    assert f"{value!r} is not a whole number from 1 on" in capsys.readouterr().err
+
+
+def test_options_before_the_dashes_are_ours_and_after_them_the_ranks() -> None:
+    args = parse("--nproc", "3", "--", "train", "demo", "--nproc", "9")
+    assert args.nproc == 3
+    assert args.words[-4:] == ["train", "demo", "--nproc", "9"]
+
+
+def test_dryrun_shows_the_request_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--scheduler", "slurm", "--scheduler-args", "partition=P", "--gpu", "2"]
+    assert launch.run(parse(*options, "--dryrun", "--", "evaluate", "--split", "test")) == 0
+    shown = capsys.readouterr().out
+    assert "--partition=P" in shown
+    assert "--gpus-per-node=2" in shown
+    assert "-m launchers.cli evaluate --split test" in shown
+
+
+def test_the_command_starts_without_torch_and_torchx() -> None:
+    code = "import sys, launchers.cli.launch; print({'torch', 'torchx'} & set(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "set()"
+
+
+def test_a_job_that_ends_well(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    job = start("--nproc", "2", "--", "train", "report", "--x", "a b", OMP_NUM_THREADS="3")
+    out, err = job.communicate()
+    assert job.returncode == 0, err
+    said, threads, *progress = out.splitlines()
+    assert said == "['train', 'report', '--x', 'a b'] in here"
+    assert threads == "3"
+    assert len(progress) == 2
+    assert all(PROGRESS_LINE.fullmatch(line) for line in progress)
+    # Nothing but what the ranks wrote: no chatter of TorchX or torchrun.
+    assert sorted(err.splitlines()) == ["[rank1]: warning of rank 1", "warning of rank 0"]
+    assert not list((tmp_path / "logs").iterdir())
+
+
+def test_two_nodes_on_this_machine(start: Callable[..., subprocess.Popen[str]]) -> None:
+    job = start("--nnodes", "2", "--nproc", "1", "--", "train", "report")
+    out, err = job.communicate()
+    assert job.returncode == 0, err
+    assert out.splitlines()[0] == "['train', 'report'] in here"
+    assert sorted(err.splitlines()) == ["[rank1]: warning of rank 1", "warning of rank 0"]
+
+
+def test_a_users_error_is_one_line(start: Callable[..., subprocess.Popen[str]]) -> None:
+    job = start("--", "train", "user-error")
+    out, err = job.communicate()
+    assert job.returncode == 2
+    assert (out, err) == ("", "homerec: error: data.path 'x': no such folder\n")
+
+
+@pytest.mark.parametrize("options", [["--max-restarts", "3"], ["--nnodes", "1:2"]])
+def test_a_users_error_is_not_tried_again(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path, options: list[str]
+) -> None:
+    """Not by torchrun's restarts, and not by those of an elastic job, which are many."""
+    job = start(*options, "--nproc", "1", "--", "train", "user-error", TRIES=str(tmp_path))
+    out, err = job.communicate()
+    assert job.returncode == 2, err
+    assert (out, err) == ("", "homerec: error: data.path 'x': no such folder\n")
+    tries = (tmp_path / "tries").read_text().splitlines()
+    assert sorted(set(tries)) == sorted(tries)  # each rank once
+
+
+def test_another_error_is_tried_as_often_as_said(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    job = start("--max-restarts", "1", "--", "train", "raise", TRIES=str(tmp_path))
+    _, err = job.communicate()
+    assert job.returncode == 1, err
+    tries = (tmp_path / "tries").read_text().splitlines()
+    assert sorted(tries) == ["rank 0", "rank 0", "rank 1", "rank 1"]
+
+
+@pytest.mark.parametrize(
+    ("what", "said", "last"),
+    [
+        ("raise", "rank 1 ended with exit code 1", "RuntimeError: the reason"),
+        ("die", "rank 1 was killed by SIGKILL", None),
+    ],
+)
+def test_the_rank_that_failed_first_has_the_last_word(
+    start: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+    what: str,
+    said: str,
+    last: str | None,
+) -> None:
+    job = start("--", "train", what)
+    _, err = job.communicate()
+    assert job.returncode == 1
+    (kept,) = (tmp_path / "logs").iterdir()
+    head, *rest = err.splitlines()
+    assert head == f"homerec: {said}; logs of all ranks are kept in {kept}"
+    assert rest[-1:] == ([last] if last else [])
+    assert len(list(kept.rglob("attempt_0/*/stderr.log"))) == 2
+
+
+def test_a_rank_that_missed_another_says_so_last(
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    job = start("--nproc", "2", "--", "train", "lost")
+    _, err = job.communicate()
+    assert job.returncode == 75, err
+    *_, before, last = err.splitlines()
+    assert before.startswith("homerec: rank 0 missed another one; logs of all ranks are kept in ")
+    assert Path(before.rpartition(" ")[2]).is_dir()
+    assert last == "homerec: lost: step 7: rank 1 on n1 does not answer"
+
+
+def alive(tmp_path: Path) -> int:
+    """A pipe that both ranks hold open, once both are there."""
+    pipe = os.open(tmp_path / "alive", os.O_RDONLY)
+    assert os.read(pipe, 1) + os.read(pipe, 1) == b"xx"
+    return pipe
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_ranks_save(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path, number: signal.Signals
+) -> None:
+    job = start("--", "train", "save", ALIVE=str(tmp_path / "alive"))
+    pipe = alive(tmp_path)
+    job.send_signal(number)
+    out, err = job.communicate()
+    assert os.read(pipe, 1) == b""  # nobody holds it: all ranks are gone
+    assert job.returncode == 128 + number
+    assert sorted(out.splitlines()) == ["[rank1]: rank 1 saved", "rank 0 saved"]
+    assert err.startswith("homerec: stopping")
+    assert not list((tmp_path / "logs").iterdir())
+
+
+def test_a_second_signal_kills_ranks_that_do_not_listen(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    job = start("--", "train", "deaf", ALIVE=str(tmp_path / "alive"))
+    pipe = alive(tmp_path)
+    job.send_signal(signal.SIGINT)
+    assert job.stderr
+    assert "once more" in job.stderr.readline()
+    job.send_signal(signal.SIGINT)
+    job.communicate()
+    assert os.read(pipe, 1) == b""
+    assert job.returncode == 128 + signal.SIGINT
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs util-linux's setpriv")
+def test_a_killed_launcher_takes_its_ranks_along(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    job = start("--", "train", "save", ALIVE=str(tmp_path / "alive"))
+    pipe = alive(tmp_path)
+    job.kill()
+    assert os.read(pipe, 1) == b""
+    job.communicate()
+
+
+def test_a_killed_agent_leaves_no_rank_behind(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    from launchers.local import processes
+
+    job = start("--", "train", "deaf", ALIVE=str(tmp_path / "alive"))
+    pipe = alive(tmp_path)
+    (agent,) = processes.children(job.pid)
+    os.kill(agent, signal.SIGKILL)
+    assert os.read(pipe, 1) == b""
+    _, err = job.communicate()
+    assert job.returncode == 1
+    assert "torchrun failed" in err
+
+
+def test_ranks_that_lost_a_machine_have_saved_but_the_job_has_failed(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    from launchers.local import processes
+
+    words = ["--nnodes", "2", "--nproc", "1", "--", "train", "save"]
+    job = start(*words, ALIVE=str(tmp_path / "alive"))
+    pipe = alive(tmp_path)
+    os.kill(processes.children(job.pid)[0], signal.SIGKILL)
+    out, err = job.communicate()
+    assert os.read(pipe, 1) == b""
+    assert job.returncode == 1
+    assert re.search(r"rank \d saved", out)
+    # Where the machines met on the one that was killed, the other agent itself has failed, too.
+    lost = "the agent (torchrun) of a machine was killed and the ranks of the others have saved"
+    assert lost in err or "torchrun failed" in err

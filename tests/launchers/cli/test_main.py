@@ -1,0 +1,116 @@
+"""The command line: quick help, recipes told from values, one line for a user's mistake."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launchers.cli.main import main, resuming_if_there, split_overrides
+from pipeline.data.prepare.synthetic import prepare_synthetic
+
+
+@pytest.mark.parametrize(
+    ("words", "plain", "overrides"),
+    [
+        (["train", "--train.epochs", "2"], ["train"], ["--train.epochs", "2"]),
+        (["train", "demo", "--a.b=1", "--resume"], ["train", "demo", "--resume"], ["--a.b=1"]),
+        (["train", "--a.b", "x,y", "demo"], ["train", "demo"], ["--a.b", "x,y"]),
+        (["train", "--out", "runs/a.b"], ["train", "--out", "runs/a.b"], []),
+        (["train", "--a.b"], ["train"], ["--a.b"]),
+    ],
+)
+def test_fields_are_told_from_the_recipe(
+    words: list[str], plain: list[str], overrides: list[str]
+) -> None:
+    assert split_overrides(words) == (plain, overrides)
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        (["train", "--resume", "auto"], ["train", "--resume-auto"]),
+        (
+            ["train", "demo", "--resume=auto", "--out", "x"],
+            ["train", "demo", "--resume-auto", "--out", "x"],
+        ),
+        (["train", "--resume", "demo"], ["train", "--resume", "demo"]),
+        (["train", "--out", "auto", "--resume"], ["train", "--out", "auto", "--resume"]),
+    ],
+)
+def test_resume_auto_is_one_word_and_a_recipe_after_resume_none(
+    words: list[str], read: list[str]
+) -> None:
+    assert resuming_if_there(words) == read
+
+
+def test_resume_auto_begins_goes_on_and_a_requeued_start_overwrites_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_synthetic(tmp_path / "data", rows=2_000, seed=3)
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "debug", "--data.path", "data", "--train.batch_size", "256", "--out", "run"]
+    words += ["--train.epochs", "2"]
+    assert main([*words, "--resume", "auto", "--train.max_steps", "2"]) == 0
+    assert "from the start" in capsys.readouterr().out
+    assert main([*words, "--resume", "auto", "--train.max_steps", "4"]) == 0
+    assert "resumed after step 2" in capsys.readouterr().out
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert main([*words, "--overwrite", "--train.max_steps", "6"]) == 0
+    assert "resumed after step 4" in capsys.readouterr().out
+    monkeypatch.delenv("SLURM_RESTART_COUNT")
+    assert main([*words, "--overwrite", "--train.max_steps", "2"]) == 0
+    assert "from the start" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from launchers.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'polars', 'pydantic', 'torchx', 'numpy', 'optuna'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "prepare" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["prepare", "train", "evaluate", "compare", "launch", "tune", "plan", "report"]
+)
+def test_every_subcommand_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"homerec {command}" in shown
+    assert ("--train.batch_size" in shown) == (command == "train")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "dmeo"], "unknown recipe 'dmeo'; did you mean 'demo'?"),
+        (["train", "--train.epoch", "2"], "unknown field 'train.epoch'; did you mean 'epochs'?"),
+        (["evaluate", "--checkpoint", "nowhere"], "nowhere: no checkpoint here"),
+        (["report", "nowhere"], "nowhere: no metrics.jsonl"),
+        (["prepare", "kuairand", "--raw", "nowhere", "--out", "x"], "nowhere: no such folder"),
+        (["train", "--resume", "--overwrite"], "--resume and --overwrite contradict"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if "homerec: error" in line]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,73 @@
+"""A section of .torchxconfig is what the command line would say, and says so where it is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from launchers.cli.main import main
+
+LAUNCH = ["launch", "--dryrun", "--scheduler", "slurm"]
+RANKS = ["--", "train", "demo"]
+
+
+def test_a_section_of_torchxconfig_is_read_and_the_command_line_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".torchxconfig").write_text(
+        "[slurm]\npartition = gpu\naccount = ads\ntime = 24:00:00\ngrace = 300\nrequeue = True\n"
+        "[aws_batch]\nqueue = other\n"
+    )
+    assert main([*LAUNCH, "--scheduler-args", "account=mine", *RANKS]) == 0
+    shown = capsys.readouterr().out
+    options = set(re.findall(r"#SBATCH --(\S+)", shown))
+    assert {"partition=gpu", "account=mine", "time=24:00:00", "signal=B:USR1@300"} <= options
+    assert "requeue" in options
+    assert "other" not in shown
+    assert list(tmp_path.iterdir()) == [tmp_path / ".torchxconfig"]
+
+
+def test_the_home_folders_file_says_what_this_folders_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".torchxconfig").write_text("[slurm]\npartition = home\nqos = low, or not\n")
+    (here / ".torchxconfig").write_text("[slurm]\npartition = here\n")
+    assert main([*LAUNCH, *RANKS]) == 0
+    shown = capsys.readouterr().out
+    assert "#SBATCH --partition=here\n" in shown
+    assert "#SBATCH --qos=low, or not\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[slurm]\npartitoin = gpu\n",
+            "[slurm] partitoin: no such option; did you mean 'partition'?",
+        ),
+        ("[slurm]\ngrace = soon\n", "[slurm] grace = 'soon': "),
+        ("[slurm]\nrequeue = maybe\n", "[slurm] requeue = 'maybe': write true or false"),
+        ("partition = gpu\n", "no section headers"),
+    ],
+)
+def test_a_mistake_in_torchxconfig_is_one_line_that_names_the_file(
+    text: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".torchxconfig").write_text(text)
+    assert main([*LAUNCH, *RANKS]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"homerec: error: {tmp_path}/.torchxconfig: ")
+    assert said in told
+    assert told.count("\n") == 1

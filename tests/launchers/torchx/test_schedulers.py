@@ -1,0 +1,122 @@
+"""What each scheduler of TorchX is asked for, or in one line why it cannot be."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+
+import pytest
+
+from launchers.cli.main import main
+from launchers.torchx.schedulers import open_runner, read_handle
+from pipeline.io.errors import UserError
+
+LAUNCH = ["launch", "--dryrun", "--nnodes", "2", "--nproc", "4", "--cpu", "8", "--mem-mb", "9000"]
+RANKS = ["--", "train", "demo", "--train.epochs", "2"]
+# What each needs to be told, and the package without which TorchX cannot make a request.
+SCHEDULERS = [
+    ("slurm", "partition=P", None),
+    ("lsf", "", None),
+    ("local_cwd", "", None),
+    ("local_docker", "", "docker"),
+    ("aws_batch", "queue=Q", None),
+    ("kubernetes", "queue=Q", "kubernetes"),
+    ("kubernetes_mcad", "", "kubernetes"),
+    ("gcp_batch", "project=P", "google.cloud.batch_v1"),
+    ("ray", "", "ray"),
+]
+
+
+def installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # its parent
+        return False
+
+
+@pytest.mark.parametrize(("scheduler", "args", "package"), SCHEDULERS)
+def test_each_scheduler_gets_the_same_command_or_says_what_it_lacks(
+    scheduler: str, args: str, package: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main([*LAUNCH, "--scheduler", scheduler, "--scheduler-args", args, *RANKS])
+    told = capsys.readouterr()
+    if package is None or installed(package):
+        assert code == 0, told.err
+        _, _, request = told.out.partition("\n\n")  # after the AppDef
+        for words in (
+            "launchers.elastic.agent",
+            "--nproc_per_node",
+            "launchers.cli",
+            "--train.epochs",
+        ):
+            assert words in request
+    else:
+        assert code == 2
+        assert told.err.count("\n") == 1
+        assert re.search(rf"--scheduler {scheduler} needs '\w+(\.\w+)*', which is not", told.err)
+
+
+def test_variables_mounts_and_kinds_of_machine_are_in_the_request(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["launch", "--dryrun", "--scheduler", "local_docker", "--env", "A=b, c=d"]
+    words += ["--mount", "type=bind,src=/data,dst=/job/data,readonly", "--env", "NCCL_DEBUG=INFO"]
+    if installed("docker"):
+        assert main([*words, *RANKS]) == 0
+        shown = capsys.readouterr().out
+        assert "'A': 'b, c=d'" in shown
+        assert re.search(r"src_path='/data',\s*dst_path='/job/data',\s*read_only=True", shown) or (
+            "'src_path': '/data'" in shown and "'read_only': True" in shown
+        )
+    resource = ["--scheduler", "slurm", "--resource", "aws_p4d.24xlarge"]
+    assert main(["launch", "--dryrun", *resource, "--nproc", "8", *RANKS]) == 0
+    shown = capsys.readouterr().out
+    assert "#SBATCH --gpus-per-node=8\n" in shown
+    assert "#SBATCH --cpus-per-task=96\n" in shown
+    assert "export OMP_NUM_THREADS=12\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--resource", "aws_p4d.24xlarg"], "Did you mean `aws_p4d.24xlarge`?"),
+        (["--mount", "type=bind,src=/a,dst=/b"], "local_cwd mounts nothing; these do: local_docke"),
+        (["--scheduler", "local_docker", "--mount", "src=/a"], "--mount 'src=/a'"),
+        (["--scheduler", "aws_batch", "--scheduler-args", "queue=Q"], "say --mem-mb N"),
+        (["--requeue"], "--requeue is Slurm's"),
+        (["--workspace", "."], "a job on this machine runs this code as it is"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_one_line(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["launch", "--dryrun", *words, *RANKS]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("homerec: error: command line: ")
+    assert said in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["A", "=b", "1A=b", "A-B=c"])
+def test_a_variable_is_a_name_and_a_value(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["launch", "--env", text, *RANKS])
+    assert stop.value.code == 2
+    assert f"{text!r} is not NAME=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("handle", "said"),
+    [
+        ("123", "names no job; write SCHEDULER://homerec/APP"),
+        ("slurm://homerec/", "names no job"),
+        ("slrm://homerec/1", "did you mean 'slurm'?"),
+        ("local_cwd://homerec/a", "followed by the 'launch' that started it"),
+    ],
+)
+def test_a_handle_names_a_scheduler_and_a_job(handle: str, said: str) -> None:
+    with open_runner() as runner:
+        with pytest.raises(UserError, match=re.escape(said)):
+            read_handle(runner, handle)
+        assert read_handle(runner, "slurm://homerec/12") == ("slurm", "12")
+        assert read_handle(runner, "kubernetes://x/ns:app-1") == ("kubernetes", "ns:app-1")

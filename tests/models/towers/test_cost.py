@@ -1,0 +1,128 @@
+"""What towers cost, and towers that cost the same."""
+
+from typing import Literal, get_args
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.layers import fused
+from models.towers.adatt import AdattConfig
+from models.towers.config import TowerConfig
+from models.towers.cost import MULTIPLE, Cost, cost, matched, scaled
+from models.towers.home import HomeConfig
+from models.towers.mmoe import MmoeConfig
+from models.towers.shared_bottom import SharedBottomConfig
+from models.towers.variants import VARIANTS, variant
+from tests.models.building import TASKS, build, rows
+
+By = Literal["params", "flops"]
+F = 150
+BASE = HomeConfig(
+    expert_hidden=(96, 80),
+    expert_dim=64,
+    tower_hidden=(32,),
+    normalisation="layer",
+    num_own_experts=2,
+)
+UNUSUAL: dict[str, TowerConfig] = {
+    "no hidden layers": HomeConfig(expert_hidden=(), tower_hidden=()),
+    "feature-gate per group": HomeConfig(feature_gate_per="group", num_masks=3),
+    "three levels": AdattConfig(num_levels=3, num_own_experts=2, num_shared_experts=3),
+    "bottom of odd widths": SharedBottomConfig(expert_hidden=(33,), expert_dim=17),
+}
+KINDS: dict[str, TowerConfig] = {
+    kind.__name__: kind() for kind in get_args(get_args(TowerConfig)[0])
+}
+CONFIGS = {name: variant(name, BASE) for name in VARIANTS} | UNUSUAL | KINDS
+
+
+def of(cost_: Cost, by: By) -> int:
+    return cost_.parameters if by == "params" else cost_.flops
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_cost_is_what_torch_counts(config: TowerConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a training step on real tensors, in the form without layers that compute twice."""
+    monkeypatch.setattr(fused, "is_wanted", lambda: False)
+    tower = build(config, num_features=F)
+    with FlopCounterMode(display=False) as counter:
+        tower(rows(3, F).requires_grad_()).sum().backward()
+    parameters = sum(parameter.numel() for parameter in tower.parameters())
+    assert cost(config, F, TASKS) == Cost(parameters, counter.get_total_flops() // 3)
+    assert counter.get_total_flops() % 3 == 0
+
+
+def test_cost_of_a_bottom_is_that_of_its_matrices() -> None:
+    config = SharedBottomConfig(expert_hidden=(8,), expert_dim=6, tower_hidden=(4,))
+    matrices = 10 * 8 + 8 * 6 + len(TASKS) * (6 * 4 + 4)
+    biases = 8 + 6 + len(TASKS) * (4 + 1)
+    assert cost(config, 10, TASKS) == Cost(parameters=matrices + biases, flops=6 * matrices)
+
+
+@given(factors=st.tuples(st.floats(0, 4), st.floats(0, 4)), name=st.sampled_from([*VARIANTS]))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_cost_grows_with_the_factor(factors: tuple[float, float], name: str) -> None:
+    small, large = (scaled(CONFIGS[name], factor) for factor in sorted(factors))
+    less, more = cost(small, F, TASKS), cost(large, F, TASKS)
+    assert less.parameters <= more.parameters
+    assert less.flops <= more.flops
+    for config in (small, large):
+        for width in (*config.expert_hidden, config.expert_dim, *config.tower_hidden):
+            assert width >= MULTIPLE
+            assert width % MULTIPLE == 0
+
+
+@pytest.mark.parametrize("by", get_args(By))
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_can_cost_what_home_costs(name: str, by: By) -> None:
+    target = cost(BASE, F, TASKS)
+    config = matched(CONFIGS[name], target, by, F, TASKS)
+    assert of(cost(config, F, TASKS), by) == pytest.approx(of(target, by), rel=0.04)
+    assert matched(CONFIGS[name], target, by, F, TASKS) == config
+    # Nothing but widths has changed.
+    widths = {"expert_hidden", "expert_dim", "tower_hidden"}
+    assert config.model_dump(exclude=widths) == CONFIGS[name].model_dump(exclude=widths)
+
+
+@pytest.mark.parametrize("by", get_args(By))
+@given(factor=st.floats(0.1, 3), name=st.sampled_from([*VARIANTS]))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_scaled_tower_is_found_again(factor: float, name: str, by: By) -> None:
+    target = cost(scaled(CONFIGS[name], factor), F, TASKS)
+    config = matched(CONFIGS[name], target, by, F, TASKS)
+    assert of(cost(config, F, TASKS), by) == of(target, by)
+
+
+@pytest.mark.parametrize("by", get_args(By))
+@pytest.mark.parametrize("name", ["mmoe*", "adatt", "home-no_feature_gates"])
+def test_no_other_factor_comes_nearer(name: str, by: By) -> None:
+    aim = of(target := cost(BASE, F, TASKS), by)
+    found = abs(of(cost(matched(CONFIGS[name], target, by, F, TASKS), F, TASKS), by) - aim)
+    others = {scaled(CONFIGS[name], 0.02 * i) for i in range(100)}
+    assert found <= min(abs(of(cost(other, F, TASKS), by) - aim) for other in others)
+
+
+def test_widths_that_fit_stay() -> None:
+    assert matched(BASE, cost(BASE, F, TASKS), "params", F, TASKS) == BASE
+
+
+@pytest.mark.parametrize("by", get_args(By))
+def test_costs_out_of_reach_are_refused(by: By) -> None:
+    """HoME's feature-gates have a size of their own, whatever its widths."""
+    small = cost(SharedBottomConfig(expert_hidden=(8,), expert_dim=4), F, TASKS)
+    with pytest.raises(ValueError, match="home: no widths come within 20%") as error:
+        matched(BASE, small, by, F, TASKS)
+    least = of(cost(scaled(BASE, 0), F, TASKS), by)
+    assert f"{of(small, by):,}" in str(error.value)
+    assert f"the nearest have {least:,}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_is_allocated() -> None:
+    """A tower of 1e11 weights would not fit."""
+    huge = cost(MmoeConfig(expert_hidden=(200_000, 100_000)), 10, TASKS)
+    assert huge.parameters > 1e11
+    assert torch.get_default_device().type == "cpu"

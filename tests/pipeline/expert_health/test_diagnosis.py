@@ -1,0 +1,216 @@
+"""Each anomaly is named with figure and limit; a sound tower is told what was checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from models.probe import Probe
+from models.towers.adatt import AdattConfig
+from models.towers.config import TowerConfig
+from models.towers.home import HomeConfig
+from models.towers.mmoe import MmoeConfig
+from models.towers.ple import PleConfig
+from models.towers.shared_bottom import SharedBottomConfig
+from models.towers.single_task import SingleTaskConfig
+from pipeline.expert_health.diagnosis import Verdict, verdicts
+from pipeline.expert_health.expert_use import add_use
+from pipeline.expert_health.health import ExpertHealth
+from tests.models.building import build, rows
+
+# At a handful of units first weights alone can make an expert ten times as loud as another.
+WIDE = {"expert_hidden": (32,), "expert_dim": 32, "tower_hidden": (4,)}
+SOUND = {"mean": 0.2, "deviation": 0.5, "row_deviation": 0.5, "zero_fraction": 0.4}
+EVEN = {"level2.global.0": 0.4, "level2.global.1": 0.4}
+
+
+def health(**experts: dict[str, float]) -> dict[str, Any]:
+    """Two global experts and one own for each of three tasks; `experts` changes figures."""
+    tasks = ("click", "finish", "like")
+    own = [f"level2.own.{task}.0" for task in tasks]
+    return add_use(
+        {
+            "experts": {name: SOUND | experts.get(name, {}) for name in (*EVEN, *own)},
+            "gates": {task: EVEN | {name: 0.2} for task, name in zip(tasks, own, strict=True)},
+            "self_gates": {},
+            "meta_gates": {},
+            "meta_self_gates": {},
+        }
+    )
+
+
+def wrong(figures: dict[str, Any]) -> list[Verdict]:
+    return [verdict for verdict in verdicts(figures) if verdict.severity == "wrong"]
+
+
+def test_a_sound_tower_is_told_what_was_checked() -> None:
+    found = verdicts(health())
+    assert [(v.kind, v.severity) for v in found] == [
+        ("collapse", "healthy"),
+        ("degradation", "healthy"),
+        ("underfitting", "healthy"),
+    ]
+    assert "5 experts: none dead, at most 40%" in found[0].text
+    assert "2 shared experts: at most 33%" in found[1].text
+    assert "3 tasks: each gives its own experts at least 0.6 times" in found[2].text
+
+
+@pytest.mark.parametrize(
+    ("figures", "text"),
+    [
+        ({"zero_fraction": 0.931}, "level2.global.1: 93% of outputs are zero (limit 90%)"),
+        ({"row_deviation": 1e-7}, "level2.global.1: dead, it says the same of every row"),
+        ({"deviation": 0.04}, "level2.global.1: its outputs spread 12 times less than those of "),
+        ({"deviation": 7.0}, "level2.global.1: its outputs spread 14 times more than those of "),
+        ({"mean": None}, "level2.global.1: its outputs are not finite"),
+    ],
+)
+def test_collapse(figures: dict[str, Any], text: str) -> None:
+    (verdict,) = wrong(health(**{"level2.global.1": figures}))
+    assert (verdict.kind, verdict.subject) == ("collapse", "level2.global.1")
+    assert verdict.text.startswith(text)
+
+
+def test_degradation() -> None:
+    figures = health()
+    for task in ("finish", "like"):
+        figures["gates"][task]["level2.global.0"] = 0.006
+    (verdict,) = wrong(figures)
+    assert (verdict.kind, verdict.subject) == ("degradation", "level2.global.0")
+    assert verdict.text == (
+        "level2.global.0: 97% of its gate weight comes from click: shared by name only (limit 90%)"
+    )
+
+
+@pytest.mark.parametrize("weight", [0.01, 0.0])
+def test_an_expert_that_nobody_hears(weight: float) -> None:
+    figures = health()
+    for seen in figures["gates"].values():
+        seen["level2.global.0"] = weight
+    (verdict,) = wrong(figures)
+    assert verdict.text.startswith("level2.global.0: idle, no gate gives it more than")
+
+
+def test_the_level_1_gate_for_all_tasks_is_no_single_user() -> None:
+    figures = health()
+    figures["experts"] |= {"meta.shared.0": SOUND, "meta.watch.0": SOUND}
+    figures["meta_gates"] = {
+        "shared": {"meta.shared.0": 0.99, "meta.watch.0": 0.01},
+        "watch": {"meta.shared.0": 0.01, "meta.watch.0": 0.99},
+    }
+    assert wrong(add_use(figures)) == []
+    figures["meta_gates"] |= {"interact": {"meta.shared.0": 0.01}}
+    figures["meta_gates"]["shared"]["meta.shared.0"] = 0.01
+    figures["meta_gates"]["watch"]["meta.shared.0"] = 0.99
+    (verdict,) = wrong(add_use(figures))
+    assert verdict.text.startswith("meta.shared.0: 98% of its gate weight comes from watch")
+
+
+def test_underfitting() -> None:
+    figures = health()
+    figures["tasks"]["like"] = {
+        "positive_rate": 0.014,
+        "own_weight": 0.02,
+        "weight_norm": 8.1,
+        "gradient_norm": 1e-5,
+    }
+    figures["tasks"]["click"] |= {"positive_rate": 0.4, "weight_norm": 8.0, "gradient_norm": 0.0}
+    click, like = wrong(figures)
+    assert (like.kind, like.subject) == ("underfitting", "like")
+    assert like.text == (
+        "like: gate weight 0.02 on its own experts, an even gate gives 0.33 (limit 0.2 of that); "
+        "1.40% of its rows are positive, gradient norm 1e-05 at a weight norm of 8.1"
+    )
+    assert click.text.startswith("click: no gradient reaches its own experts; 40.00% of its rows")
+
+
+def two_levels() -> dict[str, Any]:
+    """PLE's gates of level 1, too: two tasks, and what all of level 2 reads."""
+    tasks = ("click", "like")
+    own = {task: f"own.{task}.0" for task in tasks}
+    seen = {
+        level: {task: {f"{level}.shared.0": 0.6, f"{level}.{own[task]}": 0.4} for task in tasks}
+        for level in ("level1", "level2")
+    }
+    lower = {f"level1.{task}": gate for task, gate in seen["level1"].items()}
+    everything = [expert for gates in seen.values() for gate in gates.values() for expert in gate]
+    lower["level1.shared"] = dict.fromkeys([e for e in everything if "level1" in e], 1 / 3)
+    return {
+        "experts": dict.fromkeys(everything, SOUND),
+        "gates": seen["level2"],
+        "self_gates": {},
+        "meta_gates": lower,
+        "meta_self_gates": {},
+    }
+
+
+def test_every_level_is_judged() -> None:
+    figures = two_levels()
+    found = verdicts(add_use(figures))
+    assert {verdict.severity for verdict in found} == {"healthy"}
+    assert "under no gate" not in found[0].text
+    assert "2 shared experts: " in found[1].text
+    assert "2 tasks: each gives its own experts at least 0.8 times" in found[2].text
+    figures["meta_gates"]["level1.like"]["level1.own.like.0"] = 0.01
+    (verdict,) = wrong(add_use(figures))
+    assert (verdict.kind, verdict.subject) == ("underfitting", "like")
+    assert verdict.text.startswith(
+        "like: gate weight 0.01 on its own experts of level1, an even gate gives 0.5"
+    )
+    figures["meta_self_gates"] = {"level1.like": {"level1.own.like.0": 0.5}}
+    assert wrong(add_use(figures)) == []
+
+
+def test_shared_experts_of_every_level_are_judged() -> None:
+    figures = two_levels()
+    for gate in ("level1.like", "level1.shared"):
+        figures["meta_gates"][gate]["level1.shared.0"] = 0.01
+    (verdict,) = wrong(add_use(figures))
+    assert verdict.text.startswith(
+        "level1.shared.0: 97% of its gate weight comes from level1.click"
+    )
+    figures["meta_gates"]["level1.shared"]["level1.shared.0"] = 0.5
+    figures["meta_gates"]["level1.click"]["level1.shared.0"] = 0.01
+    assert wrong(add_use(figures)) == []  # what that gate mixes serves all tasks
+    figures["meta_gates"]["level1.shared"]["level1.shared.0"] = 0.01
+    (verdict,) = wrong(add_use(figures))
+    assert verdict.text.startswith("level1.shared.0: idle, no gate gives it more than 1.00%")
+
+
+def test_a_self_gate_makes_up_for_the_mixing_gate() -> None:
+    figures = health()
+    figures["gates"]["like"]["level2.own.like.0"] = 0.02
+    assert [v.subject for v in wrong(add_use(figures))] == ["like"]
+    figures["self_gates"] = {"like": {"level2.own.like.0": 0.5}}
+    assert wrong(add_use(figures)) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "unchecked"),
+    [
+        (HomeConfig.model_validate(WIDE), set()),
+        (HomeConfig.model_validate(WIDE | {"hierarchy_mask": False}), set()),
+        (PleConfig.model_validate(WIDE), set()),
+        (PleConfig.model_validate(WIDE | {"num_levels": 3}), set()),
+        (AdattConfig.model_validate(WIDE), set()),
+        (MmoeConfig.model_validate(WIDE), {"underfitting"}),
+        (SharedBottomConfig.model_validate(WIDE), {"degradation", "underfitting"}),
+        (SingleTaskConfig.model_validate(WIDE), {"degradation", "underfitting"}),
+    ],
+)
+def test_every_tower_gets_a_verdict_of_each_kind(config: TowerConfig, unchecked: set[str]) -> None:
+    probe = Probe()
+    with torch.no_grad():
+        build(config)(rows(200), probe)
+    adder = ExpertHealth()
+    adder.update(probe)
+    found = verdicts(adder.compute())
+    assert {verdict.kind for verdict in found} == {"collapse", "degradation", "underfitting"}
+    assert {verdict.kind for verdict in found if verdict.severity == "unchecked"} == unchecked
+    assert not [verdict for verdict in found if verdict.severity == "wrong"]
+
+
+def test_a_tower_without_experts_is_unchecked() -> None:
+    assert {verdict.severity for verdict in verdicts(ExpertHealth().compute())} == {"unchecked"}

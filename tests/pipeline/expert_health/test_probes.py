@@ -1,0 +1,95 @@
+"""Norms of tasks' own experts, against the tower's parameters taken one by one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from models.probe import Probe
+from models.towers.level import Level
+from models.towers.ple import PLE, PleConfig
+from models.towers.shared_bottom import SharedBottomConfig
+from pipeline.expert_health.health import ExpertHealth
+from pipeline.expert_health.probes import Norms, TrainingHealth, own_norms
+from tests.models.building import SMALL, TASKS, build, rows
+from tests.ranks import run_ranks
+
+
+def test_norms_are_those_of_all_levels_parameters() -> None:
+    config = PleConfig.model_validate(SMALL | {"num_own_experts": 2, "normalisation": "layer"})
+    tower = build(config)
+    assert isinstance(tower, PLE)
+    tower(rows(20)).square().sum().backward()
+    found = own_norms(tower)
+    assert set(found) == {task.name for task in TASKS}
+    for task in TASKS:
+        weights = gradients = 0.0
+        for level in tower.levels:
+            assert isinstance(level, Level)
+            for e, name in enumerate(level.experts.names):
+                if name.split(".")[1:3] == ["own", task.name]:
+                    for parameter in level.experts.parameters():
+                        assert parameter.grad is not None
+                        weights += float(parameter[e].detach().square().sum())
+                        gradients += float(parameter.grad[e].square().sum())
+        assert found[task.name]["weight_norm"] == pytest.approx(weights**0.5)
+        assert found[task.name]["gradient_norm"] == pytest.approx(gradients**0.5)
+        assert gradients > 0
+
+
+def test_a_tower_without_own_experts_has_none() -> None:
+    tower = build(SharedBottomConfig.model_validate(SMALL))
+    tower(rows(5)).sum().backward()
+    assert own_norms(tower) == {}
+
+
+def test_gradients_are_not_touched() -> None:
+    tower = build(PleConfig.model_validate(SMALL))
+    tower(rows(20)).sum().backward()
+    before = [
+        parameter.grad.clone() for parameter in tower.parameters() if parameter.grad is not None
+    ]
+    own_norms(tower)
+    after = [parameter.grad for parameter in tower.parameters() if parameter.grad is not None]
+    assert all(torch.equal(left, right) for left, right in zip(before, after, strict=True))
+
+
+def test_a_norm_that_is_not_finite_is_unknown() -> None:
+    """In one look, it makes the mean unknown, and the checkpoint stays plain JSON."""
+    norms: Norms = {"click": {"weight_norm": 2.0, "gradient_norm": None}}
+    other: Norms = {"click": {"weight_norm": 4.0, "gradient_norm": 1.0}}
+    tower: Any = None
+    looks = TrainingHealth(tower, tower, {"click": 0.5}, 1, [norms, other])
+    json.dumps(looks.remembered, allow_nan=False)
+    assert looks.add_to({"tasks": {}})["tasks"]["click"] == {
+        "positive_rate": 0.5,
+        "weight_norm": 3.0,
+        "gradient_norm": None,
+    }
+
+
+def looked_at(rank: int, size: int) -> tuple[Any, Any]:
+    """A rank's share of 40 rows through a tower under DDP: health, and norms after backward."""
+    tower = build(PleConfig.model_validate(SMALL))
+    probe, adder = Probe(), ExpertHealth()
+    parallel = DistributedDataParallel(tower)  # must outlive backward, in which it averages
+    parallel(rows(40).chunk(size)[rank], probe).square().mean().backward()
+    adder.update(probe)
+    return adder.compute(), own_norms(tower)
+
+
+def test_two_ranks_see_what_one_sees() -> None:
+    """Outputs, gates and gradients are those of the global batch."""
+    ((alone, alone_norms),) = run_ranks(looked_at, 1)
+    for health, norms in run_ranks(looked_at, 2):
+        assert health["experts"].keys() == alone["experts"].keys() != set()
+        for part in ("experts", "gates", "shared", "tasks"):
+            for name, figures in alone[part].items():
+                assert health[part][name] == pytest.approx(figures), name
+        for task, figures in alone_norms.items():
+            assert norms[task] == pytest.approx(figures), task
+            assert figures["gradient_norm"] > 0

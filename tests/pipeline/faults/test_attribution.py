@@ -1,0 +1,27 @@
+"""Which feature is named for a step that went wrong."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pipeline.faults.attribution import blame
+
+_SPANS = [("user", 4), ("video", 2), ("", 2)]
+_DENSE = ["age", "duration"]
+
+
+@pytest.mark.parametrize(
+    ("column", "name"), [(0, "user"), (3, "user"), (4, "video"), (6, "age"), (7, "duration")]
+)
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_the_columns_feature_and_row(column: int, name: str, bad: float) -> None:
+    sound, wrong = torch.randn(5, 8), torch.randn(5, 8)
+    wrong[2, column] = bad
+    spoilt = torch.full((5, 8), torch.nan)
+    assert blame(wrong, spoilt, _SPANS, _DENSE) == f"feature {name}: values not finite in row 2"
+    assert blame(sound, wrong, _SPANS, _DENSE) == f"feature {name}: gradient not finite in row 2"
+    wrong[2, column] = 1e6
+    assert blame(wrong, spoilt, _SPANS, _DENSE).startswith(
+        f"feature {name}: largest norm 1e+06 in row 2"
+    )

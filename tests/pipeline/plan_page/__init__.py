@@ -1,1 +1,0 @@
-"""Tests of pipeline/plan_page, mostly in a real browser."""

@@ -1,0 +1,1 @@
+"""Tests of pipeline/planning/page, mostly in a real browser."""

@@ -1,0 +1,71 @@
+"""The browser, and pages that several tests look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from embeddings.planner.inputs.rules import Rule
+from embeddings.planner.plans.plan_file import PlanFile
+from pipeline.planning.page.document import plan_page
+from tests.browser import NAMES, Browser, find_browser, open_browser
+from tests.pipeline.planning.page.plans import plan_of, tables_of
+
+OPTIONS = 5
+Show = Callable[..., Browser]
+
+
+@pytest.fixture(scope="package")
+def shared_browser() -> Iterator[Browser]:
+    if find_browser() is None:
+        pytest.skip(
+            f"no browser ({', '.join(NAMES[:3])}) on this machine; apt-get install chromium"
+        )
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(shared_browser: Browser) -> Iterator[Browser]:
+    """As new; at the end of a test nothing may have gone wrong in it."""
+    shared_browser.resize(1280, 1000)
+    shared_browser.dark(False)
+    yield shared_browser
+    assert shared_browser.faults == []
+    assert {address.partition(":")[0] for address in shared_browser.addresses} <= {"file", "data"}
+
+
+@pytest.fixture(scope="package")
+def plan() -> PlanFile:
+    """On 2 hosts of 4 ranks; of several sharding types."""
+    rules = (
+        Rule(tables="table1", types=("table_row_wise",)),
+        Rule(tables="table2", types=("row_wise",)),
+        Rule(tables="table[345]", types=("table_wise", "column_wise")),
+    )
+    return plan_of(tables_of(), "h100-4x2", *rules)
+
+
+@pytest.fixture(scope="package")
+def other_plan() -> PlanFile:
+    """Of the same tables, on 4 ranks."""
+    return plan_of(tables_of(), "h100-4x1")
+
+
+@pytest.fixture
+def show(browser: Browser, tmp_path: Path) -> Show:
+    """Plans in the browser."""
+
+    def found(*plans: PlanFile, options: int = OPTIONS) -> Browser:
+        names = [f"{name}.json" for name in "ab"]
+        page = tmp_path / "page.html"
+        page.write_text(
+            plan_page("Plans", list(zip(names, plans, strict=False)), options=options), "utf-8"
+        )
+        browser.open(page)
+        browser.settle()
+        return browser
+
+    return found
