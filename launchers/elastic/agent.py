@@ -36,9 +36,9 @@ _PASSED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
 def main(words: Sequence[str]) -> int:
     """Run torchrun on `words`.
 
-    Returns 0; after a signal, which the ranks got too, ExitCode.STOPPED; RANK_LOST where the machines did
-    not meet, or the job is over on the others; else the exit code of the rank that failed first (128 +
-    number for one that a signal killed).
+    Returns 0; ExitCode.STOPPED after a signal, which the ranks got too; RANK_LOST where the
+    machines did not meet, or the job is over on the others; else the exit code of the rank that
+    failed first (128 + number for one that a signal killed).
     """
     os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", _PASSED_ON)
     register()

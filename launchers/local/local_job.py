@@ -50,10 +50,10 @@ def run_here(
     `back`, for an elastic job: how often each of its machines comes back after its agent was
     killed. It ends well once one machine's agent has.
 
-    Returns 0; 2 when a rank ended for a user's error, whose one line is shown last; 128 + number
-    after a signal; RANK_LOST when ranks missed another one, whose name they say last; else 1, and
-    the traceback of the rank that failed first is shown last. With the last two goes the place where
-    all logs are kept.
+    Returns 0; USER_ERROR when a rank ended for a user's error, whose one line is shown last; 128 +
+    number after a signal; RANK_LOST when ranks missed another one, whose name they say last; else
+    FAILED, and the traceback of the rank that failed first is shown last. With the last two goes
+    the place where all logs are kept.
     """
     base = cfg.get("log_dir")
     if base:
