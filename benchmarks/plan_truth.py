@@ -32,7 +32,7 @@ from embeddings.planner.find import quiet
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
 from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.plans.plan_file import PlanFile
-from launchers.local.local_ranks import run_here
+from launchers.local.local_ranks import run_ranks
 from pipeline.planning.calibrate import measure_all
 from pipeline.planning.measure import TIMED, Taken
 from pipeline.ranks.machine import machine
@@ -191,7 +191,7 @@ def main() -> None:
     tables = model(options.tables, options.seed)
     with quiet():
         made = plans(tables, stock, own, options.batch_size, options.seed)
-    taken, where = run_here(
+    taken, where = run_ranks(
         run, own.ranks, list(made.values()), options.rounds, options.repeats,
         local_size=own.devices_per_host,
     )  # fmt: skip

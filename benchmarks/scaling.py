@@ -28,7 +28,7 @@ from rich.table import Table
 
 from benchmarks.measure_steps import StepsMeasured, measure_steps
 from benchmarks.traffic import PURPOSES
-from launchers.local.local_ranks import run_here
+from launchers.local.local_ranks import run_ranks
 from pipeline.config.overrides import resolve
 from pipeline.config.tree import Config
 from pipeline.data.prepare.synthetic import prepare_synthetic
@@ -130,7 +130,7 @@ def main() -> None:
             types = [] if plan == OWN else ["--sharding.types", plan]
             config = resolve(args.recipe, None, ["--data.path", str(data), *types, *fields])
             for ranks in map(int, args.ranks.split(",")):
-                found, said = run_here(run, ranks, config, args.timed, args.counted)
+                found, said = run_ranks(run, ranks, config, args.timed, args.counted)
                 points.append({"plan": plan, "ranks": ranks} | rates(found))
                 points[-1]["measured"] = dataclasses.asdict(found)
                 Console(stderr=True).print(

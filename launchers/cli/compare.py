@@ -16,8 +16,8 @@ from pipeline.io.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.experiments.study_run import Run
-    from pipeline.experiments.study_runs import Plan
+    from pipeline.experiments.study_design import StudyDesign
+    from pipeline.experiments.study_runs import Study
     from pipeline.report.run_files import Json
 
 _TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
@@ -84,20 +84,20 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.resume and args.overwrite:
         raise UserError("command line: --resume and --overwrite contradict each other")
+    from launchers.experiments.engine import run_experiment
+    from pipeline.experiments.experiment import only_writer
     from pipeline.experiments.study import NAME, STUDY, load_study
-    from pipeline.experiments.study_run import check_same
-    from pipeline.experiments.study_runs import plan_study
+    from pipeline.experiments.study_design import design_study
+    from pipeline.experiments.study_runs import Study
     from pipeline.io.claim_folder import claim
     from pipeline.ranks.world import open_world
 
     out: Path = args.out
     if args.resume and not (out / NAME).exists():
-        raise UserError(
-            f"{out}: no study to go on with (no {NAME}); leave --resume out to begin one"
-        )
+        raise UserError(f"{out}: no study to resume (no {NAME}); leave --resume out to start one")
     before = load_study(out) if args.resume else None
     with open_world() as world:
-        plan = plan_study(
+        design = design_study(
             recipe=args.recipe,
             overrides=args.overrides,
             towers=args.towers or list(before["towers"] if before else _TOWERS),
@@ -111,73 +111,39 @@ def run(args: argparse.Namespace) -> int:
         )
     console = open_console()
     if args.dryrun:
-        _show_plan(plan, console)
+        _show_design(design, console)
         return 0
     claim(out, STUDY, resume=args.resume, overwrite=args.overwrite)
-    for planned in (*plan.runs, *plan.kept):
-        check_same(planned)
-    return _run(plan, before, out, args.jobs or os.cpu_count() or 1, console)
+    with only_writer(out, "study"):
+        study = Study(out, design.head, design.runs, design.kept, before or {})
+        jobs = max(1, min(args.jobs or os.cpu_count() or 1, study.num_waiting))
+        _show_start(study, design, out, jobs, console)
+        stopped_by = run_experiment(study, jobs=jobs, console=console)
+        _show_results(out, study.record(), console)
+    if stopped_by:
+        say(console, f"stopped by {stopped_by.name}, the runs are saved; resume with --resume")
+        return 128 + stopped_by
+    return int(study.num_ended < study.total)
 
 
-def _run(plan: Plan, before: Json | None, out: Path, jobs: int, console: Console) -> int:
-    from launchers.experiments.progress_table import Board
-    from launchers.experiments.run_pool import Status, run_all
-    from pipeline.experiments.study import build_study, run_entry, save_study
-
-    stands: dict[tuple[str, int], Json] = {
-        (entry["tower"], entry["seed"]): entry for entry in (before["runs"] if before else ())
-    }
-
-    def note(of: Run, status: Status | str, error: str | None = None) -> None:
-        stands[of.tower, of.seed] = run_entry(of.tower, of.seed, of.folder, status, error)
-
-    def study() -> Json:
-        return build_study(plan.head, list(stands.values()))
-
-    for planned in (*plan.kept, *plan.runs):
-        if planned.is_over:
-            note(planned, "done")
-        elif planned in plan.runs or stands[planned.tower, planned.seed]["status"] == "done":
-            note(planned, "waiting")  # of one that is not to run now, the last failure stands
-    waiting = [planned for planned in plan.runs if not planned.is_over]
-    save_study(out, study())
-    jobs = max(1, min(jobs, len(waiting)))
-    finished = len(plan.runs) - len(waiting)
-    _show_start(plan, out, jobs, finished, console)
-
-    with Board(console, finished=finished, total=len(plan.runs)) as board:
-
-        def ended(of: Run, status: Status, error: str | None) -> None:
-            note(of, status, error)
-            save_study(out, study())
-            board.ended(of, status, error)
-
-        signalled = run_all(waiting, jobs, started=board.started, ended=ended, tick=board.tick)
-    _show_results(out, study(), console)
-    if signalled:
-        say(console, f"stopped by {signalled.name}, runs are saved; go on with --resume")
-        return 128 + signalled
-    return int(any(stands[run.tower, run.seed]["status"] != "done" for run in plan.runs))
-
-
-def _show_plan(plan: Plan, console: Console) -> None:
+def _show_design(design: StudyDesign, console: Console) -> None:
     from pipeline.experiments.study import build_study
     from pipeline.experiments.study_tables import cost_table
 
-    console.print(cost_table(build_study(plan.head, [])))
-    for text in plan.head["left_out"]:
+    console.print(cost_table(build_study(design.head, [])))
+    for text in design.head["left_out"]:
         say(console, f"note: {text}")
-    for planned in plan.runs:
-        say(console, f"{planned.name}: {planned.folder}")
-    say(console, f"{len(plan.runs)} runs of {plan.steps:,} steps, each on one rank")
+    for run in design.runs:
+        say(console, f"{run.name}: {run.folder}")
+    say(console, f"{len(design.runs)} runs of {design.runs[0].steps:,} steps, each on one rank")
 
 
-def _show_start(plan: Plan, out: Path, jobs: int, finished: int, console: Console) -> None:
-    head = plan.head
+def _show_start(study: Study, design: StudyDesign, out: Path, jobs: int, console: Console) -> None:
+    head, over = design.head, study.num_ended
     text = f"{len(head['towers'])} towers x {len(head['seeds'])} seeds into {out}"
-    text += f", {finished} of {len(plan.runs)} runs are there already" if finished else ""
-    text += f", {len(plan.kept)} others stay as they are" if plan.kept else ""
-    say(console, f"{text}; {plan.steps:,} steps a run, {jobs} at a time")
+    text += f", {over} of {study.total} runs are there already" if over else ""
+    text += f", {len(design.kept)} others stay as they are" if design.kept else ""
+    say(console, f"{text}; {design.runs[0].steps:,} steps a run, {jobs} at a time")
 
 
 def _show_results(out: Path, study: Json, console: Console) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-TRIALS, JOBS, NPROC, SEED, STARTUP = 20, 1, 1, 0, 5
+from launchers.local.console import open_console, say
+from pipeline.io.errors import UserError
+
+_LOWEST = {"trials": 1, "jobs": 1, "nproc": 1, "seed": 0, "startup": 1}
+_SETTINGS = (*_LOWEST, "pruner")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trials",
         type=int,
         metavar="N",
-        help=f"trials in all, also over several --resume (default: {TRIALS})",
+        help="trials in all, also over several --resume (default: 20)",
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help=f"trials at a time (default: {JOBS})")
-    parser.add_argument("--nproc", type=int, metavar="N", help=f"ranks each (default: {NPROC})")
+    parser.add_argument("--jobs", type=int, metavar="N", help="trials at a time (default: 1)")
+    parser.add_argument("--nproc", type=int, metavar="N", help="ranks each (default: 1)")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="a YAML tree laid over the recipe"
     )
@@ -47,9 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--startup",
         type=int,
         metavar="N",
-        help=f"finished trials before one is stopped (default: {STARTUP})",
+        help="finished trials before one is stopped (default: 5)",
     )
-    parser.add_argument("--seed", type=int, metavar="S", help=f"of what is tried (default: {SEED})")
+    parser.add_argument("--seed", type=int, metavar="S", help="of what is tried (default: 0)")
     parser.add_argument(
         "--scheduler",
         default="local_cwd",
@@ -63,7 +67,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search. Returns the exit code."""
-    from launchers.experiments.search import tune
+    """Search, or resume one. Returns the exit code: 0; 128 + number after a signal.
 
-    return tune(args, args.overrides)
+    UserError for what cannot be searched, before anything runs; also if every trial failed.
+    """
+    _check(args)
+    from launchers.experiments.engine import run_experiment
+    from pipeline.experiments.search_folder import open_search
+    from pipeline.experiments.search_report import best_table
+
+    folder: Path = args.out or Path("runs") / f"tune-{args.recipe or 'demo'}"
+    given = {name: value for name in _SETTINGS if (value := getattr(args, name)) is not None}
+    console = open_console()
+    with open_search(
+        folder,
+        recipe=args.recipe,
+        config=args.config,
+        overrides=args.overrides,
+        search=args.search,
+        given=given,
+        resume=args.resume,
+    ) as search:
+        jobs, nproc = search.settings.jobs, search.settings.nproc
+        stopped_by = run_experiment(search, jobs=jobs, nproc=nproc, console=console)
+        found = search.write()
+    console.print(best_table(found))
+    if stopped_by:
+        say(console, f"stopped; resume with: homerec tune --out {folder} --resume")
+        return 128 + stopped_by
+    if found["best"] is None:
+        failed = [trial for trial in found["trials"] if trial["state"] == "failed"]
+        first = f"{failed[0]['run']}: {failed[0]['error']}"
+        raise UserError(f"{folder}: all {len(failed)} trials failed; {first}")
+    say(console, f"best:    trial {found['best']}, {folder / 'best.yaml'}")
+    say(console, f"train:   homerec train --config {folder / 'best.yaml'}")
+    say(console, f"report:  {folder / 'report.html'}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name, lowest in _LOWEST.items():
+        value = getattr(args, name)
+        if value is not None and value < lowest:
+            raise UserError(f"command line: --{name} {value}: is at least {lowest}")
+    if args.scheduler != "local_cwd":
+        raise UserError(
+            f"command line: --scheduler {args.scheduler}: trials run on this machine alone "
+            "(local_cwd); start 'homerec tune' inside an allocation of the cluster"
+        )

@@ -1,124 +1,280 @@
-"""Ranks of a short job on this machine, each a process of its own, and what the first returns."""
+"""Ranks on this machine, each a process of its own: started, signalled, watched, reaped.
+
+They are forked from one server that has imported torch already (that takes as long as a small run)
+and share nothing else, so a rank that crashes takes no other job with it.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import pickle
+import signal
 import socket
+import sys
+import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
-from launchers.local.processes import die_with_parent
-from pipeline.io.errors import UserError
+from launchers.local import processes
+from pipeline.io.errors import RankLost, UserError
+from pipeline.io.exit_codes import ExitCode
+
+_EXIT_S = 10.0  # for a rank that has returned to take its process group down
+_PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class RankFailed(RuntimeError):
-    """A rank raised or died; the message has its traceback."""
+    """A rank raised; the message has its traceback."""
 
 
-def run_here(fn: Callable[..., Any], size: int, *args: Any, local_size: int | None = None) -> Any:
-    """`fn(world, *args)` on `size` ranks at once; what rank 0's returns.
+class RankDied(RankFailed):
+    """A rank ended without a word. `code`: its exit code; negative: the signal that killed it."""
 
-    `fn` must be at the top level of a module, arguments and result must pickle. `local_size`: ranks
-    of what the ranks take for a host (default: all). The machine's cores are divided among the
-    ranks unless OMP_NUM_THREADS says how many threads each has.
+    def __init__(self, rank: int, code: int) -> None:
+        if code < 0:
+            name = signal.Signals(-code).name
+            how = f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+        else:
+            how = f"died: exit code {code}"
+        super().__init__(f"rank {rank} {how}")
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What rank 0 returned, or why the ranks failed."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+class LocalRanks:
+    """`fn(world, *args)` on `size` ranks, from now on.
+
+    `fn` must be at the top level of a module; arguments and result must pickle. The ranks have this
+    process's environment and working directory. They are in sessions of their own: a terminal's
+    Ctrl-C reaches this process alone. When this process dies they get one SIGTERM.
+
+    Args:
+        size: number of ranks.
+        local_size: ranks of what the ranks take for a host (default: all).
+        threads: of each rank, unless OMP_NUM_THREADS is set (default: the cores, divided).
+        log: both streams are appended to this file, once no other process writes there: ranks of
+            a job that was killed may still be saving. Default: this process's streams.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        size: int,
+        args: Sequence[Any] = (),
+        *,
+        local_size: int | None = None,
+        threads: int | None = None,
+        log: Path | None = None,
+    ) -> None:
+        context = _server()
+        local = local_size or size
+        common = {name: value for name, value in os.environ.items() if name not in _PLACE}
+        if size > 1:
+            common |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(_free_port())}
+            common |= {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(local)}
+        common.setdefault("OMP_NUM_THREADS", str(threads or max(1, (os.cpu_count() or 1) // size)))
+        if log:
+            common["COLUMNS"] = "120"
+        self._open: dict[Connection, int] = {}
+        self._processes: list[BaseProcess] = []
+        self._value: Any = None
+        self._ended: Ended | None = None
+        for rank in range(size):
+            place = {"RANK": str(rank), "LOCAL_RANK": str(rank % local)} if size > 1 else {}
+            ours, theirs = context.Pipe(duplex=False)
+            start = _Start(fn, tuple(args), common | place, os.getcwd(), log, rank)
+            process = context.Process(target=_rank, args=(theirs, start))
+            process.start()
+            theirs.close()
+            self._open[ours] = rank
+            self._processes.append(process)
+
+    @property
+    def pipes(self) -> list[Connection]:
+        """For `multiprocessing.connection.wait`: ready when `poll` has something to learn."""
+        return list(self._open)
+
+    def poll(self, timeout: float | None = 0.0) -> Ended | None:
+        """How the ranks ended, once all have: after the first failure the others are killed, which
+        may wait for that rank for ever. `timeout`: seconds to wait for news; None: until then.
+
+        Peers of a rank that failed fail too. Of failures that are there at once the cause comes
+        first: a user's mistake, a rank that died, and only then what a rank raised.
+        """
+        if self._ended:
+            return self._ended
+        failures: list[Exception] = []
+        for pipe in wait(self.pipes, timeout):
+            assert isinstance(pipe, Connection)
+            rank = self._open.pop(pipe)
+            try:
+                error, value = pickle.loads(pipe.recv_bytes())
+            except EOFError:
+                self._processes[rank].join()
+                error, value = RankDied(rank, self._processes[rank].exitcode or 0), None
+            pipe.close()
+            if error is not None:
+                failures.append(error)
+            elif rank == 0:
+                self._value = value
+        if failures:
+            self.kill()
+            self._ended = Ended(error=min(failures, key=_distance_from_cause))
+        elif not self._open:
+            for process in self._processes:
+                process.join(_EXIT_S)
+            self.kill()
+            self._ended = Ended(self._value)
+        return self._ended
+
+    def stop(self) -> None:
+        """Send SIGTERM: ranks that train save and return."""
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the ranks that are still there, at once."""
+        self._send(signal.SIGKILL)
+        for process in self._processes:
+            process.join()
+
+    def _send(self, number: signal.Signals) -> None:
+        alive = (process for process in self._processes if process.exitcode is None)
+        processes.send(number, (process.pid for process in alive if process.pid is not None))
+
+
+def run_ranks(fn: Callable[..., Any], size: int, *args: Any, local_size: int | None = None) -> Any:
+    """What `fn(world, *args)` returns on rank 0 of `size` ranks; see `LocalRanks`.
 
     Raises what a rank raised if that is a UserError, else RankFailed.
     """
-    context = multiprocessing.get_context("spawn")
-    local = local_size or size
-    common = {
-        "MASTER_ADDR": "localhost",
-        "MASTER_PORT": str(_free_port()),
-        "WORLD_SIZE": str(size),
-        "LOCAL_WORLD_SIZE": str(local),
-    }
-    pipes, ranks = [], []
-    for rank in range(size):
-        ours, theirs = context.Pipe(duplex=False)
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank % local)}
-        process = context.Process(target=_rank, args=(theirs, common | own, fn, args))
-        with _threads(max(1, (os.cpu_count() or 1) // size)):
-            process.start()
-        theirs.close()
-        pipes.append(ours)
-        ranks.append(process)
+    ranks = LocalRanks(fn, size, args, local_size=local_size)
     try:
-        return _results(pipes, ranks)[0]
+        while (ended := ranks.poll(None)) is None:
+            pass
     finally:
-        for process in ranks:
-            process.kill()
-            process.join()
+        ranks.kill()
+    if ended.error:
+        raise ended.error
+    return ended.value
 
 
-def _results(pipes: Sequence[Connection], ranks: Sequence[BaseProcess]) -> list[Any]:
-    """What every rank sent; the first to fail fails all, for its peers may wait for it for ever.
-
-    Peers of a rank that failed fail too. Of failures that are there at once the cause comes first:
-    a user's mistake, a rank that died, and only then what a rank raised.
-    """
-    found: dict[int, Any] = {}
-    while len(found) < len(pipes):
-        waiting = [pipe for n, pipe in enumerate(pipes) if n not in found]
-        failures: list[tuple[int, Exception]] = []
-        for pipe in wait(waiting):
-            assert isinstance(pipe, Connection)
-            rank = pipes.index(pipe)
-            try:
-                failed, found[rank] = pickle.loads(pipe.recv_bytes())
-            except EOFError:
-                ranks[rank].join()
-                died = RankFailed(f"rank {rank} died: exit code {ranks[rank].exitcode}")
-                failures.append((1, died))
-                continue
-            if isinstance(failed, UserError):
-                failures.append((0, failed))
-            elif failed is not None:
-                failures.append((2, RankFailed(f"rank {rank}:\n{failed}")))
-        if failures:
-            raise min(failures, key=lambda failure: failure[0])[1]
-    return [found[rank] for rank in range(len(pipes))]
+def _distance_from_cause(error: Exception) -> int:
+    return 0 if isinstance(error, UserError) else 1 if isinstance(error, RankDied) else 2
 
 
-def _rank(
-    pipe: Connection, environment: dict[str, str], fn: Callable[..., Any], args: Sequence[Any]
-) -> None:
-    die_with_parent()
-    os.environ |= environment
+def _server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipeline.train"])
+    before = dict(os.environ)
+    # It must import what this process imports, and not what lies in the working directory; and it
+    # must not touch CUDA, which no fork survives.
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    os.environ.update(PYTHONPATH=paths, PYTHONSAFEPATH="1", PYTORCH_NVML_BASED_CUDA_CHECK="1")
+    # Until a rank has a session of its own, Ctrl-C would reach it, too.
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+        os.environ.clear()
+        os.environ.update(before)
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What a rank needs to know."""
+
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    environment: dict[str, str]
+    folder: str
+    log: Path | None
+    rank: int
+
+
+def _rank(pipe: Connection, start: _Start) -> None:
+    """In the rank's process."""
+    os.setsid()
+    _stop_with_parent()
+    os.chdir(start.folder)
+    os.environ.clear()
+    os.environ.update(start.environment)
+    if start.log:
+        _write_into(start.log, wait=start.rank == 0)
+    import torch
+
     from pipeline.ranks.world import open_world
 
-    with open_world() as world:
-        # Sent before the group is gone: peers that fail for want of this rank come later.
-        pipe.send_bytes(_outcome(world.is_first, fn, world, *args))
-
-
-def _outcome(kept: bool, fn: Callable[..., Any], *args: Any) -> bytes:
-    """(failure, value), pickled."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].partition(",")[0]))
     try:
-        value = fn(*args)
-        return pickle.dumps((None, value if kept else None))
+        with open_world() as world:
+            try:
+                value = start.fn(world, *start.args)
+            except Exception as error:
+                # Before the group is gone: peers that fail for want of this rank come later.
+                _send(pipe, error, None)
+                raise
+            _send(pipe, None, value if world.is_first else None)
     except UserError as error:
-        return pickle.dumps((error, None))
-    except Exception:  # noqa: BLE001 (the parent raises it)
-        return pickle.dumps((traceback.format_exc(), None))
+        if start.log:
+            sys.stderr.write(f"homerec: error: {error}\n")
+        sys.exit(ExitCode.USER_ERROR)
+    except Exception as error:  # noqa: BLE001 (the other process raises it)
+        if start.log:
+            traceback.print_exc()
+        if isinstance(error, RankLost):  # threads still wait for what will not come
+            os._exit(ExitCode.RANK_LOST)
+        sys.exit(ExitCode.FAILED)
 
 
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """OpenMP reads it when a rank starts."""
-    if "OMP_NUM_THREADS" in os.environ:
-        yield
-        return
-    os.environ["OMP_NUM_THREADS"] = str(number)
-    try:
-        yield
-    finally:
-        del os.environ["OMP_NUM_THREADS"]
+def _send(pipe: Connection, error: Exception | None, value: Any) -> None:
+    if error is not None and not isinstance(error, UserError):
+        error = RankFailed(f"rank {os.environ.get('RANK', 0)}:\n{traceback.format_exc()}")
+    with suppress(BrokenPipeError):  # nobody is there to hear of it
+        pipe.send_bytes(pickle.dumps((error, value)))
+
+
+def _stop_with_parent() -> None:
+    """SIGTERM, once, when the process that started us is gone.
+
+    The kernel's parent-death signal will not do: our parent, to the kernel, is the server.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def stop() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+
+
+def _write_into(log: Path, *, wait: bool) -> None:
+    """Both streams at the end of a file; `wait` until no other process holds it."""
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    if wait:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
 
 
 def _free_port() -> int:

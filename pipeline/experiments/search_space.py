@@ -21,7 +21,7 @@ from pipeline.config.overrides import parse
 from pipeline.config.tree import Config, build, merge
 from pipeline.io.errors import UserError, nearest
 
-Value = int | float | str
+ParamValue = int | float | str
 _YARDSTICK = ("train.select", "data.path", "data.tasks")
 _FORMS = "LOW:HIGH, LOW:HIGH:log, LOW:HIGH:STEP or A,B,C"
 
@@ -38,7 +38,7 @@ class Range:
     log: bool = False
 
     @property
-    def samples(self) -> tuple[Value, ...]:
+    def samples(self) -> tuple[ParamValue, ...]:
         """Values that the configuration must accept: both ends, and the first step between."""
         if isinstance(self.low, int):  # a field may take multiples alone
             return self.low, self.low + (self.step or 1), self.high
@@ -46,22 +46,22 @@ class Range:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
+class OneOf:
     """One of some values, each as a person writes it on the command line."""
 
     field: str
     values: tuple[str, ...]
 
     @property
-    def samples(self) -> tuple[Value, ...]:
+    def samples(self) -> tuple[ParamValue, ...]:
         """Values that the configuration must accept: all."""
         return self.values
 
 
-Search = Range | Choice
+Dimension = Range | OneOf
 
 
-def read_searches(texts: Sequence[str], base: Config, fixed: Iterable[str]) -> list[Search]:
+def read_searches(texts: Sequence[str], base: Config, fixed: Iterable[str]) -> list[Dimension]:
     """The searches over `base`. UserError for one that could not run.
 
     `fixed`: fields that the command line gives a value.
@@ -70,7 +70,7 @@ def read_searches(texts: Sequence[str], base: Config, fixed: Iterable[str]) -> l
         raise UserError(
             "command line: nothing to search; name a field, as in --search dense.lr=1e-4:1e-2:log"
         )
-    found: dict[str, Search] = {}
+    found: dict[str, Dimension] = {}
     for text in texts:
         search = read_search(text, base)
         if search.field in found:
@@ -88,7 +88,7 @@ def read_searches(texts: Sequence[str], base: Config, fixed: Iterable[str]) -> l
     return list(found.values())
 
 
-def _check_kinds(kinds: Search, searches: Mapping[str, Search], base: Config) -> None:
+def _check_kinds(kinds: Dimension, searches: Mapping[str, Dimension], base: Config) -> None:
     """Another kind of a section has other fields: each search must fit all kinds."""
     for kind in kinds.samples:
         for field, search in searches.items():
@@ -99,18 +99,18 @@ def _check_kinds(kinds: Search, searches: Mapping[str, Search], base: Config) ->
                 laid_over(base, {kinds.field: kind, field: value}, where=where)
 
 
-def laid_over(base: Config, params: Mapping[str, Value], *, where: str) -> Config:
+def laid_over(base: Config, params: Mapping[str, ParamValue], *, where: str) -> Config:
     """`base` with the values of a trial. UserError, which begins with `where`, if they do not go
     together."""
     return build(merge(base.model_dump(mode="json"), parse(words(params))), where=where)
 
 
-def words(params: Mapping[str, Value]) -> list[str]:
+def words(params: Mapping[str, ParamValue]) -> list[str]:
     """Values as options of a command line; a float's text reads back as the same float."""
     return [f"--{field}={value}" for field, value in params.items()]
 
 
-def read_search(text: str, base: Config) -> Search:
+def read_search(text: str, base: Config) -> Dimension:
     """One `FIELD=VALUES`. UserError for what is no field, no range, or leaves nothing to choose."""
     where = f"--search {text}"
     field, equals, values = (part.strip() for part in text.partition("="))
@@ -130,7 +130,7 @@ def read_search(text: str, base: Config) -> Search:
         raise UserError(f"{where}: an empty choice; write {_FORMS}")
     if twice := next((choice for choice in choices if choices.count(choice) > 1), None):
         raise UserError(f"{where}: {twice} is named twice; leave one out")
-    return Choice(field=field, values=tuple(choices))
+    return OneOf(field=field, values=tuple(choices))
 
 
 def _range(field: str, parts: list[str], kind: Any, where: str) -> Range:

@@ -1,174 +1,144 @@
-"""A study: which runs it has, looked up and checked before any of them.
-
-All runs of a seed differ in the tower alone, so they see the same rows in the same order.
-"""
+"""A study: an experiment whose runs are towers by seeds."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from models.towers.config import TowerConfig
-from models.towers.cost import Cost, cost, matched
-from models.towers.variants import VARIANTS, variant
-from pipeline.config.overrides import resolve
+from pipeline.checkpoint.layout import find_checkpoint, remove, saved_steps, step_folder
+from pipeline.checkpoint.verify import chain
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
-from pipeline.experiments.study import VERSION, folder_name
-from pipeline.experiments.study_run import Run
-from pipeline.io.errors import UserError, nearest
+from pipeline.evaluate import evaluate_checkpoint
+from pipeline.experiments.experiment import Outcome, Run
+from pipeline.experiments.study import OUTCOME, VERSION, build_study, run_entry, save_study
+from pipeline.io.errors import UserError
+from pipeline.io.files import write_json
 from pipeline.ranks.world import World
 from pipeline.report.run_files import Json
-from pipeline.training.dataloader import open_split
-from pipeline.training.resolve_features import Selection, select
-
-Match = Literal["params", "flops"]
-
-# What these would set is the study's to choose, run by run.
-_OURS = {
-    "--train.seed": "--seeds",
-    "--model.tower.kind": "--towers",
-    "--checkpoint.path": "--out",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """All that a study will do, known and checked before it does anything."""
+class TowerRun(Run):
+    """One tower, one seed."""
 
-    runs: tuple[Run, ...]
-    """Seed by seed: a study that is cut short has every tower over some seeds."""
-    kept: tuple[Run, ...]
-    """Runs of the study that is widened which are not to run now; what came of them stays."""
-    costs: dict[str, Cost]
-    steps: int
-    """Of one run."""
-    head: Json
-    """What study.json says before the first run."""
+    tower: str
+    seed: int
+
+    @property
+    def is_over(self) -> bool:
+        return (self.folder / OUTCOME).is_file()
+
+    def train(self, world: World) -> int:
+        """Train or resume, evaluate the best checkpoint once on the test split, keep that alone."""
+        code = Run.train(self, world)
+        if code:
+            return code
+        results = json.loads((self.folder / "results.json").read_text(encoding="utf-8"))
+        best = find_checkpoint(self.folder)
+        test = None
+        if Schema.load(self.folder).splits["test"].rows:
+            test, _ = evaluate_checkpoint(best, "test", None, world)
+        stay = chain(best)
+        for step in saved_steps(best.parent):
+            if step_folder(best.parent, step) not in stay:
+                remove(best.parent, step)
+        ended = {"version": VERSION, "step": results["step"], "val": results["tasks"], "test": test}
+        write_json(self.folder / OUTCOME, ended)
+        return 0
 
 
-def plan_study(
-    *,
-    recipe: str,
-    overrides: Sequence[str],
-    towers: Sequence[str],
-    skip_unknown: bool = False,
-    seeds: Sequence[int],
-    out: Path,
-    against: str | None,
-    match: Match | None,
-    world: World,
-    study: Json | None = None,
-) -> Plan:
-    """Look everything up. UserError for what would not run.
+class Study:
+    """Starts the runs that are not over, and keeps study.json."""
 
-    With `study`, the one in `out`, the plan widens that one: its towers, seeds and runs stay.
-    """
-    for word in overrides:
-        if (field := word.partition("=")[0]) in _OURS:
-            raise UserError(f"command line: {field} is set run by run; say {_OURS[field]} instead")
-    # After the best one nothing else of a finished run is needed; a user's own value wins.
-    base = resolve(recipe, None, ["--checkpoint.keep", "1", *overrides])
-    asked, left_out = _known(towers, skip_unknown)
-    before = study or {"towers": {}, "seeds": [], "runs": []}
-    all_towers = list(dict.fromkeys([*before["towers"], *asked]))
-    if against is not None and against not in all_towers:
+    def __init__(
+        self,
+        out: Path,
+        head: Json,
+        runs: Sequence[TowerRun],
+        kept: Sequence[TowerRun],
+        before: Json,
+    ) -> None:
+        """`head`: of study.json; `kept`: runs of an earlier session that are not asked for now;
+        `before`: study.json as it was, {} for a new study.
+
+        UserError if a run's folder holds a run with other settings or of other data.
+        """
+        self._out = out
+        self._head = head
+        self._runs = runs
+        for run in (*runs, *kept):
+            _check_same(run)
+        self._entries: dict[tuple[str, int], Json] = {
+            (entry["tower"], entry["seed"]): entry for entry in before.get("runs", ())
+        }
+        for run in (*kept, *runs):
+            if run.is_over:
+                self._note(run, "done")
+            elif run in runs or self._entries[run.tower, run.seed]["status"] == "done":
+                self._note(run, "waiting")  # one that is not to run now stays failed
+        self._waiting = [run for run in runs if not run.is_over]
+        self.num_waiting = len(self._waiting)
+        save_study(out, self.record())
+
+    @property
+    def total(self) -> int:
+        return len(self._runs)
+
+    @property
+    def num_ended(self) -> int:
+        return sum(self._entries[run.tower, run.seed]["status"] == "done" for run in self._runs)
+
+    @property
+    def footer(self) -> str:
+        return ""
+
+    def next_run(self) -> TowerRun | None:
+        return self._waiting.pop(0) if self._waiting else None
+
+    def evaluated(self, run: TowerRun, step: int, value: float) -> bool:
+        return False
+
+    def ended(self, run: TowerRun, outcome: Outcome, error: str | None, seconds: float) -> str:
+        self._note(run, outcome, error)
+        save_study(self._out, self.record())
+        return f"{run.name}: " + (f"failed: {error}" if error else outcome)
+
+    def record(self) -> Json:
+        """What study.json says."""
+        return build_study(self._head, list(self._entries.values()))
+
+    def _note(self, run: TowerRun, status: str, error: str | None = None) -> None:
+        entry = run_entry(run.tower, run.seed, run.folder, status, error)
+        self._entries[run.tower, run.seed] = entry
+
+
+def _check_same(run: TowerRun) -> None:
+    path = run.folder / "config.json"
+    if not path.is_file():
+        return
+    ours, theirs = (config.model_dump(mode="json") for config in (run.config, Config.load(path)))
+    if field := _first_difference(ours, theirs):
         raise UserError(
-            f"command line: --against {against!r} is no tower of this study; "
-            f"{nearest(against, all_towers)}"
+            f"{path}: {field} is not what this command asks for; give the same settings as before, "
+            "--overwrite to replace the study, or another --out"
         )
-    reference = against or ("single_task" if "single_task" in all_towers else all_towers[0])
-    schema = Schema.load(base.data.path)
-    chosen = select(base, schema)
-    open_split(base, chosen, "val", world, purpose="eval")
-    split: Literal["test", "val"] = "test" if schema.splits["test"].rows else "val"
-    if split == "test":
-        open_split(base, chosen, "test", world, purpose="eval")
-    source = open_split(base, chosen, "train", world, purpose="train")
-    steps = base.train.epochs * source.steps_per_epoch
-    configs, costs = _towers(base.model.tower, all_towers, chosen, match)
-
-    def run(name: str, seed: int) -> Run:
-        folder = out / folder_name(name) / f"seed-{seed}"
-        return Run(tower=name, seed=seed, folder=folder, config=_config(base, configs[name], seed))
-
-    runs = tuple(run(name, seed) for seed in seeds for name in asked)
-    there = (run(entry["tower"], entry["seed"]) for entry in before["runs"])
-    kept = tuple(one for one in there if one not in runs)
-    _assert_same_batches([*runs, *kept])
-    head: Json = {
-        "version": VERSION,
-        "recipe": base.recipe,
-        "dataset": schema.dataset,
-        "data": str(base.data.path),
-        "overrides": list(overrides),
-        "select": base.train.select,
-        "match": match,
-        "against": reference,
-        "seeds": list(dict.fromkeys([*before["seeds"], *seeds])),
-        "split": split,
-        "tasks": chosen.tasks,
-        "left_out": left_out,
-        "towers": {
-            name: {
-                "folder": folder_name(name),
-                "parameters": costs[name].parameters,
-                "flops": costs[name].flops,
-                "config": configs[name].model_dump(mode="json"),
-            }
-            for name in all_towers
-        },
-    }
-    steps = min(base.train.max_steps or steps, steps)
-    return Plan(runs=runs, kept=kept, costs=costs, steps=steps, head=head)
+    if Schema.load(run.folder) != Schema.load(run.config.data.path):
+        raise UserError(
+            f"{run.folder}: was trained on other data than {run.config.data.path} now holds; "
+            "--overwrite replaces the study, --out names another folder"
+        )
 
 
-def _known(towers: Sequence[str], skip_unknown: bool) -> tuple[list[str], list[str]]:
-    """The towers that there are, and a sentence about those that there are not."""
-    unknown = [name for name in towers if name not in VARIANTS]
-    known = [name for name in towers if name in VARIANTS]
-    for name in known:
-        if known.count(name) > 1:
-            raise UserError(f"command line: --towers: {name!r} is there twice; name it once")
-    if not unknown:
-        return known, []
-    names = ", ".join(f"{name!r} ({nearest(name, list(VARIANTS))})" for name in unknown)
-    text = f"{len(unknown)} of {len(towers)} towers unknown: {names}"
-    if not known or not skip_unknown:
-        raise UserError(f"command line: --towers: {text}; --skip-unknown compares the others")
-    return known, [f"{text}; left out."]
-
-
-def _towers(
-    base: TowerConfig, names: Sequence[str], chosen: Selection, match: Match | None
-) -> tuple[dict[str, TowerConfig], dict[str, Cost]]:
-    """Each tower's configuration and cost; with `match` at the cost of the recipe's HoME."""
-    num_features, tasks = chosen.num_features, chosen.tower_tasks
-    target = cost(variant("home", base), num_features, tasks)
-    configs, costs = {}, {}
-    for name in names:
-        try:
-            config = variant(name, base)
-            if match is not None and name != "home":
-                config = matched(config, target, match, num_features, tasks)
-            costs[name] = cost(config, num_features, tasks)
-        except ValueError as error:
-            raise UserError(f"command line: --towers {name}: {error}") from error
-        configs[name] = config
-    return configs, costs
-
-
-def _config(base: Config, tower: TowerConfig, seed: int) -> Config:
-    model = base.model.model_copy(update={"tower": tower})
-    training = base.train.model_copy(update={"seed": seed})
-    return base.model_copy(update={"model": model, "train": training})
-
-
-def _assert_same_batches(runs: Sequence[Run]) -> None:
-    """The order of rows follows from seed, data and batch size: towers must not differ in these."""
-    for run in runs:
-        first = next(other for other in runs if other.seed == run.seed)
-        same = run.config.model_copy(update={"model": first.config.model})
-        assert same == first.config, "runs of a seed differ in the tower alone"
+def _first_difference(ours: Json, theirs: Json, prefix: str = "") -> str:
+    """The dotted name of a field whose values differ, or ''."""
+    for key in sorted({*ours, *theirs}):
+        a, b = ours.get(key), theirs.get(key)
+        if a == b:
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            return _first_difference(a, b, f"{prefix}{key}.")
+        return prefix + key
+    return ""

@@ -20,7 +20,7 @@ from embeddings.planner.plans.plan_file import PlanFile, load_plan
 from launchers.cli.plan.actions import check_folder, user_errors
 from launchers.cli.plan.measured_tables import fits_view, measured_json, measured_view
 from launchers.local.console import open_console, say
-from launchers.local.local_ranks import run_here
+from launchers.local.local_ranks import run_ranks
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json, write_text
 from pipeline.planning.calibrate import calibrate_here, check_shape, measure_all
@@ -100,7 +100,7 @@ def _on_ranks(fn: Callable[..., Any], cluster: Cluster, *args: Any) -> Any:
             f"cluster: {cluster.hosts} hosts; start its ranks on them: torchrun --nnodes "
             f"{cluster.hosts} --nproc-per-node {cluster.devices_per_host} -m launchers.cli plan .."
         )
-    return run_here(fn, cluster.ranks, *args, local_size=cluster.devices_per_host)
+    return run_ranks(fn, cluster.ranks, *args, local_size=cluster.devices_per_host)
 
 
 def _measure(

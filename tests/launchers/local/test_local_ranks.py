@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 
-from launchers.local.local_ranks import RankFailed, run_here
+from launchers.local.local_ranks import LocalRanks, RankFailed, run_ranks
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
 
@@ -36,12 +42,12 @@ def fail(world: World) -> None:
 
 
 def test_ranks_meet_and_the_first_answers() -> None:
-    assert run_here(summed, 3, 10, local_size=1) == (33, 3, 1)
+    assert run_ranks(summed, 3, 10, local_size=1) == (33, 3, 1)
 
 
 def test_a_users_mistake_on_any_rank_is_the_users() -> None:
     with pytest.raises(UserError, match=r"plan\.json: not today; come again"):
-        run_here(refuse, 2)
+        run_ranks(refuse, 2)
 
 
 @pytest.mark.parametrize(
@@ -49,4 +55,35 @@ def test_a_users_mistake_on_any_rank_is_the_users() -> None:
 )
 def test_a_failed_rank_fails_all(fn: object, words: str) -> None:
     with pytest.raises(RankFailed, match=words):
-        run_here(fn, 2)  # type: ignore[arg-type]
+        run_ranks(fn, 2)  # type: ignore[arg-type]
+
+
+def save_when_stopped(world: World) -> None:
+    caught: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
+    sys.stdout.write("begins\n")
+    sys.stdout.flush()
+    while not caught:
+        signal.pause()
+    time.sleep(0.2)  # time enough for a second signal, were there one
+    sys.stdout.write(f"saved after {len(caught)} SIGTERM\n")
+
+
+def start_and_wait(log: str) -> None:
+    """In a process of its own, to be killed."""
+    ranks = LocalRanks(save_when_stopped, 1, log=Path(log))
+    ranks.poll(None)
+
+
+def test_ranks_of_a_killed_process_are_stopped_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    code = f"import {__name__} as here; here.start_and_wait({str(log)!r})"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        while "begins" not in log.read_text(encoding="utf-8"):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    with log.open(encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # the rank holds it to its end
+        assert file.read().splitlines() == ["begins", "saved after 1 SIGTERM"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.overrides import resolve
 from pipeline.config.recipes import debug
-from pipeline.experiments.search_space import Choice, Range, laid_over, read_search, read_searches
+from pipeline.experiments.search_space import OneOf, Range, laid_over, read_search, read_searches
 from pipeline.io.errors import UserError
 
 BASE = debug()
@@ -58,7 +58,7 @@ def test_a_trials_value_reaches_its_run_unchanged(value: float) -> None:
 @given(st.lists(st.integers(1, 9999), min_size=2, max_size=6, unique=True))
 def test_choices_keep_their_words(values: list[int]) -> None:
     search = read_search(f"train.batch_size={','.join(map(str, values))}", BASE)
-    assert search == Choice(field="train.batch_size", values=tuple(map(str, values)))
+    assert search == OneOf(field="train.batch_size", values=tuple(map(str, values)))
     for word, value in zip(search.samples, values, strict=True):
         assert laid_over(BASE, {search.field: word}, where="trial").train.batch_size == value
 

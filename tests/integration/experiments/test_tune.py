@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from launchers.cli.main import main
-from launchers.experiments.trial_run import evaluations
 from pipeline.config.overrides import resolve
 from pipeline.config.tree import Config
 from pipeline.data.prepare.synthetic import prepare_synthetic
@@ -60,15 +59,11 @@ def wait_for(path: Path, words: str, process: subprocess.Popen[str]) -> None:
         threading.Event().wait(0.02)
 
 
-def wait_until_nobody_is_left(search: Path) -> None:
-    """Trials hold the lock until they have ended, whoever started them."""
-    with (search / "lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-
-
 def assert_nobody_is_left(search: Path) -> None:
-    with (search / "lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """Trials hold their logs until they have ended, whoever started them."""
+    for path in search.glob("logs/*"):
+        with path.open() as log:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def found(search: Path) -> Any:
@@ -94,17 +89,16 @@ def test_killed_interrupted_and_resumed(
     with tune(tmp_path, *words, *fields, "--trials", "3") as process:
         wait_for(search / "search.json", '"search"', process)
         assert main(["tune", "--out", str(search), "--resume"]) == 2  # not while this is at work
-        assert "a search is under way there" in capsys.readouterr().err
+        assert "a search is running there" in capsys.readouterr().err
         wait_for(search / "trial-0000" / "metrics.jsonl", '"kind": "train"', process)
         process.kill()
-    wait_until_nobody_is_left(search)
 
     with tune(tmp_path, "--resume") as process:
         wait_for(log, "resumed after step", process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert process.returncode == 128 + signal.SIGINT, err
-    assert "go on with: homerec tune --out search --resume" in out
+    assert "resume with: homerec tune --out search --resume" in out
     assert_nobody_is_left(search)
     assert [trial["state"] for trial in found(search)["trials"]] == ["running"]
 
@@ -122,7 +116,6 @@ def test_killed_interrupted_and_resumed(
 
     assert found(search)["best"] == 0
     assert resolve(None, search / "best.yaml", []) == Config.load(search / "trial-0000/config.json")
-    assert evaluations(search / "trial-0000", "mean/auc")[-1][1] == good["evaluations"][-1][1]
     page = (search / "report.html").read_text()
     assert "trial 0" in page
     assert "src=" not in page.partition("<script>")[0]
@@ -147,7 +140,7 @@ def test_a_search_where_all_fail_says_so(
     assert capsys.readouterr().out == f"{page}\n"
     assert page.read_text() == before
     assert main(["tune", *search, "--resume", "--search", "dense.lr=1:2"]) == 2
-    assert "was begun with --search dense.lr=1e29:1e30" in capsys.readouterr().err
+    assert "was started with --search dense.lr=1e29:1e30" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -162,7 +155,7 @@ def test_a_search_where_all_fail_says_so(
         (["--search", "dense.lr=1:2", "--train.select", "clik/auc"], "train.select: 'clik'"),
         (["--search", "dense.lr=1:2", "--data.path", "nowhere"], "nowhere"),
         (["--search", "dense.lr=1:2", "--train.epoch", "2"], "unknown field 'train.epoch'"),
-        (["--resume"], "no search to go on with"),
+        (["--resume"], "no search to resume"),
     ],
 )
 def test_bad_input_starts_nothing(

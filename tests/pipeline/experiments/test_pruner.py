@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
-from launchers.experiments.pruner import MedianByRows
+from pipeline.experiments.pruner import MedianByRows
 
 Direction = Literal["maximize", "minimize"]
 figures = st.lists(st.floats(0, 1), min_size=1, max_size=5)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -21,12 +21,13 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from launchers.experiments.pruner import MedianByRows
-from pipeline.experiments.search_space import Choice, Search, Value
+from pipeline.experiments.pruner import MedianByRows
+from pipeline.experiments.search_space import Dimension, OneOf, ParamValue
 from pipeline.io.errors import UserError
 
 JOURNAL = "journal.log"
-_STATES = {
+State = Literal["complete", "pruned", "failed", "running"]
+_STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
@@ -37,11 +38,11 @@ _TRIALS_FOR_IMPORTANCE = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class Proposal:
     """A trial to run."""
 
     number: int
-    params: Mapping[str, Value]
+    params: Mapping[str, ParamValue]
 
     @property
     def name(self) -> str:
@@ -54,7 +55,7 @@ class Trials:
     def __init__(
         self,
         folder: Path,
-        searches: Sequence[Search],
+        dimensions: Sequence[Dimension],
         *,
         maximise: bool,
         seed: int,
@@ -67,7 +68,7 @@ class Trials:
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells each trial's end itself
         journal = folder / JOURNAL
         _mend(journal)
-        self._searches = searches
+        self._dimensions = dimensions
         self._seed = seed
         self._study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(journal))),
@@ -78,7 +79,7 @@ class Trials:
         )
         self._open: dict[int, Trial] = {}
 
-    def unfinished(self) -> list[Asked]:
+    def unfinished(self) -> list[Proposal]:
         """Trials that were under way when an earlier process ended."""
         return [
             self._suggest(Trial(self._study, trial._trial_id))
@@ -86,18 +87,18 @@ class Trials:
             if trial.state == TrialState.RUNNING and trial.number not in self._open
         ]
 
-    def ask(self) -> Asked:
+    def ask(self) -> Proposal:
         """The next trial. A function of the seed, its number, and what was told before."""
         return self._suggest(self._study.ask())
 
-    def _suggest(self, trial: Trial) -> Asked:
+    def _suggest(self, trial: Trial) -> Proposal:
         """A value for each search; one that the trial has already stays."""
         # A generator of its own for each: a search that goes on draws what it would have drawn.
         state = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)
         self._study.sampler = TPESampler(seed=int(state[0]))
         self._open[trial.number] = trial
-        params = {search.field: _draw(trial, search) for search in self._searches}
-        return Asked(number=trial.number, params=params)
+        params = {one.field: _draw(trial, one) for one in self._dimensions}
+        return Proposal(number=trial.number, params=params)
 
     def report(self, number: int, rows: int, value: float) -> bool:
         """Note an evaluation after `rows` rows; returns whether the trial is not worth its end."""
@@ -107,7 +108,7 @@ class Trials:
         trial.report(value, rows)
         return trial.should_prune()
 
-    def end(self, number: int, state: str, *, error: str | None) -> None:
+    def end(self, number: int, state: State, *, error: str | None) -> None:
         """Close a trial as 'complete' (its value: the best it reported), 'pruned' or 'failed'."""
         if error is not None:
             self._open[number].set_user_attr("error", error)
@@ -115,7 +116,7 @@ class Trials:
         value = self._value(self._trials()[number]) if state == "complete" else None
         self._study.tell(number, value, state=reverse[state])
 
-    def repeat(self, asked: Asked) -> str | None:
+    def repeat(self, asked: Proposal) -> State | None:
         """End a trial as an earlier one with the same values ended; its state, or None: run it.
 
         Training is a function of the configuration: running it again would tell nothing. A failed
@@ -139,10 +140,18 @@ class Trials:
         before = float(trial.user_attrs.get("seconds", 0))
         trial.set_user_attr("seconds", round(before + seconds, 1))
 
+    def has_value(self, number: int) -> bool:
+        """Whether a trial has reported a value."""
+        return bool(self._trials()[number].intermediate_values)
+
     @property
     def num_trials(self) -> int:
         """Ended or under way."""
         return len(self._trials())
+
+    @property
+    def num_ended(self) -> int:
+        return sum(trial.state.is_finished() for trial in self._trials())
 
     def best(self) -> tuple[int, float] | None:
         """Number and value of the best trial that ran to its end."""
@@ -157,7 +166,7 @@ class Trials:
     def importance(self) -> dict[str, float]:
         """Share of each field in what tells good trials from bad (PED-ANOVA); {} if too few."""
         complete = [t for t in self._trials() if t.state == TrialState.COMPLETE]
-        if len(complete) < _TRIALS_FOR_IMPORTANCE or len(self._searches) < 2:
+        if len(complete) < _TRIALS_FOR_IMPORTANCE or len(self._dimensions) < 2:
             return {}
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         return optuna.importance.get_param_importances(self._study, evaluator=evaluator)
@@ -190,13 +199,13 @@ def trial_name(number: int) -> str:
     return f"trial-{number:04d}"
 
 
-def _draw(trial: Trial, search: Search) -> Value:
-    if isinstance(search, Choice):
-        return trial.suggest_categorical(search.field, search.values)
-    low, high, step, log = search.low, search.high, search.step, search.log
+def _draw(trial: Trial, dimension: Dimension) -> ParamValue:
+    if isinstance(dimension, OneOf):
+        return trial.suggest_categorical(dimension.field, dimension.values)
+    low, high, step, log = dimension.low, dimension.high, dimension.step, dimension.log
     if isinstance(low, int) and isinstance(high, int):
-        return trial.suggest_int(search.field, low, high, step=int(step or 1), log=log)
-    return trial.suggest_float(search.field, low, high, step=step, log=log)
+        return trial.suggest_int(dimension.field, low, high, step=int(step or 1), log=log)
+    return trial.suggest_float(dimension.field, low, high, step=step, log=log)
 
 
 def _mend(journal: Path) -> None:

@@ -17,7 +17,7 @@ import torch
 
 from launchers.cli.main import main
 from pipeline.data.schema import Schema
-from pipeline.experiments.study_runs import plan_study
+from pipeline.experiments.study_design import design_study
 from pipeline.ranks.world import open_world
 from pipeline.training.dataloader import open_split
 from pipeline.training.resolve_features import select
@@ -74,6 +74,7 @@ def undisturbed(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_a_study_leaves_what_it_should(undisturbed: Path) -> None:
     assert {path.name for path in undisturbed.iterdir()} == {
         "home",
+        "lock",
         "report.html",
         "single_task",
         "study.json",
@@ -101,7 +102,7 @@ def test_a_study_stopped_and_killed_goes_on_to_the_same_result(
     out = tmp_path / "disturbed"
     code, output = end_early(signal.SIGINT, synthetic, out)
     assert code == 128 + signal.SIGINT, output
-    assert "go on with --resume" in output
+    assert "resume with --resume" in output
     assert "done" not in {
         run["status"] for run in json.loads((out / "study.json").read_text())["runs"]
     }
@@ -168,7 +169,7 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(undisturbed: Path, synthe
 
 def test_towers_of_a_seed_see_the_same_batches(synthetic: Path, tmp_path: Path) -> None:
     with open_world() as world:
-        plan = plan_study(
+        design = design_study(
             recipe="debug",
             overrides=["--data.path", str(synthetic)],
             towers=["home", "mmoe*", "single_task"],
@@ -180,7 +181,7 @@ def test_towers_of_a_seed_see_the_same_batches(synthetic: Path, tmp_path: Path) 
         )
         schema = Schema.load(synthetic)
         labels = {}
-        for run in plan.runs:
+        for run in design.runs:
             source = open_split(
                 run.config, select(run.config, schema), "train", world, purpose="train"
             )
@@ -201,11 +202,11 @@ BAD = [
     (["--towers", "home,home"], "'home' is there twice"),
     (["--against", "adatt"], "--against 'adatt' is no tower of this study"),
     (["--train.epoch", "2"], "unknown field 'train.epoch'"),
-    (["--train.seed", "3"], "--train.seed is set run by run; say --seeds instead"),
-    (["--model.tower.kind=mmoe"], "say --towers instead"),
+    (["--train.seed", "3"], "--train.seed is set run by run; use --seeds instead"),
+    (["--model.tower.kind=mmoe"], "use --towers instead"),
     (["--data.path", "nowhere"], "nowhere: not a prepared folder"),
     (["--train.batch_size", "20000"], "fewer than one global batch"),
-    (["--resume"], "no study to go on with"),
+    (["--resume"], "no study to resume"),
     (["--resume", "--overwrite"], "contradict each other"),
 ]
 

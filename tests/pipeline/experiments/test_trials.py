@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from launchers.experiments.trials import JOURNAL, Trials
-from pipeline.experiments.search_space import Choice, Range
+from pipeline.experiments.search_space import OneOf, Range
+from pipeline.experiments.trials import JOURNAL, Trials
 from pipeline.io.errors import UserError
 
 SEARCHES = [
     Range(field="dense.lr", low=1e-4, high=1e-2, log=True),
     Range(field="model.tower.expert_dim", low=32, high=128, step=32),
-    Choice(field="train.batch_size", values=("128", "256")),
+    OneOf(field="train.batch_size", values=("128", "256")),
 ]
 
 
@@ -87,7 +87,7 @@ def test_a_poor_trial_is_told(tmp_path: Path) -> None:
 
 
 def test_the_same_values_are_run_once(tmp_path: Path) -> None:
-    trials = open_trials(tmp_path, searches=[Choice(field="train.batch_size", values=("1", "2"))])
+    trials = open_trials(tmp_path, searches=[OneOf(field="train.batch_size", values=("1", "2"))])
     runs = []
     for _ in range(8):
         asked = trials.ask()
@@ -102,7 +102,7 @@ def test_the_same_values_are_run_once(tmp_path: Path) -> None:
 
 
 def test_a_failed_trial_is_tried_again(tmp_path: Path) -> None:
-    trials = open_trials(tmp_path, searches=[Choice(field="train.batch_size", values=("1",))])
+    trials = open_trials(tmp_path, searches=[OneOf(field="train.batch_size", values=("1",))])
     trials.end(trials.ask().number, "failed", error="disk full")
     assert trials.repeat(trials.ask()) is None
 

@@ -1,0 +1,104 @@
+"""A run under way: its ranks, and how far its metrics.jsonl says it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any, Generic, Literal
+
+from launchers.local.local_ranks import LocalRanks, RankDied
+from pipeline.evaluate import figure
+from pipeline.experiments.experiment import Outcome, R, Run
+from pipeline.io.exit_codes import ExitCode
+from pipeline.ranks.world import World
+
+_STOPPED = (-signal.SIGTERM, -signal.SIGKILL)
+
+
+def _train(world: World, run: Run) -> int:
+    return run.train(world)
+
+
+class Running(Generic[R]):
+    """From the start of a run to its end.
+
+    Attributes:
+        step: of training, as last logged.
+        value: the selection metric of the latest evaluation; None before the first.
+    """
+
+    def __init__(self, run: R, *, nproc: int, threads: int) -> None:
+        self.run = run
+        self.step = 0
+        self.value: float | None = None
+        self._start = time.monotonic()
+        self._stopped_as: Literal["pruned", "stopped"] | None = None
+        self._inode: int | None = None
+        self._offset = 0
+        run.log.parent.mkdir(parents=True, exist_ok=True)
+        self.ranks = LocalRanks(_train, nproc, (run,), threads=threads, log=run.log)
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._start
+
+    def stop(self, outcome: Literal["pruned", "stopped"]) -> None:
+        """Let it save and end, unless it was asked to already."""
+        if self._stopped_as is None:
+            self._stopped_as = outcome
+            self.ranks.stop()
+
+    def outcome(self) -> tuple[Outcome, str | None] | None:
+        """How it ended, once it has, and why it failed, in one line."""
+        ended = self.ranks.poll()
+        if ended is None:
+            return None
+        if ended.value == ExitCode.OK and ended.error is None:
+            return "done", None
+        died = isinstance(ended.error, RankDied) and ended.error.code in _STOPPED
+        if self._stopped_as and (died or ended.error is None):
+            return self._stopped_as, None
+        if ended.error is None:
+            return "failed", "stopped by a signal that did not come from here"
+        return "failed", str(ended.error).strip().splitlines()[-1]
+
+    def new_evaluations(self) -> Iterator[tuple[int, float]]:
+        """Step and selection metric of each evaluation since the last call, where it has a value.
+
+        A run that resumes may show again what it had logged before.
+        """
+        for record in self._new_records():
+            self.step = record["step"]
+            if record["kind"] == "eval":
+                value = figure(_by_task(record), self.run.config.train.select)
+                if value is not None:
+                    self.value = value
+                    yield self.step, value
+
+    def _new_records(self) -> Iterator[dict[str, Any]]:
+        try:
+            file = (self.run.folder / "metrics.jsonl").open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            inode = os.fstat(file.fileno()).st_ino
+            if inode != self._inode:  # a run that resumes writes the file anew
+                self._inode, self._offset = inode, 0
+            file.seek(self._offset)
+            whole, end, _ = file.read().rpartition(b"\n")
+        self._offset += len(whole + end)
+        for line in whole.splitlines():
+            yield json.loads(line)
+
+
+def _by_task(record: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+    results: dict[str, dict[str, float | None]] = {}
+    for name, value in record.items():
+        task, slash, kind = name.rpartition("/")
+        if slash:
+            results.setdefault(task, {})[kind] = value
+    return results

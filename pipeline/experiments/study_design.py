@@ -1,0 +1,178 @@
+"""The design of a study: its runs, looked up and checked before the first starts.
+
+All runs of a seed differ in the tower alone, so they see the same rows in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from models.towers.config import TowerConfig
+from models.towers.cost import Cost, cost, matched
+from models.towers.variants import VARIANTS, variant
+from pipeline.config.overrides import resolve
+from pipeline.config.tree import Config
+from pipeline.data.schema import Schema
+from pipeline.experiments.study import VERSION, folder_name
+from pipeline.experiments.study_runs import TowerRun
+from pipeline.io.errors import UserError, nearest
+from pipeline.ranks.world import World
+from pipeline.report.run_files import Json
+from pipeline.training.dataloader import open_split
+from pipeline.training.resolve_features import Selection, select
+
+Match = Literal["params", "flops"]
+
+# What these would set is the study's to choose, run by run.
+_OURS = {
+    "--train.seed": "--seeds",
+    "--model.tower.kind": "--towers",
+    "--checkpoint.path": "--out",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyDesign:
+    """What a study will run, known and checked before it does anything."""
+
+    runs: tuple[TowerRun, ...]
+    """Seed by seed: a study that is cut short has every tower over some seeds."""
+    kept: tuple[TowerRun, ...]
+    """Runs of the study that is extended which are not to run now; their results stay."""
+    head: Json
+    """What study.json says before the first run."""
+
+
+def design_study(
+    *,
+    recipe: str,
+    overrides: Sequence[str],
+    towers: Sequence[str],
+    skip_unknown: bool = False,
+    seeds: Sequence[int],
+    out: Path,
+    against: str | None,
+    match: Match | None,
+    world: World,
+    study: Json | None = None,
+) -> StudyDesign:
+    """Look everything up. UserError for what would not run.
+
+    With `study`, the one in `out`, the design extends that one: its towers, seeds and runs stay.
+    """
+    for word in overrides:
+        if (field := word.partition("=")[0]) in _OURS:
+            raise UserError(f"command line: {field} is set run by run; use {_OURS[field]} instead")
+    # After the best one nothing else of a finished run is needed; a user's own value wins.
+    base = resolve(recipe, None, ["--checkpoint.keep", "1", *overrides])
+    asked, left_out = _known(towers, skip_unknown)
+    before = study or {"towers": {}, "seeds": [], "runs": []}
+    all_towers = list(dict.fromkeys([*before["towers"], *asked]))
+    if against is not None and against not in all_towers:
+        raise UserError(
+            f"command line: --against {against!r} is no tower of this study; "
+            f"{nearest(against, all_towers)}"
+        )
+    reference = against or ("single_task" if "single_task" in all_towers else all_towers[0])
+    schema = Schema.load(base.data.path)
+    chosen = select(base, schema)
+    open_split(base, chosen, "val", world, purpose="eval")
+    split: Literal["test", "val"] = "test" if schema.splits["test"].rows else "val"
+    if split == "test":
+        open_split(base, chosen, "test", world, purpose="eval")
+    source = open_split(base, chosen, "train", world, purpose="train")
+    steps = base.train.epochs * source.steps_per_epoch
+    configs, costs = _towers(base.model.tower, all_towers, chosen, match)
+
+    def run(name: str, seed: int) -> TowerRun:
+        folder = out / folder_name(name) / f"seed-{seed}"
+        return TowerRun(
+            name=f"{name} seed {seed}",
+            folder=folder,
+            log=folder.with_name(f"{folder.name}.log"),
+            config=_config(base, configs[name], seed),
+            steps=min(base.train.max_steps or steps, steps),
+            tower=name,
+            seed=seed,
+        )
+
+    runs = tuple(run(name, seed) for seed in seeds for name in asked)
+    there = (run(entry["tower"], entry["seed"]) for entry in before["runs"])
+    kept = tuple(one for one in there if one not in runs)
+    _assert_same_batches([*runs, *kept])
+    head: Json = {
+        "version": VERSION,
+        "recipe": base.recipe,
+        "dataset": schema.dataset,
+        "data": str(base.data.path),
+        "overrides": list(overrides),
+        "select": base.train.select,
+        "match": match,
+        "against": reference,
+        "seeds": list(dict.fromkeys([*before["seeds"], *seeds])),
+        "split": split,
+        "tasks": chosen.tasks,
+        "left_out": left_out,
+        "towers": {
+            name: {
+                "folder": folder_name(name),
+                "parameters": costs[name].parameters,
+                "flops": costs[name].flops,
+                "config": configs[name].model_dump(mode="json"),
+            }
+            for name in all_towers
+        },
+    }
+    return StudyDesign(runs=runs, kept=kept, head=head)
+
+
+def _known(towers: Sequence[str], skip_unknown: bool) -> tuple[list[str], list[str]]:
+    """The towers that there are, and a sentence about those that there are not."""
+    unknown = [name for name in towers if name not in VARIANTS]
+    known = [name for name in towers if name in VARIANTS]
+    for name in known:
+        if known.count(name) > 1:
+            raise UserError(f"command line: --towers: {name!r} is there twice; name it once")
+    if not unknown:
+        return known, []
+    names = ", ".join(f"{name!r} ({nearest(name, list(VARIANTS))})" for name in unknown)
+    text = f"{len(unknown)} of {len(towers)} towers unknown: {names}"
+    if not known or not skip_unknown:
+        raise UserError(f"command line: --towers: {text}; --skip-unknown compares the others")
+    return known, [f"{text}; left out."]
+
+
+def _towers(
+    base: TowerConfig, names: Sequence[str], chosen: Selection, match: Match | None
+) -> tuple[dict[str, TowerConfig], dict[str, Cost]]:
+    """Each tower's configuration and cost; with `match` at the cost of the recipe's HoME."""
+    num_features, tasks = chosen.num_features, chosen.tower_tasks
+    target = cost(variant("home", base), num_features, tasks)
+    configs, costs = {}, {}
+    for name in names:
+        try:
+            config = variant(name, base)
+            if match is not None and name != "home":
+                config = matched(config, target, match, num_features, tasks)
+            costs[name] = cost(config, num_features, tasks)
+        except ValueError as error:
+            raise UserError(f"command line: --towers {name}: {error}") from error
+        configs[name] = config
+    return configs, costs
+
+
+def _config(base: Config, tower: TowerConfig, seed: int) -> Config:
+    model = base.model.model_copy(update={"tower": tower})
+    training = base.train.model_copy(update={"seed": seed})
+    return base.model_copy(update={"model": model, "train": training})
+
+
+def _assert_same_batches(runs: Sequence[TowerRun]) -> None:
+    """The order of rows follows from seed, data and batch size: towers must not differ in these."""
+    for run in runs:
+        first = next(other for other in runs if other.seed == run.seed)
+        same = run.config.model_copy(update={"model": first.config.model})
+        assert same == first.config, "runs of a seed differ in the tower alone"
