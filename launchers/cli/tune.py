@@ -73,24 +73,24 @@ def run(args: argparse.Namespace) -> int:
     """
     _check(args)
     from launchers.experiments.engine import run_experiment
-    from pipeline.experiments.search_folder import open_search
+    from pipeline.config.overrides import resolve
+    from pipeline.experiments.search import Settings
+    from pipeline.experiments.search_folder import resume_search, start_search
     from pipeline.experiments.search_report import best_table
 
     folder: Path = args.out or Path("runs") / f"tune-{args.recipe or 'demo'}"
     given = {name: value for name in _SETTINGS if (value := getattr(args, name)) is not None}
+    given |= {"search": args.search} if args.search or not args.resume else {}
+    if args.resume:
+        opened = resume_search(folder, given, args.recipe, args.config, args.overrides)
+    else:
+        base = resolve(args.recipe, args.config, args.overrides)
+        opened = start_search(folder, base, args.overrides, Settings(**given))
     console = open_console()
-    with open_search(
-        folder,
-        recipe=args.recipe,
-        config=args.config,
-        overrides=args.overrides,
-        search=args.search,
-        given=given,
-        resume=args.resume,
-    ) as search:
+    with opened as search:
         jobs, nproc = search.settings.jobs, search.settings.nproc
         stopped_by = run_experiment(search, jobs=jobs, nproc=nproc, console=console)
-        found = search.write()
+        found = search.write_pages()
     console.print(best_table(found))
     if stopped_by:
         say(console, f"stopped; resume with: homerec tune --out {folder} --resume")

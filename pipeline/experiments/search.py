@@ -1,9 +1,14 @@
-"""A hyperparameter search: an experiment whose runs a sampler draws, each a trial."""
+"""A hyperparameter search: an experiment whose runs a sampler draws, each a trial.
+
+Its folder holds tune.json, trial-NNNN/ (a run each), logs/, best.yaml and report.html. All there is
+to know is in tune.json, rewritten at every change: however the search ended, it resumes from there,
+each trial from its last checkpoint.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +18,9 @@ from pipeline.checkpoint.progress import lower_is_better
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.experiments.experiment import Outcome, Run, Skipped
+from pipeline.experiments.sampler import Sampler, State, Trial
 from pipeline.experiments.search_report import FOUND, write_tune_report
 from pipeline.experiments.search_space import Dimension, laid_over
-from pipeline.experiments.trials import Proposal, State, Trials, trial_name
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json, write_text
 
@@ -26,7 +31,7 @@ _NEARLY_DONE = 0.02
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How a search goes; search.json."""
+    """How a search goes."""
 
     search: Sequence[str]
     """FIELD=VALUES each."""
@@ -49,22 +54,27 @@ class Search:
     """Draws trials, judges them while they run, and records how they ended."""
 
     def __init__(
-        self, folder: Path, base: Config, dimensions: Sequence[Dimension], settings: Settings
+        self,
+        folder: Path,
+        base: Config,
+        dimensions: Sequence[Dimension],
+        settings: Settings,
+        trials: list[Trial],
     ) -> None:
-        """UserError for a journal that is damaged."""
-        self.folder = folder
         self.settings = settings
+        self._folder = folder
         self._base = base
         self._dimensions = dimensions
+        self._trials = trials
+        self._unfinished = [trial for trial in trials if trial.state == "running"]
         self._train_rows = Schema.load(base.data.path).splits["train"].rows
-        self._trials = Trials(
-            folder,
-            dimensions,
+        self._sampler = Sampler(
+            dimensions=dimensions,
             maximise=not lower_is_better(base.train.select),
             seed=settings.seed,
-            startup=None if settings.pruner == "none" else settings.startup,
         )
-        self._unfinished = self._trials.unfinished()
+        self._importance = self._sampler.importance(trials)
+        self._save()
 
     @property
     def total(self) -> int:
@@ -72,49 +82,81 @@ class Search:
 
     @property
     def num_ended(self) -> int:
-        return self._trials.num_ended
+        return sum(trial.state != "running" for trial in self._trials)
 
     @property
     def footer(self) -> str:
-        best = self._trials.best()
-        return "" if best is None else f"best {best[1]:.4f} (trial {best[0]})"
+        best = self._best()
+        return "" if best is None else f"best {best.value:.4f} (trial {best.trial})"
 
     def next_run(self) -> TrialRun | Skipped | None:
         if self._unfinished:
             trial = self._unfinished.pop(0)
-        elif self._trials.num_trials < self.settings.trials:
-            trial = self._trials.ask()
+        elif (number := len(self._trials)) < self.settings.trials:
+            params = self._sampler.propose(self._trials)
+            trial = Trial(trial=number, run=_name(number), params=params)
+            self._trials.append(trial)
+            self._save()
         else:
             return None
-        if self._trials.repeat(trial):
-            return Skipped(self._recorded(trial.number))
+        if twin := self._twin(trial):
+            trial.run, trial.value, trial.evaluations = twin.run, twin.value, twin.evaluations
+            return Skipped(self._end(trial, twin.state))
         try:
-            config = laid_over(self._base, trial.params, where=trial.name)
+            config = laid_over(self._base, trial.params, where=trial.run)
         except UserError as error:  # values that do not go together: no reason to end the search
-            reason = str(error).removeprefix(f"{trial.name}: ")
-            return Skipped(self._end(trial.number, "failed", reason))
-        return self._run(trial, config)
+            return Skipped(self._end(trial, "failed", str(error).removeprefix(f"{trial.run}: ")))
+        train = config.train
+        steps = max(1, train.epochs * (self._train_rows // train.batch_size))
+        return TrialRun(
+            number=trial.trial,
+            name=f"trial {trial.trial}",
+            folder=self._folder / trial.run,
+            log=self._folder / "logs" / f"{trial.run}.log",
+            config=config,
+            steps=min(train.max_steps or steps, steps),
+        )
 
     def evaluated(self, run: TrialRun, step: int, value: float) -> bool:
-        poor = self._trials.report(run.number, step * run.config.train.batch_size, value)
-        return poor and step < (1 - _NEARLY_DONE) * run.steps
+        trial, rows = self._trials[run.number], step * run.config.train.batch_size
+        if any(rows == at for at, _ in trial.evaluations):
+            return False  # a run that resumes shows again what was judged before
+        trial.evaluations.append((rows, value))
+        trial.value = self._sampler.best(value for _, value in trial.evaluations)
+        self._save()
+        if self.settings.pruner == "none" or step >= (1 - _NEARLY_DONE) * run.steps:
+            return False
+        return self._sampler.is_poor(trial, self._trials, self.settings.startup)
 
     def ended(self, run: TrialRun, outcome: Outcome, error: str | None, seconds: float) -> str:
-        self._trials.add_seconds(run.number, seconds)
-        if outcome == "stopped":  # still under way: it resumes with the search
+        trial = self._trials[run.number]
+        trial.seconds = round((trial.seconds or 0) + seconds, 1)
+        if outcome == "stopped":  # it resumes with the search
+            self._save()
             return f"{run.name} stopped"
         if outcome != "done":
-            return self._end(run.number, outcome, error)
-        if self._trials.has_value(run.number):
-            return self._end(run.number, "complete", None)
-        reason = f"no finite {run.config.train.select} on validation rows"
-        return self._end(run.number, "failed", reason)
+            return self._end(trial, outcome, error)
+        if trial.value is None:
+            reason = f"no finite {run.config.train.select} on validation rows"
+            return self._end(trial, "failed", reason)
+        return self._end(trial, "complete")
 
-    def write(self) -> dict[str, Any]:
-        """Write tune.json, best.yaml and the report anew; returns what is in tune.json."""
-        best = self._trials.best()
-        select_by = self._base.train.select
-        found: dict[str, Any] = {
+    def write_pages(self) -> dict[str, Any]:
+        """Write best.yaml and the report; returns what is in tune.json."""
+        found = self._save()
+        if best := self._best():
+            config = laid_over(self._base, best.params, where=f"trial {best.trial}")
+            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+            what = f"{self._base.train.select} {best.value:.4f}"
+            path = self._folder / "best.yaml"
+            write_text(path, f"# Trial {best.trial} of {self._folder}: {what}.\n{text}")
+        write_tune_report(self._folder, found)
+        return found
+
+    def _save(self) -> dict[str, Any]:
+        """Write tune.json; returns what is in it."""
+        best, select_by = self._best(), self._base.train.select
+        found = {
             "recipe": self._base.recipe,
             "data": str(self._base.data.path),
             "select": select_by,
@@ -122,52 +164,46 @@ class Search:
             "seed": self.settings.seed,
             "log_scale": [one.field for one in self._dimensions if getattr(one, "log", False)],
             "searches": [one.field for one in self._dimensions],
-            "best": None if best is None else best[0],
-            "importance": self._trials.importance(),
-            "trials": self._trials.records(),
+            "best": best and best.trial,
+            "importance": self._importance,
+            "trials": [asdict(trial) for trial in self._trials],
+            "settings": asdict(self.settings),
+            "config": self._base.model_dump(mode="json"),
         }
-        write_json(self.folder / FOUND, found)
-        if best is not None:
-            number, value = best
-            params = found["trials"][number]["params"]
-            config = laid_over(self._base, params, where=f"trial {number}")
-            about = f"Trial {number} of {self.folder}: {select_by} {value:.4f}."
-            write_text(self.folder / "best.yaml", config_yaml(config, about))
-        write_tune_report(self.folder, found)
+        write_json(self._folder / FOUND, found)
         return found
 
-    def _run(self, trial: Proposal, config: Config) -> TrialRun:
-        training = config.train
-        steps = max(1, training.epochs * (self._train_rows // training.batch_size))
-        return TrialRun(
-            number=trial.number,
-            name=f"trial {trial.number}",
-            folder=self.folder / trial.name,
-            log=self.folder / "logs" / f"{trial.name}.log",
-            config=config,
-            steps=min(training.max_steps or steps, steps),
-        )
+    def _best(self) -> Trial | None:
+        """The best trial that ran to its end."""
+        complete = [trial for trial in self._trials if trial.state == "complete"]
+        values = [trial.value for trial in complete if trial.value is not None]
+        return complete[values.index(self._sampler.best(values))] if values else None
 
-    def _end(self, number: int, state: State, error: str | None) -> str:
-        self._trials.end(number, state, error=error)
-        return self._recorded(number)
+    def _twin(self, trial: Trial) -> Trial | None:
+        """An earlier trial of the same values that need not run again: training is a function of
+        the configuration. A failed one is no such twin: its cause may be gone."""
+        for twin in self._trials[: trial.trial]:
+            if twin.state in ("complete", "pruned") and twin.params == trial.params:
+                return twin
+        return None
 
-    def _recorded(self, number: int) -> str:
-        """Write everything; a trial's end in a line."""
-        found = self.write()
-        trial = found["trials"][number]
-        params = " ".join(f"{field}={_short(value)}" for field, value in trial["params"].items())
-        value = "" if trial["value"] is None else f" {trial['value']:.4f}"
-        star = " (best so far)" if found["best"] == number else ""
-        twin = f": as {trial['run']}, which had the same values"
-        note = "" if trial["run"] == trial_name(number) else twin
-        tail = f": {trial['error']}" if trial["error"] else note
-        return f"trial {number} {trial['state']}{value}{star}  {params}{tail}"
+    def _end(self, trial: Trial, state: State, error: str | None = None) -> str:
+        """Record a trial's end; returns it in a line."""
+        trial.state, trial.error = state, error
+        self._importance = self._sampler.importance(self._trials)
+        best = self.write_pages()["best"]
+        parts = [f"trial {trial.trial} {state}"]
+        parts += [] if trial.value is None else [f"{trial.value:.4f}"]
+        parts += ["(best so far) "] if best == trial.trial else [""]
+        parts += [f"{field}={_short(value)}" for field, value in trial.params.items()]
+        twin = f"as {trial.run}, which had the same values"
+        note = error or (twin if trial.run != _name(trial.trial) else "")
+        return " ".join(parts) + (f": {note}" if note else "")
 
 
-def config_yaml(config: Config, about: str) -> str:
-    """A whole configuration, as `homerec train --config` reads it."""
-    return f"# {about}\n{yaml.safe_dump(config.model_dump(mode='json'), sort_keys=False)}"
+def _name(number: int) -> str:
+    """Of the folder of a trial's run."""
+    return f"trial-{number:04d}"
 
 
 def _short(value: Any) -> str:

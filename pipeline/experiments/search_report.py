@@ -68,8 +68,8 @@ def write_tune_report(folder: Path, found: Mapping[str, Any]) -> Path:
 
 def read_found(folder: Path) -> Json:
     """What a search in `folder` has written into tune.json. UserError if that is damaged."""
-    needs = ("select", "lower_is_better", "searches", "best", "importance", "trials")
-    remedy = f"'homerec tune --out {folder} --resume' writes it again"
+    needs = ("select", "lower_is_better", "searches", "best", "trials", "settings", "config")
+    remedy = "start another search with 'homerec tune --out'"
     return read_json(folder / FOUND, needs=needs, remedy=remedy)
 
 

@@ -87,7 +87,7 @@ def test_killed_interrupted_and_resumed(
     words = ["debug", "--search", "dense.lr=1e-2,1e-9,1e30", "--seed", "3", "--startup", "1"]
 
     with tune(tmp_path, *words, *fields, "--trials", "3") as process:
-        wait_for(search / "search.json", '"search"', process)
+        wait_for(search / "tune.json", '"search"', process)
         assert main(["tune", "--out", str(search), "--resume"]) == 2  # not while this is at work
         assert "a search is running there" in capsys.readouterr().err
         wait_for(search / "trial-0000" / "metrics.jsonl", '"kind": "train"', process)

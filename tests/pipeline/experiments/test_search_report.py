@@ -29,6 +29,7 @@ def trial(number: int, state: str, value: float | None, **other: Any) -> dict[st
 def search(trials: list[dict[str, Any]], best: int | None, **other: Any) -> dict[str, Any]:
     found = {"recipe": "debug", "data": "data/demo", "select": "mean/auc", "seed": 0, "best": best}
     found |= {"lower_is_better": False, "log_scale": ["dense.lr"], "importance": {}}
+    found |= {"settings": {}, "config": {}}
     return {**found, "searches": ["dense.lr", "train.batch_size"], "trials": trials, **other}
 
 
@@ -71,5 +72,5 @@ def test_what_was_found_is_read_back_or_named(tmp_path: Path) -> None:
     assert read_found(tmp_path) == found
     for text in ("{", "[]", '{"trials": []}'):
         (tmp_path / FOUND).write_text(text)
-        with pytest.raises(UserError, match=r"tune\.json: damaged .*--resume' writes it again"):
+        with pytest.raises(UserError, match=r"tune\.json: damaged .*start another search"):
             read_found(tmp_path)
