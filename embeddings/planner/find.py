@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from torchrec.distributed.planner.types import PlannerError
 from torchrec.distributed.types import ShardingPlan
 
 from embeddings.planner.advice.infeasibility import diagnose, reserved_too_much
-from embeddings.planner.inputs.request import Request, price
+from embeddings.planner.inputs.costs import Starts
+from embeddings.planner.inputs.request import Priced, Request, price
 from embeddings.planner.plans.solution import Planned, build_plan, start_from
-from embeddings.planner.search.search import Budget, search
+from embeddings.planner.search.options import Ints
+from embeddings.planner.search.problem import Problem
+from embeddings.planner.search.search import Budget, Found, search
+from embeddings.planner.search.type_subsets import search_type_subsets
 
 
 def find_plan(
@@ -34,11 +39,32 @@ def find_plan(
             priced = price(request)
         except PlannerError as error:
             raise reserved_too_much(request, diagnosis_seconds) from error
-        start = start_from(priced, previous) if previous else None
-        found = search(priced.problem, budget, start)
+        priced, found = _search(request, priced, budget, previous)
         if found.missing:
             raise diagnose(request, priced, found, diagnosis_seconds)
         return build_plan(priced, found)
+
+
+def _search(
+    request: Request, priced: Priced, budget: Budget, previous: ShardingPlan | None
+) -> tuple[Priced, Found]:
+    """The problem that was solved, and its solution."""
+
+    def start_of(problem: Problem) -> Mapping[int, tuple[int, Ints]] | None:
+        now = dataclasses.replace(priced, problem=problem)
+        return start_from(now, previous) if previous else None
+
+    costs = request.cluster.costs
+    if costs is None or costs.starts == Starts():
+        return priced, search(priced.problem, budget, start_of(priced.problem))
+    problem, found = search_type_subsets(
+        priced.problem,
+        priced.restricted,
+        request.group.start_ms,
+        budget,
+        start_of,
+    )
+    return dataclasses.replace(priced, problem=problem), found
 
 
 @contextmanager

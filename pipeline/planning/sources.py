@@ -24,11 +24,9 @@ from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
 from pipeline.training.build import build_step
+from pipeline.training.find_sharding_plan import FROM_A_RUN, limits_of_run
 from pipeline.training.parallelize import mark_tables
 from pipeline.training.resolve_features import Selection, select
-
-# What `sharding` and `Conditions` both have.
-_OF_A_RUN = ("qcomm_forward", "qcomm_backward", "replica_groups", "sync_every")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,19 +145,15 @@ def _of_run(config: Config, schema: Schema, world: World) -> Source:
     step = build_step(config, chosen, world)
     mark_tables(step, config)
     tables = listed(chosen, config)
-    constraints = {}
-    for table, known in zip(chosen.tables, usage(tables).values(), strict=True):
-        types = config.sharding.types_of(table)
-        constraints[table.name] = dataclasses.replace(
+    limits = limits_of_run(chosen.tables, config)
+    constraints = {
+        name: dataclasses.replace(
             known,
-            sharding_types=list(types) if config.sharding.types else None,
-            min_partition=config.sharding.min_partition,
+            sharding_types=limits[name].sharding_types,
+            min_partition=limits[name].min_partition,
         )
-        if not types:
-            raise UserError(
-                f"sharding.types: table {table.name!r}, whose rows model.attention needs, can be "
-                f"none of {', '.join(config.sharding.types)}; add row_wise"
-            )
+        for name, known in usage(tables).items()
+    }
 
     def remake(dim: int | None, dtype: str | None) -> Source:
         return _of_run(_with_tables_of(config, dim, dtype), schema, world)
@@ -171,7 +165,7 @@ def _of_run(config: Config, schema: Schema, world: World) -> Source:
         global_batch=config.train.batch_size,
         remake=remake,
         schema=schema,
-        conditions={name: getattr(config.sharding, name) for name in _OF_A_RUN},
+        conditions={name: getattr(config.sharding, name) for name in FROM_A_RUN},
         hash_rows=config.embeddings.hash_rows,
     )
 

@@ -21,7 +21,8 @@ from embeddings.empty_shards import end_row_counts
 from embeddings.features import Table
 from embeddings.fused_optimizer import in_backward
 from embeddings.initialise import fill_shard
-from embeddings.planner.plans.stock_plan import PlanError, make_plan, plan_to_json, shared_plan
+from embeddings.planner.advice.infeasible import Infeasible
+from embeddings.planner.plans.stock_plan import PlanError, plan_to_json, shared_plan
 from embeddings.sharders import all_sharders, sent_as
 from embeddings.unfused_optimizer import UnfusedRowWiseAdagrad
 from pipeline.config.tree import Config
@@ -29,7 +30,7 @@ from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
 from pipeline.training.batch_size import step_rows
 from pipeline.training.data_parallel import data_parallel
-from pipeline.training.plan_from_file import given_plan
+from pipeline.training.find_sharding_plan import find_sharding_plan
 from pipeline.training.replica_groups import GroupedModel, group_shape
 from pipeline.training.step import Step
 
@@ -56,30 +57,20 @@ def parallelize(step: Step, tables: Sequence[Table], config: Config, world: Worl
     Raises UserError on all ranks if no plan fits.
     """
     mark_tables(step, config)
-    size, local_size = group_shape(config.sharding, world)
+    _, local_size = group_shape(config.sharding, world)
     rows = step_rows(config.train, world.size).per_rank
     sending = config.sharding
     sharders = all_sharders(sent_as(sending.qcomm_forward, sending.qcomm_backward, rows))
     outcome: ShardingPlan | PlanError | UserError | None = None
     if world.is_first:
         try:
-            if config.sharding.plan is not None:
-                outcome = given_plan(config.sharding.plan, step, tables, world)
-            else:
-                outcome = make_plan(
-                    step,
-                    tables,
-                    config.sharding,
-                    sharders=sharders,
-                    batch_size=rows,
-                    world_size=size,
-                    local_world_size=local_size,
-                    device=world.device,
-                )
+            outcome = find_sharding_plan(step, tables, config, sharders=sharders, world=world)
         except (PlanError, UserError) as error:
             outcome = error
     try:
         plan = shared_plan(outcome, world.control)
+    except Infeasible as error:  # says itself what would help
+        raise UserError(str(error)) from error
     except PlanError as error:
         raise UserError(f"{error}; change --sharding.types or the number of ranks") from error
 

@@ -50,7 +50,7 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
     fused = [one for one in plain if not one.file.tables[0].copied]
     fits = Fits()
     memory, kernel, fixed = _fused(fused, fits)
-    dense_bw, dense = _dense(copies, fixed, fits)
+    dense_bw, dense, optimizer = _dense(copies, fixed, fits)
     sent = [exchange_bytes(one.file) for one in fused]
     rates = _exchanges(fused, sent, memory, fits)
     reduced = fits(
@@ -81,6 +81,7 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
             fwd_comms=rates["fwd_comms", 0],
             bwd_comms=rates["bwd_comms", 0],
             input_dist_comms=ids[1],
+            optimizer=optimizer,
         ),
         starts=Starts(
             sharded=Start(
@@ -88,6 +89,7 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
                 fwd_comms=fits.start("exchanges"),
                 bwd_compute=fits.start("backward"),
                 bwd_comms=fits.start("exchanges"),
+                input_dist_comms=fits.start("ids"),
             ),
             copied=Start(
                 fwd_compute=fits.start("lookup of copies"),
@@ -125,8 +127,9 @@ def _fused(observed: Sequence[Observed], fits: Fits) -> tuple[float, KernelCosts
 
 def _dense(
     observed: Sequence[Observed], fixed: Mapping[str, float], fits: Fits
-) -> tuple[float, KernelCosts]:
-    """Bytes a millisecond as TorchRec counts an optimizer's, and the kernel's weights."""
+) -> tuple[float, KernelCosts, float]:
+    """Bytes a millisecond as TorchRec counts an optimizer's, the kernel's weights, and milliseconds
+    of a table's optimizer."""
     columns = _lookups(observed)[:, :3]
     tables = np.concatenate([optimizer_bytes(one.file) for one in observed])
     number = np.concatenate([shards(one.file) for one in observed])
@@ -140,13 +143,14 @@ def _dense(
     backward = fits("backward of copies", np.column_stack([columns, tables]), back)
     stepped = fits(
         "optimizer of copies",
-        tables[:, None],
+        np.column_stack([tables, number]),
         np.concatenate([one.rank("optimizer") for one in observed]),
     )
     bandwidth = 1 / _positive(backward[3] + stepped[0], "optimizer of copies")
-    return bandwidth, KernelCosts(
+    kernel = KernelCosts(
         forward=_weights(forward, bandwidth), backward=_weights(backward, bandwidth)
     )
+    return bandwidth, kernel, float(stepped[1])
 
 
 def _exchanges(

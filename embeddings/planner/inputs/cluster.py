@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -73,6 +74,10 @@ class Cluster(Frozen):
     @property
     def ranks(self) -> int:
         return self.hosts * self.devices_per_host
+
+    def start_ms(self, types: Iterable[str]) -> float:
+        """Milliseconds that these sharding types cost every rank; 0 where nobody measured it."""
+        return sum(self.costs.starts.by_part(types, self.ranks).values()) if self.costs else 0.0
 
     def topology(self) -> Topology:
         """TorchRec's description, no default of its own left in it."""

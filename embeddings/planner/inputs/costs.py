@@ -5,6 +5,7 @@ All of them at their defaults are TorchRec's own; `homerec plan calibrate` measu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -70,6 +71,8 @@ class Fixed(Frozen):
     bwd_compute: float = Field(default=0.0, ge=0)
     bwd_comms: float = Field(default=0.0, ge=0)
     input_dist_comms: float = Field(default=0.0, ge=0)
+    optimizer: float = Field(default=0.0, ge=0)
+    """Of a data-parallel table, whose optimizer is a step of its own; counted in bwd_comms."""
 
 
 class Start(Frozen):
@@ -79,18 +82,31 @@ class Start(Frozen):
     fwd_comms: float = Field(default=0.0, ge=0)
     bwd_compute: float = Field(default=0.0, ge=0)
     bwd_comms: float = Field(default=0.0, ge=0)
+    input_dist_comms: float = Field(default=0.0, ge=0)
 
 
 class Starts(Frozen):
-    """What a sharding type takes on every rank whatever tables it has, for it has lookups and
-    exchanges of its own. Neither TorchRec's estimate nor the search counts it; it is added to a
-    plan's time.
+    """What each sharding type of a plan costs every rank, however small its tables are: its kernel
+    launches and its collectives.
+
+    TorchRec does not model this. The search adds it to the time of the busiest rank, so that small
+    tables share a sharding type instead of each taking the type that is cheapest for it alone.
     """
 
     sharded: Start = Start()
-    """Of each type but data-parallel."""
+    """Of each type except data-parallel."""
     copied: Start = Start()
-    """Of data-parallel tables together."""
+    """Of all data-parallel tables together."""
+
+    def by_part(self, types: Iterable[str], ranks: int) -> dict[str, float]:
+        """Milliseconds by part of a plan that uses `types`. One rank alone exchanges nothing."""
+        total = dict.fromkeys(Start.model_fields, 0.0)
+        for sharding_type in set(types):
+            copied = sharding_type == ShardingType.DATA_PARALLEL.value
+            for part, ms in (self.copied if copied else self.sharded).model_dump().items():
+                if ranks > 1 or not part.endswith("comms"):
+                    total[part] += ms
+        return total
 
 
 class Costs(Frozen):
@@ -155,9 +171,10 @@ class CalibratedConfig(EmbeddingPerfEstimatorConfig):
     ) -> list[Perf]:
         """TorchRec's hook for what its formulas leave out: here what a shard costs at least."""
         fixed = self._fixed.model_dump()
+        optimizer = fixed.pop("optimizer")
         if sharding_type == ShardingType.DATA_PARALLEL.value:
             # Its one exchange is of all tables' gradients together.
-            fixed |= {"fwd_comms": 0.0, "bwd_comms": 0.0, "input_dist_comms": 0.0}
+            fixed |= {"fwd_comms": 0.0, "bwd_comms": optimizer, "input_dist_comms": 0.0}
         return [
             replace(perf, **{part: getattr(perf, part) + ms for part, ms in fixed.items()})
             for perf in shard_perfs

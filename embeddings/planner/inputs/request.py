@@ -21,12 +21,12 @@ from torchrec.distributed.types import CacheParams, ModuleSharder, PipelineType
 
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.costs import CalibratedConfig, Costs
-from embeddings.planner.inputs.rules import Rule, apply_rules
+from embeddings.planner.inputs.rules import Limits, Rule, apply_rules
 from embeddings.planner.inputs.training_setup import Conditions
 from embeddings.planner.plans.replica_cost import sync_ms
 from embeddings.planner.search.enumerator import CompactEnumerator
 from embeddings.planner.search.options import Options
-from embeddings.planner.search.problem import Problem, build_problem
+from embeddings.planner.search.problem import NoPlacement, Problem, build_problem
 
 
 def default_reservation() -> StorageReservation:
@@ -98,6 +98,16 @@ class Priced:
     enumerator: CompactEnumerator
     options: Options
     problem: Problem
+    limits: Limits
+    """Rules, applied to the tables."""
+
+    def restricted(self, types: frozenset[str]) -> Problem | None:
+        """The problem with these sharding types alone; None where a table can be none of them."""
+        try:
+            limits = dataclasses.replace(self.limits, types=types)
+            return build_problem(self.options, self.storage, limits)
+        except NoPlacement:
+            return None
 
 
 def reserve(request: Request) -> Topology:
@@ -128,6 +138,7 @@ def price(request: Request, known: tuple[CompactEnumerator, Options] | None = No
         enumerator=enumerator,
         options=options,
         problem=build_problem(options, storage, limits),
+        limits=limits,
     )
 
 

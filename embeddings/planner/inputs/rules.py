@@ -101,8 +101,12 @@ class Limits:
     dims: tuple[int, ...] = ()
     pins: dict[int, tuple[int, ...]] = field(default_factory=dict)
     groups: tuple[tuple[int, ...], ...] = ()
+    types: frozenset[str] | None = None
+    """The only sharding types to use; None: all."""
 
     def allows(self, option: Option) -> bool:
+        if self.types is not None and option.sharding_type not in self.types:
+            return False
         rules = self.rules.get(option.table, ())
         return all(rule.allows(option, self.dims[option.table]) for rule in rules)
 
@@ -115,7 +119,7 @@ class Limits:
                 for n in options.of(table)
             }
         )
-        patterns = ", ".join(repr(rule.tables) for rule in self.rules[table])
+        patterns = ", ".join(repr(rule.tables) for rule in self.rules.get(table, ()))
         return (
             f"table {name!r}: the rules for {patterns} leave it no option; "
             f"it could be: {', '.join(offered)}"

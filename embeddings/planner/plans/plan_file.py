@@ -111,17 +111,19 @@ class PlanFile(Frozen):
         return np.array([rank.sync_ms for rank in self.ranks])
 
     def starts(self) -> dict[str, float]:
-        """Milliseconds by part that each rank takes for the plan's sharding types themselves, where
-        the cluster's file has them measured; not in `time_ms`, which is TorchRec's."""
+        """Milliseconds by part that the plan's sharding types cost every rank (`costs.starts` of
+        the cluster). Not in `time_ms`, which is TorchRec's estimate."""
         if self.cluster.costs is None:
             return {}
-        known = self.cluster.costs.starts
-        types = {(placed.sharding_type, placed.copied) for placed in self.tables}
-        each = [(known.copied if copied else known.sharded).model_dump() for _, copied in types]
-        return {part: sum(start[part] for start in each) for part in each[0]}
+        types = [placed.sharding_type for placed in self.tables]
+        return self.cluster.costs.starts.by_part(types, self.cluster.ranks)
 
     def expected_ms(self) -> float:
-        """`time_ms` with `starts`: what a measured step compares with."""
+        """`time_ms` with `starts`, without the exchange of ids: comparable to a measured step."""
+        return self.objective_ms() - self.starts().get("input_dist_comms", 0.0)
+
+    def objective_ms(self) -> float:
+        """`time_ms` with `starts`: what the search minimises."""
         return self.time_ms + sum(self.starts().values())
 
     def memory(self) -> tuple[Ints, Ints]:

@@ -7,7 +7,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -40,6 +40,11 @@ class ShardingConfig(BaseModel):
     """Narrowest column shard (columns); unset: TorchRec's own rule. Column shards keep row-wise
     Adagrad accumulators of their own, so split columns do not train exactly as whole rows do."""
 
+    planner: Literal["homerec", "torchrec"] = "homerec"
+    """Which search finds the plan: homerec's, as 'homerec plan' does, or TorchRec's."""
+    cluster: str = ""
+    """What homerec's search plans for: a cluster's preset or YAML file, as 'homerec plan --cluster'
+    takes; '': the ranks of this run, with the constants of their device."""
     plan: Path | None = None
     """A plan's file ('homerec plan SOURCE --out FILE') to shard by, instead of a search; made for
     this many ranks and these tables. '': none."""

@@ -48,6 +48,8 @@ class Problem:
     """[M + 1] where each item's ways begin."""
     options: tuple[tuple[int, ...], ...]
     """[N] the option of each member, in a way."""
+    types: tuple[str, ...]
+    """[N] sharding types."""
     layout: Ints
     """[N]"""
     blocks: Ints
@@ -82,8 +84,12 @@ class Problem:
         return every
 
 
+class NoPlacement(ValueError):
+    """The rules leave a table, or a group of tables, no placement."""
+
+
 def build_problem(options: Options, storage: Topology, limits: Limits) -> Problem:
-    """`storage`: the ranks with what is left for tables. ValueError if a rule leaves no way."""
+    """`storage`: the ranks with what is left for tables. Raises NoPlacement."""
     free = np.array([[d.storage.hbm, d.storage.ddr] for d in storage.devices], np.int64).T
     grouped = {table for group in limits.groups for table in group}
     alone = [(t,) for t in range(len(options.tables)) if t not in grouped]
@@ -110,6 +116,7 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
         members=members,
         first=np.array(first, np.int64),
         options=tuple(ways),
+        types=tuple(options.options[n].sharding_type for n in lead),
         layout=layout[lead],
         blocks=options.blocks[lead],
         counts=options.counts[lead],
@@ -139,7 +146,7 @@ def _joint(
     allowed = [[n for n in options.of(t) if limits.allows(options.options[n])] for t in tables]
     for table, mine in zip(tables, allowed, strict=True):
         if not mine:
-            raise ValueError(limits.nothing_left(options, table))
+            raise NoPlacement(limits.nothing_left(options, table))
     if len(tables) == 1:
         return [(n,) for n in allowed[0]]
     by_shape: list[dict[tuple[Any, ...], int]] = []
@@ -153,7 +160,7 @@ def _joint(
     common = [shape for shape in by_shape[0] if all(shape in other for other in by_shape[1:])]
     if not common:
         names = ", ".join(options.tables[t].name for t in tables)
-        raise ValueError(
+        raise NoPlacement(
             f"group of {names}: no table-wise or column-wise option with one kernel and one "
             "number of shards is common to all; allow one or drop the group"
         )
@@ -186,7 +193,7 @@ def _on_ranks(
     if not fitting:
         name = options.tables[table].name
         shown = ", ".join(map(str, ranks))
-        raise ValueError(
+        raise NoPlacement(
             f"table {name!r}: nothing it may be has its shards on ranks {shown} (a rank a shard; "
             "row-wise within a host: a host's ranks in order); name other ranks or allow more types"
         )

@@ -69,7 +69,7 @@ def _verdict(one: Alternative, file: PlanFile) -> str:
         return "against a rule"
     if one.plan_ms is None:
         return ""
-    return f"{one.plan_ms / file.time_ms - 1:+.2%}" if file.time_ms else ""
+    return f"{one.plan_ms / file.objective_ms() - 1:+.2%}" if file.time_ms else ""
 
 
 def reshard_view(found: Reshard, cluster: Cluster) -> Iterator[Table | str]:

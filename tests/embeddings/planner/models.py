@@ -30,7 +30,7 @@ from torchrec.distributed.planner.types import (
 )
 from torchrec.distributed.types import CacheParams, PipelineType
 
-from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.cluster import Cluster, load_cluster
 from embeddings.planner.inputs.request import Request
 from embeddings.planner.inputs.table_list import CacheUse, ListedTable, build_module, usage
 from embeddings.planner.inputs.training_setup import Conditions
@@ -112,6 +112,11 @@ def some_cluster(*, hosts: int, devices: int, hbm_gb: float, inter_bw: float = 1
         inter_bw=inter_bw,
         host_device_bw=30.0,
     )
+
+
+def uncalibrated(preset: str) -> Cluster:
+    """A preset with TorchRec's constants."""
+    return load_cluster(preset).model_copy(update={"costs": None})
 
 
 def request_of(tables: Sequence[ListedTable], cluster: Cluster, **fields: Any) -> Request:

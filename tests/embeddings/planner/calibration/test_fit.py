@@ -24,6 +24,7 @@ from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.fixed_plan import Given, plan_of, repriced
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.search.options import PARTS
+from tests.embeddings.planner.models import uncalibrated
 
 BATCH = 512
 KNOWN = Costs(
@@ -40,10 +41,17 @@ KNOWN = Costs(
     id_bytes=11.0,
     shares=Shares(all_to_all=1.0, reduce_scatter=0.4, all_gather=0.7, all_reduce=0.3),
     fixed=Fixed(
-        fwd_compute=0.02, fwd_comms=0.2, bwd_compute=0.05, bwd_comms=0.1, input_dist_comms=0.04
+        fwd_compute=0.02,
+        fwd_comms=0.2,
+        bwd_compute=0.05,
+        bwd_comms=0.1,
+        input_dist_comms=0.04,
+        optimizer=0.03,
     ),
     starts=Starts(
-        sharded=Start(fwd_compute=0.3, fwd_comms=0.2, bwd_compute=0.15, bwd_comms=0.2),
+        sharded=Start(
+            fwd_compute=0.3, fwd_comms=0.2, bwd_compute=0.15, bwd_comms=0.2, input_dist_comms=0.5
+        ),
         copied=Start(fwd_compute=0.25, bwd_compute=0.1, bwd_comms=0.35),
     ),
     weighted_feature_bwd_compute_multiplier=2.5,
@@ -55,7 +63,8 @@ OPTIMIZER_START = 0.15  # of the 0.35
 def made_of(file: PlanFile, noise: np.random.Generator | None = None) -> Observed:
     """What a machine would show on which TorchRec's estimate is the truth."""
     assert file.cluster.costs is not None
-    free = file.cluster.costs.model_copy(update={"dense_bw": 1e15})
+    unpriced = file.cluster.costs.fixed.model_copy(update={"optimizer": 0.0})
+    free = file.cluster.costs.model_copy(update={"dense_bw": 1e15, "fixed": unpriced})
     no_steps = repriced(file, file.cluster.model_copy(update={"costs": free})).perf()
     ms = []
     for rank, perf in enumerate(file.perf()):
@@ -170,12 +179,18 @@ def test_times_without_bytes_in_them_are_refused() -> None:
 
 
 def test_a_plan_takes_a_start_for_each_of_its_types() -> None:
-    cluster = load_cluster("cpu-2x1")
+    cluster = uncalibrated("cpu-2x1")
     plan = unseen(cluster)
-    assert plan.expected_ms() == plan.time_ms  # a preset has none
+    assert plan.objective_ms() == plan.expected_ms() == plan.time_ms
     own = repriced(plan, cluster.model_copy(update={"costs": KNOWN}))
     sharded, copied = KNOWN.starts.sharded.model_dump(), KNOWN.starts.copied.model_dump()
     assert own.starts() == pytest.approx(
         {part: 3 * sharded[part] + copied[part] for part in copied}
     )
     assert own.expected_ms() == pytest.approx(own.time_ms + 3 * 0.85 + 0.7)
+    assert own.objective_ms() == pytest.approx(own.expected_ms() + 3 * 0.5)
+
+
+def test_one_rank_exchanges_nothing() -> None:
+    starts = KNOWN.starts.by_part(["table_wise", "row_wise", "table_wise", "data_parallel"], 1)
+    assert sum(starts.values()) == pytest.approx(2 * (0.3 + 0.15) + 0.25 + 0.1)

@@ -15,7 +15,7 @@ from embeddings.planner.plans.describe import describe_plan
 from embeddings.planner.plans.fixed_plan import Given, plan_of, repriced
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.search.search import Budget
-from tests.embeddings.planner.models import clusters, listed_tables, request_of
+from tests.embeddings.planner.models import clusters, listed_tables, request_of, uncalibrated
 
 TABLE = ListedTable(name="a", rows=1000, dim=64, pooling_factor=5)
 
@@ -45,7 +45,7 @@ def test_a_found_plan_costs_the_same_again(tables: list[ListedTable], cluster: C
 
 def test_a_search_counts_with_the_clusters_constants() -> None:
     """Exchanges that cost nothing for copies alone: all tables become copies."""
-    cluster = load_cluster("cpu-4x1")
+    cluster = uncalibrated("cpu-4x1")
     free = Costs(
         shares=Shares(all_to_all=1e-9, reduce_scatter=1e-9, all_gather=1e-9, all_reduce=1e9),
         dense_bw=1e9,
@@ -57,7 +57,7 @@ def test_a_search_counts_with_the_clusters_constants() -> None:
 
 
 def test_links_and_shares_reach_the_estimate() -> None:
-    cluster = load_cluster("cpu-2x1")
+    cluster = uncalibrated("cpu-2x1")
     file = plan_of(
         [Given(table=TABLE, sharding_type="table_wise", width=64, ranks=(1,))], cluster, 256
     )
@@ -78,14 +78,14 @@ def test_links_and_shares_reach_the_estimate() -> None:
 def test_what_cannot_be_is_refused(change: dict[str, object], words: str) -> None:
     one = {"table": TABLE, "sharding_type": "column_wise", "width": 32, "ranks": (0, 1)} | change
     with pytest.raises(ValueError, match="table 'a'") as caught:
-        plan_of([Given(**one)], load_cluster("cpu-2x1"), 256)  # type: ignore[arg-type]
+        plan_of([Given(**one)], uncalibrated("cpu-2x1"), 256)  # type: ignore[arg-type]
     assert words in str(caught.value)
 
 
 def test_another_clusters_shape_is_refused() -> None:
     file = plan_of(
         [Given(table=TABLE, sharding_type="table_wise", width=64, ranks=(1,))],
-        load_cluster("cpu-2x1"),
+        uncalibrated("cpu-2x1"),
         256,
     )
     with pytest.raises(ValueError, match="devices_per_host: 3 in the cluster and 2 in the plan"):

@@ -40,6 +40,7 @@ def problems(draw: st.DrawFn) -> Problem:
         members=tuple((i,) for i in range(len(first) - 1)),
         first=np.array(first, np.int64),
         options=tuple((n,) for n in range(len(rows))),
+        types=tuple(f"type_{row[0]}" for row in rows),
         layout=np.array([row[0] for row in rows], np.int64),
         blocks=np.array([row[1] for row in rows], np.int64),
         counts=np.array([row[2] for row in rows], np.int64),

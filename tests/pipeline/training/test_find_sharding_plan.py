@@ -1,0 +1,110 @@
+"""A run is planned by the search it names, for its ranks, within its limits, the same on all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from embeddings.planner.plans.stock_plan import ShardingConfig
+from pipeline.config.tree import Config
+from pipeline.io.errors import UserError
+from pipeline.ranks.world import this_world
+from pipeline.training.build import assemble
+from pipeline.training.resolve_features import select
+from tests.integration.sharding.test_sharding import SCHEMA, config
+from tests.ranks import run_ranks
+
+
+def planned_by(**fields: Any) -> Config:
+    return config(()).model_copy(update={"sharding": ShardingConfig(**fields)})
+
+
+def outcome(run: Config) -> Any:
+    """The plan, or the message where there is none."""
+    try:
+        return assemble(run, select(run, SCHEMA), this_world())[1].plan
+    except UserError as error:
+        return str(error)
+
+
+_RUNS: dict[str, dict[str, Any]] = {
+    "homerec": {},
+    "torchrec": {"planner": "torchrec"},
+    "homerec in types": {"types": ("column_wise", "row_wise")},
+    "torchrec in types": {"planner": "torchrec", "types": ("column_wise", "row_wise")},
+    "preset": {"cluster": "cpu"},
+    "groups": {"replica_groups": 2},
+    "other ranks": {"cluster": "cpu-4x1"},
+    "no preset": {"cluster": "cray"},
+    "for the other planner": {"planner": "torchrec", "cluster": "cpu"},
+}
+
+
+def plan_each(rank: int, size: int, full: str) -> dict[str, Any]:
+    found = {name: outcome(planned_by(**fields)) for name, fields in _RUNS.items()}
+    return found | {"full": outcome(planned_by(cluster=full))}
+
+
+@pytest.fixture(scope="module")
+def by_rank(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    full = tmp_path_factory.mktemp("clusters") / "full.yaml"
+    full.write_text("preset: cpu\nddr_gb: 1.0e-6\n", encoding="utf-8")
+    found: list[dict[str, Any]] = run_ranks(plan_each, 2, str(full))
+    return found
+
+
+def types_of(plan: dict[str, Any]) -> set[str]:
+    return {row["sharding_type"] for row in plan["tables"]}
+
+
+def test_ranks_have_one_plan_or_one_error(by_rank: list[dict[str, Any]]) -> None:
+    assert by_rank[0].keys() == by_rank[1].keys()
+    for name in by_rank[0].keys() - {"groups"}:
+        assert by_rank[0][name] == by_rank[1][name], name
+
+
+def test_small_tables_on_two_ranks_share_a_sharding_type(by_rank: list[dict[str, Any]]) -> None:
+    assert len(types_of(by_rank[0]["homerec"])) == 1
+    assert by_rank[0]["preset"] == by_rank[0]["homerec"]
+
+
+def test_limits_hold_under_both_planners(by_rank: list[dict[str, Any]]) -> None:
+    for planner in ("homerec", "torchrec"):
+        plan = by_rank[0][f"{planner} in types"]
+        assert types_of(plan) <= {"column_wise", "row_wise"}
+
+
+def test_replica_groups_are_no_copies(by_rank: list[dict[str, Any]]) -> None:
+    assert "data_parallel" not in types_of(by_rank[0]["groups"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("other ranks", "cpu-4x1 has 1 hosts of 4 cpu ranks, and this run has 1 of 2 on cpu"),
+        ("no preset", "sharding.cluster: cluster: no preset 'cray'; presets: a100-40"),
+        ("for the other planner", "sharding.cluster: cpu is for homerec's planner"),
+        ("full", "no sharding plan: 3 of 3 tables find no room on 2 ranks; "),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(
+    name: str, words: str, by_rank: list[dict[str, Any]]
+) -> None:
+    message = by_rank[0][name]
+    assert words in message
+    assert "\n" not in message
+
+
+def lone(rank: int, size: int) -> list[Any]:
+    semi_sync = planned_by().model_copy(
+        update={"train": planned_by().train.model_copy(update={"pipeline": "semi_sync"})}
+    )
+    return [outcome(planned_by()), outcome(semi_sync)]
+
+
+def test_no_copies_on_one_rank_nor_for_semi_sync() -> None:
+    for size in (1, 2):
+        alone, semi_sync = run_ranks(lone, size)[0]
+        assert "data_parallel" not in types_of(semi_sync)
+        assert size == 2 or "data_parallel" not in types_of(alone)
