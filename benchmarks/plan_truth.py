@@ -28,8 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.truth_plans import model, plans
-from embeddings.planner.find import quiet
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
+from embeddings.planner.inputs.torchrec_log import torchrec_silenced
 from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.plans.plan_file import PlanFile
 from launchers.local.local_ranks import run_ranks
@@ -189,13 +189,13 @@ def main() -> None:
     shape = {"hosts": own.hosts, "devices_per_host": own.devices_per_host, "ddr_gb": own.ddr_gb}
     stock = load_cluster(options.stock).model_copy(update=shape)
     tables = model(options.tables, options.seed)
-    with quiet():
+    with torchrec_silenced():
         made = plans(tables, stock, own, options.batch_size, options.seed)
     taken, where = run_ranks(
         run, own.ranks, list(made.values()), options.rounds, options.repeats,
         local_size=own.devices_per_host,
     )  # fmt: skip
-    with quiet():
+    with torchrec_silenced():
         rows = [row_of(n, f, own, t) for (n, f), t in zip(made.items(), taken, strict=True)]
     judged, off = judge(rows), factors(rows)
     show(rows, judged, off)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from torchrec.distributed.planner.types import PlannerError
 from torchrec.distributed.types import ShardingPlan
 
-from embeddings.planner.advice.infeasibility import diagnose, reserved_too_much
+from embeddings.planner.infeasibility.diagnose import diagnose, reserved_too_much
+from embeddings.planner.inputs.arrays import Ints
 from embeddings.planner.inputs.costs import Starts
-from embeddings.planner.inputs.request import Priced, Request, price
+from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.torchrec_log import torchrec_silenced
 from embeddings.planner.plans.solution import Planned, build_plan, start_from
-from embeddings.planner.search.options import Ints
-from embeddings.planner.search.problem import Problem
+from embeddings.planner.problem.pricing import Priced, price
+from embeddings.planner.problem.problem import Problem
 from embeddings.planner.search.search import Budget, Found, search
 from embeddings.planner.search.type_subsets import search_type_subsets
 
@@ -34,7 +34,7 @@ def find_plan(
     for rules that contradict the model.
     """
     budget = budget or Budget()
-    with quiet():
+    with torchrec_silenced():
         try:
             priced = price(request)
         except PlannerError as error:
@@ -65,15 +65,3 @@ def _search(
         start_of,
     )
     return dataclasses.replace(priced, problem=problem), found
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without TorchRec's remarks on each option of each table."""
-    log = logging.getLogger("torchrec")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)

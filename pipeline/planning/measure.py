@@ -10,7 +10,7 @@ import numpy as np
 import torch.distributed as dist
 
 from embeddings.planner.plans.plan_file import PlanFile
-from embeddings.planner.search.options import PARTS
+from embeddings.planner.problem.options import PARTS
 from pipeline.planning.sharded_tables import ShardedTables
 from pipeline.ranks.world import World
 

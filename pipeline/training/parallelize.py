@@ -21,7 +21,7 @@ from embeddings.empty_shards import end_row_counts
 from embeddings.features import Table
 from embeddings.fused_optimizer import in_backward
 from embeddings.initialise import fill_shard
-from embeddings.planner.advice.infeasible import Infeasible
+from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.plans.stock_plan import PlanError, plan_to_json, shared_plan
 from embeddings.sharders import all_sharders, sent_as
 from embeddings.unfused_optimizer import UnfusedRowWiseAdagrad

@@ -1,1 +1,1 @@
-"""What would change a plan, and what is missing where none fits."""
+"""Questions about a plan: why a table lies where it does, what other inputs would give."""

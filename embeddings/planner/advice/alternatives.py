@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from torchrec.distributed.planner.constants import MIN_CW_DIM
 
-from embeddings.planner.find import quiet
-from embeddings.planner.inputs.request import Request, all_options
+from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.inputs.request import Request
 from embeddings.planner.inputs.table_list import build_module, usage
+from embeddings.planner.inputs.torchrec_log import torchrec_silenced
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
-from embeddings.planner.search.options import Floats, Ints, Options
-from embeddings.planner.search.problem import EVERYWHERE, FREE, HOST_ROWS, LAYOUTS, rated, shard_ms
+from embeddings.planner.problem.options import Options
+from embeddings.planner.problem.pricing import all_options
+from embeddings.planner.problem.problem import EVERYWHERE, FREE, HOST_ROWS, LAYOUTS, rated, shard_ms
 from embeddings.sharders import SHARDING_TYPES
 
 
@@ -77,7 +79,10 @@ def alternatives(file: PlanFile, name: str) -> list[Alternative]:
                 perf=options.perf[n],
                 memory=options.memory[n].max(axis=0),
                 sync=float(options.sync[n]),
-                allowed=all(rule.allows(option, placed.table.dim) for rule in rules),
+                allowed=all(
+                    rule.allows(option.sharding_type, option.kernel, option.width, placed.table.dim)
+                    for rule in rules
+                ),
                 chosen=n == mine[0],
                 plan_ms=None
                 if where is None
@@ -134,7 +139,7 @@ def _options(file: PlanFile, name: str) -> Options:
         usage=known,
         conditions=file.conditions,
     )
-    with quiet():
+    with torchrec_silenced():
         return all_options(request)[1]
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from embeddings.planner.advice.infeasible import Infeasible
 from embeddings.planner.find import find_plan
+from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.inputs.request import Request
 from embeddings.planner.plans.solution import Planned
-from embeddings.planner.search.options import MEMORIES, PARTS
-from embeddings.planner.search.problem import rated
+from embeddings.planner.problem.options import MEMORIES, PARTS
+from embeddings.planner.problem.problem import rated
 from embeddings.planner.search.search import Budget
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from embeddings.planner.inputs.arrays import Floats
 from embeddings.planner.inputs.costs import Costs, KernelCosts, Shares, Weights
 from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.plans.plan_file import PlanFile
-from embeddings.planner.search.options import PARTS, Floats
+from embeddings.planner.problem.options import PARTS
 
 EXCHANGES = tuple(Shares.model_fields)
 EXCHANGING = ("fwd_comms", "bwd_comms", "input_dist_comms")

@@ -19,6 +19,7 @@ from embeddings.planner.calibration.cost_terms import (
     shards,
 )
 from embeddings.planner.calibration.observed import Fit, Fits, Observed
+from embeddings.planner.inputs.arrays import Floats
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.costs import (
     Costs,
@@ -30,7 +31,7 @@ from embeddings.planner.inputs.costs import (
     Weights,
 )
 from embeddings.planner.plans.fixed_plan import repriced
-from embeddings.planner.search.options import PARTS, Floats
+from embeddings.planner.problem.options import PARTS
 
 _REDUCE = EXCHANGES.index("all_reduce")
 # What is left of a measured time once what is known of it is taken off, at least.

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from embeddings.planner.search.options import Floats
+from embeddings.planner.inputs.arrays import Floats
 
 _ROUNDS = 5
 # Predictions further below count as this far, so that no observation weighs without end.

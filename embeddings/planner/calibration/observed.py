@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from embeddings.planner.calibration.least_squares import fit
+from embeddings.planner.inputs.arrays import Floats
 from embeddings.planner.plans.plan_file import PlanFile
-from embeddings.planner.search.options import Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,9 +15,9 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from embeddings.planner.inputs.arrays import Floats, Ints
 from embeddings.planner.inputs.table_list import CacheUse, ListedTable
 from embeddings.planner.inputs.yaml_files import Frozen, read_yaml, validate
-from embeddings.planner.search.options import Floats, Ints
 
 KIND = "homerec table facts"
 VERSION = 1

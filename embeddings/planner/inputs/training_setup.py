@@ -12,7 +12,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torchrec.distributed.fbgemm_qcomm_codec import (
     CommType,
@@ -27,11 +26,11 @@ from torchrec.distributed.planner.storage_reservations import (
 from torchrec.distributed.planner.types import StorageReservation
 from torchrec.distributed.types import ModuleSharder, PipelineType
 
+from embeddings.planner.inputs.arrays import Ints
 from embeddings.planner.inputs.cluster import GIB, Cluster
 from embeddings.planner.inputs.yaml_files import Frozen
 from embeddings.sharders import all_sharders
 
-Ints = NDArray[np.int64]
 Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8"]
 
 _PIPELINES = {

@@ -1,1 +1,1 @@
-"""Plans: found, given, stored in a file."""
+"""Plans: found or fixed, described, stored in a file, compared."""

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from torchrec.distributed.planner.types import ParameterConstraints
 
-from embeddings.planner.find import quiet
 from embeddings.planner.inputs.cluster import Cluster
-from embeddings.planner.inputs.request import Request, estimators, reserve
+from embeddings.planner.inputs.request import Request
 from embeddings.planner.inputs.table_list import ListedTable, build_module, usage
+from embeddings.planner.inputs.torchrec_log import torchrec_silenced
 from embeddings.planner.plans.describe import ranges, runs_of_equal
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile, PredictedRank
-from embeddings.planner.search.enumerator import CompactEnumerator
-from embeddings.planner.search.options import MEMORIES, PARTS, Options
-from embeddings.planner.search.problem import rated
+from embeddings.planner.problem.enumerator import CompactEnumerator
+from embeddings.planner.problem.options import MEMORIES, PARTS, Options
+from embeddings.planner.problem.pricing import estimators, reserve
+from embeddings.planner.problem.problem import rated
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +52,7 @@ def plan_of(given: Sequence[Given], cluster: Cluster, batch_size: int) -> PlanFi
     enumerator = CompactEnumerator(
         topology, batch_size, known, estimators(topology, known, request.pipeline, cluster.costs)
     )
-    with quiet():
+    with torchrec_silenced():
         options = enumerator.options(module, request.sharders)
         room = [[d.storage.hbm, d.storage.ddr] for d in reserve(request).devices]
     found = {options.tables[n].name: n for n in range(len(options.tables))}

@@ -12,12 +12,13 @@ from torch.distributed._shard.sharding_spec.api import EnumerableShardingSpec
 from torchrec.distributed.planner.utils import placement
 from torchrec.distributed.types import CacheParams, ParameterSharding, ShardingType
 
+from embeddings.planner.inputs.arrays import Ints
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.inputs.training_setup import Conditions
 from embeddings.planner.inputs.yaml_files import Frozen
-from embeddings.planner.search.options import PARTS, Ints
-from embeddings.planner.search.problem import rated
+from embeddings.planner.problem.options import PARTS
+from embeddings.planner.problem.problem import rated
 
 _COPIES = ShardingType.DATA_PARALLEL.value
 

@@ -13,13 +13,14 @@ from torchrec.distributed.types import (
     ShardingPlan,
 )
 
+from embeddings.planner.inputs.arrays import Floats, Ints
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.training_setup import Conditions
 from embeddings.planner.inputs.yaml_files import Frozen, validate
 from embeddings.planner.plans.placed_table import PlacedTable
-from embeddings.planner.search.options import MEMORIES, PARTS, Floats, Ints
-from embeddings.planner.search.problem import rated
+from embeddings.planner.problem.options import MEMORIES, PARTS
+from embeddings.planner.problem.problem import rated
 
 KIND = "homerec sharding plan"
 VERSION = 1

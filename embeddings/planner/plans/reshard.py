@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embeddings.planner.inputs.arrays import Floats, Ints
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
-from embeddings.planner.search.options import Floats, Ints
 
 _WIDTHS = {"fp32": 4, "fp16": 2, "bf16": 2}
 # Optimizer state: bytes for a row of a shard, bytes for an element.

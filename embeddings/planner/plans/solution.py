@@ -12,9 +12,10 @@ from torchrec.distributed.planner.planners import to_sharding_plan
 from torchrec.distributed.planner.types import Perf, Shard, ShardingOption, Storage
 from torchrec.distributed.types import EmbeddingModuleShardingPlan, ParameterSharding, ShardingPlan
 
-from embeddings.planner.inputs.request import Priced
-from embeddings.planner.search.options import MEMORIES, PARTS, Floats, Ints
-from embeddings.planner.search.problem import FREE, HOST_COLUMNS, Problem
+from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.problem.options import MEMORIES, PARTS
+from embeddings.planner.problem.pricing import Priced
+from embeddings.planner.problem.problem import FREE, HOST_COLUMNS, Problem
 from embeddings.planner.search.search import Found
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from embeddings.planner.inputs.arrays import Ints
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.plans.reshard import bytes_of
-from embeddings.planner.search.options import MEMORIES, Ints
+from embeddings.planner.problem.options import MEMORIES
 
 KINDS = ("weights", "optimizer state", "buffers and caches")
 

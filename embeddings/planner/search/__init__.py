@@ -1,1 +1,1 @@
-"""The search for a plan."""
+"""The search for a plan: bounds, a first packing, improvement."""

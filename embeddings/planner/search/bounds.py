@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.planner.search.options import Floats, Ints
-from embeddings.planner.search.problem import Problem
+from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.problem.problem import Problem
 
 _ROUNDS = 3
 _HALVINGS = 40

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embeddings.planner.inputs.arrays import Floats
+from embeddings.planner.problem.problem import EVERYWHERE, FREE, Problem
+from embeddings.planner.search.assignment import Placement
 from embeddings.planner.search.bounds import Bound, cheapest
-from embeddings.planner.search.options import Floats
-from embeddings.planner.search.placement import Placement
-from embeddings.planner.search.problem import EVERYWHERE, FREE, Problem
 
 # Finer than this, the halving stops: improvement does the rest.
 _CLOSE = 1e-3

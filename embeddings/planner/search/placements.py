@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from embeddings.planner.search.options import Ints
-from embeddings.planner.search.problem import Problem
+from embeddings.planner.inputs.arrays import Ints
+from embeddings.planner.problem.problem import Problem
 
 # Longer rows of bytes are made anew each time.
 _WORTH_KEEPING = 64

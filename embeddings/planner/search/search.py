@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embeddings.planner.inputs.arrays import Ints
+from embeddings.planner.problem.problem import Problem
+from embeddings.planner.search.assignment import Placement
 from embeddings.planner.search.bounds import Bound, bound
-from embeddings.planner.search.options import Ints
 from embeddings.planner.search.packing import Packed, best_packing
-from embeddings.planner.search.placement import Placement
-from embeddings.planner.search.problem import Problem
 from embeddings.planner.search.repair import repair
 
 # Ranks near the busiest count nearly as much as it does, idle ones hardly: 16th powers are added.

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from embeddings.planner.inputs.arrays import Ints
+from embeddings.planner.problem.problem import Problem
 from embeddings.planner.search.bounds import bound
-from embeddings.planner.search.options import Ints
-from embeddings.planner.search.problem import Problem
 from embeddings.planner.search.search import Budget, Found, search
 
 # A plan without improvement, to tell subsets apart.

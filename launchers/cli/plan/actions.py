@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from embeddings.planner.advice.alternatives import alternatives
-from embeddings.planner.advice.infeasible import Infeasible
 from embeddings.planner.find import find_plan
+from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.plans.describe import describe_plan
 from embeddings.planner.plans.plan_file import load_plan
 from embeddings.planner.plans.reshard import reshard

@@ -12,9 +12,9 @@ from typing import Any
 from rich.console import Console
 
 from embeddings.planner.calibration.observed import Fit
-from embeddings.planner.find import quiet
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
 from embeddings.planner.inputs.cluster_file import cluster_yaml, rounded
+from embeddings.planner.inputs.torchrec_log import torchrec_silenced
 from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.plans.plan_file import PlanFile, load_plan
 from launchers.cli.plan.actions import check_folder, user_errors
@@ -38,7 +38,7 @@ def measure(args: argparse.Namespace) -> int:
             _same_shape(path, file, args.plans[0], files[0])
         if args.cluster:
             cluster = load_cluster(args.cluster)
-            with quiet():
+            with torchrec_silenced():
                 files = [repriced(file, cluster) for file in files]
         found = _on_ranks(_measure, files[0].cluster, files, args.rounds, args.repeats)
     if found is None:  # another rank prints
@@ -118,7 +118,7 @@ def _calibrate(
     world: World, cluster: Cluster, batch_size: int, rounds: int, repeats: int
 ) -> tuple[Cluster, tuple[Fit, ...], str]:
     """On every rank."""
-    with quiet():
+    with torchrec_silenced():
         found, fits = calibrate_here(
             world,
             cluster,

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from embeddings.planner.calibration.observed import Fit
 from embeddings.planner.plans.plan_file import PlanFile
-from embeddings.planner.search.options import PARTS
+from embeddings.planner.problem.options import PARTS
 from pipeline.planning.measure import INSIDE, TIMED, Measured
 
 _NAMES = {

@@ -11,7 +11,7 @@ from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.plans.reshard import Reshard
-from embeddings.planner.search.options import MEMORIES, PARTS
+from embeddings.planner.problem.options import MEMORIES, PARTS
 
 _SHOWN = 12
 _MOVES = 30

@@ -11,7 +11,7 @@ from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.plans.reshard import bytes_of, reshard
 from embeddings.planner.plans.storage import KINDS, memory_by_kind
-from embeddings.planner.search.options import MEMORIES, PARTS
+from embeddings.planner.problem.options import MEMORIES, PARTS
 from pipeline.planning.page.sweep_file import SweepFile
 
 Json = dict[str, Any]

@@ -23,7 +23,7 @@ from embeddings.planner.inputs.costs import (
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.fixed_plan import Given, plan_of, repriced
 from embeddings.planner.plans.plan_file import PlanFile
-from embeddings.planner.search.options import PARTS
+from embeddings.planner.problem.options import PARTS
 from tests.embeddings.planner.models import uncalibrated
 
 BATCH = 512

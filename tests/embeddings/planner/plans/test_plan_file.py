@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from embeddings.planner.advice.infeasible import Infeasible
 from embeddings.planner.find import find_plan
+from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
 from embeddings.planner.inputs.rules import Rule, offered
 from embeddings.planner.inputs.table_list import ListedTable

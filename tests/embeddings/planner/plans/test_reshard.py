@@ -14,7 +14,7 @@ from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile, PredictedRank
 from embeddings.planner.plans.reshard import busy_seconds, reshard
-from embeddings.planner.search.options import MEMORIES, PARTS
+from embeddings.planner.problem.options import MEMORIES, PARTS
 
 RANKS, ROWS, DIM = 4, 7, 8
 CLUSTER = load_cluster("h100-2x2")

@@ -13,15 +13,15 @@ from torchrec.distributed.planner.perf_models import NoopPerfModel
 from torchrec.distributed.planner.planners import to_sharding_plan
 from torchrec.distributed.planner.types import PlannerError, Storage
 
-from embeddings.planner.advice.infeasible import Infeasible
 from embeddings.planner.find import find_plan
+from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
 from embeddings.planner.inputs.request import Request, default_reservation
 from embeddings.planner.inputs.rules import Rule, offered
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.inputs.training_setup import Conditions
 from embeddings.planner.plans.solution import Planned
-from embeddings.planner.search.options import PARTS
+from embeddings.planner.problem.options import PARTS
 from embeddings.planner.search.search import Budget
 from tests.embeddings.planner.models import (
     clusters,

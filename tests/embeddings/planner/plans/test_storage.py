@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, reject, settings
 
-from embeddings.planner.advice.infeasible import Infeasible
 from embeddings.planner.find import find_plan
+from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.rules import Rule, offered
 from embeddings.planner.inputs.table_list import ListedTable

@@ -8,10 +8,10 @@ import math
 import numpy as np
 from hypothesis import given, settings
 
+from embeddings.planner.problem.problem import Problem
 from embeddings.planner.search.bounds import bound, cheapest
-from embeddings.planner.search.problem import Problem
 from embeddings.planner.search.search import Budget, search
-from tests.embeddings.planner.search.test_placement import problems
+from tests.embeddings.planner.search.test_assignment import problems
 
 
 def least_peak(problem: Problem) -> float:

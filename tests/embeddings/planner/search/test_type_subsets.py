@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.cluster import load_cluster
 from embeddings.planner.inputs.table_list import ListedTable
-from embeddings.planner.search.problem import Problem
+from embeddings.planner.problem.problem import Problem
 from embeddings.planner.search.search import Budget, search
 from embeddings.planner.search.type_subsets import search_type_subsets, used_types
 from tests.embeddings.planner.models import request_of
-from tests.embeddings.planner.search.test_placement import problems
+from tests.embeddings.planner.search.test_assignment import problems
 
 
 def restricted(problem: Problem, types: Collection[str]) -> Problem | None:

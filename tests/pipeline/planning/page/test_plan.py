@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from embeddings.planner.plans.plan_file import PlanFile
-from embeddings.planner.search.options import MEMORIES
+from embeddings.planner.problem.options import MEMORIES
 from tests.browser import Browser
 from tests.pipeline.planning.page.conftest import Show
 from tests.pipeline.planning.page.plans import HOSTILE, LISTED, plan_of, tables_of

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
+
+from embeddings.planner.inputs.arrays import Floats, Ints
 
 # The parts of a step that TorchRec estimates, as its Perf has them. Its rating adds up all but
 # input_dist_comms.
@@ -23,9 +24,6 @@ PARTS = (
     "prefetch_compute",
 )
 MEMORIES = ("hbm", "ddr")
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

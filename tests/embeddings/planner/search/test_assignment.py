@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embeddings.planner.search.placement import Placement
-from embeddings.planner.search.problem import EVERYWHERE, FREE, HOST_COLUMNS, HOST_ROWS, Problem
+from embeddings.planner.problem.problem import EVERYWHERE, FREE, HOST_COLUMNS, HOST_ROWS, Problem
+from embeddings.planner.search.assignment import Placement
 
 
 @st.composite

@@ -14,10 +14,10 @@ from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
 
 from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.costs import GBS
-from embeddings.planner.inputs.request import price
 from embeddings.planner.inputs.table_list import OPTIMIZERS, ListedTable
 from embeddings.planner.inputs.training_setup import Conditions
-from embeddings.planner.plans.replica_cost import shard_bytes
+from embeddings.planner.problem.pricing import price
+from embeddings.planner.problem.replica_cost import shard_bytes
 from embeddings.planner.search.search import Budget
 from tests.embeddings.planner.models import request_of, some_cluster, stock_options
 

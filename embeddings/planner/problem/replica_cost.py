@@ -13,10 +13,11 @@ import torch
 from torch.optim import SGD
 from torchrec.distributed.types import ShardingType
 
+from embeddings.planner.inputs.arrays import Floats
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.costs import GBS
 from embeddings.planner.inputs.training_setup import Conditions
-from embeddings.planner.search.options import Floats, Options
+from embeddings.planner.problem.options import Options
 
 _COPIED = ShardingType.DATA_PARALLEL.value
 _IN_HOST_MEMORY = ("fused_uvm", "fused_uvm_caching")

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from embeddings.planner.search.options import Floats, Ints
+from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.problem.problem import EVERYWHERE, FREE, HOST_COLUMNS, Problem
 from embeddings.planner.search.placements import Ways
-from embeddings.planner.search.problem import EVERYWHERE, FREE, HOST_COLUMNS, Problem
 
 
 class Placement:

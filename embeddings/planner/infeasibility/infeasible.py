@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from embeddings.planner.plans.stock_plan import PlanError
-from embeddings.planner.search.options import MEMORIES
+from embeddings.planner.problem.options import MEMORIES
 
 KIND = "homerec infeasible plan"
 VERSION = 1

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from embeddings.planner.advice.infeasible import Change
-from embeddings.planner.advice.trial import Outcome, Outcomes, apart, fits, past
-from embeddings.planner.inputs.request import Request, all_options
+from embeddings.planner.infeasibility.infeasible import Change
+from embeddings.planner.infeasibility.trial import Outcome, Outcomes, apart, fits, past
+from embeddings.planner.inputs.request import Request
+from embeddings.planner.problem.pricing import all_options
 
 _MOST_RANKS = 4096
 _MOST_MEMORY = 64

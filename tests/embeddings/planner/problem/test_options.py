@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 
 from embeddings.planner.inputs.cluster import Cluster
-from embeddings.planner.inputs.request import all_options, price
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.inputs.training_setup import Conditions
-from embeddings.planner.search.options import PARTS
+from embeddings.planner.problem.options import PARTS
+from embeddings.planner.problem.pricing import all_options, price
 from tests.embeddings.planner.models import (
     clusters,
     conditions,

@@ -10,8 +10,9 @@ import numpy as np
 from torchrec.distributed.planner.types import Topology
 from torchrec.distributed.types import ShardingType
 
-from embeddings.planner.inputs.rules import Limits
-from embeddings.planner.search.options import MEMORIES, Floats, Ints, Options
+from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.problem.limits import Limits
+from embeddings.planner.problem.options import MEMORIES, Options
 
 # How a sharding type lays shards out.
 EVERYWHERE = 0  # shard i on rank i

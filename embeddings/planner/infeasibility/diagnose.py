@@ -9,12 +9,20 @@ from itertools import chain
 import numpy as np
 from torchrec.distributed.planner.types import PlannerError, Storage
 
-from embeddings.planner.advice.infeasible import Change, Infeasible, Lack, Reserved, Shortfall
-from embeddings.planner.advice.resource_relaxations import try_amounts
-from embeddings.planner.advice.table_relaxations import try_changes
-from embeddings.planner.advice.trial import Outcome
-from embeddings.planner.inputs.request import Priced, Request, reserve
-from embeddings.planner.search.options import MEMORIES, Ints
+from embeddings.planner.infeasibility.infeasible import (
+    Change,
+    Infeasible,
+    Lack,
+    Reserved,
+    Shortfall,
+)
+from embeddings.planner.infeasibility.resource_relaxations import try_amounts
+from embeddings.planner.infeasibility.table_relaxations import try_changes
+from embeddings.planner.infeasibility.trial import Outcome
+from embeddings.planner.inputs.arrays import Ints
+from embeddings.planner.inputs.request import Request
+from embeddings.planner.problem.options import MEMORIES
+from embeddings.planner.problem.pricing import Priced, reserve
 from embeddings.planner.search.search import Found
 
 

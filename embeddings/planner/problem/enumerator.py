@@ -26,7 +26,7 @@ from torchrec.distributed.planner.utils import build_sharder_data_map, sharder_n
 from torchrec.distributed.sharding_plan import calculate_shard_sizes_and_offsets
 from torchrec.distributed.types import ModuleSharder, ShardingType
 
-from embeddings.planner.search.options import MEMORIES, PARTS, Option, Options, TableFacts
+from embeddings.planner.problem.options import MEMORIES, PARTS, Option, Options, TableFacts
 
 # A row-wise table's shards: full ones, a smaller one, and empty ones if rows are few.
 _SIZES = 3

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from embeddings.planner.advice.infeasible import Change
-from embeddings.planner.advice.trial import Outcome, Outcomes, apart, fits, past
+from embeddings.planner.infeasibility.infeasible import Change
+from embeddings.planner.infeasibility.trial import Outcome, Outcomes, apart, fits, past
 from embeddings.planner.inputs.request import Request
 from embeddings.planner.inputs.rules import Rule
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from torchrec.distributed.planner.types import PlannerError
 
-from embeddings.planner.advice.infeasible import Change
-from embeddings.planner.inputs.request import Request, price
-from embeddings.planner.search.enumerator import CompactEnumerator
-from embeddings.planner.search.options import Options
+from embeddings.planner.infeasibility.infeasible import Change
+from embeddings.planner.inputs.request import Request
+from embeddings.planner.problem.enumerator import CompactEnumerator
+from embeddings.planner.problem.options import Options
+from embeddings.planner.problem.pricing import price
 from embeddings.planner.search.search import Budget, search
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from torchrec.distributed.planner.types import PlannerError
 
-from embeddings.planner.advice.infeasible import Change, Infeasible
 from embeddings.planner.find import find_plan
+from embeddings.planner.infeasibility.infeasible import Change, Infeasible
 from embeddings.planner.inputs.cluster import GIB, Cluster
-from embeddings.planner.inputs.request import Request, price
+from embeddings.planner.inputs.request import Request
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.problem.pricing import price
 from embeddings.planner.search.search import Budget
 from tests.embeddings.planner.models import request_of
 

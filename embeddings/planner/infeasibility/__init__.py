@@ -1,0 +1,1 @@
+"""When no plan fits: what is missing where, and which changes end that."""

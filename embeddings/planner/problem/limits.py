@@ -1,0 +1,93 @@
+"""Rules, applied to a model's tables: what each may be, where it lies, what stays together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from embeddings.planner.inputs.rules import Rule
+from embeddings.planner.problem.options import Option, Options
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Rules, applied to the tables of a model (by index)."""
+
+    rules: dict[int, tuple[Rule, ...]] = field(default_factory=dict)
+    dims: tuple[int, ...] = ()
+    pins: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    groups: tuple[tuple[int, ...], ...] = ()
+    types: frozenset[str] | None = None
+    """The only sharding types to use; None: all."""
+
+    def allows(self, option: Option) -> bool:
+        if self.types is not None and option.sharding_type not in self.types:
+            return False
+        rules = self.rules.get(option.table, ())
+        dim = self.dims[option.table]
+        return all(
+            rule.allows(option.sharding_type, option.kernel, option.width, dim) for rule in rules
+        )
+
+    def nothing_left(self, options: Options, table: int) -> str:
+        """Why a table has no option, in one line."""
+        name = options.tables[table].name
+        offered = sorted(
+            {
+                f"{options.options[n].sharding_type} {options.options[n].kernel}"
+                for n in options.of(table)
+            }
+        )
+        patterns = ", ".join(repr(rule.tables) for rule in self.rules.get(table, ()))
+        return (
+            f"table {name!r}: the rules for {patterns} leave it no option; "
+            f"it could be: {', '.join(offered)}"
+        )
+
+
+def apply_rules(rules: Sequence[Rule], options: Options, ranks: int) -> Limits:
+    """`rules` on the tables of `options`.
+
+    Raises ValueError for a rule that no table matches, a rank that does not exist, two rules that
+    pin a table, or a table in two groups.
+    """
+    names = [table.name for table in options.tables]
+    mine: dict[int, tuple[Rule, ...]] = {}
+    pins: dict[int, tuple[int, ...]] = {}
+    groups: list[tuple[int, ...]] = []
+    grouped: set[int] = set()
+    for rule in rules:
+        matched = tuple(t for t, name in enumerate(names) if rule.matches(name))
+        if not matched:
+            shown = ", ".join(names[:10])
+            raise ValueError(f"rule for {rule.tables!r}: no table of that name; tables: {shown}")
+        for table in matched:
+            mine[table] = (*mine.get(table, ()), rule)
+            if rule.ranks and pins.setdefault(table, rule.ranks) != rule.ranks:
+                raise ValueError(f"table {names[table]!r}: two rules pin it; drop one")
+        wrong = [rank for rank in rule.ranks if not 0 <= rank < ranks]
+        if wrong:
+            raise ValueError(
+                f"rule for {rule.tables!r}: no rank {wrong[0]}; ranks are 0 to {ranks - 1}"
+            )
+        if rule.together and len(matched) > 1:
+            twice = grouped.intersection(matched)
+            if twice:
+                name = names[min(twice)]
+                raise ValueError(f"table {name!r}: two rules keep it together; drop one")
+            grouped.update(matched)
+            groups.append(matched)
+    # A group goes where its first pinned member goes.
+    for group in groups:
+        pinned = {pins[t] for t in group if t in pins}
+        if len(pinned) > 1:
+            name = names[group[0]]
+            raise ValueError(f"the tables kept with {name!r} are pinned to different ranks")
+        if pinned:
+            pins[group[0]] = pinned.pop()
+    return Limits(
+        rules=mine,
+        dims=tuple(table.tensor.shape[1] for table in options.tables),
+        pins=pins,
+        groups=tuple(groups),
+    )

@@ -1,0 +1,112 @@
+"""A request with TorchRec's costs of all that it allows."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from torchrec.distributed.planner.constants import DEFAULT_PERF_ESTIMATOR
+from torchrec.distributed.planner.estimator.estimator import EmbeddingPerfEstimatorFactory
+from torchrec.distributed.planner.shard_estimators import EmbeddingStorageEstimator
+from torchrec.distributed.planner.types import ParameterConstraints, ShardEstimator, Topology
+from torchrec.distributed.types import PipelineType
+
+from embeddings.planner.inputs.costs import CalibratedConfig, Costs
+from embeddings.planner.inputs.request import Request
+from embeddings.planner.problem.enumerator import CompactEnumerator
+from embeddings.planner.problem.limits import Limits, apply_rules
+from embeddings.planner.problem.options import Options
+from embeddings.planner.problem.problem import NoPlacement, Problem, build_problem
+from embeddings.planner.problem.replica_cost import sync_ms
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Priced:
+    """A request with TorchRec's costs of everything it allows."""
+
+    topology: Topology
+    storage: Topology
+    """Ranks with what the reservation leaves for tables."""
+    enumerator: CompactEnumerator
+    options: Options
+    problem: Problem
+    limits: Limits
+    """Rules, applied to the tables."""
+
+    def restricted(self, types: frozenset[str]) -> Problem | None:
+        """The problem with these sharding types alone; None where a table can be none of them."""
+        try:
+            limits = dataclasses.replace(self.limits, types=types)
+            return build_problem(self.options, self.storage, limits)
+        except NoPlacement:
+            return None
+
+
+def reserve(request: Request) -> Topology:
+    """The ranks with what the reservation leaves for tables; PlannerError if nothing is left."""
+    left: Topology = request.reservation.reserve(
+        topology=request.group.topology(),
+        batch_size=request.batch_size,
+        module=request.module,
+        sharders=list(request.sharders),
+        constraints=request.constraints,
+    )
+    return left
+
+
+def price(request: Request, known: tuple[CompactEnumerator, Options] | None = None) -> Priced:
+    """Raises ValueError for rules that cannot be met, and TorchRec's PlannerError if the
+    reservation alone is more than a device has.
+
+    `known`: `all_options` of the request, or of one that differs in memory or rules alone.
+    """
+    topology = request.group.topology()
+    storage = reserve(request)
+    enumerator, options = known or all_options(request)
+    limits = apply_rules(request.rules, options, topology.world_size)
+    return Priced(
+        topology=topology,
+        storage=storage,
+        enumerator=enumerator,
+        options=options,
+        problem=build_problem(options, storage, limits),
+        limits=limits,
+    )
+
+
+def all_options(request: Request) -> tuple[CompactEnumerator, Options]:
+    """Every option with its costs, whatever the rules say."""
+    topology = request.group.topology()
+    usage = request.constraints
+    enumerator = CompactEnumerator(
+        topology,
+        request.batch_size,
+        usage,
+        estimators(topology, usage, request.pipeline, request.cluster.costs),
+        half=request.half,
+    )
+    options = enumerator.options(request.module, request.sharders)
+    sync = sync_ms(options, request.conditions, request.cluster)
+    return enumerator, dataclasses.replace(options, sync=sync)
+
+
+def estimators(
+    topology: Topology,
+    usage: dict[str, ParameterConstraints],
+    pipeline: PipelineType,
+    costs: Costs | None = None,
+) -> list[ShardEstimator]:
+    """TorchRec's estimators of time and memory, with its own constants or with `costs`."""
+    time = (
+        EmbeddingPerfEstimatorFactory.create(
+            DEFAULT_PERF_ESTIMATOR, topology=topology, constraints=usage
+        )
+        if costs is None
+        else EmbeddingPerfEstimatorFactory.create_with_config(
+            CalibratedConfig(costs, topology.compute_device), topology=topology, constraints=usage
+        )
+    )
+    return [
+        time,
+        EmbeddingStorageEstimator(topology=topology, constraints=usage, pipeline_type=pipeline),
+    ]
