@@ -186,7 +186,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="plot (.html); its data goes beside it (.json)")
     options = parser.parse_args()
     own = load_cluster(options.cluster)
-    shape = {"hosts": own.hosts, "devices_per_host": own.devices_per_host, "ddr_gb": own.ddr_gb}
+    shape = {
+        "hosts": own.hosts,
+        "devices_per_host": own.devices_per_host,
+        "ddr_gb": own.ddr_gb,
+        "costs": None,
+    }
     stock = load_cluster(options.stock).model_copy(update=shape)
     tables = model(options.tables, options.seed)
     with torchrec_silenced():

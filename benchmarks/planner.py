@@ -27,7 +27,7 @@ from rich.table import Table
 
 from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.cluster import load_cluster
-from embeddings.planner.inputs.request import Request, default_reservation
+from embeddings.planner.inputs.request import PlanRequest, default_reservation
 from embeddings.planner.inputs.table_list import ListedTable, build_module, usage
 from embeddings.planner.search.search import Budget
 
@@ -52,7 +52,7 @@ def random_tables(count: int, seed: int) -> list[ListedTable]:
     ]
 
 
-def ours(request: Request, budget: Budget) -> dict[str, Any]:
+def ours(request: PlanRequest, budget: Budget) -> dict[str, Any]:
     planned = find_plan(request, budget)
     return {
         "ms": planned.time,
@@ -62,7 +62,7 @@ def ours(request: Request, budget: Budget) -> dict[str, Any]:
     }
 
 
-def stock(request: Request, seconds: int) -> dict[str, Any]:
+def stock(request: PlanRequest, seconds: int) -> dict[str, Any]:
     from torchrec.distributed.planner import EmbeddingShardingPlanner
     from torchrec.distributed.planner.types import PlannerError
 
@@ -93,7 +93,7 @@ def one(pipe: Connection, who: str, count: int, cluster: str, options: argparse.
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     tables = random_tables(count, options.seed)
-    request = Request(
+    request = PlanRequest(
         module=build_module(tables),
         cluster=load_cluster(cluster),
         batch_size=options.batch_size,

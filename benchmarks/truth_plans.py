@@ -9,10 +9,10 @@ import numpy as np
 
 from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.cluster import Cluster
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.table_list import ListedTable, build_module, usage
 from embeddings.planner.plans.describe import describe_plan
-from embeddings.planner.plans.fixed_plan import Given, plan_of, repriced
+from embeddings.planner.plans.fixed_plan import FixedTable, fixed_plan, repriced
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.search.search import Budget
 
@@ -34,7 +34,7 @@ def model(count: int, seed: int) -> list[ListedTable]:
     ]
 
 
-def lay(table: ListedTable, kind: str, rank: int, cluster: Cluster) -> Given:
+def lay(table: ListedTable, kind: str, rank: int, cluster: Cluster) -> FixedTable:
     """A table as `kind`, its first shard on `rank` if it may be anywhere."""
     world, local = cluster.ranks, cluster.devices_per_host
     narrow = table.dim // 2 if kind in (CW, GRID) else table.dim
@@ -47,7 +47,7 @@ def lay(table: ListedTable, kind: str, rank: int, cluster: Cluster) -> Given:
         GRID: list(range(host, host + local)) * 2,
         COPIES: list(range(world)),
     }[kind]
-    return Given(table=table, sharding_type=kind, width=narrow, ranks=tuple(ranks))
+    return FixedTable(table=table, sharding_type=kind, width=narrow, ranks=tuple(ranks))
 
 
 def plans(
@@ -58,7 +58,7 @@ def plans(
     world, count = stock.ranks, len(tables)
     work = np.array([t.dim * float(np.mean(t.pooling_factor)) for t in tables])
     order = np.argsort(-work)
-    found: dict[str, list[Given]] = {}
+    found: dict[str, list[FixedTable]] = {}
 
     def put(name: str, kinds: Sequence[str], ranks: Sequence[int]) -> None:
         found[name] = [
@@ -94,7 +94,7 @@ def plans(
         big = np.array([t.rows for t in tables]) > 50_000  # copies of these take all the time
         kinds = np.where(big & (kinds == COPIES), TW, kinds)
         put(f"anything {n}", kinds.tolist(), draw.integers(0, world, count).tolist())
-    made = {name: plan_of(given, stock, batch_size) for name, given in found.items()}
+    made = {name: fixed_plan(given, stock, batch_size) for name, given in found.items()}
     for name, cluster in (("found, stock", stock), ("found, calibrated", own)):
         made[name] = repriced(best(tables, cluster, batch_size), stock)
     return made
@@ -111,7 +111,7 @@ def balanced(work: Any, world: int) -> list[int]:
 
 
 def best(tables: Sequence[ListedTable], cluster: Cluster, batch_size: int) -> PlanFile:
-    request = Request(
+    request = PlanRequest(
         module=build_module(tables), cluster=cluster, batch_size=batch_size, usage=usage(tables)
     )
     planned = find_plan(request, Budget(rounds=20_000, seconds=30, seed=0))

@@ -11,22 +11,22 @@ from torchrec.distributed.types import ShardingPlan
 from embeddings.planner.infeasibility.diagnose import diagnose, reserved_too_much
 from embeddings.planner.inputs.arrays import Ints
 from embeddings.planner.inputs.costs import Starts
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.torchrec_log import torchrec_silenced
-from embeddings.planner.plans.solution import Planned, build_plan, start_from
+from embeddings.planner.plans.solution import Solution, build_plan, start_from
 from embeddings.planner.problem.pricing import Priced, price
 from embeddings.planner.problem.problem import Problem
-from embeddings.planner.search.search import Budget, Found, search
+from embeddings.planner.search.search import Budget, SearchResult, search
 from embeddings.planner.search.type_subsets import search_type_subsets
 
 
 def find_plan(
-    request: Request,
+    request: PlanRequest,
     budget: Budget | None = None,
     *,
     previous: ShardingPlan | None = None,
     diagnosis_seconds: float = 60.0,
-) -> Planned:
+) -> Solution:
     """The plan whose busiest rank is predicted to be done first, as far as the budget goes.
 
     `previous`: an earlier plan to start from; the result is no worse than it if it still fits.
@@ -46,8 +46,8 @@ def find_plan(
 
 
 def _search(
-    request: Request, priced: Priced, budget: Budget, previous: ShardingPlan | None
-) -> tuple[Priced, Found]:
+    request: PlanRequest, priced: Priced, budget: Budget, previous: ShardingPlan | None
+) -> tuple[Priced, SearchResult]:
     """The problem that was solved, and its solution."""
 
     def start_of(problem: Problem) -> Mapping[int, tuple[int, Ints]] | None:

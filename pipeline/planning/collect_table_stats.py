@@ -1,4 +1,4 @@
-"""Facts of tables, counted in Parquet: one pass a table, its columns alone, in bounded memory.
+"""TableStats of tables, counted in Parquet: one pass a table, its columns alone, in bounded memory.
 
 A table needs about 50 bytes for each distinct id that is looked up, and a few million ids at once.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.planner.inputs.table_list import ListedTable
-from embeddings.planner.inputs.table_stats import Accesses, Facts, FeatureFacts
+from embeddings.planner.inputs.table_stats import AccessCounts, FeatureStats, TableStats
 from pipeline.io.errors import UserError
 from pipeline.planning.id_columns import Fold, id_chunks, id_footer
 from pipeline.planning.lookup_counts import LookupCounts
@@ -22,14 +22,14 @@ Ints = NDArray[np.int64]
 _QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))
 
 
-def measure(
+def collect_table_stats(
     files: Sequence[Path],
     tables: Sequence[ListedTable],
     folds: Mapping[str, Fold],
     source: str,
     at_once: int = 2**22,
-) -> Facts:
-    """Facts of `tables`, whose features are columns of `files` (integers, or lists of them).
+) -> TableStats:
+    """TableStats of `tables`, whose features are columns of `files` (integers, or lists of them).
 
     Batches are of rows as they stand in the files, one file after the other. About `at_once` ids
     are sorted at once. UserError for a file
@@ -39,8 +39,8 @@ def measure(
     rows = sum(footer.num_rows for footer in footers)
     if not rows:
         raise UserError(f"{source}: no rows; name data that has some")
-    features: dict[str, FeatureFacts] = {}
-    found: dict[str, Accesses] = {}
+    features: dict[str, FeatureStats] = {}
+    found: dict[str, AccessCounts] = {}
     for table in tables:
         lengths = {name: np.zeros(1, np.int64) for name in table.feature_names}
         counter = LookupCounts(rows)
@@ -48,14 +48,14 @@ def measure(
             counter.add(ids, of_row)
         features |= {name: _lengths(counts) for name, counts in lengths.items()}
         found[table.name] = counter.accesses(table)
-    return Facts(source=source, rows=rows, features=features, tables=found)
+    return TableStats(source=source, rows=rows, features=features, tables=found)
 
 
-def _lengths(counts: Ints) -> FeatureFacts:
+def _lengths(counts: Ints) -> FeatureStats:
     """`counts[n]`: rows with n ids."""
     rows = counts.sum()
     reached = counts.cumsum()
-    return FeatureFacts(
+    return FeatureStats(
         mean=float((counts * np.arange(len(counts))).sum() / rows),
         empty=float(counts[0] / rows),
         quantiles={

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.planner.inputs.table_list import ListedTable
-from embeddings.planner.inputs.table_stats import Accesses
+from embeddings.planner.inputs.table_stats import AccessCounts
 
 Ints = NDArray[np.int64]
 
@@ -51,12 +51,12 @@ class LookupCounts:
             self._counts = np.insert(self._counts, at, counts[new])
             self._last = np.insert(self._last, at, ends[new])
 
-    def accesses(self, table: ListedTable) -> Accesses:
+    def accesses(self, table: ListedTable) -> AccessCounts:
         counts, rows = np.unique(self._counts, return_counts=True)
         sizes = self._rows.bit_length()
         distinct = self._fresh[::-1].cumsum()[::-1][1 : sizes + 1]
         blocks = self._rows >> np.arange(sizes)
-        return Accesses(
+        return AccessCounts(
             rows=table.rows,
             features=table.feature_names,
             spectrum=tuple(zip(counts[::-1].tolist(), rows[::-1].tolist(), strict=True)),

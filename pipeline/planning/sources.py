@@ -12,11 +12,11 @@ from torch import nn
 from torchrec.distributed.planner.types import ParameterConstraints
 
 from embeddings.planner.inputs.cluster import Cluster
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.rules import Rule, offered
 from embeddings.planner.inputs.table_list import ListedTable, build_module, load_tables, usage
-from embeddings.planner.inputs.table_stats import Facts
-from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.inputs.table_stats import TableStats
+from embeddings.planner.inputs.training_setup import TrainingSetup
 from pipeline.config.overrides import amend, resolve
 from pipeline.config.recipes import RECIPES
 from pipeline.config.tree import Config
@@ -41,8 +41,8 @@ class Source:
     """The same with all tables of another dim, or another type of weights."""
     schema: Schema | None = None
     """Of a run."""
-    conditions: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of `Conditions` that a run has of its own."""
+    setup: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `TrainingSetup` that a run has of its own."""
     hash_rows: int = 0
     """Rows of each of a run's tables for ids outside its vocabulary."""
 
@@ -62,9 +62,9 @@ class Source:
             )
         return self.global_batch // cluster.ranks
 
-    def told(self, facts: Facts, rows: int, share: float) -> Source:
+    def with_stats(self, facts: TableStats, rows: int, share: float) -> Source:
         """With tables used as `facts` say, in global batches of `rows` rows; ValueError."""
-        tables = tuple(facts.told(table, rows, share) for table in self.tables)
+        tables = tuple(facts.with_stats(table, rows, share) for table in self.tables)
         return self._with_tables(tables)
 
     def _with_tables(self, tables: tuple[ListedTable, ...]) -> Source:
@@ -84,16 +84,16 @@ class Source:
         cluster: Cluster,
         batch_size: int | None,
         rules: Sequence[Rule],
-        conditions: Conditions | None = None,
-    ) -> Request:
+        setup: TrainingSetup | None = None,
+    ) -> PlanRequest:
         """`batch_size`: as in `rows_a_rank`."""
-        return Request(
+        return PlanRequest(
             module=self.module,
             cluster=cluster,
             batch_size=self.rows_a_rank(cluster, batch_size),
             usage=offered(self.usage, rules),
             rules=tuple(rules),
-            conditions=conditions or Conditions(),
+            setup=setup or TrainingSetup(),
         )
 
 
@@ -165,7 +165,7 @@ def _of_run(config: Config, schema: Schema, world: World) -> Source:
         global_batch=config.train.batch_size,
         remake=remake,
         schema=schema,
-        conditions={name: getattr(config.sharding, name) for name in FROM_A_RUN},
+        setup={name: getattr(config.sharding, name) for name in FROM_A_RUN},
         hash_rows=config.embeddings.hash_rows,
     )
 

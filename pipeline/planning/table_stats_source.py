@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from embeddings.planner.inputs.table_stats import Facts, load_facts
+from embeddings.planner.inputs.table_stats import TableStats, load_table_stats
 from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
-from pipeline.planning.collect_table_stats import measure
+from pipeline.planning.collect_table_stats import collect_table_stats
 from pipeline.planning.id_columns import Fold
 from pipeline.planning.sources import Source
 
 _FILES = (".json", ".yaml", ".yml")
 
 
-def open_facts(data: Path, source: Source, *, fold: bool) -> Facts:
+def open_table_stats(data: Path, source: Source, *, fold: bool) -> TableStats:
     """Read, or counted in `data`: a Parquet file, or a folder of them.
 
     Of a prepared folder the training split counts. For a run, ids become rows of its tables as they
@@ -23,7 +23,7 @@ def open_facts(data: Path, source: Source, *, fold: bool) -> Facts:
     """
     if data.suffix in _FILES:
         try:
-            return load_facts(data)
+            return load_table_stats(data)
         except ValueError as error:
             raise UserError(str(error)) from error
     if source.schema is None:
@@ -31,7 +31,7 @@ def open_facts(data: Path, source: Source, *, fold: bool) -> Facts:
             table.name: Fold(known=0, rest=table.rows) if fold else Fold(known=table.rows, rest=0)
             for table in source.tables
         }
-        return measure(_files(data), source.tables, folds, str(data))
+        return collect_table_stats(_files(data), source.tables, folds, str(data))
     if fold:
         raise UserError("--fold: a run has its own hash rows (embeddings.hash_rows); drop it")
     schema = source.schema.with_splits_of(Schema.load(data), data)
@@ -44,7 +44,7 @@ def open_facts(data: Path, source: Source, *, fold: bool) -> Facts:
         )
         for table in source.tables
     }
-    return measure(_split(data, schema), source.tables, folds, str(data))
+    return collect_table_stats(_split(data, schema), source.tables, folds, str(data))
 
 
 def _files(data: Path) -> list[Path]:

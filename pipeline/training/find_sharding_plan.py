@@ -23,8 +23,8 @@ from embeddings.features import Table
 from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.cluster import GIB, Cluster, load_cluster, presets
 from embeddings.planner.inputs.costs import GBS
-from embeddings.planner.inputs.request import Request
-from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.inputs.request import PlanRequest
+from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.plans.stock_plan import PlanError, make_plan
 from embeddings.planner.search.search import Budget
 from embeddings.sharders import UNPOOLED_TYPES
@@ -32,7 +32,7 @@ from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
 from pipeline.training.batch_size import step_rows
-from pipeline.training.plan_from_file import given_plan
+from pipeline.training.plan_from_file import plan_from_file
 from pipeline.training.replica_groups import group_shape
 
 # A run starts soon: small models are planned in milliseconds, large ones in this time at most.
@@ -40,7 +40,7 @@ _BUDGET = Budget(rounds=2_000, seconds=20)
 _DIAGNOSIS_SECONDS = 10.0
 
 FROM_A_RUN = ("qcomm_forward", "qcomm_backward", "replica_groups", "sync_every")
-"""What `sharding` and `Conditions` both have."""
+"""What `sharding` and `TrainingSetup` both have."""
 
 
 def find_sharding_plan(
@@ -57,7 +57,7 @@ def find_sharding_plan(
     """
     sharding = config.sharding
     if sharding.plan is not None:
-        return given_plan(sharding.plan, step, tables, world)
+        return plan_from_file(sharding.plan, step, tables, world)
     rows = step_rows(config.train, world.size).per_rank
     if sharding.planner == "torchrec":
         if sharding.cluster:
@@ -77,12 +77,12 @@ def find_sharding_plan(
             device=world.device,
         )
     try:
-        request = Request(
+        request = PlanRequest(
             module=step,
             cluster=cluster_of(config, world),
             batch_size=rows,
             usage=_limits(tables, config, world),
-            conditions=Conditions(**{name: getattr(sharding, name) for name in FROM_A_RUN}),
+            setup=TrainingSetup(**{name: getattr(sharding, name) for name in FROM_A_RUN}),
         )
         return find_plan(request, _BUDGET, diagnosis_seconds=_DIAGNOSIS_SECONDS).plan
     except PlanError:

@@ -71,7 +71,7 @@ class MicroBatches(nn.Module):
         total = _Collected.apply(piece, columns[0], v_BF, *weights)  # type: ignore[no-untyped-call]
         losses_T = torch.stack([losses_T for losses_T, _ in outputs]).sum(0)
         output = StepOutput(losses_T, torch.cat(logits), batch, outputs[-1][1])
-        loss.told(output, total)
+        loss.with_stats(output, total)
         return total, output
 
 

@@ -18,7 +18,7 @@ from pipeline.ranks.world import World
 _REMEDY = "plan this run ('homerec plan RECIPE --cluster .. --out FILE'), or --sharding.plan ''"
 
 
-def given_plan(
+def plan_from_file(
     path: Path, module: nn.Module, tables: Sequence[Table], world: World
 ) -> ShardingPlan:
     """The file's plan for `module`.

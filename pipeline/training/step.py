@@ -49,7 +49,7 @@ class Loss(nn.Module):
             logits_BT, batch.labels, row_weights_B1, self.label_weights_of(batch)
         )
         output = StepOutput(losses_T, logits_BT.detach(), batch, weights_T)
-        self.told(output, total)
+        self.with_stats(output, total)
         return total, output
 
     def label_weights_of(self, batch: Batch) -> Tensor:
@@ -72,7 +72,7 @@ class Loss(nn.Module):
         total, weights_T = self.balance(losses_T, shares_T, self._shared)
         return unweighted_T, total, weights_T
 
-    def told(self, output: StepOutput, total: Tensor) -> None:
+    def with_stats(self, output: StepOutput, total: Tensor) -> None:
         """A training step's loss is known, and no backward has begun."""
         if self.note is not None:
             self.note(output.losses_T, total.detach())

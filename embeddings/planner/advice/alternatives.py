@@ -10,7 +10,7 @@ import numpy as np
 from torchrec.distributed.planner.constants import MIN_CW_DIM
 
 from embeddings.planner.inputs.arrays import Floats, Ints
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.table_list import build_module, usage
 from embeddings.planner.inputs.torchrec_log import torchrec_silenced
 from embeddings.planner.plans.placed_table import PlacedTable
@@ -132,12 +132,12 @@ def _options(file: PlanFile, name: str) -> Options:
         )
         for key, value in usage([placed.table]).items()
     }
-    request = Request(
+    request = PlanRequest(
         module=build_module([placed.table]),
         cluster=file.whole or file.cluster,
         batch_size=file.batch_size,
         usage=known,
-        conditions=file.conditions,
+        setup=file.setup,
     )
     with torchrec_silenced():
         return all_options(request)[1]

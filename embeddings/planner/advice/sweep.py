@@ -10,8 +10,8 @@ from typing import Any
 
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible
-from embeddings.planner.inputs.request import Request
-from embeddings.planner.plans.solution import Planned
+from embeddings.planner.inputs.request import PlanRequest
+from embeddings.planner.plans.solution import Solution
 from embeddings.planner.problem.options import MEMORIES, PARTS
 from embeddings.planner.problem.problem import rated
 from embeddings.planner.search.search import Budget
@@ -22,7 +22,7 @@ class Point:
     """A combination and what came of it: a plan, or why there is none."""
 
     values: Mapping[str, Any]
-    planned: Planned | None
+    planned: Solution | None
     error: Infeasible | None
     """What is missing, if nothing fits."""
     seconds: float
@@ -61,7 +61,7 @@ def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 
 def sweep(
     axes: Mapping[str, Sequence[Any]],
-    request_of: Callable[[Mapping[str, Any]], Request],
+    request_of: Callable[[Mapping[str, Any]], PlanRequest],
     budget: Budget,
 ) -> Iterator[Point]:
     """A point for every combination, as they come. Each is searched from nothing.
@@ -70,7 +70,7 @@ def sweep(
     """
     for values in combinations(axes):
         began = time.monotonic()
-        planned: Planned | None = None
+        planned: Solution | None = None
         failed: Infeasible | None = None
         try:
             planned = find_plan(request_of(values), budget, diagnosis_seconds=0)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from embeddings.planner.inputs.arrays import Floats
-from embeddings.planner.inputs.costs import Costs, KernelCosts, Shares, Weights
+from embeddings.planner.inputs.costs import Costs, KernelCosts, LookupWeights, Shares
 from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.problem.options import PARTS
@@ -22,14 +22,16 @@ TIERS = ("intra", "inter")
 _BYTE = 1e-6  # GB/s: a byte a millisecond
 _NEVER = 1e12
 _LEAST = 0.1
-_KINDS = tuple(Weights.model_fields)
+_KINDS = tuple(LookupWeights.model_fields)
 
 
 def lookup_bytes(file: PlanFile) -> Floats:
     """[R, 3] of ids read, rows read, outputs written, by rank."""
     found = []
     for kind in _KINDS:
-        one = KernelCosts(forward=Weights(**{other: float(other == kind) for other in _KINDS}))
+        one = KernelCosts(
+            forward=LookupWeights(**{other: float(other == kind) for other in _KINDS})
+        )
         costs = Costs(fused=one, dense=one, block_penalty=False, dense_bw=_BYTE)
         found.append(_ask(file, costs, memory=_BYTE)[:, PARTS.index("fwd_compute")])
     return np.stack(found, axis=1)

@@ -25,10 +25,10 @@ from embeddings.planner.inputs.costs import (
     Costs,
     Fixed,
     KernelCosts,
+    LookupWeights,
     Shares,
     Start,
     Starts,
-    Weights,
 )
 from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.problem.options import PARTS
@@ -244,9 +244,9 @@ def _of_ids(kernel: KernelCosts, id_bytes: float) -> KernelCosts:
     return KernelCosts(forward=forward, backward=backward)
 
 
-def _weights(constants: Floats, bandwidth: float) -> Weights:
+def _weights(constants: Floats, bandwidth: float) -> LookupWeights:
     ids, rows, output = (float(one * bandwidth) for one in constants[:3])
-    return Weights(ids=ids, rows=rows, output=output)
+    return LookupWeights(ids=ids, rows=rows, output=output)
 
 
 def _rest(whole: Any, known: Any) -> Any:

@@ -8,7 +8,7 @@ from torchrec.distributed.types import ShardingType
 
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.table_list import ListedTable
-from embeddings.planner.plans.fixed_plan import Given, plan_of
+from embeddings.planner.plans.fixed_plan import FixedTable, fixed_plan
 from embeddings.planner.plans.plan_file import PlanFile
 
 TW, CW = ShardingType.TABLE_WISE.value, ShardingType.COLUMN_WISE.value
@@ -36,17 +36,17 @@ def micro_plans(cluster: Cluster, batch_size: int) -> Iterator[PlanFile]:
     """Balanced plans of every kind of exchange, some with all on one rank, and weighted ones."""
     for kind in (TW, CW, RW, TWRW, COPIES):
         for shape in _SHAPES:
-            yield plan_of(_given(kind, shape, cluster), cluster, batch_size)
+            yield fixed_plan(_given(kind, shape, cluster), cluster, batch_size)
     for shape in _SHAPES[1:6:2]:
         alone = [_on(one, 0) for one in _given(TW, shape, cluster)]
-        yield plan_of(alone, cluster, batch_size)
+        yield fixed_plan(alone, cluster, batch_size)
     for shape in _SHAPES[:3]:
-        yield plan_of(_given(TW, shape, cluster, weighted=True), cluster, batch_size)
+        yield fixed_plan(_given(TW, shape, cluster, weighted=True), cluster, batch_size)
 
 
 def _given(
     kind: str, shape: tuple[int, int, int, float], cluster: Cluster, *, weighted: bool = False
-) -> list[Given]:
+) -> list[FixedTable]:
     each, rows, dim, pooling = shape
     world, local = cluster.ranks, cluster.devices_per_host
     found = []
@@ -69,9 +69,9 @@ def _given(
             TWRW: tuple(range(host, host + local)),
             COPIES: everywhere,
         }[kind]
-        found.append(Given(table=table, sharding_type=kind, width=width, ranks=ranks))
+        found.append(FixedTable(table=table, sharding_type=kind, width=width, ranks=ranks))
     return found
 
 
-def _on(one: Given, rank: int) -> Given:
-    return Given(table=one.table, sharding_type=TW, width=one.table.dim, ranks=(rank,))
+def _on(one: FixedTable, rank: int) -> FixedTable:
+    return FixedTable(table=one.table, sharding_type=TW, width=one.table.dim, ranks=(rank,))

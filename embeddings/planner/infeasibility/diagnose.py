@@ -10,32 +10,37 @@ import numpy as np
 from torchrec.distributed.planner.types import PlannerError, Storage
 
 from embeddings.planner.infeasibility.infeasible import (
-    Change,
     Infeasible,
-    Lack,
+    MissingMemory,
+    Relaxation,
     Reserved,
     Shortfall,
 )
-from embeddings.planner.infeasibility.resource_relaxations import try_amounts
-from embeddings.planner.infeasibility.table_relaxations import try_changes
+from embeddings.planner.infeasibility.resource_relaxations import try_resource_relaxations
+from embeddings.planner.infeasibility.table_relaxations import try_table_relaxations
 from embeddings.planner.infeasibility.trial import Outcome
 from embeddings.planner.inputs.arrays import Ints
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.problem.options import MEMORIES
 from embeddings.planner.problem.pricing import Priced, reserve
-from embeddings.planner.search.search import Found
+from embeddings.planner.search.search import SearchResult
 
 
-def diagnose(request: Request, priced: Priced, found: Found, seconds: float) -> Infeasible:
+def diagnose(
+    request: PlanRequest, priced: Priced, found: SearchResult, seconds: float
+) -> Infeasible:
     """What `found` lacks, and the changes that end that, looked for about `seconds` long."""
     assert found.missing
     left = _left(priced, found)
     shortfalls = tuple(_shortfalls(priced, found, left))
     names = tuple(row.table for row in shortfalls)
-    tables = [facts.name for facts in priced.options.tables]
+    tables = [model_table.name for model_table in priced.options.tables]
     deadline = time.monotonic() + seconds
     changes, untried = _collected(
-        chain(try_changes(request, names, tables, deadline), try_amounts(request, deadline))
+        chain(
+            try_table_relaxations(request, names, tables, deadline),
+            try_resource_relaxations(request, deadline),
+        )
     )
     worst = max(shortfalls, key=lambda row: row.short)
     reason = (
@@ -44,7 +49,7 @@ def diagnose(request: Request, priced: Priced, found: Found, seconds: float) -> 
         f"{worst.memory.upper()} (its smallest shard is {_size(worst.needs)}, "
         f"the emptiest rank has {_size(worst.room)})"
     )
-    lack = Lack(
+    lack = MissingMemory(
         shortfalls=shortfalls,
         total=_total(priced),
         left=tuple((hbm, ddr) for hbm, ddr in left.T.tolist()),
@@ -52,38 +57,38 @@ def diagnose(request: Request, priced: Priced, found: Found, seconds: float) -> 
     return Infeasible(reason, lack, changes, untried)
 
 
-def reserved_too_much(request: Request, seconds: float) -> Infeasible:
+def reserved_too_much(request: PlanRequest, seconds: float) -> Infeasible:
     """When what the reservation keeps from tables is more than a device has."""
     kind = MEMORIES.index("hbm" if request.cluster.device == "cuda" else "ddr")
     reserved = _reserved(request, kind)
-    changes, untried = _collected(try_amounts(request, time.monotonic() + seconds))
+    changes, untried = _collected(try_resource_relaxations(request, time.monotonic() + seconds))
     reason = (
         f"no sharding plan: of a device's {_size(reserved.room)} of {reserved.memory.upper()} "
         f"nothing is left for tables beside dense weights and a batch of {request.batch_size:,} "
         f"rows, which take {_size(reserved.needs)}"
     )
-    return Infeasible(reason, Lack(reserved=reserved), changes, untried)
+    return Infeasible(reason, MissingMemory(reserved=reserved), changes, untried)
 
 
 def _collected(
     outcomes: Iterable[Outcome],
-) -> tuple[tuple[Change, ...], tuple[str, ...]]:
+) -> tuple[tuple[Relaxation, ...], tuple[str, ...]]:
     found = list(outcomes)
     late = dict.fromkeys(one.kind for one in found if one.late)
     return tuple(one.change for one in found if one.change), tuple(late)
 
 
-def _reserved(request: Request, kind: int) -> Reserved:
+def _reserved(request: PlanRequest, kind: int) -> Reserved:
     """A share of the device, and what a device without that share, and large enough, lacks."""
     field = ("hbm_gb", "ddr_gb")[kind]
     room = request.group.topology().devices[0].storage
-    conditions = request.conditions.model_copy(update={"reserve_share": 0.0})
+    setup = request.setup.model_copy(update={"reserve_share": 0.0})
     fixed = None
     has = getattr(request.cluster, field)
     while fixed is None:
         has *= 2
         cluster = request.cluster.model_copy(update={field: has})
-        larger = request.changed(cluster=cluster, conditions=conditions)
+        larger = request.changed(cluster=cluster, setup=setup)
         try:
             left = reserve(larger).devices[0].storage
         except PlannerError:
@@ -91,7 +96,7 @@ def _reserved(request: Request, kind: int) -> Reserved:
         fixed = _of(larger.group.topology().devices[0].storage, kind) - _of(left, kind)
     device = _of(room, kind)
     # TorchRec takes the share from HBM alone.
-    share = request.conditions.reserve_share if MEMORIES[kind] == "hbm" else 0.0
+    share = request.setup.reserve_share if MEMORIES[kind] == "hbm" else 0.0
     needs = device - int((1 - share) * device) + fixed
     return Reserved(memory=MEMORIES[kind], needs=needs, room=device)
 
@@ -100,33 +105,33 @@ def _of(storage: Storage, kind: int) -> int:
     return int((storage.hbm, storage.ddr)[kind])
 
 
-def _left(priced: Priced, found: Found) -> Ints:
+def _left(priced: Priced, found: SearchResult) -> Ints:
     """[2, R] bytes beside what found room, by MEMORIES."""
     problem = priced.problem
     free = problem.free.copy()
-    for item, way in enumerate(found.ways):
-        if way >= 0:
-            column = np.repeat(problem.memory[way], problem.counts[way], axis=0)
-            needs = np.tile(column.T, int(problem.blocks[way]))
+    for item, placement in enumerate(found.placements):
+        if placement >= 0:
+            column = np.repeat(problem.memory[placement], problem.counts[placement], axis=0)
+            needs = np.tile(column.T, int(problem.blocks[placement]))
             for left, needed in zip(free, needs, strict=True):
                 np.subtract.at(left, found.ranks[item], needed)
     return free
 
 
-def _shortfalls(priced: Priced, found: Found, left: Ints) -> Iterator[Shortfall]:
-    """For each missing item, the way and memory that come nearest to fitting."""
+def _shortfalls(priced: Priced, found: SearchResult, left: Ints) -> Iterator[Shortfall]:
+    """For each missing item, the placement and memory that come nearest to fitting."""
     problem = priced.problem
     for item in found.missing:
-        ways = problem.ways(item)
-        # [ways, 2, R]: what a first shard lacks on each rank.
-        lacks = problem.memory[ways.start : ways.stop, 0, :, None] - left[None]
+        placements = problem.placements(item)
+        # [placements, 2, R]: what a first shard lacks on each rank.
+        lacks = problem.memory[placements.start : placements.stop, 0, :, None] - left[None]
         per_rank = lacks.max(axis=1)
         nearest, rank = divmod(int(per_rank.argmin()), problem.ranks)
         kind = int(lacks[nearest, :, rank].argmax())
         yield Shortfall(
             table=priced.options.tables[problem.members[item][0]].name,
             memory=MEMORIES[kind],
-            needs=int(problem.memory[ways.start + nearest, 0, kind]),
+            needs=int(problem.memory[placements.start + nearest, 0, kind]),
             room=max(int(left[kind, rank]), 0),
             rank=rank,
         )

@@ -47,7 +47,7 @@ class Reserved:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
+class Relaxation:
     """A change that was tried, and the plan's predicted milliseconds with it."""
 
     kind: str
@@ -67,7 +67,7 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lack:
+class MissingMemory:
     """All that is missing. Bytes."""
 
     shortfalls: tuple[Shortfall, ...] = ()
@@ -100,8 +100,8 @@ class Infeasible(PlanError):
     def __init__(
         self,
         reason: str,
-        lack: Lack,
-        changes: tuple[Change, ...] = (),
+        lack: MissingMemory,
+        changes: tuple[Relaxation, ...] = (),
         untried: tuple[str, ...] = (),
     ) -> None:
         super().__init__(reason, lack, changes, untried)
@@ -113,7 +113,7 @@ class Infeasible(PlanError):
         """Kinds of change that the time did not suffice for."""
 
     @property
-    def nearest(self) -> Change | None:
+    def nearest(self) -> Relaxation | None:
         """The change that fits and alters least."""
         return self.changes[0] if self.changes else None
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from embeddings.planner.infeasibility.infeasible import Change
+from embeddings.planner.infeasibility.infeasible import Relaxation
 from embeddings.planner.infeasibility.trial import Outcome, Outcomes, apart, fits, past
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.problem.pricing import all_options
 
 _MOST_RANKS = 4096
@@ -15,16 +15,16 @@ _MOST_MEMORY = 64
 _CLOSE = 0.01
 
 
-def try_amounts(request: Request, deadline: float) -> Outcomes:
+def try_resource_relaxations(request: PlanRequest, deadline: float) -> Outcomes:
     """Memory of a device, memory of a host, rows a rank, hosts: one at a time."""
     yield from _more_memory(request, deadline)
     yield _smaller_batch(request, deadline)
     # Of replicas, fewer groups are tried instead: more hosts need not split into groups evenly.
-    if request.conditions.replica_groups == 1:
+    if request.setup.replica_groups == 1:
         yield _more_hosts(request, deadline)
 
 
-def _more_memory(request: Request, deadline: float) -> Outcomes:
+def _more_memory(request: PlanRequest, deadline: float) -> Outcomes:
     cluster = request.cluster
     if past(deadline):
         yield Outcome(kind="memory", late=True)
@@ -50,7 +50,7 @@ def _more_memory(request: Request, deadline: float) -> Outcomes:
                 low = middle
             else:
                 high, took = middle, middle_took
-        change = took and Change(
+        change = took and Relaxation(
             kind="memory", what=f"{high:,.6g} GiB of {words} instead of {has:,.6g}", time=took,
             ranks=cluster.ranks, inputs={field: high}, apart=apart(high, has),
         )  # fmt: skip
@@ -62,7 +62,7 @@ def _rounded(amount: float) -> float:
     return float(f"{amount:.4g}")
 
 
-def _smaller_batch(request: Request, deadline: float) -> Outcome:
+def _smaller_batch(request: PlanRequest, deadline: float) -> Outcome:
     has = request.batch_size
     if has == 1 or past(deadline):
         return Outcome(kind="batch", late=has > 1)
@@ -78,14 +78,14 @@ def _smaller_batch(request: Request, deadline: float) -> Outcome:
     if took is None:
         return Outcome(kind="batch")
     what = f"a batch of {low:,} rows a rank instead of {has:,}"
-    change = Change(
+    change = Relaxation(
         kind="batch", what=what, time=took, ranks=request.cluster.ranks,
         inputs={"batch_size": low}, apart=apart(low, has),
     )  # fmt: skip
     return Outcome(kind="batch", change=change)
 
 
-def _more_hosts(request: Request, deadline: float) -> Outcome:
+def _more_hosts(request: PlanRequest, deadline: float) -> Outcome:
     """The fewest hosts that suffice: doubled until they do, then halved in on."""
     per_host, has = request.cluster.devices_per_host, request.cluster.hosts
     low, high, took = has, has, None
@@ -108,7 +108,7 @@ def _more_hosts(request: Request, deadline: float) -> Outcome:
         return Outcome(kind="ranks", late=past(deadline))
     ranks = high * per_host
     what = f"{ranks} ranks ({high} hosts) instead of {request.cluster.ranks}"
-    change = Change(
+    change = Relaxation(
         kind="ranks", what=what, time=took, ranks=ranks, inputs={"hosts": high},
         apart=apart(high, has),
     )  # fmt: skip

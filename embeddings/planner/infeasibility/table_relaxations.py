@@ -7,17 +7,17 @@ from typing import Any
 
 from torch import nn
 
-from embeddings.planner.infeasibility.infeasible import Change
+from embeddings.planner.infeasibility.infeasible import Relaxation
 from embeddings.planner.infeasibility.trial import Outcome, Outcomes, apart, fits, past
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.rules import Rule
 
 _ROW_WISE = ("row_wise", "table_row_wise")
 _HOST_KERNELS = ("fused_uvm_caching", "fused_uvm")
 
 
-def try_changes(
-    request: Request, missing: tuple[str, ...], tables: Sequence[str], deadline: float
+def try_table_relaxations(
+    request: PlanRequest, missing: tuple[str, ...], tables: Sequence[str], deadline: float
 ) -> Outcomes:
     """`missing`: those of the `tables` that found no room."""
     for kind, what, named, changed, inputs in _candidates(request, missing, tables):
@@ -29,10 +29,10 @@ def try_changes(
             continue
         far = len(named) / len(tables)
         if kind == "replicas":
-            far = apart(changed.conditions.replica_groups, request.conditions.replica_groups)
+            far = apart(changed.setup.replica_groups, request.setup.replica_groups)
         yield Outcome(
             kind=kind,
-            change=Change(
+            change=Relaxation(
                 kind=kind, what=what, time=took, ranks=request.cluster.ranks, tables=named,
                 inputs=inputs, apart=far,
             ),
@@ -40,8 +40,8 @@ def try_changes(
 
 
 def _candidates(
-    request: Request, missing: tuple[str, ...], tables: Sequence[str]
-) -> Iterator[tuple[str, str, tuple[str, ...], Request, dict[str, Any]]]:
+    request: PlanRequest, missing: tuple[str, ...], tables: Sequence[str]
+) -> Iterator[tuple[str, str, tuple[str, ...], PlanRequest, dict[str, Any]]]:
     """Kind, words, tables, the changed request, and its changed inputs."""
     for field, words in (
         ("types", " and ".join(_ROW_WISE)),
@@ -66,12 +66,12 @@ def _candidates(
     if every and set(every) != set(halved):
         what = f"store all {len(every)} fp32 tables in fp16"
         yield "fp16", what, every, request.changed(half=frozenset(every)), fp16
-    groups = request.conditions.replica_groups
+    groups = request.setup.replica_groups
     for fewer in (n for n in range(groups - 1, 0, -1) if groups % n == 0):
         what = f"{fewer} replica groups instead of {groups}"
         update = {"replica_groups": fewer}
-        conditions = request.conditions.model_copy(update=update)
-        yield "replicas", what, (), request.changed(conditions=conditions), update
+        setup = request.setup.model_copy(update=update)
+        yield "replicas", what, (), request.changed(setup=setup), update
 
 
 def _opened(rule: Rule, names: tuple[str, ...], field: str) -> Rule:

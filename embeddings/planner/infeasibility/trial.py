@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torchrec.distributed.planner.types import PlannerError
 
-from embeddings.planner.infeasibility.infeasible import Change
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.infeasibility.infeasible import Relaxation
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.problem.enumerator import CompactEnumerator
 from embeddings.planner.problem.options import Options
 from embeddings.planner.problem.pricing import price
@@ -21,14 +21,16 @@ class Outcome:
     """Of a kind of change: one that fits, or none; `late` if the time did not suffice."""
 
     kind: str
-    change: Change | None = None
+    change: Relaxation | None = None
     late: bool = False
 
 
 Outcomes = Iterator[Outcome]
 
 
-def fits(request: Request, known: tuple[CompactEnumerator, Options] | None = None) -> float | None:
+def fits(
+    request: PlanRequest, known: tuple[CompactEnumerator, Options] | None = None
+) -> float | None:
     """The predicted milliseconds of a first plan, if there is one. `known`: as in `price`."""
     try:
         problem = price(request, known).problem

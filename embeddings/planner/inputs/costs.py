@@ -31,7 +31,7 @@ from embeddings.planner.inputs.yaml_files import Frozen
 GBS = 1e9 / 1e3
 
 
-class Weights(Frozen):
+class LookupWeights(Frozen):
     """Time of a lookup: (ids x their bytes + rows x theirs + output x its) / bandwidth."""
 
     ids: float = Field(default=1.0, ge=0)
@@ -45,8 +45,8 @@ class Weights(Frozen):
 class KernelCosts(Frozen):
     """A compute kernel's lookups."""
 
-    forward: Weights = Weights()
-    backward: Weights | None = None
+    forward: LookupWeights = LookupWeights()
+    backward: LookupWeights | None = None
     """With the optimizer, if fused; unset: forward x `bwd_compute_multiplier`."""
 
 
@@ -214,7 +214,7 @@ def _coefficients(kernel: KernelCosts) -> EstimatorPerfCoefficients:
     )
 
 
-def _weights(weights: Weights) -> Any:
+def _weights(weights: LookupWeights) -> Any:
     return PerfCoefficient(
         input_read_size_multiplier=weights.ids,
         lookup_size_multiplier=weights.rows,

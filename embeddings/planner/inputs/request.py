@@ -13,16 +13,16 @@ from torchrec.distributed.types import CacheParams, ModuleSharder, PipelineType
 
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.rules import Rule
-from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.inputs.training_setup import TrainingSetup
 
 
 def default_reservation() -> StorageReservation:
     """TorchRec's default: a share of HBM, six times the dense weights, and the batches' ids."""
-    return Conditions().reservation()
+    return TrainingSetup().reservation()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class PlanRequest:
     """All that a plan depends on, but for the search's budget."""
 
     module: nn.Module
@@ -33,36 +33,36 @@ class Request:
     usage: Mapping[str, ParameterConstraints] = field(default_factory=dict)
     """How tables are used, by name: pooling factors, number of poolings, cache, .."""
     rules: Sequence[Rule] = ()
-    conditions: Conditions = field(default_factory=Conditions)
+    setup: TrainingSetup = field(default_factory=TrainingSetup)
     """How the model trains: exchanges, pipeline, memory kept from tables, replicas."""
     half: frozenset[str] = frozenset()
     """Tables to be taken as if they were stored in fp16."""
 
-    def changed(self, **fields: Any) -> Request:
+    def changed(self, **fields: Any) -> PlanRequest:
         """The same but for `fields`."""
         return dataclasses.replace(self, **fields)
 
     @property
     def group(self) -> Cluster:
         """The ranks that tables are sharded over; ValueError if replicas do not come out even."""
-        return self.conditions.group(self.cluster)
+        return self.setup.group(self.cluster)
 
     @property
     def sharders(self) -> Sequence[ModuleSharder[Any]]:
-        return self.conditions.sharders(self.cluster.device)
+        return self.setup.sharders(self.cluster.device)
 
     @property
     def reservation(self) -> StorageReservation:
-        return self.conditions.reservation()
+        return self.setup.reservation()
 
     @property
     def pipeline(self) -> PipelineType:
-        return self.conditions.pipeline_type
+        return self.setup.pipeline_type
 
     @property
     def constraints(self) -> dict[str, ParameterConstraints]:
         """`usage`, with caches filled a batch ahead if the pipeline does that."""
-        if self.conditions.pipeline != "prefetch":
+        if self.setup.pipeline != "prefetch":
             return dict(self.usage)
         return {
             name: dataclasses.replace(

@@ -23,7 +23,7 @@ KIND = "homerec table facts"
 VERSION = 1
 
 
-class FeatureFacts(Frozen):
+class FeatureStats(Frozen):
     """How many ids a row has of one feature."""
 
     mean: float = Field(ge=0)
@@ -34,7 +34,7 @@ class FeatureFacts(Frozen):
     """Ids that 50%, 90%, 99% and all rows have at most."""
 
 
-class Accesses(Frozen):
+class AccessCounts(Frozen):
     """How a table's rows are looked up, by all of its features together."""
 
     rows: int = Field(ge=1)
@@ -127,7 +127,7 @@ class Accesses(Frozen):
         return steps[:, 0].astype(np.float64), steps[:, 1]
 
 
-class Facts(Frozen):
+class TableStats(Frozen):
     """Of all tables of a model."""
 
     kind: Literal["homerec table facts"] = "homerec table facts"
@@ -136,8 +136,8 @@ class Facts(Frozen):
     """Where they were counted."""
     rows: int = Field(ge=1)
     """Of the data."""
-    features: dict[str, FeatureFacts]
-    tables: dict[str, Accesses]
+    features: dict[str, FeatureStats]
+    tables: dict[str, AccessCounts]
 
     def pooling(self, table: ListedTable) -> tuple[float, ...]:
         """Mean ids a bag of each feature."""
@@ -148,7 +148,7 @@ class Facts(Frozen):
             for name, count in zip(table.feature_names, each, strict=True)
         )
 
-    def told(self, table: ListedTable, rows: int, share: float) -> ListedTable:
+    def with_stats(self, table: ListedTable, rows: int, share: float) -> ListedTable:
         """`table` as the data say it is used, in global batches of `rows` rows.
 
         A cache holds the rows that `share` of the lookups fall on. ValueError if the facts are not
@@ -189,7 +189,7 @@ class Facts(Frozen):
         return json.dumps(self.model_dump(mode="json"), allow_nan=False) + "\n"
 
 
-def load_facts(path: Path) -> Facts:
+def load_table_stats(path: Path) -> TableStats:
     """A file that `homerec plan facts` wrote, JSON or YAML. ValueError in one line."""
     value: dict[str, Any] = read_yaml(path) if path.suffix != ".json" else _json(path)
     if value.get("kind") != KIND or value.get("version") != VERSION:
@@ -197,7 +197,7 @@ def load_facts(path: Path) -> Facts:
             f"{path}: holds no facts of version {VERSION}; 'homerec plan facts SOURCE --data DIR "
             "--out FILE' writes them"
         )
-    return validate(Facts, value, path)
+    return validate(TableStats, value, path)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ _PIPELINES = {
 }
 
 
-class Conditions(Frozen):
+class TrainingSetup(Frozen):
     """Inputs of a plan beside tables, cluster and batch."""
 
     qcomm_forward: Precision = "fp32"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile, PredictedRank
-from embeddings.planner.plans.solution import Planned
+from embeddings.planner.plans.solution import Solution
 
 
 def describe_plan(
-    request: Request, planned: Planned, tables: Sequence[ListedTable], seed: int
+    request: PlanRequest, planned: Solution, tables: Sequence[ListedTable], seed: int
 ) -> PlanFile:
     """The file of a plan. `tables`: those of `request`, in any order."""
     listed = {table.name: table for table in tables}
@@ -37,8 +37,8 @@ def describe_plan(
         )
     return PlanFile(
         cluster=request.group,
-        whole=request.cluster if request.conditions.replica_groups > 1 else None,
-        conditions=request.conditions,
+        whole=request.cluster if request.setup.replica_groups > 1 else None,
+        setup=request.setup,
         batch_size=request.batch_size,
         rules=tuple(request.rules),
         seed=seed,

@@ -10,7 +10,7 @@ import numpy as np
 from torchrec.distributed.planner.types import ParameterConstraints
 
 from embeddings.planner.inputs.cluster import Cluster
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.table_list import ListedTable, build_module, usage
 from embeddings.planner.inputs.torchrec_log import torchrec_silenced
 from embeddings.planner.plans.describe import ranges, runs_of_equal
@@ -23,7 +23,7 @@ from embeddings.planner.problem.problem import rated
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Given:
+class FixedTable:
     """Where one table lies: a rank for every shard, in order; `width` columns a shard."""
 
     table: ListedTable
@@ -36,7 +36,7 @@ class Given:
     """Of its collection in the model; '': where `build_module` puts it."""
 
 
-def plan_of(given: Sequence[Given], cluster: Cluster, batch_size: int) -> PlanFile:
+def fixed_plan(given: Sequence[FixedTable], cluster: Cluster, batch_size: int) -> PlanFile:
     """The plan's file, with TorchRec's prediction for it. `batch_size`: rows a rank.
 
     ValueError for a table that cannot be sharded so.
@@ -47,7 +47,7 @@ def plan_of(given: Sequence[Given], cluster: Cluster, batch_size: int) -> PlanFi
         for (name, constraints), one in zip(usage(tables).items(), given, strict=True)
     }
     module = build_module(tables)
-    request = Request(module=module, cluster=cluster, batch_size=batch_size, usage=known)
+    request = PlanRequest(module=module, cluster=cluster, batch_size=batch_size, usage=known)
     topology = cluster.topology()
     enumerator = CompactEnumerator(
         topology, batch_size, known, estimators(topology, known, request.pipeline, cluster.costs)
@@ -62,8 +62,8 @@ def plan_of(given: Sequence[Given], cluster: Cluster, batch_size: int) -> PlanFi
     for one in given:
         table = found[one.table.name]
         n = _the_option(options, table, one)
-        facts, option = options.tables[table], options.options[n]
-        sizes = [size[0] for size in enumerator.sizes_and_offsets(facts, option)[0]]
+        model_table, option = options.tables[table], options.options[n]
+        sizes = [size[0] for size in enumerator.sizes_and_offsets(model_table, option)[0]]
         if len(sizes) != len(one.ranks):
             raise ValueError(
                 f"table {one.table.name!r}: {len(one.ranks)} ranks for {len(sizes)} shards"
@@ -76,7 +76,7 @@ def plan_of(given: Sequence[Given], cluster: Cluster, batch_size: int) -> PlanFi
         placed.append(
             PlacedTable(
                 table=one.table,
-                path=one.path or facts.path,
+                path=one.path or model_table.path,
                 sharding_type=option.sharding_type,
                 compute_kernel=option.kernel,
                 width=option.width,
@@ -118,7 +118,7 @@ def repriced(file: PlanFile, cluster: Cluster) -> PlanFile:
                 "in the plan; give a cluster of the plan's shape, or plan anew"
             )
     given = [
-        Given(
+        FixedTable(
             table=placed.table,
             sharding_type=placed.sharding_type,
             width=placed.width,
@@ -128,12 +128,12 @@ def repriced(file: PlanFile, cluster: Cluster) -> PlanFile:
         )
         for placed in file.tables
     ]
-    new = plan_of(given, cluster, file.batch_size)
+    new = fixed_plan(given, cluster, file.batch_size)
     kept = {"rules": file.rules, "seed": file.seed, "rounds": file.rounds, "cut_off": file.cut_off}
     return new.model_copy(update=kept)
 
 
-def _only(known: ParameterConstraints, one: Given) -> ParameterConstraints:
+def _only(known: ParameterConstraints, one: FixedTable) -> ParameterConstraints:
     """TorchRec's enumerator, kept to the given type and to columns no narrower."""
     split = one.width < one.table.dim
     return dataclasses.replace(
@@ -143,7 +143,7 @@ def _only(known: ParameterConstraints, one: Given) -> ParameterConstraints:
     )
 
 
-def _the_option(options: Options, table: int, one: Given) -> int:
+def _the_option(options: Options, table: int, one: FixedTable) -> int:
     for n in options.of(table):
         option = options.options[n]
         kernels = (one.kernel,) if one.kernel else ("fused", "dense")

@@ -15,7 +15,7 @@ from torchrec.distributed.types import CacheParams, ParameterSharding, ShardingT
 from embeddings.planner.inputs.arrays import Ints
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.table_list import ListedTable
-from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.inputs.yaml_files import Frozen
 from embeddings.planner.problem.options import PARTS
 from embeddings.planner.problem.problem import rated
@@ -90,16 +90,16 @@ class PlacedTable(Frozen):
         found[:, :, 1] = self.width * np.arange(blocks)[:, None]
         return found.reshape(-1, 4)
 
-    def cache_params(self, conditions: Conditions) -> CacheParams | None:
+    def cache_params(self, setup: TrainingSetup) -> CacheParams | None:
         """Of cached tables alone, where TorchRec's defaults do not hold."""
-        ahead, cache = conditions.pipeline == "prefetch", self.table.cache
+        ahead, cache = setup.pipeline == "prefetch", self.table.cache
         if self.compute_kernel != "fused_uvm_caching" or not (ahead or cache):
             return None
         return CacheParams(
             load_factor=cache and cache.load_factor, prefetch_pipeline=True if ahead else None
         )
 
-    def parameter_sharding(self, cluster: Cluster, conditions: Conditions) -> ParameterSharding:
+    def parameter_sharding(self, cluster: Cluster, setup: TrainingSetup) -> ParameterSharding:
         """TorchRec's own object."""
         ranks = self.rank_list()
         shards = [
@@ -117,5 +117,5 @@ class PlacedTable(Frozen):
             compute_kernel=self.compute_kernel,
             ranks=ranks,
             sharding_spec=None if self.copied else EnumerableShardingSpec(shards),
-            cache_params=self.cache_params(conditions),
+            cache_params=self.cache_params(setup),
         )

@@ -16,14 +16,14 @@ from torchrec.distributed.types import (
 from embeddings.planner.inputs.arrays import Floats, Ints
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.rules import Rule
-from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.inputs.yaml_files import Frozen, validate
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.problem.options import MEMORIES, PARTS
 from embeddings.planner.problem.problem import rated
 
 KIND = "homerec sharding plan"
-VERSION = 1
+VERSION = 2
 
 
 class PredictedRank(Frozen):
@@ -43,12 +43,12 @@ class PlanFile(Frozen):
     """Everything about a plan."""
 
     kind: Literal["homerec sharding plan"] = "homerec sharding plan"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     cluster: Cluster
     """What tables are sharded over: with replicas, the ranks of one group."""
     whole: Cluster | None = None
     """The cluster of all groups, if there are several."""
-    conditions: Conditions = Conditions()
+    setup: TrainingSetup = TrainingSetup()
     """How the model trains."""
     batch_size: int = Field(ge=1)
     """Rows a rank."""
@@ -87,7 +87,7 @@ class PlanFile(Frozen):
         modules: dict[str, EmbeddingModuleShardingPlan] = {}
         for placed in self.tables:
             module = modules.setdefault(placed.path, EmbeddingModuleShardingPlan())
-            module[placed.table.name] = placed.parameter_sharding(self.cluster, self.conditions)
+            module[placed.table.name] = placed.parameter_sharding(self.cluster, self.setup)
         return ShardingPlan(dict(modules))
 
     def find(self, name: str) -> PlacedTable:

@@ -16,11 +16,11 @@ from embeddings.planner.inputs.arrays import Floats, Ints
 from embeddings.planner.problem.options import MEMORIES, PARTS
 from embeddings.planner.problem.pricing import Priced
 from embeddings.planner.problem.problem import FREE, HOST_COLUMNS, Problem
-from embeddings.planner.search.search import Found
+from embeddings.planner.search.search import SearchResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
+class ChosenOption:
     """A table's option, where its shards lie (a rank a shard), and what a shard costs."""
 
     table: str
@@ -36,13 +36,13 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Planned:
+class Solution:
     """A plan and its prediction: milliseconds of a step, bytes."""
 
     plan: ShardingPlan
     options: list[ShardingOption]
     """The chosen ones as TorchRec's objects, with its costs on every shard."""
-    choices: tuple[Choice, ...]
+    choices: tuple[ChosenOption, ...]
     time: float
     """TorchRec's rating, what the busiest rank's tables take; with their replicas, if any."""
     lower_bound: float
@@ -95,7 +95,7 @@ class Planned:
         }
 
 
-def build_plan(priced: Priced, found: Found) -> Planned:
+def build_plan(priced: Priced, found: SearchResult) -> Solution:
     """TorchRec's objects for the winner alone."""
     assert not found.missing
     options, problem = priced.options, priced.problem
@@ -104,12 +104,12 @@ def build_plan(priced: Priced, found: Found) -> Planned:
     memory = np.zeros((world, len(MEMORIES)), np.int64)
     time = np.zeros(world)
     chosen: dict[int, tuple[int, Ints]] = {}
-    for item, way in enumerate(found.ways):
-        for table, n in zip(problem.members[item], problem.options[way], strict=True):
+    for item, placement in enumerate(found.placements):
+        for table, n in zip(problem.members[item], problem.options[placement], strict=True):
             chosen[table] = (n, found.ranks[item])
     stock: list[ShardingOption] = []
     choices = []
-    for table, facts in enumerate(options.tables):
+    for table, model_table in enumerate(options.tables):
         n, ranks = chosen[table]
         option = options.options[n]
         total = Perf(*options.perf[n].tolist())
@@ -120,18 +120,18 @@ def build_plan(priced: Priced, found: Found) -> Planned:
         np.add.at(time, ranks, total.total + options.sync[n])
         np.add.at(sync, ranks, options.sync[n])
         np.add.at(memory, ranks, needs)
-        sizes, offsets = priced.enumerator.sizes_and_offsets(facts, option)
+        sizes, offsets = priced.enumerator.sizes_and_offsets(model_table, option)
         shards = [
             Shard(size=size, offset=offset, perf=total, storage=Storage(*need), rank=rank)
             for size, offset, need, rank in zip(
                 sizes, offsets, needs.tolist(), ranks.tolist(), strict=True
             )
         ]
-        stock.append(priced.enumerator.stock_option(facts, option, shards))
+        stock.append(priced.enumerator.stock_option(model_table, option, shards))
         choices.append(
-            Choice(
-                table=facts.name,
-                path=facts.path,
+            ChosenOption(
+                table=model_table.name,
+                path=model_table.path,
                 sharding_type=option.sharding_type,
                 kernel=option.kernel,
                 width=option.width,
@@ -140,8 +140,8 @@ def build_plan(priced: Priced, found: Found) -> Planned:
                 sync=float(options.sync[n]),
             )
         )
-    return Planned(
-        plan=_without_facts(to_sharding_plan(stock, priced.topology)),
+    return Solution(
+        plan=_without_cache_stats(to_sharding_plan(stock, priced.topology)),
         options=stock,
         choices=tuple(choices),
         time=float(time.max()),
@@ -155,7 +155,7 @@ def build_plan(priced: Priced, found: Found) -> Planned:
     )
 
 
-def _without_facts(plan: ShardingPlan) -> ShardingPlan:
+def _without_cache_stats(plan: ShardingPlan) -> ShardingPlan:
     """Caches as they will be built: no statistics, and none where rows are not cached."""
     for module in plan.plan.values():
         assert isinstance(module, EmbeddingModuleShardingPlan)
@@ -184,13 +184,13 @@ def start_from(priced: Priced, plan: ShardingPlan) -> Mapping[int, tuple[int, In
         places = np.array(ranks.pop(), np.int64)
         if not len(places) or places.max() >= problem.ranks:
             continue
-        for way in problem.ways(item):
+        for placement in problem.placements(item):
             if all(
                 _same(priced, n, sharding, len(places))
-                for n, sharding in zip(problem.options[way], known, strict=True)
+                for n, sharding in zip(problem.options[placement], known, strict=True)
                 if sharding
-            ) and _laid_out(problem, way, places):
-                start[item] = (way, places)
+            ) and _laid_out(problem, placement, places):
+                start[item] = (placement, places)
                 break
     return start
 
@@ -212,15 +212,15 @@ def _same(priced: Priced, n: int, sharding: ParameterSharding, shards: int) -> b
     )
 
 
-def _laid_out(problem: Problem, way: int, ranks: Ints) -> bool:
-    """Do the ranks suit the way's layout in this cluster, whose hosts may be other ones?"""
-    kind, local = problem.layout[way], problem.local
+def _laid_out(problem: Problem, placement: int, ranks: Ints) -> bool:
+    """Do the ranks suit the placement's layout in this cluster, whose hosts may be other ones?"""
+    kind, local = problem.layout[placement], problem.local
     hosts = ranks // local
     if kind == FREE:
         return True
     if kind == HOST_COLUMNS:
         return len(set(hosts.tolist())) == 1
-    rows = len(ranks) // int(problem.blocks[way])
+    rows = len(ranks) // int(problem.blocks[placement])
     wanted = np.arange(len(ranks)) % rows
     if rows == problem.ranks:  # on all of them
         return bool((ranks == wanted).all())

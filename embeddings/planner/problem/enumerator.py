@@ -26,7 +26,7 @@ from torchrec.distributed.planner.utils import build_sharder_data_map, sharder_n
 from torchrec.distributed.sharding_plan import calculate_shard_sizes_and_offsets
 from torchrec.distributed.types import ModuleSharder, ShardingType
 
-from embeddings.planner.problem.options import MEMORIES, PARTS, Option, Options, TableFacts
+from embeddings.planner.problem.options import MEMORIES, PARTS, ModelTable, Option, Options
 
 # A row-wise table's shards: full ones, a smaller one, and empty ones if rows are few.
 _SIZES = 3
@@ -61,28 +61,28 @@ class CompactEnumerator(EmbeddingEnumerator):
 
         Raises ValueError for a table without any, or one whose name another has too.
         """
-        tables: list[TableFacts] = []
+        tables: list[ModelTable] = []
         found: list[Option] = []
         stock: list[ShardingOption] = []
         counts: list[list[int]] = []
-        for facts, sharder in self._tables(module, sharders):
+        for model_table, sharder in self._tables(module, sharders):
             first = len(found)
-            for option, sizes in self._of_table(len(tables), facts, sharder):
+            for option, sizes in self._of_table(len(tables), model_table, sharder):
                 found.append(option)
                 runs = [(size, len(list(run))) for size, run in groupby(map(tuple, sizes))]
-                assert len(runs) <= _SIZES, f"{facts.name}: {len(runs)} sizes of shards"
+                assert len(runs) <= _SIZES, f"{model_table.name}: {len(runs)} sizes of shards"
                 counts.append([count for _, count in runs] + [0] * (_SIZES - len(runs)))
                 shards = [Shard(size=list(size), offset=[0, 0]) for size, _ in runs]
-                stock.append(self.stock_option(facts, option, shards))
+                stock.append(self.stock_option(model_table, option, shards))
             if len(found) == first:
                 raise ValueError(
-                    f"table {facts.name!r}: no sharding type and kernel is left of "
+                    f"table {model_table.name!r}: no sharding type and kernel is left of "
                     f"{', '.join(sharder.sharding_types(self._compute_device))}; allow one"
                 )
-            tables.append(facts)
+            tables.append(model_table)
         if not tables:
             raise ValueError("the model has no table that can be sharded; nothing to plan")
-        if len({facts.name for facts in tables}) < len(tables):
+        if len({model_table.name for model_table in tables}) < len(tables):
             raise ValueError("two tables of the model have one name; rename one")
         self.populate_estimates(stock)
         return Options(
@@ -102,14 +102,14 @@ class CompactEnumerator(EmbeddingEnumerator):
         )
 
     def stock_option(
-        self, facts: TableFacts, option: Option, shards: list[Shard]
+        self, model_table: ModelTable, option: Option, shards: list[Shard]
     ) -> ShardingOption:
         """TorchRec's object for an option, with the given shards."""
-        known = self._of.get(facts.name, ParameterConstraints())
+        known = self._of.get(model_table.name, ParameterConstraints())
         return ShardingOption(
-            name=facts.name,
-            tensor=facts.tensor,
-            module=(facts.path, facts.module),
+            name=model_table.name,
+            tensor=model_table.tensor,
+            module=(model_table.path, model_table.module),
             input_lengths=known.pooling_factors,
             batch_size=self._batch_size,
             compute_kernel=option.kernel,
@@ -120,29 +120,29 @@ class CompactEnumerator(EmbeddingEnumerator):
             enforce_hbm=known.enforce_hbm,
             stochastic_rounding=known.stochastic_rounding,
             bounds_check_mode=known.bounds_check_mode,
-            is_pooled=facts.pooled,
+            is_pooled=model_table.pooled,
             feature_names=known.feature_names,
             output_dtype=known.output_dtype,
             key_value_params=known.key_value_params,
         )
 
     def sizes_and_offsets(
-        self, facts: TableFacts, option: Option
+        self, model_table: ModelTable, option: Option
     ) -> tuple[list[list[int]], list[list[int]]]:
         """Rows and columns, and where they begin, of every shard of an option, as TorchRec cuts."""
         sizes, offsets = calculate_shard_sizes_and_offsets(
-            tensor=facts.tensor,
+            tensor=model_table.tensor,
             world_size=self._world_size,
             local_world_size=self._local_world_size,
             sharding_type=option.sharding_type,
             col_wise_shard_dim=option.width,
-            num_buckets=self._get_num_buckets(facts.name, facts.module),
+            num_buckets=self._get_num_buckets(model_table.name, model_table.module),
         )
         return sizes, offsets
 
     def _tables(
         self, module: nn.Module, sharders: Sequence[ModuleSharder[Any]]
-    ) -> Iterator[tuple[TableFacts, ModuleSharder[Any]]]:
+    ) -> Iterator[tuple[ModelTable, ModuleSharder[Any]]]:
         """The tables that a sharder can shard; what is inside such a module is its own affair."""
         self._sharder_map = {sharder_name(s.module_type): s for s in sharders}
         self._sharder_data_map = build_sharder_data_map(self._sharder_map)
@@ -156,27 +156,31 @@ class CompactEnumerator(EmbeddingEnumerator):
             pooled = ShardingOption.module_pooled(child, path)
             for name, tensor in sharder.shardable_parameters(child).items():
                 taken = _halved(tensor) if name in self._half else tensor
-                facts = TableFacts(name=name, path=path, module=child, tensor=taken, pooled=pooled)
-                yield facts, sharder
+                model_table = ModelTable(
+                    name=name, path=path, module=child, tensor=taken, pooled=pooled
+                )
+                yield model_table, sharder
 
     def _of_table(
-        self, table: int, facts: TableFacts, sharder: ModuleSharder[Any]
+        self, table: int, model_table: ModelTable, sharder: ModuleSharder[Any]
     ) -> Iterator[tuple[Option, list[list[int]]]]:
         """Options of a table, with the sizes of one column block's shards."""
-        key = sharder_name(type(facts.module))
+        key = sharder_name(type(model_table.module))
         offered = sharder.sharding_types(self._compute_device)
         # TorchRec's filters go through sets of strings, whose order changes with every process.
-        types = sorted(self._filter_sharding_types(facts.name, offered, key), key=offered.index)
+        types = sorted(
+            self._filter_sharding_types(model_table.name, offered, key), key=offered.index
+        )
         for sharding_type in types:
             kernels = self._filter_compute_kernels(
-                facts.name,
+                model_table.name,
                 sharder.compute_kernels(sharding_type, self._compute_device),
                 sharding_type,
             )
-            for width in self._widths(facts, sharding_type):
+            for width in self._widths(model_table, sharding_type):
                 some = Option(table=table, sharding_type=sharding_type, kernel="", width=width)
-                sizes, _ = self.sizes_and_offsets(facts, some)
-                blocks = facts.tensor.shape[1] // width
+                sizes, _ = self.sizes_and_offsets(model_table, some)
+                blocks = model_table.tensor.shape[1] // width
                 for kernel in sorted(set(kernels) - set(_ELSEWHERE)):
                     yield (
                         Option(
@@ -185,16 +189,16 @@ class CompactEnumerator(EmbeddingEnumerator):
                         sizes[: len(sizes) // blocks],
                     )
 
-    def _widths(self, facts: TableFacts, sharding_type: str) -> list[int]:
+    def _widths(self, model_table: ModelTable, sharding_type: str) -> list[int]:
         """Columns of a shard: TorchRec's own choice, and every wider cut that it would accept."""
-        dim = facts.tensor.shape[1]
+        dim = model_table.tensor.shape[1]
         if sharding_type not in _COLUMN_SPLIT:
             return [dim]
-        known = self._of.get(facts.name)
+        known = self._of.get(model_table.name)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Dim of .* cannot be evenly divided")
             sizes, _ = calculate_shard_sizes_and_offsets(
-                tensor=facts.tensor,
+                tensor=model_table.tensor,
                 world_size=self._world_size,
                 local_world_size=self._local_world_size,
                 sharding_type=ShardingType.COLUMN_WISE.value,

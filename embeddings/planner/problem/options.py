@@ -27,7 +27,7 @@ MEMORIES = ("hbm", "ddr")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TableFacts:
+class ModelTable:
     """A table of the model and what TorchRec wants to know of it."""
 
     name: str
@@ -55,7 +55,7 @@ class Options:
     one size, then `counts[:, 1]` of another, then `counts[:, 2]` (empty) ones.
     """
 
-    tables: tuple[TableFacts, ...]
+    tables: tuple[ModelTable, ...]
     options: tuple[Option, ...]
     table: Ints
     """[N] index into `tables`, ascending."""

@@ -12,7 +12,7 @@ from torchrec.distributed.planner.types import ParameterConstraints, ShardEstima
 from torchrec.distributed.types import PipelineType
 
 from embeddings.planner.inputs.costs import CalibratedConfig, Costs
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.problem.enumerator import CompactEnumerator
 from embeddings.planner.problem.limits import Limits, apply_rules
 from embeddings.planner.problem.options import Options
@@ -42,7 +42,7 @@ class Priced:
             return None
 
 
-def reserve(request: Request) -> Topology:
+def reserve(request: PlanRequest) -> Topology:
     """The ranks with what the reservation leaves for tables; PlannerError if nothing is left."""
     left: Topology = request.reservation.reserve(
         topology=request.group.topology(),
@@ -54,7 +54,7 @@ def reserve(request: Request) -> Topology:
     return left
 
 
-def price(request: Request, known: tuple[CompactEnumerator, Options] | None = None) -> Priced:
+def price(request: PlanRequest, known: tuple[CompactEnumerator, Options] | None = None) -> Priced:
     """Raises ValueError for rules that cannot be met, and TorchRec's PlannerError if the
     reservation alone is more than a device has.
 
@@ -74,7 +74,7 @@ def price(request: Request, known: tuple[CompactEnumerator, Options] | None = No
     )
 
 
-def all_options(request: Request) -> tuple[CompactEnumerator, Options]:
+def all_options(request: PlanRequest) -> tuple[CompactEnumerator, Options]:
     """Every option with its costs, whatever the rules say."""
     topology = request.group.topology()
     usage = request.constraints
@@ -86,7 +86,7 @@ def all_options(request: Request) -> tuple[CompactEnumerator, Options]:
         half=request.half,
     )
     options = enumerator.options(request.module, request.sharders)
-    sync = sync_ms(options, request.conditions, request.cluster)
+    sync = sync_ms(options, request.setup, request.cluster)
     return enumerator, dataclasses.replace(options, sync=sync)
 
 

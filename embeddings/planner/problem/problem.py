@@ -1,4 +1,4 @@
-"""What the search sees: items to place on ranks, each in one of several ways."""
+"""What the search sees: items to place on ranks, each in one of several placements."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LAYOUTS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """M items with N ways in all to place them on R = hosts x local ranks.
+    """M items with N placements in all to place them on R = hosts x local ranks.
 
     An item is a table, or a group of tables that stay together. Ways of an item lie next to each
     other. Times in milliseconds, memory in bytes.
@@ -46,9 +46,9 @@ class Problem:
     members: tuple[tuple[int, ...], ...]
     """Tables of each item."""
     first: Ints
-    """[M + 1] where each item's ways begin."""
+    """[M + 1] where each item's placements begin."""
     options: tuple[tuple[int, ...], ...]
-    """[N] the option of each member, in a way."""
+    """[N] the option of each member, in a placement."""
     types: tuple[str, ...]
     """[N] sharding types."""
     layout: Ints
@@ -72,7 +72,7 @@ class Problem:
     def items(self) -> int:
         return len(self.members)
 
-    def ways(self, item: int) -> range:
+    def placements(self, item: int) -> range:
         return range(int(self.first[item]), int(self.first[item + 1]))
 
     def total_time(self) -> Floats:
@@ -97,18 +97,20 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
     members = tuple(sorted([*alone, *limits.groups]))
     layout = np.array([LAYOUTS[o.sharding_type] for o in options.options], np.int64)
     time = shard_ms(options)
-    ways: list[tuple[int, ...]] = []
+    placements: list[tuple[int, ...]] = []
     first = [0]
     local = storage.intra_group_size
     for tables in members:
         mine = _joint(options, limits, layout, tables)
         if tables[0] in limits.pins:
             mine = _on_ranks(mine, limits.pins[tables[0]], options, layout, local, tables[0])
-        ways += _undominated(mine, options, layout, time)
-        first.append(len(ways))
-    lead = np.array([way[0] for way in ways], np.int64)
-    memory = np.array([options.memory[list(way)].sum(axis=0) for way in ways], np.int64)
-    memory = memory.reshape(len(ways), -1, len(MEMORIES))
+        placements += _undominated(mine, options, layout, time)
+        first.append(len(placements))
+    lead = np.array([placement[0] for placement in placements], np.int64)
+    memory = np.array(
+        [options.memory[list(placement)].sum(axis=0) for placement in placements], np.int64
+    )
+    memory = memory.reshape(len(placements), -1, len(MEMORIES))
     assert (memory[:, :1] >= memory).all(), "a later shard is larger than the first"
     return Problem(
         hosts=storage.world_size // local,
@@ -116,12 +118,12 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
         free=free,
         members=members,
         first=np.array(first, np.int64),
-        options=tuple(ways),
+        options=tuple(placements),
         types=tuple(options.options[n].sharding_type for n in lead),
         layout=layout[lead],
         blocks=options.blocks[lead],
         counts=options.counts[lead],
-        time=np.array([time[list(way)].sum() for way in ways], np.float64),
+        time=np.array([time[list(placement)].sum() for placement in placements], np.float64),
         memory=memory,
         pins=tuple(limits.pins.get(tables[0]) for tables in members),
     )
@@ -169,19 +171,19 @@ def _joint(
 
 
 def _on_ranks(
-    ways: Sequence[tuple[int, ...]],
+    placements: Sequence[tuple[int, ...]],
     ranks: tuple[int, ...],
     options: Options,
     layout: Ints,
     local: int,
     table: int,
 ) -> list[tuple[int, ...]]:
-    """The ways whose shards can lie on just these ranks, one on each in order."""
+    """The placements whose shards can lie on just these ranks, one on each in order."""
     fitting = []
-    for way in ways:
-        shards = int(options.blocks[way[0]] * options.counts[way[0]].sum())
+    for placement in placements:
+        shards = int(options.blocks[placement[0]] * options.counts[placement[0]].sum())
         hosts = [rank // local for rank in ranks]
-        kind = layout[way[0]]
+        kind = layout[placement[0]]
         if shards != len(ranks) or kind == EVERYWHERE:
             continue
         if kind == HOST_COLUMNS and len(set(hosts)) > 1:
@@ -190,7 +192,7 @@ def _on_ranks(
             continue
         if kind == HOST_ROWS and any(hosts[i] != hosts[i - i % local] for i in range(len(ranks))):
             continue
-        fitting.append(way)
+        fitting.append(placement)
     if not fitting:
         name = options.tables[table].name
         shown = ", ".join(map(str, ranks))
@@ -202,22 +204,22 @@ def _on_ranks(
 
 
 def _undominated(
-    ways: Sequence[tuple[int, ...]], options: Options, layout: Ints, time: Floats
+    placements: Sequence[tuple[int, ...]], options: Options, layout: Ints, time: Floats
 ) -> list[tuple[int, ...]]:
     """Without those that another beats or equals throughout, and can lie wherever they can."""
     kept: list[tuple[tuple[int, ...], tuple[int, int], tuple[float, ...]]] = []
     rows = []
-    for way in ways:
-        shape = (int(layout[way[0]]), int(options.blocks[way[0]]))
-        worst = options.memory[list(way)].sum(axis=0)
-        cost = (float(time[list(way)].sum()), *map(int, worst.reshape(-1)))
-        rows.append((way, shape, cost))
-    for way, shape, cost in rows:
+    for placement in placements:
+        shape = (int(layout[placement[0]]), int(options.blocks[placement[0]]))
+        worst = options.memory[list(placement)].sum(axis=0)
+        cost = (float(time[list(placement)].sum()), *map(int, worst.reshape(-1)))
+        rows.append((placement, shape, cost))
+    for placement, shape, cost in rows:
         if any(_freer(s, shape) and _covers(c, cost) for _, s, c in kept):
             continue
         kept = [k for k in kept if not (_freer(shape, k[1]) and _covers(cost, k[2]))]
-        kept.append((way, shape, cost))
-    return [way for way, _, _ in kept]
+        kept.append((placement, shape, cost))
+    return [placement for placement, _, _ in kept]
 
 
 def _freer(shape: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -16,32 +16,32 @@ from torchrec.distributed.types import ShardingType
 from embeddings.planner.inputs.arrays import Floats
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.costs import GBS
-from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.problem.options import Options
 
 _COPIED = ShardingType.DATA_PARALLEL.value
 _IN_HOST_MEMORY = ("fused_uvm", "fused_uvm_caching")
 
 
-def sync_ms(options: Options, conditions: Conditions, cluster: Cluster) -> Floats:
+def sync_ms(options: Options, setup: TrainingSetup, cluster: Cluster) -> Floats:
     """[N] milliseconds of a step for the largest shard of each option; `cluster`: all groups'.
 
     Data-parallel tables cost none: their gradients are summed over all ranks every step. ValueError
     for an optimizer whose state DMPCollection cannot average.
     """
-    groups = conditions.replica_groups
+    groups = setup.replica_groups
     if groups == 1:
         return np.zeros(len(options.options))
-    link = cluster.intra_bw if conditions.copies_within_host(cluster) else cluster.inter_bw
+    link = cluster.intra_bw if setup.copies_within_host(cluster) else cluster.inter_bw
     found = []
     for n, option in enumerate(options.options):
-        facts = options.tables[option.table]
+        model_table = options.tables[option.table]
         speed = link
         if option.kernel in _IN_HOST_MEMORY:
             speed = min(link, cluster.host_device_bw)
-        size = shard_bytes(facts.name, facts.tensor, int(options.rows[n]), option.width)
+        size = shard_bytes(model_table.name, model_table.tensor, int(options.rows[n]), option.width)
         moved = 0.0 if option.sharding_type == _COPIED else size * 2 * (groups - 1) / groups
-        found.append(moved / (speed * GBS) / conditions.sync_every)
+        found.append(moved / (speed * GBS) / setup.sync_every)
     return np.array(found)
 
 

@@ -1,4 +1,4 @@
-"""What no plan can beat, and what a byte is worth: the problem with shards that flow like water."""
+"""A lower bound on every plan, and the price of a byte, from a problem of divisible shards."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Bound:
 
 
 def bound(problem: Problem) -> Bound:
-    """Lagrange's bound: memory, of all ranks together, is paid for instead of kept.
+    """A Lagrangian bound: memory is one pool over all ranks, and is paid for instead of limited.
 
-    A plan whose busiest rank carries T has no shard that takes longer, and its ranks together carry
-    at most R * T. With any prices l >= 0 a byte they carry at least the sum over items of the
-    cheapest such way's time + l * bytes, less l * (all memory). So T is at least the least number
-    for which the two do not contradict. Prices are those that just make the cheapest ways fit.
+    If the busiest rank of a plan carries T, no shard takes longer than T and all ranks together
+    carry at most R * T. For any prices l >= 0 a byte they carry at least the sum over items of the
+    cheapest placement's time + l * bytes, less l * (all memory). T is at least the smallest number
+    for which the two agree. The prices are the lowest at which the cheapest placements fit.
     """
-    total = _Water(problem)
+    total = _Pooled(problem)
     prices = np.zeros(2)
     time = 0.0
     for limit in (math.inf, None):
@@ -39,7 +39,7 @@ def bound(problem: Problem) -> Bound:
     return Bound(time=time, prices=prices)
 
 
-class _Water:
+class _Pooled:
     """The problem without ranks: one pool of time and one of each memory."""
 
     def __init__(self, problem: Problem) -> None:
@@ -71,7 +71,7 @@ class _Water:
         return low
 
     def prices(self, limit: float) -> Floats:
-        """The lowest at which the cheapest ways fit, found by halving, a memory at a time."""
+        """The lowest at which the cheapest placements fit, found by halving, a memory at a time."""
         prices = np.zeros(2)
         for _ in range(_ROUNDS):
             for kind in range(2):
@@ -101,14 +101,14 @@ class _Water:
 
 
 def cheapest_cost(problem: Problem, cost: Floats, limit: float = math.inf) -> Floats:
-    """[M] the least cost of each item's ways whose shards take no longer than `limit`."""
+    """[M] the least cost of each item's placements whose shards take no longer than `limit`."""
     within = np.where(problem.time <= limit, cost, math.inf)
     least: Floats = np.minimum.reduceat(within, problem.first[:-1])
     return least
 
 
 def cheapest(problem: Problem, cost: Floats, limit: float = math.inf) -> Ints:
-    """[M] the way of that cost: the first of equals; the very first if all take longer."""
+    """[M] the placement of that cost: the first of equals; the very first if all take longer."""
     within = np.where(problem.time <= limit, cost, math.inf)
     least = np.minimum.reduceat(within, problem.first[:-1])
     item = np.repeat(np.arange(problem.items), np.diff(problem.first))

@@ -1,4 +1,4 @@
-"""First plans: every item in its cheapest way that fits, under a limit that is halved in on."""
+"""First plans: every item in its cheapest placement that fits, under a limit found by bisection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from embeddings.planner.inputs.arrays import Floats
 from embeddings.planner.problem.problem import EVERYWHERE, FREE, Problem
-from embeddings.planner.search.assignment import Placement
+from embeddings.planner.search.assignment import Assignment
 from embeddings.planner.search.bounds import Bound, cheapest
 
 # Finer than this, the halving stops: improvement does the rest.
@@ -21,87 +21,94 @@ _KEYS = ("dominant", "time", "total")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packed:
-    """A placement of all items, or of as many as went, and the ways' order it came from."""
+    """An assignment of all items, or of as many as fit, and the placements' order it came from."""
 
-    placement: Placement
+    assignment: Assignment
     ranking: list[list[int]]
     missing: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Taste:
-    """What makes a way cheap, and an item hard."""
+class _Preference:
+    """What makes a placement cheap, and an item hard."""
 
     cost: Floats
     """[N] milliseconds of all shards, and what their bytes are worth."""
     ranking: list[list[int]]
-    """Each item's ways, the cheapest first."""
+    """Each item's placements, the cheapest first."""
     key: str
 
 
 def pack(
-    empty: Placement, taste: _Taste, limit: float, *, tight: bool = False, whole: bool = True
-) -> tuple[Placement, tuple[int, ...]] | None:
-    """Items, the hardest first, each in its first way that fits; and those that fit in no way.
+    empty: Assignment,
+    preference: _Preference,
+    limit: float,
+    *,
+    tight: bool = False,
+    whole: bool = True,
+) -> tuple[Assignment, tuple[int, ...]] | None:
+    """Place items, the hardest first, each in its first placement that fits.
+
+    Returns the assignment and the items that fit nowhere.
 
     None as soon as one does not fit, if it has to be `whole`.
     """
-    placement = empty.fresh()
+    assignment = empty.fresh()
     missing = []
-    for item in _order(empty.problem, taste, limit):
-        for way in taste.ranking[item]:
-            places = placement.find(item, way, limit, tight=tight)
+    for item in _order(empty.problem, preference, limit):
+        for placement in preference.ranking[item]:
+            places = assignment.find(item, placement, limit, tight=tight)
             if places is not None:
-                placement.put(item, way, places)
+                assignment.put(item, placement, places)
                 break
         else:
             if whole:
                 return None
             missing.append(item)
-    return placement, tuple(missing)
+    return assignment, tuple(missing)
 
 
 def best_packing(problem: Problem, lower: Bound) -> Packed:
-    """The lowest peak over several tastes.
+    """The lowest peak over several preferences.
 
     If nothing fits whole: the packing that leaves least of the items' least bytes out.
     """
-    empty = Placement(problem)
+    empty = Assignment(problem)
     best: Packed | None = None
     peak = math.inf
-    for taste in _tastes(problem, lower):
+    for preference in _preferences(problem, lower):
         # Only a start that beats the best one is worth a halving.
         for tight in (False, True):
             limit = peak * (1 - _CLOSE)
-            packed = pack(empty, taste, limit, tight=tight and limit < math.inf)
+            packed = pack(empty, preference, limit, tight=tight and limit < math.inf)
             low = lower.time
             while packed is not None:
-                best = Packed(placement=packed[0], ranking=taste.ranking, missing=())
+                best = Packed(assignment=packed[0], ranking=preference.ranking, missing=())
                 peak, packed = packed[0].peak(), None
                 while packed is None and peak - low > _CLOSE * peak:
                     middle = (low + peak) / 2
-                    packed = pack(empty, taste, middle, tight=tight)
+                    packed = pack(empty, preference, middle, tight=tight)
                     low = low if packed else middle
         if best and peak - lower.time <= _CLOSE * peak:
             return best
     return best or _largest_part(empty, lower)
 
 
-def _largest_part(empty: Placement, lower: Bound) -> Packed:
+def _largest_part(empty: Assignment, lower: Bound) -> Packed:
     problem = empty.problem
     least = np.minimum.reduceat(problem.total_memory().sum(axis=1), problem.first[:-1])
     found: list[tuple[int, int, Packed]] = []
-    for taste in _tastes(problem, lower):
-        packed = pack(empty, taste, math.inf, whole=False)
+    for preference in _preferences(problem, lower):
+        packed = pack(empty, preference, math.inf, whole=False)
         assert packed is not None
-        placement, missing = packed
+        assignment, missing = packed
         left = int(least[list(missing)].sum())
-        part = Packed(placement=placement, ranking=taste.ranking, missing=missing)
+        part = Packed(assignment=assignment, ranking=preference.ranking, missing=missing)
         found.append((len(missing), left, part))
     return min(found, key=lambda row: row[:2])[2]
 
 
-def _tastes(problem: Problem, lower: Bound) -> Iterator[_Taste]:
+def _preferences(problem: Problem, lower: Bound) -> Iterator[_Preference]:
     """From what bytes are worth if shards flowed like water to a few times that.
 
     A rank's memory is not one pool with the next one's, so that bytes are worth more in truth. So
@@ -119,20 +126,20 @@ def _tastes(problem: Problem, lower: Bound) -> Iterator[_Taste]:
         order = np.lexsort((cost, item))
         ranking = [part.tolist() for part in np.split(order, problem.first[1:-1])]
         for key in _KEYS:
-            yield _Taste(cost=cost, ranking=ranking, key=key)
+            yield _Preference(cost=cost, ranking=ranking, key=key)
 
 
-def _order(problem: Problem, taste: _Taste, limit: float) -> list[int]:
+def _order(problem: Problem, preference: _Preference, limit: float) -> list[int]:
     """Items the hardest first: pinned, on all ranks, on whole hosts; then by size of a shard."""
-    first = cheapest(problem, taste.cost, limit)
+    first = cheapest(problem, preference.cost, limit)
     layout = problem.layout[first]
     stage = np.select([layout == EVERYWHERE, layout != FREE], [0, 1], 2)
     stage[[pins is not None for pins in problem.pins]] = -1
-    if taste.key == "total":
+    if preference.key == "total":
         size = problem.total_time()[first]
     else:
         size = problem.time[first]
-        if taste.key == "dominant":
+        if preference.key == "dominant":
             room = np.maximum(problem.free.max(axis=1), 1)
             share = (problem.memory[first, 0] / room).max(axis=1)
             size = np.maximum(share, size / max(float(size.max()), 1e-300))

@@ -1,4 +1,4 @@
-"""A problem's ways as the placement's inner loops read them."""
+"""A problem's placements as the assignment's inner loops read them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from embeddings.planner.problem.problem import Problem
 _WORTH_KEEPING = 64
 
 
-class Ways:
-    """A problem's ways as Python's own numbers, and where its ranks have their places."""
+class Placements:
+    """A problem's placements as Python's own numbers, and where its ranks have their places."""
 
     def __init__(self, problem: Problem) -> None:
         order = np.arange(problem.ranks).reshape(problem.hosts, problem.local).T.reshape(-1)
@@ -27,12 +27,14 @@ class Ways:
         self._problem = problem
         self._needs: dict[int, Ints] = {}
 
-    def needs(self, way: int) -> Ints:
-        """[2, S] bytes of every shard of a way, in order."""
-        known = self._needs.get(way)
+    def needs(self, placement: int) -> Ints:
+        """[2, S] bytes of every shard of a placement, in order."""
+        known = self._needs.get(placement)
         if known is None:
-            column = np.repeat(self._problem.memory[way].T, self._problem.counts[way], axis=1)
-            known = np.tile(column, self.blocks[way])
+            column = np.repeat(
+                self._problem.memory[placement].T, self._problem.counts[placement], axis=1
+            )
+            known = np.tile(column, self.blocks[placement])
             if known.shape[1] < _WORTH_KEEPING:
-                self._needs[way] = known
+                self._needs[placement] = known
         return known

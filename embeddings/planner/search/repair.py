@@ -21,8 +21,8 @@ def repair(packed: Packed, seed: int, deadline: float) -> Packed:
 
     What is left out never weighs more after a round than before; an item weighs its least bytes.
     """
-    placement = packed.placement
-    problem = placement.problem
+    assignment = packed.assignment
+    problem = assignment.problem
     draw = random.Random(seed)
     least = np.minimum.reduceat(problem.total_memory().sum(axis=1), problem.first[:-1])
     weight: list[int] = (least + 1).tolist()
@@ -32,18 +32,18 @@ def repair(packed: Packed, seed: int, deadline: float) -> Packed:
             break
         wanted = draw.choice(sorted(missing))
         host = draw.randrange(problem.hosts)
-        there = sorted(set().union(*placement.on[host :: problem.hosts]))
+        there = sorted(set().union(*assignment.on[host :: problem.hosts]))
         victims = draw.sample(there, min(len(there), _MOST))
-        if placement.everywhere and draw.random() < 0.3:
-            victims.append(draw.choice(sorted(placement.everywhere)))
-        removed = [(item, *placement.take(item)) for item in victims]
+        if assignment.everywhere and draw.random() < 0.3:
+            victims.append(draw.choice(sorted(assignment.everywhere)))
+        removed = [(item, *assignment.take(item)) for item in victims]
         tight = draw.random() < 0.5
         lost = set()
         for item in [wanted, *sorted(victims, key=lambda i: -weight[i])]:
-            for way in packed.ranking[item]:
-                places = placement.find(item, way, math.inf, tight=tight)
+            for placement in packed.ranking[item]:
+                places = assignment.find(item, placement, math.inf, tight=tight)
                 if places is not None:
-                    placement.put(item, way, places)
+                    assignment.put(item, placement, places)
                     break
             else:
                 lost.add(item)
@@ -52,8 +52,8 @@ def repair(packed: Packed, seed: int, deadline: float) -> Packed:
             missing = left
             continue
         for item in [wanted, *victims]:
-            if placement.way[item] != -1:
-                placement.take(item)
-        for item, way, places in removed:
-            placement.put(item, way, places)
+            if assignment.placement[item] != -1:
+                assignment.take(item)
+        for item, placement, places in removed:
+            assignment.put(item, placement, places)
     return dataclasses.replace(packed, missing=tuple(sorted(missing)))

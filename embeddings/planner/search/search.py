@@ -12,14 +12,14 @@ import numpy as np
 
 from embeddings.planner.inputs.arrays import Ints
 from embeddings.planner.problem.problem import Problem
-from embeddings.planner.search.assignment import Placement
+from embeddings.planner.search.assignment import Assignment
 from embeddings.planner.search.bounds import Bound, bound
 from embeddings.planner.search.packing import Packed, best_packing
 from embeddings.planner.search.repair import repair
 
 # Ranks near the busiest count nearly as much as it does, idle ones hardly: 16th powers are added.
 _DOUBLINGS = 4
-# Ways of an item tried in a round, the cheapest first, now and then from another one on.
+# Placements of an item tried in a round, the cheapest first, now and then from another one on.
 _TRIED = 6
 # Items of a host that are placed anew in a round.
 _MOST = 16
@@ -37,10 +37,10 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """`ways[i]` and `ranks[i]` (a rank a shard) of every item; `missing` if not all fit."""
+class SearchResult:
+    """`placements[i]` and `ranks[i]` (a rank a shard) of every item; `missing` if not all fit."""
 
-    ways: tuple[int, ...]
+    placements: tuple[int, ...]
     ranks: tuple[Ints, ...]
     time: float
     lower_bound: float
@@ -53,10 +53,10 @@ def search(
     problem: Problem,
     budget: Budget,
     start: Mapping[int, tuple[int, Ints]] | None = None,
-) -> Found:
+) -> SearchResult:
     """The plan whose busiest rank carries least, as far as the budget goes.
 
-    `start`: items' ways and ranks in an earlier plan; the result is no worse if they still fit.
+    `start`: placements and ranks of an earlier plan; the result is no worse if they still fit.
     """
     deadline = time.monotonic() + budget.seconds
     lower = bound(problem)
@@ -68,11 +68,11 @@ def search(
     rounds, cut_off = 0, False
     if not packed.missing:
         rounds, cut_off = improve(packed, lower, budget, deadline)
-    placement = packed.placement
-    return Found(
-        ways=tuple(placement.way),
-        ranks=tuple(placement.ways.rank_of[places] for places in placement.places),
-        time=placement.peak(),
+    assignment = packed.assignment
+    return SearchResult(
+        placements=tuple(assignment.placement),
+        ranks=tuple(assignment.placements.rank_of[places] for places in assignment.places),
+        time=assignment.peak(),
         lower_bound=lower.time,
         missing=packed.missing,
         rounds=rounds,
@@ -81,120 +81,120 @@ def search(
 
 
 def improve(packed: Packed, lower: Bound, budget: Budget, deadline: float) -> tuple[int, bool]:
-    """Lowers the placement's peak in place; rounds done, and whether time ended them."""
-    placement, ranking = packed.placement, packed.ranking
+    """Lowers the assignment's peak in place; rounds done, and whether time ended them."""
+    assignment, ranking = packed.assignment, packed.ranking
     draw = random.Random(budget.seed)
     goal = lower.time * (1 + _CLOSE)
-    peak = scale = placement.peak()
-    badness = _badness(placement, scale)
-    best, seen = peak, placement.snapshot()
+    peak = scale = assignment.peak()
+    badness = _badness(assignment, scale)
+    best, seen = peak, assignment.snapshot()
     done, cut_off = 0, False
     while done < budget.rounds and best > goal and not cut_off:
         done += 1
         cut_off = time.monotonic() > deadline
         if peak < 0.9 * scale:  # keep the powers in a range where they tell ranks apart
             scale = peak
-            badness = _badness(placement, scale)
-        removed = [(item, *placement.take(item)) for item in _victims(placement, draw)]
+            badness = _badness(assignment, scale)
+        removed = [(item, *assignment.take(item)) for item in _victims(assignment, draw)]
         items = [item for item, _, _ in removed]
         draw.shuffle(items)
         new = math.inf
-        if all(_insert(placement, ranking, item, peak, draw) for item in items):
-            new = _badness(placement, scale)
+        if all(_insert(assignment, ranking, item, peak, draw) for item in items):
+            new = _badness(assignment, scale)
         # A lower peak counts whatever the sum says: three ranks just below it weigh more than one.
-        lowered = new < math.inf and placement.peak() < best
+        lowered = new < math.inf and assignment.peak() < best
         if new <= badness or lowered:
-            badness, peak = new, placement.peak()
+            badness, peak = new, assignment.peak()
             if peak < best:
-                best, seen = peak, placement.snapshot()
+                best, seen = peak, assignment.snapshot()
             continue
         for item in items:
-            if placement.way[item] != -1:
-                placement.take(item)
-        for item, way, places in removed:
-            placement.put(item, way, places)
-    placement.restore(seen)
+            if assignment.placement[item] != -1:
+                assignment.take(item)
+        for item, placement, places in removed:
+            assignment.put(item, placement, places)
+    assignment.restore(seen)
     return done, cut_off
 
 
-def _badness(placement: Placement, scale: float) -> float:
-    power = placement.load / scale
+def _badness(assignment: Assignment, scale: float) -> float:
+    power = assignment.load / scale
     for _ in range(_DOUBLINGS):
         power *= power
     return float(power.sum())
 
 
-def _victims(placement: Placement, draw: random.Random) -> list[int]:
+def _victims(assignment: Assignment, draw: random.Random) -> list[int]:
     """Something of the busiest rank, and a few others to trade places with."""
-    busiest = int(placement.load.argmax())
-    there = sorted(placement.on[busiest])
+    busiest = int(assignment.load.argmax())
+    there = sorted(assignment.on[busiest])
     victims = set(draw.sample(there, min(len(there), draw.randint(1, 3))))
-    shared = sorted(placement.everywhere)
+    shared = sorted(assignment.everywhere)
     if shared and (not victims or draw.random() < 0.2):
         victims.update(draw.sample(shared, min(len(shared), draw.randint(1, 3))))
     if draw.random() < 0.2:  # all of a host, where a table may then lie row-wise
-        hosts = placement.problem.hosts
+        hosts = assignment.problem.hosts
         host = (busiest if draw.random() < 0.5 else draw.randrange(hosts)) % hosts
-        there = sorted(set().union(*placement.on[host::hosts]))
+        there = sorted(set().union(*assignment.on[host::hosts]))
         victims.update(draw.sample(there, min(len(there), _MOST)))
     else:
         for _ in range(draw.randint(0, 4)):
-            other = sorted(placement.on[draw.randrange(placement.problem.ranks)])
+            other = sorted(assignment.on[draw.randrange(assignment.problem.ranks)])
             if other:
                 victims.add(draw.choice(other))
     return sorted(victims)
 
 
 def _insert(
-    placement: Placement, ranking: list[list[int]], item: int, peak: float, draw: random.Random
+    assignment: Assignment, ranking: list[list[int]], item: int, peak: float, draw: random.Random
 ) -> bool:
-    """The cheapest way that stays under the peak; else the one that rises least above it."""
-    ways = ranking[item]
-    skip = draw.randrange(len(ways)) if draw.random() < 0.1 else 0
+    """The cheapest placement that stays under the peak; else the one that rises least above it."""
+    placements = ranking[item]
+    skip = draw.randrange(len(placements)) if draw.random() < 0.1 else 0
     under = peak * (1 - 1e-9)
     tight = draw.random() < 0.5
-    for way in (ways[skip:] + ways[:skip])[:_TRIED]:
-        places = placement.find(item, way, under, tight=tight)
+    for placement in (placements[skip:] + placements[:skip])[:_TRIED]:
+        places = assignment.find(item, placement, under, tight=tight)
         if places is not None:
-            placement.put(item, way, places)
+            assignment.put(item, placement, places)
             return True
     least: tuple[float, int, Ints] | None = None
-    for way in ways:
-        if least is not None and placement.ways.time[way] > least[0]:
+    for placement in placements:
+        if least is not None and assignment.placements.time[placement] > least[0]:
             continue
-        places = placement.find(item, way, math.inf)
+        places = assignment.find(item, placement, math.inf)
         if places is not None:
-            rises = placement.peak_with(way, places)
+            rises = assignment.peak_with(placement, places)
             if least is None or rises < least[0]:
-                least = (rises, way, places)
+                least = (rises, placement, places)
     if least is None:
         return False
-    placement.put(item, least[1], least[2])
+    assignment.put(item, least[1], least[2])
     return True
 
 
 def _warm(packed: Packed, start: Mapping[int, tuple[int, Ints]]) -> Packed:
     """The earlier plan with what it lacks added, if that is whole and no worse than `packed`."""
-    placement = packed.placement.fresh()
-    problem = placement.problem
+    assignment = packed.assignment.fresh()
+    problem = assignment.problem
     waiting = []
     for item in range(problem.items):
-        way, ranks = start.get(item, (-1, np.zeros(0, np.int64)))
-        if way >= 0:
-            places = placement.ways.place_of[ranks]
-            placement.put(item, way, places)
-            if (placement.free[:, places] >= 0).all():
+        placement, ranks = start.get(item, (-1, np.zeros(0, np.int64)))
+        if placement >= 0:
+            places = assignment.placements.place_of[ranks]
+            assignment.put(item, placement, places)
+            if (assignment.free[:, places] >= 0).all():
                 continue
-            placement.take(item)
+            assignment.take(item)
         waiting.append(item)
     for item in waiting:
-        for way in packed.ranking[item]:
-            found = placement.find(item, way, math.inf)
+        for placement in packed.ranking[item]:
+            found = assignment.find(item, placement, math.inf)
             if found is not None:
-                placement.put(item, way, found)
+                assignment.put(item, placement, found)
                 break
         else:
             return packed
-    if packed.missing or placement.peak() <= packed.placement.peak():
-        return Packed(placement=placement, ranking=packed.ranking, missing=())
+    if packed.missing or assignment.peak() <= packed.assignment.peak():
+        return Packed(assignment=assignment, ranking=packed.ranking, missing=())
     return packed

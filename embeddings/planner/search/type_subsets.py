@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from embeddings.planner.inputs.arrays import Ints
 from embeddings.planner.problem.problem import Problem
 from embeddings.planner.search.bounds import bound
-from embeddings.planner.search.search import Budget, Found, search
+from embeddings.planner.search.search import Budget, SearchResult, search
 
 # A plan without improvement, to tell subsets apart.
 _FIRST = Budget(rounds=0)
@@ -28,21 +28,21 @@ def search_type_subsets(
     start_ms: Callable[[Types], float],
     budget: Budget,
     start_of: Callable[[Problem], Start | None],
-) -> tuple[Problem, Found]:
+) -> tuple[Problem, SearchResult]:
     """The plan with the least time of the busiest rank plus `start_ms` of the types it uses.
 
     Args:
         full: the problem with all types.
         restricted: the problem with some of them alone; None where a table could be none of these.
         start_ms: milliseconds that these types cost every rank.
-        start_of: placements of an earlier plan, in a problem's terms.
+        start_of: assignments of an earlier plan, in a problem's terms.
 
     Returns:
         The problem that was solved and its solution. If nothing fits, that of `full`.
     """
     every = frozenset(full.types)
     tried: set[Types] = set()
-    best: tuple[float, Problem, Found] | None = None
+    best: tuple[float, Problem, SearchResult] | None = None
 
     def improves(types: Types, within: Budget = _FIRST) -> bool:
         """Whether a plan of `types` is the best so far, which it then becomes."""
@@ -67,7 +67,7 @@ def search_type_subsets(
         return improves(types)
 
     earlier = start_of(full) or {}
-    first(frozenset(full.types[way] for way, _ in earlier.values()))
+    first(frozenset(full.types[placement] for placement, _ in earlier.values()))
     alone = [frozenset([name]) for name in every]
     for types in sorted(alone, key=lambda one: (start_ms(one), *one)):
         first(types)
@@ -80,6 +80,6 @@ def search_type_subsets(
     return best[1], best[2]
 
 
-def used_types(problem: Problem, found: Found) -> Types:
+def used_types(problem: Problem, found: SearchResult) -> Types:
     """The sharding types of a whole solution."""
-    return frozenset(problem.types[way] for way in found.ways)
+    return frozenset(problem.types[placement] for placement in found.placements)

@@ -26,7 +26,7 @@ from pipeline.io.errors import UserError
 from pipeline.io.files import write_json, write_text
 from pipeline.planning.page.sweep_file import read_sweep
 from pipeline.planning.sources import open_source
-from pipeline.planning.table_stats_source import open_facts
+from pipeline.planning.table_stats_source import open_table_stats
 from pipeline.ranks.world import open_world
 
 
@@ -133,7 +133,7 @@ def facts(args: argparse.Namespace) -> int:
     with user_errors(), open_world() as world:
         check_folder(args.out)
         source = open_source(args.source, args.overrides, world)
-        found = open_facts(args.data, source, fold=args.fold)
+        found = open_table_stats(args.data, source, fold=args.fold)
     if args.out:
         write_text(args.out, found.to_json())
     if args.json:

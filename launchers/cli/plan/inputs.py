@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embeddings.planner.inputs.cluster import Cluster
-    from embeddings.planner.inputs.request import Request
+    from embeddings.planner.inputs.request import PlanRequest
     from embeddings.planner.inputs.rules import Rule
-    from embeddings.planner.inputs.table_stats import Facts
+    from embeddings.planner.inputs.table_stats import TableStats
     from pipeline.planning.sources import Source
 
-# What a person calls the fields of `Conditions`.
+# What a person calls the fields of `TrainingSetup`.
 _OPTIONS: dict[tuple[int | str, ...], str] = {
     ("qcomm_forward",): "--qcomm",
     ("qcomm_backward",): "--qcomm",
@@ -96,7 +96,7 @@ def add_conditions(parser: argparse.ArgumentParser) -> None:
 
 
 def condition_fields(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of `Conditions` that the options name; values as they were typed."""
+    """Fields of `TrainingSetup` that the options name; values as they were typed."""
     from pipeline.io.errors import UserError
 
     found: dict[str, Any] = {}
@@ -125,30 +125,30 @@ class Inputs:
     cluster: Cluster
     batch_size: int | None
     rules: tuple[Rule, ...]
-    conditions: Mapping[str, Any]
-    """Fields of `Conditions`."""
-    facts: Facts | None
+    setup: Mapping[str, Any]
+    """Fields of `TrainingSetup`."""
+    facts: TableStats | None
     serve: float
 
-    def made(self) -> tuple[Source, Request]:
+    def made(self) -> tuple[Source, PlanRequest]:
         """The model as facts tell of it, and what is asked of the planner. ValueError."""
-        from embeddings.planner.inputs.training_setup import Conditions
+        from embeddings.planner.inputs.training_setup import TrainingSetup
         from embeddings.planner.inputs.yaml_files import validate
         from pipeline.io.errors import UserError
 
         if not 0 < self.serve <= 1:
             raise UserError(f"--serve: {self.serve} is no share of lookups; give 0.95, say")
         source = self.source
-        given = {**source.conditions, **self.conditions}
-        conditions = validate(Conditions, given, "command line", _OPTIONS)
+        given = {**source.setup, **self.setup}
+        setup = validate(TrainingSetup, given, "command line", _OPTIONS)
         rows = source.rows_a_rank(self.cluster, self.batch_size)
-        group = conditions.group(self.cluster)
+        group = setup.group(self.cluster)
         if self.facts is not None:
             try:
-                source = source.told(self.facts, rows * group.ranks, self.serve)
+                source = source.with_stats(self.facts, rows * group.ranks, self.serve)
             except ValueError as error:
                 raise UserError(f"--data: {error}") from error
-        return source, source.request(self.cluster, rows, self.rules, conditions)
+        return source, source.request(self.cluster, rows, self.rules, setup)
 
 
 def open_inputs(args: argparse.Namespace, world: Any) -> Inputs:
@@ -156,18 +156,18 @@ def open_inputs(args: argparse.Namespace, world: Any) -> Inputs:
     from embeddings.planner.inputs.cluster import load_cluster
     from embeddings.planner.inputs.rules import load_rules
     from pipeline.planning.sources import open_source
-    from pipeline.planning.table_stats_source import open_facts
+    from pipeline.planning.table_stats_source import open_table_stats
 
     cluster = load_cluster(args.cluster)
     rules = load_rules(args.constraints) if args.constraints else ()
     source = open_source(args.source, args.overrides, world)
-    facts = open_facts(args.data, source, fold=args.fold) if args.data else None
+    facts = open_table_stats(args.data, source, fold=args.fold) if args.data else None
     return Inputs(
         source=source,
         cluster=cluster,
         batch_size=args.batch_size,
         rules=rules,
-        conditions=condition_fields(vars(args)),
+        setup=condition_fields(vars(args)),
         facts=facts,
         serve=args.serve,
     )

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from embeddings.planner.advice.sweep import Point, combinations, sweep
 from embeddings.planner.inputs.cluster import Cluster
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.yaml_files import validate
 from embeddings.planner.search.search import Budget
@@ -39,7 +39,7 @@ def run_sweep(args: argparse.Namespace, world: World) -> list[Point]:
     inputs = open_inputs(args, world)
     made: dict[tuple[str | None, str | None], Source] = {}
 
-    def request_of(values: Mapping[str, Any]) -> Request:
+    def request_of(values: Mapping[str, Any]) -> PlanRequest:
         tables = values.get("dim"), values.get("dtype")
         if tables not in made:
             made[tables] = _remade(inputs.source, *tables)
@@ -72,7 +72,7 @@ def vary(inputs: Inputs, values: Mapping[str, str]) -> Inputs:
     """The inputs of one combination, but for tables of another dim or dtype."""
     tree = inputs.cluster.model_dump()
     batch_size, rules, serve = inputs.batch_size, inputs.rules, inputs.serve
-    conditions: dict[str, Any] = dict(inputs.conditions)
+    setup: dict[str, Any] = dict(inputs.setup)
     for name, value in values.items():
         if name in _CLUSTER_FIELDS:
             tree[name] = value
@@ -87,15 +87,15 @@ def vary(inputs: Inputs, values: Mapping[str, str]) -> Inputs:
         elif name == "serve":
             serve = _number(name, value)
         elif name == "qcomm":
-            conditions |= condition_fields({name: value.replace("+", ",")})
+            setup |= condition_fields({name: value.replace("+", ",")})
         elif name in _CONDITIONS:
-            conditions |= condition_fields({name: value})
+            setup |= condition_fields({name: value})
     return dataclasses.replace(
         inputs,
         cluster=validate(Cluster, tree, "--vary"),
         batch_size=batch_size,
         rules=rules,
-        conditions=conditions,
+        setup=setup,
         serve=serve,
     )
 

@@ -1,13 +1,13 @@
-"""Facts of tables, for a person."""
+"""TableStats of tables, for a person."""
 
 from __future__ import annotations
 
 from rich.table import Table
 
-from embeddings.planner.inputs.table_stats import Facts
+from embeddings.planner.inputs.table_stats import TableStats
 
 
-def facts_view(facts: Facts, rows: int, serve: float, most: int | None = None) -> Table:
+def facts_view(facts: TableStats, rows: int, serve: float, most: int | None = None) -> Table:
     """A line a table, the `most` looked up first; `rows` of a global batch."""
     view = Table(
         title=f"Counted in {facts.source}, {facts.rows:,} rows; batches of {rows:,} rows",

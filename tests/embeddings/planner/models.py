@@ -31,10 +31,10 @@ from torchrec.distributed.planner.types import (
 from torchrec.distributed.types import CacheParams, PipelineType
 
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.table_list import CacheUse, ListedTable, build_module, usage
-from embeddings.planner.inputs.training_setup import Conditions
-from embeddings.planner.plans.solution import Planned
+from embeddings.planner.inputs.training_setup import TrainingSetup
+from embeddings.planner.plans.solution import Solution
 from embeddings.sharders import AllShardingTypes, AllUnpooledTypes
 
 DIMS = (4, 16, 64, 128, 256, 384)
@@ -71,11 +71,11 @@ def listed_tables(draw: st.DrawFn, most: int = 5, *, plain: bool = False) -> lis
 
 
 @st.composite
-def conditions(draw: st.DrawFn) -> Conditions:
+def setup(draw: st.DrawFn) -> TrainingSetup:
     """Any but replicas, which TorchRec's planner knows nothing of."""
     precision = st.sampled_from(["fp32", "fp16", "bf16", "fp8", "int8"])
     reserve = draw(st.sampled_from(["heuristic", "fixed_percentage", "fixed_absolute"]))
-    return Conditions(
+    return TrainingSetup(
         qcomm_forward=draw(precision),
         qcomm_backward=draw(precision),
         pipeline=draw(st.sampled_from(["none", "sparse_dist", "prefetch"])),
@@ -119,8 +119,8 @@ def uncalibrated(preset: str) -> Cluster:
     return load_cluster(preset).model_copy(update={"costs": None})
 
 
-def request_of(tables: Sequence[ListedTable], cluster: Cluster, **fields: Any) -> Request:
-    return Request(
+def request_of(tables: Sequence[ListedTable], cluster: Cluster, **fields: Any) -> PlanRequest:
+    return PlanRequest(
         module=build_module(tables),
         cluster=cluster,
         batch_size=fields.pop("batch_size", 512),
@@ -129,11 +129,11 @@ def request_of(tables: Sequence[ListedTable], cluster: Cluster, **fields: Any) -
     )
 
 
-def stock_sharders(request: Request) -> list[Any]:
+def stock_sharders(request: PlanRequest) -> list[Any]:
     """With TorchRec's codecs for what the request sends."""
     config = QCommsConfig(
-        forward_precision=CommType(request.conditions.qcomm_forward),
-        backward_precision=CommType(request.conditions.qcomm_backward),
+        forward_precision=CommType(request.setup.qcomm_forward),
+        backward_precision=CommType(request.setup.qcomm_backward),
     )
     codecs = get_qcomm_codecs_registry(config, device=torch.device(request.cluster.device))
     return [
@@ -143,7 +143,7 @@ def stock_sharders(request: Request) -> list[Any]:
 
 
 def stock_options(
-    request: Request, constraints: Mapping[str, ParameterConstraints]
+    request: PlanRequest, constraints: Mapping[str, ParameterConstraints]
 ) -> list[ShardingOption]:
     """What TorchRec's own enumerator and its default estimators say."""
     topology, known = request.cluster.topology(), dict(constraints)
@@ -151,7 +151,7 @@ def stock_options(
         "none": PipelineType.NONE,
         "sparse_dist": PipelineType.TRAIN_SPARSE_DIST,
         "prefetch": PipelineType.TRAIN_PREFETCH_SPARSE_DIST,
-    }[request.conditions.pipeline]
+    }[request.setup.pipeline]
     estimators = [
         EmbeddingPerfEstimator(topology, known),
         EmbeddingStorageEstimator(topology, known, pipeline_type=pipeline),
@@ -163,9 +163,9 @@ def stock_options(
     return found
 
 
-def stock_reservation(request: Request) -> StorageReservation:
-    """TorchRec's own, for the request's conditions."""
-    given = request.conditions
+def stock_reservation(request: PlanRequest) -> StorageReservation:
+    """TorchRec's own, for the request's setup."""
+    given = request.setup
     if given.reserve == "fixed_percentage":
         return FixedPercentageStorageReservation(given.reserve_share)
     if given.reserve == "fixed_absolute":
@@ -176,10 +176,10 @@ def stock_reservation(request: Request) -> StorageReservation:
     )
 
 
-def stock_cache(request: Request, table: str) -> CacheParams | None:
+def stock_cache(request: PlanRequest, table: str) -> CacheParams | None:
     """A cache as a person would describe it to TorchRec."""
     known = request.usage[table].cache_params
-    if request.conditions.pipeline != "prefetch":
+    if request.setup.pipeline != "prefetch":
         return known
     return CacheParams(
         load_factor=known and known.load_factor,
@@ -188,7 +188,7 @@ def stock_cache(request: Request, table: str) -> CacheParams | None:
     )
 
 
-def stock_view(request: Request, planned: Planned) -> dict[str, ShardingOption]:
+def stock_view(request: PlanRequest, planned: Solution) -> dict[str, ShardingOption]:
     """TorchRec's own option of each table of a plan, by name, with the plan's ranks on it."""
     constraints = {}
     for choice in planned.choices:

@@ -358,15 +358,15 @@ def killed_at_each(rank: int, size: int, data: Path, folder: Path) -> Any:
     """By file of the evaluation in whose writing a run was killed: how the run ended, how it went
     on, and what it then tells; at 0 that of a run without a kill."""
     code, count = write_dying(rank, size, data, folder / "0", -1)
-    found = {0: (code, 0, told(folder / "0"))}
+    found = {0: (code, 0, with_stats(folder / "0"))}
     for back in range(2, 8):  # the very last file is the report
         out = folder / str(back)
         code, _ = write_dying(rank, size, data, out, count - back)
-        found[back] = (code, run(rank, size, data, out, [], resume=True), told(out))
+        found[back] = (code, run(rank, size, data, out, [], resume=True), with_stats(out))
     return found
 
 
-def told(out: Path) -> list[Any]:
+def with_stats(out: Path) -> list[Any]:
     return [json.loads((out / name).read_text()) for name in RESULTS]
 
 
@@ -390,7 +390,7 @@ def without_the_best(rank: int, size: int, data: Path, out: Path) -> Any:
     found = []
     for words in (["--train.max_steps", "4"], ["--train.select", "mean/auc"]):
         assert run(rank, size, data, out, words, resume=True) == 0
-        found.append((told(out)[2]["step"], find_checkpoint(out).name))
+        found.append((with_stats(out)[2]["step"], find_checkpoint(out).name))
     return found
 
 

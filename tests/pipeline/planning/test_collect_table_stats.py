@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from embeddings.planner.inputs.table_list import ListedTable
 from pipeline.io.errors import UserError
-from pipeline.planning.collect_table_stats import measure
+from pipeline.planning.collect_table_stats import collect_table_stats
 from pipeline.planning.id_columns import Fold
 
 ROWS = 12
@@ -57,7 +57,7 @@ def test_facts_are_what_a_plain_count_finds(
     at_once: int,
 ) -> None:
     folder = tmp_path_factory.mktemp("facts")
-    facts = measure(write(folder, data, kind), [TABLE], FOLD, "data", at_once)
+    facts = collect_table_stats(write(folder, data, kind), [TABLE], FOLD, "data", at_once)
     # A missing id is none; so is one in a bag.
     item = [[] if one is None else [one] for one, _ in data]
     history = [[one for one in bag or [] if one is not None] for _, bag in data]
@@ -85,7 +85,7 @@ def test_ids_become_rows_as_in_training(tmp_path: Path) -> None:
     known = Fold(known=3, rest=2, null=0)
     pq.write_table(pa.table({"t": pa.array([0, 2, None, 3, 4, 5, 2**61])}), tmp_path / "a.parquet")
     table = ListedTable(name="t", rows=5, dim=16)
-    facts = measure([tmp_path / "a.parquet"], [table], {"t": known}, "data")
+    facts = collect_table_stats([tmp_path / "a.parquet"], [table], {"t": known}, "data")
     # Rows 0, 2, 0, 3, 4, 3 and 3 + (2**61 - 3) % 2 = 4.
     assert facts.tables["t"].spectrum == ((2, 3), (1, 1))
     assert facts.features["t"].empty == 0
@@ -95,7 +95,9 @@ def test_lists_of_fixed_size_are_read(tmp_path: Path) -> None:
     pairs = pa.array([[1, 2], None, [2, 3]], pa.list_(pa.int64(), 2))
     pq.write_table(pa.table({"t": pairs}), tmp_path / "a.parquet")
     table = ListedTable(name="t", rows=5, dim=16)
-    facts = measure([tmp_path / "a.parquet"], [table], {"t": Fold(known=5, rest=0)}, "data")
+    facts = collect_table_stats(
+        [tmp_path / "a.parquet"], [table], {"t": Fold(known=5, rest=0)}, "data"
+    )
     assert facts.features["t"].mean == pytest.approx(4 / 3)
     assert facts.tables["t"].spectrum == ((2, 1), (1, 2))
 
@@ -122,7 +124,7 @@ def test_what_cannot_be_counted_is_refused(
         tables.append(ListedTable(name="u", rows=5, dim=16))
     folds = {table.name: Fold(known=5, rest=0) for table in tables}
     with pytest.raises(UserError) as caught:
-        measure([tmp_path / "a.parquet"], tables, folds, "data")
+        collect_table_stats([tmp_path / "a.parquet"], tables, folds, "data")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -131,4 +133,4 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_text("no")
     with pytest.raises(UserError, match=r"a\.parquet: not a Parquet file"):
-        measure([path], [ListedTable(name="t", rows=5, dim=16)], {}, "data")
+        collect_table_stats([path], [ListedTable(name="t", rows=5, dim=16)], {}, "data")

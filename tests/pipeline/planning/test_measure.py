@@ -7,7 +7,7 @@ import torch
 
 from embeddings.planner.inputs.cluster import load_cluster
 from embeddings.planner.inputs.table_list import ListedTable
-from embeddings.planner.plans.fixed_plan import Given, plan_of
+from embeddings.planner.plans.fixed_plan import FixedTable, fixed_plan
 from embeddings.planner.plans.plan_file import PlanFile
 from pipeline.io.errors import UserError
 from pipeline.planning.calibrate import check_shape, measure_all
@@ -20,12 +20,14 @@ BATCH = 64
 ROWS, DIM, POOLING = 400, 8, 3.0
 
 
-def one(kind: str, width: int, ranks: tuple[int, ...], **other: object) -> Given:
+def one(kind: str, width: int, ranks: tuple[int, ...], **other: object) -> FixedTable:
     table = ListedTable(name=kind, rows=ROWS, dim=DIM, pooling_factor=POOLING)
-    return Given(table=table.model_copy(update=other), sharding_type=kind, width=width, ranks=ranks)
+    return FixedTable(
+        table=table.model_copy(update=other), sharding_type=kind, width=width, ranks=ranks
+    )
 
 
-PLAN = plan_of(
+PLAN = fixed_plan(
     [
         one("table_wise", DIM, (1,)),
         one("column_wise", DIM // 2, (0, 1)),
@@ -35,9 +37,9 @@ PLAN = plan_of(
     load_cluster("cpu-2x1"),
     BATCH,
 )
-ALONE = plan_of([one("table_wise", DIM, (0,))], load_cluster("cpu-2x1"), BATCH)
-ADAM = plan_of([one("table_wise", DIM, (0,), optimizer="adam")], load_cluster("cpu-2x1"), BATCH)
-MIXED = plan_of(
+ALONE = fixed_plan([one("table_wise", DIM, (0,))], load_cluster("cpu-2x1"), BATCH)
+ADAM = fixed_plan([one("table_wise", DIM, (0,), optimizer="adam")], load_cluster("cpu-2x1"), BATCH)
+MIXED = fixed_plan(
     [
         one("table_wise", DIM, (0,)),
         one("row_wise", DIM, (0, 1), weighted=True),

@@ -15,13 +15,13 @@ from embeddings.planner.inputs.costs import (
     Costs,
     Fixed,
     KernelCosts,
+    LookupWeights,
     Shares,
     Start,
     Starts,
-    Weights,
 )
 from embeddings.planner.inputs.table_list import ListedTable
-from embeddings.planner.plans.fixed_plan import Given, plan_of, repriced
+from embeddings.planner.plans.fixed_plan import FixedTable, fixed_plan, repriced
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.problem.options import PARTS
 from tests.embeddings.planner.models import uncalibrated
@@ -29,12 +29,12 @@ from tests.embeddings.planner.models import uncalibrated
 BATCH = 512
 KNOWN = Costs(
     fused=KernelCosts(
-        forward=Weights(ids=3.0, rows=0.8, output=1.2),
-        backward=Weights(ids=5.0, rows=2.0, output=0.5),
+        forward=LookupWeights(ids=3.0, rows=0.8, output=1.2),
+        backward=LookupWeights(ids=5.0, rows=2.0, output=0.5),
     ),
     dense=KernelCosts(
-        forward=Weights(ids=2.0, rows=0.6, output=1.5),
-        backward=Weights(ids=4.0, rows=1.1, output=2.5),
+        forward=LookupWeights(ids=2.0, rows=0.6, output=1.5),
+        backward=LookupWeights(ids=4.0, rows=1.1, output=2.5),
     ),
     dense_bw=12.0,
     block_penalty=False,
@@ -94,7 +94,7 @@ def unseen(cluster: Cluster) -> PlanFile:
     places = (("table_wise", 48, (1,)), ("column_wise", 16, (0, 1, 0)), ("row_wise", 48, (0, 1)),
               ("data_parallel", 48, (0, 1)))  # fmt: skip
     given = [
-        Given(
+        FixedTable(
             table=table.model_copy(update={"name": kind, "rows": 3_000 + n}),
             sharding_type=kind,
             width=width,
@@ -102,7 +102,7 @@ def unseen(cluster: Cluster) -> PlanFile:
         )
         for n, (kind, width, ranks) in enumerate(places)
     ]
-    return plan_of(given, cluster, 300)
+    return fixed_plan(given, cluster, 300)
 
 
 def off(found: Cluster, truth: PlanFile, parts: Sequence[str]) -> float:
@@ -138,7 +138,7 @@ def test_known_constants_come_back() -> None:
                        (costs.fused.backward, KNOWN.fused.backward)):  # fmt: skip
         assert own is not None
         assert known is not None
-        for kind in Weights.model_fields:
+        for kind in LookupWeights.model_fields:
             rate = getattr(own, kind) / found.ddr_bw
             assert rate == pytest.approx(getattr(known, kind) / 9.0, rel=1e-3)
     # What was not on the micro-benchmarks is predicted as the truth has it.

@@ -10,12 +10,12 @@ import pytest
 from torchrec.distributed.planner.types import PlannerError
 
 from embeddings.planner.find import find_plan
-from embeddings.planner.infeasibility.infeasible import Change, Infeasible
+from embeddings.planner.infeasibility.infeasible import Infeasible, Relaxation
 from embeddings.planner.inputs.cluster import GIB, Cluster
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.table_list import ListedTable
-from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.problem.pricing import price
 from embeddings.planner.search.search import Budget
 from tests.embeddings.planner.models import request_of
@@ -30,7 +30,7 @@ def small_cluster(hosts: int = 1, *, hbm_gb: float = 8.0, ddr_gb: float = 1.0) -
     )  # fmt: skip
 
 
-def failure(request: Request) -> Infeasible:
+def failure(request: PlanRequest) -> Infeasible:
     with pytest.raises(Infeasible) as caught:
         find_plan(request, NONE)
     assert "\n" not in str(caught.value)
@@ -106,7 +106,7 @@ def test_rules_in_the_way_are_named() -> None:
 def test_a_reservation_larger_than_a_device_is_said(hbm_gb: float, given: dict[str, Any]) -> None:
     asked = request_of(
         giants(1, 1000), small_cluster(hbm_gb=hbm_gb), batch_size=5_000_000,
-        conditions=Conditions(**given),
+        setup=TrainingSetup(**given),
     )  # fmt: skip
     found = failure(asked)
     assert isinstance(found.__cause__, PlannerError)
@@ -125,7 +125,7 @@ def test_a_reservation_larger_than_a_device_is_said(hbm_gb: float, given: dict[s
     assert kinds == (set() if share == 1.0 else {"batch", "memory"})
 
 
-def changed(request: Request, change: Change) -> Request:
+def changed(request: PlanRequest, change: Relaxation) -> PlanRequest:
     """The request with a change's inputs."""
     inputs = dict(change.inputs)
     if "rules" in inputs:
@@ -135,7 +135,7 @@ def changed(request: Request, change: Change) -> Request:
     if "batch_size" in inputs:
         return request.changed(**inputs)
     if "replica_groups" in inputs:
-        return request.changed(conditions=request.conditions.model_copy(update=inputs))
+        return request.changed(setup=request.setup.model_copy(update=inputs))
     return request.changed(cluster=request.cluster.model_copy(update=inputs))
 
 
@@ -152,7 +152,7 @@ def test_every_change_fits_and_the_nearest_stands_first(case: str) -> None:
             small_cluster(), batch_size=200_000,
         ),
         "replicas": request_of(
-            giants(4), small_cluster(2), conditions=Conditions(replica_groups=2)
+            giants(4), small_cluster(2), setup=TrainingSetup(replica_groups=2)
         ),
     }[case]  # fmt: skip
     found = failure(request)

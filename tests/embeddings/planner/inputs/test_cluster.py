@@ -9,7 +9,7 @@ import yaml
 
 from embeddings.planner.inputs.cluster import GIB, Cluster, load_cluster, presets
 from embeddings.planner.inputs.cluster_file import cluster_yaml, rounded
-from embeddings.planner.inputs.costs import Costs, KernelCosts, Weights
+from embeddings.planner.inputs.costs import Costs, KernelCosts, LookupWeights
 
 H100 = {
     "hosts": 2, "devices_per_host": 8, "device": "cuda", "hbm_gb": 80, "ddr_gb": 2048,
@@ -82,7 +82,7 @@ def test_bad_files_are_refused_in_a_line(
 
 @pytest.mark.parametrize("name", ["h100-8x2", "cpu-2x1"])
 def test_a_written_cluster_is_read_back(tmp_path: Path, name: str) -> None:
-    small = Weights(ids=1.23456789e-7, rows=0.0)
+    small = LookupWeights(ids=1.23456789e-7, rows=0.0)
     costs = Costs(fused=KernelCosts(forward=small, backward=small), dense_bw=1 / 3)
     cluster = load_cluster(name).model_copy(update={"costs": costs, "source": "here: now; # so"})
     path = tmp_path / "c.yaml"

@@ -13,16 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embeddings.planner.inputs.table_list import ListedTable, usage
-from embeddings.planner.inputs.table_stats import Accesses, Facts, FeatureFacts, load_facts
+from embeddings.planner.inputs.table_stats import (
+    AccessCounts,
+    FeatureStats,
+    TableStats,
+    load_table_stats,
+)
 
 counts = st.lists(st.integers(0, 9), min_size=1, max_size=30)
 
 
-def accesses(lookups: list[int], distinct: tuple[float, ...] = ()) -> Accesses:
+def accesses(lookups: list[int], distinct: tuple[float, ...] = ()) -> AccessCounts:
     """Of a table whose row i is looked up `lookups[i]` times."""
     spectrum = Counter(n for n in lookups if n)
     seen = float(sum(spectrum.values()))
-    return Accesses(
+    return AccessCounts(
         rows=len(lookups),
         features=("t",),
         spectrum=tuple(sorted(spectrum.items(), reverse=True)),
@@ -76,19 +81,19 @@ def test_distinct_ids_between_what_was_counted() -> None:
     ]  # fmt: skip
 
 
-def some_facts() -> Facts:
+def some_facts() -> TableStats:
     lookups = [8, 4, 2, 1, 1, 0, 0, 0]
-    return Facts(
+    return TableStats(
         source="data",
         rows=8,
-        features={"t": FeatureFacts(mean=2.0, empty=0.25, quantiles={"p50": 2, "max": 5})},
+        features={"t": FeatureStats(mean=2.0, empty=0.25, quantiles={"p50": 2, "max": 5})},
         tables={"t": accesses(lookups, distinct=(1.5, 2.5, 3.5, 5.0))},
     )
 
 
 def test_a_table_is_used_as_its_facts_say() -> None:
     facts = some_facts()
-    told = facts.told(ListedTable(name="t", rows=8, dim=16, pooling_factor=7.0), 4, 0.75)
+    told = facts.with_stats(ListedTable(name="t", rows=8, dim=16, pooling_factor=7.0), 4, 0.75)
     known = usage([told])["t"]
     assert known.pooling_factors == [2.0]
     assert known.cache_params.load_factor == 2 / 8  # 12 of 16 lookups
@@ -99,7 +104,7 @@ def test_a_table_is_used_as_its_facts_say() -> None:
     assert known.cache_params.stats.cacheability == facts.tables["t"].cacheability()
     # Two bags a sample share its ids.
     two = ListedTable(name="t", rows=8, dim=16, num_poolings=2.0)
-    assert facts.told(two, 4, 0.75).pooling_factor == (1.0,)
+    assert facts.with_stats(two, 4, 0.75).pooling_factor == (1.0,)
 
 
 @pytest.mark.parametrize(
@@ -113,23 +118,23 @@ def test_a_table_is_used_as_its_facts_say() -> None:
 def test_facts_of_another_table_are_refused(table: dict[str, Any], message: str) -> None:
     fields = {"name": "t", "rows": 8, "dim": 16, **table}
     with pytest.raises(ValueError, match=message):
-        some_facts().told(ListedTable(**fields), 4, 0.95)
+        some_facts().with_stats(ListedTable(**fields), 4, 0.95)
 
 
 def test_a_feature_that_never_comes_is_refused() -> None:
     facts = some_facts()
     empty = facts.model_copy(
-        update={"features": {"t": FeatureFacts(mean=0.0, empty=1.0, quantiles={})}}
+        update={"features": {"t": FeatureStats(mean=0.0, empty=1.0, quantiles={})}}
     )
     with pytest.raises(ValueError, match="feature 't' has no id in any row"):
-        empty.told(ListedTable(name="t", rows=8, dim=16), 4, 0.95)
+        empty.with_stats(ListedTable(name="t", rows=8, dim=16), 4, 0.95)
 
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 def test_facts_come_back_from_a_file(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"facts{suffix}"
     path.write_text(some_facts().to_json())  # JSON is YAML
-    assert load_facts(path) == some_facts()
+    assert load_table_stats(path) == some_facts()
 
 
 @pytest.mark.parametrize(
@@ -150,14 +155,14 @@ def test_other_files_are_refused(change: dict[str, Any], message: str, tmp_path:
     path = tmp_path / "facts.json"
     path.write_text(json.dumps(json.loads(some_facts().to_json()) | change))
     with pytest.raises(ValueError, match=message) as caught:
-        load_facts(path)
+        load_table_stats(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
-        load_facts(tmp_path / "none.json")
+        load_table_stats(tmp_path / "none.json")
     (tmp_path / "list.json").write_text("[1]")
     with pytest.raises(ValueError, match="holds no facts"):
-        load_facts(tmp_path / "list.json")
+        load_table_stats(tmp_path / "list.json")

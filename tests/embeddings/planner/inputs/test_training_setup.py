@@ -1,4 +1,4 @@
-"""Conditions: replica groups are the ones TorchRec forms; what makes no sense is refused."""
+"""TrainingSetup: replica groups are the ones TorchRec forms; what makes no sense is refused."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import nn
 
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.table_list import ListedTable
-from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.inputs.yaml_files import validate
 from embeddings.planner.problem.pricing import reserve
 from tests.embeddings.planner.models import (
     clusters,
-    conditions,
     listed_tables,
     request_of,
+    setup,
     some_cluster,
     stock_reservation,
     stock_sharders,
@@ -43,7 +43,7 @@ def test_a_group_has_the_hosts_that_torchrec_gives_it(
     ranks = [] if world % groups else formed(world, groups, across)
     spread = [[rank // local for rank in group] for group in ranks]
     per_host = {on.count(host) for on in spread for host in on}
-    given = Conditions(replica_groups=groups, replicas_across_hosts=across)
+    given = TrainingSetup(replica_groups=groups, replicas_across_hosts=across)
     if len(per_host) != 1:
         with pytest.raises(ValueError, match=f"replica_groups: {groups} groups do not split"):
             given.group(cluster)
@@ -62,22 +62,22 @@ def test_a_group_has_the_hosts_that_torchrec_gives_it(
     assert given.copies_within_host(cluster) == inside
 
 
-@given(listed_tables(), clusters(), conditions())
+@given(listed_tables(), clusters(), setup())
 @settings(max_examples=40, deadline=None)
 @example(
     [ListedTable(name="t", rows=10, dim=4)],
     some_cluster(hosts=1, devices=2, hbm_gb=40.0),
-    Conditions(reserve="fixed_absolute", reserve_gib=3.0),
+    TrainingSetup(reserve="fixed_absolute", reserve_gib=3.0),
 )
 @example(
     [ListedTable(name="t", rows=10, dim=4)],
     some_cluster(hosts=1, devices=2, hbm_gb=40.0),
-    Conditions(reserve="heuristic", dense_gib=2.0),
+    TrainingSetup(reserve="heuristic", dense_gib=2.0),
 )
 def test_ranks_have_what_torchrecs_reservation_leaves_them(
-    tables: list[ListedTable], cluster: Cluster, given: Conditions
+    tables: list[ListedTable], cluster: Cluster, given: TrainingSetup
 ) -> None:
-    request = request_of(tables, cluster, conditions=given)
+    request = request_of(tables, cluster, setup=given)
     # Dense weights beside the tables.
     module = nn.ModuleDict(
         {"tables": request.module, "tower": nn.Linear(1000, 1000, device="meta")}
@@ -94,7 +94,7 @@ def test_ranks_have_what_torchrecs_reservation_leaves_them(
 
 def test_replica_groups_are_formed_on_cpu_too() -> None:
     cluster = some_cluster(hosts=2, devices=2, hbm_gb=0.0)
-    group = Conditions(replica_groups=2).group(cluster)
+    group = TrainingSetup(replica_groups=2).group(cluster)
     assert (group.hosts, group.devices_per_host, group.device) == (2, 1, "cpu")
 
 
@@ -111,5 +111,5 @@ def test_replica_groups_are_formed_on_cpu_too() -> None:
 )
 def test_what_makes_no_sense_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        validate(Conditions, fields, "conditions")
+        validate(TrainingSetup, fields, "setup")
     assert "\n" not in str(caught.value)

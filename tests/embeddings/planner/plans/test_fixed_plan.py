@@ -12,7 +12,7 @@ from embeddings.planner.inputs.cluster import Cluster, load_cluster
 from embeddings.planner.inputs.costs import Costs, Shares
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.describe import describe_plan
-from embeddings.planner.plans.fixed_plan import Given, plan_of, repriced
+from embeddings.planner.plans.fixed_plan import FixedTable, fixed_plan, repriced
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.search.search import Budget
 from tests.embeddings.planner.models import clusters, listed_tables, request_of, uncalibrated
@@ -58,8 +58,8 @@ def test_a_search_counts_with_the_clusters_constants() -> None:
 
 def test_links_and_shares_reach_the_estimate() -> None:
     cluster = uncalibrated("cpu-2x1")
-    file = plan_of(
-        [Given(table=TABLE, sharding_type="table_wise", width=64, ranks=(1,))], cluster, 256
+    file = fixed_plan(
+        [FixedTable(table=TABLE, sharding_type="table_wise", width=64, ranks=(1,))], cluster, 256
     )
     half = cluster.model_copy(update={"costs": Costs(shares=Shares(all_to_all=0.5))})
     before, after = file.ranks[1].ms, repriced(file, half).ranks[1].ms
@@ -78,13 +78,13 @@ def test_links_and_shares_reach_the_estimate() -> None:
 def test_what_cannot_be_is_refused(change: dict[str, object], words: str) -> None:
     one = {"table": TABLE, "sharding_type": "column_wise", "width": 32, "ranks": (0, 1)} | change
     with pytest.raises(ValueError, match="table 'a'") as caught:
-        plan_of([Given(**one)], uncalibrated("cpu-2x1"), 256)  # type: ignore[arg-type]
+        fixed_plan([FixedTable(**one)], uncalibrated("cpu-2x1"), 256)  # type: ignore[arg-type]
     assert words in str(caught.value)
 
 
 def test_another_clusters_shape_is_refused() -> None:
-    file = plan_of(
-        [Given(table=TABLE, sharding_type="table_wise", width=64, ranks=(1,))],
+    file = fixed_plan(
+        [FixedTable(table=TABLE, sharding_type="table_wise", width=64, ranks=(1,))],
         uncalibrated("cpu-2x1"),
         256,
     )

@@ -16,7 +16,7 @@ from embeddings.planner.inputs.rules import Rule, offered
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.describe import describe_plan
 from embeddings.planner.plans.plan_file import PlanFile, load_plan
-from embeddings.planner.plans.solution import Planned
+from embeddings.planner.plans.solution import Solution
 from embeddings.planner.search.search import Budget
 from embeddings.sharders import SHARDING_TYPES
 from tests.embeddings.planner.models import clusters, listed_tables, request_of
@@ -24,14 +24,14 @@ from tests.embeddings.planner.models import clusters, listed_tables, request_of
 
 def plan_of(
     tables: list[ListedTable], cluster: Cluster, rules: tuple[Rule, ...] = ()
-) -> tuple[Planned, PlanFile]:
+) -> tuple[Solution, PlanFile]:
     request = request_of(tables, cluster, rules=rules)
     request = request.changed(usage=offered(request.usage, rules))
     planned = find_plan(request, Budget(rounds=50), diagnosis_seconds=0)
     return planned, describe_plan(request, planned, tables, seed=0)
 
 
-def check_same(planned: Planned, file: PlanFile, path: Path) -> None:
+def check_same(planned: Solution, file: PlanFile, path: Path) -> None:
     path.write_text(file.to_json())
     loaded = load_plan(path)
     assert loaded == file
@@ -70,7 +70,7 @@ def test_any_plan_comes_back(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "a plan of version 2; this homerec reads version 1"),
+        ({"version": 1}, "a plan of version 1; this homerec reads version 2"),
         ({"kind": "other"}, "is no plan to load; 'homerec plan SOURCE --out FILE' writes one"),
         ({"batch_size": 0}, "batch_size: 0: "),
         ({"ranks": []}, "ranks: 0 of them on a cluster of 2"),

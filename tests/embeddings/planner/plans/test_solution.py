@@ -16,18 +16,18 @@ from torchrec.distributed.planner.types import PlannerError, Storage
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
-from embeddings.planner.inputs.request import Request, default_reservation
+from embeddings.planner.inputs.request import PlanRequest, default_reservation
 from embeddings.planner.inputs.rules import Rule, offered
 from embeddings.planner.inputs.table_list import ListedTable
-from embeddings.planner.inputs.training_setup import Conditions
-from embeddings.planner.plans.solution import Planned
+from embeddings.planner.inputs.training_setup import TrainingSetup
+from embeddings.planner.plans.solution import Solution
 from embeddings.planner.problem.options import PARTS
 from embeddings.planner.search.search import Budget
 from tests.embeddings.planner.models import (
     clusters,
-    conditions,
     listed_tables,
     request_of,
+    setup,
     some_cluster,
     stock_reservation,
     stock_view,
@@ -36,7 +36,7 @@ from tests.embeddings.planner.models import (
 SHORT = Budget(rounds=200)
 
 
-def check_costs(request: Request, planned: Planned) -> None:
+def check_costs(request: PlanRequest, planned: Solution) -> None:
     """Everything a plan predicts, as TorchRec's enumerator, estimators and rating give it."""
     stock = stock_view(request, planned)
     topology = request.cluster.topology()
@@ -67,17 +67,17 @@ def check_costs(request: Request, planned: Planned) -> None:
     }
 
 
-@given(listed_tables(), clusters(), conditions(), st.booleans(), st.booleans())
+@given(listed_tables(), clusters(), setup(), st.booleans(), st.booleans())
 @settings(max_examples=30, deadline=None)
 def test_a_plan_costs_what_torchrec_says(
-    tables: list[ListedTable], cluster: Cluster, given: Conditions, split: bool, cached: bool
+    tables: list[ListedTable], cluster: Cluster, given: TrainingSetup, split: bool, cached: bool
 ) -> None:
     rules = [Rule(tables="*", types=("grid_shard", "table_column_wise"))] if split else []
     if split and any(table.unpooled for table in tables):
         rules = []
     if cached and cluster.device == "cuda":
         rules = [*rules, Rule(tables="*", kernels=("fused_uvm_caching", "dense"))]
-    request = request_of(tables, cluster, rules=rules, conditions=given)
+    request = request_of(tables, cluster, rules=rules, setup=given)
     request = request.changed(usage=offered(request.usage, rules))
     try:
         planned = find_plan(request, SHORT, diagnosis_seconds=0)
@@ -86,7 +86,7 @@ def test_a_plan_costs_what_torchrec_says(
     check_costs(request, planned)
 
 
-def stock_time(request: Request) -> float | None:
+def stock_time(request: PlanRequest) -> float | None:
     """The rating of TorchRec's own plan; None if it finds none."""
     planner = EmbeddingShardingPlanner(
         topology=request.cluster.topology(),
@@ -106,7 +106,7 @@ def stock_time(request: Request) -> float | None:
 
 
 # What 500 rounds did not find: all of one rank's tables moved at once, a sum that rises as the
-# peak falls, a way that is none of the cheapest.
+# peak falls, a placement that is none of the cheapest.
 @example(
     tables=[
         ListedTable(name="t0", rows=17, dim=384, features=("t0_f0",), pooling_factor=0.5),

@@ -11,26 +11,26 @@ from hypothesis import given, settings
 
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.table_list import ListedTable
-from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.problem.options import PARTS
 from embeddings.planner.problem.pricing import all_options, price
 from tests.embeddings.planner.models import (
     clusters,
-    conditions,
     listed_tables,
     request_of,
+    setup,
     stock_cache,
     stock_options,
 )
 
 
-@given(listed_tables(), clusters(), conditions())
+@given(listed_tables(), clusters(), setup())
 @settings(max_examples=20, deadline=None)
 def test_every_stock_option_is_there_with_the_same_costs(
-    tables: list[ListedTable], cluster: Cluster, given: Conditions
+    tables: list[ListedTable], cluster: Cluster, given: TrainingSetup
 ) -> None:
     # All of a device may be kept from tables, which is no matter of options.
-    request = request_of(tables, cluster, conditions=given)
+    request = request_of(tables, cluster, setup=given)
     _, options = all_options(request)
     ours = {}
     for n, option in enumerate(options.options):

@@ -15,7 +15,7 @@ from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
 from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.costs import GBS
 from embeddings.planner.inputs.table_list import OPTIMIZERS, ListedTable
-from embeddings.planner.inputs.training_setup import Conditions
+from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.problem.pricing import price
 from embeddings.planner.problem.replica_cost import shard_bytes
 from embeddings.planner.search.search import Budget
@@ -36,15 +36,15 @@ def test_options_cost_what_torchrec_says_of_the_groups_ranks(
     groups: int, across: bool, hosts: int, devices: int
 ) -> None:
     whole = some_cluster(hosts=4, devices=4, hbm_gb=40.0)
-    given = Conditions(
+    given = TrainingSetup(
         replica_groups=groups, replicas_across_hosts=across, qcomm_forward="fp16", sync_every=4
     )
-    request = request_of(TABLES, whole, conditions=given)
+    request = request_of(TABLES, whole, setup=given)
     options = price(request).options
     # A person would give TorchRec's planner these ranks and no others.
     part = some_cluster(hosts=hosts, devices=devices, hbm_gb=40.0)
     part = part.model_copy(update={"ddr_gb": whole.ddr_gb * devices / 4})
-    alone = request_of(TABLES, part, conditions=Conditions(qcomm_forward="fp16"))
+    alone = request_of(TABLES, part, setup=TrainingSetup(qcomm_forward="fp16"))
     stock = stock_options(alone, alone.usage)
     priced = price(alone).options
     assert (options.perf == priced.perf).all()
@@ -77,8 +77,8 @@ def test_averaging_takes_a_rings_time_over_the_link_that_copies_have(
     groups: int, across: bool
 ) -> None:
     cluster = some_cluster(hosts=4, devices=4, hbm_gb=40.0)
-    given = Conditions(replica_groups=groups, replicas_across_hosts=across, sync_every=5)
-    options = price(request_of(TABLES, cluster, conditions=given)).options
+    given = TrainingSetup(replica_groups=groups, replicas_across_hosts=across, sync_every=5)
+    options = price(request_of(TABLES, cluster, setup=given)).options
     link = cluster.intra_bw if groups <= 4 and not across else cluster.inter_bw
     for n, option in enumerate(options.options):
         tensor = options.tables[option.table].tensor
@@ -121,7 +121,7 @@ def test_what_is_averaged_is_what_torchrecs_sync_takes_from_the_kernel(
 def test_an_optimizer_that_is_not_averaged_is_refused() -> None:
     cluster = some_cluster(hosts=1, devices=4, hbm_gb=40.0)
     table = ListedTable(name="t", rows=100, dim=32, optimizer="adam")
-    request = request_of([table], cluster, conditions=Conditions(replica_groups=2))
+    request = request_of([table], cluster, setup=TrainingSetup(replica_groups=2))
     with pytest.raises(ValueError, match="table 't' has optimizer Adam"):
         price(request)
 
@@ -131,8 +131,8 @@ def test_a_plan_with_replicas_counts_their_averaging() -> None:
     budget = Budget(rounds=50, seconds=10)
     times = []
     for every in (1, 10, 10_000_000):
-        given = Conditions(replica_groups=2, sync_every=every)
-        planned = find_plan(request_of(TABLES, cluster, conditions=given), budget)
+        given = TrainingSetup(replica_groups=2, sync_every=every)
+        planned = find_plan(request_of(TABLES, cluster, setup=given), budget)
         assert len(planned.memory) == 4
         times.append(planned.time)
     group = some_cluster(hosts=2, devices=2, hbm_gb=40.0)

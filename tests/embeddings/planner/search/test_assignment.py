@@ -1,4 +1,4 @@
-"""A placement keeps its books right and its promises."""
+"""An assignment counts load and memory right, and puts nothing where it does not fit."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embeddings.planner.problem.problem import EVERYWHERE, FREE, HOST_COLUMNS, HOST_ROWS, Problem
-from embeddings.planner.search.assignment import Placement
+from embeddings.planner.search.assignment import Assignment
 
 
 @st.composite
 def problems(draw: st.DrawFn) -> Problem:
-    """A few items with a few ways each, of all layouts; memory is scarce."""
+    """A few items with a few placements each, of all layouts; memory is scarce."""
     hosts, local = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     ranks = hosts * local
     rows: list[tuple[int, int, list[int], float, list[list[int]]]] = []
@@ -50,21 +50,21 @@ def problems(draw: st.DrawFn) -> Problem:
     )
 
 
-def books(placement: Placement) -> tuple[list[float], list[list[int]]]:
+def books(assignment: Assignment) -> tuple[list[float], list[list[int]]]:
     """Loads and free memory by rank, counted shard by shard."""
-    problem = placement.problem
+    problem = assignment.problem
     load = [0.0] * problem.ranks
     free = problem.free.T.tolist()
-    for item, way in enumerate(placement.way):
-        if way < 0:
+    for item, placement in enumerate(assignment.placement):
+        if placement < 0:
             continue
-        sizes = [s for s in range(3) for _ in range(problem.counts[way, s])]
-        shards = sizes * int(problem.blocks[way])
-        ranks = placement.ways.rank_of[placement.places[item]].tolist()
+        sizes = [s for s in range(3) for _ in range(problem.counts[placement, s])]
+        shards = sizes * int(problem.blocks[placement])
+        ranks = assignment.placements.rank_of[assignment.places[item]].tolist()
         for size, rank in zip(shards, ranks, strict=True):
-            load[rank] += float(problem.time[way])
+            load[rank] += float(problem.time[placement])
             for kind in range(2):
-                free[rank][kind] -= int(problem.memory[way, size, kind])
+                free[rank][kind] -= int(problem.memory[placement, size, kind])
     return load, free
 
 
@@ -73,57 +73,59 @@ def books(placement: Placement) -> tuple[list[float], list[list[int]]]:
 def test_books_are_right_and_nothing_goes_where_it_does_not_fit(
     problem: Problem, draw: random.Random, limited: bool
 ) -> None:
-    placement = Placement(problem)
+    assignment = Assignment(problem)
     for _ in range(30):
         item = draw.randrange(problem.items)
-        if placement.way[item] >= 0:
-            placement.take(item)
+        if assignment.placement[item] >= 0:
+            assignment.take(item)
             continue
-        way = draw.choice(list(problem.ways(item)))
+        placement = draw.choice(list(problem.placements(item)))
         limit = draw.uniform(0, 20) if limited else math.inf
-        places = placement.find(item, way, limit)
+        places = assignment.find(item, placement, limit)
         if places is None:
             continue
-        placement.put(item, way, places)
-        load, free = books(placement)
-        used = placement.ways.rank_of[places]
+        assignment.put(item, placement, places)
+        load, free = books(assignment)
+        used = assignment.placements.rank_of[places]
         assert max(load[rank] for rank in used) <= limit * (1 + 1e-9)
         assert min(min(row) for row in free) >= 0
-        assert np.allclose(placement.load, np.array(load)[placement.ways.rank_of], atol=1e-9)
-        assert (placement.free == np.array(free).T[:, placement.ways.rank_of]).all()
+        assert np.allclose(
+            assignment.load, np.array(load)[assignment.placements.rank_of], atol=1e-9
+        )
+        assert (assignment.free == np.array(free).T[:, assignment.placements.rank_of]).all()
         hosts = (used // problem.local).tolist()
-        if problem.layout[way] == HOST_COLUMNS:
+        if problem.layout[placement] == HOST_COLUMNS:
             assert len(set(hosts)) == 1
-        if problem.layout[way] == HOST_ROWS:
+        if problem.layout[placement] == HOST_ROWS:
             assert (used % problem.local == np.arange(len(used)) % problem.local).all()
             blocks = np.array(hosts).reshape(-1, problem.local)
             assert (blocks == blocks[:, :1]).all()
-            if problem.blocks[way] <= problem.hosts:
-                assert len(set(hosts)) == problem.blocks[way]
-        if problem.layout[way] == EVERYWHERE:
+            if problem.blocks[placement] <= problem.hosts:
+                assert len(set(hosts)) == problem.blocks[placement]
+        if problem.layout[placement] == EVERYWHERE:
             assert used.tolist() == list(range(problem.ranks))
 
 
 @given(problems())
 @settings(max_examples=50, deadline=None)
 def test_restore_brings_everything_back(problem: Problem) -> None:
-    placement = Placement(problem)
+    assignment = Assignment(problem)
     for item in range(problem.items):
-        way = problem.ways(item)[0]
-        places = placement.find(item, way, math.inf)
+        placement = problem.placements(item)[0]
+        places = assignment.find(item, placement, math.inf)
         if places is not None:
-            placement.put(item, way, places)
-    seen = placement.snapshot()
-    before = (placement.way.copy(), books(placement))
+            assignment.put(item, placement, places)
+    seen = assignment.snapshot()
+    before = (assignment.placement.copy(), books(assignment))
     for item in range(problem.items):
-        if placement.way[item] >= 0:
-            placement.take(item)
-            other = problem.ways(item)[-1]
-            places = placement.find(item, other, math.inf)
+        if assignment.placement[item] >= 0:
+            assignment.take(item)
+            other = problem.placements(item)[-1]
+            places = assignment.find(item, other, math.inf)
             if places is not None:
-                placement.put(item, other, places)
-    placement.restore(seen)
-    after = (placement.way, books(placement))
+                assignment.put(item, other, places)
+    assignment.restore(seen)
+    after = (assignment.placement, books(assignment))
     assert before[0] == after[0]
     assert np.allclose(before[1][0], after[1][0], atol=1e-9)
     assert before[1][1] == after[1][1]

@@ -1,4 +1,4 @@
-"""No plan beats the bound, and prices do not change which way is a bargain."""
+"""No plan beats the bound, and prices do not change which placement is a bargain."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from tests.embeddings.planner.search.test_assignment import problems
 
 
 def least_peak(problem: Problem) -> float:
-    """The best of all ways with all shards anywhere, memory counted: what a plan may not beat.
+    """The least peak of all placements with shards anywhere: no plan may be below it.
 
     Shards are placed rank by rank without regard to layouts, which can only help.
     """
     best = math.inf
     ranks = range(problem.ranks)
-    for chosen in itertools.product(*(problem.ways(item) for item in range(problem.items))):
+    for chosen in itertools.product(*(problem.placements(item) for item in range(problem.items))):
         if len(chosen) > 3:
             return 0.0
         shards = [
-            (problem.time[way], problem.memory[way, size])
-            for way in chosen
-            for size in np.tile(np.repeat(np.arange(3), problem.counts[way]), problem.blocks[way])
+            (problem.time[placement], problem.memory[placement, size])
+            for placement in chosen
+            for size in np.tile(
+                np.repeat(np.arange(3), problem.counts[placement]), problem.blocks[placement]
+            )
         ]
         if len(shards) > 5:
             return 0.0
@@ -58,6 +60,6 @@ def test_no_plan_beats_the_bound(problem: Problem) -> None:
 @settings(max_examples=30, deadline=None)
 def test_cheapest_is_the_first_of_least_cost(problem: Problem) -> None:
     cost = np.round(problem.time)
-    for item, way in enumerate(cheapest(problem, cost).tolist()):
-        ways = problem.ways(item)
-        assert way == min(ways, key=lambda w: (cost[w], w))
+    for item, placement in enumerate(cheapest(problem, cost).tolist()):
+        placements = problem.placements(item)
+        assert placement == min(placements, key=lambda w: (cost[w], w))

@@ -19,7 +19,7 @@ from tests.embeddings.planner.search.test_assignment import problems
 
 
 def restricted(problem: Problem, types: Collection[str]) -> Problem | None:
-    """The same problem with some of its ways."""
+    """The same problem with some of its placements."""
     kept = np.array([kind in types for kind in problem.types])
     counts = np.add.reduceat(kept, problem.first[:-1])
     if not counts.all():

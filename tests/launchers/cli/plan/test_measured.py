@@ -9,7 +9,7 @@ import pytest
 
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
 from embeddings.planner.inputs.table_list import ListedTable
-from embeddings.planner.plans.fixed_plan import Given, plan_of
+from embeddings.planner.plans.fixed_plan import FixedTable, fixed_plan
 from launchers.cli.main import main
 from launchers.cli.plan.options import with_verb
 
@@ -18,8 +18,8 @@ TABLE = ListedTable(name="a", rows=500, dim=16, pooling_factor=4)
 
 def write_plan(path: Path, cluster: Cluster, kind: str = "row_wise") -> Path:
     ranks = tuple(range(cluster.ranks)) if kind == "row_wise" else (0,)
-    given = Given(table=TABLE, sharding_type=kind, width=16, ranks=ranks)
-    path.write_text(plan_of([given], cluster, 32).to_json())
+    given = FixedTable(table=TABLE, sharding_type=kind, width=16, ranks=ranks)
+    path.write_text(fixed_plan([given], cluster, 32).to_json())
     return path
 
 
@@ -30,12 +30,12 @@ def test_these_are_verbs_too() -> None:
 def test_predicted_stands_beside_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cluster = load_cluster("cpu-2x1")
+    cluster = load_cluster("cpu-2x1").model_copy(update={"costs": None})
     plans = [
         write_plan(tmp_path / f"{kind}.json", cluster, kind) for kind in ("row_wise", "table_wise")
     ]
     own, out = tmp_path / "own.yaml", tmp_path / "out.json"
-    own.write_text("{preset: cpu, ddr_bw: 1.7}")
+    own.write_text("{preset: cpu, ddr_bw: 1.7, costs: null}")
     words = ["plan", "measure", *map(str, plans), "--rounds", "1", "--repeats", "2"]
     assert main([*words, "--cluster", str(own), "--out", str(out)]) == 0
     shown = capsys.readouterr().out

@@ -217,8 +217,8 @@ def test_a_runs_own_exchanges_and_groups_hold_and_options_win(
     words = ["plan", "debug", "--cluster", "cpu-2x1", "--data.path", str(prepared), "--json"]
     own = ["--sharding.qcomm_forward", "fp16", "--sharding.replica_groups", "2"]
     assert main([*words, *own]) == 0
-    of_run = json.loads(capsys.readouterr().out)["conditions"]
+    of_run = json.loads(capsys.readouterr().out)["setup"]
     assert (of_run["qcomm_forward"], of_run["replica_groups"]) == ("fp16", 2)
     assert main([*words, *own, "--replica-groups", "1"]) == 0
-    of_option = json.loads(capsys.readouterr().out)["conditions"]
+    of_option = json.loads(capsys.readouterr().out)["setup"]
     assert (of_option["qcomm_forward"], of_option["replica_groups"]) == ("fp16", 1)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 
-from embeddings.planner.inputs.table_stats import load_facts
+from embeddings.planner.inputs.table_stats import load_table_stats
 from launchers.cli.main import main
 from pipeline.config.overrides import resolve
 from pipeline.data.parquet_source import open_batches
@@ -72,7 +72,7 @@ def test_facts_of_a_run_are_of_the_rows_that_training_looks_up(
     assert (
         main(["plan", "facts", "debug", *fields, "--data", str(prepared), "--out", str(out)]) == 0
     )
-    facts = load_facts(out)
+    facts = load_table_stats(out)
     config, schema = resolve("debug", None, fields), Schema.load(prepared)
     chosen = select(config, schema)
     source = open_batches(

@@ -12,7 +12,7 @@ import pytest
 
 from embeddings.planner.advice.sweep import sweep
 from embeddings.planner.inputs.cluster import load_cluster
-from embeddings.planner.inputs.request import Request
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.search.search import Budget
 from pipeline.planning.page.document import plan_page
 from pipeline.planning.page.sweep_file import SweepFile, load_sweep, read_sweep
@@ -28,7 +28,7 @@ def written() -> dict[str, Any]:
     """Real points: with 0.01 GB of HBM nothing fits."""
     tables = tables_of(4)
 
-    def request(values: Mapping[str, Any]) -> Request:
+    def request(values: Mapping[str, Any]) -> PlanRequest:
         cluster = load_cluster("h100-2x1").model_copy(
             update={
                 "hosts": values["world_size"] // 2,
