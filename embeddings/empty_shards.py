@@ -13,13 +13,13 @@ from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
 )
 from torch import nn
 
+from embeddings.lookups import lookups
+
 
 def end_row_counts(model: nn.Module) -> None:
     """Put one larger entry behind the last table of every fused kernel on CPU: a row too many for
     a table that no id of this rank falls into."""
-    # TorchRec keeps a collection's kernels in a plain list, which modules() does not go into.
-    lookups = [found for module in model.modules() for found in getattr(module, "_lookups", ())]
-    for kernel in (kernel for lookup in lookups for kernel in lookup.modules()):
+    for kernel in (kernel for lookup in lookups(model) for kernel in lookup.modules()):
         if isinstance(kernel, SplitTableBatchedEmbeddingBagsCodegen):
             ends = kernel.hash_size_cumsum
             if ends.device.type == "cpu":

@@ -16,6 +16,7 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.types import ShardedTensor, ShardingEnv, ShardingPlan
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
+from embeddings.lookups import lookups
 from embeddings.planner.inputs.table_list import OPTIMIZERS, build_module
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
@@ -65,11 +66,10 @@ class ShardedTables:
         )
         self.model = model
         self._collections: dict[str, Any] = dict(model.module.items())
-        for collection in self._collections.values():
-            for lookup in collection._lookups:
-                if isinstance(lookup, DistributedDataParallel):
-                    # DDP looks at annotations, and cannot read them as text: a lambda has none.
-                    lookup.register_comm_hook(None, lambda _, bucket: self._exchange(bucket))
+        for lookup in lookups(model):
+            if isinstance(lookup, DistributedDataParallel):
+                # DDP looks at annotations, and cannot read them as text: a lambda has none.
+                lookup.register_comm_hook(None, lambda _, bucket: self._exchange(bucket))
         self._replicated = _replicated_optimizers(model, file)
 
     def parts(self) -> dict[str, float]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.types import ShardedTensor, ShardingEnv, ShardingPlan
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
@@ -21,6 +20,7 @@ from embeddings.empty_shards import end_row_counts
 from embeddings.features import Table
 from embeddings.fused_optimizer import in_backward
 from embeddings.initialise import fill_shard
+from embeddings.optimizer_mark import mark
 from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.plans.stock_plan import PlanError, plan_to_json, shared_plan
 from embeddings.sharders import all_sharders, sent_as
@@ -99,7 +99,7 @@ def mark_tables(step: Step, config: Config) -> None:
     optimizer_class, arguments = in_backward(config.sparse)
     for module in step.modules():
         if isinstance(module, (EmbeddingBagCollection, EmbeddingCollection)):
-            _apply_optimizer_in_backward(optimizer_class, module.parameters(), arguments)
+            mark(module.parameters(), optimizer_class, arguments)
 
 
 def fill_tables(

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.remote_device import _remote_device
 from torchrec.distributed.model_parallel import DistributedModelParallel, DMPCollection
 from torchrec.distributed.types import (
     DMPCollectionContext,
@@ -20,6 +19,7 @@ from torchrec.distributed.types import (
     ShardingEnv2D,
     ShardingPlan,
     ShardingStrategy,
+    ShardMetadata,
 )
 
 from embeddings.planner.plans.stock_plan import ShardingConfig
@@ -50,10 +50,11 @@ def group_shape(config: ShardingConfig, world: World) -> tuple[int, int]:
 
 
 class GroupedModel(DMPCollection):
-    """TorchRec's DMPCollection on any device, its tables' state as ShardedTensors over the group.
+    """TorchRec's DMPCollection on any device, with table state as ShardedTensors over the group.
 
-    TorchRec 1.8's constructor refuses CPU, and makes DTensors, of which checkpoints here know
-    nothing; what it does besides is done here, and all else is TorchRec's.
+    DMPCollection's constructor in TorchRec 1.8 refuses CPU and makes DTensors, which checkpoints
+    here do not read. This constructor replaces it, so it sets the private attributes that
+    DMPCollection's methods read; there is no public way. Compare both when TorchRec changes.
     """
 
     def __init__(
@@ -112,7 +113,11 @@ def _without_index(plan: ShardingPlan) -> None:
     for module in plan.plan.values():
         for sharding in module.values():
             for shard in sharding.sharding_spec.shards if sharding.sharding_spec else []:
-                shard.placement = _remote_device(f"rank:{shard.placement.rank()}/cpu")
+                shard.placement = ShardMetadata(
+                    shard_offsets=shard.shard_offsets,
+                    shard_sizes=shard.shard_sizes,
+                    placement=f"rank:{shard.placement.rank()}/cpu",
+                ).placement
 
 
 class Averaging:

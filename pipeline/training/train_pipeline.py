@@ -37,17 +37,19 @@ def open_pipeline(
     if kind == "base":
         return _Base(*arguments)
     made: TrainPipelineSparseDist[Batch, StepOutput]
+    # It would count its own batches, evaluations' and those after a resume anew: see Averaging.
+    no_sync = {"dmp_collection_sync_interval_batches": None}
     if kind == "semi_sync":
         assert config is not None
         _check_semi_sync(parallel, config)
-        made = _SemiSync(*arguments)
+        made = _SemiSync(*arguments, **no_sync)
     elif kind == "prefetch":
         _check_prefetch(parallel, world)
         made = PrefetchTrainPipelineSparseDist(*arguments, execute_all_batches=True)
+        # TorchRec 1.8's has no argument for it, unlike the other two.
+        made._dmp_collection_sync_interval_batches = None
     else:
-        made = TrainPipelineSparseDist(*arguments, execute_all_batches=True)
-    # It would count its own batches, evaluations' and those after a resume anew: see Averaging.
-    made._dmp_collection_sync_interval_batches = None
+        made = TrainPipelineSparseDist(*arguments, execute_all_batches=True, **no_sync)
     return made
 
 
@@ -134,9 +136,11 @@ class _OnHost(EmbeddingPipelinedForward):
 class _SemiSync(TrainPipelineSemiSync[Batch, StepOutput]):
     """TorchRec's from the first step on, and on CPU, where memory knows no streams."""
 
-    def __init__(self, model: Any, optimizer: Any, device: Any) -> None:
+    def __init__(self, model: Any, optimizer: Any, device: Any, **options: Any) -> None:
         self._kept = _KeepsGradients(optimizer)
-        super().__init__(model, self._kept, device, execute_all_batches=True, start_batch=0)
+        super().__init__(
+            model, self._kept, device, execute_all_batches=True, start_batch=0, **options
+        )
         if device.type == "cpu":
             self._pipelined_forward_type = _OnHost
 

@@ -16,6 +16,11 @@ from torchrec.distributed.planner.constants import (
     WEIGHTED_FEATURE_BWD_COMPUTE_MULTIPLIER,
     WEIGHTED_KERNEL_MULTIPLIER,
 )
+from torchrec.distributed.planner.estimator.annotations import (
+    input_data_type_size,
+    use_block_usage_penalty,
+    use_min_dim_for_lookup,
+)
 from torchrec.distributed.planner.estimator.config import EmbeddingPerfEstimatorConfig
 from torchrec.distributed.planner.estimator.types import (
     EstimatorPerfCoefficients,
@@ -137,8 +142,22 @@ class Costs(Frozen):
     """Gradient of these weights, over the forward lookup."""
 
 
+def calibrated_config(costs: Costs, device: str) -> EmbeddingPerfEstimatorConfig:
+    """TorchRec's default estimator with other constants; some are annotations of a class."""
+    annotations = [input_data_type_size(costs.id_bytes)]
+    if not costs.block_penalty:
+        annotations += [use_block_usage_penalty(False), use_min_dim_for_lookup(False)]
+
+    class Annotated(CalibratedConfig):
+        pass
+
+    for annotation in annotations:
+        annotation(Annotated)
+    return Annotated(costs, device)
+
+
 class CalibratedConfig(EmbeddingPerfEstimatorConfig):
-    """TorchRec's default estimator with other constants."""
+    """Built by `calibrated_config`."""
 
     def __init__(self, costs: Costs, device: str) -> None:
         super().__init__()
@@ -154,10 +173,6 @@ class CalibratedConfig(EmbeddingPerfEstimatorConfig):
             weighted_kernel_multiplier=costs.weighted_kernel_multiplier,
             weighted_feature_bwd_compute_multiplier=costs.weighted_feature_bwd_compute_multiplier,
         )
-        self._input_data_type_size = costs.id_bytes
-        if not costs.block_penalty:
-            self._use_block_usage_penalty = False
-            self._use_min_dim_for_lookup = False
         if costs.dense_bw is not None:
             self.kernel_device_bandwidths = {(device, "dense"): costs.dense_bw * GBS}
         self._fixed = costs.fixed

@@ -9,7 +9,6 @@ from typing import Literal, Self
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import nn
-from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
 from torch.optim import SGD, Adagrad, Adam, Optimizer
 from torchrec.distributed.planner.types import ParameterConstraints
 from torchrec.distributed.types import CacheParams, CacheStatistics
@@ -21,6 +20,7 @@ from torchrec.modules.embedding_configs import (
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
+from embeddings.optimizer_mark import mark
 from embeddings.planner.inputs.yaml_files import Frozen, read_yaml, validate
 from embeddings.table_names import check_table_name
 
@@ -177,7 +177,7 @@ def build_module(tables: Sequence[ListedTable]) -> nn.Module:
     for collection in collections.values():
         for name, parameter in collection.named_parameters():
             # embedding_bags.TABLE.weight or embeddings.TABLE.weight
-            _apply_optimizer_in_backward(optimizers[name.split(".")[-2]], [parameter], {"lr": 0.01})
+            mark([parameter], optimizers[name.split(".")[-2]], {"lr": 0.01})
     return nn.ModuleDict(collections)
 
 

@@ -7,10 +7,14 @@ from typing import Self
 
 import numpy as np
 from pydantic import Field, model_validator
-from torch.distributed._shard.metadata import ShardMetadata
-from torch.distributed._shard.sharding_spec.api import EnumerableShardingSpec
 from torchrec.distributed.planner.utils import placement
-from torchrec.distributed.types import CacheParams, ParameterSharding, ShardingType
+from torchrec.distributed.types import (
+    CacheParams,
+    EnumerableShardingSpec,
+    ParameterSharding,
+    ShardingType,
+    ShardMetadata,
+)
 
 from embeddings.planner.inputs.arrays import Ints
 from embeddings.planner.inputs.cluster import Cluster

@@ -26,6 +26,7 @@ from torchrec.distributed.planner.utils import build_sharder_data_map, sharder_n
 from torchrec.distributed.sharding_plan import calculate_shard_sizes_and_offsets
 from torchrec.distributed.types import ModuleSharder, ShardingType
 
+from embeddings.optimizer_mark import copy_mark
 from embeddings.planner.problem.options import MEMORIES, PARTS, ModelTable, Option, Options
 
 # A row-wise table's shards: full ones, a smaller one, and empty ones if rows are few.
@@ -212,8 +213,7 @@ class CompactEnumerator(EmbeddingEnumerator):
 def _halved(tensor: torch.Tensor) -> torch.Tensor:
     """The same table in fp16, with the mark of its optimizer."""
     half = torch.empty(tensor.shape, dtype=torch.float16, device="meta")
-    if hasattr(tensor, "_optimizer_classes"):
-        half._optimizer_classes = tensor._optimizer_classes  # type: ignore[attr-defined]
+    copy_mark(tensor, half)
     return half
 
 

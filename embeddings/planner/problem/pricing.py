@@ -11,7 +11,7 @@ from torchrec.distributed.planner.shard_estimators import EmbeddingStorageEstima
 from torchrec.distributed.planner.types import ParameterConstraints, ShardEstimator, Topology
 from torchrec.distributed.types import PipelineType
 
-from embeddings.planner.inputs.costs import CalibratedConfig, Costs
+from embeddings.planner.inputs.costs import Costs, calibrated_config
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.problem.enumerator import CompactEnumerator
 from embeddings.planner.problem.limits import Limits, apply_rules
@@ -103,7 +103,7 @@ def estimators(
         )
         if costs is None
         else EmbeddingPerfEstimatorFactory.create_with_config(
-            CalibratedConfig(costs, topology.compute_device), topology=topology, constraints=usage
+            calibrated_config(costs, topology.compute_device), topology=topology, constraints=usage
         )
     )
     return [

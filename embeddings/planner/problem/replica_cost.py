@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch.optim import SGD
 from torchrec.distributed.types import ShardingType
 
+from embeddings.optimizer_mark import marked_optimizer
 from embeddings.planner.inputs.arrays import Floats
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.costs import GBS
@@ -47,10 +47,9 @@ def sync_ms(options: Options, setup: TrainingSetup, cluster: Cluster) -> Floats:
 
 def shard_bytes(name: str, tensor: torch.Tensor, rows: int, columns: int) -> int:
     """Weights and the state that DMPCollection averages beside them."""
-    (optimizer,) = getattr(tensor, "_optimizer_classes", [SGD])
     # Torch and TorchRec have classes of one name.
     state = {"RowWiseAdagrad": 4 * rows, "Adagrad": 4 * rows * columns, "SGD": 0}
-    kind = optimizer.__name__
+    kind = marked_optimizer(tensor).__name__
     if kind not in state:
         raise ValueError(
             f"replica_groups: table {name!r} has optimizer {kind}, and TorchRec 1.8's "

@@ -95,7 +95,7 @@ def test_other_types_are_for_other_tables_alone(together: list[dict[str, Any]]) 
     for result in together:
         for types, message in zip(("grid_shard", "data_parallel"), result["refused"], strict=True):
             assert "table 'item', whose rows model.attention needs unpooled" in message
-            assert f"not {types}; change --sharding.types" in message
+            assert f"not {types}; add one of them" in message
 
 
 _WORDS = ["--embeddings.tables.*_id.dim", "8"]

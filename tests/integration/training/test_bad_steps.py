@@ -242,7 +242,7 @@ def overflow(rank: int, size: int, data: Path, out: Path) -> Any:
 
     Watch.after = after  # type: ignore[method-assign,assignment]
     words = ("--checkpoint.every", "1", "--train.max_steps", "4", "--watch.on_nonfinite", "skip")
-    return _run(data, out / "overflow", *words)
+    return _run(data, out / "overflow", *words, "--sharding.types", "table_wise")
 
 
 def test_a_tower_that_overflows_alone_does_not_learn_from_that_batch(

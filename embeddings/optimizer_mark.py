@@ -1,0 +1,34 @@
+"""The mark on a table that names the optimizer in its backward; sharding makes it a fused kernel.
+
+Torch 2.13 has this under private names only, and TorchRec 1.8's public wrapper is deprecated in
+favour of them, so they are used here alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
+from torch.optim import SGD, Optimizer
+
+
+def mark(
+    tables: Iterable[nn.Parameter], optimizer: type[Optimizer], arguments: Mapping[str, Any]
+) -> None:
+    """Each of `tables` gets `optimizer` in its backward."""
+    _apply_optimizer_in_backward(optimizer, tables, dict(arguments))
+
+
+def marked_optimizer(table: Tensor) -> type[Optimizer]:
+    """The optimizer of a table; SGD where it has no mark, which is TorchRec's default."""
+    found: list[type[Optimizer]] = getattr(table, "_optimizer_classes", [SGD])
+    (optimizer,) = found
+    return optimizer
+
+
+def copy_mark(source: Tensor, target: Tensor) -> None:
+    """`target` gets the mark of `source`, if it has one."""
+    if hasattr(source, "_optimizer_classes"):
+        target._optimizer_classes = source._optimizer_classes  # type: ignore[attr-defined]
