@@ -49,11 +49,11 @@ def run(
 ) -> tuple[list[list[Taken]], str]:
     """On every rank."""
 
-    def heard(turn: int, done: int) -> None:
+    def on_progress(turn: int, done: int) -> None:
         if world.is_first and done == len(files):
             Console(stderr=True).print(f"round {turn + 1} of {rounds}", highlight=False)
 
-    taken = measure_all(files, world, rounds=rounds, repeats=repeats, heard=heard)
+    taken = measure_all(files, world, rounds=rounds, repeats=repeats, on_progress=on_progress)
     return taken, machine(world)
 
 

@@ -14,12 +14,12 @@ from torchrec.modules.embedding_configs import (
 )
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 
-from embeddings.features import Table
+from embeddings.features import EmbeddingTable
 
 _DTYPES = {"fp32": DataType.FP32, "fp16": DataType.FP16}
 
 
-def build_bags(tables: Sequence[Table]) -> EmbeddingBagCollection | None:
+def build_bags(tables: Sequence[EmbeddingTable]) -> EmbeddingBagCollection | None:
     """One collection of the pooled tables: one fused lookup and one exchange for their features.
 
     Every bag is summed here, and those to be averaged are divided by their lengths in the model's
@@ -32,13 +32,13 @@ def build_bags(tables: Sequence[Table]) -> EmbeddingBagCollection | None:
     return EmbeddingBagCollection(configs, device=torch.device("meta")) if configs else None
 
 
-def build_rows(tables: Sequence[Table]) -> EmbeddingCollection | None:
+def build_rows(tables: Sequence[EmbeddingTable]) -> EmbeddingCollection | None:
     """One collection of the unpooled tables, which must be equally wide; None if there is none."""
     configs = [EmbeddingConfig(**_fields(table)) for table in tables if table.unpooled]
     return EmbeddingCollection(configs, device=torch.device("meta")) if configs else None
 
 
-def _fields(table: Table) -> dict[str, Any]:
+def _fields(table: EmbeddingTable) -> dict[str, Any]:
     """What both kinds of collection need to know."""
     return {
         "name": table.name,

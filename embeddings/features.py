@@ -35,7 +35,7 @@ FeatureT = TypeVar("FeatureT", bound=IdFeature)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
+class EmbeddingTable:
     """An embedding table: `rows` x `dim`, shared by `features` (names, in the tower's order).
 
     `unpooled`: its rows leave the lookup one by one, not as bags' sums.
@@ -92,7 +92,7 @@ def build_tables(
     features: Sequence[IdFeature],
     vocab_sizes: Mapping[str, int],
     unpooled: Collection[str] = (),
-) -> tuple[Table, ...]:
+) -> tuple[EmbeddingTable, ...]:
     """The tables that `features` need, in order of first use; those named `unpooled` are.
 
     Raises ValueError for an override that matches no table, or a table's name that torch keeps.
@@ -112,7 +112,7 @@ def build_tables(
 
 def _table(
     config: EmbeddingsConfig, name: str, vocab_size: int, features: list[str], unpooled: bool
-) -> Table:
+) -> EmbeddingTable:
     dim = config.small_dim if vocab_size < config.small_rows else config.dim
     dtype = config.dtype
     for pattern, override in config.tables.items():
@@ -120,7 +120,7 @@ def _table(
             dim = override.dim or dim
             dtype = override.dtype or dtype
     rows = vocab_size + config.hash_rows
-    return Table(
+    return EmbeddingTable(
         name=name, rows=rows, dim=dim, dtype=dtype, features=tuple(features), unpooled=unpooled
     )
 

@@ -1,4 +1,4 @@
-"""The planner's door: a request to a plan, or to what stands in its way."""
+"""The planner's entry point: a request to a solution, or to why there is none."""
 
 from __future__ import annotations
 

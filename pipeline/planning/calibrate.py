@@ -1,4 +1,4 @@
-"""A cluster's constants from micro-benchmarks on it: small plans, measured and fitted."""
+"""Calibrate a cluster: measure small plans on it and fit its constants."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def measure_all(
     repeats: int,
     whole: bool = True,
     parts: bool = True,
-    heard: Callable[[int, int], None] = lambda *_: None,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[list[Taken]]:
-    """Every plan in every round, in another order each time.
+    """Measure every plan in every round, in another order each time.
 
-    So what else the machine does falls on all of them. `heard` is told the round and how many plans
-    of it are done. Every rank must call this.
+    Other work on the machine then disturbs all of them alike. `on_progress` gets the round and
+    the number of its plans done. Every rank must call this.
     """
     taken: list[list[Taken]] = [[] for _ in plans]
     for turn in range(rounds):
@@ -39,7 +39,7 @@ def measure_all(
         for done, n in enumerate(order):
             one = take(plans[n], world, repeats=repeats, warmup=1, seed=0, whole=whole, parts=parts)
             taken[n].append(one)
-            heard(turn, done + 1)
+            on_progress(turn, done + 1)
     return taken
 
 
@@ -50,18 +50,20 @@ def calibrate_here(
     batch_size: int,
     rounds: int,
     repeats: int,
-    heard: Callable[[int, int], None] = lambda *_: None,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[Cluster, tuple[Fit, ...]]:
     """`cluster` with the constants of these ranks, memory and what cannot be measured as given.
 
-    Every rank must call this. UserError for one rank alone, or if nothing can be told.
+    Every rank must call this. UserError for one rank alone, or if the fit fails.
     """
     check_shape(cluster, world)
     if world.size < 2:
         raise UserError("cluster: one rank exchanges nothing; give a cluster of 2 ranks or more")
     # The fastest of each: what else the machine does only ever adds, and most in one round of few.
     plans = list(micro_plans(cluster, batch_size))
-    taken = measure_all(plans, world, rounds=rounds, repeats=repeats, whole=False, heard=heard)
+    taken = measure_all(
+        plans, world, rounds=rounds, repeats=repeats, whole=False, on_progress=on_progress
+    )
     observed = [Observed(file=p, ms=combine(t).fastest) for p, t in zip(plans, taken, strict=True)]
     try:
         found, fits = calibrate(observed, cluster)
@@ -77,12 +79,13 @@ def check_shape(cluster: Cluster, world: World) -> None:
     if cluster.device != world.device.type:
         raise UserError(
             f"device: {cluster.device} in the cluster, {world.device.type} on the ranks here; "
-            "run this where it was made for, or plan for this machine"
+            "run it on that kind of device, or plan for this machine"
         )
     if (cluster.ranks, cluster.devices_per_host) != (world.size, world.local_size):
         raise UserError(
             f"ranks: {cluster.ranks} on {cluster.hosts} hosts in the cluster, {world.size} with "
-            f"{world.local_size} a host here; start as many, or none and they are started here"
+            f"{world.local_size} a host here; start that many under torchrun, or run the command "
+            "alone, which starts them"
         )
 
 

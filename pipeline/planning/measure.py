@@ -1,4 +1,4 @@
-"""A plan's steps, timed on the ranks that it was made for."""
+"""Time a plan's steps on the ranks that it was made for."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def take(
     whole: bool = True,
     parts: bool = True,
 ) -> Taken:
-    """The tables built, run and given up again. Every rank gets all ranks' clocks.
+    """Build the tables, run steps and free them. Every rank gets all ranks' times.
 
     `whole`: run whole steps; `parts`: and steps in parts.
     """

@@ -1,4 +1,4 @@
-"""The tables of a plan, sharded as it says, and one step of theirs in parts."""
+"""The tables of a plan, sharded as it says, and a step of them in parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be planned, named on a command line: a recipe, a run, a checkpoint, a table list."""
+"""The model to plan for, named on a command line: a recipe, a run, a checkpoint, a table list."""
 
 from __future__ import annotations
 

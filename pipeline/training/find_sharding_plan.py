@@ -19,7 +19,7 @@ from torchrec.distributed.planner.constants import (
 from torchrec.distributed.planner.types import ParameterConstraints
 from torchrec.distributed.types import ModuleSharder, ShardingPlan
 
-from embeddings.features import Table
+from embeddings.features import EmbeddingTable
 from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.cluster import GIB, Cluster, load_cluster, presets
 from embeddings.planner.inputs.costs import GBS
@@ -45,7 +45,7 @@ FROM_A_RUN = ("qcomm_forward", "qcomm_backward", "replica_groups", "sync_every")
 
 def find_sharding_plan(
     step: nn.Module,
-    tables: Sequence[Table],
+    tables: Sequence[EmbeddingTable],
     config: Config,
     *,
     sharders: list[ModuleSharder[Any]],
@@ -91,7 +91,9 @@ def find_sharding_plan(
         raise UserError(f"sharding: {error}") from error
 
 
-def limits_of_run(tables: Sequence[Table], config: Config) -> dict[str, ParameterConstraints]:
+def limits_of_run(
+    tables: Sequence[EmbeddingTable], config: Config
+) -> dict[str, ParameterConstraints]:
     """`sharding.types` and `sharding.min_partition`, table by table; UserError if none is left."""
     found = {}
     for table in tables:
@@ -110,7 +112,7 @@ def limits_of_run(tables: Sequence[Table], config: Config) -> dict[str, Paramete
 
 
 def _limits(
-    tables: Sequence[Table], config: Config, world: World
+    tables: Sequence[EmbeddingTable], config: Config, world: World
 ) -> dict[str, ParameterConstraints]:
     """Those of the run, without data_parallel where that cannot run or brings nothing."""
     found = limits_of_run(tables, config)

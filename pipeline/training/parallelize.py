@@ -1,5 +1,5 @@
-"""A model on meta to a model over ranks. Only here and in replica_groups.py is
-DistributedModelParallel named."""
+"""Shard a model on meta over ranks. Only this module and replica_groups.py name
+DistributedModelParallel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimiz
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
 from embeddings.empty_shards import end_row_counts
-from embeddings.features import Table
+from embeddings.features import EmbeddingTable
 from embeddings.fused_optimizer import in_backward
 from embeddings.initialise import fill_shard
 from embeddings.optimizer_mark import mark
@@ -50,7 +50,9 @@ class Parallel:
     plan: dict[str, Any]
 
 
-def parallelize(step: Step, tables: Sequence[Table], config: Config, world: World) -> Parallel:
+def parallelize(
+    step: Step, tables: Sequence[EmbeddingTable], config: Config, world: World
+) -> Parallel:
     """Optimizer in backward -> plan -> shards with their first weights -> dense optimizer.
 
     `step` comes on meta, but for the tower, whose weights are set. Every rank must call this.
@@ -103,7 +105,7 @@ def mark_tables(step: Step, config: Config) -> None:
 
 
 def fill_tables(
-    model: nn.Module, tables: Sequence[Table], config: Config, *, epoch: int = 0
+    model: nn.Module, tables: Sequence[EmbeddingTable], config: Config, *, epoch: int = 0
 ) -> None:
     """First weights of every local shard: those of the whole table, whatever the plan.
 

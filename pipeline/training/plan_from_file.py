@@ -1,4 +1,4 @@
-"""A plan's file for a run: taken only if it was made for these ranks and these tables."""
+"""Load a run's plan file, if it was made for these ranks and these tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 from torchrec.distributed.types import ShardingPlan
 
-from embeddings.features import Table
+from embeddings.features import EmbeddingTable
 from embeddings.planner.plans.plan_file import PlanFile, load_plan
 from embeddings.sharders import SHARDING_TYPES, UNPOOLED_TYPES, cpu_kernels
 from pipeline.io.errors import UserError
@@ -19,7 +19,7 @@ _REMEDY = "plan this run ('homerec plan RECIPE --cluster .. --out FILE'), or --s
 
 
 def plan_from_file(
-    path: Path, module: nn.Module, tables: Sequence[Table], world: World
+    path: Path, module: nn.Module, tables: Sequence[EmbeddingTable], world: World
 ) -> ShardingPlan:
     """The file's plan for `module`.
 
@@ -56,11 +56,13 @@ def _other_ranks(file: PlanFile, world: World) -> str | None:
     return None
 
 
-def _other_tables(file: PlanFile, module: nn.Module, tables: Sequence[Table]) -> str | None:
+def _other_tables(
+    file: PlanFile, module: nn.Module, tables: Sequence[EmbeddingTable]
+) -> str | None:
     planned = {placed.table.name: placed for placed in file.tables}
     for table in tables:
         if table.name not in planned:
-            return f"has no table {table.name!r}, which this run has"
+            return f"lacks table {table.name!r} of this run"
         other = planned.pop(table.name).table
         for field in ("rows", "dim", "dtype", "unpooled"):
             theirs, ours = getattr(other, field), getattr(table, field)
@@ -70,11 +72,11 @@ def _other_tables(file: PlanFile, module: nn.Module, tables: Sequence[Table]) ->
             theirs, ours = ", ".join(other.feature_names), ", ".join(table.features)
             return f"table {table.name!r} serves {theirs} there and {ours} in this run"
     if planned:
-        return f"has a table {next(iter(planned))!r}, which this run has not"
+        return f"has a table {next(iter(planned))!r}, which this run lacks"
     paths = {path for path, _ in module.named_modules()}
     for placed in file.tables:
         if placed.path not in paths:
-            return f"made for a model whose tables are in {placed.path!r}, which this one has not"
+            return f"made for a model whose tables are in {placed.path!r}, which this run lacks"
     return None
 
 

@@ -11,14 +11,16 @@ from collections.abc import Sequence
 
 import torch
 
-from embeddings.features import Table
+from embeddings.features import EmbeddingTable
 from pipeline.config.tree import Config
 from pipeline.training.optimizer_shards import held_tables
 from pipeline.training.parallelize import Parallel, fill_tables
 
 
 @torch.no_grad()
-def renew_tables(parallel: Parallel, tables: Sequence[Table], config: Config, epoch: int) -> None:
+def renew_tables(
+    parallel: Parallel, tables: Sequence[EmbeddingTable], config: Config, epoch: int
+) -> None:
     """Weights of the tables to renew as for `epoch`, the same under every plan; no optimizer state.
 
     The pipeline must be drained.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from embeddings.features import Table, build_tables, in_group_order, mean_pooled
+from embeddings.features import EmbeddingTable, build_tables, in_group_order, mean_pooled
 from models.layers.attention import AttentionConfig
 from models.tasks import Task
 from pipeline.config.tree import Config
@@ -22,7 +22,7 @@ class Selection:
     schema: Schema
     features: tuple[SparseFeature, ...]
     labels: tuple[Label, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[EmbeddingTable, ...]
     averaged: tuple[str, ...]
     attention: AttentionConfig
 

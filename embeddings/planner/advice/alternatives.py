@@ -1,4 +1,4 @@
-"""Why a table lies as it does: what the plan would take if this table alone lay otherwise."""
+"""Alternatives for one table: the plan's time with this table alone placed otherwise."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def alternatives(file: PlanFile, name: str) -> list[Alternative]:
 
 
 def why(file: PlanFile, name: str, found: Sequence[Alternative]) -> str:
-    """Why the chosen one won, in a sentence."""
+    """Why the chosen option was chosen, in a sentence."""
     possible = [one for one in found if one.allowed and one.plan_ms is not None]
     others = [one for one in possible if not one.chosen]
     if not others:

@@ -1,4 +1,4 @@
-"""What if: a plan for every combination of some inputs' values."""
+"""A plan for every combination of some inputs' values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from embeddings.planner.search.search import Budget
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """A combination and what came of it: a plan, or why there is none."""
+    """A combination of values and its outcome: a plan, or why there is none."""
 
     values: Mapping[str, Any]
     planned: Solution | None

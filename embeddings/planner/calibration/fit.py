@@ -1,4 +1,4 @@
-"""Measured plans to the constants of TorchRec's estimate, by least squares."""
+"""Fit the constants of TorchRec's estimate to measured plans, by least squares."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ def _rest(whole: Any, known: Any) -> Any:
 def _positive(constant: float, name: str) -> float:
     if constant <= 0:
         raise ValueError(
-            f"{name}: what was measured does not grow with bytes; calibrate again with more "
-            "--repeats, on a machine that does less else"
+            f"{name}: the measured times do not grow with bytes; calibrate again with more "
+            "--repeats, on a machine with less other work"
         )
     return float(constant)

@@ -1,4 +1,4 @@
-"""Small plans that tell a cluster's constants apart: none of them is one that is judged later."""
+"""Small plans that identify a cluster's constants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was observed of plans, and how well constants tell it."""
+"""Measured plans, and how well the fitted constants predict them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Observed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fit:
-    """How well a part of the constants is told."""
+    """How well a group of constants fits."""
 
     name: str
     error: float
@@ -49,7 +49,7 @@ class Fits:
     def __call__(self, name: str, columns: Floats, measured: Floats) -> Floats:
         """[K] constants of [N, K] columns for [N] measured values, a start aside.
 
-        A rank that has nothing to do tells nothing.
+        Ranks without work are left out.
         """
         busy = columns.any(axis=1)
         columns, measured = columns[busy], measured[busy]

@@ -1,4 +1,4 @@
-"""When nothing fits: what is missing where, and which changes end that."""
+"""Diagnose a request without a plan: what is missing where, and which relaxations help."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from embeddings.planner.search.search import SearchResult
 def diagnose(
     request: PlanRequest, priced: Priced, found: SearchResult, seconds: float
 ) -> Infeasible:
-    """What `found` lacks, and the changes that end that, looked for about `seconds` long."""
+    """What `found` lacks, and the relaxations that help, searched for about `seconds`."""
     assert found.missing
     left = _left(priced, found)
     shortfalls = tuple(_shortfalls(priced, found, left))
@@ -44,7 +44,7 @@ def diagnose(
     )
     worst = max(shortfalls, key=lambda row: row.short)
     reason = (
-        f"no sharding plan: {len(names)} of {len(tables)} tables find no room on "
+        f"no sharding plan: {len(names)} of {len(tables)} tables do not fit on "
         f"{priced.problem.ranks} ranks; {worst.table!r} lacks {_size(worst.short)} of "
         f"{worst.memory.upper()} (its smallest shard is {_size(worst.needs)}, "
         f"the emptiest rank has {_size(worst.room)})"
@@ -58,7 +58,7 @@ def diagnose(
 
 
 def reserved_too_much(request: PlanRequest, seconds: float) -> Infeasible:
-    """When what the reservation keeps from tables is more than a device has."""
+    """The error where the memory reserved from tables exceeds a device's."""
     kind = MEMORIES.index("hbm" if request.cluster.device == "cuda" else "ddr")
     reserved = _reserved(request, kind)
     changes, untried = _collected(try_resource_relaxations(request, time.monotonic() + seconds))

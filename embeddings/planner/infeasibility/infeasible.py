@@ -1,4 +1,4 @@
-"""What it means that nothing fits, as data: what is missing where, and changes that do fit."""
+"""Infeasibility as data: what is missing where, and relaxations that make a plan fit."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Reserved:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Relaxation:
-    """A change that was tried, and the plan's predicted milliseconds with it."""
+    """A relaxation that makes a plan fit, and the plan's predicted milliseconds."""
 
     kind: str
     """types, kernels, fp16, replicas, memory, batch or ranks."""
@@ -108,13 +108,13 @@ class Infeasible(PlanError):
         self.reason = reason
         self.lack = lack
         self.changes = tuple(sorted(changes, key=lambda change: change.apart))
-        """Those that fit, the nearest first."""
+        """Those that make a plan fit, the nearest first."""
         self.untried = untried
-        """Kinds of change that the time did not suffice for."""
+        """Kinds of relaxation that time ran out for."""
 
     @property
     def nearest(self) -> Relaxation | None:
-        """The change that fits and alters least."""
+        """The relaxation that changes least."""
         return self.changes[0] if self.changes else None
 
     def __str__(self) -> str:
@@ -124,7 +124,7 @@ class Infeasible(PlanError):
         if self.changes:
             return "it fits with: " + "; or ".join(change.what for change in self.changes)
         late = f" (no time for {', '.join(self.untried)})" if self.untried else ""
-        return f"no single change that was tried makes it fit{late}"
+        return f"none of the changes tried makes it fit{late}"
 
     def data(self) -> dict[str, Any]:
         """All of it as plain data: bytes, milliseconds."""

@@ -1,4 +1,4 @@
-"""Changes of amounts: more memory, a smaller batch, more hosts; each as little as suffices."""
+"""Relaxations of resources: more memory, a smaller batch, more hosts; the least that suffices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes of what tables may be: rules opened, fp16, fewer replicas. Each one is tried."""
+"""Relaxations of tables: rules opened, fp16, fewer replica groups. Each one is tried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One changed request, tried: is there a plan, and how long would its step take?"""
+"""Try a changed request: is there a plan, and how long does its step take?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from embeddings.planner.search.search import Budget, search
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """Of a kind of change: one that fits, or none; `late` if the time did not suffice."""
+    """Of one kind of relaxation: one that fits, or none; `late` if time ran out."""
 
     kind: str
     change: Relaxation | None = None

@@ -1,4 +1,4 @@
-"""Clusters as files: how many devices there are, what they hold, how fast they talk."""
+"""Clusters as files: devices, their memory, and bandwidths."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Cluster(Frozen):
     """
 
     name: str = ""
-    """For people."""
+    """A display name."""
     hosts: int = Field(ge=1)
     """Machines."""
     devices_per_host: int = Field(ge=1)
@@ -66,7 +66,7 @@ class Cluster(Frozen):
         for field, unit in (("hbm_gb", "GiB"), ("hbm_bw", "GB/s")):
             value = getattr(self, field)
             if self.device == "cuda" and not value:
-                raise ValueError(f"{field}: 0 on a cuda device; give its own memory's, in {unit}")
+                raise ValueError(f"{field}: 0 on a cuda device; give its memory's, in {unit}")
             if self.device == "cpu" and value:
                 raise ValueError(f"{field}: {value} on cpu, which has no such memory; drop it")
         return self

@@ -1,4 +1,4 @@
-"""A cluster as the YAML file that `load_cluster` reads."""
+"""Write a cluster as the YAML file that `load_cluster` reads."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a cluster's steps cost beyond bandwidths: constants that TorchRec's estimator takes.
+"""Cost constants of a cluster beyond bandwidths, for TorchRec's estimator.
 
-All of them at their defaults are TorchRec's own; `homerec plan calibrate` measures them.
+The defaults are TorchRec's; `homerec plan calibrate` measures them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is to be planned: a model, a cluster, and what one demands."""
+"""What to plan: a model, a cluster, rules and the training setup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person demands of a plan: table by table, by pattern."""
+"""Rules of a plan, by table name or pattern."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KERNELS = ("dense", "fused", "fused_uvm", "fused_uvm_caching")
 
 
 class Rule(Frozen):
-    """Demands on all tables whose name matches; where several rules do, all of them hold."""
+    """Requirements on all tables whose name matches; several matching rules all apply."""
 
     tables: str
     """Name or pattern ('user_*')."""
@@ -50,7 +50,9 @@ class Rule(Frozen):
     @model_validator(mode="after")
     def _demands(self) -> Self:
         if self.model_fields_set <= {"tables"}:
-            raise ValueError(f"the rule for {self.tables!r} demands nothing; say what, or drop it")
+            raise ValueError(
+                f"the rule for {self.tables!r} requires nothing; add a requirement, or drop it"
+            )
         return self
 
     def matches(self, name: str) -> bool:
@@ -68,7 +70,7 @@ class Rule(Frozen):
 
 
 class RuleList(Frozen):
-    """The demands of a file."""
+    """The rules of a file."""
 
     rules: tuple[Rule, ...] = Field(min_length=1)
 

@@ -1,4 +1,4 @@
-"""A list of tables in a file: what a planner needs to know of a model not written yet."""
+"""A table list in a file: all the planner needs to know of a model."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class CacheUse(Frozen):
     """TorchRec's summary of access skew: 0 all lookups on few rows, 0.5 on all alike."""
 
     def params(self) -> CacheParams:
-        """TorchRec's own."""
+        """TorchRec's."""
         return CacheParams(load_factor=self.load_factor, stats=_Known(self))
 
 
 class _Known(CacheStatistics):
-    """What TorchRec's estimator asks of a cache: two numbers of the one size that it has."""
+    """Cache statistics as TorchRec's estimator reads them, known for one cache size."""
 
     def __init__(self, use: CacheUse) -> None:
         self._use = use

@@ -1,4 +1,4 @@
-"""What data tell of tables: ids a row, ids that repeat, rows that most lookups fall on. As a file.
+"""Table statistics from data: ids a sample, distinct ids of a batch, access skew. As a file.
 
 `pipeline/planning/collect_table_stats.py` counts them. With them the planner knows what its lists
 of tables can only guess: pooling factors, distinct ids of a batch, and how much of a table a cache
@@ -50,11 +50,17 @@ class AccessCounts(Frozen):
     def _consistent(self) -> Self:
         counts = [count for count, _ in self.spectrum]
         if counts != sorted(set(counts), reverse=True) or any(min(p) < 1 for p in self.spectrum):
-            raise ValueError("spectrum: is no falling list of positive counts; measure again")
+            raise ValueError(
+                "spectrum: counts must be positive and decreasing; collect the statistics again"
+            )
         if self.seen > self.rows:
-            raise ValueError(f"spectrum: {self.seen} rows of {self.rows}; measure again")
+            raise ValueError(
+                f"spectrum: {self.seen} rows of {self.rows}; collect the statistics again"
+            )
         if not self.distinct or min(self.distinct) < 0 or self.distinct[-1] != self.seen:
-            raise ValueError("distinct: does not end with all ids of the spectrum; measure again")
+            raise ValueError(
+                "distinct: does not end with all ids of the spectrum; collect the statistics again"
+            )
         return self
 
     @property
@@ -157,7 +163,9 @@ class TableStats(Frozen):
         known = self.tables.get(table.name)
         if known is None:
             shown = ", ".join(list(self.tables)[:10])
-            raise ValueError(f"no table {table.name!r}; tables: {shown}; measure again")
+            raise ValueError(
+                f"no table {table.name!r}; tables: {shown}; collect the statistics again"
+            )
         for field, theirs, ours in (
             ("rows", known.rows, table.rows),
             ("features", ", ".join(known.features), ", ".join(table.feature_names)),
@@ -194,8 +202,8 @@ def load_table_stats(path: Path) -> TableStats:
     value: dict[str, Any] = read_yaml(path) if path.suffix != ".json" else _json(path)
     if value.get("kind") != KIND or value.get("version") != VERSION:
         raise ValueError(
-            f"{path}: holds no facts of version {VERSION}; 'homerec plan facts SOURCE --data DIR "
-            "--out FILE' writes them"
+            f"{path}: not table statistics of version {VERSION}; write them with "
+            "'homerec plan facts SOURCE --data DIR --out FILE'"
         )
     return validate(TableStats, value, path)
 
@@ -204,5 +212,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); name a file of facts") from error
+        raise ValueError(
+            f"{path}: cannot be read ({error}); give a file of table statistics"
+        ) from error
     return value if isinstance(value, dict) else {}

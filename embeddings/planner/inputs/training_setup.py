@@ -1,6 +1,6 @@
-"""How the model trains, where that changes what tables cost: exchanges, pipeline, memory, replicas.
+"""The training setup where it changes what tables cost: exchanges, pipeline, memory, replicas.
 
-All at their defaults are TorchRec's own planner's.
+The defaults are those of TorchRec's planner.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class TrainingSetup(Frozen):
         return found
 
     def reservation(self) -> StorageReservation:
-        """TorchRec's own."""
+        """TorchRec's."""
         if self.reserve == "fixed_percentage":
             return FixedPercentageStorageReservation(self.reserve_share)
         if self.reserve == "fixed_absolute":

@@ -1,4 +1,4 @@
-"""YAML files of a planner's inputs, with errors that a person can act on."""
+"""Read YAML files of planner inputs, with one-line errors."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: cannot be read ({error}); name a YAML file") from error
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: no YAML ({reason}); mend that line") from error
+        raise ValueError(f"{path}: not YAML ({reason}); correct that line") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path}: a {type(value).__name__}, not a mapping of fields to values")
+        raise ValueError(f"{path}: a {type(value).__name__}; give a mapping of fields to values")
     return value
 
 
@@ -43,7 +43,7 @@ def validate(
 ) -> ModelT:
     """`value` as `model`; ValueError in one line: source, place, value, remedy (the first fault).
 
-    `names` says what a person calls a place, by its first keys.
+    `names`: what to call a place in errors, by its first keys.
     """
     try:
         return model.model_validate(value)
@@ -57,7 +57,7 @@ def validate(
                 where.append(names[place[:length]])
                 place = place[length:]
                 break
-        # A union's branches stand in the path too; a person knows the field only.
+        # A union's branches are in the path too; users know only the field.
         field = ".".join(str(key) for key in place if "[" not in str(key) and key != "float")
         if field:
             where.append(field)

@@ -1,4 +1,4 @@
-"""A plan that was found, as the file that keeps it."""
+"""A solution as a plan file."""
 
 from __future__ import annotations
 

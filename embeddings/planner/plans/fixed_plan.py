@@ -1,4 +1,4 @@
-"""A plan given table by table, priced: not searched for."""
+"""A plan fixed table by table, with its predicted cost."""
 
 from __future__ import annotations
 

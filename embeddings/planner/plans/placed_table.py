@@ -104,7 +104,7 @@ class PlacedTable(Frozen):
         )
 
     def parameter_sharding(self, cluster: Cluster, setup: TrainingSetup) -> ParameterSharding:
-        """TorchRec's own object."""
+        """TorchRec's object."""
         ranks = self.rank_list()
         shards = [
             ShardMetadata(

@@ -53,7 +53,7 @@ class PlanFile(Frozen):
     batch_size: int = Field(ge=1)
     """Rows a rank."""
     rules: tuple[Rule, ...] = ()
-    """What was demanded."""
+    """The rules it was made under."""
     seed: int
     """Of the search."""
     rounds: int
@@ -83,7 +83,7 @@ class PlanFile(Frozen):
         return self
 
     def sharding_plan(self) -> ShardingPlan:
-        """The very plan that the search found."""
+        """The plan as TorchRec's object."""
         modules: dict[str, EmbeddingModuleShardingPlan] = {}
         for placed in self.tables:
             module = modules.setdefault(placed.path, EmbeddingModuleShardingPlan())
@@ -149,7 +149,7 @@ def load_plan(path: Path) -> PlanFile:
             f"{path}: line {error.lineno}: not JSON ({error.msg}); {remedy}"
         ) from error
     if not isinstance(value, dict) or value.get("kind") != KIND:
-        raise ValueError(f"{path}: is no plan to load; {remedy}")
+        raise ValueError(f"{path}: not a plan file; {remedy}")
     if value.get("version") != VERSION:
         raise ValueError(
             f"{path}: a plan of version {value.get('version')!r}; this homerec reads version "

@@ -1,4 +1,4 @@
-"""From one plan to another of the same tables: what moves, and how long that takes."""
+"""Reshard from one plan to another: what moves, and how long that takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STATE = {"rowwise_adagrad": (4, 0), "adagrad": (0, 4), "adam": (0, 8), "sgd": (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Move:
-    """A table that does not lie as before; `bytes` go over links, weights and optimizer state."""
+    """A table that moves; `bytes` of weights and optimizer state cross links."""
 
     table: str
     before: str

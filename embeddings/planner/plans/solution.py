@@ -1,4 +1,4 @@
-"""A request to a plan: TorchRec's own ShardingPlan, and what it is predicted to cost."""
+"""A solution: TorchRec's ShardingPlan and its predicted cost."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class ChosenOption:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Solution:
-    """A plan and its prediction: milliseconds of a step, bytes."""
+    """A plan and its predicted cost, in milliseconds of a step and bytes."""
 
     plan: ShardingPlan
     options: list[ShardingOption]
-    """The chosen ones as TorchRec's objects, with its costs on every shard."""
+    """The chosen options as TorchRec's objects, with the cost of every shard."""
     choices: tuple[ChosenOption, ...]
     time: float
     """TorchRec's rating, what the busiest rank's tables take; with their replicas, if any."""
@@ -96,7 +96,7 @@ class Solution:
 
 
 def build_plan(priced: Priced, found: SearchResult) -> Solution:
-    """TorchRec's objects for the winner alone."""
+    """TorchRec's objects for the solution."""
     assert not found.missing
     options, problem = priced.options, priced.problem
     world = problem.ranks

@@ -1,4 +1,4 @@
-"""Find a sharding plan, show it, keep it as a file."""
+"""TorchRec's planner; a plan shared between ranks, as JSON, and as a table for the console."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from torchrec.distributed.types import (
     ShardingPlan,
 )
 
-from embeddings.features import Table
+from embeddings.features import EmbeddingTable
 from embeddings.sharders import SHARDING_TYPES, UNPOOLED_TYPES, Sent
 
 
@@ -75,7 +75,7 @@ class ShardingConfig(BaseModel):
                 )
         return value
 
-    def types_of(self, table: Table) -> tuple[str, ...]:
+    def types_of(self, table: EmbeddingTable) -> tuple[str, ...]:
         """Those of `types` that `table` can have; all it can have if none is named."""
         possible = UNPOOLED_TYPES if table.unpooled else SHARDING_TYPES
         return tuple(name for name in self.types or possible if name in possible)
@@ -87,7 +87,7 @@ class PlanError(ValueError):
 
 def make_plan(
     module: nn.Module,
-    tables: Sequence[Table],
+    tables: Sequence[EmbeddingTable],
     config: ShardingConfig,
     *,
     sharders: list[ModuleSharder[nn.Module]],
@@ -147,7 +147,7 @@ def shared_plan(
     return box[0]
 
 
-def plan_to_json(plan: ShardingPlan, tables: Sequence[Table]) -> dict[str, Any]:
+def plan_to_json(plan: ShardingPlan, tables: Sequence[EmbeddingTable]) -> dict[str, Any]:
     """Plain data: a row a table, with its shards (offset and size as [rows, columns])."""
     parameters = _parameters(plan)
     rows = []
@@ -184,7 +184,7 @@ _SHOWN = 12
 
 
 def plan_table(plan: dict[str, Any]) -> RichTable:
-    """The plan for a person: a line for each of the largest tables, one for the rest."""
+    """The plan for the console: a row for each of the largest tables, one for the rest."""
     view = RichTable(title="Sharding plan", title_justify="left")
     for heading in ("table", "sharding type", "kernel", "ranks"):
         view.add_column(heading, no_wrap=True)

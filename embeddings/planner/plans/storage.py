@@ -1,4 +1,4 @@
-"""What a plan's memory is for, as TorchRec counts it: weights, optimizer state, buffers."""
+"""A plan's memory by use, as TorchRec counts it: weights, optimizer state, buffers."""
 
 from __future__ import annotations
 

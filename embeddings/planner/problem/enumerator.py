@@ -1,4 +1,4 @@
-"""TorchRec's enumerator, asked for one shard of each size instead of all of them.
+"""TorchRec's enumerator, asked for one shard of each size instead of all shards.
 
 It makes a Python object of each shard of each option: 1,024 of them for one row-wise table on 1,024
 ranks. Its estimators, though, give equally large shards of an option equal costs.
@@ -144,7 +144,7 @@ class CompactEnumerator(EmbeddingEnumerator):
     def _tables(
         self, module: nn.Module, sharders: Sequence[ModuleSharder[Any]]
     ) -> Iterator[tuple[ModelTable, ModuleSharder[Any]]]:
-        """The tables that a sharder can shard; what is inside such a module is its own affair."""
+        """The tables that a sharder can shard; it alone looks inside such a module."""
         self._sharder_map = {sharder_name(s.module_type): s for s in sharders}
         self._sharder_data_map = build_sharder_data_map(self._sharder_map)
         waiting = [("", module)]

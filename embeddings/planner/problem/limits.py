@@ -41,7 +41,7 @@ class Limits:
         patterns = ", ".join(repr(rule.tables) for rule in self.rules.get(table, ()))
         return (
             f"table {name!r}: the rules for {patterns} leave it no option; "
-            f"it could be: {', '.join(offered)}"
+            f"without them: {', '.join(offered)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Every way to shard every table, with TorchRec's own costs, as arrays.
+"""Every option of every table, with TorchRec's costs, as arrays.
 
 An option is described by the few distinct sizes its shards have: equally large ones cost the same.
 """
@@ -28,7 +28,7 @@ MEMORIES = ("hbm", "ddr")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelTable:
-    """A table of the model and what TorchRec wants to know of it."""
+    """A table of the model, as TorchRec's enumerator needs it."""
 
     name: str
     path: str
@@ -39,7 +39,7 @@ class ModelTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
-    """One way to shard one table: type, kernel, and the columns of a shard."""
+    """An option of one table: sharding type, kernel, and columns of a shard."""
 
     table: int
     sharding_type: str

@@ -1,4 +1,4 @@
-"""What the search sees: items to place on ranks, each in one of several placements."""
+"""The search's problem: items to place on ranks, each in one of several placements."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def _on_ranks(
         name = options.tables[table].name
         shown = ", ".join(map(str, ranks))
         raise NoPlacement(
-            f"table {name!r}: nothing it may be has its shards on ranks {shown} (a rank a shard; "
+            f"table {name!r}: no allowed option has its shards on ranks {shown} (one rank a shard; "
             "row-wise within a host: a host's ranks in order); name other ranks or allow more types"
         )
     return fitting

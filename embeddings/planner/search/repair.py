@@ -1,4 +1,4 @@
-"""A packing that left items out: places change hands until all are in, or rounds end."""
+"""Repair a packing that left items out, by ruin and recreate."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def _measure(
     """On every rank."""
     check_shape(files[0].cluster, world)
     taken = measure_all(
-        files, world, rounds=rounds, repeats=repeats, heard=_heard(world, rounds, len(files))
+        files, world, rounds=rounds, repeats=repeats, on_progress=_heard(world, rounds, len(files))
     )
     return [combine(every) for every in taken], machine(world)
 
@@ -125,7 +125,7 @@ def _calibrate(
             batch_size=batch_size,
             rounds=rounds,
             repeats=repeats,
-            heard=_heard(world, rounds, None),
+            on_progress=_heard(world, rounds, None),
         )
     return found, fits, machine(world)
 
@@ -134,11 +134,11 @@ def _heard(world: World, rounds: int, plans: int | None) -> Callable[[int, int],
     """Says on rank 0 how far it is."""
     console = Console(stderr=True)
 
-    def heard(turn: int, done: int) -> None:
+    def on_progress(turn: int, done: int) -> None:
         if world.is_first and (done == plans if plans else done % 10 == 0):
             say(console, f"round {turn + 1} of {rounds}: {done} plans done")
 
-    return heard
+    return on_progress
 
 
 def _same_shape(path: Path, file: PlanFile, first_path: Path, first: PlanFile) -> None:

@@ -12,7 +12,7 @@ from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
 from torchrec.distributed.sharding_plan import calculate_shard_sizes_and_offsets
 from torchrec.modules.embedding_modules import EmbeddingCollection
 
-from embeddings.features import Table
+from embeddings.features import EmbeddingTable
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile, PredictedRank
@@ -61,7 +61,7 @@ class Way:
     def __str__(self) -> str:
         return f"{self.kind} {self.kernel} {self.width or 'whole'}"
 
-    def of(self, table: Table) -> tuple[str, str, int]:
+    def of(self, table: EmbeddingTable) -> tuple[str, str, int]:
         """Sharding type, kernel and columns of a shard."""
         width = min(self.width or table.dim, table.dim)
         if not table.unpooled:
@@ -143,7 +143,13 @@ def _collections(step: nn.Module) -> dict[bool, str]:
 
 
 def _placed(
-    way: Way, table: Table, number: int, path: str, chosen: Selection, run: Config, world: World
+    way: Way,
+    table: EmbeddingTable,
+    number: int,
+    path: str,
+    chosen: Selection,
+    run: Config,
+    world: World,
 ) -> PlacedTable:
     kind, kernel, width = way.of(table)
     sizes, _ = calculate_shard_sizes_and_offsets(

@@ -110,7 +110,7 @@ def test_a_table_is_used_as_its_facts_say() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"name": "u"}, "no table 'u'; tables: t; measure again"),
+        ({"name": "u"}, "no table 'u'; tables: t; collect the statistics again"),
         ({"rows": 9}, "table 't' has rows 8 there and 9 here"),
         ({"features": ("v",)}, "table 't' has features t there and v here"),
     ],
@@ -140,13 +140,13 @@ def test_facts_come_back_from_a_file(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "holds no facts of version 1"),
-        ({"kind": "other"}, "holds no facts of version 1"),
+        ({"version": 2}, "not table statistics of version 1"),
+        ({"kind": "other"}, "not table statistics of version 1"),
         ({"rows": 0}, "rows: 0: "),
         ({"tables": {"t": {"rows": 1, "features": ["t"], "spectrum": [[1, 2]], "distinct": [2]}}},
-         "2 rows of 1; measure again"),
+         "2 rows of 1; collect the statistics again"),
         ({"tables": {"t": {"rows": 9, "features": ["t"], "spectrum": [[1, 2], [3, 1]],
-                           "distinct": [3]}}}, "no falling list"),
+                           "distinct": [3]}}}, "must be positive and decreasing"),
         ({"tables": {"t": {"rows": 9, "features": ["t"], "spectrum": [[1, 2]], "distinct": [3]}}},
          "does not end with all ids"),
     ],
@@ -164,5 +164,5 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         load_table_stats(tmp_path / "none.json")
     (tmp_path / "list.json").write_text("[1]")
-    with pytest.raises(ValueError, match="holds no facts"):
+    with pytest.raises(ValueError, match="not table statistics"):
         load_table_stats(tmp_path / "list.json")

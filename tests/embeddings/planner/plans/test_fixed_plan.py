@@ -38,7 +38,7 @@ def test_a_found_plan_costs_the_same_again(tables: list[ListedTable], cluster: C
     np.testing.assert_allclose(again.perf(), file.perf())
     assert again.tables == file.tables
     assert [rank.bytes for rank in again.ranks] == [rank.bytes for rank in file.ranks]
-    # Constants at their defaults are TorchRec's own.
+    # Constants at their defaults are TorchRec's.
     own = cluster.model_copy(update={"costs": Costs()})
     np.testing.assert_allclose(repriced(file, own).perf(), file.perf())
 

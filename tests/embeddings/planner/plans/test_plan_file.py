@@ -71,7 +71,7 @@ def test_any_plan_comes_back(
     ("change", "message"),
     [
         ({"version": 1}, "a plan of version 1; this homerec reads version 2"),
-        ({"kind": "other"}, "is no plan to load; 'homerec plan SOURCE --out FILE' writes one"),
+        ({"kind": "other"}, "not a plan file; 'homerec plan SOURCE --out FILE' writes one"),
         ({"batch_size": 0}, "batch_size: 0: "),
         ({"ranks": []}, "ranks: 0 of them on a cluster of 2"),
         ({"colour": 1}, "no such field"),

@@ -1,4 +1,4 @@
-"""A plan costs what TorchRec says it costs, and is no worse than TorchRec's own."""
+"""A plan costs what TorchRec says it costs, and is no worse than TorchRec's."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_rules_hold() -> None:
         ([Rule(tables="user_1", ranks=(0, 1, 2, 3, 4))], "has its shards on ranks 0, 1, 2, 3, 4"),
         ([Rule(tables="user_1", ranks=(1,)), Rule(tables="user_*", ranks=(2,))], "two rules pin"),
         ([Rule(tables="*", types=("row_wise",)), Rule(tables="*_1", types=("table_wise",))],
-         "leave it no option; it could be: "),
+         "leave it no option; without them: "),
         ([Rule(tables="user_*", together=True, types=("row_wise",))], "group of user_1"),
     ],
 )  # fmt: skip
@@ -218,8 +218,8 @@ def test_rules_that_cannot_hold_are_refused(rules: list[Rule], message: str) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_a_rule_that_demands_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="demands nothing"):
+def test_a_rule_that_requires_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="requires nothing"):
         Rule(tables="*")
     with pytest.raises(ValueError, match="unknown sharding type 'tablewise'"):
         Rule(tables="*", types=("tablewise",))
