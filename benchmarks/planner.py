@@ -53,12 +53,12 @@ def random_tables(count: int, seed: int) -> list[ListedTable]:
 
 
 def ours(request: PlanRequest, budget: Budget) -> dict[str, Any]:
-    planned = find_plan(request, budget)
+    solution = find_plan(request, budget)
     return {
-        "ms": planned.time,
-        "bound": planned.lower_bound,
-        "fits": bool((planned.memory <= planned.room).all()),
-        "work": f"{planned.rounds:,} rounds{' (cut off)' if planned.cut_off else ''}",
+        "ms": solution.time,
+        "bound": solution.lower_bound,
+        "fits": bool((solution.memory <= solution.room).all()),
+        "work": f"{solution.rounds:,} rounds{' (cut off)' if solution.cut_off else ''}",
     }
 
 

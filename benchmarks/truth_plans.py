@@ -114,5 +114,5 @@ def best(tables: Sequence[ListedTable], cluster: Cluster, batch_size: int) -> Pl
     request = PlanRequest(
         module=build_module(tables), cluster=cluster, batch_size=batch_size, usage=usage(tables)
     )
-    planned = find_plan(request, Budget(rounds=20_000, seconds=30, seed=0))
-    return describe_plan(request, planned, tables, 0)
+    solution = find_plan(request, Budget(rounds=20_000, seconds=30, seed=0))
+    return describe_plan(request, solution, tables, 0)

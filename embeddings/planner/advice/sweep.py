@@ -22,7 +22,7 @@ class Point:
     """A combination of values and its outcome: a plan, or why there is none."""
 
     values: Mapping[str, Any]
-    planned: Solution | None
+    solution: Solution | None
     error: Infeasible | None
     """What is missing, if nothing fits."""
     seconds: float
@@ -31,11 +31,11 @@ class Point:
     def row(self) -> dict[str, Any]:
         """Plain data: milliseconds of the busiest rank, by part too; bytes, least and most of a
         rank; busiest over mean rank. Or what is missing."""
-        found: dict[str, Any] = {**self.values, "feasible": self.planned is not None}
-        if self.planned is None:
+        found: dict[str, Any] = {**self.values, "feasible": self.solution is not None}
+        if self.solution is None:
             assert self.error is not None
-            return found | {"reason": self.error.reason, **self.error.lack.data()}
-        plan = self.planned
+            return found | {"reason": self.error.reason, **self.error.missing_memory.data()}
+        plan = self.solution
         load = rated(plan.perf) + plan.sync
         busiest = int(load.argmax())
         return found | {
@@ -70,11 +70,11 @@ def sweep(
     """
     for values in combinations(axes):
         began = time.monotonic()
-        planned: Solution | None = None
+        solution: Solution | None = None
         failed: Infeasible | None = None
         try:
-            planned = find_plan(request_of(values), budget, diagnosis_seconds=0)
+            solution = find_plan(request_of(values), budget, diagnosis_seconds=0)
         except Infeasible as error:
             failed = error
         took = time.monotonic() - began
-        yield Point(values=values, planned=planned, error=failed, seconds=took)
+        yield Point(values=values, solution=solution, error=failed, seconds=took)

@@ -36,7 +36,7 @@ def diagnose(
     names = tuple(row.table for row in shortfalls)
     tables = [model_table.name for model_table in priced.options.tables]
     deadline = time.monotonic() + seconds
-    changes, untried = _collected(
+    relaxations, untried = _collected(
         chain(
             try_table_relaxations(request, names, tables, deadline),
             try_resource_relaxations(request, deadline),
@@ -49,25 +49,25 @@ def diagnose(
         f"{worst.memory.upper()} (its smallest shard is {_size(worst.needs)}, "
         f"the emptiest rank has {_size(worst.room)})"
     )
-    lack = MissingMemory(
+    missing_memory = MissingMemory(
         shortfalls=shortfalls,
         total=_total(priced),
         left=tuple((hbm, ddr) for hbm, ddr in left.T.tolist()),
     )
-    return Infeasible(reason, lack, changes, untried)
+    return Infeasible(reason, missing_memory, relaxations, untried)
 
 
 def reserved_too_much(request: PlanRequest, seconds: float) -> Infeasible:
     """The error where the memory reserved from tables exceeds a device's."""
     kind = MEMORIES.index("hbm" if request.cluster.device == "cuda" else "ddr")
     reserved = _reserved(request, kind)
-    changes, untried = _collected(try_resource_relaxations(request, time.monotonic() + seconds))
+    relaxations, untried = _collected(try_resource_relaxations(request, time.monotonic() + seconds))
     reason = (
         f"no sharding plan: of a device's {_size(reserved.room)} of {reserved.memory.upper()} "
         f"nothing is left for tables beside dense weights and a batch of {request.batch_size:,} "
         f"rows, which take {_size(reserved.needs)}"
     )
-    return Infeasible(reason, MissingMemory(reserved=reserved), changes, untried)
+    return Infeasible(reason, MissingMemory(reserved=reserved), relaxations, untried)
 
 
 def _collected(

@@ -100,14 +100,14 @@ class Infeasible(PlanError):
     def __init__(
         self,
         reason: str,
-        lack: MissingMemory,
-        changes: tuple[Relaxation, ...] = (),
+        missing_memory: MissingMemory,
+        relaxations: tuple[Relaxation, ...] = (),
         untried: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(reason, lack, changes, untried)
+        super().__init__(reason, missing_memory, relaxations, untried)
         self.reason = reason
-        self.lack = lack
-        self.changes = tuple(sorted(changes, key=lambda change: change.apart))
+        self.missing_memory = missing_memory
+        self.relaxations = tuple(sorted(relaxations, key=lambda one: one.apart))
         """Those that make a plan fit, the nearest first."""
         self.untried = untried
         """Kinds of relaxation that time ran out for."""
@@ -115,14 +115,14 @@ class Infeasible(PlanError):
     @property
     def nearest(self) -> Relaxation | None:
         """The relaxation that changes least."""
-        return self.changes[0] if self.changes else None
+        return self.relaxations[0] if self.relaxations else None
 
     def __str__(self) -> str:
         return f"{self.reason}; {self._remedy()}"
 
     def _remedy(self) -> str:
-        if self.changes:
-            return "it fits with: " + "; or ".join(change.what for change in self.changes)
+        if self.relaxations:
+            return "it fits with: " + "; or ".join(one.what for one in self.relaxations)
         late = f" (no time for {', '.join(self.untried)})" if self.untried else ""
         return f"none of the changes tried makes it fit{late}"
 
@@ -132,8 +132,8 @@ class Infeasible(PlanError):
             "kind": KIND,
             "version": VERSION,
             "message": str(self),
-            **self.lack.data(),
+            **self.missing_memory.data(),
             "nearest": self.nearest and asdict(self.nearest),
-            "changes": [asdict(change) for change in self.changes],
+            "changes": [asdict(one) for one in self.relaxations],
             "untried": list(self.untried),
         }

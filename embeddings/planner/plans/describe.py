@@ -12,12 +12,12 @@ from embeddings.planner.plans.solution import Solution
 
 
 def describe_plan(
-    request: PlanRequest, planned: Solution, tables: Sequence[ListedTable], seed: int
+    request: PlanRequest, solution: Solution, tables: Sequence[ListedTable], seed: int
 ) -> PlanFile:
     """The file of a plan. `tables`: those of `request`, in any order."""
     listed = {table.name: table for table in tables}
     placed = []
-    for choice, option in zip(planned.choices, planned.options, strict=True):
+    for choice, option in zip(solution.choices, solution.options, strict=True):
         # A file does not keep these, and nothing here sets them.
         assert option.key_value_params is None, option.name
         sizes = [shard.size[0] for shard in option.shards]
@@ -42,12 +42,12 @@ def describe_plan(
         batch_size=request.batch_size,
         rules=tuple(request.rules),
         seed=seed,
-        rounds=planned.rounds,
-        cut_off=planned.cut_off,
-        time_ms=planned.time,
-        lower_bound_ms=planned.lower_bound,
+        rounds=solution.rounds,
+        cut_off=solution.cut_off,
+        time_ms=solution.time,
+        lower_bound_ms=solution.lower_bound,
         tables=tuple(placed),
-        ranks=tuple(PredictedRank(**rank) for rank in planned.summary()["ranks"]),
+        ranks=tuple(PredictedRank(**rank) for rank in solution.summary()["ranks"]),
     )
 
 

@@ -36,15 +36,15 @@ class FixedTable:
     """Of its collection in the model; '': where `build_module` puts it."""
 
 
-def fixed_plan(given: Sequence[FixedTable], cluster: Cluster, batch_size: int) -> PlanFile:
+def fixed_plan(fixed: Sequence[FixedTable], cluster: Cluster, batch_size: int) -> PlanFile:
     """The plan's file, with TorchRec's prediction for it. `batch_size`: rows a rank.
 
     ValueError for a table that cannot be sharded so.
     """
-    tables = [one.table for one in given]
+    tables = [one.table for one in fixed]
     known = {
         name: _only(constraints, one)
-        for (name, constraints), one in zip(usage(tables).items(), given, strict=True)
+        for (name, constraints), one in zip(usage(tables).items(), fixed, strict=True)
     }
     module = build_module(tables)
     request = PlanRequest(module=module, cluster=cluster, batch_size=batch_size, usage=known)
@@ -59,7 +59,7 @@ def fixed_plan(given: Sequence[FixedTable], cluster: Cluster, batch_size: int) -
     perf = np.zeros((cluster.ranks, len(PARTS)))
     memory = np.zeros((cluster.ranks, len(MEMORIES)), np.int64)
     placed = []
-    for one in given:
+    for one in fixed:
         table = found[one.table.name]
         n = _the_option(options, table, one)
         model_table, option = options.tables[table], options.options[n]
@@ -117,7 +117,7 @@ def repriced(file: PlanFile, cluster: Cluster) -> PlanFile:
                 f"{field}: {getattr(cluster, field)} in the cluster and {getattr(before, field)} "
                 "in the plan; give a cluster of the plan's shape, or plan anew"
             )
-    given = [
+    fixed = [
         FixedTable(
             table=placed.table,
             sharding_type=placed.sharding_type,
@@ -128,13 +128,13 @@ def repriced(file: PlanFile, cluster: Cluster) -> PlanFile:
         )
         for placed in file.tables
     ]
-    new = fixed_plan(given, cluster, file.batch_size)
+    new = fixed_plan(fixed, cluster, file.batch_size)
     kept = {"rules": file.rules, "seed": file.seed, "rounds": file.rounds, "cut_off": file.cut_off}
     return new.model_copy(update=kept)
 
 
 def _only(known: ParameterConstraints, one: FixedTable) -> ParameterConstraints:
-    """TorchRec's enumerator, kept to the given type and to columns no narrower."""
+    """TorchRec's enumerator, kept to the fixed type and to columns no narrower."""
     split = one.width < one.table.dim
     return dataclasses.replace(
         known,

@@ -43,12 +43,12 @@ def find(args: argparse.Namespace) -> int:
         source, request = inputs.made()
         budget = Budget(rounds=args.rounds, seconds=args.seconds, seed=args.seed)
         try:
-            planned = find_plan(request, budget, previous=warm)
+            solution = find_plan(request, budget, previous=warm)
         except Infeasible as error:
             if args.json:
                 sys.stdout.write(json.dumps(error.data(), indent=1) + "\n")
             raise
-        file = describe_plan(request, planned, source.tables, args.seed)
+        file = describe_plan(request, solution, source.tables, args.seed)
     if args.out:
         write_text(args.out, file.to_json())
     if args.page:

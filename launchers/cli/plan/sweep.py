@@ -146,7 +146,7 @@ def sweep_view(points: Sequence[Point]) -> Table:
     view.add_column("GiB of a rank, most / room", justify="right")
     for point in points:
         row = point.row()
-        if point.planned is None:
+        if point.solution is None:
             view.add_row(*map(str, point.values.values()), *["-"] * 6, "does not fit")
             continue
         ms = row["ms"]

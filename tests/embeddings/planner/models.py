@@ -188,10 +188,10 @@ def stock_cache(request: PlanRequest, table: str) -> CacheParams | None:
     )
 
 
-def stock_view(request: PlanRequest, planned: Solution) -> dict[str, ShardingOption]:
+def stock_view(request: PlanRequest, solution: Solution) -> dict[str, ShardingOption]:
     """TorchRec's own option of each table of a plan, by name, with the plan's ranks on it."""
     constraints = {}
-    for choice in planned.choices:
+    for choice in solution.choices:
         known = request.usage[choice.table]
         constraints[choice.table] = ParameterConstraints(
             sharding_types=[choice.sharding_type],
@@ -205,7 +205,7 @@ def stock_view(request: PlanRequest, planned: Solution) -> dict[str, ShardingOpt
     options = stock_options(request, constraints)
     by_name = {option.name: option for option in options}
     assert len(by_name) == len(options)
-    for choice in planned.choices:
+    for choice in solution.choices:
         shards = by_name[choice.table].shards
         assert len(shards) == len(choice.ranks)
         for shard, rank in zip(shards, choice.ranks, strict=True):

@@ -45,7 +45,7 @@ def giants(count: int, rows: int = 40_000_000) -> list[ListedTable]:
 def test_more_ranks_are_as_few_as_suffice() -> None:
     request = request_of(giants(5), small_cluster())
     found = failure(request)
-    (more,) = (change for change in found.changes if change.kind == "ranks")
+    (more,) = (change for change in found.relaxations if change.kind == "ranks")
     hosts = more.ranks // 2
     assert find_plan(request.changed(cluster=small_cluster(hosts)), NONE).time > 0
     with pytest.raises(Infeasible):
@@ -55,21 +55,21 @@ def test_more_ranks_are_as_few_as_suffice() -> None:
 def test_the_missing_bytes_add_up() -> None:
     request = request_of(giants(5), small_cluster())
     found = failure(request)
-    assert found.lack.shortfalls
-    for row in found.lack.shortfalls:
+    assert found.missing_memory.shortfalls
+    for row in found.missing_memory.shortfalls:
         assert row.memory in ("hbm", "ddr")
         assert row.short > 0
-    needed, room = found.lack.total["hbm"]
+    needed, room = found.missing_memory.total["hbm"]
     problem = price(request).problem
     assert room == problem.free[0].sum()
     assert needed <= sum(problem.total_memory()[:, 0])
-    assert found.lack.shortfalls[0].table in str(found)
+    assert found.missing_memory.shortfalls[0].table in str(found)
 
 
 def test_half_precision_is_offered_when_it_suffices() -> None:
     request = request_of(giants(2, 48_000_000), small_cluster(hbm_gb=6.5))
     found = failure(request)
-    (half, *_) = (change for change in found.changes if change.kind == "fp16")
+    (half, *_) = (change for change in found.relaxations if change.kind == "fp16")
     stored = [
         table.model_copy(update={"dtype": "fp16"}) if table.name in half.tables else table
         for table in giants(2, 48_000_000)
@@ -83,14 +83,14 @@ def test_rules_in_the_way_are_named() -> None:
     rules = [Rule(tables="*", types=("table_wise",), kernels=("fused",))]
     request = request_of(giants(1, 80_000_000), small_cluster(4, ddr_gb=64), rules=rules)
     found = failure(request)
-    kinds = {change.kind for change in found.changes}
+    kinds = {change.kind for change in found.relaxations}
     assert {"types", "kernels"} <= kinds
     assert "ranks" not in kinds  # more of them do not make a device larger
     for kind, extra in (
         ("types", {"types": ("table_wise", "row_wise", "table_row_wise")}),
         ("kernels", {"kernels": ("fused", "fused_uvm_caching", "fused_uvm")}),
     ):
-        (change,) = (change for change in found.changes if change.kind == kind)
+        (change,) = (change for change in found.relaxations if change.kind == kind)
         opened = [rules[0].model_copy(update=extra)]
         assert find_plan(request.changed(rules=opened), NONE).time == pytest.approx(change.time)
 
@@ -110,7 +110,7 @@ def test_a_reservation_larger_than_a_device_is_said(hbm_gb: float, given: dict[s
     )  # fmt: skip
     found = failure(asked)
     assert isinstance(found.__cause__, PlannerError)
-    reserved = found.lack.reserved
+    reserved = found.missing_memory.reserved
     assert reserved is not None
     assert (reserved.memory, reserved.room) == ("hbm", int(hbm_gb * GIB))
     # As TorchRec adds it up: ids are counted twenty times, what the share leaves is rounded down.
@@ -118,10 +118,10 @@ def test_a_reservation_larger_than_a_device_is_said(hbm_gb: float, given: dict[s
     ids = 5_000_000 * 8 * 20
     dense = int(given.get("dense_gib", 0) * GIB)
     assert reserved.needs == reserved.room - int((1 - share) * reserved.room) + ids + dense
-    for change in found.changes:
+    for change in found.relaxations:
         assert find_plan(changed(asked, change), NONE).time == pytest.approx(change.time)
     # More hosts do not make a device larger; and of all of a device none is ever enough.
-    kinds = {change.kind for change in found.changes}
+    kinds = {change.kind for change in found.relaxations}
     assert kinds == (set() if share == 1.0 else {"batch", "memory"})
 
 
@@ -161,12 +161,12 @@ def test_every_change_fits_and_the_nearest_stands_first(case: str) -> None:
         "ruled out": {"types", "kernels", "memory", "fp16"},
         "many ids": {"batch", "memory", "ranks"},
         "replicas": {"replicas", "memory", "fp16"},
-    }[case] <= {change.kind for change in found.changes}
-    for change in found.changes:
+    }[case] <= {change.kind for change in found.relaxations}
+    for change in found.relaxations:
         assert find_plan(changed(request, change), NONE).time == pytest.approx(change.time)
         assert 0 < change.apart <= 1
-    assert [c.apart for c in found.changes] == sorted(c.apart for c in found.changes)
-    assert f"it fits with: {found.changes[0].what}" in str(found)
+    assert [c.apart for c in found.relaxations] == sorted(c.apart for c in found.relaxations)
+    assert f"it fits with: {found.relaxations[0].what}" in str(found)
 
 
 def test_amounts_are_as_little_as_suffice() -> None:
@@ -174,7 +174,9 @@ def test_amounts_are_as_little_as_suffice() -> None:
         [ListedTable(name="t", rows=20_000_000, dim=32, pooling_factor=200.0)],
         small_cluster(), batch_size=200_000,
     )  # fmt: skip
-    inputs = {name: n for change in failure(request).changes for name, n in change.inputs.items()}
+    inputs = {
+        name: n for change in failure(request).relaxations for name, n in change.inputs.items()
+    }
     memory, batch = inputs["hbm_gb"], inputs["batch_size"]
     for short in (
         request.changed(cluster=small_cluster(hbm_gb=memory * 0.985)),
@@ -188,7 +190,7 @@ def test_what_was_not_tried_for_lack_of_time_is_said() -> None:
     with pytest.raises(Infeasible) as caught:
         find_plan(request_of(giants(5), small_cluster()), NONE, diagnosis_seconds=0)
     found = caught.value
-    assert found.changes == ()
+    assert found.relaxations == ()
     assert set(found.untried) == {"fp16", "memory", "batch", "ranks"}
     assert "no time for fp16" in str(found)
 
@@ -211,5 +213,5 @@ def test_it_travels_between_processes() -> None:
     found = failure(request_of(giants(5), small_cluster()))
     again = pickle.loads(pickle.dumps(found))
     assert str(again) == str(found)
-    assert again.changes == found.changes
-    assert again.lack == found.lack
+    assert again.relaxations == found.relaxations
+    assert again.missing_memory == found.missing_memory

@@ -22,8 +22,8 @@ TABLE = ListedTable(name="a", rows=1000, dim=64, pooling_factor=5)
 
 def found(tables: list[ListedTable], cluster: Cluster) -> PlanFile:
     request = request_of(tables, cluster)
-    planned = find_plan(request, Budget(rounds=50), diagnosis_seconds=0)
-    return describe_plan(request, planned, tables, seed=0)
+    solution = find_plan(request, Budget(rounds=50), diagnosis_seconds=0)
+    return describe_plan(request, solution, tables, seed=0)
 
 
 @given(listed_tables(), clusters())

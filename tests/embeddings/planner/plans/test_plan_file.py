@@ -27,19 +27,19 @@ def plan_of(
 ) -> tuple[Solution, PlanFile]:
     request = request_of(tables, cluster, rules=rules)
     request = request.changed(usage=offered(request.usage, rules))
-    planned = find_plan(request, Budget(rounds=50), diagnosis_seconds=0)
-    return planned, describe_plan(request, planned, tables, seed=0)
+    solution = find_plan(request, Budget(rounds=50), diagnosis_seconds=0)
+    return solution, describe_plan(request, solution, tables, seed=0)
 
 
-def check_same(planned: Solution, file: PlanFile, path: Path) -> None:
+def check_same(solution: Solution, file: PlanFile, path: Path) -> None:
     path.write_text(file.to_json())
     loaded = load_plan(path)
     assert loaded == file
-    assert loaded.sharding_plan() == planned.plan
-    assert loaded.perf().tolist() == planned.perf.tolist()
+    assert loaded.sharding_plan() == solution.plan
+    assert loaded.perf().tolist() == solution.perf.tolist()
     used, room = loaded.memory()
-    assert used.tolist() == planned.memory.tolist()
-    assert room.tolist() == planned.room.tolist()
+    assert used.tolist() == solution.memory.tolist()
+    assert room.tolist() == solution.room.tolist()
 
 
 @pytest.mark.parametrize("sharding_type", SHARDING_TYPES)
@@ -50,9 +50,9 @@ def test_every_sharding_type_comes_back(sharding_type: str, cluster: str, tmp_pa
         ListedTable(name="b", rows=3, dim=16, optimizer="adam", pooling_factor=7.5),
     ]
     rule = Rule(tables="*", types=(sharding_type,))
-    planned, file = plan_of(tables, load_cluster(cluster), (rule,))
+    solution, file = plan_of(tables, load_cluster(cluster), (rule,))
     assert {placed.sharding_type for placed in file.tables} == {sharding_type}
-    check_same(planned, file, tmp_path / "plan.json")
+    check_same(solution, file, tmp_path / "plan.json")
 
 
 @given(listed_tables(), clusters())
@@ -61,10 +61,10 @@ def test_any_plan_comes_back(
     tmp_path_factory: pytest.TempPathFactory, tables: list[ListedTable], cluster: Cluster
 ) -> None:
     try:
-        planned, file = plan_of(tables, cluster)
+        solution, file = plan_of(tables, cluster)
     except Infeasible:
         return
-    check_same(planned, file, tmp_path_factory.mktemp("plan") / "plan.json")
+    check_same(solution, file, tmp_path_factory.mktemp("plan") / "plan.json")
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,12 @@ from tests.embeddings.planner.models import (
 SHORT = Budget(rounds=200)
 
 
-def check_costs(request: PlanRequest, planned: Solution) -> None:
+def check_costs(request: PlanRequest, solution: Solution) -> None:
     """Everything a plan predicts, as TorchRec's enumerator, estimators and rating give it."""
-    stock = stock_view(request, planned)
+    stock = stock_view(request, solution)
     topology = request.cluster.topology()
     rating = NoopPerfModel(topology).rate(list(stock.values()))
-    assert planned.time == pytest.approx(rating, rel=1e-12)
+    assert solution.time == pytest.approx(rating, rel=1e-12)
     perf = [[0.0] * len(PARTS) for _ in range(topology.world_size)]
     used = [Storage(hbm=0, ddr=0) for _ in range(topology.world_size)]
     for option in stock.values():
@@ -54,8 +54,8 @@ def check_costs(request: PlanRequest, planned: Solution) -> None:
     )
     for rank, device in enumerate(left.devices):
         assert used[rank].fits_in(device.storage)
-        assert [used[rank].hbm, used[rank].ddr] == planned.memory[rank].tolist()
-        assert perf[rank] == pytest.approx(planned.perf[rank].tolist(), rel=1e-12)
+        assert [used[rank].hbm, used[rank].ddr] == solution.memory[rank].tolist()
+        assert perf[rank] == pytest.approx(solution.perf[rank].tolist(), rel=1e-12)
     # Order of tables in a module does not matter to a plan.
     theirs = to_sharding_plan(list(stock.values()), topology)
     for part in theirs.plan.values():
@@ -63,7 +63,7 @@ def check_costs(request: PlanRequest, planned: Solution) -> None:
             cached = sharding.compute_kernel == "fused_uvm_caching" and sharding.cache_params
             sharding.cache_params = replace(cached, stats=None) if cached else None
     assert {path: dict(part) for path, part in theirs.plan.items()} == {
-        path: dict(part) for path, part in planned.plan.plan.items()
+        path: dict(part) for path, part in solution.plan.plan.items()
     }
 
 
@@ -80,10 +80,10 @@ def test_a_plan_costs_what_torchrec_says(
     request = request_of(tables, cluster, rules=rules, setup=given)
     request = request.changed(usage=offered(request.usage, rules))
     try:
-        planned = find_plan(request, SHORT, diagnosis_seconds=0)
+        solution = find_plan(request, SHORT, diagnosis_seconds=0)
     except (Infeasible, ValueError):
         return  # whether nothing fits is another test's question
-    check_costs(request, planned)
+    check_costs(request, solution)
 
 
 def stock_time(request: PlanRequest) -> float | None:
@@ -153,9 +153,9 @@ def test_never_worse_than_torchrec_on_a_larger_one() -> None:
     request = request_of(some_tables(), load_cluster("a100-40-4x2"))
     theirs = stock_time(request)
     assert theirs is not None
-    planned = find_plan(request, SHORT)
-    assert planned.lower_bound <= planned.time <= theirs
-    check_costs(request, planned)
+    solution = find_plan(request, SHORT)
+    assert solution.lower_bound <= solution.time <= theirs
+    check_costs(request, solution)
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:
@@ -185,8 +185,8 @@ def test_rules_hold() -> None:
         Rule(tables="item_4", types=("table_row_wise",), ranks=(4, 5, 6, 7)),
     )
     request = request_of(some_tables(), load_cluster("h100-4x2"), rules=rules)
-    planned = find_plan(request, SHORT)
-    by_name = {choice.table: choice for choice in planned.choices}
+    solution = find_plan(request, SHORT)
+    by_name = {choice.table: choice for choice in solution.choices}
     for name, choice in by_name.items():
         if name.startswith("user_"):
             assert choice.sharding_type in ("table_wise", "column_wise")
@@ -196,7 +196,7 @@ def test_rules_hold() -> None:
     assert by_name["user_1"].ranks == (5,)
     assert by_name["user_3"].ranks == by_name["user_5"].ranks
     assert by_name["item_4"].ranks == (4, 5, 6, 7)
-    check_costs(request, planned)
+    check_costs(request, solution)
 
 
 @pytest.mark.parametrize(

@@ -30,13 +30,13 @@ def check_kinds(tables: list[ListedTable], cluster: Cluster, rule: Rule) -> set[
     """Of the plan that a rule leaves; the kernels in it."""
     request = request_of(tables, cluster, rules=(rule,))
     request = request.changed(usage=offered(request.usage, (rule,)))
-    planned = find_plan(request, Budget(rounds=20), diagnosis_seconds=0)
-    file = describe_plan(request, planned, tables, seed=0)
+    solution = find_plan(request, Budget(rounds=20), diagnosis_seconds=0)
+    file = describe_plan(request, solution, tables, seed=0)
     kinds = memory_by_kind(file)
     used, _ = file.memory()
     assert (kinds.sum(axis=0) == used).all()
     # Buffers, and they alone, double with the batch.
-    doubled = stock_view(request.changed(batch_size=2 * request.batch_size), planned)
+    doubled = stock_view(request.changed(batch_size=2 * request.batch_size), solution)
     theirs = np.zeros_like(used)
     for option in doubled.values():
         for shard in option.shards:

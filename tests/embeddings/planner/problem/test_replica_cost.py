@@ -132,9 +132,9 @@ def test_a_plan_with_replicas_counts_their_averaging() -> None:
     times = []
     for every in (1, 10, 10_000_000):
         given = TrainingSetup(replica_groups=2, sync_every=every)
-        planned = find_plan(request_of(TABLES, cluster, setup=given), budget)
-        assert len(planned.memory) == 4
-        times.append(planned.time)
+        solution = find_plan(request_of(TABLES, cluster, setup=given), budget)
+        assert len(solution.memory) == 4
+        times.append(solution.time)
     group = some_cluster(hosts=2, devices=2, hbm_gb=40.0)
     alone = find_plan(request_of(TABLES, group), budget)
     assert times == sorted(times, reverse=True)

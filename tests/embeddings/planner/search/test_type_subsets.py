@@ -68,8 +68,8 @@ def types_of(rows: int, dim: int, bag: float, count: int) -> set[str]:
     tables = [
         ListedTable(name=f"t{n}", rows=rows, dim=dim, pooling_factor=bag) for n in range(count)
     ]
-    planned = find_plan(request_of(tables, load_cluster("cpu-2x1")), Budget(rounds=200))
-    return {choice.sharding_type for choice in planned.choices}
+    solution = find_plan(request_of(tables, load_cluster("cpu-2x1")), Budget(rounds=200))
+    return {choice.sharding_type for choice in solution.choices}
 
 
 def test_small_tables_of_few_ranks_share_one_type() -> None:

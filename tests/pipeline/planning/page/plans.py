@@ -51,5 +51,5 @@ def plan_of(
 ) -> PlanFile:
     request = request_of(tables, load_cluster(cluster), rules=rules)
     request = request.changed(usage=offered(request.usage, rules))
-    planned = find_plan(request, Budget(rounds=rounds), diagnosis_seconds=0)
-    return describe_plan(request, planned, tables, seed=0)
+    solution = find_plan(request, Budget(rounds=rounds), diagnosis_seconds=0)
+    return describe_plan(request, solution, tables, seed=0)
