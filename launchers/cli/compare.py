@@ -150,11 +150,11 @@ def _show_results(out: Path, study: Json, console: Console) -> None:
     """Tables, answers, files. What failed and what is undefined comes last, where it is seen."""
     from pipeline.experiments.study_findings import answer
     from pipeline.experiments.study_report import write_study_report
-    from pipeline.experiments.study_tables import cost_table, figure_table, write_markdown
+    from pipeline.experiments.study_tables import cost_table, metric_table, write_markdown
 
     table, page = write_markdown(out, study), write_study_report(out, study)
     if any(entry["status"] == "done" for entry in study["runs"]):
-        console.print(figure_table(study, "auc"), figure_table(study, "gauc"), cost_table(study))
+        console.print(metric_table(study, "auc"), metric_table(study, "gauc"), cost_table(study))
     for question, text in answer(study):
         say(console, f"{question} {text}")
     for entry in study["runs"]:

@@ -1,8 +1,8 @@
-"""What several seeds say: means, and differences between towers that saw the same batches.
+"""Means over seeds, and differences between towers trained on the same batches.
 
-One seed gives every tower the same rows in the same order, so a tower is compared with another
-seed by seed. What is left between seeds is the luck of the start; how the figures would move with
-other users or days, these errors do not say.
+A seed gives every tower the same rows in the same order, so towers are compared seed by seed. What
+varies over seeds is the initialisation and the order of rows. These errors do not say how a metric
+would move with other users or days.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
-Figure = Literal["auc", "gauc", "ne", "log_loss", "calibration"]
-Verdict = Literal["better", "worse", "no telling"]
+Metric = Literal["auc", "gauc", "ne", "log_loss", "calibration"]
+Conclusion = Literal["better", "worse", "inconclusive"]
 
-FIGURES: tuple[Figure, ...] = ("auc", "gauc", "ne", "log_loss", "calibration")
+METRICS: tuple[Metric, ...] = ("auc", "gauc", "ne", "log_loss", "calibration")
 """Of TaskMetrics. AUC and GAUC: higher is better; NE and log loss: lower; calibration: near 1."""
 
 ERRORS = 2.0
-"""Standard errors from 0 at which a difference is called one."""
+"""Standard errors from 0 beyond which a difference counts."""
 
-Values = Mapping[int, float | None]
-"""A figure by seed; None where it is undefined (one class only, say)."""
+BySeed = Mapping[int, float | None]
+"""A metric by seed; None where it is undefined (one class only, for instance)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A figure over `n` seeds that have it. `deviation`: of the sample; None below two seeds."""
+    """A metric over the `n` seeds that have it. `deviation`: of the sample; None below two."""
 
     n: int
     mean: float | None
@@ -37,19 +37,19 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A tower's figure minus another tower's, over the `n` seeds that have both.
+    """A tower's metric minus another tower's, over the `n` seeds that have both.
 
-    `error`: standard error, sample deviation of the differences over root n; None below two
-    seeds. For calibration both are differences of the distance to 1.
+    `error`: standard error, the sample deviation of the differences over the root of n; None below
+    two seeds. For calibration both are differences of the distance to 1.
     """
 
     n: int
     mean: float | None
     error: float | None
-    verdict: Verdict
+    conclusion: Conclusion
 
 
-def estimate(values: Values) -> Estimate:
+def estimate(values: BySeed) -> Estimate:
     known = [value for value in values.values() if value is not None]
     return Estimate(
         n=len(known),
@@ -58,27 +58,24 @@ def estimate(values: Values) -> Estimate:
     )
 
 
-def difference(ours: Values, theirs: Values, figure: Figure) -> Difference:
+def difference(ours: BySeed, theirs: BySeed, metric: Metric) -> Difference:
     """`ours` minus `theirs`, seed by seed."""
     steps = [
-        _judged(a, figure) - _judged(b, figure)
+        _compared(a, metric) - _compared(b, metric)
         for seed, a in ours.items()
         if a is not None and (b := theirs.get(seed)) is not None
     ]
     n = len(steps)
     mean = fmean(steps) if steps else None
     error = stdev(steps) / math.sqrt(n) if n > 1 else None
-    return Difference(n=n, mean=mean, error=error, verdict=_verdict(mean, error, figure))
+    return Difference(n=n, mean=mean, error=error, conclusion=_conclusion(mean, error, metric))
 
 
-def higher_is_better(figure: Figure) -> bool:
-    return figure in ("auc", "gauc")
+def false_positive_rate(n: int) -> float:
+    """How often `n` seeds (two or more) show a difference between equal towers: P(|t| > ERRORS).
 
-
-def chance(n: int) -> float:
-    """How often `n` seeds call a difference where there is none: P(|t| > ERRORS), n - 1 degrees.
-
-    Student's distribution, taking the differences as normal; by Simpson's rule, n at least 2.
+    Student's distribution with n - 1 degrees of freedom, taking the differences as normal;
+    integrated by Simpson's rule.
     """
     freedom = n - 1
     scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
@@ -91,11 +88,11 @@ def chance(n: int) -> float:
     return 1 - 2 * scale * area * ERRORS / parts / 3
 
 
-def _judged(value: float, figure: Figure) -> float:
-    return abs(value - 1) if figure == "calibration" else value
+def _compared(value: float, metric: Metric) -> float:
+    return abs(value - 1) if metric == "calibration" else value
 
 
-def _verdict(mean: float | None, error: float | None, figure: Figure) -> Verdict:
+def _conclusion(mean: float | None, error: float | None, metric: Metric) -> Conclusion:
     if mean is None or error is None or abs(mean) <= ERRORS * error:
-        return "no telling"
-    return "better" if (mean > 0) == higher_is_better(figure) else "worse"
+        return "inconclusive"
+    return "better" if (mean > 0) == (metric in ("auc", "gauc")) else "worse"

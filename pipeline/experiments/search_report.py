@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pipeline.experiments import search_charts as figures
+from pipeline.experiments import search_charts as draw
 from pipeline.io.files import read_json, write_text
 from pipeline.report.page import (
     Cell,
@@ -36,7 +36,7 @@ def best_table(found: Mapping[str, Any]) -> Table:
     """The best trials, a row each; those that ran to their end first."""
     view = Table("trial", found["select"], "state")
     for field in found["searches"]:
-        view.add_column(field.replace(".", ".\n"))  # narrow, so that no figure is cut
+        view.add_column(field.replace(".", ".\n"))  # narrow, so that no metric is cut
     view.add_column("time")
     for trial in ranked(found)[:_SHOWN]:
         value = "-" if trial["value"] is None else f"{trial['value']:.4f}"
@@ -109,8 +109,8 @@ def _trials(found: Mapping[str, Any]) -> str:
             ]
         )
     text = (
-        "Best first. The figure is the best that a trial reached; a pruned one was stopped early, "
-        "its figure is not final."
+        "Best first. The metric is the best that a trial reached; a pruned one was stopped early, "
+        "its metric is not final."
     )
     parts = [note(text), table(headings, rows, sortable=True)]
     if failed:
@@ -122,31 +122,31 @@ def _trials(found: Mapping[str, Any]) -> str:
 def _charts(found: Mapping[str, Any]) -> str:
     if not any(trial["value"] is not None for trial in found["trials"]):
         return section("How it went", missing("an evaluation"))
-    states = [("finished", figures.FINISHED, "solid"), ("stopped early", figures.PRUNED, "dot")]
-    with_best = [*states, ("best", figures.BEST, "solid")]
+    states = [("finished", draw.FINISHED, "solid"), ("stopped early", draw.PRUNED, "dot")]
+    with_best = [*states, ("best", draw.BEST, "solid")]
     better = "Lower is better." if found["lower_is_better"] else "Higher is better."
     parts = [
         chart(
             "Trials in their order",
             f"{better} The line: the best finished so far.",
-            figures.history(found),
+            draw.history(found),
         ),
-        chart("Each trial over its rows", better, figures.curves(found)),
+        chart("Each trial over its rows", better, draw.curves(found)),
     ]
     slices = [
-        chart(field, "", figures.slice_of(found, field, log=field in found["log_scale"]))
+        chart(field, "", draw.slice_of(found, field, log=field in found["log_scale"]))
         for field in found["searches"]
     ]
     sections = [
         section("How it went", key(with_best), charts(parts)),
-        section("Each field against the figure", key(states), charts(slices, "small")),
+        section("Each field against the metric", key(states), charts(slices, "small")),
     ]
     if found["importance"]:
         text = (
             "Share of each field in what tells the best tenth of the finished trials from the "
             "rest (PED-ANOVA). With few trials it is rough."
         )
-        weights = chart("Which field matters", text, figures.importance(found))
+        weights = chart("Which field matters", text, draw.importance(found))
         sections.append(section("Importance", charts([weights])))
     return "".join(sections)
 

@@ -5,7 +5,7 @@ version, recipe, dataset, data, overrides, select, match, against, seeds, split,
 towers: {TOWER: {folder, parameters, flops (a sample, forward and backward), config}}
 runs: [{tower, seed, folder, status, error, step, seconds, samples_per_s, val, test, findings}]
 summary: {FIGURE: {TASK: {TOWER: {n, mean, deviation, against, home}}}}, the last two
-    {n, mean, error, verdict} or null for the tower itself
+    {n, mean, error, conclusion} or null for the tower itself
 rows: {TASK: {rows, positives, gauc_users, gauc_left_out}} of the split
 notes: [what is undefined or missing, and how much of it]
 """
@@ -20,13 +20,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pipeline.experiments.paired import FIGURES, Figure, Values, difference, estimate
+from pipeline.experiments.paired import METRICS, BySeed, Metric, difference, estimate
 from pipeline.io.claim_folder import Kind
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json
 from pipeline.report.run_files import Json, read_run
 
-VERSION = 1
+VERSION = 2
 NAME = "study.json"
 OUTCOME = "outcome.json"
 """In a run's folder: written last, so that a run is over once it is there."""
@@ -43,7 +43,7 @@ def folder_name(tower: str) -> str:
 
 
 def run_entry(tower: str, seed: int, folder: Path, status: str, error: str | None = None) -> Json:
-    """An entry of `runs`; with its figures where `folder` holds a finished run."""
+    """An entry of `runs`; with its metrics where `folder` holds a finished run."""
     entry: Json = {
         "tower": tower,
         "seed": seed,
@@ -79,8 +79,8 @@ def build_study(head: Json, runs: Sequence[Json]) -> Json:
     done = [run for run in runs if run["status"] == "done"]
     split = head["split"]
     summary = {
-        figure: {task: _summary(head, done, task, figure) for task in head["tasks"]}
-        for figure in FIGURES
+        metric: {task: _summary(head, done, task, metric) for task in head["tasks"]}
+        for metric in METRICS
     }
     rows = {}
     if done:
@@ -90,11 +90,11 @@ def build_study(head: Json, runs: Sequence[Json]) -> Json:
     return {**study, "notes": _notes(study)}
 
 
-def _summary(head: Json, done: Sequence[Json], task: str, figure: Figure) -> Json:
+def _summary(head: Json, done: Sequence[Json], task: str, metric: Metric) -> Json:
     """Of every tower."""
-    values: dict[str, Values] = {
+    values: dict[str, BySeed] = {
         tower: {
-            run["seed"]: run[head["split"]][task][figure] for run in done if run["tower"] == tower
+            run["seed"]: run[head["split"]][task][metric] for run in done if run["tower"] == tower
         }
         for tower in head["towers"]
     }
@@ -103,13 +103,13 @@ def _summary(head: Json, done: Sequence[Json], task: str, figure: Figure) -> Jso
         row: Json = asdict(estimate(ours))
         for name, other in (("against", head["against"]), ("home", HOME)):
             known = other in values and other != tower
-            row[name] = asdict(difference(ours, values[other], figure)) if known else None
+            row[name] = asdict(difference(ours, values[other], metric)) if known else None
         found[tower] = row
     return found
 
 
 def _notes(study: Json) -> list[str]:
-    """What a reader must know before believing a figure."""
+    """What a reader must know before believing a metric."""
     notes = list(study["left_out"])
     split, runs = study["split"], study["runs"]
     for status, what in (
@@ -123,7 +123,7 @@ def _notes(study: Json) -> list[str]:
             notes.append(f"{len(names)} of {len(runs)} runs {what}: {', '.join(names)}.")
     if split == "val":
         notes.append(
-            "No row of the data falls into the test split: these are figures of the validation "
+            "No row of the data falls into the test split: these are metrics of the validation "
             "split, which also chose the checkpoints, so they lean to the good side."
         )
     one_class = []
@@ -154,8 +154,33 @@ def _notes(study: Json) -> list[str]:
     if len(study["towers"]) == 1:
         notes.append("One tower: no difference, and so nothing is better or worse here.")
     if len(study["seeds"]) == 1:
-        notes.append("One seed: no deviation, no standard error, and so no telling.")
+        notes.append("One seed: no deviation, no standard error, and so inconclusive.")
     return notes
+
+
+def is_alone(study: Json) -> bool:
+    """Whether there is one tower, and so nothing to compare it with."""
+    return len(study["towers"]) == 1
+
+
+def has_errors(study: Json) -> bool:
+    """Whether any tower was compared over two seeds or more, so that there are standard errors."""
+    return any(
+        len(shared_seeds(study, tower, study["against"])) > 1
+        for tower in study["towers"]
+        if tower != study["against"]
+    )
+
+
+def most_seeds(study: Json) -> int:
+    """Finished seeds of the tower that has most of them."""
+    return max(len(shared_seeds(study, tower, tower)) for tower in study["towers"])
+
+
+def shared_seeds(study: Json, *towers: str) -> set[int]:
+    """Seeds with a finished run of every one of these towers."""
+    done = {(run["tower"], run["seed"]) for run in study["runs"] if run["status"] == "done"}
+    return {seed for _, seed in done if all((tower, seed) in done for tower in towers)}
 
 
 def save_study(out: Path, study: Json) -> None:

@@ -7,13 +7,13 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from pipeline.experiments.paired import ERRORS, Figure
+from pipeline.experiments.paired import ERRORS, Metric
 from pipeline.experiments.study_findings import difference_text
 from pipeline.report.charts import base
 from pipeline.report.run_files import Json
 
-# Better, worse, no telling: Okabe and Ito's green and vermilion, and a grey seen on both pages.
-COLOURS = {"better": "#009E73", "worse": "#D55E00", "no telling": "#8A939C"}
+# Better, worse, inconclusive: Okabe and Ito's green and vermilion, and a grey seen on both pages.
+COLOURS = {"better": "#009E73", "worse": "#D55E00", "inconclusive": "#8A939C"}
 _GAP = 0.025
 PANELS = 6
 """Tasks side by side; more go into another picture."""
@@ -21,7 +21,7 @@ PANELS = 6
 
 def see_saw(
     study: Json,
-    figure: Figure,
+    metric: Metric,
     tasks: Sequence[str],
     towers: Sequence[str],
     *,
@@ -35,8 +35,8 @@ def see_saw(
     drawn.update_layout(height=90 + 26 * len(towers), hovermode="closest")
     width = (1 + _GAP) / len(tasks)
     for index, task in enumerate(tasks):
-        rows = [study["summary"][figure][task][tower][to] for tower in towers]
-        colours = [COLOURS[row["verdict"]] for row in rows]
+        rows = [study["summary"][metric][task][tower][to] for tower in towers]
+        colours = [COLOURS[row["conclusion"]] for row in rows]
         axis = "" if index == 0 else str(index + 1)
         for tower, name, row, colour in zip(towers, names, rows, colours, strict=True):
             if row["mean"] is not None:
@@ -57,7 +57,7 @@ def see_saw(
         )
         drawn.add_shape(
             type="line", x0=0, x1=0, xref=f"x{axis}", y0=0, y1=1, yref="paper", line_width=1.5,
-            line_color=COLOURS["no telling"], layer="below",
+            line_color=COLOURS["inconclusive"], layer="below",
         )  # fmt: skip
     drawn.update_yaxes(
         categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.4]
@@ -80,5 +80,5 @@ def _point(drawn: go.Figure, axis: str, name: str, row: Json, colour: str, title
         error_x={
             "array": [ERRORS * (row["error"] or 0)], "thickness": 1.5, "width": 4, "color": colour,
         },
-        hovertemplate=f"{title}: {difference_text(row)}, {row['verdict']}<extra></extra>",
+        hovertemplate=f"{title}: {difference_text(row)}, {row['conclusion']}<extra></extra>",
     )  # fmt: skip

@@ -5,21 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.experiments.paired import ERRORS, Figure, Verdict, chance
-from pipeline.experiments.study import HOME
-from pipeline.experiments.study_extent import has_errors, is_alone, most_seeds, shared_seeds
+from pipeline.experiments.paired import ERRORS, Conclusion, Metric, false_positive_rate
+from pipeline.experiments.study import HOME, has_errors, is_alone, most_seeds, shared_seeds
 from pipeline.experiments.study_health import health_answer
 from pipeline.report.run_files import Json
 
-TITLES: dict[Figure, str] = {
+TITLES: dict[Metric, str] = {
     "auc": "AUC",
     "gauc": "GAUC",
     "ne": "NE",
     "log_loss": "log loss",
     "calibration": "calibration",
 }
-_SHOWN: tuple[Figure, ...] = ("auc", "gauc")
-_VERDICTS: tuple[Verdict, ...] = ("better", "worse", "no telling")
+_SHOWN: tuple[Metric, ...] = ("auc", "gauc")
+_CONCLUSIONS: tuple[Conclusion, ...] = ("better", "worse", "inconclusive")
 
 
 def subject(study: Json) -> str:
@@ -29,7 +28,7 @@ def subject(study: Json) -> str:
 
 
 def signed(value: float | None) -> str:
-    """'+.0031': figures below 1 are read without their 0."""
+    """'+.0031': metrics below 1 are read without their 0."""
     return "-" if value is None else f"{value:+.4f}".replace("0.", ".", 1)
 
 
@@ -81,15 +80,15 @@ def _against_reference(study: Json, name: str) -> str:
             f"That cannot be said from one seed. Its differences to {reference} on the "
             f"{study['split']} split, whose error nobody knows: {_plain_differences(study, name)}"
         )
-    counts = [_counts(study, figure, name) for figure in _SHOWN]
-    sentences = [_by_verdict(study, figure, name) for figure in _SHOWN]
+    counts = [_counts(study, metric, name) for metric in _SHOWN]
+    sentences = [_by_conclusion(study, metric, name) for metric in _SHOWN]
     low = [
-        f"{', '.join(tasks)} ({TITLES[figure]})"
-        for figure in _SHOWN
+        f"{', '.join(tasks)} ({TITLES[metric]})"
+        for metric in _SHOWN
         if (
             tasks := [
                 task
-                for task, d in _differences(study, figure, name)
+                for task, d in _differences(study, metric, name)
                 if d["error"] is not None and d["mean"] < -d["error"]
             ]
         )
@@ -101,42 +100,42 @@ def _against_reference(study: Json, name: str) -> str:
     return f"{where}, {'; '.join(counts)}. " + " ".join(sentences)
 
 
-def _counts(study: Json, figure: Figure, name: str) -> str:
+def _counts(study: Json, metric: Metric, name: str) -> str:
     """'by AUC better on 2 of 6 tasks, worse on none'."""
-    found = [d["verdict"] for _, d in _differences(study, figure, name)]
-    better, worse = (found.count(verdict) or "none" for verdict in _VERDICTS[:2])
-    return f"by {TITLES[figure]} better on {better} of {len(found)} tasks, worse on {worse}"
+    found = [d["conclusion"] for _, d in _differences(study, metric, name)]
+    better, worse = (found.count(conclusion) or "none" for conclusion in _CONCLUSIONS[:2])
+    return f"by {TITLES[metric]} better on {better} of {len(found)} tasks, worse on {worse}"
 
 
-def _by_verdict(study: Json, figure: Figure, name: str) -> str:
-    """'AUC: better on click (+.0031 ± .0008); no telling on like (...).'"""
+def _by_conclusion(study: Json, metric: Metric, name: str) -> str:
+    """'AUC: better on click (+.0031 ± .0008); inconclusive on like (...).'"""
     parts = []
-    for verdict in _VERDICTS:
+    for conclusion in _CONCLUSIONS:
         tasks = [
             f"{task} ({difference_text(found)})"
-            for task, found in _differences(study, figure, name)
-            if found["verdict"] == verdict and found["mean"] is not None
+            for task, found in _differences(study, metric, name)
+            if found["conclusion"] == conclusion and found["mean"] is not None
         ]
         if tasks:
-            parts.append(f"{verdict} on {', '.join(tasks)}")
-    return f"{TITLES[figure]}: {'; '.join(parts) or 'undefined on every task'}."
+            parts.append(f"{conclusion} on {', '.join(tasks)}")
+    return f"{TITLES[metric]}: {'; '.join(parts) or 'undefined on every task'}."
 
 
 def _plain_differences(study: Json, name: str) -> str:
     """'AUC: click +.0031, like -.0002. GAUC: ...'"""
     parts = []
-    for figure in _SHOWN:
+    for metric in _SHOWN:
         found = [
             f"{task} {signed(d['mean'])}"
-            for task, d in _differences(study, figure, name)
+            for task, d in _differences(study, metric, name)
             if d["mean"] is not None
         ]
-        parts.append(f"{TITLES[figure]}: {', '.join(found) or 'undefined on every task'}.")
+        parts.append(f"{TITLES[metric]}: {', '.join(found) or 'undefined on every task'}.")
     return " ".join(parts)
 
 
-def _differences(study: Json, figure: Figure, name: str) -> Iterable[tuple[str, Json]]:
-    for task, towers in study["summary"][figure].items():
+def _differences(study: Json, metric: Metric, name: str) -> Iterable[tuple[str, Json]]:
+    for task, towers in study["summary"][metric].items():
         if (found := towers[name]["against"]) is not None:
             yield task, found
 
@@ -145,11 +144,11 @@ def _ranks(study: Json, name: str) -> str:
     """Where the tower's mean is the highest, and who beats it elsewhere. Its ablations are no
     rivals."""
     many = most_seeds(study) > 1
-    sentences = [] if many else ["By one seed's figures, which chance orders as well:"]
-    what = "its mean" if many else "its figure"
-    for figure in _SHOWN:
+    sentences = [] if many else ["By one seed's metrics, which chance orders as well:"]
+    what = "its mean" if many else "its metric"
+    for metric in _SHOWN:
         first, beaten = [], []
-        for task, towers in study["summary"][figure].items():
+        for task, towers in study["summary"][metric].items():
             means = {
                 tower: row["mean"]
                 for tower, row in towers.items()
@@ -162,7 +161,7 @@ def _ranks(study: Json, name: str) -> str:
                 first.append(task)
             else:
                 beaten.append(f"{task} ({best}, {plain(means[best])} to {plain(means[name])})")
-        text = f"{TITLES[figure]}: {what} is the highest on {', '.join(first) or 'no task'}"
+        text = f"{TITLES[metric]}: {what} is the highest on {', '.join(first) or 'no task'}"
         sentences.append(text + (f"; not on {', '.join(beaten)}." if beaten else "."))
     return " ".join(sentences)
 
@@ -171,7 +170,7 @@ def _see_saw(study: Json) -> str:
     """Towers that gain on one task and lose on another."""
     swings, steady = [], []
     for tower in study["towers"]:
-        found = {task: d["verdict"] for task, d in _differences(study, "auc", tower)}
+        found = {task: d["conclusion"] for task, d in _differences(study, "auc", tower)}
         if not found:
             continue
         up, down = ([t for t, v in found.items() if v == kind] for kind in ("better", "worse"))
@@ -193,18 +192,18 @@ def _ablations(study: Json) -> str:
     sentences = []
     for tower in ablations(study):
         moved = [
-            f"{verdict} on {', '.join(tasks)} ({TITLES[figure]})"
-            for figure in _SHOWN
-            for verdict in ("worse", "better")
+            f"{conclusion} on {', '.join(tasks)} ({TITLES[metric]})"
+            for metric in _SHOWN
+            for conclusion in ("worse", "better")
             if (
                 tasks := [
                     task
-                    for task, row in study["summary"][figure].items()
-                    if row[tower]["home"]["verdict"] == verdict
+                    for task, row in study["summary"][metric].items()
+                    if row[tower]["home"]["conclusion"] == conclusion
                 ]
             )
         ]
-        sentences.append(f"{tower}: {', '.join(moved) or 'no telling on any task'}.")
+        sentences.append(f"{tower}: {', '.join(moved) or 'inconclusive on any task'}.")
     return "Against the whole of HoME. " + " ".join(sentences) if sentences else ""
 
 
@@ -227,10 +226,10 @@ def how_sure(study: Json) -> str:
     if is_alone(study):
         return (
             f"There is no difference to be sure of. ± beside a mean is the deviation over {n} "
-            f"seeds: how far the luck of a seed moves {name}'s own figure."
+            f"seeds: how far the luck of a seed moves {name}'s own metric."
         )
-    odds = chance(n)
-    count = sum(1 for figure in _SHOWN for _, d in _differences(study, figure, name) if d["n"] > 1)
+    odds = false_positive_rate(n)
+    count = sum(1 for metric in _SHOWN for _, d in _differences(study, metric, name) if d["n"] > 1)
     weak = "This is weak evidence: w" if n < 8 else "W"
     return (
         f"Differences are taken seed by seed, over {n} seeds; ± is one standard error. A tower is "
@@ -238,5 +237,5 @@ def how_sure(study: Json) -> str:
         f"of towers that are really equal is called different in {100 * odds:.0f}% of "
         f"comparisons, so of the {count} between {name} and {study['against']} about "
         f"{odds * count:.1f} would be by chance alone. The errors tell how far the luck of a seed "
-        "moves a figure, not how other users or other days would."
+        "moves a metric, not how other users or other days would."
     )

@@ -7,10 +7,9 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from pipeline.experiments.paired import ERRORS, FIGURES, Figure
-from pipeline.experiments.study import HOME
+from pipeline.experiments.paired import ERRORS, METRICS, Metric
+from pipeline.experiments.study import HOME, has_errors, is_alone
 from pipeline.experiments.study_charts import COLOURS, PANELS, see_saw
-from pipeline.experiments.study_extent import has_errors, is_alone
 from pipeline.experiments.study_findings import (
     TITLES,
     ablations,
@@ -42,7 +41,7 @@ from pipeline.report.page import (
 )
 from pipeline.report.run_files import Json
 
-_PICTURES: tuple[Figure, ...] = ("auc", "gauc")
+_PICTURES: tuple[Metric, ...] = ("auc", "gauc")
 _NAMES = {"auc": "AUC", "gauc": "AUC within users (GAUC)"}
 
 
@@ -54,7 +53,7 @@ def write_study_report(out: Path, study: Json) -> Path:
             _header(name, study),
             section("The answer", answers(answer(study)), *(note(text) for text in study["notes"])),
             _see_saw(study),
-            _figures(study),
+            _metrics(study),
             _costs(study),
             _health(study),
             _runs(study),
@@ -72,7 +71,7 @@ def _header(name: str, study: Json) -> str:
         ("Towers", str(len(study["towers"]))),
         ("Seeds", ", ".join(map(str, study["seeds"]))),
         ("Runs finished", f"{done} of {len(study['runs'])}"),
-        ("Figures of", study["split"] + (f", {rows['rows']:,} rows" if rows else "")),
+        ("Metrics of", study["split"] + (f", {rows['rows']:,} rows" if rows else "")),
         ("Checkpoint chosen by", f"{study['select']} on val"),
         ("Widths matched by", study["match"] or "not matched"),
     ]
@@ -96,7 +95,7 @@ def _see_saw(study: Json) -> str:
         f"Right of the line is better than {study['against']}. {bars} Every panel has a scale of "
         "its own."
     )
-    colours = key((verdict, colour, "solid") for verdict, colour in COLOURS.items())
+    colours = key((conclusion, colour, "solid") for conclusion, colour in COLOURS.items())
     towers = [tower for tower in study["towers"] if tower != study["against"]]
     pictures = _pictures(study, towers, "against")
     parts = [note(text), colours, charts(pictures, "wide")]
@@ -108,56 +107,56 @@ def _see_saw(study: Json) -> str:
 
 
 def _pictures(study: Json, towers: list[str], to: Literal["against", "home"]) -> list[str]:
-    """One a figure, or more where there are many tasks."""
+    """One a metric, or more where there are many tasks."""
     pictures = []
-    for figure in _PICTURES:
+    for metric in _PICTURES:
         for first in range(0, len(study["tasks"]), PANELS):
             tasks = study["tasks"][first : first + PANELS]
-            drawn = see_saw(study, figure, tasks, towers, to=to, emphasised=subject(study))
+            drawn = see_saw(study, metric, tasks, towers, to=to, emphasised=subject(study))
             part = f", tasks {first + 1} to {first + len(tasks)}" if first else ""
             other = HOME if to == "home" else study["against"]
-            pictures.append(chart(f"{_NAMES[figure]} minus {other}'s{part}", "", drawn))
+            pictures.append(chart(f"{_NAMES[metric]} minus {other}'s{part}", "", drawn))
     return pictures
 
 
-def _figures(study: Json) -> str:
+def _metrics(study: Json) -> str:
     parts = []
-    for figure in _PICTURES:
+    for metric in _PICTURES:
         rows = [
             [
                 Cell(tower),
-                *(_mean_cell(study["summary"][figure][task][tower]) for task in study["tasks"]),
+                *(_mean_cell(study["summary"][metric][task][tower]) for task in study["tasks"]),
             ]
             for tower in study["towers"]
         ]
-        parts.append(f"<h3>{_NAMES[figure]}</h3>")
+        parts.append(f"<h3>{_NAMES[metric]}</h3>")
         parts.append(table(["tower", *study["tasks"]], rows, sortable=True))
     return section(
-        "Figures",
+        "Metrics",
         note(page_caption(study)),
         *parts,
-        unfolded("Every figure, one line each", _all(study)),
+        unfolded("Every metric, one line each", _all(study)),
     )
 
 
 def _mean_cell(row: Json) -> Cell:
-    mark = MARKS[row["against"]["verdict"]] if row["against"] else ""
+    mark = MARKS[row["against"]["conclusion"]] if row["against"] else ""
     return Cell(f"{mark} {mean_text(row)}".strip(), _number(row["mean"]))
 
 
 def _all(study: Json) -> str:
-    """Tower by task by figure, with both differences where there are any."""
+    """Tower by task by metric, with both differences where there are any."""
     alone = is_alone(study)
     rows = []
-    for figure in FIGURES:
+    for metric in METRICS:
         for task in study["tasks"]:
             for tower in study["towers"]:
-                row = study["summary"][figure][task][tower]
+                row = study["summary"][metric][task][tower]
                 rows.append(
                     [
                         Cell(tower),
                         Cell(task),
-                        Cell(TITLES[figure]),
+                        Cell(TITLES[metric]),
                         Cell(str(row["n"]), row["n"]),
                         Cell(plain(row["mean"]), _number(row["mean"])),
                         Cell(signed(row["deviation"])[1:], _number(row["deviation"])),
@@ -165,7 +164,7 @@ def _all(study: Json) -> str:
                         *([] if alone else _difference_cells(row["home"])),
                     ]
                 )
-    headings = ["tower", "task", "figure", "seeds", "mean", "deviation"]
+    headings = ["tower", "task", "metric", "seeds", "mean", "deviation"]
     if alone:
         return table(headings, rows, sortable=True)
     headings += [f"minus {study['against']}", "verdict", "minus home", "verdict"]
@@ -177,7 +176,7 @@ def _all(study: Json) -> str:
 def _difference_cells(found: Json | None) -> list[Cell]:
     if found is None or found["mean"] is None:
         return [Cell("-", math.nan), Cell("")]
-    return [Cell(difference_text(found), found["mean"]), Cell(found["verdict"])]
+    return [Cell(difference_text(found), found["mean"]), Cell(found["conclusion"])]
 
 
 def _costs(study: Json) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from pipeline.experiments.paired import ERRORS, FIGURES, Figure
-from pipeline.experiments.study_extent import has_errors, is_alone, most_seeds
+from pipeline.experiments.paired import ERRORS, METRICS, Metric
+from pipeline.experiments.study import has_errors, is_alone, most_seeds
 from pipeline.experiments.study_findings import (
     TITLES,
     answer,
@@ -20,18 +20,18 @@ from pipeline.io.files import write_text
 from pipeline.report.run_files import Json
 from pipeline.tracking.progress_line import duration_text, speed_text
 
-MARKS = {"better": "▲", "worse": "▼", "no telling": ""}
+MARKS = {"better": "▲", "worse": "▼", "inconclusive": ""}
 
 
-def figure_table(study: Json, figure: Figure) -> Table:
+def metric_table(study: Json, metric: Metric) -> Table:
     """A row a tower, a column a task: mean ± deviation, and below it the difference."""
-    title = f"{TITLES[figure]} on the {study['split']} split: {_caption(study, figure)}"
+    title = f"{TITLES[metric]} on the {study['split']} split: {_caption(study, metric)}"
     view = Table(title=title, title_justify="left", show_lines=True)
     view.add_column("tower", no_wrap=True)
     for task in study["tasks"]:
         view.add_column(task, justify="right", no_wrap=True)
     for tower in study["towers"]:
-        rows = [study["summary"][figure][task][tower] for task in study["tasks"]]
+        rows = [study["summary"][metric][task][tower] for task in study["tasks"]]
         view.add_row(
             tower,
             *(f"{mean_text(row)}\n{_difference(row)}".rstrip() for row in rows),
@@ -39,13 +39,13 @@ def figure_table(study: Json, figure: Figure) -> Table:
     return view
 
 
-def _caption(study: Json, figure: Figure) -> str:
+def _caption(study: Json, metric: Metric) -> str:
     """What stands in a cell, and what cannot."""
     many = most_seeds(study) > 1
     mean = "mean ± deviation over seeds" if many else "one seed, so without deviation"
     if is_alone(study):
         return f"{mean}; one tower, so no difference"
-    what = "difference in distance to 1 from" if figure == "calibration" else "difference to"
+    what = "difference in distance to 1 from" if metric == "calibration" else "difference to"
     errors = "± standard error (▲ better, ▼ worse)"
     return f"{mean}; {what} {study['against']} " + (
         errors if has_errors(study) else "of one seed, so without error and verdict"
@@ -55,7 +55,7 @@ def _caption(study: Json, figure: Figure) -> str:
 def page_caption(study: Json) -> str:
     """The same for the page, whose cells have marks, but no differences."""
     many = most_seeds(study) > 1
-    text = "Mean ± sample deviation over seeds" if many else "One seed's figures, no deviation,"
+    text = "Mean ± sample deviation over seeds" if many else "One seed's metrics, no deviation,"
     text += f" on the {study['split']} split"
     if is_alone(study):
         text += "; one tower, so nothing is better or worse"
@@ -106,11 +106,11 @@ def _difference(row: Json) -> str:
     found = row["against"]
     if found is None or found["mean"] is None:
         return ""
-    return f"{MARKS[found['verdict']]} {difference_text(found)}".strip()
+    return f"{MARKS[found['conclusion']]} {difference_text(found)}".strip()
 
 
 def write_markdown(out: Path, study: Json) -> Path:
-    """`out`/table.md: the answer, a table a figure, the costs, the notes."""
+    """`out`/table.md: the answer, a table a metric, the costs, the notes."""
     counts = ", ".join(
         f"{len(study[what])} {what if len(study[what]) > 1 else what[:-1]}"
         for what in ("towers", "seeds")
@@ -118,12 +118,12 @@ def write_markdown(out: Path, study: Json) -> Path:
     lines = [f"# {study['recipe']}: {counts}", ""]
     for question, text in answer(study):
         lines += [f"**{question}** {text}", ""]
-    for figure in FIGURES:
-        lines += [f"## {TITLES[figure]}, {study['split']} split", ""]
-        lines += [f"In a cell: {_caption(study, figure)}."]
+    for metric in METRICS:
+        lines += [f"## {TITLES[metric]}, {study['split']} split", ""]
+        lines += [f"In a cell: {_caption(study, metric)}."]
         lines += ["", *_grid(["tower", *study["tasks"]])]
         for tower in study["towers"]:
-            rows = [study["summary"][figure][task][tower] for task in study["tasks"]]
+            rows = [study["summary"][metric][task][tower] for task in study["tasks"]]
             cells = [
                 f"{mean_text(row)} ({text})" if (text := _difference(row)) else mean_text(row)
                 for row in rows

@@ -53,7 +53,7 @@ def logged(out: Path) -> int:
     return sum(path.read_text().count("\n") for path in out.glob("*/*/metrics.jsonl"))
 
 
-def figures(out: Path) -> Any:
+def metrics(out: Path) -> Any:
     """All of study.json that is no time."""
     study = json.loads((out / "study.json").read_text())
     for run in study["runs"]:
@@ -80,7 +80,7 @@ def test_a_study_leaves_what_it_should(undisturbed: Path) -> None:
         "study.json",
         "table.md",
     }
-    study = figures(undisturbed)
+    study = metrics(undisturbed)
     assert study["split"] == "test"
     assert [run["status"] for run in study["runs"]] == ["done"] * 4
     for run in study["runs"]:
@@ -111,7 +111,7 @@ def test_a_study_stopped_and_killed_goes_on_to_the_same_result(
     # At once: runs of the killed study may be saving still.
     done = compare(synthetic, out, "--resume")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert figures(out) == figures(undisturbed)
+    assert metrics(out) == metrics(undisturbed)
 
 
 def test_a_study_keeps_what_is_not_asked_for_again(
@@ -128,10 +128,10 @@ def test_a_study_keeps_what_is_not_asked_for_again(
     base += [*_FIELDS, "--resume"]
     assert main([*base, "--towers", "home", "--seeds", "1"]) == 0
     assert "1 of 1 runs are there already, 3 others stay as they are" in capsys.readouterr().out
-    assert figures(out) == figures(undisturbed)
+    assert metrics(out) == metrics(undisturbed)
     assert (out / "table.md").read_text() == table
     assert main(base) == 0  # no towers, no seeds: the study's own
-    assert figures(out) == figures(undisturbed)
+    assert metrics(out) == metrics(undisturbed)
 
     assert (
         main([*base, "--towers", "mmoe", "--seeds", "3,", "--dense.lr", "0.5", "--jobs", "1"]) == 2
@@ -139,7 +139,7 @@ def test_a_study_keeps_what_is_not_asked_for_again(
     assert "home/seed-0/config.json: dense.lr is not what" in capsys.readouterr().err
     (out / "home" / "seed-1" / "outcome.json").unlink()  # not asked for now, and no longer there
     assert main([*base, "--towers", "single_task", "--seeds", "1"]) == 0
-    study = figures(out)
+    study = metrics(out)
     status = {(run["tower"], run["seed"]): run["status"] for run in study["runs"]}
     assert status.pop(("home", 1)) == "waiting"
     assert set(status.values()) == {"done"}
@@ -159,7 +159,7 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(undisturbed: Path, synthe
     assert line.startswith("failed: single_task seed 1: ")
     assert "no checkpoint here is whole" in line
     assert "seed-1.log" in line
-    study = figures(undisturbed)
+    study = metrics(undisturbed)
     status = {(run["tower"], run["seed"]): run["status"] for run in study["runs"]}
     assert status.pop(("single_task", 1)) == "failed"
     assert set(status.values()) == {"done"}

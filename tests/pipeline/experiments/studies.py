@@ -1,4 +1,4 @@
-"""Made studies: three towers, two tasks, known figures."""
+"""Made studies: three towers, two tasks, known metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GAINS = {
 _NOISE = {0: 0.001, 3: -0.001, 5: 0.001, 8: -0.001}
 
 
-def figures(auc: float | None, **changes: Any) -> Json:
+def metrics(auc: float | None, **changes: Any) -> Json:
     """One task's, as results.json has them."""
     made: Json = {
         "rows": 900,
@@ -41,7 +41,7 @@ def run(tower: str, seed: int, **changes: Any) -> Json:
     luck = 0.7 + seed / 1000
     noise = 0.0 if tower == "single_task" else _NOISE[seed]
     results = {
-        task: figures(luck + gain + noise) for task, gain in zip(TASKS, GAINS[tower], strict=True)
+        task: metrics(luck + gain + noise) for task, gain in zip(TASKS, GAINS[tower], strict=True)
     }
     made: Json = {
         "tower": tower,
@@ -61,7 +61,7 @@ def run(tower: str, seed: int, **changes: Any) -> Json:
 
 def head(**changes: Any) -> Json:
     made: Json = {
-        "version": 1,
+        "version": 2,
         "recipe": "demo",
         "dataset": "synthetic",
         "data": "data/demo",

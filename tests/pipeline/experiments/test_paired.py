@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.experiments.paired import FIGURES, Difference, chance, difference, estimate
+from pipeline.experiments.paired import (
+    METRICS,
+    Difference,
+    difference,
+    estimate,
+    false_positive_rate,
+)
 
 RANDOM = np.random.default_rng(0)
 OURS = {seed: float(value) for seed, value in zip((0, 3, 5, 8), RANDOM.random(4), strict=True)}
@@ -20,13 +26,13 @@ def test_an_estimate_is_numpys() -> None:
     assert found.deviation == pytest.approx(values.std(ddof=1))
 
 
-@pytest.mark.parametrize("figure", FIGURES)
-def test_a_difference_is_paired_by_seed(figure: str) -> None:
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_difference_is_paired_by_seed(metric: str) -> None:
     seeds = sorted(OURS)
     a, b = (np.array([side[seed] for seed in seeds]) for side in (OURS, THEIRS))
-    if figure == "calibration":
+    if metric == "calibration":
         a, b = abs(a - 1), abs(b - 1)
-    found = difference(OURS, THEIRS, figure)  # type: ignore[arg-type]
+    found = difference(OURS, THEIRS, metric)  # type: ignore[arg-type]
     assert found.n == 4
     assert found.mean == pytest.approx((a - b).mean())
     assert found.error == pytest.approx((a - b).std(ddof=1) / 2)
@@ -36,38 +42,38 @@ def test_pairing_takes_out_what_a_seed_does_to_all() -> None:
     """Seeds that lift both towers alike leave no error."""
     base = {0: 0.5, 1: 0.75, 2: 0.625}
     found = difference({seed: value + 0.125 for seed, value in base.items()}, base, "auc")
-    assert found == Difference(n=3, mean=0.125, error=0.0, verdict="better")
+    assert found == Difference(n=3, mean=0.125, error=0.0, conclusion="better")
 
 
 @pytest.mark.parametrize(
-    ("figure", "shift", "verdict"),
+    ("metric", "shift", "conclusion"),
     [
         ("auc", 0.01, "better"),
         ("gauc", -0.01, "worse"),
         ("ne", 0.01, "worse"),
         ("log_loss", -0.01, "better"),
-        ("auc", 0.0001, "no telling"),
-        ("ne", 0.0, "no telling"),
+        ("auc", 0.0001, "inconclusive"),
+        ("ne", 0.0, "inconclusive"),
     ],
 )
-def test_a_verdict_needs_two_standard_errors(figure: str, shift: float, verdict: str) -> None:
+def test_a_verdict_needs_two_standard_errors(metric: str, shift: float, conclusion: str) -> None:
     theirs = {0: 0.5, 1: 0.6, 2: 0.7, 3: 0.8}
     noise = (0.001, -0.001, 0.001, -0.001)
     ours = {seed: value + shift + noise[seed] for seed, value in theirs.items()}
-    assert difference(ours, theirs, figure).verdict == verdict  # type: ignore[arg-type]
+    assert difference(ours, theirs, metric).conclusion == conclusion  # type: ignore[arg-type]
 
 
 def test_calibration_is_judged_by_its_distance_to_one() -> None:
     """From 1.2 to 0.9 is better, though it went down past 1."""
     found = difference({0: 0.9, 1: 0.9}, {0: 1.2, 1: 1.2}, "calibration")
     assert found.mean == pytest.approx(-0.1)
-    assert found.verdict == "better"
+    assert found.conclusion == "better"
 
 
 def test_one_seed_has_no_error_and_no_verdict() -> None:
     assert estimate({3: 0.7}).deviation is None
     assert difference({3: 0.75}, {3: 0.5}, "auc") == Difference(
-        n=1, mean=0.25, error=None, verdict="no telling"
+        n=1, mean=0.25, error=None, conclusion="inconclusive"
     )
 
 
@@ -82,6 +88,6 @@ def test_what_is_undefined_or_not_common_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("n", "expected"), [(2, 0.2952), (3, 0.1835), (4, 0.1394), (8, 0.0856), (1000, 0.0458)]
 )
-def test_the_chance_of_a_false_call_is_students(n: int, expected: float) -> None:
+def test_the_false_positive_rate_of_a_false_call_is_students(n: int, expected: float) -> None:
     """P(|t| > 2) as tables give it."""
-    assert chance(n) == pytest.approx(expected, abs=1e-4)
+    assert false_positive_rate(n) == pytest.approx(expected, abs=1e-4)

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.experiments.paired import FIGURES
+from pipeline.experiments.paired import METRICS
 from pipeline.experiments.study import folder_name, load_study, save_study
 from pipeline.experiments.study_findings import answer
 from pipeline.experiments.study_report import write_study_report
-from pipeline.experiments.study_tables import cost_rows, figure_table, write_markdown
+from pipeline.experiments.study_tables import cost_rows, metric_table, write_markdown
 from pipeline.io.errors import UserError
-from tests.pipeline.experiments.studies import SEEDS, TASKS, TOWERS, figures, run, study
+from tests.pipeline.experiments.studies import SEEDS, TASKS, TOWERS, metrics, run, study
 from tests.pipeline.report.test_run_report import Page
 
 
@@ -45,7 +45,7 @@ def test_the_summary_is_numpys() -> None:
 
 
 def test_figures_are_those_of_the_split_in_the_headline() -> None:
-    made = study([run("home", 0, val={task: figures(0.6) for task in TASKS})], split="val")
+    made = study([run("home", 0, val={task: metrics(0.6) for task in TASKS})], split="val")
     assert made["summary"]["auc"]["click"]["home"]["mean"] == 0.6
     assert any("validation" in note for note in made["notes"])
     assert not any("validation" in note for note in study()["notes"])
@@ -57,7 +57,7 @@ def test_a_study_is_read_back_equal(tmp_path: Path) -> None:
     assert load_study(tmp_path) == made
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"version": 0}', '{"version": 1}', "\x00"])
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 0}', '{"version": 2}', "\x00"])
 def test_what_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(UserError, match=r"study\.json"):
@@ -93,7 +93,7 @@ def test_one_seed_says_so() -> None:
     better = text["Is home better here?"]
     assert better.startswith("That cannot be said from one seed.")
     assert "AUC: click +.0210, </script><b> +.0110." in better
-    assert text["Is home the best of them?"].startswith("By one seed's figures, which chance")
+    assert text["Is home the best of them?"].startswith("By one seed's metrics, which chance")
     for question in ("Which towers see-saw?", "Which parts of HoME pay?"):
         assert text[question] == "That cannot be said: one seed shows no error."
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_said_is_said_nowhere(
     many, two = len(seeds) > 1, len(towers) > 1
     page = Page(write_study_report(tmp_path, made).read_text())
     markdown = write_markdown(tmp_path, made).read_text()
-    title = str(figure_table(made, "auc").title)
+    title = str(metric_table(made, "auc").title)
     for text in (page.text, markdown):
         assert ("±" in text) == many
         assert ("standard error" in text.replace("no standard error", "")) == (many and two)
@@ -121,7 +121,7 @@ def test_what_cannot_be_said_is_said_nowhere(
         assert ("One seed: no deviation" in text) == (not many)
     assert ("±" in title) == many
     assert ("▲" in title) == (many and two)
-    assert ("no telling" in page.text) == (two or not many)
+    assert ("inconclusive" in page.text) == (two or not many)
     assert ("minus home" in page.text) == two
 
 
@@ -143,9 +143,9 @@ def test_failed_and_missing_runs_are_named_counted_and_left_out() -> None:
 
 
 def test_a_task_of_one_class_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
-    nothing = figures(None, positives=0, ne=None, calibration=None, gauc_users=0)
+    nothing = metrics(None, positives=0, ne=None, calibration=None, gauc_users=0)
     runs = [
-        run(tower, seed, test={"click": figures(0.7), TASKS[1]: nothing})
+        run(tower, seed, test={"click": metrics(0.7), TASKS[1]: nothing})
         for seed in SEEDS
         for tower in TOWERS
     ]
@@ -157,7 +157,7 @@ def test_a_task_of_one_class_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
     ):
         assert note in made["notes"]
     row = made["summary"]["auc"][TASKS[1]]["home"]
-    assert (row["n"], row["mean"], row["against"]["verdict"]) == (0, None, "no telling")
+    assert (row["n"], row["mean"], row["against"]["conclusion"]) == (0, None, "inconclusive")
     said(made)
     write_markdown(tmp_path, made)
     write_study_report(tmp_path, made)
@@ -184,7 +184,7 @@ def test_a_study_without_a_finished_run_makes_a_page(tmp_path: Path) -> None:
 
 def test_tables_have_a_row_a_tower() -> None:
     made = study()
-    assert figure_table(made, "auc").row_count == len(TOWERS)
+    assert metric_table(made, "auc").row_count == len(TOWERS)
     costs = {row["tower"]: row for row in cost_rows(made)}
     assert costs["home"]["parameters"] == "1,000"
     assert costs["home"]["training"] == "0:30"
@@ -193,7 +193,7 @@ def test_tables_have_a_row_a_tower() -> None:
 def test_markdown_holds_every_figure(tmp_path: Path) -> None:
     text = write_markdown(tmp_path, study()).read_text()
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| home |")]
-    assert len(rows) == len(FIGURES) + 1
+    assert len(rows) == len(METRICS) + 1
     assert rows[0][1] == "0.7240 ± .0029 (▲ +.0200 ± .0006)"
     assert "mmoe\\*" in text
 
