@@ -10,7 +10,7 @@ from torchx.specs.finder import get_component
 from launchers.torchx import components
 
 ROOT = Path(__file__).resolve().parents[3]
-COMPONENT = f"{ROOT / 'launchers' / 'components.py'}:train"
+COMPONENT = f"{ROOT / 'launchers' / 'torchx' / 'components.py'}:train"
 
 
 def torchx(*words: str) -> str:
