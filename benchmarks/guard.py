@@ -48,7 +48,14 @@ def main() -> None:
     ):
         setattr(where, name, timed(name, getattr(where, name)))
     with tempfile.TemporaryDirectory() as out, open_world() as world:
-        fields = ["--data.path", args.data, "--train.max_steps", args.steps, "--health.every", "0"]
+        fields = [
+            "--data.path",
+            args.data,
+            "--train.max_steps",
+            args.steps,
+            "--expert_health.probe_every",
+            "0",
+        ]
         config, folder = configure(
             args.recipe, None, Path(out) / "run", fields, resume=False, must_exist=False
         )

@@ -5,8 +5,8 @@
 The two take turns, so that a busy machine slows them alike; the look's cost is the median of the
 differences between neighbours. A look writes its
 log line and TensorBoard scalars as in a run. 'all' is an average step with a look every --every
-steps (default: the recipe's health.every) over one without looks; `--train.compile on` and other
-fields go after the options.
+steps (default: the recipe's expert_health.probe_every) over one without looks; fields such as
+`--train.compile on` go after the options.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def main() -> None:
             config = resolve(args.recipe, None, words)
             plain, look = medians(config, world, Path(name) / tower, args.rounds)
             share = look / plain
-            every = args.every or config.health.every
+            every = args.every or config.expert_health.probe_every
             table.add_row(
                 tower,
                 f"{plain * 1e3:.1f}",

@@ -68,7 +68,7 @@ def measure_steps(config: Config, world: World, *, timed: int, counted: int) -> 
         )
     step, parallel = assemble(config, chosen, world)
     dense = [feature.name for feature in chosen.schema.dense]
-    guard = Guard(step.model.head, step.loss, config.watch, world, dense)
+    guard = Guard(step.model.head, step.loss, config.faults, world, dense)
     pipeline = open_pipeline(parallel, world, guard.optimizer(parallel.optimizer))
     watch = Watch(world, source)
     averaging = Averaging(parallel.model, config.sharding)

@@ -22,7 +22,7 @@ class SparseOptimizerConfig(BaseModel):
     """Learning rate at its peak."""
     eps: float = Field(default=1e-8, gt=0)
     """Added to the root of the accumulator."""
-    renew_rows: int = Field(default=0, ge=0)
+    reset_min_rows: int = Field(default=0, ge=0)
     """Tables of at least this many rows begin every epoch after the first anew, weights and
     accumulators: what they know by heart of rows seen before is not counted on; 0: none do."""
 

@@ -62,7 +62,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     step_module, parallel = assemble(config, chosen, world)
     model, optimizer, head = parallel.model, parallel.optimizer, step_module.model.head
     dense = [feature.name for feature in chosen.schema.dense]
-    guard = Guard(head, step_module.loss, config.watch, world, dense)
+    guard = Guard(head, step_module.loss, config.faults, world, dense)
     pipeline = open_pipeline(parallel, world, guard.optimizer(optimizer), config)
     # Only now: a run that cannot start leaves no folder, and replaces none.
     folder = agreed(world, lambda: checkpoints_folder(config, out))
@@ -105,7 +105,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
         log_task_weights=config.loss.balance.kind != "fixed",
     )
     rates = {task: schema.rate(task) for task in chosen.tasks}
-    looks = TrainingHealth(head, tracker, rates, config.health.every, progress.looks)
+    looks = TrainingHealth(head, tracker, rates, config.expert_health.probe_every, progress.looks)
     every = [n for n in (config.train.eval_every, config.checkpoint.every) if n]
     stream = chain.from_iterable(repeat(source))  # epoch after epoch
     model.train()
@@ -117,8 +117,8 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             renew_tables(parallel, chosen.tables, config, source.epoch)
         return found is not None
 
-    refusals = Refusals(guard, config.watch, world, chosen.tasks, out / "debug", restore)
-    slow_ranks = SlowRanks(config.watch, world)
+    refusals = Refusals(guard, config.faults, world, chosen.tasks, out / "debug", restore)
+    slow_ranks = SlowRanks(config.faults, world)
     averaging = Averaging(model, config.sharding)
 
     with stop_requests() as request, tracker, checkpoints:
@@ -144,8 +144,8 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
             epoch_end = step + (source.steps_left or source.steps_per_epoch)
             until = min(epoch_end, end, *(_next(step, n) for n in every))
             whole = until
-            if config.checkpoint.delta_every:
-                until = min(until, _next(step, config.checkpoint.delta_every))
+            if config.checkpoint.incremental_every:
+                until = min(until, _next(step, config.checkpoint.incremental_every))
             feed = watch.feed(islice(stream, until - step))
             monitor.restart_clock()
             while True:
@@ -172,7 +172,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
                 looks.after(step)
                 monitor.update(step, output, schedule.last, last=step == end)
                 watch.after(stop=request.received, save=saving)
-                checked = config.debug.check_replicas
+                checked = config.debug.check_replica_consistency
                 if checked and step % checked == 0:
                     check_replicas(model, optimizer, step, world)
             watch.settle()

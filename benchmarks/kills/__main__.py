@@ -33,7 +33,7 @@ _LOSS = 1e-4
 _STEPS = 400
 _WORDS = ["--train.batch_size", "240", "--train.epochs", "10", "--train.max_steps", str(_STEPS)]
 _WORDS += ["--train.eval_every", "20", "--checkpoint.every", "10", "--checkpoint.keep", "3"]
-_WORDS += ["--checkpoint.delta_every", "5"]
+_WORDS += ["--checkpoint.incremental_every", "5"]
 
 
 def main(argv: list[str] | None = None) -> int:

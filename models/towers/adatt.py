@@ -23,7 +23,7 @@ class AdattConfig(ExpertConfig):
     """Which tower this is."""
     num_levels: int = Field(2, ge=1)
     """Levels of experts."""
-    num_own_experts: int = Field(1, ge=1)
+    num_task_specific_experts: int = Field(1, ge=1)
     """Experts of each level of a task's own, for each task."""
     num_shared_experts: int = Field(1, ge=0)
     """Experts of each level that belong to no task; 0 makes it AdaTT-sp."""
@@ -59,7 +59,8 @@ class AdaTT(Stack):
         batch_mean: BatchMean | None,
     ) -> None:
         units = [
-            (f"own.{task.name}", task.name, config.num_own_experts) for task in canonical(tasks)
+            (f"own.{task.name}", task.name, config.num_task_specific_experts)
+            for task in canonical(tasks)
         ]
         has_shared = config.num_shared_experts > 0
         if has_shared:

@@ -28,7 +28,7 @@ class HomeConfig(ExpertConfig):
     """Level-2 experts that all tasks share."""
     num_category_experts: int = Field(2, ge=1)
     """Level-2 experts that the tasks of one category share, for each category."""
-    num_own_experts: int = Field(1, ge=1)
+    num_task_specific_experts: int = Field(1, ge=1)
     """Level-2 experts of a task's own, for each task."""
     normalisation: Normalisation = "batch"
     """Of each expert layer: over the batch (of all ranks), over the layer, or none. With
@@ -115,7 +115,9 @@ class HoME(nn.Module):
         mixtures = []
         for task in canonical(tasks):
             c, own = 1 + names.index(task.category), len(groups)
-            groups.append(Group(f"level2.own.{task.name}", config.num_own_experts, source=c))
+            groups.append(
+                Group(f"level2.own.{task.name}", config.num_task_specific_experts, source=c)
+            )
             mixtures.append(Mixture(task.name, hears=[c, 0], sees=[0, c, own], own=own))
         if not config.hierarchy_mask:
             mixtures = [mixture._replace(sees=range(len(groups))) for mixture in mixtures]

@@ -25,7 +25,7 @@ class PleConfig(ExpertConfig):
     """Levels of experts; 1 makes it CGC."""
     num_shared_experts: int = Field(2, ge=1)
     """Experts of each level that all tasks share."""
-    num_own_experts: int = Field(1, ge=1)
+    num_task_specific_experts: int = Field(1, ge=1)
     """Experts of each level of a task's own, for each task."""
 
     def build(
@@ -59,7 +59,9 @@ class PLE(Stack):
             mixtures = [Mixture(SHARED, hears=[0], sees=range(1 + len(names)), own=0)]
             for t, name in enumerate(names, start=1):
                 source = 0 if is_first else t
-                groups.append(Group(f"level{i + 1}.own.{name}", config.num_own_experts, source))
+                groups.append(
+                    Group(f"level{i + 1}.own.{name}", config.num_task_specific_experts, source)
+                )
                 mixtures.append(Mixture(name, hears=[source], sees=[0, t], own=t))
             levels.append(
                 Level(

@@ -121,10 +121,10 @@ def _read(folder: AnyPath, config: Config, schema: Schema) -> Progress:
                 f"{config.data.path}: ids or columns would mean other things; resume "
                 "with the folder the run began with"
             )
-    if config.train.average and not Config.load(folder / "config.json").train.average:
+    if config.train.ema_decay and not Config.load(folder / "config.json").train.ema_decay:
         raise UserError(
-            f"{folder}: was trained without train.average, which cannot begin in the middle of "
-            "a run; resume with --train.average 0, or begin a new run"
+            f"{folder}: was trained without train.ema_decay, which cannot begin in the middle of "
+            "a run; resume with --train.ema_decay 0, or begin a new run"
         )
     found = read_sealed(folder / META)
     found.pop("files", None)

@@ -146,7 +146,7 @@ class Checkpoints:
         else:
             self._last_save = time.monotonic()
             self._whole = None
-            if self._config.checkpoint.asynchronous or self._config.checkpoint.delta_every:
+            if self._config.checkpoint.asynchronous or self._config.checkpoint.incremental_every:
                 state, self._whole_next = self._host_copy.copy(state), progress.step
             writer = self._publisher.writer(progress, None)
         state |= window

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_origin
 
 from pipeline.config.recipes import recipe
+from pipeline.config.renamed import renamed
 from pipeline.config.tree import Config, Tree, build, fields, merge, read_yaml
 from pipeline.io.errors import UserError, nearest
 
@@ -81,6 +82,8 @@ def parse(words: Sequence[str]) -> Tree:
             if not rest:
                 raise UserError(f"command line: {word} needs a value")
             value = rest.pop(0)
+        if hint := renamed(name):
+            raise UserError(f"command line: {hint}")
         if name.split(".")[0] not in {leaf.split(".")[0] for leaf in known}:
             raise UserError(f"command line: unknown field {name!r}; {nearest(name, list(known))}")
         node = tree

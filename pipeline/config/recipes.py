@@ -66,15 +66,15 @@ def kuairand() -> Config:
             tower=HomeConfig(
                 expert_hidden=(),
                 expert_dim=256,
-                num_own_experts=2,
+                num_task_specific_experts=2,
                 tower_hidden=(),
                 normalisation="none",
             )
         ),
-        sparse=SparseOptimizerConfig(lr=0.06, renew_rows=1100),
+        sparse=SparseOptimizerConfig(lr=0.06, reset_min_rows=1100),
         dense=DenseOptimizerConfig(lr=1.2e-3),
         schedule=ScheduleConfig(decay="constant"),
-        train=TrainConfig(batch_size=256, epochs=2, average=0.998),
+        train=TrainConfig(batch_size=256, epochs=2, ema_decay=0.998),
     )
 
 

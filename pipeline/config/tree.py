@@ -26,6 +26,7 @@ from models.balancing.balance import BalanceConfig, FixedConfig
 from models.layers.attention import AttentionConfig
 from models.towers.config import TowerConfig
 from models.towers.home import HomeConfig
+from pipeline.config.renamed import renamed
 from pipeline.io.errors import UserError, nearest
 from pipeline.io.files import write_text
 from pipeline.io.storage import AnyPath
@@ -161,12 +162,12 @@ class TrainConfig(_Frozen):
     batch_size: int = Field(default=2048, ge=1)
     """Rows a step over all ranks together; where the ranks do not divide them, each takes the
     nearest whole number."""
-    ranks: int = Field(default=0, ge=0)
+    base_world_size: int = Field(default=0, ge=0)
     """Ranks that batch_size is meant for: with others each rank still takes batch_size / ranks
     rows, and the global batch follows their number; 0: it is held whatever their number."""
     scale_lr: Literal["constant", "sqrt", "linear"] = "sqrt"
     """How both learning rates follow the global batch where `ranks` lets it change."""
-    micro_batch: int = Field(default=0, ge=0)
+    micro_batch_size: int = Field(default=0, ge=0)
     """Rows that a rank takes through the tower at once; a step's rows beyond it follow in further
     pieces of its gradient, so a job that lost ranks holds its global batch in the same memory.
     Results are equal but for rounding, except that batch norms see a piece each; 0: all at once."""
@@ -188,7 +189,7 @@ class TrainConfig(_Frozen):
     tasks; auc and gauc: higher is better; ne and log_loss: lower is better."""
     patience: int = Field(default=0, ge=0)
     """Evaluations without a better `select` before training stops early; 0: never."""
-    average: Decay = 0.0
+    ema_decay: Decay = 0.0
     """What an exponential moving average of the tower's weights keeps of itself a step (0.99: it
     reaches back some 100 steps, but never more than half of those done); evaluations, and with
     them the best checkpoint, take the average, training goes on from the weights themselves. The
@@ -211,10 +212,10 @@ class TrainConfig(_Frozen):
         return value
 
 
-class HealthConfig(_Frozen):
+class ExpertHealthConfig(_Frozen):
     """Looks at the tower's experts while they train."""
 
-    every: int = Field(default=50, ge=0)
+    probe_every: int = Field(default=50, ge=0)
     """Steps between looks (experts' outputs, gate weights, gradients); 0: never. Evaluations look
     in any case."""
 
@@ -222,32 +223,32 @@ class HealthConfig(_Frozen):
 Policy = Literal["stop", "skip", "rollback"]
 
 
-class WatchConfig(_Frozen):
+class FaultsConfig(_Frozen):
     """What is done about a step that goes wrong; every rank does the same."""
 
     on_nonfinite: Policy = "stop"
     """A loss or gradient that is not finite: stop the run; skip the batch; or skip it and go back
     to the weights of the last checkpoint."""
-    on_spike: Policy = "skip"
-    """The same for a loss that jumps (see `spike_k`)."""
-    spike_k: float = Field(default=0.0, ge=0)
-    """A spike is a loss above median + spike_k * MAD (median distance from the median) of the
+    on_loss_spike: Policy = "skip"
+    """What to do about a loss spike (see `spike_mad`): stop, skip or rollback."""
+    spike_mad: float = Field(default=0.0, ge=0)
+    """A spike is a loss above median + spike_mad * MAD (median distance from the median) of the
     last steps'; 0: none is."""
     spike_window: int = Field(default=100, ge=2)
     """Steps that median and MAD are of; half of them must be known (anew after a resume)."""
-    limit: int = Field(default=10, ge=0)
+    max_skipped: int = Field(default=10, ge=0)
     """Batches skipped in this process before the run stops all the same, rollbacks counted too."""
-    slow_factor: float = Field(default=3.0, ge=0)
+    straggler_factor: float = Field(default=3.0, ge=0)
     """A rank whose tower takes this many times as long as the median rank's is reported with its
     host; 0: none is."""
-    slow_window: int = Field(default=20, ge=1)
+    straggler_window: int = Field(default=20, ge=1)
     """Steps that a rank's time is summed over before it is judged."""
 
 
 class DebugConfig(_Frozen):
     """Proofs while training, that cost time."""
 
-    check_replicas: int = Field(default=0, ge=0)
+    check_replica_consistency: int = Field(default=0, ge=0)
     """Steps between comparisons of everything that ranks hold in common (tower, replicated
     tables, their optimizer's state), to the bit; 0: never."""
 
@@ -259,7 +260,7 @@ class CheckpointConfig(_Frozen):
     """Steps between checkpoints besides those of evaluations; 0: no others."""
     minutes: float = Field(default=0.0, ge=0)
     """Minutes between checkpoints, by rank 0's clock, besides those by steps; 0: by steps alone."""
-    delta_every: int = Field(default=0, ge=0)
+    incremental_every: int = Field(default=0, ge=0)
     """Steps between checkpoints, in between the others, of those table rows alone that changed
     since the last whole one; 0: none. Keeps a copy of the weights on the host."""
     asynchronous: bool = True
@@ -304,11 +305,11 @@ class Config(_Frozen):
     """What the planner may choose from."""
     train: TrainConfig = TrainConfig()
     """The loop."""
-    health: HealthConfig = HealthConfig()
+    expert_health: ExpertHealthConfig = ExpertHealthConfig()
     """Looks at the experts while they train."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """What is kept."""
-    watch: WatchConfig = WatchConfig()
+    faults: FaultsConfig = FaultsConfig()
     """What is done about a step that goes wrong."""
     debug: DebugConfig = DebugConfig()
     """Proofs while training."""
@@ -388,6 +389,8 @@ def _explain(error: ValidationError, tree: Tree) -> str:
         path.append(key)
     field = ".".join(path)
     if first["type"] == "extra_forbidden":
+        if hint := renamed(field):
+            return hint
         section, name = ".".join(path[:-1]), path[-1]
         known = [leaf.removeprefix(section + ".") for leaf in _names(section, tree)]
         return f"unknown field {field!r}; {nearest(name, known)}"

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from rich.console import Console
 
-from pipeline.config.tree import WatchConfig
+from pipeline.config.tree import FaultsConfig
 from pipeline.data.batch import Batch
 from pipeline.faults.batch_file import dump_batch
 from pipeline.faults.step_guard import Guard
@@ -33,7 +33,7 @@ class Refusals:
     def __init__(
         self,
         guard: Guard,
-        config: WatchConfig,
+        config: FaultsConfig,
         world: World,
         tasks: list[str],
         folder: Path,
@@ -71,15 +71,15 @@ class Refusals:
         dist.all_gather_object(told, sentence, group=self._world.control)
         first = next(line for line in told if line)
         spike = refusal.kind == "spike"
-        policy = self._config.on_spike if spike else self._config.on_nonfinite
+        policy = self._config.on_loss_spike if spike else self._config.on_nonfinite
         if policy == "stop":
             raise UserError(f"{first}; look at these rows, or {_REMEDY}")
         self.skipped += 1
-        field = "watch.on_spike" if spike else "watch.on_nonfinite"
-        if self.skipped > self._config.limit:
+        field = "faults.on_loss_spike" if spike else "faults.on_nonfinite"
+        if self.skipped > self._config.max_skipped:
             raise UserError(
-                f"{first}; {self.skipped} batches skipped, more than watch.limit "
-                f"{self._config.limit}; look at these rows, or {_REMEDY}"
+                f"{first}; {self.skipped} batches skipped, more than faults.max_skipped "
+                f"{self._config.max_skipped}; look at these rows, or {_REMEDY}"
             )
         done = "skipped"
         if policy == "rollback":
@@ -90,7 +90,7 @@ class Refusals:
                 )
             done = "skipped, back to the last checkpoint's weights"
         if self._world.is_first:
-            count = f"{self.skipped} of at most {self._config.limit}"
+            count = f"{self.skipped} of at most {self._config.max_skipped}"
             Console(stderr=True).print(f"{first}; {done} ({count})", markup=False)
         return True
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torchrec.optim.keyed import CombinedOptimizer
 
 from models.ranker import Head
-from pipeline.config.tree import WatchConfig
+from pipeline.config.tree import FaultsConfig
 from pipeline.faults.attribution import blame
 from pipeline.ranks.timed_all_reduce import waited
 from pipeline.ranks.world import World
@@ -51,7 +51,7 @@ class Guard:
     """
 
     def __init__(
-        self, head: Head, loss: Loss, config: WatchConfig, world: World, dense: Sequence[str]
+        self, head: Head, loss: Loss, config: FaultsConfig, world: World, dense: Sequence[str]
     ) -> None:
         self._config = config
         self._world = world
@@ -150,11 +150,11 @@ class Guard:
     def _limit(self) -> float | None:
         """Median + k * MAD of the last steps' losses; None while too few are known, or k is 0."""
         recent = self._recent
-        if not self._config.spike_k or len(recent) < self._config.spike_window // 2:
+        if not self._config.spike_mad or len(recent) < self._config.spike_window // 2:
             return None
         known = torch.tensor(list(recent), dtype=torch.float64)
         median = known.median()
-        return float(median + self._config.spike_k * (known - median).abs().median())
+        return float(median + self._config.spike_mad * (known - median).abs().median())
 
     def _refuse(
         self,

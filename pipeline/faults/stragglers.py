@@ -9,7 +9,7 @@ import torch.distributed as dist
 from rich.console import Console
 from torch import Tensor
 
-from pipeline.config.tree import WatchConfig
+from pipeline.config.tree import FaultsConfig
 from pipeline.ranks.world import World
 
 
@@ -19,9 +19,9 @@ class SlowRanks:
     The median is the lower one: of two ranks the faster is the measure.
     """
 
-    def __init__(self, config: WatchConfig, world: World) -> None:
-        self._factor = config.slow_factor
-        self._window = config.slow_window
+    def __init__(self, config: FaultsConfig, world: World) -> None:
+        self._factor = config.straggler_factor
+        self._window = config.straggler_window
         self._world = world
         hosts: list[str] = [""] * world.size
         dist.all_gather_object(hosts, socket.gethostname(), group=world.control)

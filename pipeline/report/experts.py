@@ -168,7 +168,7 @@ def _curves(run: RunFiles) -> list[str]:
             parts.append(chart(title, text, looks(points, axis, scale, order), lines))
     if parts:
         return ["<h3>While training</h3>", charts(parts)]
-    return [missing("looks at the experts while they trained (--health.every)")]
+    return [missing("looks at the experts while they trained (--expert_health.probe_every)")]
 
 
 def _heat_map(title: str, text: str, weights: dict[str, dict[str, float]]) -> str:

@@ -1,8 +1,8 @@
 """Rows of a step on any number of ranks, and the learning rates that go with them.
 
 A job that lost a machine goes on with fewer ranks. It holds its global batch: each rank takes more
-rows. Or, with train.ranks, each rank's rows stay and the global batch follows the ranks; then rates
-follow it by train.scale_lr. Both optimizers are adaptive, and for those the root of the batch is
+rows. Or, with train.base_world_size, each rank's rows stay and the global batch follows the ranks;
+then rates follow it by train.scale_lr. Both optimizers are adaptive, and for those the root of the batch is
 the rule (Malladi et al. 2022, On the SDEs and Scaling Rules for Adaptive Gradient Algorithms).
 """
 
@@ -35,14 +35,14 @@ def step_rows(config: TrainConfig, ranks: int) -> StepRows:
     """For `ranks` ranks. Where they do not divide the rows, each takes the nearest whole number.
 
     Raises:
-        UserError: fewer rows than ranks; or train.ranks does not divide train.batch_size.
+        UserError: fewer rows than ranks; or train.base_world_size does not divide train.batch_size.
     """
-    if config.ranks and config.batch_size % config.ranks:
+    if config.base_world_size and config.batch_size % config.base_world_size:
         raise UserError(
-            f"train.batch_size: {config.batch_size} rows do not divide by train.ranks "
-            f"{config.ranks}; take a multiple"
+            f"train.batch_size: {config.batch_size} rows do not divide by train.base_world_size "
+            f"{config.base_world_size}; take a multiple"
         )
-    shared_by = config.ranks or ranks
+    shared_by = config.base_world_size or ranks
     per_rank = int(config.batch_size / shared_by + 0.5)
     if config.batch_size < shared_by:
         raise UserError(
@@ -50,5 +50,5 @@ def step_rows(config: TrainConfig, ranks: int) -> StepRows:
             "more rows or fewer ranks"
         )
     share = per_rank * ranks / config.batch_size
-    power = _POWER[config.scale_lr] if config.ranks else 0.0
+    power = _POWER[config.scale_lr] if config.base_world_size else 0.0
     return StepRows(per_rank=per_rank, share=share, rate=share**power)

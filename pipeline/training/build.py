@@ -31,8 +31,8 @@ def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Par
         if module is not None:
             module.to_empty(device=world.device)
             module.init_weights(config.train.seed)
-    if config.train.average:
-        head.keep_average(config.train.average)
+    if config.train.ema_decay:
+        head.keep_average(config.train.ema_decay)
     if config.train.compile == "on" or (
         config.train.compile == "auto" and world.device.type == "cuda"
     ):
@@ -69,11 +69,11 @@ def build_step(config: Config, chosen: Selection, world: World) -> Step:
         )
         loss = _loss(config, chosen, head, world)
         step = Step(Ranker(build_bags(chosen.tables), build_rows(chosen.tables), head), loss)
-    if rows := config.train.micro_batch:
+    if rows := config.train.micro_batch_size:
         if loss.balance.takes_gradients:
             raise UserError(
-                f"train.micro_batch: {rows}: loss.balance.kind {config.loss.balance.kind} compares "
-                "gradients of a step's rows all at once; take fixed or uncertainty, or 0 here"
+                f"train.micro_batch_size: {rows}: loss.balance.kind {config.loss.balance.kind} "
+                "compares gradients of a step's rows all at once; take fixed or uncertainty, or 0 here"
             )
         step.pieces = MicroBatches(head, loss, rows)
     return step

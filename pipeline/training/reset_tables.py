@@ -25,7 +25,7 @@ def renew_tables(
 
     The pipeline must be drained.
     """
-    chosen = [table for table in tables if table.rows >= config.sparse.renew_rows > 0]
+    chosen = [table for table in tables if table.rows >= config.sparse.reset_min_rows > 0]
     fill_tables(parallel.model, chosen, config, epoch=epoch)
     names = {table.name for table in chosen}
     for held in held_tables(parallel.model, parallel.optimizer):

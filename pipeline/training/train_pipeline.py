@@ -54,10 +54,10 @@ def open_pipeline(
 
 
 def _check_semi_sync(parallel: Parallel, config: Config) -> None:
-    for field in ("on_nonfinite", "on_spike"):
-        if getattr(config.watch, field) == "rollback":
+    for field in ("on_nonfinite", "on_loss_spike"):
+        if getattr(config.faults, field) == "rollback":
             raise UserError(
-                f"watch.{field}: rollback would leave rows that semi_sync has looked up already; "
+                f"faults.{field}: rollback would leave rows that semi_sync has looked up already; "
                 "take skip, or --train.pipeline sparse_dist"
             )
     if (groups := config.sharding.replica_groups) > 1:

@@ -221,7 +221,7 @@ class ReferenceHome(Reference):
             model.level2,
             {"level2.global": config.num_global_experts}
             | {f"level2.category.{c}": config.num_category_experts for c in self.categories}
-            | {f"level2.own.{task.name}": config.num_own_experts for task in self.tasks},
+            | {f"level2.own.{task.name}": config.num_task_specific_experts for task in self.tasks},
         )
         for task in self.tasks:
             name = task.name
@@ -263,7 +263,9 @@ class ReferenceHome(Reference):
             for c in self.categories
         }
         own = {
-            t.name: self.group(f"level2.own.{t.name}", config.num_own_experts, z[t.category])
+            t.name: self.group(
+                f"level2.own.{t.name}", config.num_task_specific_experts, z[t.category]
+            )
             for t in self.tasks
         }
         # The order in which an unmasked gate sees the tasks' own experts.
@@ -322,7 +324,9 @@ class ReferencePle(Reference):
             assert isinstance(level, Level)
             names = [f"level{i}.shared.{n}" for n in range(config.num_shared_experts)]
             for task in self.tasks:
-                names += [f"level{i}.own.{task.name}.{n}" for n in range(config.num_own_experts)]
+                names += [
+                    f"level{i}.own.{task.name}.{n}" for n in range(config.num_task_specific_experts)
+                ]
             for name in names:
                 module = expert(
                     self.links, level.experts, name, config.normalisation, config.activation
@@ -350,7 +354,7 @@ class ReferencePle(Reference):
             own = {
                 task.name: [
                     part[f"level{i}.own.{task.name}.{n}"](x[task.name])
-                    for n in range(config.num_own_experts)
+                    for n in range(config.num_task_specific_experts)
                 ]
                 for task in self.tasks
             }
@@ -393,7 +397,7 @@ class ReferenceAdatt(Reference):
         config = model.config
         super().__init__(tasks)
         self.config = config
-        self.sizes = {task.name: config.num_own_experts for task in self.tasks}
+        self.sizes = {task.name: config.num_task_specific_experts for task in self.tasks}
         if config.num_shared_experts:
             self.sizes["shared"] = config.num_shared_experts
         for i, level in enumerate(model.levels, start=1):

@@ -274,7 +274,7 @@ def test_checkpoints_live_at_any_address(synthetic: Path, tmp_path: Path) -> Non
 def rows_in_memory(rank: int, size: int, data: Path, out: Path) -> Any:
     """Figures of step 6, saved as changed rows into fsspec's memory, and whole onto the disk."""
     words = ["--train.eval_every", "100", "--checkpoint.keep", "9", "--checkpoint.every"]
-    often = ["4", "--checkpoint.delta_every", "2", "--checkpoint.path", "memory://bucket/b"]
+    often = ["4", "--checkpoint.incremental_every", "2", "--checkpoint.path", "memory://bucket/b"]
     assert run(rank, size, data, out / "rows", [*words, *often]) == 0
     assert run(rank, size, data, out / "whole", [*words, "2"]) == 0
     places = ("memory://bucket/b", out / "whole" / "checkpoints")

@@ -17,7 +17,14 @@ from tests.ranks import run_ranks
 
 def saved(rank: int, size: int, data: Path, out: Path) -> int:
     """Whole ones after steps 4 and 8, changed rows after 2 (nothing to add to: whole), 6."""
-    words = ["--checkpoint.every", "4", "--checkpoint.delta_every", "2", "--checkpoint.keep", "9"]
+    words = [
+        "--checkpoint.every",
+        "4",
+        "--checkpoint.incremental_every",
+        "2",
+        "--checkpoint.keep",
+        "9",
+    ]
     return int(run(rank, size, data, out, [*words, "--train.eval_every", "100"]))
 
 

@@ -24,7 +24,7 @@ _WORDS = ["--train.batch_size", "240", "--train.eval_every", "100", "--checkpoin
 def trained(rank: int, size: int, data: Path, folder: Path, types: str) -> Any:
     """A run that saves whole ones after steps 4 and 8, the other even ones as changed rows."""
     words = [*_WORDS, "--sharding.types", types, "--model.tower.dropout", "0.1"]
-    often = ["--checkpoint.every", "4", "--checkpoint.delta_every", "2"]
+    often = ["--checkpoint.every", "4", "--checkpoint.incremental_every", "2"]
     return (
         run(rank, size, data, folder / "often", [*words, *often]),
         run(rank, size, data, folder / "whole", [*words, "--checkpoint.every", "2"]),

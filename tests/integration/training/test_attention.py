@@ -120,7 +120,7 @@ def test_resume_is_bit_equal(synthetic: Path, tmp_path: Path) -> None:
 
 def first_then_renewed(rank: int, size: int, data: Path, words: list[str]) -> Any:
     """Table video_id at first, trained and renewed, and its accumulators before and after that."""
-    words = ["--data.path", str(data), "--sparse.renew_rows", "100", *words]
+    words = ["--data.path", str(data), "--sparse.reset_min_rows", "100", *words]
     config, world = resolve("debug", None, words), this_world()
     chosen = select(config, Schema.load(data))
     _, parallel = assemble(config, chosen, world)

@@ -36,7 +36,7 @@ def step_folder(out: Path, step: int) -> Path:
 
 def both(rank: int, size: int, data: Path, out: Path) -> list[Any]:
     """The same run with an average and without."""
-    words = [*_KEPT, "--train.average", str(_DECAY)]
+    words = [*_KEPT, "--train.ema_decay", str(_DECAY)]
     return [run(rank, size, data, out / "on", words), run(rank, size, data, out / "off", _KEPT)]
 
 
@@ -93,7 +93,7 @@ def test_evaluating_the_checkpoint_again_gives_its_figures(runs: Path, size: int
 
 
 def resumed(rank: int, size: int, off: Path, on: Path) -> list[Any]:
-    more = ["--train.average", "0.9"]
+    more = ["--train.ema_decay", "0.9"]
     return [run(rank, size, Path(), off, more, resume=True), run(rank, size, Path(), on, [], True)]
 
 
@@ -105,7 +105,7 @@ def test_resume_is_bit_equal_and_no_average_begins_late(
         for step in range(5, _STEPS + 1):
             shutil.rmtree(step_folder(tmp_path / name, step))
     for refused, code in run_ranks(resumed, 2, tmp_path / "off", tmp_path / "on"):
-        assert "was trained without train.average" in refused
+        assert "was trained without train.ema_decay" in refused
         assert code == 0
     right = tensors(step_folder(tmp_path / "on", _STEPS), tmp_path)
     assert saved[-1].keys() == right.keys()
@@ -132,7 +132,7 @@ def train_some(rank: int, size: int, types: tuple[str, ...]) -> Any:
     and the average at the end."""
     settings = config(types)
     loss = LossConfig.model_validate({"balance": {"kind": "pcgrad"}})
-    train = settings.train.model_copy(update={"average": _DECAY})
+    train = settings.train.model_copy(update={"ema_decay": _DECAY})
     settings = settings.model_copy(update={"loss": loss, "train": train})
     chosen = select(settings, SCHEMA)
     step, parallel = assemble(settings, chosen, this_world())

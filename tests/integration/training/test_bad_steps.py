@@ -27,7 +27,7 @@ from pipeline.training.step import Loss
 from tests.ranks import run_ranks
 
 _WORDS = ["--train.batch_size", "256", "--train.eval_every", "100", "--data.num_workers", "0"]
-_WORDS += ["--checkpoint.keep", "20", "--health.every", "0"]
+_WORDS += ["--checkpoint.keep", "20", "--expert_health.probe_every", "0"]
 
 
 def _run(data: Path, out: Path, *words: str) -> Any:
@@ -67,13 +67,20 @@ def policies(rank: int, size: int, data: Path, out: Path) -> dict[str, Any]:
     """Runs with rank 1's batch at fault, under each policy."""
     every = ("--checkpoint.every", "1", "--train.max_steps", "4")
     two = ("--checkpoint.every", "2", "--train.max_steps", "6")
-    skip, back = ("--watch.on_nonfinite", "skip"), ("--watch.on_nonfinite", "rollback")
-    spike = ("--watch.spike_k", "50", "--watch.spike_window", "8", "--watch.on_spike", "stop")
+    skip, back = ("--faults.on_nonfinite", "skip"), ("--faults.on_nonfinite", "rollback")
+    spike = (
+        "--faults.spike_mad",
+        "50",
+        "--faults.spike_window",
+        "8",
+        "--faults.on_loss_spike",
+        "stop",
+    )
     found = {}
     with _Poison(3 if rank == 1 else 0, torch.inf):
         found["stop"] = _run(data, out / "stop", *every)
         found["skip"] = _run(data, out / "skip", *every, *skip)
-        found["limit"] = _run(data, out / "limit", *every, *skip, "--watch.limit", "0")
+        found["limit"] = _run(data, out / "limit", *every, *skip, "--faults.max_skipped", "0")
         found["early"] = _run(data, out / "early", "--train.max_steps", "4", *back)
     with _Poison(4 if rank == 1 else 0, torch.inf):
         found["rollback"] = _run(data, out / "rollback", *two, *back)
@@ -155,11 +162,11 @@ def test_a_rollback_takes_the_checkpoints_weights(found: tuple[Path, list[Any]])
 
 def over_an_epochs_end(rank: int, size: int, data: Path, out: Path) -> list[Any]:
     """Runs whose second epoch begins with tables anew and a batch at fault on rank 1."""
-    words = ["--train.batch_size", "640", "--train.epochs", "2", "--sparse.renew_rows", "140"]
+    words = ["--train.batch_size", "640", "--train.epochs", "2", "--sparse.reset_min_rows", "140"]
     words += ["--train.max_steps", "12"]
     with _Poison(1 if rank == 1 else 0, torch.inf, epoch=1):
         return [
-            _run(data, out / policy, *words, "--watch.on_nonfinite", policy)
+            _run(data, out / policy, *words, "--faults.on_nonfinite", policy)
             for policy in ("skip", "rollback")
         ]
 
@@ -179,7 +186,7 @@ def test_a_rollback_over_an_epochs_end_is_to_tables_that_were_begun_anew(
 
 def test_limits_end_a_run(found: tuple[Path, list[Any]]) -> None:
     result = found[1][0]
-    assert "1 batches skipped, more than watch.limit 0" in result["limit"]
+    assert "1 batches skipped, more than faults.max_skipped 0" in result["limit"]
     assert "no checkpoint yet to go back to" in result["early"]
 
 
@@ -194,7 +201,7 @@ def test_a_spike_is_named_with_its_feature(found: tuple[Path, list[Any]]) -> Non
 
 def perturbed(rank: int, size: int, data: Path, out: Path) -> list[Any]:
     """Comparisons of replicas: of a sound run, and of one where rank 1 goes astray."""
-    words = ("--train.max_steps", "4", "--debug.check_replicas", "2", "--sharding.types")
+    words = ("--train.max_steps", "4", "--debug.check_replica_consistency", "2", "--sharding.types")
     results = [_run(data, out / "sound", *words, "data_parallel")]
     whole = Watch.after
 
@@ -241,7 +248,7 @@ def overflow(rank: int, size: int, data: Path, out: Path) -> Any:
             )
 
     Watch.after = after  # type: ignore[method-assign,assignment]
-    words = ("--checkpoint.every", "1", "--train.max_steps", "4", "--watch.on_nonfinite", "skip")
+    words = ("--checkpoint.every", "1", "--train.max_steps", "4", "--faults.on_nonfinite", "skip")
     return _run(data, out / "overflow", *words, "--sharding.types", "table_wise")
 
 

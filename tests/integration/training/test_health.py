@@ -19,7 +19,7 @@ from pipeline.training.resolve_features import select
 from tests.integration.training.test_train import run, tensors
 from tests.ranks import run_ranks
 
-_LOOK = ["--health.every", "2"]
+_LOOK = ["--expert_health.probe_every", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_training_is_bit_equal_with_looks_and_without(
     looked: Path, synthetic: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "unlooked"
-    assert run_ranks(run, 2, synthetic, out, ["--health.every", "0"]) == [0, 0]
+    assert run_ranks(run, 2, synthetic, out, ["--expert_health.probe_every", "0"]) == [0, 0]
     assert looks(out) == []
     left = tensors(looked / "checkpoints" / "step-00000008", tmp_path)
     right = tensors(out / "checkpoints" / "step-00000008", tmp_path)

@@ -38,7 +38,7 @@ def whole(found: Any) -> torch.Tensor:
 
 def trained_then_renewed(rank: int, size: int, data: Path, types: str) -> Any:
     """Two steps, then a renewal: tables and accumulators of `_RENEWED` and `_KEPT`, as lists."""
-    words = ["--data.path", str(data), "--sharding.types", types, "--sparse.renew_rows", "140"]
+    words = ["--data.path", str(data), "--sharding.types", types, "--sparse.reset_min_rows", "140"]
     config, world = resolve("debug", None, words), this_world()
     chosen = select(config, Schema.load(data))
     _, parallel = assemble(config, chosen, world)
@@ -96,7 +96,7 @@ def test_a_resume_at_an_epochs_end_renews_as_if_undisturbed(
 ) -> None:
     rows = Schema.load(synthetic).splits["train"].rows
     steps = rows // 512
-    words = ["--train.batch_size", "512", "--train.epochs", "2", "--sparse.renew_rows", "140"]
+    words = ["--train.batch_size", "512", "--train.epochs", "2", "--sparse.reset_min_rows", "140"]
     words += ["--train.eval_every", "1000"]
     end = ["--train.max_steps", str(steps + 2)]
     assert run_ranks(run, 2, synthetic, tmp_path / "whole", [*words, *end]) == [0, 0]

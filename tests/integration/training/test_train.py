@@ -332,7 +332,14 @@ def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
 
 
 RESULTS = ("checkpoints/best.json", "health.json", "results.json")
-_ONE_EVALUATION = ["--train.max_steps", "2", "--train.eval_every", "2", "--health.every", "1"]
+_ONE_EVALUATION = [
+    "--train.max_steps",
+    "2",
+    "--train.eval_every",
+    "2",
+    "--expert_health.probe_every",
+    "1",
+]
 
 
 def write_dying(rank: int, size: int, data: Path, out: Path, last: int) -> tuple[Any, int]:

@@ -42,9 +42,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "sparse_dist": {},
     "base": {"pipeline": "base"},
     "semi_sync": {"pipeline": "semi_sync"},
-    "pieces": {"micro_batch": 3},
-    "a piece": {"micro_batch": 99},
-    "semi_sync pieces": {"pipeline": "semi_sync", "micro_batch": 5},
+    "pieces": {"micro_batch_size": 3},
+    "a piece": {"micro_batch_size": 99},
+    "semi_sync pieces": {"pipeline": "semi_sync", "micro_batch_size": 5},
 }
 
 
@@ -181,7 +181,7 @@ def test_pieces_and_a_balance_of_gradients_are_refused(kind: str) -> None:
     run = config("pieces")
     loss = run.loss.model_validate({"balance": {"kind": kind}})
     run = run.model_copy(update={"loss": loss})
-    with pytest.raises(UserError, match=rf"train.micro_batch: 3: loss.balance.kind {kind}"):
+    with pytest.raises(UserError, match=rf"train.micro_batch_size: 3: loss.balance.kind {kind}"):
         build_step(run, select(run, SCHEMA), ALONE)
 
 
@@ -237,7 +237,7 @@ def test_pieces_take_less_memory() -> None:
 def test_resume_is_bit_equal(synthetic: Path, tmp_path: Path) -> None:
     """Rows are late from one drain to the next, and a save is one: saves at the same steps. On four
     ranks, where sums hang on their order."""
-    words = ["--train.pipeline", "semi_sync", "--train.micro_batch", "50"]
+    words = ["--train.pipeline", "semi_sync", "--train.micro_batch_size", "50"]
     words += ["--sharding.types", "table_wise,row_wise", "--checkpoint.every", "4"]
     words += ["--model.tower.dropout", "0.1"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"

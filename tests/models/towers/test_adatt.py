@@ -36,7 +36,7 @@ def test_any_sizes_equal_the_naive_form(
     tasks = [Task(name=str(i), category=str(c)) for i, c in enumerate(categories)]
     config = AdattConfig(
         num_levels=levels,
-        num_own_experts=own,
+        num_task_specific_experts=own,
         num_shared_experts=shared,
         expert_hidden=(4,),
         expert_dim=3,
@@ -55,7 +55,7 @@ def test_any_sizes_equal_the_naive_form(
 
 @pytest.mark.parametrize(("own", "shared"), [(1, 1), (2, 1), (2, 0), (1, 3)])
 def test_probe_explains_what_a_task_mixed(own: int, shared: int) -> None:
-    tower, probe = adatt(num_own_experts=own, num_shared_experts=shared).eval(), Probe()
+    tower, probe = adatt(num_task_specific_experts=own, num_shared_experts=shared).eval(), Probe()
     logits = tower(rows(9), probe)
     torch.testing.assert_close(logits, tower(rows(9)))
     groups = {"shared": shared} | {f"own.{name}": own for name in NAMES}

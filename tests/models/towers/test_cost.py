@@ -25,12 +25,12 @@ BASE = HomeConfig(
     expert_dim=64,
     tower_hidden=(32,),
     normalisation="layer",
-    num_own_experts=2,
+    num_task_specific_experts=2,
 )
 UNUSUAL: dict[str, TowerConfig] = {
     "no hidden layers": HomeConfig(expert_hidden=(), tower_hidden=()),
     "feature-gate per group": HomeConfig(feature_gate_per="group", num_masks=3),
-    "three levels": AdattConfig(num_levels=3, num_own_experts=2, num_shared_experts=3),
+    "three levels": AdattConfig(num_levels=3, num_task_specific_experts=2, num_shared_experts=3),
     "bottom of odd widths": SharedBottomConfig(expert_hidden=(33,), expert_dim=17),
 }
 KINDS: dict[str, TowerConfig] = {

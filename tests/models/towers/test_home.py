@@ -88,7 +88,7 @@ def reached(name: str, task: str, *, hierarchy_mask: bool) -> bool:
 def test_a_loss_reaches_what_the_wiring_lets_it_see_and_no_more(
     task: str, hierarchy_mask: bool
 ) -> None:
-    found = gradients(home(hierarchy_mask=hierarchy_mask, num_own_experts=2), task)
+    found = gradients(home(hierarchy_mask=hierarchy_mask, num_task_specific_experts=2), task)
     assert {name.removeprefix("mask of ").split(".")[0] for name in found} == {
         "meta",
         "level2",
@@ -105,7 +105,7 @@ def test_other_categories_reach_meta_experts_through_the_shared_output() -> None
 
 @pytest.mark.parametrize("own", [1, 3])
 def test_probe_shows_experts_and_gates(own: int) -> None:
-    tower = home(num_own_experts=own)
+    tower = home(num_task_specific_experts=own)
     probe = Probe()
     logits = tower(rows(9), probe)
     torch.testing.assert_close(logits, tower(rows(9)))
@@ -195,7 +195,7 @@ def test_defaults_are_the_start_sizes() -> None:
     """Of the design page: 2 meta experts a group, level 2 with 2, 2 and 1, 256 and 128 wide."""
     config = HomeConfig()
     assert (config.num_meta_experts, config.num_global_experts) == (2, 2)
-    assert (config.num_category_experts, config.num_own_experts) == (2, 1)
+    assert (config.num_category_experts, config.num_task_specific_experts) == (2, 1)
     assert (config.expert_hidden, config.expert_dim, config.tower_hidden) == ((256,), 128, (64,))
     assert (config.num_masks, config.mask_rank) == (2, 16)
 

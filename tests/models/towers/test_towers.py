@@ -48,19 +48,25 @@ CONFIGS: dict[str, TowerConfig] = {
     "home, single experts": small_home(
         num_meta_experts=1, num_global_experts=1, num_category_experts=1
     ),
-    "home, many own experts": small_home(num_own_experts=3, num_masks=1),
+    "home, many own experts": small_home(num_task_specific_experts=3, num_masks=1),
     "mmoe": MmoeConfig.model_validate(SMALL),
     "mmoe*": MmoeConfig.model_validate(STARRED),
     "cgc": PleConfig.model_validate(SMALL | {"num_levels": 1}),
     "ple*": PleConfig.model_validate(STARRED),
-    "ple, deeper": PleConfig.model_validate(SMALL | {"num_levels": 3, "num_own_experts": 2}),
+    "ple, deeper": PleConfig.model_validate(
+        SMALL | {"num_levels": 3, "num_task_specific_experts": 2}
+    ),
     "adatt": AdattConfig.model_validate(SMALL),
     "adatt*, several of all": AdattConfig.model_validate(
-        STARRED | {"num_own_experts": 2, "num_shared_experts": 3}
+        STARRED | {"num_task_specific_experts": 2, "num_shared_experts": 3}
     ),
-    "adatt-sp": AdattConfig.model_validate(SMALL | {"num_own_experts": 2, "num_shared_experts": 0}),
+    "adatt-sp": AdattConfig.model_validate(
+        SMALL | {"num_task_specific_experts": 2, "num_shared_experts": 0}
+    ),
     "adatt-sp*, own experts alone": AdattConfig.model_validate(STARRED | {"num_shared_experts": 0}),
-    "adatt, deeper": AdattConfig.model_validate(SMALL | {"num_levels": 3, "num_own_experts": 3}),
+    "adatt, deeper": AdattConfig.model_validate(
+        SMALL | {"num_levels": 3, "num_task_specific_experts": 3}
+    ),
     "adatt, one level": AdattConfig.model_validate(SMALL | {"num_levels": 1}),
     "shared bottom": SharedBottomConfig.model_validate(SMALL),
     "shared bottom*": SharedBottomConfig.model_validate(STARRED),
@@ -154,7 +160,7 @@ def test_home_equals_its_naive_form_for_any_sizes(
         num_meta_experts=sizes[0],
         num_global_experts=sizes[1],
         num_category_experts=sizes[2],
-        num_own_experts=sizes[3],
+        num_task_specific_experts=sizes[3],
         expert_hidden=(width + 1,),
         expert_dim=width,
         tower_hidden=(3,),
@@ -274,7 +280,7 @@ def test_configs_are_told_apart_by_kind(kind: str) -> None:
         {"kind": "home", "num_experts": 4},
         {"kind": "mmoe", "num_experts": 0},
         {"kind": "ple", "num_levels": 0},
-        {"kind": "adatt", "num_own_experts": 0},
+        {"kind": "adatt", "num_task_specific_experts": 0},
         {"kind": "adatt", "num_shared_experts": -1},
         {"kind": "shared_bottom", "num_experts": 2},
     ],

@@ -26,11 +26,11 @@ ABLATIONS: dict[str, dict[str, object]] = {
 BASES: dict[str, TowerConfig] = {
     "home": HomeConfig(expert_hidden=(6,), expert_dim=5, tower_hidden=(4,), dropout=0.25),
     "home of other sizes": HomeConfig(
-        normalisation="layer", num_own_experts=3, mask_rank=2, feature_gate_per="group"
+        normalisation="layer", num_task_specific_experts=3, mask_rank=2, feature_gate_per="group"
     ),
     "plain home": HomeConfig(normalisation="none", activation="relu"),
     "mmoe": MmoeConfig(num_experts=3, expert_dim=7),
-    "cgc": PleConfig(num_levels=1, num_own_experts=4),
+    "cgc": PleConfig(num_levels=1, num_task_specific_experts=4),
     "ple": PleConfig(num_levels=3),
     "adatt": AdattConfig(num_shared_experts=0, normalisation="layer"),
     "shared bottom": SharedBottomConfig(tower_hidden=()),
@@ -49,7 +49,7 @@ def test_names_are_those_of_the_study() -> None:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_equals_its_naive_form(name: str, training: bool) -> None:
     """In float64: logits, and gradients of features and of all weights."""
-    tower = perturb(build(variant(name, small_home(num_own_experts=2)))).train(training)
+    tower = perturb(build(variant(name, small_home(num_task_specific_experts=2)))).train(training)
     naive = reference(tower, TASKS)
     v, v_naive = rows(9).requires_grad_(), rows(9).requires_grad_()
     logits, expected = tower(v), naive(v_naive)
@@ -107,12 +107,14 @@ def test_sizes_carry_over_within_a_kind() -> None:
 @pytest.mark.parametrize("star", ["", "*"])
 def test_cgc_is_one_level_and_ple_more(star: str) -> None:
     for levels, expected in [(1, 2), (2, 2), (3, 3)]:
-        base = PleConfig.model_validate(SMALL | {"num_levels": levels, "num_own_experts": 3})
+        base = PleConfig.model_validate(
+            SMALL | {"num_levels": levels, "num_task_specific_experts": 3}
+        )
         ple, cgc = variant(f"ple{star}", base), variant(f"cgc{star}", base)
         assert isinstance(ple, PleConfig)
         assert isinstance(cgc, PleConfig)
         assert (ple.num_levels, cgc.num_levels) == (expected, 1)
-        assert ple.num_own_experts == cgc.num_own_experts == 3
+        assert ple.num_task_specific_experts == cgc.num_task_specific_experts == 3
     assert variant("ple", HomeConfig()) == PleConfig()
 
 

@@ -20,7 +20,9 @@ from tests.ranks import run_ranks
 
 
 def test_norms_are_those_of_all_levels_parameters() -> None:
-    config = PleConfig.model_validate(SMALL | {"num_own_experts": 2, "normalisation": "layer"})
+    config = PleConfig.model_validate(
+        SMALL | {"num_task_specific_experts": 2, "normalisation": "layer"}
+    )
     tower = build(config)
     assert isinstance(tower, PLE)
     tower(rows(20)).square().sum().backward()

@@ -26,12 +26,14 @@ def test_the_global_batch_is_held_to_half_a_row_a_rank(batch: int, ranks: int) -
 
 @pytest.mark.parametrize(("rule", "rate"), [("constant", 1), ("sqrt", 0.5), ("linear", 0.25)])
 def test_the_batch_follows_the_ranks_where_it_may(rule: str, rate: float) -> None:
-    config = TrainConfig(batch_size=64, ranks=8, scale_lr=rule)
+    config = TrainConfig(batch_size=64, base_world_size=8, scale_lr=rule)
     rows = step_rows(config, 2)
     assert (rows.per_rank, rows.share, rows.rate) == (8, 0.25, rate)
     assert step_rows(config, 8).rate == 1
 
 
 def test_ranks_that_do_not_divide_the_rows_are_named() -> None:
-    with pytest.raises(UserError, match=r"train.batch_size: 10 rows do not divide by train.ranks"):
-        step_rows(TrainConfig(batch_size=10, ranks=4), 4)
+    with pytest.raises(
+        UserError, match=r"train.batch_size: 10 rows do not divide by train.base_world_size"
+    ):
+        step_rows(TrainConfig(batch_size=10, base_world_size=4), 4)

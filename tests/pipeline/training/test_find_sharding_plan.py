@@ -85,7 +85,7 @@ def test_replica_groups_are_no_copies(by_rank: list[dict[str, Any]]) -> None:
         ("other ranks", "cpu-4x1 has 1 hosts of 4 cpu ranks, and this run has 1 of 2 on cpu"),
         ("no preset", "sharding.cluster: cluster: no preset 'cray'; presets: a100-40"),
         ("for the other planner", "sharding.cluster: cpu is for homerec's planner"),
-        ("full", "no sharding plan: 3 of 3 tables find no room on 2 ranks; "),
+        ("full", "no sharding plan: 3 of 3 tables do not fit on 2 ranks; "),
     ],
 )
 def test_what_cannot_be_planned_is_one_line(
