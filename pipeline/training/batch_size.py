@@ -2,8 +2,9 @@
 
 A job that lost a machine goes on with fewer ranks. It holds its global batch: each rank takes more
 rows. Or, with train.base_world_size, each rank's rows stay and the global batch follows the ranks;
-then rates follow it by train.scale_lr. Both optimizers are adaptive, and for those the root of the batch is
-the rule (Malladi et al. 2022, On the SDEs and Scaling Rules for Adaptive Gradient Algorithms).
+then rates follow it by train.scale_lr. Both optimizers are adaptive, and for those the root of the
+batch is the rule (Malladi et al. 2022, On the SDEs and Scaling Rules for Adaptive Gradient
+Algorithms).
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def build_step(config: Config, chosen: Selection, world: World) -> Step:
         if loss.balance.takes_gradients:
             raise UserError(
                 f"train.micro_batch_size: {rows}: loss.balance.kind {config.loss.balance.kind} "
-                "compares gradients of a step's rows all at once; take fixed or uncertainty, or 0 here"
+                "compares gradients of a step's rows all at once; take fixed or uncertainty, or 0"
             )
         step.pieces = MicroBatches(head, loss, rows)
     return step
