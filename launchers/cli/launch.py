@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nnodes",
         type=_machines,
-        default=(0, 1),
+        default="1",
         metavar="N|MIN:MAX",
         help="machines; MIN:MAX: the job goes on with those that are left, down to MIN, and with "
         "more once they are back",

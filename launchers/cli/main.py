@@ -100,9 +100,34 @@ def resuming_if_there(words: Sequence[str]) -> list[str]:
     return ["--resume-auto" if word == "--resume=auto" else word for word in plain]
 
 
+class HelpWithDefaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows each default once, and none where there is none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help
+        default = action.default
+        none = default is None or default is False or default in ("", [])
+        shown = not none and "(default" not in (text or "")
+        return super()._get_help_string(action) if shown else text
+
+
+class _Version(argparse.Action):
+    """`homerec --version`. The distribution's metadata are read only when asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"homerec {version('homerec')}")  # noqa: T201
+        parser.exit()
+
+
 def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
-    formatter = argparse.ArgumentDefaultsHelpFormatter
+    formatter = HelpWithDefaults
     parser = argparse.ArgumentParser("homerec", description=_DESCRIPTION)
+    parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, summary: str, run: object) -> argparse.ArgumentParser:
