@@ -82,8 +82,8 @@ def parse(words: Sequence[str]) -> Tree:
             if not rest:
                 raise UserError(f"command line: {word} needs a value")
             value = rest.pop(0)
-        if hint := renamed(name):
-            raise UserError(f"command line: {hint}")
+        if new := renamed(name):
+            raise UserError(f"command line: {name}: renamed to {new}")
         if name.split(".")[0] not in {leaf.split(".")[0] for leaf in known}:
             raise UserError(f"command line: unknown field {name!r}; {nearest(name, list(known))}")
         node = tree

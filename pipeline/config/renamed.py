@@ -1,29 +1,42 @@
-"""Fields that had another name in an earlier version: refused, with the present name as a hint."""
+"""Fields that older versions named differently."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 _RENAMED = {
+    "checkpoint.delta_every": "checkpoint.incremental_every",
+    "debug.check_replicas": "debug.check_replica_consistency",
+    "health": "expert_health",
+    "health.every": "expert_health.probe_every",
+    "model.tower.num_own_experts": "model.tower.num_task_specific_experts",
     "sparse.renew_rows": "sparse.reset_min_rows",
     "train.average": "train.ema_decay",
     "train.micro_batch": "train.micro_batch_size",
     "train.ranks": "train.base_world_size",
-    "model.tower.num_own_experts": "model.tower.num_task_specific_experts",
-    "health": "expert_health",
-    "health.every": "expert_health.probe_every",
     "watch": "faults",
+    "watch.limit": "faults.max_skipped",
     "watch.on_nonfinite": "faults.on_nonfinite",
     "watch.on_spike": "faults.on_loss_spike",
-    "watch.spike_k": "faults.spike_mad",
-    "watch.spike_window": "faults.spike_window",
-    "watch.limit": "faults.max_skipped",
     "watch.slow_factor": "faults.straggler_factor",
     "watch.slow_window": "faults.straggler_window",
-    "debug.check_replicas": "debug.check_replica_consistency",
-    "checkpoint.delta_every": "checkpoint.incremental_every",
+    "watch.spike_k": "faults.spike_mad",
+    "watch.spike_window": "faults.spike_window",
 }
 
 
 def renamed(field: str) -> str | None:
-    """What to say of an earlier version's `field`, else None."""
-    now = _RENAMED.get(field)
-    return None if now is None else f"{field!r} is an earlier version's name; use {now!r}"
+    """The present name of `field`, or None if it never had another one."""
+    return _RENAMED.get(field)
+
+
+def old_name_in(tree: Mapping[str, Any], prefix: str = "") -> str | None:
+    """The first field of `tree` that has been renamed. A field comes before its section."""
+    for key, value in tree.items():
+        field = f"{prefix}{key}"
+        if isinstance(value, Mapping) and (found := old_name_in(value, f"{field}.")):
+            return found
+        if field in _RENAMED:
+            return field
+    return None

@@ -26,7 +26,7 @@ from models.balancing.balance import BalanceConfig, FixedConfig
 from models.layers.attention import AttentionConfig
 from models.towers.config import TowerConfig
 from models.towers.home import HomeConfig
-from pipeline.config.renamed import renamed
+from pipeline.config.renamed import old_name_in, renamed
 from pipeline.io.errors import UserError, nearest
 from pipeline.io.files import write_text
 from pipeline.io.storage import AnyPath
@@ -321,11 +321,17 @@ class Config(_Frozen):
     def load(path: AnyPath) -> Config:
         """Read back what `save` wrote. Equal to what was saved."""
         try:
-            return build(json.loads(path.read_text()), where=str(path))
+            tree = json.loads(path.read_text())
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: cannot be read: {error}") from error
         except json.JSONDecodeError as error:
             raise UserError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from error
+        if isinstance(tree, dict) and (old := old_name_in(tree)):
+            raise UserError(
+                f"{path}: made by an older version, which named {renamed(old)} {old!r}; use that "
+                "version for this run, or start a new one"
+            )
+        return build(tree, where=str(path))
 
 
 Tree = dict[str, Any]
@@ -366,6 +372,8 @@ def read_yaml(path: Path) -> Tree:
 
 def build(tree: Tree, *, where: str) -> Config:
     """The checked tree. UserError: field, value, remedy, in one line; `where` names its origin."""
+    if isinstance(tree, Mapping) and (old := old_name_in(tree)):
+        raise UserError(f"{where}: {old}: renamed to {renamed(old)}")
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -389,8 +397,6 @@ def _explain(error: ValidationError, tree: Tree) -> str:
         path.append(key)
     field = ".".join(path)
     if first["type"] == "extra_forbidden":
-        if hint := renamed(field):
-            return hint
         section, name = ".".join(path[:-1]), path[-1]
         known = [leaf.removeprefix(section + ".") for leaf in _names(section, tree)]
         return f"unknown field {field!r}; {nearest(name, known)}"

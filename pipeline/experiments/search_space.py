@@ -18,6 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from pipeline.config.overrides import parse
+from pipeline.config.renamed import renamed
 from pipeline.config.tree import Config, build, merge
 from pipeline.io.errors import UserError, nearest
 
@@ -116,6 +117,8 @@ def read_search(text: str, base: Config) -> Dimension:
     field, equals, values = (part.strip() for part in text.partition("="))
     if not equals:
         raise UserError(f"{where}: write it as FIELD=VALUES, with VALUES {_FORMS}")
+    if new := renamed(field):
+        raise UserError(f"{where}: {field}: renamed to {new}")
     kind = _type_of(field, base, where)
     if field in _YARDSTICK:
         raise UserError(f"{where}: trials are compared by it; fix it with --{field}")
