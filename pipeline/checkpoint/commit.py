@@ -24,7 +24,7 @@ from pipeline.checkpoint.writer import CheckpointWriter
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.io.files import write_json, write_text
-from pipeline.io.storage import AnyPath, remove_tree, sync_folder
+from pipeline.io.storage import AnyPath, children, remove_tree, sync_folder
 
 # What an evaluation adds to a checkpoint.
 _LATER = ("health.json", "results.json")
@@ -71,7 +71,7 @@ class Publisher:
         self._check_owner()
         self._folder.mkdir(parents=True, exist_ok=True)
         remove_tree(self.partial(step), missing_ok=True)
-        for leftover in self._folder.iterdir():
+        for leftover in children(self._folder):
             if leftover.name.startswith(".step-"):
                 remove_tree(leftover)
 

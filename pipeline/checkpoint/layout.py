@@ -9,7 +9,7 @@ from pipeline.checkpoint.manifest import META, NAME, Damaged, read_manifest
 from pipeline.config.tree import CheckpointConfig, Config
 from pipeline.io.errors import UserError
 from pipeline.io.files import read_json
-from pipeline.io.storage import AnyPath, Remote, open_folder, remove_tree
+from pipeline.io.storage import AnyPath, children, open_folder, remove_tree
 
 _STEP = "step-"
 
@@ -28,7 +28,7 @@ def named_steps(folder: AnyPath) -> list[int]:
     """Steps that a folder is named after, whole or not, oldest first."""
     if not folder.is_dir():
         return []
-    numbers = (path.name.removeprefix(_STEP) for path in folder.iterdir() if _STEP in path.name)
+    numbers = (path.name.removeprefix(_STEP) for path in children(folder) if _STEP in path.name)
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
@@ -80,11 +80,11 @@ def kept(
 def remove(folder: AnyPath, step: int) -> None:
     """Out of sight first: a kill half way must not leave what looks whole."""
     old = step_folder(folder, step)
-    if isinstance(old, Remote):
+    if isinstance(old, Path):
+        remove_tree(old.rename(old.with_name(f".{old.name}.old")))
+    else:
         (old / NAME).unlink(missing_ok=True)
         remove_tree(old)
-    else:
-        remove_tree(old.rename(old.with_name(f".{old.name}.old")))
 
 
 def best_step(folder: AnyPath) -> int | None:
@@ -101,7 +101,7 @@ def find_checkpoint(where: str | AnyPath) -> AnyPath:
 
     UserError if there is none.
     """
-    path = where if isinstance(where, Remote) else open_folder(where)
+    path = open_folder(where)
     if is_finished(path):
         return path
     folder = find_folder(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from pipeline.checkpoint.verify import damage
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
-from pipeline.io.storage import AnyPath, Remote
+from pipeline.io.storage import AnyPath
 from pipeline.metrics.windowed import WindowedMetrics
 from pipeline.ranks.world import World, agreed
 
@@ -48,7 +49,7 @@ def load_newest(
         damaged[step] = problem
     else:
         # A store has no rename: what a save left that did not end looks like a checkpoint there.
-        if all(isinstance(folder, Remote) and not _has_manifest(folder, step) for step in steps):
+        if not isinstance(folder, Path) and not any(_has_manifest(folder, step) for step in steps):
             return None, steps
         told = "; ".join(f"step {step}: {problem}" for step, problem in damaged.items())
         raise UserError(

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.io.files import write_json
-from pipeline.io.storage import AnyPath, listing
+from pipeline.io.storage import AnyPath, file_sizes
 
 NAME = "manifest.json"
 META = "meta.json"
@@ -84,7 +84,7 @@ def write_sealed(path: AnyPath, value: dict[str, Any]) -> None:
 def read_sealed(path: AnyPath) -> dict[str, Any]:
     """What `write_sealed` wrote. Damaged, naming the file, if it is anything else."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
         sealed = isinstance(value, dict) and value.pop(_SEAL, None) == _seal(value)
     except FileNotFoundError as error:
         raise Damaged(f"{path.name} is missing") from error
@@ -124,7 +124,7 @@ def check_sizes(folder: AnyPath) -> dict[str, File]:
 
     Raises Damaged.
     """
-    expected, present = expected_files(folder), listing(folder)
+    expected, present = expected_files(folder), file_sizes(folder)
     for name, file in expected.items():
         if name not in present:
             raise Damaged(f"{name} is missing")

@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
 from pipeline.checkpoint.manifest import File
-from pipeline.io.storage import AnyPath, Remote
+from pipeline.io.storage import AnyPath
 
 
 class CheckpointWriter(FsspecWriter):
@@ -84,7 +84,7 @@ def _path(folder: AnyPath) -> str:
 def _opened(files: FileSystem, folder: AnyPath) -> FileSystem:
     """With the folder's own file system: an address may not tell its host and credentials."""
     files.init_path(_path(folder))
-    if isinstance(folder, Remote):
+    if not isinstance(folder, Path):
         files.fs = folder.fs
     return files
 

@@ -1,4 +1,4 @@
-"""Small files, whole or not at all."""
+"""Small files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from pipeline.io.storage import AnyPath
 
 
 def write_text(path: AnyPath, text: str) -> None:
-    """Write beside, sync, rename: a crash leaves the old file or the new one, never a part."""
+    """Replace a file atomically: after a crash it has the old content or the new."""
     if not isinstance(path, Path):
-        path.write_text(text)  # a store takes a file whole or not at all
+        path.fs.pipe_file(path.path, text.encode())  # a store puts a file whole or not at all
         return
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("w") as file:
+        with partial.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-    except OSError:  # a full disk, say
+    except OSError:  # for example, a full disk
         partial.unlink(missing_ok=True)
         raise
     partial.replace(path)
 
 
 def write_json(path: AnyPath, value: Any) -> None:
-    """As `write_text`; a number that is not finite is an error, for JSON has none."""
+    """Like `write_text`. Raises ValueError for NaN and infinity, which JSON does not have."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: AnyPath, *, needs: tuple[str, ...], remedy: str) -> dict[str, Any]:
-    """The object in a file of ours. UserError if it is damaged: no JSON, or a key of `needs` lacks.
+    """Read the JSON object in a file that we wrote.
 
-    `remedy` ends the message.
+    Raises UserError, ending with `remedy`, if it is not JSON or lacks a key of `needs`.
     """
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({error}); {remedy}") from error
     for key in needs:

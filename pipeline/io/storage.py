@@ -1,120 +1,72 @@
-"""Folders on this machine, or at any address that fsspec knows (s3://, gs://, memory://)."""
+"""Folders on this machine or at any fsspec address (s3://, gs://, memory://), as pathlib has them.
+
+`universal_pathlib` gives addresses the methods of `pathlib.Path`. This module adds clear errors,
+listings that are never stale, deletion of folders, and syncing. In a store a file exists whole or
+not at all, a folder exists if a file is in it, and nothing is ever renamed.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeAlias
-
-import fsspec
-from fsspec.core import url_to_fs
-from fsspec.registry import known_implementations
+from typing import TYPE_CHECKING, TypeAlias
 
 from pipeline.io.errors import UserError, nearest
+
+if TYPE_CHECKING:  # it imports fsspec and asyncio, too slow for --help
+    from upath import UPath
+
+AnyPath: TypeAlias = "Path | UPath"
+"""A `Path` is on a file system that can rename; any other `UPath` is in a store that cannot."""
 
 _LOCAL = ("file", "local")
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """A place in an fsspec file system, with those of pathlib's verbs that checkpoints need.
+def open_folder(address: str | AnyPath) -> AnyPath:
+    """Return a path as it is, `file://` as a `Path`, and any other address as a `UPath`.
 
-    A file is there whole or not at all; a folder is there if a file is in it. Nothing is renamed:
-    object stores cannot.
+    Raises UserError for an unknown protocol, a missing package, or a store that does not answer
+    (no credentials, no such bucket).
     """
-
-    protocol: str
-    fs: Any
-    path: str
-    """As the file system names it, without the protocol."""
-
-    def __str__(self) -> str:
-        path = self.path if self.protocol in _LOCAL else self.path.lstrip("/")
-        return f"{self.protocol}://{path}"
-
-    def __truediv__(self, name: str) -> Remote:
-        return Remote(self.protocol, self.fs, f"{self.path.rstrip('/')}/{name}")
-
-    @property
-    def name(self) -> str:
-        return self.path.rstrip("/").rpartition("/")[2]
-
-    @property
-    def parent(self) -> Remote:
-        return Remote(self.protocol, self.fs, self.path.rstrip("/").rpartition("/")[0])
-
-    def exists(self) -> bool:
-        return bool(self.fs.exists(self.path))
-
-    def is_file(self) -> bool:
-        return bool(self.fs.isfile(self.path))
-
-    def is_dir(self) -> bool:
-        return bool(self.fs.isdir(self.path))
-
-    def iterdir(self) -> Iterator[Remote]:
-        self.fs.invalidate_cache(self.path)  # other processes write here too
-        for found in self.fs.ls(self.path, detail=False):
-            yield Remote(self.protocol, self.fs, str(found))
-
-    def open(self, mode: str) -> IO[bytes]:
-        found: IO[bytes] = self.fs.open(self.path, mode)
-        return found
-
-    def read_text(self) -> str:
-        return str(self.fs.cat_file(self.path).decode())
-
-    def write_text(self, text: str) -> None:
-        self.fs.pipe_file(self.path, text.encode())
-
-    def mkdir(self, *, parents: bool = True, exist_ok: bool = True) -> None:
-        self.fs.makedirs(self.path, exist_ok=exist_ok)
-
-    def unlink(self, *, missing_ok: bool = False) -> None:
-        if not missing_ok or self.exists():
-            self.fs.rm_file(self.path)
-
-
-AnyPath: TypeAlias = Path | Remote
-
-
-def open_folder(address: str | Path) -> AnyPath:
-    """A path as it is; file:// as the path in it; any other protocol as a `Remote`.
-
-    UserError for a protocol that is not known, whose package is not installed, or that does not
-    answer (no credentials, no such bucket).
-    """
-    text = str(address)
-    if isinstance(address, Path) or "://" not in text:
-        return Path(text)
-    protocol, _, rest = text.partition("://")
+    if not isinstance(address, str):
+        return address
+    protocol, separator, rest = address.partition("://")
+    if not separator:
+        return Path(address)
     if protocol in _LOCAL:
         return Path(rest)
-    if protocol not in known_implementations and protocol not in fsspec.available_protocols():
-        known = sorted(known_implementations)
-        raise UserError(f"{text}: protocol {protocol!r} is not known; {nearest(protocol, known)}")
+    from upath import UPath
+    from upath.registry import available_implementations
+
+    known = sorted(available_implementations(fallback=True))
+    if protocol not in known and "::" not in protocol:
+        raise UserError(f"{address}: unknown protocol {protocol!r}; {nearest(protocol, known)}")
+    folder = UPath(address)
     try:
-        fs, path = url_to_fs(text)
+        folder.exists()
     except ImportError as error:
-        raise UserError(f"{text}: {protocol}:// cannot be used here: {error}") from error
+        raise UserError(f"{address}: {protocol}:// cannot be used: {error}") from error
     except ValueError as error:
-        raise UserError(f"{text}: {error}; name a folder such as s3://bucket/runs/a") from error
-    found = Remote(protocol, fs, str(path))
-    try:
-        found.exists()
-    except Exception as error:  # whatever the store's own package raises
+        raise UserError(f"{address}: {error}; use an address like s3://bucket/runs/a") from error
+    except Exception as error:  # the packages of stores share no base class
         message = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{text}: cannot be reached: {message}; look at address and credentials"
+            f"{address}: cannot be reached: {message}; check the address and the credentials"
         ) from error
-    return found
+    return folder
 
 
-def listing(folder: AnyPath) -> dict[str, int]:
-    """The files in `folder`, by name, with their bytes; none if there is no such folder."""
+def children(folder: AnyPath) -> Iterator[AnyPath]:
+    """`folder.iterdir()`, fresh: other processes write here too."""
+    if not isinstance(folder, Path):
+        folder.fs.invalidate_cache(folder.path)
+    yield from folder.iterdir()
+
+
+def file_sizes(folder: AnyPath) -> dict[str, int]:
+    """Bytes of each file in `folder`, by name; empty if there is no such folder."""
     if isinstance(folder, Path):
         if not folder.is_dir():
             return {}
@@ -123,16 +75,15 @@ def listing(folder: AnyPath) -> dict[str, int]:
     folder.fs.invalidate_cache(folder.path)
     if not folder.is_dir():
         return {}
-    entries = folder.fs.ls(folder.path, detail=True)
-    return {
+    return {  # one request, where `stat` would take one for each file
         entry["name"].rstrip("/").rpartition("/")[2]: int(entry["size"])
-        for entry in entries
+        for entry in folder.fs.ls(folder.path, detail=True)
         if entry["type"] == "file"
     }
 
 
 def remove_tree(folder: AnyPath, *, missing_ok: bool = False) -> None:
-    """The folder and all that is in it."""
+    """Delete a folder and everything in it."""
     if missing_ok and not folder.exists():
         return
     if isinstance(folder, Path):
@@ -142,7 +93,7 @@ def remove_tree(folder: AnyPath, *, missing_ok: bool = False) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Names in it, and which file each means, to the disk."""
+    """Flush the folder's entries to the disk: the names in it and the files they point to."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -151,7 +102,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def free_space(folder: AnyPath) -> str:
-    """For a message about a write that failed: what is free there, if that can be known."""
+    """Free space for the message of a failed write, ' (12 MB free there)'; '' in a store."""
     if not isinstance(folder, Path):
         return ""
     while not folder.exists():

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import torch
-from fsspec.implementations.local import LocalFileSystem
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
+from upath import UPath
 
 from pipeline.checkpoint.layout import find_checkpoint, named_steps, saved_steps
 from pipeline.checkpoint.manifest import Manifest, read_manifest
@@ -29,7 +29,7 @@ from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.evaluate import evaluate_checkpoint
 from pipeline.io.errors import UserError
-from pipeline.io.storage import Remote, open_folder
+from pipeline.io.storage import open_folder
 from pipeline.ranks.world import this_world
 from pipeline.training.build import assemble
 from pipeline.training.resolve_features import select
@@ -298,7 +298,7 @@ def without_rename(rank: int, size: int, data: Path, folder: Path) -> Any:
     schema = Schema.load(config.data.path)
     _, parallel = assemble(config, select(config, schema), world)
     initialise(parallel.optimizer)  # as after a step
-    store = Remote("file", LocalFileSystem(), str(folder / "store"))
+    store = UPath(f"file://{folder / 'store'}")
     checkpoints = Checkpoints(store, world, config, schema)
     checkpoints.claim()
     initialise(parallel.optimizer)  # no step has made its state

@@ -108,7 +108,7 @@ def test_prune_counts_whole_ones_alone(copy: Path, capsys: pytest.CaptureFixture
         (["prune", "RUN", "--keep", "0"], "--keep: 0 would leave no checkpoint; give 1 or more"),
         (["prune", "RUN", "--keep-every", "-1"], "--keep-every: -1 is negative; give 0 or more"),
         (["ls", "NOWHERE"], "no checkpoint here; name a run's folder"),
-        (["show", "s33://a"], "protocol 's33' is not known"),
+        (["show", "s33://a"], "unknown protocol 's33'"),
     ],
 )
 def test_bad_input_is_one_line(

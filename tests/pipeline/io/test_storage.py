@@ -7,30 +7,31 @@ import uuid
 from pathlib import Path
 
 import pytest
-from fsspec.implementations.local import LocalFileSystem
+from upath import UPath
 
 from pipeline.io.errors import UserError
-from pipeline.io.storage import AnyPath, Remote, listing, open_folder, remove_tree
+from pipeline.io.files import write_text
+from pipeline.io.storage import AnyPath, children, file_sizes, open_folder, remove_tree
 
 
 def of_kind(kind: str, tmp_path: Path) -> AnyPath:
     if kind == "memory":
         return open_folder(f"memory://{uuid.uuid4().hex}/runs")
-    return tmp_path if kind == "path" else Remote("file", LocalFileSystem(), str(tmp_path))
+    return tmp_path if kind == "path" else UPath(f"file://{tmp_path}")
 
 
 @pytest.mark.parametrize("kind", ["path", "file", "memory"])
 def test_all_kinds_do_the_same(kind: str, tmp_path: Path) -> None:
     folder = of_kind(kind, tmp_path) / "a"
     assert not folder.exists()
-    assert listing(folder) == {}
+    assert file_sizes(folder) == {}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "x.json").write_text("{}")
+    write_text(folder / "x.json", "{}")
     (folder / "b").mkdir(parents=True, exist_ok=True)
-    (folder / "b" / "y").write_text("ü")
-    assert listing(folder) == {"x.json": 2}
-    assert {path.name for path in folder.iterdir()} == {"x.json", "b"}
-    assert (folder / "b" / "y").read_text() == "ü"
+    write_text(folder / "b" / "y", "ü")
+    assert file_sizes(folder) == {"x.json": 2}
+    assert {path.name for path in children(folder)} == {"x.json", "b"}
+    assert (folder / "b" / "y").read_text(encoding="utf-8") == "ü"
     assert (folder / "b").is_dir()
     assert (folder / "x.json").is_file()
     assert (folder / "b").parent == folder
@@ -50,7 +51,7 @@ def test_an_address_reads_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_opened_is_one_line() -> None:
-    with pytest.raises(UserError, match="protocol 's33' is not known; did you mean 's3'"):
+    with pytest.raises(UserError, match="unknown protocol 's33'; did you mean 's3'"):
         open_folder("s33://bucket/runs")
 
 
