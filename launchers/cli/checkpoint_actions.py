@@ -21,7 +21,7 @@ from pipeline.checkpoint.listing import (
     staying,
 )
 from pipeline.checkpoint.verify import problem
-from pipeline.config.tree import CheckpointConfig
+from pipeline.config.sections import CheckpointConfig
 from pipeline.io.errors import UserError
 from pipeline.io.storage import open_folder
 

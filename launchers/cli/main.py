@@ -10,16 +10,21 @@ import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeAlias
 
-from launchers.cli import checkpoint, compare, debug, jobs, launch, rendezvous, tune
+from launchers.cli import (
+    checkpoint,
+    compare,
+    debug,
+    jobs,
+    launch,
+    prepare_options,
+    rendezvous,
+    tune,
+)
 from launchers.cli.plan import options as plan
 from launchers.local.processes import die_with_parent
 from pipeline.io.errors import RankLost, UserError
 from pipeline.io.exit_codes import ExitCode
-
-# Generic for the type checker alone; subscripting it at run time fails.
-Kinds: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 # What a disk answers when the user must act: full, over quota, read-only, not ours.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
@@ -140,8 +145,8 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
 
     prepare = command("prepare", "turn raw logs into Parquet that any recipe trains on", _prepare)
     kinds = prepare.add_subparsers(dest="kind", required=True, metavar="DATASET")
-    _kuairand_arguments(kinds, formatter)
-    _synthetic_arguments(kinds, formatter)
+    prepare_options.kuairand(kinds, formatter)
+    prepare_options.synthetic(kinds, formatter)
 
     train = command(
         "train", "one process of a run: alone, or started by torchrun or 'launch'", _train
@@ -220,77 +225,6 @@ def _parser(*, with_fields: bool) -> argparse.ArgumentParser:
     report = command("report", "write the report.html of a run, study or search", _report)
     report.add_argument("run_folder", type=Path, metavar="RUN", help="its folder, runs/NAME")
     return parser
-
-
-def _kuairand_arguments(kinds: Kinds, formatter: type[argparse.HelpFormatter]) -> None:
-    made = kinds.add_parser(
-        "kuairand", help="KuaiRand's own CSV files (Pure, 1K, 27K)", formatter_class=formatter
-    )
-    made.add_argument(
-        "--raw", type=Path, required=True, metavar="DIR", help="folder of the CSV files"
-    )
-    made.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="prepared folder to write"
-    )
-    made.add_argument(
-        "--val-from", type=int, default=20220502, metavar="YYYYMMDD", help="first day of validation"
-    )
-    made.add_argument(
-        "--test-from", type=int, default=20220505, metavar="YYYYMMDD", help="first day of test"
-    )
-    made.add_argument(
-        "--max-history",
-        type=int,
-        default=30,
-        metavar="N",
-        help="latest events kept in a history bag",
-    )
-    made.add_argument(
-        "--min-count",
-        type=int,
-        default=2,
-        metavar="N",
-        help="training rows an id needs for a row of its own; rarer ids are hashed",
-    )
-    made.add_argument(
-        "--smoothing",
-        type=float,
-        default=20.0,
-        metavar="ROWS",
-        help="statistics of earlier days: rows at the overall rate added to a key's own",
-    )
-    made.add_argument(
-        "--held",
-        default="click,long_view,finish",
-        metavar="LABELS",
-        help="labels whose statistics by user and histories are of whole earlier days and stand "
-        "still within val and test; '' for none",
-    )
-    made.add_argument(
-        "--vocabulary-from",
-        type=Path,
-        metavar="DIR",
-        help="a prepared folder whose vocabularies to use, to score new days with its models",
-    )
-    made.add_argument("--overwrite", action="store_true", help="replace --out if it is there")
-
-
-def _synthetic_arguments(kinds: Kinds, formatter: type[argparse.HelpFormatter]) -> None:
-    made = kinds.add_parser(
-        "synthetic",
-        help="impressions from a planted model, with their true probabilities",
-        formatter_class=formatter,
-    )
-    made.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="prepared folder to write"
-    )
-    made.add_argument(
-        "--rows", type=int, default=300_000, metavar="N", help="impressions, all splits together"
-    )
-    made.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="seed of the planted model and its rows"
-    )
-    made.add_argument("--overwrite", action="store_true", help="replace --out if it is there")
 
 
 def _prepare(args: argparse.Namespace) -> int:

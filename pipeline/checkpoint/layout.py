@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.checkpoint.manifest import META, NAME, Damaged, read_manifest
-from pipeline.config.tree import CheckpointConfig, Config
+from pipeline.config.sections import CheckpointConfig
+from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.io.files import read_json
 from pipeline.io.storage import AnyPath, children, open_folder, remove_tree

@@ -12,7 +12,8 @@ from pipeline.checkpoint.incremental import open_reader
 from pipeline.checkpoint.layout import best_step, find_folder, kept, named_steps, step_folder
 from pipeline.checkpoint.manifest import META, Damaged, Manifest, read_manifest, read_sealed
 from pipeline.checkpoint.verify import problem
-from pipeline.config.tree import CheckpointConfig, Config
+from pipeline.config.sections import CheckpointConfig
+from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath, open_folder
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from embeddings.features import EmbeddingsConfig
 from embeddings.fused_optimizer import SparseOptimizerConfig
 from models.towers.home import HomeConfig
-from pipeline.config.tree import (
-    Config,
+from pipeline.config.sections import (
     DataConfig,
     DenseOptimizerConfig,
     ModelConfig,
     ScheduleConfig,
     TrainConfig,
 )
+from pipeline.config.tree import Config
 from pipeline.io.errors import UserError, nearest
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from rich.console import Console
 
-from pipeline.config.tree import FaultsConfig
+from pipeline.config.sections import FaultsConfig
 from pipeline.data.batch import Batch
 from pipeline.faults.batch_file import dump_batch
 from pipeline.faults.step_guard import Guard

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torchrec.optim.keyed import CombinedOptimizer
 
 from models.ranker import Head
-from pipeline.config.tree import FaultsConfig
+from pipeline.config.sections import FaultsConfig
 from pipeline.faults.attribution import blame
 from pipeline.ranks.timed_all_reduce import waited
 from pipeline.ranks.world import World

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from rich.console import Console
 from torch import Tensor
 
-from pipeline.config.tree import FaultsConfig
+from pipeline.config.sections import FaultsConfig
 from pipeline.ranks.world import World
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.config.tree import TrainConfig
+from pipeline.config.sections import TrainConfig
 from pipeline.io.errors import UserError
 
 _POWER = {"constant": 0.0, "sqrt": 0.5, "linear": 1.0}

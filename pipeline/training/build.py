@@ -12,7 +12,8 @@ from embeddings.collection import build_bags, build_rows
 from models.balancing.global_batch import GlobalBatch
 from models.balancing.label_weights import LabelWeights
 from models.ranker import Head, Ranker
-from pipeline.config.tree import Config, Switch
+from pipeline.config.sections import Switch
+from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World, rank_mean

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from pipeline.config.tree import ScheduleConfig
+from pipeline.config.sections import ScheduleConfig
 from pipeline.training.batch_size import StepRows
 
 # A step that is all of train.batch_size, however many ranks share it.

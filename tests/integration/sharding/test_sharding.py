@@ -12,7 +12,8 @@ from embeddings.features import EmbeddingsConfig
 from embeddings.planner.plans.stock_plan import ShardingConfig
 from embeddings.sharders import SHARDING_TYPES
 from models.towers.home import HomeConfig
-from pipeline.config.tree import Config, ModelConfig, TrainConfig
+from pipeline.config.sections import ModelConfig, TrainConfig
+from pipeline.config.tree import Config
 from pipeline.data.batch import Batch
 from pipeline.data.schema import DenseFeature, Label, Schema, SparseFeature, Split, Table
 from pipeline.ranks.world import this_world

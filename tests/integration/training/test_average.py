@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pipeline.checkpoint.layout import find_checkpoint
-from pipeline.config.tree import LossConfig
+from pipeline.config.sections import LossConfig
 from pipeline.evaluate import outputs
 from pipeline.ranks.world import this_world
 from pipeline.training.build import assemble

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.config.tree import LossConfig
+from pipeline.config.sections import LossConfig
 from pipeline.ranks.world import this_world
 from pipeline.training.build import assemble
 from pipeline.training.resolve_features import select

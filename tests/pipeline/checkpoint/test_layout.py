@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.checkpoint.layout import kept, named_steps, saved_steps, step_folder
-from pipeline.config.tree import CheckpointConfig
+from pipeline.config.sections import CheckpointConfig
 
 STEPS = st.lists(st.integers(1, 60), unique=True).map(sorted)
 

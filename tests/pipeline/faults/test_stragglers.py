@@ -6,7 +6,7 @@ import socket
 
 import torch
 
-from pipeline.config.tree import FaultsConfig
+from pipeline.config.sections import FaultsConfig
 from pipeline.faults.stragglers import SlowRanks
 from pipeline.ranks.world import this_world
 from tests.ranks import run_ranks

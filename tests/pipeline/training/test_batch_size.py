@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config.tree import TrainConfig
+from pipeline.config.sections import TrainConfig
 from pipeline.io.errors import UserError
 from pipeline.training.batch_size import step_rows
 

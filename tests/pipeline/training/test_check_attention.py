@@ -9,7 +9,8 @@ import pytest
 from embeddings.features import EmbeddingsConfig
 from models.layers.attention import AttentionConfig
 from pipeline.config.overrides import resolve
-from pipeline.config.tree import Config, DataConfig, ModelConfig
+from pipeline.config.sections import DataConfig, ModelConfig
+from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.training.resolve_features import select
 from tests.integration.sharding.test_sharding import SCHEMA

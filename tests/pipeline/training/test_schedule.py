@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.config.tree import ScheduleConfig
+from pipeline.config.sections import ScheduleConfig
 from pipeline.training.batch_size import StepRows
 from pipeline.training.schedule import Schedule, factor
 
