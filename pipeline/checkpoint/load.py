@@ -49,7 +49,8 @@ def load_newest(
         damaged[step] = problem
     else:
         # A store has no rename: what a save left that did not end looks like a checkpoint there.
-        if not isinstance(folder, Path) and not any(_has_manifest(folder, step) for step in steps):
+        in_store = not isinstance(folder, Path)
+        if not steps or (in_store and not any(_has_manifest(folder, step) for step in steps)):
             return None, steps
         told = "; ".join(f"step {step}: {problem}" for step, problem in damaged.items())
         raise UserError(
