@@ -88,8 +88,8 @@ class Guard:
         self.refusal = Refusal(
             kind="nonfinite",
             mine=self._world.is_first,
-            what="gradient of the tower's weights is not finite (its input's was, so tables updated "
-            "in backward have learned from this batch; replicated ones have not)",
+            what="gradient of the tower's weights is not finite (its input's was, so tables that "
+            "are updated in backward have learned from this batch; replicated ones have not)",
             feature="",
         )
 
