@@ -23,7 +23,6 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.checkpoint.layout import step_folder
-from pipeline.checkpoint.load import rank0
 from pipeline.checkpoint.manifest import read_manifest
 from pipeline.checkpoint.progress import Progress
 from pipeline.checkpoint.save import Checkpoints
@@ -32,6 +31,7 @@ from pipeline.config.overrides import resolve
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.faults.finite_weights import check_finite
+from pipeline.ranks.coordinate import broadcast_from_rank0
 from pipeline.ranks.world import World, open_world
 from pipeline.training.build import assemble
 from pipeline.training.dataloader import open_split
@@ -62,7 +62,7 @@ class Bench:
 
     def round(self, kind: str, steps: int) -> tuple[float, float]:
         """Seconds, and processor seconds, of so many steps; with a save in the middle if any."""
-        rank0(self._world, None)  # all begin together
+        broadcast_from_rank0(self._world, None)  # all begin together
         start, used = time.perf_counter(), time.process_time()
         for count in (steps,) if kind == "no save" else (steps // 2, steps - steps // 2):
             feed = islice(self._stream, count)
@@ -116,7 +116,7 @@ def main() -> None:
     args, fields = parser.parse_known_args()
     config = resolve(args.recipe, None, ["--data.path", str(args.data), *fields])
     with tempfile.TemporaryDirectory() as name, open_world() as world:
-        bench = Bench(config, world, Path(rank0(world, name)))
+        bench = Bench(config, world, Path(broadcast_from_rank0(world, name)))
         seconds: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
         for turn in range(args.rounds + 1):
             for kind in KINDS:

@@ -19,7 +19,8 @@ from pipeline.data.schema import SPLIT, Schema
 from pipeline.expert_health.health import ExpertHealth
 from pipeline.io.storage import AnyPath
 from pipeline.metrics.exact import ExactMetrics
-from pipeline.ranks.world import World, agreed
+from pipeline.ranks.coordinate import gather_or_raise
+from pipeline.ranks.world import World
 from pipeline.training.build import assemble
 from pipeline.training.dataloader import open_split
 from pipeline.training.resolve_features import Selection, select
@@ -81,8 +82,8 @@ def evaluate_checkpoint(
     checkpoint: str | AnyPath, split: SPLIT, data: Path | None, world: World
 ) -> tuple[Results, dict[str, Any]]:
     """Load a checkpoint (or a run's best one) and evaluate it; also what was evaluated."""
-    folder = agreed(world, lambda: find_checkpoint(checkpoint))
-    config = agreed(world, lambda: Config.load(folder / "config.json"))
+    folder = gather_or_raise(world, lambda: find_checkpoint(checkpoint))
+    config = gather_or_raise(world, lambda: Config.load(folder / "config.json"))
     # A plan's file and groups are for the ranks that trained; figures are the same under any plan.
     sharding = config.sharding.model_copy(update={"plan": None, "replica_groups": 1})
     config = config.model_copy(update={"sharding": sharding})
@@ -94,7 +95,7 @@ def evaluate_checkpoint(
         chosen = select(config, trained.with_splits_of(found, config.data.path))
         return chosen, open_split(config, chosen, split, world, purpose="eval")
 
-    chosen, source = agreed(world, opened)
+    chosen, source = gather_or_raise(world, opened)
     step, parallel = assemble(config, chosen, world)
     load_model(folder, parallel.model, world)
     pipeline = open_pipeline(parallel, world)

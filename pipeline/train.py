@@ -30,7 +30,8 @@ from pipeline.io.errors import UserError
 from pipeline.io.exit_codes import ExitCode
 from pipeline.io.storage import AnyPath
 from pipeline.metrics.windowed import WindowedMetrics
-from pipeline.ranks.world import World, agreed, on_first, share_buffers
+from pipeline.ranks.coordinate import gather_or_raise, run_on_rank0
+from pipeline.ranks.world import World, share_buffers
 from pipeline.run_folder import claim, describe, finish, show_best, write_results
 from pipeline.tracking.monitor import Monitor
 from pipeline.tracking.tracker import Tracker
@@ -58,14 +59,14 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     if config.train.deterministic:
         make_deterministic()
     # Ranks may see different files: what fails on one must fail on all, or the others would wait.
-    schema, chosen, source, validation = agreed(world, lambda: _open(config, world))
+    schema, chosen, source, validation = gather_or_raise(world, lambda: _open(config, world))
     step_module, parallel = assemble(config, chosen, world)
     model, optimizer, head = parallel.model, parallel.optimizer, step_module.model.head
     dense = [feature.name for feature in chosen.schema.dense]
     guard = Guard(head, step_module.loss, config.faults, world, dense)
     pipeline = open_pipeline(parallel, world, guard.optimizer(optimizer), config)
     # Only now: a run that cannot start leaves no folder, and replaces none.
-    folder = agreed(world, lambda: checkpoints_folder(config, out))
+    folder = gather_or_raise(world, lambda: checkpoints_folder(config, out))
     _on_disk(world, claim, out, folder, resume, overwrite)
     windowed = WindowedMetrics(
         chosen.tasks,
@@ -91,7 +92,7 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
     step = world.pulse.step = progress.step
     _on_disk(world, describe, out, folder, config, schema, parallel.plan, progress, end)
     checkpoints.claim()
-    tracker = agreed(
+    tracker = gather_or_raise(
         world, lambda: Tracker(out, rank=world.rank, total_steps=end, resume_step=step)
     )
     monitor = Monitor(
@@ -244,7 +245,7 @@ def _next(step: int, every: int) -> int:
 def _on_disk(world: World, write: Callable[..., None], out: AnyPath, *args: Any) -> None:
     """`write(out, ...)` on rank 0 while the others wait. A full disk is an error on all of them."""
     try:
-        on_first(world, lambda: write(out, *args))
+        run_on_rank0(world, lambda: write(out, *args))
     except OSError as error:
         path = error.filename or out
         raise UserError(f"{path}: cannot be written: {error.strerror}; mend that") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
@@ -24,7 +23,8 @@ from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath
 from pipeline.metrics.windowed import WindowedMetrics
-from pipeline.ranks.world import World, agreed
+from pipeline.ranks.coordinate import broadcast_from_rank0, gather_or_raise
+from pipeline.ranks.world import World
 
 
 def load_newest(
@@ -41,7 +41,7 @@ def load_newest(
     Returns where it stands, None if there is none at all, and the steps that are damaged, which
     are told. UserError if there are some and none is whole. Every rank must call this.
     """
-    steps, damaged = rank0(world, named_steps(folder)), {}
+    steps, damaged = broadcast_from_rank0(world, named_steps(folder)), {}
     for step in reversed(steps):
         place = step_folder(folder, step)
         if (problem := damage(place, world)) is None:
@@ -61,13 +61,13 @@ def load_newest(
         for broken, problem in damaged.items():
             line = f"checkpoint of step {broken} skipped: {problem}; going on from step {step}"
             Console().print(line, markup=False, highlight=False, soft_wrap=True)
-    progress = agreed(world, lambda: _read(place, config, schema))
+    progress = gather_or_raise(world, lambda: _read(place, config, schema))
     judged = [
         step
         for step in steps
         if step not in damaged and (step_folder(folder, step) / "results.json").is_file()
     ]
-    progress = progress.with_best_among(rank0(world, judged))
+    progress = progress.with_best_among(broadcast_from_rank0(world, judged))
     state = collect_for(model, optimizer, world, progress, windowed)
     tables = TablesLoader(model, optimizer)
     _load(state, place, world, tables)
@@ -84,13 +84,6 @@ def load_model(folder: AnyPath, model: nn.Module, world: World) -> None:
     if (problem := damage(folder, world)) is not None:
         raise UserError(f"{folder}: {problem}; name another checkpoint of the run")
     _load({"model": model.state_dict()}, folder, world)
-
-
-def rank0(world: World, value: Any) -> Any:
-    """Rank 0's view of a folder, on every rank (shared file systems show files late)."""
-    box = [value]
-    torch.distributed.broadcast_object_list(box, src=0, group=world.control)
-    return box[0]
 
 
 def cause(error: BaseException) -> str:

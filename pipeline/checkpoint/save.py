@@ -32,7 +32,7 @@ from pipeline.checkpoint.host_staging import Copied, HostCopy
 from pipeline.checkpoint.incremental import changed_rows
 from pipeline.checkpoint.layout import is_finished, step_folder
 from pipeline.checkpoint.lease import Owner
-from pipeline.checkpoint.load import cause, load_newest, origin, rank0
+from pipeline.checkpoint.load import cause, load_newest, origin
 from pipeline.checkpoint.progress import Progress
 from pipeline.checkpoint.run_state import collect, collect_window
 from pipeline.config.tree import Config
@@ -40,7 +40,8 @@ from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath, free_space, remove_tree
 from pipeline.metrics.windowed import WindowedMetrics
-from pipeline.ranks.world import World, on_first
+from pipeline.ranks.coordinate import broadcast_from_rank0, run_on_rank0
+from pipeline.ranks.world import World
 
 
 class Checkpoints:
@@ -83,7 +84,7 @@ class Checkpoints:
         """Save here as the one run that does: a save ends with a UserError once another claims."""
         owner = self._publisher.owner = Owner(self._folder)
         try:
-            on_first(self._world, owner.claim)
+            run_on_rank0(self._world, owner.claim)
         except OSError as error:
             raise UserError(
                 f"{self._folder}: cannot be written: {cause(error)}; mend that"
@@ -130,7 +131,7 @@ class Checkpoints:
         if self._is_there(progress.step):
             self._on_disk(
                 progress.step,
-                lambda: on_first(self._world, lambda: self._publisher.note(progress)),
+                lambda: run_on_rank0(self._world, lambda: self._publisher.note(progress)),
             )
             return
         self._saving_step = progress.step
@@ -201,7 +202,7 @@ class Checkpoints:
     def _is_there(self, step: int) -> bool:
         """By rank 0's view of the folder (shared file systems show files late)."""
         there = is_finished(step_folder(self._folder, step)) and step not in self._publisher.damaged
-        return bool(rank0(self._world, there))
+        return bool(broadcast_from_rank0(self._world, there))
 
     def _on_disk(self, step: int, action: Any) -> None:
         """`action()`; what the disk or store has against it is a UserError on all ranks."""
@@ -212,11 +213,11 @@ class Checkpoints:
         except (CheckpointException, OSError) as error:
             if not isinstance(origin(error), Exception):
                 raise origin(error) from error  # Ctrl-C in a save is no fault of the disk
-            free = rank0(self._world, free_space(self._folder))
+            free = broadcast_from_rank0(self._world, free_space(self._folder))
             told = UserError(
                 f"{final}: not saved: {cause(error)}{free}; mend that, then go on with --resume"
             )
-            on_first(self._world, lambda: _clear(partial))
+            run_on_rank0(self._world, lambda: _clear(partial))
             raise told from error
 
 

@@ -15,14 +15,15 @@ from pipeline.checkpoint.manifest import (
     share,
 )
 from pipeline.io.storage import AnyPath
-from pipeline.ranks.world import World, agreed
+from pipeline.ranks.coordinate import gather_or_raise
+from pipeline.ranks.world import World
 
 
 def damage(folder: AnyPath, world: World) -> str | None:
     """What is wrong with a checkpoint, None if it is whole. Every rank reads its share of it."""
     try:
-        for part in range(agreed(world, lambda: len(chain(folder)))):
-            agreed(world, partial(_check, folder, part, world.rank, world.size))
+        for part in range(gather_or_raise(world, lambda: len(chain(folder)))):
+            gather_or_raise(world, partial(_check, folder, part, world.rank, world.size))
     except Damaged as found:
         return str(found)
     return None

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from pipeline.data.batch import Batch
 from pipeline.data.parquet_source import BatchSource
-from pipeline.ranks.world import Flags, World
+from pipeline.ranks.coordinate import Flags
+from pipeline.ranks.world import World
 
 
 class Watch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -148,62 +148,3 @@ def share_buffers(module: nn.Module) -> None:
     """
     for buffer in module.buffers():
         dist.broadcast(buffer, src=0)
-
-
-class Flags:
-    """Small facts that all ranks learn of each other, one step late and without waiting.
-
-    `post` begins the exchange after a step, `read` ends it before the next one: a rank that wants
-    to stop (a signal) or must (a loss that is not finite) stops all of them at the same step.
-    """
-
-    def __init__(self, world: World, count: int) -> None:
-        self._group = world.control
-        self._values = torch.zeros(count, dtype=torch.int64)
-        self._work: dist.Work | None = None
-
-    def post(self, values: list[int]) -> None:
-        assert self._work is None
-        self._values = torch.tensor(values, dtype=torch.int64)
-        self._work = dist.all_reduce(
-            self._values, op=dist.ReduceOp.MAX, group=self._group, async_op=True
-        )
-
-    def read(self) -> list[int]:
-        """The largest value of each flag over ranks, as last posted (zeros before that)."""
-        if self._work is not None:
-            self._work.wait()
-            self._work = None
-        return [int(value) for value in self._values]
-
-
-def on_first(world: World, action: Any) -> None:
-    """Run `action()` on rank 0 while the others wait; its error is raised on every rank."""
-    box: list[Exception | None] = [None]
-    if world.is_first:
-        try:
-            action()
-        except Exception as error:  # noqa: BLE001 (raised again below, on every rank)
-            box[0] = error
-    dist.broadcast_object_list(box, src=0, group=world.control)
-    if box[0] is not None:
-        raise box[0]
-
-
-def agreed(world: World, build: Callable[[], T]) -> T:
-    """`build()` on every rank; if it fails on any, the lowest such rank's error on all of them.
-
-    Ranks check their own input; without this the sound ones would wait for the failed one.
-    """
-    built: list[T] = []
-    failure: Exception | None = None
-    try:
-        built.append(build())
-    except Exception as error:  # noqa: BLE001 (raised again below, on every rank)
-        failure = error
-    failures: list[Exception | None] = [None] * world.size
-    dist.all_gather_object(failures, failure, group=world.control)
-    for found in failures:
-        if found is not None:
-            raise found
-    return built[0]
