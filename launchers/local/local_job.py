@@ -86,7 +86,9 @@ def run_here(
     job = _Job(logs, nproc, [Path(d) for d in request.request.role_log_dirs[role.name]], back)
     with noted_signals() as noted:
         try:
-            succeeded = job.follow(runner, runner.schedule(request), noted)
+            handle = runner.schedule(request)
+            job.note_agents()
+            succeeded = job.follow(runner, handle, noted)
         finally:
             processes.send(signal.SIGKILL, job.processes())
             if meeting:
@@ -128,11 +130,17 @@ class _Job:
         self._ranks: dict[Path, RankLog] = {}
         self._console = Console()
         self._agent_lost = False
+        self._agent_pids: set[int] = set()
         self._others = set(processes.below(os.getpid()))
 
     def processes(self) -> list[int]:
         """What runs of the job: agents, ranks and theirs, parents first."""
         return [pid for pid in processes.below(os.getpid()) if pid not in self._others]
+
+    def note_agents(self) -> None:
+        """Just after the start: a rank whose agent is killed becomes a child of this process, too,
+        and is no agent."""
+        self._agent_pids = self._children()
 
     def follow(self, runner: Any, handle: str, noted: Sequence[signal.Signals]) -> bool:
         """Show what the ranks write and pass signals on until the job ends; whether all is well."""
@@ -156,7 +164,7 @@ class _Job:
                 stop_at = now + _STRAGGLE_S
             if now >= stop_at and not stopping:
                 # Always SIGTERM: what clusters send. torchrun passes it on to each rank.
-                processes.send(signal.SIGTERM, self._live_agents())
+                processes.send(signal.SIGTERM, self._children())  # and to ranks without an agent
                 stopping = True
                 self._agent_lost = not noted
                 kill_at = min(kill_at, now + _STUCK_S)
@@ -165,7 +173,7 @@ class _Job:
                 processes.send(signal.SIGKILL, reversed(self.processes()))
             time.sleep(_POLL_S)
 
-    def _live_agents(self) -> set[int]:
+    def _children(self) -> set[int]:
         return set(processes.children(os.getpid())) - self._others
 
     def _exits(self) -> list[int]:
@@ -175,7 +183,7 @@ class _Job:
     def _an_agent_ended(self) -> bool:
         if self._elastic:
             return 0 in self._exits()  # the others go on without one that is lost
-        return len(self._live_agents()) < len(self._agents)
+        return len(self._agent_pids & self._children()) < len(self._agents)
 
     def _show(self, *, last: bool) -> None:
         for path in sorted(self._logs.glob("node*/*/attempt_*/*/stderr.log")):

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 # A rank for each case, forked off one process that has imported everything.
 _RANKS = """\
-import json, os, signal, sys
+import json, os, signal, sys, traceback
 from pipeline.faults import stop_signals as watch
 
 def rank(agent, same_s, signals):
@@ -22,14 +22,18 @@ def rank(agent, same_s, signals):
     watch._SAME_S = same_s
     with watch.stop_requests() as asked:
         for name in signals:
-            os.kill(os.getpid(), signal.Signals[name])
+            signal.raise_signal(signal.Signals[name])  # delivered before it returns
             assert asked.received
 
 ends = []
 for case in json.loads(sys.argv[1]):
     if (pid := os.fork()) == 0:
-        rank(*case)
-        os._exit(0)
+        try:
+            rank(*case)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
     ends.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 print(json.dumps(ends))
 """
@@ -52,4 +56,4 @@ def test_which_signals_end_a_rank_at_once() -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for case, end in zip(CASES, json.loads(done.stdout), strict=True):
-        assert end == case[-1], case
+        assert end == case[-1], (case, done.stderr)
