@@ -1,9 +1,11 @@
-"""Run a function on several gloo ranks, each a process of its own, and get what they return."""
+"""Run a function on several gloo ranks, each a process of its own, and get what they return.
+
+They are forked from a server that has imported torch, for that takes longer than most tests.
+"""
 
 from __future__ import annotations
 
 import faulthandler
-import multiprocessing
 import os
 import pickle
 import tempfile
@@ -17,6 +19,8 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+
+from launchers.local.local_ranks import fork_server
 
 # A busy machine may take long to start the ranks; that is no hang of `fn`.
 _START_S = 120
@@ -39,18 +43,21 @@ def run_ranks(fn: Callable[..., Any], world_size: int = 2, *args: Any, timeout: 
     Raises:
         RankError: with the failing rank's traceback, or every rank's stack where it hung.
     """
-    context = multiprocessing.get_context("spawn")
+    # Before the server imports torch: OpenMP reads it once.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        context = fork_server()
+        environment = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="ranks") as name:
         folder = Path(name)
         ranks = [
-            context.Process(target=_rank, args=(rank, world_size, folder, timeout, fn, args))
+            context.Process(
+                target=_rank, args=(rank, world_size, environment, folder, timeout, fn, args)
+            )
             for rank in range(world_size)
         ]
-        # Before the ranks import torch: OpenMP reads it once.
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("OMP_NUM_THREADS", "1")
-            for process in ranks:
-                process.start()
+        for process in ranks:
+            process.start()
         _join(ranks, folder)
         return [pickle.loads((folder / f"result{rank}").read_bytes()) for rank in range(world_size)]
 
@@ -78,12 +85,14 @@ def _join(ranks: Sequence[BaseProcess], folder: Path) -> None:
 def _rank(
     rank: int,
     world_size: int,
+    environment: dict[str, str],
     folder: Path,
     timeout: float,
     fn: Callable[..., Any],
     args: tuple[Any, ...],
 ) -> None:
-    os.environ |= {
+    os.environ.clear()
+    os.environ |= environment | {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(world_size),

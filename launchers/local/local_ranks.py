@@ -83,7 +83,7 @@ class LocalRanks:
         threads: int | None = None,
         log: Path | None = None,
     ) -> None:
-        context = _server()
+        context = fork_server()
         local = local_size or size
         common = {name: value for name, value in os.environ.items() if name not in _PLACE}
         if size > 1:
@@ -179,7 +179,8 @@ def _distance_from_cause(error: Exception) -> int:
     return 0 if isinstance(error, UserError) else 1 if isinstance(error, RankDied) else 2
 
 
-def _server() -> ForkServerContext:
+def fork_server() -> ForkServerContext:
+    """Processes forked from a server that has imported torch; the server is running."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipeline.train"])
     before = dict(os.environ)
