@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.losses import task_losses
 from models.tasks import Task
-from models.towers.home import HomeConfig
+from models.towers.config import HomeConfig
 from tests.models.reference import reference
 
 TASKS = [Task(name=name, category="watch") for name in ("click", "long_view", "finish")] + [

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from embeddings.config import DType, EmbeddingsConfig
 from embeddings.table_names import check_table_name
-
-Pooling = Literal["sum", "mean"]
-DType = Literal["fp32", "fp16"]
 
 # The order in which groups stand in the tower's input.
 GROUPS = ("user", "item", "context")
@@ -47,44 +43,6 @@ class EmbeddingTable:
     dtype: DType
     features: tuple[str, ...]
     unpooled: bool = False
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
-class TableOverride(_Frozen):
-    """What one table (or every table matching a pattern) does differently."""
-
-    dim: int | None = Field(default=None, ge=4, multiple_of=4)
-    """Embedding dimension (floats a row, a multiple of 4)."""
-    dtype: DType | None = None
-    """Storage type of the weights: fp32 or fp16."""
-
-
-class EmbeddingsConfig(_Frozen):
-    """The sparse half of a model."""
-
-    dim: int = Field(default=16, ge=4, multiple_of=4)
-    """Dimension of tables for at least `small_rows` ids (floats a row, a multiple of 4)."""
-    small_dim: int = Field(default=8, ge=4, multiple_of=4)
-    """Dimension of the other tables."""
-    small_rows: int = Field(default=1000, ge=0)
-    """A vocabulary of fewer ids than this is small."""
-    hash_rows: int = Field(default=100, ge=0)
-    """Rows added to a table for ids outside its vocabulary, picked by hash; 0 refuses such ids."""
-    dtype: DType = "fp32"
-    """Storage type of the weights: fp32 or fp16."""
-    pooling: Pooling = "mean"
-    """How the rows of a multi-valued feature become one vector: sum or mean."""
-    poolings: Mapping[str, Pooling] = Field(default_factory=dict)
-    """Pooling of single features, by feature name or pattern ('hist_*'); a later one wins."""
-    init_scale: float = Field(default=0.02, gt=0)
-    """Weights start uniform in [-init_scale, init_scale]."""
-    tables: Mapping[str, TableOverride] = Field(default_factory=dict)
-    """What single tables do differently, by table name or pattern; a later one wins."""
 
 
 def build_tables(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from fbgemm_gpu.quantize_comm import QuantizedCommCodec
@@ -18,23 +18,7 @@ from torchrec.distributed.types import (
     ShardingType,
 )
 
-SHARDING_TYPES: tuple[str, ...] = (
-    ShardingType.DATA_PARALLEL.value,
-    ShardingType.TABLE_WISE.value,
-    ShardingType.COLUMN_WISE.value,
-    ShardingType.ROW_WISE.value,
-    ShardingType.TABLE_ROW_WISE.value,
-    ShardingType.TABLE_COLUMN_WISE.value,
-    ShardingType.GRID_SHARD.value,
-)
-
-# TorchRec 1.8 has these for unpooled rows, and data_parallel, which is left out: FBGEMM 1.8 on CPU
-# sums a replicated table's bags although its rows are asked for.
-UNPOOLED_TYPES: tuple[str, ...] = (
-    ShardingType.TABLE_WISE.value,
-    ShardingType.COLUMN_WISE.value,
-    ShardingType.ROW_WISE.value,
-)
+from embeddings.config import SHARDING_TYPES, UNPOOLED_TYPES, Sent
 
 
 def cpu_kernels(sharding_type: str, *, unpooled: bool) -> tuple[str, ...]:
@@ -72,7 +56,6 @@ def all_sharders(codecs: Mapping[str, Any] | None = None) -> list[ModuleSharder[
     ]
 
 
-Sent = Literal["fp32", "fp16", "bf16"]
 """What looked-up rows, or their gradients, are while they cross between ranks."""
 
 

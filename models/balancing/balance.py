@@ -7,29 +7,14 @@ whether it asks for what is shared.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from models.balancing.global_batch import GlobalBatch
-from models.balancing.gradnorm import GradNorm, GradNormConfig
-from models.balancing.pcgrad import PcGrad, PcGradConfig
+from models.balancing.gradnorm import GradNorm
+from models.balancing.pcgrad import PcGrad
 from models.balancing.task_gradients import Shared
-from models.balancing.uncertainty import Uncertainty, UncertaintyConfig
-
-
-class FixedConfig(BaseModel):
-    """Weights that stay as they are given: `loss.task_weights`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    kind: Literal["fixed"] = "fixed"
-    """Which balance of tasks this is."""
-
-    def build(self, task_weights: Sequence[float], seed: int, batch: GlobalBatch) -> "Fixed":
-        return Fixed(task_weights)
+from models.balancing.uncertainty import Uncertainty
 
 
 class Fixed(nn.Module):
@@ -48,10 +33,5 @@ class Fixed(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         return torch.dot(losses_T, self.task_weights.to(losses_T.dtype)), self.task_weights
 
-
-BalanceConfig = Annotated[
-    FixedConfig | UncertaintyConfig | GradNormConfig | PcGradConfig, Field(discriminator="kind")
-]
-"""The config of a balance, told apart by `kind`."""
 
 Balance = Fixed | Uncertainty | GradNorm | PcGrad

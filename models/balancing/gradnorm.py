@@ -3,37 +3,18 @@
 Chen et al., ICML 2018, arXiv 1711.02257.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from models.balancing.config import GradNormConfig
 from models.balancing.global_batch import GlobalBatch
 from models.balancing.task_gradients import Shared, pooled_norms
 
 LEAST = 0.01
 """No weight falls below this before all are brought back to their sum: a step must not turn a
 loss round. The paper does not say."""
-
-
-class GradNormConfig(BaseModel):
-    """Weights that even out how fast tasks learn. A step costs one backward pass more a task."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-    kind: Literal["gradnorm"] = "gradnorm"
-    """Which balance of tasks this is."""
-    alpha: float = Field(1.5, ge=0)
-    """How much more gradient a task gets that lags behind; 0: all tasks the same."""
-    lr: float = Field(0.025, gt=0, lt=1)
-    """Learning rate of the weights, of which the mean is 1."""
-
-    def build(self, task_weights: Sequence[float], seed: int, batch: GlobalBatch) -> "GradNorm":
-        return GradNorm(self, len(task_weights), batch)
 
 
 class GradNorm(nn.Module):

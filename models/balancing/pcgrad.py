@@ -4,28 +4,13 @@ Yu et al., NeurIPS 2020, arXiv 2001.06782.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from models.balancing.draws import Draws
 from models.balancing.global_batch import GlobalBatch
 from models.balancing.task_gradients import Shared, gram
-
-
-class PcGradConfig(BaseModel):
-    """Projects conflicting gradients. A step costs one backward pass more a task, and a mean over
-    ranks of as many gradients of the tower."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    kind: Literal["pcgrad"] = "pcgrad"
-    """Which balance of tasks this is."""
-
-    def build(self, task_weights: Sequence[float], seed: int, batch: GlobalBatch) -> "PcGrad":
-        return PcGrad(task_weights, seed, batch)
 
 
 class PcGrad(nn.Module):

@@ -3,27 +3,12 @@
 Kendall, Gal, Cipolla, CVPR 2018, arXiv 1705.07115.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from models.balancing.global_batch import GlobalBatch
 from models.balancing.task_gradients import Shared
-
-
-class UncertaintyConfig(BaseModel):
-    """Learnt weights; it has no settings: the dense optimizer trains the log-variances."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    kind: Literal["uncertainty"] = "uncertainty"
-    """Which balance of tasks this is."""
-
-    def build(self, task_weights: Sequence[float], seed: int, batch: GlobalBatch) -> "Uncertainty":
-        return Uncertainty(len(task_weights))
 
 
 class Uncertainty(nn.Module):

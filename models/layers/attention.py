@@ -4,44 +4,10 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
+from models.layers.config import AttentionConfig
 from models.layers.initialise import generator
-
-
-class AttentionConfig(BaseModel):
-    """Histories that are pooled anew for each candidate."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-    events: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
-    """By a name of your own for a kind of event: its histories (multi-valued features whose n-th
-    values are of the same event) and for each the single-valued feature of the candidate, of the
-    same table: click.hist_video video_id; none: no attention."""
-    hidden: int = Field(default=32, ge=1)
-    """Units of the net that scores an event against the candidate."""
-    bags: bool = False
-    """Whether these histories also stay in the tower's input as plain bags."""
-
-    @field_validator("events")
-    @classmethod
-    def _not_empty(cls, value: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
-        for event, pairs in value.items():
-            if not pairs:
-                raise ValueError(f"event {event!r} has no history; name one, or leave it out")
-        return value
-
-    @property
-    def histories(self) -> list[str]:
-        """All histories, each once."""
-        return list(dict.fromkeys(name for pairs in self.events.values() for name in pairs))
-
-    def build(self, dim: int) -> "Attention":
-        """For features `dim` wide each."""
-        return Attention(self, dim)
 
 
 class Attention(nn.Module):

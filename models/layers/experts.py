@@ -5,36 +5,16 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
+from models.layers.config import Activation, ExpertConfig
 from models.layers.feature_gates import FeatureGates
 from models.layers.linear import StackedLinear
-from models.layers.norm import Activation, BatchMean, Normalisation, activate, build_norm
+from models.layers.norm import BatchMean, activate, build_norm
 from models.tasks import Task, canonical, positions
 
 RECTIFIER_GAIN = math.sqrt(2.0)
 """He et al., arXiv 1502.01852: it makes up for what a rectifier cuts off."""
-
-
-class ExpertConfig(BaseModel):
-    """What experts and task towers are like; the fields that the configs of all towers share."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    expert_hidden: tuple[PositiveInt, ...] = (256,)
-    """Widths of an expert's hidden layers."""
-    expert_dim: int = Field(128, ge=1)
-    """Width of an expert's output, D."""
-    tower_hidden: tuple[PositiveInt, ...] = (64,)
-    """Widths of the hidden layers between what a task mixed and its logit."""
-    normalisation: Normalisation = "none"
-    """Of each expert layer: over the batch (of all ranks), over the layer, or none."""
-    activation: Activation = "relu"
-    """After each layer of experts and task towers, except before the logit."""
-    dropout: float = Field(0.0, ge=0.0, lt=1.0)
-    """Share of the outputs of each expert layer set to zero in training, the others scaled by
-    1 / (1 - dropout); 0 for none. Each expert, row and unit for itself."""
 
 
 class ExpertLayer(nn.Module):

@@ -5,13 +5,13 @@ batch statistics would have no effect and no gradient).
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.layers import fused
+from models.layers.config import Activation, Normalisation
 
 BatchMean = Callable[[Tensor], Tensor]
 """Mean over ranks of a tensor that has equal shape on each; differentiable.
@@ -19,9 +19,6 @@ BatchMean = Callable[[Tensor], Tensor]
 Handed in from outside, as models/ knows no ranks; None means one process. It may be called
 in backward too, on gradients.
 """
-
-Normalisation = Literal["batch", "layer", "none"]
-Activation = Literal["swish", "relu"]
 
 EPS = 1e-5
 MOMENTUM = 0.1

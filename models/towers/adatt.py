@@ -5,38 +5,12 @@ facebookresearch/AdaTT.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
-from pydantic import Field
-
-from models.layers.experts import ExpertConfig
 from models.layers.norm import BatchMean
 from models.tasks import SHARED, Task, canonical
+from models.towers.config import AdattConfig
 from models.towers.level import Group, Level, Mixture
 from models.towers.stack import Stack
-
-
-class AdattConfig(ExpertConfig):
-    """Sizes of AdaTT; its defaults are those of the authors' repository."""
-
-    kind: Literal["adatt"] = "adatt"
-    """Which tower this is."""
-    num_levels: int = Field(2, ge=1)
-    """Levels of experts."""
-    num_task_specific_experts: int = Field(1, ge=1)
-    """Experts of each level of a task's own, for each task."""
-    num_shared_experts: int = Field(1, ge=0)
-    """Experts of each level that belong to no task; 0 makes it AdaTT-sp."""
-
-    def build(
-        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
-    ) -> "AdaTT":
-        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
-
-        Raises:
-            ValueError: tasks that are missing or ambiguous, or no features.
-        """
-        return AdaTT(self, num_features, tasks, batch_mean)
 
 
 class AdaTT(Stack):

@@ -5,64 +5,15 @@ descriptions differ the choice is a field of HomeConfig.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
-from models.layers.experts import ExpertConfig, TaskTowers
-from models.layers.norm import Activation, BatchMean, Normalisation
+from models.layers.experts import TaskTowers
+from models.layers.norm import BatchMean
 from models.probe import Probe
 from models.tasks import SHARED, Task, canonical, categories
+from models.towers.config import HomeConfig
 from models.towers.level import Group, Level, Masks, Mixture
-
-
-class HomeConfig(ExpertConfig):
-    """Sizes of HoME, and one switch for each of its mechanisms."""
-
-    kind: Literal["home"] = "home"
-    """Which tower this is."""
-    num_meta_experts: int = Field(2, ge=1)
-    """Level-1 experts in each group: the shared one, and one group per category."""
-    num_global_experts: int = Field(2, ge=1)
-    """Level-2 experts that all tasks share."""
-    num_category_experts: int = Field(2, ge=1)
-    """Level-2 experts that the tasks of one category share, for each category."""
-    num_task_specific_experts: int = Field(1, ge=1)
-    """Level-2 experts of a task's own, for each task."""
-    normalisation: Normalisation = "batch"
-    """Of each expert layer: over the batch (of all ranks), over the layer, or none. With
-    `activation` against expert collapse."""
-    activation: Activation = "swish"
-    """After each layer of experts and task towers, except before the logit."""
-    hierarchy_mask: bool = True
-    """A task's level-2 gate sees the global experts, those of its category, and its own.
-    False: it sees all level-2 experts, those of other categories and other tasks too.
-    Against expert degradation."""
-    feature_gate_1: bool = True
-    """Private soft masks on the inputs of level-1 experts. With `feature_gate_2` and
-    `self_gate` against expert underfitting."""
-    feature_gate_2: bool = True
-    """Private soft masks on the inputs of level-2 experts."""
-    feature_gate_per: Literal["expert", "group"] = "expert"
-    """Whether each expert has a feature-gate, or the experts of one group share one."""
-    num_masks: int = Field(2, ge=1)
-    """Low-rank masks that one feature-gate mixes, L."""
-    mask_rank: int = Field(16, ge=1)
-    """Rank of each of them, r."""
-    self_gate: bool = True
-    """A group's own experts reach its output by a second gate, in which no other group
-    competes with them."""
-
-    def build(
-        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
-    ) -> "HoME":
-        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
-
-        Raises:
-            ValueError: tasks that are missing or ambiguous, or no features.
-        """
-        return HoME(self, num_features, tasks, batch_mean)
 
 
 class HoME(nn.Module):

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.layers.experts import ExpertConfig, Experts
+from models.layers.config import ExpertConfig
+from models.layers.experts import Experts
 from models.layers.feature_gates import FeatureGates
 from models.layers.gates import Gate, Gates, NativeWeights
 from models.layers.norm import BatchMean

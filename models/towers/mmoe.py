@@ -4,35 +4,15 @@ Ma et al., KDD 2018, doi 10.1145/3219819.3220007.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
-from models.layers.experts import ExpertConfig, TaskTowers
+from models.layers.experts import TaskTowers
 from models.layers.norm import BatchMean
 from models.probe import Probe
 from models.tasks import Task, canonical
+from models.towers.config import MmoeConfig
 from models.towers.level import Group, Level, Mixture
-
-
-class MmoeConfig(ExpertConfig):
-    """Sizes of MMoE. With normalisation 'batch' and activation 'swish' it is MMoE*."""
-
-    kind: Literal["mmoe"] = "mmoe"
-    """Which tower this is."""
-    num_experts: int = Field(6, ge=1)
-    """Experts, all shared by all tasks."""
-
-    def build(
-        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
-    ) -> "MMoE":
-        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
-
-        Raises:
-            ValueError: tasks that are missing or ambiguous, or no features.
-        """
-        return MMoE(self, num_features, tasks, batch_mean)
 
 
 class MMoE(nn.Module):

@@ -5,38 +5,12 @@ paper, Customized Gate Control.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
-from pydantic import Field
-
-from models.layers.experts import ExpertConfig
 from models.layers.norm import BatchMean
 from models.tasks import SHARED, Task, canonical
+from models.towers.config import PleConfig
 from models.towers.level import Group, Level, Mixture
 from models.towers.stack import Stack
-
-
-class PleConfig(ExpertConfig):
-    """Sizes of PLE. With normalisation 'batch' and activation 'swish' it is PLE*."""
-
-    kind: Literal["ple"] = "ple"
-    """Which tower this is."""
-    num_levels: int = Field(2, ge=1)
-    """Levels of experts; 1 makes it CGC."""
-    num_shared_experts: int = Field(2, ge=1)
-    """Experts of each level that all tasks share."""
-    num_task_specific_experts: int = Field(1, ge=1)
-    """Experts of each level of a task's own, for each task."""
-
-    def build(
-        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
-    ) -> "PLE":
-        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
-
-        Raises:
-            ValueError: tasks that are missing or ambiguous, or no features.
-        """
-        return PLE(self, num_features, tasks, batch_mean)
 
 
 class PLE(Stack):

@@ -4,31 +4,14 @@ Caruana, Multitask Learning, Machine Learning 28 (1997).
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import Tensor, nn
 
-from models.layers.experts import ExpertConfig, Experts, TaskTowers
+from models.layers.experts import Experts, TaskTowers
 from models.layers.norm import BatchMean
 from models.probe import Probe
 from models.tasks import Task
-
-
-class SharedBottomConfig(ExpertConfig):
-    """Sizes of Shared-Bottom; `expert_hidden` and `expert_dim` are those of the bottom."""
-
-    kind: Literal["shared_bottom"] = "shared_bottom"
-    """Which tower this is."""
-
-    def build(
-        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
-    ) -> "SharedBottom":
-        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
-
-        Raises:
-            ValueError: tasks that are missing or ambiguous, or no features.
-        """
-        return SharedBottom(self, num_features, tasks, batch_mean)
+from models.towers.config import SharedBottomConfig
 
 
 class SharedBottom(nn.Module):

@@ -1,31 +1,14 @@
 """Single-task: a network of its own for each task, nothing shared. The floor of a comparison."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import Tensor, nn
 
-from models.layers.experts import ExpertConfig, Experts, TaskTowers
+from models.layers.experts import Experts, TaskTowers
 from models.layers.norm import BatchMean
 from models.probe import Probe
 from models.tasks import Task, canonical
-
-
-class SingleTaskConfig(ExpertConfig):
-    """Sizes of each task's network: `expert_hidden`, `expert_dim`, then `tower_hidden`."""
-
-    kind: Literal["single_task"] = "single_task"
-    """Which tower this is."""
-
-    def build(
-        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
-    ) -> "SingleTask":
-        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
-
-        Raises:
-            ValueError: tasks that are missing or ambiguous, or no features.
-        """
-        return SingleTask(self, num_features, tasks, batch_mean)
+from models.towers.config import SingleTaskConfig
 
 
 class SingleTask(nn.Module):

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers.experts import ExpertConfig, TaskTowers
+from models.layers.config import ExpertConfig
+from models.layers.experts import TaskTowers
 from models.probe import Probe
 from models.tasks import Task
 from models.towers.level import Level

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from models.towers.adatt import AdattConfig
-from models.towers.config import TowerConfig
-from models.towers.home import HomeConfig
-from models.towers.mmoe import MmoeConfig
-from models.towers.ple import PleConfig
-from models.towers.shared_bottom import SharedBottomConfig
-from models.towers.single_task import SingleTaskConfig
+from models.towers.config import (
+    AdattConfig,
+    HomeConfig,
+    MmoeConfig,
+    PleConfig,
+    SharedBottomConfig,
+    SingleTaskConfig,
+    TowerConfig,
+)
 
 _CARRIED = ("expert_hidden", "expert_dim", "tower_hidden", "dropout")
 """What every variant takes from the tower it is a variant of."""

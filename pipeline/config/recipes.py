@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from embeddings.features import EmbeddingsConfig
-from embeddings.fused_optimizer import SparseOptimizerConfig
-from models.towers.home import HomeConfig
+from embeddings.config import EmbeddingsConfig, SparseOptimizerConfig
+from models.towers.config import HomeConfig
 from pipeline.config.sections import (
     DataConfig,
     DenseOptimizerConfig,

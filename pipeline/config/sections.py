@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from models.balancing.balance import BalanceConfig, FixedConfig
-from models.layers.attention import AttentionConfig
-from models.towers.config import TowerConfig
-from models.towers.home import HomeConfig
+from models.balancing.config import BalanceConfig, FixedConfig
+from models.layers.config import AttentionConfig
+from models.towers.config import HomeConfig, TowerConfig
 
 
 def _on_off(value: Any) -> Any:

@@ -14,9 +14,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from embeddings.features import EmbeddingsConfig
-from embeddings.fused_optimizer import SparseOptimizerConfig
-from embeddings.planner.plans.stock_plan import ShardingConfig
+from embeddings.config import EmbeddingsConfig, ShardingConfig, SparseOptimizerConfig
 from pipeline.config.renamed import old_name_in, renamed
 from pipeline.config.sections import (
     CheckpointConfig,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from models.layers.attention import AttentionConfig
+from models.layers.config import AttentionConfig
 from pipeline.data.schema import Schema, SparseFeature
 from pipeline.io.errors import UserError, nearest
 

@@ -19,6 +19,7 @@ from torchrec.distributed.planner.constants import (
 from torchrec.distributed.planner.types import ParameterConstraints
 from torchrec.distributed.types import ModuleSharder, ShardingPlan
 
+from embeddings.config import UNPOOLED_TYPES
 from embeddings.features import EmbeddingTable
 from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.cluster import GIB, Cluster, load_cluster, presets
@@ -27,7 +28,6 @@ from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.plans.stock_plan import PlanError, make_plan
 from embeddings.planner.search.search import Budget
-from embeddings.sharders import UNPOOLED_TYPES
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World

@@ -9,9 +9,10 @@ from pathlib import Path
 from torch import nn
 from torchrec.distributed.types import ShardingPlan
 
+from embeddings.config import SHARDING_TYPES, UNPOOLED_TYPES
 from embeddings.features import EmbeddingTable
 from embeddings.planner.plans.plan_file import PlanFile, load_plan
-from embeddings.sharders import SHARDING_TYPES, UNPOOLED_TYPES, cpu_kernels
+from embeddings.sharders import cpu_kernels
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
 

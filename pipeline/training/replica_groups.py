@@ -22,7 +22,7 @@ from torchrec.distributed.types import (
     ShardMetadata,
 )
 
-from embeddings.planner.plans.stock_plan import ShardingConfig
+from embeddings.config import ShardingConfig
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
 from pipeline.training.data_parallel import data_parallel

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from embeddings.features import EmbeddingTable, build_tables, in_group_order, mean_pooled
-from models.layers.attention import AttentionConfig
+from models.layers.config import AttentionConfig
 from models.tasks import Task
 from pipeline.config.tree import Config
 from pipeline.data.schema import Label, Schema, SparseFeature

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from embeddings.features import EmbeddingsConfig, build_tables, in_group_order, mean_pooled
+from embeddings.config import EmbeddingsConfig
+from embeddings.features import build_tables, in_group_order, mean_pooled
 
 
 @dataclass(frozen=True)

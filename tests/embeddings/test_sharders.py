@@ -9,7 +9,8 @@ from fbgemm_gpu.split_embedding_configs import SparseType
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embeddings.sharders import Sent, sent_as
+from embeddings.config import Sent
+from embeddings.sharders import sent_as
 
 
 def test_nothing_is_coded_where_all_stays_as_it_is() -> None:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from models.tasks import Task
 from models.towers.adatt import AdaTT
-from models.towers.config import TowerConfig
-from models.towers.home import HoME, HomeConfig
+from models.towers.config import HomeConfig, TowerConfig
+from models.towers.home import HoME
 from models.towers.mmoe import MMoE
 from models.towers.ple import PLE
 from models.towers.shared_bottom import SharedBottom

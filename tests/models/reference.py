@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.layers.config import Normalisation
 from models.layers.experts import ExpertLayer, Experts, TaskTowers
 from models.layers.feature_gates import FeatureGates
 from models.layers.gates import Gates, NativeWeights
 from models.layers.linear import StackedLinear
-from models.layers.norm import EPS, MOMENTUM, BatchNorm, LayerNorm, Normalisation, Shift
+from models.layers.norm import EPS, MOMENTUM, BatchNorm, LayerNorm, Shift
 from models.tasks import Task
 from models.towers.adatt import AdaTT
 from models.towers.home import HoME

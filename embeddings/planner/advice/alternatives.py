@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torchrec.distributed.planner.constants import MIN_CW_DIM
 
+from embeddings.config import SHARDING_TYPES
 from embeddings.planner.inputs.arrays import Floats, Ints
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.table_list import build_module, usage
@@ -18,7 +19,6 @@ from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.problem.options import Options
 from embeddings.planner.problem.pricing import all_options
 from embeddings.planner.problem.problem import EVERYWHERE, FREE, HOST_ROWS, LAYOUTS, rated, shard_ms
-from embeddings.sharders import SHARDING_TYPES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from torchrec.distributed.planner.types import ParameterConstraints
 
+from embeddings.config import SHARDING_TYPES
 from embeddings.planner.inputs.yaml_files import Frozen, read_yaml, validate
-from embeddings.sharders import SHARDING_TYPES
 
 KERNELS = ("dense", "fused", "fused_uvm", "fused_uvm_caching")
 

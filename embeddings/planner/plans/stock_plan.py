@@ -6,12 +6,10 @@ import contextlib
 import io
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rich.table import Table as RichTable
 from torch import nn
 from torchrec.distributed.planner import EmbeddingShardingPlanner, Topology
@@ -23,62 +21,8 @@ from torchrec.distributed.types import (
     ShardingPlan,
 )
 
+from embeddings.config import UNPOOLED_TYPES, ShardingConfig
 from embeddings.features import EmbeddingTable
-from embeddings.sharders import SHARDING_TYPES, UNPOOLED_TYPES, Sent
-
-
-class ShardingConfig(BaseModel):
-    """What the planner may choose from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    types: tuple[str, ...] = ()
-    """Sharding types the planner may use (data_parallel, table_wise, column_wise, row_wise,
-    table_row_wise, table_column_wise, grid_shard); none named: all of them. Tables of
-    model.attention can be table_wise, column_wise or row_wise alone."""
-    min_partition: int | None = Field(default=None, ge=4, multiple_of=4)
-    """Narrowest column shard (columns); unset: TorchRec's own rule. Column shards keep row-wise
-    Adagrad accumulators of their own, so split columns do not train exactly as whole rows do."""
-
-    planner: Literal["homerec", "torchrec"] = "homerec"
-    """Which search finds the plan: homerec's, as 'homerec plan' does, or TorchRec's."""
-    cluster: str = ""
-    """What homerec's search plans for: a cluster's preset or YAML file, as 'homerec plan --cluster'
-    takes; '': the ranks of this run, with the constants of their device."""
-    plan: Path | None = None
-    """A plan's file ('homerec plan SOURCE --out FILE') to shard by, instead of a search; made for
-    this many ranks and these tables. '': none."""
-
-    qcomm_forward: Sent = "fp32"
-    """What looked-up rows are sent to other ranks as; fp16 and bf16 halve the bytes."""
-    qcomm_backward: Sent = "fp32"
-    """What their gradients are sent as; fp16 scaled by the rows of a batch."""
-    replica_groups: int = Field(default=1, ge=1)
-    """2D parallelism: so many groups of ranks each have all tables, sharded within the group, and
-    train them on their own samples; 1: all ranks are one group."""
-    sync_every: int = Field(default=1, ge=1)
-    """Steps from one averaging of the groups' tables (weights and accumulators) to the next;
-    evaluations and checkpoints average first."""
-
-    @field_validator("plan", mode="before")
-    @classmethod
-    def _no_plan(cls, value: Any) -> Any:
-        return None if value == "" else value
-
-    @field_validator("types")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if name not in SHARDING_TYPES:
-                raise ValueError(
-                    f"unknown sharding type {name!r}; known: {', '.join(SHARDING_TYPES)}"
-                )
-        return value
-
-    def types_of(self, table: EmbeddingTable) -> tuple[str, ...]:
-        """Those of `types` that `table` can have; all it can have if none is named."""
-        possible = UNPOOLED_TYPES if table.unpooled else SHARDING_TYPES
-        return tuple(name for name in self.types or possible if name in possible)
 
 
 class PlanError(ValueError):

@@ -12,13 +12,13 @@ from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
 from torchrec.distributed.sharding_plan import calculate_shard_sizes_and_offsets
 from torchrec.modules.embedding_modules import EmbeddingCollection
 
+from embeddings.config import ShardingConfig
 from embeddings.features import EmbeddingTable
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile, PredictedRank
-from embeddings.planner.plans.stock_plan import ShardingConfig
-from models.layers.attention import AttentionConfig
-from models.towers.shared_bottom import SharedBottomConfig
+from models.layers.config import AttentionConfig
+from models.towers.config import SharedBottomConfig
 from pipeline.config.tree import Config
 from pipeline.data.batch import Batch
 from pipeline.data.schema import SparseFeature

@@ -8,10 +8,8 @@ import pytest
 import torch
 from torchrec import KeyedJaggedTensor
 
-from embeddings.features import EmbeddingsConfig
-from embeddings.planner.plans.stock_plan import ShardingConfig
-from embeddings.sharders import SHARDING_TYPES
-from models.towers.home import HomeConfig
+from embeddings.config import SHARDING_TYPES, EmbeddingsConfig, ShardingConfig
+from models.towers.config import HomeConfig
 from pipeline.config.sections import ModelConfig, TrainConfig
 from pipeline.config.tree import Config
 from pipeline.data.batch import Batch

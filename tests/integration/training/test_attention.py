@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from embeddings.sharders import UNPOOLED_TYPES
-from models.layers.attention import AttentionConfig
+from embeddings.config import UNPOOLED_TYPES
+from models.layers.config import AttentionConfig
 from pipeline.config.overrides import resolve
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema

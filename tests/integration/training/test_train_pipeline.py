@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from embeddings.planner.plans.stock_plan import ShardingConfig
-from models.layers.attention import AttentionConfig
+from embeddings.config import ShardingConfig
+from models.layers.config import AttentionConfig
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.ranks.heartbeat import Pulse

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.balancing.balance import Balance, Fixed, FixedConfig
+from models.balancing.balance import Balance, Fixed
+from models.balancing.config import FixedConfig, GradNormConfig, PcGradConfig, UncertaintyConfig
 from models.balancing.draws import Draws
 from models.balancing.global_batch import GlobalBatch
-from models.balancing.gradnorm import GradNorm, GradNormConfig
-from models.balancing.pcgrad import PcGradConfig, projected_weights
+from models.balancing.gradnorm import GradNorm
+from models.balancing.pcgrad import projected_weights
 from models.balancing.task_gradients import Shared
-from models.balancing.uncertainty import UncertaintyConfig
 from models.losses import known_shares, task_losses
 from tests.models.building import NUM_FEATURES, TASKS, build, perturb, rows, small_home
 from tests.models.ranks import Ranks

@@ -9,7 +9,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from models.layers.attention import Attention, AttentionConfig
+from models.layers.attention import Attention
+from models.layers.config import AttentionConfig
 
 _D = 4
 _EVENTS = {"click": {"videos": "video", "authors": "author"}, "like": {"liked": "video"}}

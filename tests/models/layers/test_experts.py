@@ -8,16 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.layers.experts import ExpertConfig, ExpertLayer
+from models.layers.config import ExpertConfig, Normalisation
+from models.layers.experts import ExpertLayer
 from models.layers.fold import folded
-from models.layers.norm import Normalisation
-from models.towers.adatt import AdattConfig
-from models.towers.config import TowerConfig
-from models.towers.home import HomeConfig
-from models.towers.mmoe import MmoeConfig
-from models.towers.ple import PleConfig
-from models.towers.shared_bottom import SharedBottomConfig
-from models.towers.single_task import SingleTaskConfig
+from models.towers.config import (
+    AdattConfig,
+    HomeConfig,
+    MmoeConfig,
+    PleConfig,
+    SharedBottomConfig,
+    SingleTaskConfig,
+    TowerConfig,
+)
 from tests.models.building import SMALL, build, perturb, rows
 
 KINDS = [HomeConfig, MmoeConfig, PleConfig, AdattConfig, SharedBottomConfig, SingleTaskConfig]

@@ -7,8 +7,7 @@ import torch
 
 from models.layers.fold import folded
 from models.layers.norm import BatchNorm
-from models.towers.home import HomeConfig
-from models.towers.mmoe import MmoeConfig
+from models.towers.config import HomeConfig, MmoeConfig
 from tests.models.building import SMALL, build, perturb, rows, small_home
 
 

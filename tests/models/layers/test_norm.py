@@ -7,16 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from models.layers import fused
-from models.layers.norm import (
-    EPS,
-    MOMENTUM,
-    Activation,
-    BatchNorm,
-    LayerNorm,
-    Normalisation,
-    build_norm,
-    moments,
-)
+from models.layers.config import Activation, Normalisation
+from models.layers.norm import EPS, MOMENTUM, BatchNorm, LayerNorm, build_norm, moments
 from tests.models.building import build, perturb, rows, small_home
 from tests.models.ranks import Ranks
 

@@ -9,7 +9,8 @@ from models.layers.experts import ExpertLayer
 from models.layers.gates import Gate, NativeWeights
 from models.probe import Probe
 from models.tasks import Task
-from models.towers.adatt import AdaTT, AdattConfig
+from models.towers.adatt import AdaTT
+from models.towers.config import AdattConfig
 from models.towers.level import Level
 from tests.models.building import SMALL, TASKS, build, perturb, rows
 from tests.models.reference import reference

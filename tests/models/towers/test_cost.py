@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.layers import fused
-from models.towers.adatt import AdattConfig
-from models.towers.config import TowerConfig
+from models.towers.config import (
+    AdattConfig,
+    HomeConfig,
+    MmoeConfig,
+    SharedBottomConfig,
+    TowerConfig,
+)
 from models.towers.cost import MULTIPLE, Cost, cost, matched, scaled
-from models.towers.home import HomeConfig
-from models.towers.mmoe import MmoeConfig
-from models.towers.shared_bottom import SharedBottomConfig
 from models.towers.variants import VARIANTS, variant
 from tests.models.building import TASKS, build, rows
 

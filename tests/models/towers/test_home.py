@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from models.probe import Probe
-from models.towers.home import HoME, HomeConfig
+from models.towers.config import HomeConfig
+from models.towers.home import HoME
 from models.towers.level import Level
 from tests.models.building import TASKS, build, perturb, rows, small_home
 

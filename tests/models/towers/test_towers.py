@@ -12,13 +12,15 @@ from torch import Tensor, nn
 
 from models.layers.norm import BatchNorm
 from models.tasks import Task
-from models.towers.adatt import AdattConfig
-from models.towers.config import TowerConfig
-from models.towers.home import HomeConfig
-from models.towers.mmoe import MmoeConfig
-from models.towers.ple import PleConfig
-from models.towers.shared_bottom import SharedBottomConfig
-from models.towers.single_task import SingleTaskConfig
+from models.towers.config import (
+    AdattConfig,
+    HomeConfig,
+    MmoeConfig,
+    PleConfig,
+    SharedBottomConfig,
+    SingleTaskConfig,
+    TowerConfig,
+)
 from tests.models.building import (
     CLICK,
     LIKE,

@@ -3,13 +3,15 @@
 import pytest
 import torch
 
-from models.towers.adatt import AdattConfig
-from models.towers.config import TowerConfig
-from models.towers.home import HomeConfig
-from models.towers.mmoe import MmoeConfig
-from models.towers.ple import PleConfig
-from models.towers.shared_bottom import SharedBottomConfig
-from models.towers.single_task import SingleTaskConfig
+from models.towers.config import (
+    AdattConfig,
+    HomeConfig,
+    MmoeConfig,
+    PleConfig,
+    SharedBottomConfig,
+    SingleTaskConfig,
+    TowerConfig,
+)
 from models.towers.variants import VARIANTS, variant
 from tests.models.building import SMALL, TASKS, build, perturb, rows, small_home
 from tests.models.reference import reference

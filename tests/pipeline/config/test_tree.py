@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.towers.home import HomeConfig
-from models.towers.mmoe import MmoeConfig
+from models.towers.config import HomeConfig, MmoeConfig
 from pipeline.config.overrides import amend, field_help, parse, resolve
 from pipeline.config.recipes import RECIPES, recipe
 from pipeline.config.tree import Config, build, fields, merge

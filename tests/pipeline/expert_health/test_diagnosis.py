@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from models.probe import Probe
-from models.towers.adatt import AdattConfig
-from models.towers.config import TowerConfig
-from models.towers.home import HomeConfig
-from models.towers.mmoe import MmoeConfig
-from models.towers.ple import PleConfig
-from models.towers.shared_bottom import SharedBottomConfig
-from models.towers.single_task import SingleTaskConfig
+from models.towers.config import (
+    AdattConfig,
+    HomeConfig,
+    MmoeConfig,
+    PleConfig,
+    SharedBottomConfig,
+    SingleTaskConfig,
+    TowerConfig,
+)
 from pipeline.expert_health.diagnosis import Verdict, verdicts
 from pipeline.expert_health.expert_use import add_use
 from pipeline.expert_health.health import ExpertHealth

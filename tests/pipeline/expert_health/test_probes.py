@@ -10,9 +10,9 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from models.probe import Probe
+from models.towers.config import PleConfig, SharedBottomConfig
 from models.towers.level import Level
-from models.towers.ple import PLE, PleConfig
-from models.towers.shared_bottom import SharedBottomConfig
+from models.towers.ple import PLE
 from pipeline.expert_health.health import ExpertHealth
 from pipeline.expert_health.probes import Norms, TrainingHealth, own_norms
 from tests.models.building import SMALL, TASKS, build, rows

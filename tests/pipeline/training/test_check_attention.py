@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from embeddings.features import EmbeddingsConfig
-from models.layers.attention import AttentionConfig
+from embeddings.config import EmbeddingsConfig
+from models.layers.config import AttentionConfig
 from pipeline.config.overrides import resolve
 from pipeline.config.sections import DataConfig, ModelConfig
 from pipeline.config.tree import Config

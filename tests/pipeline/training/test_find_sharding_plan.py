@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from embeddings.planner.plans.stock_plan import ShardingConfig
+from embeddings.config import ShardingConfig
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import this_world

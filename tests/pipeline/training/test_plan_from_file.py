@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 
+from embeddings.config import ShardingConfig
 from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.table_list import usage
 from embeddings.planner.plans.describe import describe_plan
 from embeddings.planner.plans.plan_file import load_plan
-from embeddings.planner.plans.stock_plan import ShardingConfig, plan_to_json
+from embeddings.planner.plans.stock_plan import plan_to_json
 from embeddings.planner.search.search import Budget
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from embeddings.config import SHARDING_TYPES
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
@@ -18,7 +19,6 @@ from embeddings.planner.plans.describe import describe_plan
 from embeddings.planner.plans.plan_file import PlanFile, load_plan
 from embeddings.planner.plans.solution import Solution
 from embeddings.planner.search.search import Budget
-from embeddings.sharders import SHARDING_TYPES
 from tests.embeddings.planner.models import clusters, listed_tables, request_of
 
 

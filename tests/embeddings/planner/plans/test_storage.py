@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, reject, settings
 
+from embeddings.config import SHARDING_TYPES
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.inputs.cluster import Cluster
@@ -14,7 +15,6 @@ from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.describe import describe_plan
 from embeddings.planner.plans.storage import KINDS, memory_by_kind
 from embeddings.planner.search.search import Budget
-from embeddings.sharders import SHARDING_TYPES
 from tests.embeddings.planner.models import (
     clusters,
     listed_tables,
