@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words, overrides = split_overrides(words) if words[:1] in _WITH_FIELDS else (words, [])
     if words[:1] == ["train"]:
         words = resuming_if_there(words)
-    # The fields' help needs the configuration's types, and those need torch: only when asked.
+    # The fields' help needs the configuration's types, and those need pydantic: only when asked.
     asked = words[:1] == ["train"] and not {"-h", "--help"}.isdisjoint(words)
     args = _parser(with_fields=asked).parse_args(words)
     args.overrides = overrides
@@ -235,8 +235,6 @@ def _prepare(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     from pipeline.config.overrides import configure
-    from pipeline.ranks.world import open_world
-    from pipeline.train import train
 
     if args.resume and args.overwrite:
         raise UserError("command line: --resume and --overwrite contradict each other")
@@ -254,6 +252,10 @@ def _train(args: argparse.Namespace) -> int:
         resume=go_on,
         must_exist=args.resume is True,
     )
+    # Only now, as they import torch: --help and a mistyped field answer at once.
+    from pipeline.ranks.world import open_world
+    from pipeline.train import train
+
     with open_world(config.train.timeout) as world:
         return train(config, out, world, resume=go_on, overwrite=args.overwrite and not again)
 
