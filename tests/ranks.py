@@ -24,6 +24,15 @@ from launchers.local.local_ranks import fork_server
 
 # A busy machine may take long to start the ranks; that is no hang of `fn`.
 _START_S = 120
+# What a run imports late, and what test modules import.
+_IMPORTED = (
+    "tests.ranks",
+    "torch.distributed.checkpoint.format_utils",
+    "torch.utils.tensorboard",
+    "pipeline.report.charts",
+    "plotly.graph_objs._figure",
+    "narwhals.stable.v1",
+)
 
 
 class RankError(AssertionError):
@@ -46,7 +55,7 @@ def run_ranks(fn: Callable[..., Any], world_size: int = 2, *args: Any, timeout: 
     # Before the server imports torch: OpenMP reads it once.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        context = fork_server()
+        context = fork_server(*_IMPORTED)
         environment = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="ranks") as name:
         folder = Path(name)

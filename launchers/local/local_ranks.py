@@ -179,10 +179,13 @@ def _distance_from_cause(error: Exception) -> int:
     return 0 if isinstance(error, UserError) else 1 if isinstance(error, RankDied) else 2
 
 
-def fork_server() -> ForkServerContext:
-    """Processes forked from a server that has imported torch; the server is running."""
+def fork_server(*modules: str) -> ForkServerContext:
+    """Processes forked from a server that has imported torch and `modules`; the server runs.
+
+    There is one server a process: of later calls `modules` are ignored.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.train"])
+    context.set_forkserver_preload(["pipeline.train", *modules])
     before = dict(os.environ)
     # It must import what this process imports, and not what lies in the working directory; and it
     # must not touch CUDA, which no fork survives.
