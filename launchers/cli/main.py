@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import os
 import sys
@@ -23,11 +22,9 @@ from launchers.cli import (
 )
 from launchers.cli.plan import options as plan
 from launchers.local.processes import die_with_parent
-from pipeline.io.errors import RankLost, UserError
+from pipeline.io.errors import UserError
 from pipeline.io.exit_codes import ExitCode
-
-# What a disk answers when the user must act: full, over quota, read-only, not ours.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+from pipeline.io.rank_exit import exit_of, write_exit
 
 # Commands that take any field of a run as --section.field VALUE.
 _WITH_FIELDS = (["train"], ["compare"], ["tune"], ["plan"])
@@ -52,25 +49,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.overrides = overrides
     try:
         return int(args.run(args))
-    except UserError as error:
-        if args.debug:
-            raise
-        print(f"homerec: error: {error}", file=sys.stderr)  # noqa: T201
-        return ExitCode.USER_ERROR
-    except RankLost as error:
-        if args.debug:
-            raise
-        print(f"homerec: lost: {error}", file=sys.stderr, flush=True)  # noqa: T201
-        # No farewell: threads still wait for what will not come, and would hold the process.
-        os._exit(ExitCode.RANK_LOST)
     except BrokenPipeError:  # the reader of our output left: `homerec ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        if args.debug or error.errno not in _DISK:
+    except Exception as error:
+        end = exit_of(error)
+        write_exit(end)
+        if args.debug or end.code == ExitCode.FAILED:
             raise
-        print(f"homerec: error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
-        return ExitCode.USER_ERROR
+        print(end.line, file=sys.stderr, flush=True)  # noqa: T201
+        if end.code == ExitCode.RANK_LOST:
+            # No farewell: threads still wait for what will not come, and would hold the process.
+            os._exit(end.code)
+        return end.code
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:

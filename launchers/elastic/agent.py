@@ -11,13 +11,11 @@ a person needs to know: the ranks' own line, which torchrun's summary would bury
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from torch.distributed import run
@@ -28,8 +26,9 @@ from torch.distributed.elastic.rendezvous import RendezvousError
 from launchers.elastic import no_restart_on_user_error as one_try
 from launchers.elastic.rendezvous_handler import MeetingOver, register
 from pipeline.io.exit_codes import ExitCode
+from pipeline.io.rank_exit import RankExit, describe_code, read_exit, write_exit
 
-_REASON = re.compile(r"^(?:\[rank\d+\]: ?)?(homerec: (?:error|lost): .*)$", re.MULTILINE)
+_NAMED_IN_ONE_LINE = (ExitCode.USER_ERROR, ExitCode.RANK_LOST)
 _PASSED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
 
 
@@ -43,13 +42,17 @@ def main(words: Sequence[str]) -> int:
     os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", _PASSED_ON)
     register()
     one_try.register()
-    with _log_folder(words) as logs:
+    with _log_folder():
         try:
             run.main(["--signals-to-handle", os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"], *words])
         except ChildFailedError as error:
             sys.stderr.write(f"{error}\n")
-            sys.stderr.writelines(f"{line}\n" for line in last_words(logs))
-            return first_code(error.failures)
+            ends = exits_of(error.failures)
+            named = [end.line for end in ends if end.code in _NAMED_IN_ONE_LINE]
+            sys.stderr.writelines(f"{line}\n" for line in dict.fromkeys(named))
+            write_exit(ends[0])
+            code = ends[0].code
+            return code if code >= 0 else 128 - code
         except RendezvousError as error:
             sys.stderr.write(f"homerec: lost: {_why_apart(error)}\n")
             return ExitCode.RANK_LOST
@@ -59,25 +62,18 @@ def main(words: Sequence[str]) -> int:
 
 
 @contextmanager
-def _log_folder(words: Sequence[str]) -> Iterator[Path]:
-    """Where torchrun keeps a copy of what ranks write: one of its own unless it was told."""
-    told = os.environ.get("PET_LOG_DIR")
-    options = [word.partition("=")[0].replace("-", "_") for word in words]
-    if "__log_dir" in options:
-        told = (
-            words[options.index("__log_dir")].partition("=")[2]
-            or words[options.index("__log_dir") + 1]
-        )
-    if told:
-        yield Path(told)
+def _log_folder() -> Iterator[None]:
+    """Where torchrun puts what ranks write and how they ended: a folder of this process's own,
+    removed with it, unless the environment names one."""
+    if "PET_LOG_DIR" in os.environ:
+        yield
         return
-    made = tempfile.mkdtemp(prefix="homerec-agent-")
-    os.environ["PET_LOG_DIR"] = made
-    try:
-        yield Path(made)
-    finally:
-        del os.environ["PET_LOG_DIR"]
-        shutil.rmtree(made)
+    with tempfile.TemporaryDirectory(prefix="homerec-agent-") as made:
+        os.environ["PET_LOG_DIR"] = made
+        try:
+            yield
+        finally:
+            del os.environ["PET_LOG_DIR"]
 
 
 def _why_apart(error: RendezvousError) -> str:
@@ -87,19 +83,19 @@ def _why_apart(error: RendezvousError) -> str:
     return f"the machines did not meet: {reason or type(error).__name__}"
 
 
-def last_words(logs: Path) -> list[str]:
-    """The one-line reasons that ranks of this machine ended for, each once."""
-    texts = (path.read_text(errors="replace") for path in sorted(logs.rglob("stderr.log")))
-    found = [match[1] for text in texts for match in _REASON.finditer(text)]
-    return list(dict.fromkeys(found))
+def exits_of(failures: Mapping[int, ProcessFailure]) -> list[RankExit]:
+    """How ranks of this machine ended (global rank -> failure), the cause first."""
+    ends = [_exit_of(rank, failure) for rank, failure in failures.items()]
+    return sorted(ends, key=lambda end: end.order)
 
 
-def first_code(failures: Mapping[int, ProcessFailure]) -> int:
-    """The exit code, as a shell would say it, of who failed first and was not merely stopped."""
-    stopped = (-signal.SIGTERM, ExitCode.STOPPED)
-    found = sorted(failures.values(), key=lambda one: (one.exitcode in stopped, one.timestamp))
-    code = found[0].exitcode
-    return code if code >= 0 else 128 - code
+def _exit_of(rank: int, failure: ProcessFailure) -> RankExit:
+    code = failure.exitcode
+    if left := read_exit(Path(failure.error_file)):
+        return replace(left, code=code)
+    # It could write nothing, as one that a signal killed. torchrun noticed in this whole second:
+    # its start is before whatever this end led to.
+    return RankExit(code=code, message=describe_code(code), rank=rank, time=failure.timestamp)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from torchx.specs import AppState, is_terminal, macros
 from launchers.local import processes
 from launchers.local.rank_logs import Console, RankLog
 from pipeline.io.exit_codes import ExitCode
+from pipeline.io.rank_exit import describe_code, read_exit
 
 GRACE_S = 60
 """Seconds that ranks get to save and end after a signal; then their agent kills them."""
@@ -35,11 +35,6 @@ _STUCK_S = GRACE_S + 30  # an agent that is still there by then will not end of 
 _STRAGGLE_S = 15
 _POLL_S = 0.1
 _EXIT = ".exit"
-# An entry of the summary that torchrun writes to its stderr when ranks failed.
-_FAILURE = re.compile(
-    r"time +: (?P<time>\S+)\n.*\n +rank +: \d+ \(local_rank: (?P<rank>\d+)\)\n"
-    r" +exitcode +: (?P<code>-?\d+)"
-)
 
 
 def run_here(
@@ -198,12 +193,9 @@ class _Job:
         if succeeded:
             self._release()
             return 0
-        lines = [line for rank in self._ranks.values() for line in rank.user_errors]
-        if lines:  # also after a signal: a save that failed is no clean stop
-            for line in dict.fromkeys(lines):  # ranks agree on an error: each wrote it
-                self._console.write(0, line, sys.stderr)
+        if self._show_ends(ExitCode.USER_ERROR):  # also after a signal: no save, no clean stop
             return ExitCode.USER_ERROR
-        failures = self._failures()
+        failures = [end for agent in self._agents if (end := read_exit(agent / "error.json"))]
         if noted:
             self._release()
             return 128 + noted[0]
@@ -211,10 +203,11 @@ class _Job:
             self._release()
             _say(f"torchrun failed; logs are kept in {self._logs}")
             for agent in self._agents:
-                sys.stderr.write((agent / "stderr.log").read_text(errors="replace"))
+                text = (agent / "stderr.log").read_text(encoding="utf-8", errors="replace")
+                sys.stderr.write(text)
             return 1
-        code, first = failures[0]
-        if code == ExitCode.STOPPED:
+        first = min(failures, key=lambda end: end.order)
+        if first.code == ExitCode.STOPPED:
             self._release()
             if self._agent_lost:  # nobody asked: we did, for the others could not go on
                 _say(
@@ -222,42 +215,34 @@ class _Job:
                     f"saved; logs of all ranks are kept in {self._logs}"
                 )
                 return 1
-            return code
-        if code == ExitCode.RANK_LOST:
+            return first.code
+        if first.code == ExitCode.RANK_LOST:
             self._release()
             _say(
                 f"rank {first.rank} missed another one; logs of all ranks are kept in {self._logs}"
             )
-            for line in dict.fromkeys(line for rank in self._ranks.values() for line in rank.lost):
-                self._console.write(0, line, sys.stderr)
+            self._show_ends(ExitCode.RANK_LOST)
             return ExitCode.RANK_LOST
-        how = f"ended with exit code {code}" if code > 0 else f"was killed by {_signal_name(-code)}"
+        how = describe_code(first.code)
         _say(f"rank {first.rank} {how}; logs of all ranks are kept in {self._logs}")
-        sys.stderr.writelines(f"{line}\n" for line in first.traceback)
+        (log,) = (log for log in self._latest() if log.rank == first.rank)
+        sys.stderr.writelines(f"{line}\n" for line in log.traceback)
         return 1
+
+    def _show_ends(self, code: ExitCode) -> bool:
+        """Show the lines of ranks that ended so, each once; whether there are any."""
+        ends = [end for log in self._latest() if (end := log.exit) and end.code == code]
+        for line in dict.fromkeys(end.line for end in ends):
+            self._console.write(0, line, sys.stderr)
+        return bool(ends)
+
+    def _latest(self) -> Iterable[RankLog]:
+        """Logs of the ranks' last attempts."""
+        return {log.rank: log for log in self._ranks.values()}.values()
 
     def _release(self) -> None:
         for rank in self._ranks.values():
             rank.release(self._console)
-
-    def _failures(self) -> list[tuple[int, RankLog]]:
-        """Exit code and log of the ranks that torchrun saw fail, first failure first."""
-        latest = {log.rank: log for log in self._ranks.values()}  # of a rank's attempts
-        found = []
-        for node, agent in enumerate(self._agents):
-            for match in _FAILURE.finditer((agent / "stderr.log").read_text(errors="replace")):
-                log = latest[node * self._nproc + int(match["rank"])]
-                code = int(match["code"])
-                # Once one rank has failed torchrun stops the others: those come last. Its clock
-                # has whole seconds: within one, the first is who fell silent first.
-                stopped = code in (-signal.SIGTERM, ExitCode.STOPPED)
-                found.append((stopped, match["time"], log.silent_since(), code, log))
-        found.sort(key=lambda failure: failure[:3])
-        return [(code, log) for *_, code, log in found]
-
-
-def _signal_name(number: int) -> str:
-    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _say(message: str) -> None:

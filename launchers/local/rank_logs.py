@@ -11,10 +11,9 @@ from collections import deque
 from pathlib import Path
 from typing import TextIO
 
+from pipeline.io.rank_exit import RankExit, read_exit
 from pipeline.tracking.progress_line import PROGRESS_LINE
 
-USER_ERROR = "homerec: error: "
-LOST_RANK = "homerec: lost: "
 _CLEAR_LINE = "\r\x1b[2K"
 # torch puts the rank before every line of a traceback once ranks have met.
 _RANK_TAG = re.compile(r"^\[rank\d+\]: ?")
@@ -79,25 +78,23 @@ class RankLog:
 
     def __init__(self, rank: int, folder: Path) -> None:
         self.rank = rank
-        self.user_errors: list[str] = []
-        self.lost: list[str] = []
         self.traceback: list[str] = []
         self._out = Tail(folder / "stdout.log")
         self._err = Tail(folder / "stderr.log")
-        self._err_path = folder / "stderr.log"
+        self._exit_path = folder / "error.json"
         self._held_since: float | None = None
 
     def show(self, console: Console, *, last: bool = False) -> None:
         """Pass on what is new, but for the reason of an end: errors, lost ranks, tracebacks."""
         for line in self._out.lines(last=last):
             console.write(self.rank, line, sys.stdout)
-        for line in self._err.lines(last=last):
+        lines = self._err.lines(last=last)
+        end = self.exit if lines else None  # a rank writes its file first, then the line
+        for line in lines:
             plain = _RANK_TAG.sub("", line)
-            if plain.startswith(USER_ERROR):
-                self.user_errors.append(plain)
-            elif plain.startswith(LOST_RANK):
-                self.lost.append(plain)
-            elif self._held_since is not None:
+            if end and plain == end.line:
+                continue
+            if self._held_since is not None:
                 self.traceback.append(plain)
             elif plain.startswith(_TRACEBACK):
                 self._held_since = time.monotonic()
@@ -107,9 +104,10 @@ class RankLog:
         if self._held_since is not None and time.monotonic() - self._held_since > _HOLD_S:
             self.release(console)  # the job goes on: whoever watches needs to see why it is odd
 
-    def silent_since(self) -> int:
-        """When the rank last wrote to stderr, in ns."""
-        return self._err_path.stat().st_mtime_ns
+    @property
+    def exit(self) -> RankExit | None:
+        """How the rank says that it ended."""
+        return read_exit(self._exit_path)
 
     def release(self, console: Console) -> None:
         """Show what was held back."""

@@ -25,6 +25,7 @@ from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 from pipeline.io.errors import RankLost
 from pipeline.io.exit_codes import ExitCode
+from pipeline.io.rank_exit import exit_of, write_exit
 
 # What gloo's transport says; it has no exception type of its own.
 _OF_GLOO = re.compile(
@@ -117,7 +118,9 @@ class Heartbeat:
             if self._unwell_s > self._limit:
                 reason = lost(self._pulse, self.explain())
                 if not self._over.is_set():
-                    sys.stderr.write(f"homerec: lost: {reason}\n")
+                    end = exit_of(RankLost(reason))
+                    write_exit(end)
+                    sys.stderr.write(f"{end.line}\n")
                     sys.stderr.flush()
                     os._exit(ExitCode.RANK_LOST)
 

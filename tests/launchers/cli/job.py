@@ -5,6 +5,8 @@ import signal
 import sys
 from pathlib import Path
 
+from pipeline.io.errors import RankLost, UserError
+from pipeline.io.rank_exit import exit_of, write_exit
 from pipeline.tracking.progress_line import progress_line
 
 
@@ -21,11 +23,9 @@ def main() -> int:
         sys.stderr.write(f"warning of rank {rank}\n")
         return 0
     if what == "user-error":
-        sys.stderr.write("homerec: error: data.path 'x': no such folder\n")
-        return 2
+        return _end(UserError("data.path 'x': no such folder"))
     if what == "lost" and rank == 0:
-        sys.stderr.write("homerec: lost: step 7: rank 1 on n1 does not answer\n")
-        return 75
+        return _end(RankLost("step 7: rank 1 on n1 does not answer"))
     if rank == 1 and what == "raise":
         raise RuntimeError("the reason")
     if rank == 1 and what == "die":
@@ -33,6 +33,13 @@ def main() -> int:
     _wait_for(signal.SIGUSR1 if what == "deaf" else signal.SIGTERM)
     sys.stdout.write(f"rank {rank} saved\n")
     return 128 + signal.SIGTERM
+
+
+def _end(error: Exception) -> int:
+    end = exit_of(error)
+    write_exit(end)
+    sys.stderr.write(f"{end.line}\n")
+    return end.code
 
 
 def _wait_for(number: signal.Signals) -> None:

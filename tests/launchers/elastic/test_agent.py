@@ -1,4 +1,4 @@
-"""The exit code of a machine's agent is that of the rank that failed first."""
+"""A machine's agent ends as the rank that failed first."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-from launchers.elastic.agent import first_code, last_words
+from launchers.elastic.agent import exits_of
 from pipeline.io.exit_codes import ExitCode
+from pipeline.io.rank_exit import RankExit, write_exit
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -27,31 +28,27 @@ def failure(rank: int, code: int, second: int) -> ProcessFailure:
     ("codes", "first"),
     [
         ([2, 1], 2),
-        ([-9, 1], 137),
+        ([-9, 1], -9),
+        ([1, 2], 2),
+        ([75, 1], 1),
         ([-15, 75], 75),
         ([143, 143], 143),
     ],
 )
-def test_first_to_fail_counts_and_one_that_was_stopped_last(codes: list[int], first: int) -> None:
-    assert first_code({r: failure(r, code, r) for r, code in enumerate(codes)}) == first
+def test_the_cause_is_first_and_a_rank_that_was_stopped_last(codes: list[int], first: int) -> None:
+    assert exits_of({r: failure(r, code, r) for r, code in enumerate(codes)})[0].code == first
 
 
-def test_the_reasons_that_ranks_wrote_are_found_each_once(tmp_path: Path) -> None:
-    for rank, text in enumerate(
-        [
-            "[rank0]:homerec: lost: step 3: rank 2 on b\nnoise homerec: error: no\n",
-            "homerec: lost: step 3: rank 2 on b\n",
-            "Traceback\n[rank2]: homerec: error: data.path: no such folder\n",
-        ]
-    ):
-        folder = tmp_path / "none_x" / "attempt_0" / str(rank)
-        folder.mkdir(parents=True)
-        (folder / "stderr.log").write_text(text)
-        (folder / "stdout.log").write_text("homerec: lost: not here\n")
-    assert last_words(tmp_path) == [
-        "homerec: lost: step 3: rank 2 on b",
-        "homerec: error: data.path: no such folder",
-    ]
+def test_what_a_rank_left_is_taken_with_the_code_that_torchrun_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    write_exit(RankExit(code=75, message="rank 1 is gone", rank=4, time=0.5))
+    left = ProcessFailure(4, 9, -11, str(tmp_path / "error.json"))
+    killed = failure(5, -9, 0)
+    first, second = exits_of({4: left, 5: killed})
+    assert (first.rank, first.message) == (5, "was killed by SIGKILL")
+    assert (second.rank, second.code, second.message) == (4, -11, "rank 1 is gone")
 
 
 def test_machines_that_do_not_meet_are_one_line(tmp_path: Path) -> None:

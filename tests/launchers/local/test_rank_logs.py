@@ -1,5 +1,4 @@
 import io
-import os
 import sys
 from pathlib import Path
 
@@ -7,6 +6,8 @@ import pytest
 
 from launchers.local import rank_logs as console
 from launchers.local.rank_logs import Console, RankLog, Tail
+from pipeline.io.errors import UserError
+from pipeline.io.rank_exit import exit_of, write_exit
 from pipeline.tracking.progress_line import progress_line
 
 
@@ -97,9 +98,20 @@ def test_a_traceback_that_ends_nothing_is_shown(
     assert "[rank1]: ValueError: x" in capsys.readouterr().err
 
 
-def test_silence_is_counted_from_the_last_word(log: RankLog, tmp_path: Path) -> None:
-    os.utime(tmp_path / "stderr.log", ns=(5, 5))
-    assert log.silent_since() == 5
+def test_the_line_that_a_rank_ends_with_waits_for_the_end(
+    log: RankLog,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "stderr.log").write_text("homerec: error: of old\n[rank1]: homerec: error: x\n")
+    assert log.exit is None
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    write_exit(exit_of(UserError("x")))
+    log.show(Console())
+    assert capsys.readouterr().err == "[rank1]: homerec: error: of old\n"
+    assert log.exit
+    assert log.exit.line == "homerec: error: x"
 
 
 def test_a_file_that_begins_again_is_read_from_its_start(tmp_path: Path) -> None:
