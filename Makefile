@@ -1,7 +1,7 @@
 # `make` lists the targets. Needs Python 3.11 and an index of packages; everything lands in .venv.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev test test-slow test-slurm demo lock clean
+.PHONY: help setup setup-dev test test-slow test-slurm demo docs lock clean
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3,$(if $(shell command -v $(name)),$(name))) python3.11)
 # Optional: the address of an index of CPU wheels of torch (the default index serves CUDA builds).
@@ -61,6 +61,9 @@ demo: setup data/demo/schema.json ## train HoME on synthetic data with two ranks
 
 data/demo/schema.json: | .venv/.runtime
 	$(BIN)/homerec prepare synthetic --out data/demo --rows 300000 --seed 0
+
+docs: setup ## generate docs/reference/configuration.md
+	$(BIN)/python -m pipeline.config.reference > docs/reference/configuration.md
 
 lock: ## renew the pins in requirements/ from pyproject.toml's ranges
 	$(PYTHON) requirements/lock.py

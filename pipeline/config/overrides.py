@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_origin
 
+from pipeline.config.fields import fields, type_name, value_name
 from pipeline.config.recipes import recipe
 from pipeline.config.renamed import renamed
-from pipeline.config.tree import Config, Tree, build, fields, merge, read_yaml
+from pipeline.config.tree import Config, Tree, build, merge, read_yaml
 from pipeline.io.errors import UserError, nearest
 
 
@@ -68,7 +69,7 @@ def amend(saved: Config, name: str | None, config: Path | None, overrides: Seque
 
 def parse(words: Sequence[str]) -> Tree:
     """['--train.epochs', '2'] -> {'train': {'epochs': '2'}}. Types are the tree's business."""
-    known = {name: annotation for name, annotation, _, _ in fields()}
+    known = {field.name: field.annotation for field in fields(Config)}
     tree: Tree = {}
     rest = list(words)
     while rest:
@@ -104,12 +105,9 @@ def _listed(value: str) -> list[Any]:
 def field_help() -> str:
     """Every field with its default and meaning, for --help."""
     lines = ["fields of a run (any of them as --section.field VALUE):"]
-    for name, _, default, text in fields():
-        shown = "" if default in (None, (), {}) else f" (default: {_plain(default)})"
-        lines.append(f"  --{name}")
-        lines.append(f"      {' '.join(text.split())}{shown}")
+    for field in fields(Config):
+        default = value_name(field.default)
+        values = type_name(field.annotation, field.constraints)
+        lines.append(f"  --{field.name}")
+        lines.append(f"      {field.help} ({values}{default and f'; default: {default}'})")
     return "\n".join(lines)
-
-
-def _plain(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

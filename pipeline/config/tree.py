@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 import yaml
 from pydantic import (
     BaseModel,
     ValidationError,
 )
-from pydantic.fields import FieldInfo
 
 from embeddings.config import EmbeddingsConfig, ShardingConfig, SparseOptimizerConfig
+from pipeline.config.fields import section_types
 from pipeline.config.renamed import old_name_in, renamed
 from pipeline.config.sections import (
     CheckpointConfig,
@@ -164,44 +164,10 @@ def _names(section: str, tree: Tree) -> list[str]:
     node: Any = tree
     for part in [part for part in section.split(".") if part]:
         node = node.get(part, {}) if isinstance(node, Mapping) else {}
-        members = _models(model.model_fields[part].annotation)
+        members = section_types(model.model_fields[part].annotation)
         kind = node.get("kind") if isinstance(node, Mapping) else None
         chosen = [m for m in members if kind is None or m.model_fields["kind"].default == kind]
         if not chosen:
             return []
         model = chosen[0]
     return list(model.model_fields)
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The section types inside an annotation: one, or a union's members."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (Union, type(int | str)) or hasattr(annotation, "__metadata__"):
-        return [model for part in get_args(annotation) for model in _models(part)]
-    return []
-
-
-def _default(field: FieldInfo) -> Any:
-    return None if field.is_required() else field.get_default(call_default_factory=True)
-
-
-def fields(
-    model: type[BaseModel] = Config, default: BaseModel | None = None, prefix: str = ""
-) -> Iterator[tuple[str, Any, Any, str]]:
-    """Every leaf of the tree: (dotted name, type, default, help). Unions list each member's."""
-    seen: set[str] = set()
-    for name, field in model.model_fields.items():
-        value = getattr(default, name, None) if default is not None else _default(field)
-        dotted = f"{prefix}{name}"
-        sections = _models(field.annotation)
-        if not sections:
-            yield dotted, field.annotation, value, field.description or ""
-            continue
-        for section in sections:
-            chosen = value if isinstance(value, section) else None
-            for leaf in fields(section, chosen or section.model_construct(), f"{dotted}."):
-                if leaf[0] in seen:
-                    continue
-                seen.add(leaf[0])
-                yield leaf

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.fields import fields
 from pipeline.config.overrides import configure, resolve
 from pipeline.config.recipes import recipe
 from pipeline.config.renamed import _RENAMED
-from pipeline.config.tree import Config, fields
+from pipeline.config.tree import Config
 from pipeline.experiments.search_space import read_searches
 from pipeline.io.errors import UserError
 
 
 def test_new_names_are_fields_and_old_names_are_not() -> None:
-    leaves = [name for name, _, _, _ in fields()]
+    leaves = [field.name for field in fields(Config)]
     known = {*leaves, *(name.rpartition(".")[0] for name in leaves)}
     assert known >= set(_RENAMED.values())
     assert not known & set(_RENAMED)

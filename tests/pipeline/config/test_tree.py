@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from models.towers.config import HomeConfig, MmoeConfig
+from pipeline.config.fields import fields
 from pipeline.config.overrides import amend, field_help, parse, resolve
 from pipeline.config.recipes import RECIPES, recipe
-from pipeline.config.tree import Config, build, fields, merge
+from pipeline.config.tree import Config, build, merge
 from pipeline.io.errors import UserError
 
 
@@ -124,9 +125,9 @@ def test_resume_keeps_what_is_not_named() -> None:
 
 def test_every_field_can_be_set_and_is_explained() -> None:
     text = field_help()
-    for name, _, _, help_text in fields():
-        assert help_text, name
-        assert f"--{name}\n" in text
+    for field in fields(Config):
+        assert field.help, field.name
+        assert f"--{field.name}\n" in text
 
 
 def test_merging_leaves_its_inputs_alone() -> None:

@@ -1,0 +1,113 @@
+"""The fields of a configuration, read from its classes."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+
+class ConfigField(NamedTuple):
+    """A field that holds a value, not a section."""
+
+    name: str
+    """Dotted, as on a command line: 'train.epochs'."""
+    annotation: Any
+    default: Any
+    """None for a field without one."""
+    help: str
+    constraints: tuple[Any, ...]
+    """Of annotated_types: Ge(0), MultipleOf(4)."""
+
+
+def fields(
+    model: type[BaseModel], default: BaseModel | None = None, prefix: str = ""
+) -> Iterator[ConfigField]:
+    """Every field in `model` and its sections. A union's members follow each other, and a name
+    that several of them share comes once."""
+    seen: set[str] = set()
+    for name, info in model.model_fields.items():
+        value = getattr(default, name, None) if default is not None else default_of(info)
+        for section in section_types(info.annotation):
+            chosen = value if isinstance(value, section) else section.model_construct()
+            for field in fields(section, chosen, f"{prefix}{name}."):
+                if field.name not in seen:
+                    seen.add(field.name)
+                    yield field
+        if not section_types(info.annotation):
+            yield config_field(info, value, f"{prefix}{name}")
+
+
+def config_field(info: FieldInfo, default: Any, name: str) -> ConfigField:
+    text = " ".join((info.description or "").split())
+    return ConfigField(name, info.annotation, default, text, tuple(info.metadata))
+
+
+def default_of(info: FieldInfo) -> Any:
+    return None if info.is_required() else info.get_default(call_default_factory=True)
+
+
+def section_types(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that an annotation allows: one, a union's members, or none."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if _is_union(annotation) or hasattr(annotation, "__metadata__"):
+        return [model for part in get_args(annotation) for model in section_types(part)]
+    return []
+
+
+def entry_type(annotation: Any) -> type[BaseModel] | None:
+    """The section that each entry of a mapping is; None where entries are plain values."""
+    if get_origin(annotation) is Mapping:
+        return next(iter(section_types(get_args(annotation)[1])), None)
+    return None
+
+
+def type_name(annotation: Any, constraints: tuple[Any, ...] = ()) -> str:
+    """'int >= 1', 'list of str', 'on, off or auto', '{name: float}'."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if hasattr(annotation, "__metadata__"):  # Annotated[X, ...]
+        metadata = [getattr(item, "metadata", [item]) for item in annotation.__metadata__]
+        return type_name(args[0], (*constraints, *(one for some in metadata for one in some)))
+    if _is_union(annotation):
+        names = [type_name(part, constraints) for part in args if part is not type(None)]
+        return " or ".join(names)
+    if str(origin) == "typing.Literal":
+        *most, last = map(str, args)
+        return f"{', '.join(most)} or {last}" if most else last
+    if origin is tuple:
+        of = type_name(args[0])
+        return f"list of {of}" if args[-1] is Ellipsis else f"list of {len(args)} {of}"
+    if origin is Mapping:
+        return f"{{name: {'{...}' if section_types(args[1]) else type_name(args[1])}}}"
+    name = {"Path": "path", "bool": "true or false"}.get(annotation.__name__, annotation.__name__)
+    return " ".join([name, _limits(constraints)]).strip()
+
+
+_SIGNS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"), ("multiple_of", "a multiple of"))
+
+
+def _limits(constraints: tuple[Any, ...]) -> str:
+    found = [
+        f"{sign} {value}"
+        for key, sign in _SIGNS
+        for one in constraints
+        if (value := getattr(one, key, None)) is not None
+    ]
+    return ", ".join(found)
+
+
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in (Union, types.UnionType)
+
+
+def value_name(value: Any) -> str:
+    """A value as on a command line; '' where there is nothing to show."""
+    if value is None or value == () or value == {}:
+        return ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,139 @@
+"""docs/reference/configuration.md, made from the configuration's classes: `make docs`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from pipeline.config.fields import (
+    ConfigField,
+    config_field,
+    default_of,
+    entry_type,
+    section_types,
+    type_name,
+    value_name,
+)
+from pipeline.config.recipes import RECIPES, recipe
+from pipeline.config.tree import Config
+
+_HEAD = """\
+# Configuration
+
+A run is one configuration: a recipe, then the YAML file of `--config`, then `--section.field VALUE`
+on the command line. The later one wins. A mistyped field or a value out of range ends the command
+before anything runs.
+
+    homerec train demo --config run.yaml --train.epochs 2 --model.tower.kind mmoe
+
+    # run.yaml
+    train:
+      batch_size: 4096
+    model:
+      tower: {kind: mmoe, num_experts: 8}
+
+On a command line a list is `a,b`, and a field 'by name' takes the name as one more part:
+`--loss.task_weights.like 2`. A section whose `kind` changes starts from that kind's defaults.
+
+This page is generated (`make docs`) from the classes of the configuration."""
+
+
+def reference() -> str:
+    """The whole page."""
+    parts = [_HEAD]
+    for name, info in Config.model_fields.items():
+        if section_types(info.annotation):
+            parts += _sections(name, info, default_of(info), level=2)
+    parts.append("## Recipes\n\nWhat each recipe sets; every other field has its default.")
+    for name in RECIPES:
+        parts += [f"### {name}", _doc(RECIPES[name]), _differences(name)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sections(name: str, info: FieldInfo, default: Any, level: int) -> Iterator[str]:
+    """The section `name`; for a union, what its members share and then each of them."""
+    members = section_types(info.annotation)
+    shared: list[ConfigField] = []
+    if len(members) > 1:
+        yield f"{'#' * level} `{name}`"
+        yield info.description or ""
+        if base := _common_base(members):
+            shared = _rows(name, base, None)
+            yield "Every kind has these fields:"
+            yield _table(shared)
+    for member in members:
+        kind = f": `kind: {member.model_fields['kind'].default}`" if len(members) > 1 else ""
+        yield f"{'#' * (level + bool(kind))} `{name}`{kind}"
+        yield _doc(member)
+        chosen = default if isinstance(default, member) else member()
+        if rows := [row for row in _rows(name, member, chosen) if row not in shared]:
+            yield _table(rows)
+        for key, inner in member.model_fields.items():
+            if section_types(inner.annotation):
+                yield from _sections(f"{name}.{key}", inner, getattr(chosen, key), level + 1)
+
+
+def _common_base(members: list[type[BaseModel]]) -> type[BaseModel] | None:
+    """The nearest class with fields that all `members` derive from."""
+    for base in members[0].__mro__:
+        if issubclass(base, BaseModel) and base.model_fields and base is not members[0]:
+            return base if all(issubclass(member, base) for member in members) else None
+    return None
+
+
+def _rows(name: str, model: type[BaseModel], default: BaseModel | None) -> list[ConfigField]:
+    """The fields of a section that are no sections, and of the entries of its mappings."""
+    rows = []
+    for key, info in model.model_fields.items():
+        if section_types(info.annotation):
+            continue
+        value = default_of(info) if default is None else getattr(default, key)
+        rows.append(config_field(info, value, f"{name}.{key}"))
+        if entry := entry_type(info.annotation):
+            rows += _rows(f"{name}.{key}.NAME", entry, None)
+    return rows
+
+
+def _doc(documented: object) -> str:
+    return inspect.getdoc(documented) or ""
+
+
+def _table(rows: list[ConfigField]) -> str:
+    lines = ["| field | value | default | meaning |", "|---|---|---|---|"]
+    for row in rows:
+        value = type_name(row.annotation, row.constraints)
+        default = "" if row.default == () else _code(row.default)
+        cells = (f"`{row.name}`", value, default, row.help)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _differences(name: str) -> str:
+    """The fields in which a recipe differs from the defaults."""
+    lines = ["| field | value |", "|---|---|"]
+    ours, defaults = recipe(name), Config(recipe=name)
+    lines += [f"| `{key}` | {_code(value)} |" for key, value in _changed("", ours, defaults)]
+    return "\n".join(lines) if len(lines) > 2 else "The defaults."
+
+
+def _changed(prefix: str, ours: BaseModel, defaults: BaseModel) -> Iterator[tuple[str, Any]]:
+    for key, value in ours:
+        other = getattr(defaults, key, None)
+        if isinstance(value, BaseModel) and isinstance(other, BaseModel):
+            yield from _changed(f"{prefix}{key}.", value, other)
+        elif value != other:
+            yield f"{prefix}{key}", value
+
+
+def _code(value: Any) -> str:
+    text = value_name(value)
+    return f"`{text}`" if text else ("`''`" if value in ((), "") else "")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())
