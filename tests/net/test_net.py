@@ -23,7 +23,7 @@ from launchers.torchx.components import train
 from pipeline.checkpoint.layout import saved_steps
 from pipeline.data.prepare.synthetic import prepare_synthetic
 from pipeline.io.exit_codes import ExitCode
-from tests.integration.training.test_train import tensors
+from tests.integration.training.runs import tensors
 from tests.net.hosts import Host, lacking, two_hosts
 from tests.net.wire import Wire
 from tests.slurm.box import REQUIRED, until

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipeline.checkpoint.layout import saved_steps
-from tests.integration.training.test_train import tensors
+from tests.integration.training.runs import tensors
 from tests.slurm.box import until
 from tests.slurm.conftest import ROOT, Login, number
 

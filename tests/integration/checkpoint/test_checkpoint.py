@@ -33,7 +33,7 @@ from pipeline.io.storage import open_folder
 from pipeline.ranks.world import this_world
 from pipeline.training.build import assemble
 from pipeline.training.resolve_features import select
-from tests.integration.training.test_train import run, tensors
+from tests.integration.training.runs import run, tensors
 from tests.ranks import RankError, run_ranks
 
 LAST = "step-00000008"

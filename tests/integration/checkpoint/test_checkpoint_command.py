@@ -11,7 +11,7 @@ import pytest
 from launchers.cli.main import main
 from pipeline.checkpoint.layout import named_steps
 from tests.integration.checkpoint.test_checkpoint import changed
-from tests.integration.training.test_train import run
+from tests.integration.training.runs import run
 from tests.ranks import run_ranks
 
 

@@ -14,7 +14,7 @@ from pipeline.checkpoint.manifest import read_manifest
 from pipeline.checkpoint.verify import problem
 from pipeline.checkpoint.writer import reader
 from tests.integration.checkpoint.test_checkpoint import changed
-from tests.integration.training.test_train import run, saved_again, tensors
+from tests.integration.training.runs import run, saved_again, tensors
 from tests.ranks import run_ranks
 
 # Tables in pieces of each kind; 240 rows divide by 3 ranks.

@@ -16,7 +16,7 @@ from launchers.cli.main import main
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.training.resolve_features import select
-from tests.integration.training.test_train import evaluated, run, tensors
+from tests.integration.training.runs import evaluated, run, tensors
 from tests.ranks import run_ranks
 
 

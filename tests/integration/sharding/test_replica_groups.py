@@ -20,7 +20,7 @@ from pipeline.training.replica_groups import Averaging
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, config, rank_batch, train_some
-from tests.integration.training.test_train import evaluated, run, tensors
+from tests.integration.training.runs import evaluated, run, tensors
 from tests.ranks import run_ranks
 
 _STEPS = 6

@@ -22,8 +22,8 @@ from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, train_some
 from tests.integration.sharding.test_sharding import config as plain_config
+from tests.integration.training.runs import run, tensors
 from tests.integration.training.test_reset_tables import whole
-from tests.integration.training.test_train import run, tensors
 from tests.ranks import run_ranks
 
 _EVENTS = {"seen": {"history": "item"}}

@@ -19,7 +19,7 @@ from pipeline.training.build import assemble
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, config, rank_batch
-from tests.integration.training.test_train import evaluated, run, saved_again, tensors
+from tests.integration.training.runs import evaluated, run, saved_again, tensors
 from tests.ranks import run_ranks
 
 _DECAY = 0.5

@@ -16,7 +16,7 @@ from pipeline.data.schema import Schema
 from pipeline.ranks.world import this_world
 from pipeline.training.build import assemble
 from pipeline.training.resolve_features import select
-from tests.integration.training.test_train import run, tensors
+from tests.integration.training.runs import run, tensors
 from tests.ranks import run_ranks
 
 _LOOK = ["--expert_health.probe_every", "2"]

@@ -17,7 +17,7 @@ from pipeline.training.dataloader import open_split
 from pipeline.training.reset_tables import renew_tables
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
-from tests.integration.training.test_train import run, tensors
+from tests.integration.training.runs import run, tensors
 from tests.ranks import run_ranks
 
 _RENEWED, _KEPT = "user_id", "tab"

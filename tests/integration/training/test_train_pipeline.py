@@ -23,7 +23,7 @@ from tests.integration.sharding.every_plan import SCHEMA, batch
 from tests.integration.sharding.every_plan import config as plain_config
 from tests.integration.sharding.moves import State, _state, _state_of
 from tests.integration.sharding.one_process import OneProcess
-from tests.integration.training.test_train import run, tensors
+from tests.integration.training.runs import run, tensors
 from tests.ranks import run_ranks
 
 _STEPS = 6

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.checkpoint.layout import kept, named_steps, saved_steps, step_folder
+from pipeline.checkpoint.layout import best_step, kept, named_steps, saved_steps, step_folder
 from pipeline.config.sections import CheckpointConfig
+from pipeline.io.errors import UserError
 
 STEPS = st.lists(st.integers(1, 60), unique=True).map(sorted)
 
@@ -74,3 +75,10 @@ def test_a_path_of_nothing_is_the_runs_own() -> None:
 def test_minutes_that_cannot_be_are_refused(value: float) -> None:
     with pytest.raises(ValueError, match="minutes"):
         CheckpointConfig(minutes=value)
+
+
+@pytest.mark.parametrize("text", ["[1]", "x", "{}"])
+def test_a_damaged_note_of_the_best_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "best.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"best\.json: damaged .*; remove it"):
+        best_step(tmp_path)
