@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from launchers.cli.main import main
-from pipeline.checkpoint.layout import step_folder
 from pipeline.config.overrides import configure
 from pipeline.data.batch import Batch
 from pipeline.data.parquet_source import BatchSource
@@ -95,7 +94,7 @@ def found(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 def _state(run: Path, step: int) -> dict[str, torch.Tensor]:
     """Every tensor of weights and optimizers in a checkpoint, sharded tables included."""
-    found = tensors(step_folder(run / "checkpoints", step), run)
+    found = tensors(run / "checkpoints" / f"step-{step:08d}", run)
     parts = ("/model/", "/optimizer/", "/tables/")
     return {name: value for name, value in found.items() if name.startswith(parts)}
 

@@ -17,7 +17,7 @@ from pipeline.experiments.study_report import write_study_report
 from pipeline.experiments.study_tables import cost_rows, metric_table, write_markdown
 from pipeline.io.errors import UserError
 from tests.pipeline.experiments.studies import SEEDS, TASKS, TOWERS, metrics, run, study
-from tests.pipeline.report.test_run_report import Page
+from tests.pipeline.report.page import Page
 
 
 def said(made: dict[str, object]) -> dict[str, str]:
