@@ -13,9 +13,9 @@ class Probe:
     """Pass an empty one to a tower's forward; it comes back filled.
 
     Names of experts: 'meta.shared.0', 'meta.watch.1', 'level2.global.0',
-    'level2.category.watch.0', 'level2.own.click.0' (HoME), 'expert.3' (MMoE),
-    'level1.shared.0', 'level2.own.click.0' (PLE, AdaTT), 'bottom.0' (Shared-Bottom) and
-    'own.click.0' (Single-task), of which the last two have no gates.
+    'level2.category.watch.0', 'level2.task_specific.click.0' (HoME), 'expert.3' (MMoE),
+    'level1.shared.0', 'level2.task_specific.click.0' (PLE, AdaTT), 'bottom.0' (Shared-Bottom) and
+    'task_specific.click.0' (Single-task), of which the last two have no gates.
     """
 
     experts: dict[str, Tensor] = field(default_factory=dict)

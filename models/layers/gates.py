@@ -1,4 +1,4 @@
-"""Who listens to whom: gates that weigh experts."""
+"""Gates that weigh experts."""
 
 import math
 from collections.abc import Sequence
@@ -12,19 +12,21 @@ from models.layers.initialise import fill_normal
 
 
 class Gate(NamedTuple):
-    """One gate: `Linear(concat(the inputs it hears))` -> a weight for each expert it sees."""
+    """`Linear(concat(inputs))` -> one logit per expert."""
 
     name: str
-    hears: Sequence[int]
-    sees: Sequence[int]
+    inputs: Sequence[int]
+    """Indices of the inputs that the gate reads."""
+    experts: Sequence[int]
+    """Indices of the experts that it weighs."""
 
 
 class Gates(nn.Module):
-    """Gates over E experts, on N inputs of `dim` features each: all of them one matmul.
+    """Gates over E experts, on N inputs of `dim` features each, computed in one matmul.
 
-    The wiring is data, and only connections that exist have weights. A gate that does not
-    hear an input has zeros there; an expert that a gate does not see gets the logit -inf, so
-    that softmax and sigmoid give it a weight, and its gate a gradient, of exactly zero.
+    The wiring is data: only existing connections have weights. An input that a gate does not
+    read has zero weights. An expert that it does not weigh gets the logit -inf, so softmax and
+    sigmoid give it a weight of exactly zero, with no gradient.
     """
 
     def __init__(self, gates: Sequence[Gate], dim: int, num_inputs: int, num_experts: int) -> None:
@@ -33,12 +35,12 @@ class Gates(nn.Module):
         self.num_inputs = num_inputs
         self.num_experts = num_experts
         # Tuples, not buffers: a buffer would be lost on the way from meta to a device.
-        logits = [(g, e) for g, gate in enumerate(gates) for e in gate.sees]
+        logits = [(g, e) for g, gate in enumerate(gates) for e in gate.experts]
         self.weight_cells = tuple(
-            row * num_inputs + i for row, (g, _) in enumerate(logits) for i in gates[g].hears
+            row * num_inputs + i for row, (g, _) in enumerate(logits) for i in gates[g].inputs
         )
         self.logit_cells = tuple(g * num_experts + e for g, e in logits)
-        # Row by row as the cells: for each gate, for each expert it sees, each input it hears.
+        # Rows are ordered by gate, then the gate's experts, then its inputs, as are the cells.
         self.weight = nn.Parameter(torch.empty(len(self.weight_cells), dim))
         self.bias = nn.Parameter(torch.empty(len(self.logit_cells)))
 
@@ -59,8 +61,8 @@ class Gates(nn.Module):
     def init_weights(self, seed: int) -> None:
         start = 0
         for gate in self.gates:
-            num_rows = len(gate.sees) * len(gate.hears)
-            rows = self.weight[start : start + num_rows].view(1, len(gate.sees), -1)
+            num_rows = len(gate.experts) * len(gate.inputs)
+            rows = self.weight[start : start + num_rows].view(1, len(gate.experts), -1)
             fill_normal(rows, [gate.name], seed)
             start += num_rows
         self.bias.zero_()
@@ -69,8 +71,8 @@ class Gates(nn.Module):
 class NativeWeights(nn.Module):
     """Weights [G, E] of each gate's experts that are learned and depend on no input.
 
-    A gate that sees a single expert weighs it 1, a residual connection without a parameter.
-    What a gate hears does not matter here.
+    A gate of a single expert weighs it 1: a residual connection without a parameter. The inputs
+    of a gate are ignored.
     """
 
     weight: nn.Parameter | None
@@ -78,16 +80,16 @@ class NativeWeights(nn.Module):
     def __init__(self, gates: Sequence[Gate], num_experts: int) -> None:
         super().__init__()
         self.shape = (len(gates), num_experts)
-        self.learned = tuple(gate for gate in gates if len(gate.sees) > 1)
-        cells = [(g * num_experts + e, gate) for g, gate in enumerate(gates) for e in gate.sees]
-        self.cells = tuple(cell for cell, gate in cells if len(gate.sees) > 1)
-        self.residual_cells = tuple(cell for cell, gate in cells if len(gate.sees) == 1)
+        self.learned = tuple(gate for gate in gates if len(gate.experts) > 1)
+        cells = [(g * num_experts + e, gate) for g, gate in enumerate(gates) for e in gate.experts]
+        self.cells = tuple(cell for cell, gate in cells if len(gate.experts) > 1)
+        self.residual_cells = tuple(cell for cell, gate in cells if len(gate.experts) == 1)
         # A parameter without elements would get no gradient: rather none at all.
         weight = nn.Parameter(torch.empty(len(self.cells))) if self.cells else None
         self.register_parameter("weight", weight)
 
     def forward(self, like: Tensor) -> Tensor:
-        """[G, E], on the device of `like`; zero for what a gate does not see."""
+        """[G, E], on the device of `like`; zero for experts that are not the gate's."""
         num_gates, num_experts = self.shape
         weights = like.new_zeros(num_gates * num_experts)
         if self.residual_cells:
@@ -102,7 +104,7 @@ class NativeWeights(nn.Module):
     def init_weights(self, seed: int) -> None:
         if self.weight is None:
             return
-        rows = self.weight.split_with_sizes([len(gate.sees) for gate in self.learned])
+        rows = self.weight.split_with_sizes([len(gate.experts) for gate in self.learned])
         for gate, row in zip(self.learned, rows, strict=True):
             # The variance of a uniform draw from +-1/sqrt(n), as in the authors' repository.
             fill_normal(row[None], [gate.name], seed, gain=1 / math.sqrt(3))

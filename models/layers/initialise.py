@@ -1,6 +1,7 @@
 """Random numbers that depend on a seed and a name, and on nothing else."""
 
 import math
+import re
 import zlib
 from collections.abc import Sequence
 
@@ -9,23 +10,37 @@ from torch import Tensor
 
 
 def generator(seed: int, name: str) -> torch.Generator:
-    """A CPU generator of its own for each (seed, name).
+    """A CPU generator seeded by (seed, name).
 
-    The hash is CRC-32, as Python's own differs from process to process.
+    The hash is CRC-32: Python's `hash` of a string differs between processes.
     """
     return torch.Generator("cpu").manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
 
 
+_TASK_SPECIFIC = re.compile(r"^((?:feature_gate\.)?(?:level\d+\.)?)task_specific\.")
+
+
+def draw_key(name: str) -> str:
+    """The key that draws the weights of an expert or a mask called `name`.
+
+    Task-specific experts were called 'own' once; their key still says so, as another key would
+    draw other weights: 'level2.task_specific.click.0' -> 'level2.own.click.0'.
+    """
+    return _TASK_SPECIFIC.sub(r"\1own.", name)
+
+
 @torch.no_grad()
 def fill_normal(parameter: Tensor, names: Sequence[str], seed: int, *, gain: float = 1.0) -> None:
-    """Fills each slice `parameter[i]` ([.., fan_in]) with normal(0, gain^2 / fan_in).
+    """Fill each slice `parameter[i]`, [.., fan_in], with normal(0, gain^2 / fan_in).
 
-    Slice i is drawn on the CPU by the generator of `names[i]`: a weight depends neither on
-    the device nor on what else the model holds. He et al., arXiv 1502.01852: gain sqrt(2)
-    before a rectifier, 1 where nothing follows.
+    Slice i is drawn on the CPU by the generator of `draw_key(names[i])`, so it depends neither
+    on the device nor on the rest of the model. Gain: sqrt(2) before a rectifier (He et al.,
+    arXiv 1502.01852), 1 where nothing follows.
     """
     assert len(names) == parameter.shape[0]
     std = gain / math.sqrt(parameter.shape[-1])
     for slice_, name in zip(parameter, names, strict=True):
-        drawn = torch.empty(slice_.shape).normal_(0.0, std, generator=generator(seed, name))
+        drawn = torch.empty(slice_.shape).normal_(
+            0.0, std, generator=generator(seed, draw_key(name))
+        )
         slice_.copy_(drawn)

@@ -33,7 +33,7 @@ class AdaTT(Stack):
         batch_mean: BatchMean | None,
     ) -> None:
         units = [
-            (f"own.{task.name}", task.name, config.num_task_specific_experts)
+            (f"task_specific.{task.name}", task.name, config.num_task_specific_experts)
             for task in canonical(tasks)
         ]
         has_shared = config.num_shared_experts > 0
@@ -46,7 +46,9 @@ class AdaTT(Stack):
             for u, (group, name, size) in enumerate(units):
                 source = 0 if is_first else u
                 groups.append(Group(f"level{i + 1}.{group}", size, source))
-                mixtures.append(Mixture(name, hears=[source], sees=range(len(units)), own=u))
+                mixtures.append(
+                    Mixture(name, inputs=[source], groups=range(len(units)), self_group=u)
+                )
             levels.append(
                 Level(
                     f"level{i + 1}",

@@ -32,19 +32,18 @@ class HomeConfig(ExpertConfig):
     num_category_experts: int = Field(2, ge=1)
     """Level-2 experts that the tasks of one category share, for each category."""
     num_task_specific_experts: int = Field(1, ge=1)
-    """Level-2 experts of a task's own, for each task."""
+    """Task-specific level-2 experts, for each task."""
     normalisation: Normalisation = "batch"
-    """Of each expert layer: over the batch (of all ranks), over the layer, or none. With
-    `activation` against expert collapse."""
+    """Of each expert layer: over the batch (of all ranks), over the layer, or none. Counters
+    expert collapse, with `activation`."""
     activation: Activation = "swish"
     """After each layer of experts and task towers, except before the logit."""
     hierarchy_mask: bool = True
-    """A task's level-2 gate sees the global experts, those of its category, and its own.
-    False: it sees all level-2 experts, those of other categories and other tasks too.
-    Against expert degradation."""
+    """Restrict a task's level-2 gate to the global experts, those of its category and its
+    task-specific ones. False: it weighs all level-2 experts. Counters expert degradation."""
     feature_gate_1: bool = True
-    """Private soft masks on the inputs of level-1 experts. With `feature_gate_2` and
-    `self_gate` against expert underfitting."""
+    """Private soft masks on the inputs of level-1 experts. Counters
+    expert underfitting, with `feature_gate_2` and `self_gate`."""
     feature_gate_2: bool = True
     """Private soft masks on the inputs of level-2 experts."""
     feature_gate_per: Literal["expert", "group"] = "expert"
@@ -54,8 +53,8 @@ class HomeConfig(ExpertConfig):
     mask_rank: int = Field(16, ge=1)
     """Rank of each of them, r."""
     self_gate: bool = True
-    """A group's own experts reach its output by a second gate, in which no other group
-    competes with them."""
+    """Add a second gate over the experts of a group alone, in which no other group competes
+    with them."""
 
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
@@ -101,7 +100,7 @@ class PleConfig(ExpertConfig):
     num_shared_experts: int = Field(2, ge=1)
     """Experts of each level that all tasks share."""
     num_task_specific_experts: int = Field(1, ge=1)
-    """Experts of each level of a task's own, for each task."""
+    """Task-specific experts of each level, for each task."""
 
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
@@ -124,9 +123,9 @@ class AdattConfig(ExpertConfig):
     num_levels: int = Field(2, ge=1)
     """Levels of experts."""
     num_task_specific_experts: int = Field(1, ge=1)
-    """Experts of each level of a task's own, for each task."""
+    """Task-specific experts of each level, for each task."""
     num_shared_experts: int = Field(1, ge=0)
-    """Experts of each level that belong to no task; 0 makes it AdaTT-sp."""
+    """Shared experts of each level; 0 for AdaTT-sp."""
 
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None

@@ -65,7 +65,7 @@ def _multiplications(part: nn.Module, config: TowerConfig) -> int:
         return part.weight.numel()
     if isinstance(part, FeatureGates):
         return part.up.numel()
-    if isinstance(part, Gates):  # with the zeros for inputs that a gate does not hear
+    if isinstance(part, Gates):  # with the zeros for inputs that a gate does not read
         return len(part.logit_cells) * part.num_inputs * part.weight.shape[1]
     if isinstance(part, Level):
         return len(part.mixtures) * len(part.experts.names) * config.expert_dim

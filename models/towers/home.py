@@ -23,8 +23,8 @@ class HoME(nn.Module):
 
         z_c      = gate_c(v) [shared, c]          + self_gate_c(v) [c]
         z_shared = gate_shared(v) [shared, all c] + self_gate_shared(v) [shared]
-        y_t      = gate_t(z_c, z_shared) [global(z_shared), category_c(z_c), own_t(z_c)]
-                   + self_gate_t(z_c) [own_t(z_c)]
+        y_t      = gate_t(z_c, z_shared) [global(z_shared), category_c(z_c), specific_t(z_c)]
+                   + self_gate_t(z_c) [specific_t(z_c)]
         logit_t  = tower_t(y_t)
     """
 
@@ -44,9 +44,9 @@ class HoME(nn.Module):
 
         # Level 1: group and output 0 are the shared ones, c is the c-th category's.
         groups = [Group(f"meta.{name}", config.num_meta_experts) for name in (SHARED, *names)]
-        mixtures = [Mixture(SHARED, hears=[0], sees=range(len(groups)), own=0)]
+        mixtures = [Mixture(SHARED, inputs=[0], groups=range(len(groups)), self_group=0)]
         for c, name in enumerate(names, start=1):
-            mixtures.append(Mixture(name, hears=[0], sees=[0, c], own=c))
+            mixtures.append(Mixture(name, inputs=[0], groups=[0, c], self_group=c))
         self.level1 = Level(
             "meta",
             1,
@@ -59,19 +59,23 @@ class HoME(nn.Module):
             masks=masks if config.feature_gate_1 else None,
         )
 
-        # Level 2: group 0 is global, c is the c-th category's, and then each task's own.
+        # Level 2: group 0 is global, c is the c-th category's, then one group for each task.
         groups = [Group("level2.global", config.num_global_experts, source=0)]
         for c, name in enumerate(names, start=1):
             groups.append(Group(f"level2.category.{name}", config.num_category_experts, source=c))
         mixtures = []
         for task in canonical(tasks):
-            c, own = 1 + names.index(task.category), len(groups)
+            c, specific = 1 + names.index(task.category), len(groups)
             groups.append(
-                Group(f"level2.own.{task.name}", config.num_task_specific_experts, source=c)
+                Group(
+                    f"level2.task_specific.{task.name}", config.num_task_specific_experts, source=c
+                )
             )
-            mixtures.append(Mixture(task.name, hears=[c, 0], sees=[0, c, own], own=own))
+            mixtures.append(
+                Mixture(task.name, inputs=[c, 0], groups=[0, c, specific], self_group=specific)
+            )
         if not config.hierarchy_mask:
-            mixtures = [mixture._replace(sees=range(len(groups))) for mixture in mixtures]
+            mixtures = [mixture._replace(groups=range(len(groups))) for mixture in mixtures]
         self.level2 = Level(
             "level2",
             1 + len(names),

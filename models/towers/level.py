@@ -28,35 +28,35 @@ class Mixture(NamedTuple):
     """One output: the experts of some groups, mixed by a gate."""
 
     name: str
-    hears: Sequence[int]
-    """Inputs that the gate reads, side by side."""
-    sees: Sequence[int]
-    """Groups whose experts it mixes."""
-    own: int
-    """Group whose experts its self-gate, or its native weights, if the level has such, adds."""
+    inputs: Sequence[int]
+    """Indices of the inputs that the gate reads, concatenated."""
+    groups: Sequence[int]
+    """Indices of the groups whose experts it mixes."""
+    self_group: int
+    """Index of the group that a self-gate or native weights add, in levels that have them."""
 
 
 class Masks(NamedTuple):
-    """What the feature-gates of a level are like."""
+    """Configuration of the feature-gates of a level."""
 
     num_masks: int
     rank: int
     per_group: bool
-    """Whether the experts of one group share theirs."""
+    """Whether the experts of a group share one feature-gate."""
 
 
 class Mixed(NamedTuple):
-    """What a level gives: M outputs, and how they came about."""
+    """What a level returns: M outputs of E experts, and the weights that mixed them."""
 
     outputs_BMD: Tensor
     experts_EBD: Tensor
     gates_BME: Tensor
     self_gates_BME: Tensor | None
-    """Of self-gates or native weights: what own experts get on top of `gates_BME`."""
+    """Weights of self-gates or native weights, added to `gates_BME`."""
 
 
 class Level(nn.Module):
-    """The wiring is data: `groups` of experts on some of N inputs, and `mixtures` of them."""
+    """`groups` of experts on some of N inputs, mixed into M outputs by `mixtures`."""
 
     def __init__(
         self,
@@ -87,32 +87,36 @@ class Level(nn.Module):
             masked = [group.name for group in groups] if masks.per_group else expert_names
             self.feature_gates = FeatureGates(masked, in_features, masks.num_masks, masks.rank)
 
-        def of_own(kind: str) -> list[Gate]:
+        def self_gates_named(kind: str) -> list[Gate]:
             return [
-                Gate(f"{name}.{kind}.{m.name}", [groups[m.own].source], self.members[m.own])
+                Gate(
+                    f"{name}.{kind}.{m.name}",
+                    [groups[m.self_group].source],
+                    self.members[m.self_group],
+                )
                 for m in mixtures
             ]
 
-        gates = [Gate(f"{name}.gate.{m.name}", m.hears, self.seen(m)) for m in mixtures]
-        gates += of_own("self_gate") if self_gates else []
+        gates = [Gate(f"{name}.gate.{m.name}", m.inputs, self.experts_of(m)) for m in mixtures]
+        gates += self_gates_named("self_gate") if self_gates else []
         self.gates = Gates(gates, in_features, num_inputs, len(expert_names))
         self.native_weights = None
         if native_weights:
-            self.native_weights = NativeWeights(of_own("native"), len(expert_names))
+            self.native_weights = NativeWeights(self_gates_named("native"), len(expert_names))
 
-    def seen(self, mixture: Mixture) -> list[int]:
-        """The experts that a mixture's gate sees."""
-        return [e for group in mixture.sees for e in self.members[group]]
+    def experts_of(self, mixture: Mixture) -> list[int]:
+        """Indices of the experts that the mixture's gate weighs."""
+        return [e for group in mixture.groups for e in self.members[group]]
 
     def forward(self, x_BNF: Tensor) -> Mixed:
-        """The inputs, [B, N, F]."""
+        """Inputs [B, N, F] -> outputs [B, M, D]."""
         experts_EBD = self._run_experts(x_BNF)
         logits_BGE = self.gates(x_BNF)
         weights_BME = gates_BME = logits_BGE[:, : len(self.mixtures)].softmax(-1)
         self_gates_BME = None
         if self.self_gates:
             # Softmax of a single expert would be 1 whatever it reads.
-            alone = all(len(self.members[m.own]) == 1 for m in self.mixtures)
+            alone = all(len(self.members[m.self_group]) == 1 for m in self.mixtures)
             logits_BME = logits_BGE[:, len(self.mixtures) :]
             self_gates_BME = logits_BME.sigmoid() if alone else logits_BME.softmax(-1)
         if self.native_weights is not None:
@@ -145,14 +149,16 @@ class Level(nn.Module):
         return dict(zip(self.experts.names, mixed.experts_EBD.unbind(0), strict=True))
 
     def gates_by_name(self, mixed: Mixed) -> Weights:
-        """Mixture -> expert that its gate sees -> weight [B]."""
-        return self._by_name(mixed.gates_BME, [self.seen(m) for m in self.mixtures])
+        """Mixture -> expert -> gate weight [B]."""
+        return self._by_name(mixed.gates_BME, [self.experts_of(m) for m in self.mixtures])
 
     def self_gates_by_name(self, mixed: Mixed) -> Weights:
-        """The same of self-gates or native weights, empty without them."""
+        """Mixture -> expert -> weight [B] of self-gates or native weights; empty without them."""
         if mixed.self_gates_BME is None:
             return {}
-        return self._by_name(mixed.self_gates_BME, [self.members[m.own] for m in self.mixtures])
+        return self._by_name(
+            mixed.self_gates_BME, [self.members[m.self_group] for m in self.mixtures]
+        )
 
     def _by_name(self, weights_BME: Tensor, visible: Sequence[Sequence[int]]) -> Weights:
         names = self.experts.names

@@ -29,7 +29,9 @@ class MMoE(nn.Module):
         self.config = config
         self.towers = TaskTowers(tasks, config)
         groups = [Group("expert", config.num_experts)]
-        mixtures = [Mixture(task.name, hears=[0], sees=[0], own=0) for task in canonical(tasks)]
+        mixtures = [
+            Mixture(task.name, inputs=[0], groups=[0], self_group=0) for task in canonical(tasks)
+        ]
         self.level = Level("mmoe", 1, num_features, groups, mixtures, config, batch_mean)
 
     def forward(self, v_BF: Tensor, probe: Probe | None = None) -> Tensor:

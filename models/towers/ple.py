@@ -1,4 +1,4 @@
-"""PLE, Progressive Layered Extraction: levels of shared and of tasks' own experts.
+"""PLE, Progressive Layered Extraction: levels of shared and task-specific experts.
 
 Tang et al., RecSys 2020, doi 10.1145/3383313.3412236. With one level it is CGC of the same
 paper, Customized Gate Control.
@@ -30,13 +30,17 @@ class PLE(Stack):
             # mixed for it: input 0 for all, input t for the t-th task.
             is_first, is_last = i == 0, i == config.num_levels - 1
             groups = [Group(f"level{i + 1}.shared", config.num_shared_experts)]
-            mixtures = [Mixture(SHARED, hears=[0], sees=range(1 + len(names)), own=0)]
+            mixtures = [Mixture(SHARED, inputs=[0], groups=range(1 + len(names)), self_group=0)]
             for t, name in enumerate(names, start=1):
                 source = 0 if is_first else t
                 groups.append(
-                    Group(f"level{i + 1}.own.{name}", config.num_task_specific_experts, source)
+                    Group(
+                        f"level{i + 1}.task_specific.{name}",
+                        config.num_task_specific_experts,
+                        source,
+                    )
                 )
-                mixtures.append(Mixture(name, hears=[source], sees=[0, t], own=t))
+                mixtures.append(Mixture(name, inputs=[source], groups=[0, t], self_group=t))
             levels.append(
                 Level(
                     f"level{i + 1}",

@@ -24,7 +24,7 @@ class SingleTask(nn.Module):
         super().__init__()
         self.config = config
         self.towers = TaskTowers(tasks, config)
-        names = [f"own.{task.name}.0" for task in canonical(tasks)]
+        names = [f"task_specific.{task.name}.0" for task in canonical(tasks)]
         self.experts = Experts(names, num_features, config, batch_mean)
 
     def forward(self, v_BF: Tensor, probe: Probe | None = None) -> Tensor:

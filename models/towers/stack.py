@@ -1,4 +1,4 @@
-"""Levels of experts in a row, then the towers of tasks: what PLE and AdaTT have in common."""
+"""Levels of experts followed by task towers: the base of PLE and AdaTT."""
 
 from collections.abc import Sequence
 
@@ -33,12 +33,14 @@ class Stack(nn.Module):
             x_BND = mixed.outputs_BMD
             if probe is not None:
                 probe.experts |= level.experts_by_name(mixed)
-                gates, own = level.gates_by_name(mixed), level.self_gates_by_name(mixed)
+                gates, self_gates = level.gates_by_name(mixed), level.self_gates_by_name(mixed)
                 if number == len(self.levels):
-                    probe.gates, probe.self_gates = gates, own
+                    probe.gates, probe.self_gates = gates, self_gates
                 else:
-                    probe.meta_gates |= {f"level{number}.{who}": gates[who] for who in gates}
-                    probe.meta_self_gates |= {f"level{number}.{who}": own[who] for who in own}
+                    probe.meta_gates |= {f"level{number}.{k}": w for k, w in gates.items()}
+                    probe.meta_self_gates |= {
+                        f"level{number}.{k}": w for k, w in self_gates.items()
+                    }
         return self.towers(x_BND.transpose(0, 1))
 
     def init_weights(self, seed: int) -> None:

@@ -16,8 +16,8 @@ Json = dict[str, Any]
 GATES = ("gates", "self_gates", "meta_gates", "meta_self_gates")
 """Kinds of gates, as models/probe.py calls them."""
 
-# 'level2.own.click.0' and 'own.click.0'; a task's name is free text and may hold dots.
-_OWN = re.compile(r"(?:level\d+\.)?own\.(.+)\.\d+", re.DOTALL)
+# 'level2.task_specific.click.0', 'task_specific.click.0'; a task's name may hold dots.
+_OWN = re.compile(r"(?:level\d+\.)?task_specific\.(.+)\.\d+", re.DOTALL)
 # Of levels before the last: HoME's, and those of PLE and AdaTT.
 _LOWER_SHARED = re.compile(r"(?:meta|level\d+)\.shared\.\d+")
 _LEVEL = re.compile(r"level\d+")

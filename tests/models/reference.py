@@ -1,4 +1,4 @@
-"""The towers once more, one small module per expert, gate and mask, as HOME.md words them.
+"""Naive forms of the towers: one small module per expert, gate and mask.
 
 Each is built from a batched tower and takes copies of its weights; `links` says which slice
 of the batched tower each weight came from, so that gradients can be compared as well. The
@@ -117,20 +117,21 @@ class Tower(nn.Module):
 
 
 class Gate(nn.Module):
-    """Linear(x): one logit for each expert it sees."""
+    """Linear(x): one logit per expert."""
 
     def __init__(self, links: Links, gates: Gates, name: str) -> None:
         super().__init__()
         names = [gate.name for gate in gates.gates]
         g = names.index(name)
         before, gate = gates.gates[:g], gates.gates[g]
-        num_inputs, num_seen = len(gate.hears), len(gate.sees)
-        start = sum(len(other.sees) * len(other.hears) for other in before)
-        start_bias = sum(len(other.sees) for other in before)
-        self.bias = take(links, gates.bias, slice(start_bias, start_bias + num_seen))
+        num_inputs, num_experts = len(gate.inputs), len(gate.experts)
+        start = sum(len(other.experts) * len(other.inputs) for other in before)
+        start_bias = sum(len(other.experts) for other in before)
+        self.bias = take(links, gates.bias, slice(start_bias, start_bias + num_experts))
         # Weights on the i-th input stand in every num_inputs-th row.
         rows = [
-            slice(start + i, start + num_seen * num_inputs, num_inputs) for i in range(num_inputs)
+            slice(start + i, start + num_experts * num_inputs, num_inputs)
+            for i in range(num_inputs)
         ]
         self.weights = nn.ParameterList(take(links, gates.weight, row) for row in rows)
 
@@ -222,7 +223,10 @@ class ReferenceHome(Reference):
             model.level2,
             {"level2.global": config.num_global_experts}
             | {f"level2.category.{c}": config.num_category_experts for c in self.categories}
-            | {f"level2.own.{task.name}": config.num_task_specific_experts for task in self.tasks},
+            | {
+                f"level2.task_specific.{task.name}": config.num_task_specific_experts
+                for task in self.tasks
+            },
         )
         for task in self.tasks:
             name = task.name
@@ -265,7 +269,7 @@ class ReferenceHome(Reference):
         }
         own = {
             t.name: self.group(
-                f"level2.own.{t.name}", config.num_task_specific_experts, z[t.category]
+                f"level2.task_specific.{t.name}", config.num_task_specific_experts, z[t.category]
             )
             for t in self.tasks
         }
@@ -326,7 +330,8 @@ class ReferencePle(Reference):
             names = [f"level{i}.shared.{n}" for n in range(config.num_shared_experts)]
             for task in self.tasks:
                 names += [
-                    f"level{i}.own.{task.name}.{n}" for n in range(config.num_task_specific_experts)
+                    f"level{i}.task_specific.{task.name}.{n}"
+                    for n in range(config.num_task_specific_experts)
                 ]
             for name in names:
                 module = expert(
@@ -354,7 +359,7 @@ class ReferencePle(Reference):
             ]
             own = {
                 task.name: [
-                    part[f"level{i}.own.{task.name}.{n}"](x[task.name])
+                    part[f"level{i}.task_specific.{task.name}.{n}"](x[task.name])
                     for n in range(config.num_task_specific_experts)
                 ]
                 for task in self.tasks
@@ -379,7 +384,7 @@ class Native(nn.Module):
         self.weight: nn.Parameter | None = None
         if num_own > 1:
             names = [gate.name for gate in natives.learned]
-            start = sum(len(gate.sees) for gate in natives.learned[: names.index(name)])
+            start = sum(len(gate.experts) for gate in natives.learned[: names.index(name)])
             assert natives.weight is not None
             self.weight = take(links, natives.weight, slice(start, start + num_own))
 
@@ -405,7 +410,7 @@ class ReferenceAdatt(Reference):
             assert isinstance(level, Level)
             assert level.native_weights is not None
             for unit, size in self.sizes.items():
-                group = f"level{i}.shared" if unit == "shared" else f"level{i}.own.{unit}"
+                group = f"level{i}.shared" if unit == "shared" else f"level{i}.task_specific.{unit}"
                 for n in range(size):
                     module = expert(
                         self.links,
@@ -455,7 +460,7 @@ class ReferenceSingleTask(Reference):
             module = expert(
                 self.links,
                 model.experts,
-                f"own.{task.name}.0",
+                f"task_specific.{task.name}.0",
                 config.normalisation,
                 config.activation,
             )

@@ -52,9 +52,9 @@ def test_looks_come_when_due_and_are_in_tensorboard(looked: Path) -> None:
     assert [line["step"] for line in found] == [2, 4, 6, 8]
     names = set(found[0])
     for name in (
-        "experts/level2.own.click.0/zero_fraction",
+        "experts/level2.task_specific.click.0/zero_fraction",
         "gates/click/level2.global.0",
-        "self_gates/click/level2.own.click.0",
+        "self_gates/click/level2.task_specific.click.0",
         "meta_gates/watch/meta.shared.0",
         "shared/level2.global.0/entropy",
         "tasks/click/own_weight",

@@ -1,4 +1,4 @@
-"""Gates see and hear what they are wired to."""
+"""Gates read the inputs and weigh the experts they are wired to."""
 
 import torch
 from hypothesis import given, settings
@@ -21,20 +21,20 @@ def test_logits_are_those_of_one_linear_per_gate(
     x = rows(6, 15).view(6, 5, 3)
     logits = gates(x)
     row = bias_row = 0
-    for g, (hears, sees) in enumerate(wiring):
-        size = len(sees) * len(hears)
-        weight = gates.weight[row : row + size].view(len(sees), -1)
-        bias = gates.bias[bias_row : bias_row + len(sees)]
-        expected = x[:, hears].flatten(1) @ weight.T + bias
-        torch.testing.assert_close(logits[:, g, sees], expected)
-        unseen = sorted(set(range(5)) - set(sees))
-        assert logits[:, g, unseen].isneginf().all()
-        row, bias_row = row + size, bias_row + len(sees)
+    for g, (inputs, experts) in enumerate(wiring):
+        size = len(experts) * len(inputs)
+        weight = gates.weight[row : row + size].view(len(experts), -1)
+        bias = gates.bias[bias_row : bias_row + len(experts)]
+        expected = x[:, inputs].flatten(1) @ weight.T + bias
+        torch.testing.assert_close(logits[:, g, experts], expected)
+        others = sorted(set(range(5)) - set(experts))
+        assert logits[:, g, others].isneginf().all()
+        row, bias_row = row + size, bias_row + len(experts)
     assert row == gates.weight.shape[0]
     assert bias_row == gates.bias.shape[0]
 
 
-def test_what_a_gate_does_not_see_gets_no_gradient() -> None:
+def test_an_expert_outside_a_gate_gets_no_gradient() -> None:
     gates = Gates([Gate("a", [0], [0, 2]), Gate("b", [1], [1])], 3, 2, 3)
     gates.init_weights(0)
     gates.double()

@@ -1,8 +1,9 @@
 """Weights that depend on a seed and a name."""
 
+import pytest
 import torch
 
-from models.layers.initialise import fill_normal
+from models.layers.initialise import draw_key, fill_normal
 from tests.models.building import CLICK, FINISH, FOLLOW, LIKE, build, small_home
 
 
@@ -28,6 +29,21 @@ def test_scale_is_that_of_the_fan_in() -> None:
 def test_values_are_the_same_in_every_process() -> None:
     """Pinned: Python's own hash of a string would differ."""
     assert f"{filled(['a'])[0, 0, 0].item():.4f}" == "-0.2255"
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("level2.task_specific.click.0/1", "level2.own.click.0/1"),
+        ("feature_gate.level2.task_specific.click.0", "feature_gate.level2.own.click.0"),
+        ("task_specific.task_specific.0.0/0", "own.task_specific.0.0/0"),
+        ("level2.category.task_specific.click.0", "level2.category.task_specific.click.0"),
+        ("level2.gate.task_specific.click", "level2.gate.task_specific.click"),
+        ("tower.task_specific.click/0", "tower.task_specific.click/0"),
+    ],
+)
+def test_task_specific_experts_keep_their_first_weights(name: str, key: str) -> None:
+    assert draw_key(name) == key
 
 
 def test_a_further_task_leaves_the_others_their_weights() -> None:

@@ -59,7 +59,7 @@ def test_probe_explains_what_a_task_mixed(own: int, shared: int) -> None:
     tower, probe = adatt(num_task_specific_experts=own, num_shared_experts=shared).eval(), Probe()
     logits = tower(rows(9), probe)
     torch.testing.assert_close(logits, tower(rows(9)))
-    groups = {"shared": shared} | {f"own.{name}": own for name in NAMES}
+    groups = {"shared": shared} | {f"task_specific.{name}": own for name in NAMES}
     last = {f"level2.{group}.{i}" for group, size in groups.items() for i in range(size)}
     assert set(probe.experts) == last | {name.replace("level2", "level1") for name in last}
     assert set(probe.gates) == set(probe.self_gates) == NAMES
@@ -68,7 +68,9 @@ def test_probe_explains_what_a_task_mixed(own: int, shared: int) -> None:
     mixed = []
     for name in tower.towers.names:
         assert set(probe.gates[name]) == last  # every task may use every expert
-        assert set(probe.self_gates[name]) == {f"level2.own.{name}.{i}" for i in range(own)}
+        assert set(probe.self_gates[name]) == {
+            f"level2.task_specific.{name}.{i}" for i in range(own)
+        }
         total = torch.stack([*probe.gates[name].values()]).sum(0)
         torch.testing.assert_close(total, torch.ones(9).double())
         y = torch.zeros(9, 5).double()
@@ -97,8 +99,8 @@ def test_gates_that_ignore_own_experts_leave_them_a_gradient() -> None:
     assert isinstance(level, Level)
     start = 0
     for gate in level.gates.gates:
-        own = f"level1.own.{gate.name.removeprefix('level1.gate.')}.0"
-        seen = [level.experts.names[e] for e in gate.sees]
+        own = f"level1.task_specific.{gate.name.removeprefix('level1.gate.')}.0"
+        seen = [level.experts.names[e] for e in gate.experts]
         level.gates.bias.data[start + seen.index(own)] = -1e9
         start += len(seen)
     tower(rows(9)).square().sum().backward()

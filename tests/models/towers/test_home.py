@@ -58,7 +58,7 @@ def note_gates(level: Level, found: dict[str, float]) -> None:
     assert level.gates.weight.grad is not None
     start = 0
     for gate in level.gates.gates:
-        end = start + len(gate.sees) * len(gate.hears)
+        end = start + len(gate.experts) * len(gate.inputs)
         found[gate.name] = level.gates.weight.grad[start:end].abs().max().item()
         start = end
 
@@ -114,7 +114,7 @@ def test_probe_shows_experts_and_gates(own: int) -> None:
     meta = {f"meta.{group}.{i}" for group in ("shared", "watch", "interact") for i in (0, 1)}
     shared = {f"level2.global.{i}" for i in (0, 1)}
     category = {c: {f"level2.category.{c}.{i}" for i in (0, 1)} for c in ("watch", "interact")}
-    owned = {t.name: {f"level2.own.{t.name}.{i}" for i in range(own)} for t in TASKS}
+    owned = {t.name: {f"level2.task_specific.{t.name}.{i}" for i in range(own)} for t in TASKS}
     assert set(probe.experts) == meta | shared.union(*category.values(), *owned.values())
     assert all(output.shape == (9, 5) for output in probe.experts.values())
 

@@ -50,7 +50,7 @@ CONFIGS: dict[str, TowerConfig] = {
     "home, single experts": small_home(
         num_meta_experts=1, num_global_experts=1, num_category_experts=1
     ),
-    "home, many own experts": small_home(num_task_specific_experts=3, num_masks=1),
+    "home, many task-specific experts": small_home(num_task_specific_experts=3, num_masks=1),
     "mmoe": MmoeConfig.model_validate(SMALL),
     "mmoe*": MmoeConfig.model_validate(STARRED),
     "cgc": PleConfig.model_validate(SMALL | {"num_levels": 1}),
@@ -65,7 +65,9 @@ CONFIGS: dict[str, TowerConfig] = {
     "adatt-sp": AdattConfig.model_validate(
         SMALL | {"num_task_specific_experts": 2, "num_shared_experts": 0}
     ),
-    "adatt-sp*, own experts alone": AdattConfig.model_validate(STARRED | {"num_shared_experts": 0}),
+    "adatt-sp*, task-specific experts alone": AdattConfig.model_validate(
+        STARRED | {"num_shared_experts": 0}
+    ),
     "adatt, deeper": AdattConfig.model_validate(
         SMALL | {"num_levels": 3, "num_task_specific_experts": 3}
     ),

@@ -31,7 +31,7 @@ EVEN = {"level2.global.0": 0.4, "level2.global.1": 0.4}
 def health(**experts: dict[str, float]) -> dict[str, Any]:
     """Two global experts and one own for each of three tasks; `experts` changes figures."""
     tasks = ("click", "finish", "like")
-    own = [f"level2.own.{task}.0" for task in tasks]
+    own = [f"level2.task_specific.{task}.0" for task in tasks]
     return add_use(
         {
             "experts": {name: SOUND | experts.get(name, {}) for name in (*EVEN, *own)},
@@ -131,7 +131,7 @@ def test_underfitting() -> None:
 def two_levels() -> dict[str, Any]:
     """PLE's gates of level 1, too: two tasks, and what all of level 2 reads."""
     tasks = ("click", "like")
-    own = {task: f"own.{task}.0" for task in tasks}
+    own = {task: f"task_specific.{task}.0" for task in tasks}
     seen = {
         level: {task: {f"{level}.shared.0": 0.6, f"{level}.{own[task]}": 0.4} for task in tasks}
         for level in ("level1", "level2")
@@ -155,13 +155,13 @@ def test_every_level_is_judged() -> None:
     assert "under no gate" not in found[0].text
     assert "2 shared experts: " in found[1].text
     assert "2 tasks: each gives its own experts at least 0.8 times" in found[2].text
-    figures["meta_gates"]["level1.like"]["level1.own.like.0"] = 0.01
+    figures["meta_gates"]["level1.like"]["level1.task_specific.like.0"] = 0.01
     (verdict,) = wrong(add_use(figures))
     assert (verdict.kind, verdict.subject) == ("underfitting", "like")
     assert verdict.text.startswith(
         "like: gate weight 0.01 on its own experts of level1, an even gate gives 0.5"
     )
-    figures["meta_self_gates"] = {"level1.like": {"level1.own.like.0": 0.5}}
+    figures["meta_self_gates"] = {"level1.like": {"level1.task_specific.like.0": 0.5}}
     assert wrong(add_use(figures)) == []
 
 
@@ -183,9 +183,9 @@ def test_shared_experts_of_every_level_are_judged() -> None:
 
 def test_a_self_gate_makes_up_for_the_mixing_gate() -> None:
     figures = health()
-    figures["gates"]["like"]["level2.own.like.0"] = 0.02
+    figures["gates"]["like"]["level2.task_specific.like.0"] = 0.02
     assert [v.subject for v in wrong(add_use(figures))] == ["like"]
-    figures["self_gates"] = {"like": {"level2.own.like.0": 0.5}}
+    figures["self_gates"] = {"like": {"level2.task_specific.like.0": 0.5}}
     assert wrong(add_use(figures)) == []
 
 

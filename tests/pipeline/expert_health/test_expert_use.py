@@ -26,12 +26,12 @@ def health(**parts: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("expert", "task"),
     [
-        ("level2.own.click.0", "click"),
-        ("level10.own.long.view 2.11", "long.view 2"),
-        ("own.own.0.1", "own.0"),
+        ("level2.task_specific.click.0", "click"),
+        ("level10.task_specific.long.view 2.11", "long.view 2"),
+        ("task_specific.own.0.1", "own.0"),
         ("level2.shared.0", None),
-        ("level2.category.own.click.0", None),
-        ("meta.own.click.0", None),
+        ("level2.category.task_specific.click.0", None),
+        ("meta.task_specific.click.0", None),
         ("expert.3", None),
         ("bottom.0", None),
     ],
@@ -51,12 +51,20 @@ def test_entropy_is_that_of_the_shares() -> None:
 
 def test_what_is_shared_and_what_is_own() -> None:
     """HoME's names; as in AdaTT, a gate may see another task's own experts."""
-    click = {"level2.global.0": 0.5, "level2.own.click.0": 0.25, "level2.own.like.0": 0.25}
-    like = {"level2.global.0": 0.1, "level2.own.click.0": 0.6, "level2.own.like.0": 0.3}
+    click = {
+        "level2.global.0": 0.5,
+        "level2.task_specific.click.0": 0.25,
+        "level2.task_specific.like.0": 0.25,
+    }
+    like = {
+        "level2.global.0": 0.1,
+        "level2.task_specific.click.0": 0.6,
+        "level2.task_specific.like.0": 0.3,
+    }
     use = health(
         experts=dict.fromkeys([*click, "meta.shared.0", "meta.watch.0"]),
         gates={"click": click, "like": like | {"level2.category.interact.0": 0.1}},
-        self_gates={"click": {"level2.own.click.0": 0.5}},
+        self_gates={"click": {"level2.task_specific.click.0": 0.5}},
         meta_gates={
             "shared": {"meta.shared.0": 0.5, "meta.watch.0": 0.5},
             "watch": {"meta.shared.0": 0.5, "meta.watch.0": 0.5},
@@ -76,7 +84,7 @@ def test_what_is_shared_and_what_is_own() -> None:
 def test_what_is_shared_and_own_before_the_last_level() -> None:
     """PLE's names; a task's name may hold dots, and look like a level's."""
     task = "level1.click"
-    own = [f"level{n}.own.{task}.0" for n in (1, 2)]
+    own = [f"level{n}.task_specific.{task}.0" for n in (1, 2)]
     use = health(
         experts=dict.fromkeys(own),
         gates={task: {"level2.shared.0": 0.3, own[1]: 0.7}},
@@ -96,5 +104,5 @@ def test_what_is_shared_and_own_before_the_last_level() -> None:
 
 
 def test_towers_without_gates_have_no_use() -> None:
-    use = add_use(health(experts={"own.click.0": {}, "own.like.0": {}}))
+    use = add_use(health(experts={"task_specific.click.0": {}, "task_specific.like.0": {}}))
     assert (use["shared"], use["tasks"]) == ({}, {})

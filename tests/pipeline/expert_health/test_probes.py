@@ -33,7 +33,7 @@ def test_norms_are_those_of_all_levels_parameters() -> None:
         for level in tower.levels:
             assert isinstance(level, Level)
             for e, name in enumerate(level.experts.names):
-                if name.split(".")[1:3] == ["own", task.name]:
+                if name.split(".")[1:3] == ["task_specific", task.name]:
                     for parameter in level.experts.parameters():
                         assert parameter.grad is not None
                         weights += float(parameter[e].detach().square().sum())

@@ -23,9 +23,9 @@ RESULTS = {
 HEALTH: dict[str, Any] = {
     "experts": {
         "meta.shared.0": {"mean": -0.25, "deviation": 1.5, "zero_fraction": 0.125},
-        "level2.own.click.0": {"mean": 0.5, "deviation": 2.5, "zero_fraction": 0.5},
+        "level2.task_specific.click.0": {"mean": 0.5, "deviation": 2.5, "zero_fraction": 0.5},
     },
-    "gates": {"click": {"level2.own.click.0": 0.375, "meta.shared.0": 0.625}},
+    "gates": {"click": {"level2.task_specific.click.0": 0.375, "meta.shared.0": 0.625}},
     "self_gates": {},
     "meta_gates": {},
     "meta_self_gates": {},
@@ -153,7 +153,7 @@ def test_experts_and_gates_are_shown(run: Path) -> None:
     assert (spread["y"], spread["x"]) == (list(HEALTH["experts"]), [1.5, 2.5])
     assert page.trace("Mean of each expert's output")["x"] == [-0.25, 0.5]
     assert page.trace("Zeros in each expert's output")["x"] == [0.125, 0.5]
-    assert page.row("level2.own.click.0") == ["level2.own.click.0", "0.38"]
+    assert page.row("level2.task_specific.click.0") == ["level2.task_specific.click.0", "0.38"]
     assert page.row("expert") == ["expert", "click"]
 
 
