@@ -1,132 +1,91 @@
-// The list of tables: filters, columns, and what opens under a table.
+// Tables that are sorted by a click on a heading, and whose rows open.
 
-const OPTION_PARTS = ['fwd_compute', 'fwd_comms', 'bwd_compute', 'bwd_comms', 'prefetch_compute', 'input_dist_comms'];
+const collator = new Intl.Collator('en', { numeric: true });
 
-function shortRanks(plan, table) {
-  const text = plan.tables.ranks[table];
-  const n = plan.cells(table).ranks.length;
-  if (n === plan.ranks && n > 1) return `all ${count(n)}`;
-  return text.length <= 18 ? text : plural(n, 'rank');
-}
-
-function listColumns() {
-  const tables = () => shown().tables;
-  const column = (title, of, number, text, help) => ({ title, number, help, value: of, text: text || (row => String(of(row))) });
-  return [
-    column('table', t => tables().name[t]),
-    column('rows', t => tables().rows[t], true, t => count(tables().rows[t])),
-    column('dim', t => tables().dim[t], true),
-    column('type', t => tables().dtype[t]),
-    column('features', t => tables().features[t].length, true, t => {
-      const names = tables().features[t];
-      return names.length === 1 && names[0] === tables().name[t] ? '1' : names.length === 1 ? names[0].slice(0, 24) : String(names.length);
-    }),
-    column('sharding type', t => tables().type[t]),
-    column('kernel', t => tables().kernel[t]),
-    column('shards', t => shown().shards[t], true, t => count(shown().shards[t])),
-    column('ranks', t => shown().rankList(t)[0], true, t => shortRanks(shown(), t), 'sorted by the first of them'),
-    column('bytes', t => shown().weight[t], true, t => size(shown().weight[t]), 'weights and optimizer state, all shards and copies'),
-    column('ms a shard', t => tables().rated_ms[t], true, t => figure(tables().rated_ms[t])),
-    column('share of time', t => shown().took[t], true, t => percent(shown().allTook ? shown().took[t] / shown().allTook : 0), 'of the time of all ranks together'),
-  ];
-}
-
-function tableDetail(table) {
-  const plan = shown(), { tables } = plan, name = tables.name[table];
-  const pooling = tables.pooling[table];
-  const features = tables.features[table].map((feature, i) => {
-    const ids = Array.isArray(pooling) ? pooling[i] : pooling;
-    return `${feature} (${figure(ids)} ${ids === 1 ? 'id' : 'ids'} a sample)`;
-  });
-  const busy = plan.at(table, plan.busiest).length * tables.rated_ms[table];
-  const found = plan.options[name];
-  return make('div', { class: 'inside' },
-    make('h3', null, name),
-    facts([
-      ['lies', `${tables.type[table]}, ${tables.kernel[table]}, ${plural(plan.shards[table], 'shard')} of ${tables.width[table]} columns`],
-      ['on ranks', tables.ranks[table].replaceAll(',', ', ')],
-      [features.length === 1 ? 'feature' : 'features', features.join(', ')],
-      ['optimizer', tables.optimizer[table]],
-      [`on the busiest rank (${plan.busiest})`, busy ? `${ms(busy)}, ${percent(busy / plan.load[plan.busiest])} of its time` : 'nothing'],
-    ]),
-    ...(found ? [make('p', { class: 'why' }, found.why), optionsTable(plan, found.rows)] : [noOptions(plan, name)]));
-}
-
-function noOptions(plan, name) {
-  const safe = text => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
-  const n = Object.keys(plan.options).length;
-  return make('p', { class: 'missing' },
-    n ? `All options are on this page for the ${plural(n, 'table')} that take the most time. For this one: `
-      : 'This page was made without the options of tables. For this one: ',
-    make('code', null, `homerec plan show ${safe(plan.name)} ${safe(name)}`));
-}
-
-function optionsTable(plan, rows) {
-  const used = OPTION_PARTS.filter(part => rows.some(row => row[4][ALL_PARTS.indexOf(part)] > 0));
-  const titles = ['sharding type', 'kernel', 'columns', 'shards', 'plan, ms', '', 'ms a shard', 'memory a shard', ...used.map(part => PART_TITLES[part])];
-  const lines = rows.map(([type, kernel, width, shards, perf, shardMs, memory, verdict, planMs]) => {
-    const cells = [
-      kernel, String(width), count(shards), planMs === null ? 'no room' : figure(planMs),
-      verdict || (planMs === null || !plan.time_ms ? '' : planMs === plan.time_ms ? 'as long' : `${planMs >= plan.time_ms ? '+' : ''}${percent(planMs / plan.time_ms - 1)}`),
-      figure(shardMs), memory.filter(bytes => bytes).map(size).join(' + ') || '0',
-      ...used.map(part => figure(perf[ALL_PARTS.indexOf(part)], 3)),
-    ];
-    return make('tr', { class: verdict === 'chosen' && 'chosen' }, make('th', { scope: 'row' }, type),
-      ...cells.map((text, i) => make('td', { class: i && 'number' }, text)));
-  });
-  return make('div', { class: 'options' },
-    make('div', { class: 'scroll' }, make('table', { 'aria-label': 'Options' },
-      make('thead', null, make('tr', null, ...titles.map((title, i) => make('th', { scope: 'col', class: i > 1 && 'number' }, title)))),
-      make('tbody', null, ...lines))),
-    note('"plan, ms": the busiest rank with this table alone switched, its shards on the least loaded ranks with room. The parts are milliseconds that a shard costs its rank.'));
-}
-
-class TableList {
-  constructor(changed) {
-    this.filter = { text: '', type: '', kernel: '', rank: '' };
-    this.sheet = new Sheet({
-      id: 'list', label: 'Tables', columns: listColumns(), sort: 11, detail: tableDetail, rowName: 'table',
-      ordered: changed,
+function sortable(table) {
+  table.tHead.addEventListener('click', event => {
+    const head = event.target.closest('th'), body = table.tBodies[0], index = head.cellIndex;
+    const sorted = head.getAttribute('aria-sort');
+    const down = sorted ? sorted === 'ascending' : head.className === 'number'; // numbers: largest first
+    for (const other of head.parentElement.cells) other.removeAttribute('aria-sort');
+    head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+    for (const detail of all('.detail', table)) toggle(detail.previousElementSibling);
+    const keys = [...body.rows].map(row => {
+      const cell = row.cells[index];
+      return [cell.dataset.value ?? ($('button', cell) ?? cell).textContent, row];
     });
-    this.controls = make('div', { class: 'controls' });
-    this.node = make('div', null, this.controls, this.sheet.node);
-    this.begin();
-  }
+    const order = keys.some(([key]) => Number.isNaN(Number(key))) ? collator.compare : (a, b) => a - b || 0;
+    body.append(...keys.sort(([a], [b]) => (down ? -order(a, b) : order(a, b))).map(([, row]) => row));
+    table.dispatchEvent(new Event('change'));
+  });
+  // Arrows, Home and End go from row to row.
+  table.addEventListener('keydown', event => {
+    if (!event.target.matches('.opens') || !['ArrowUp', 'ArrowDown', 'Home', 'End'].includes(event.key)) return;
+    event.preventDefault();
+    const buttons = all('.row:not([hidden]) .opens', table), at = buttons.indexOf(event.target);
+    const to = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: buttons.length - 1 }[event.key];
+    show(buttons[Math.max(0, Math.min(buttons.length - 1, to))].closest('tr'), 'nearest');
+  });
+  table.tBodies[0].addEventListener('click', event => {
+    const button = event.target.closest('.opens');
+    if (button) toggle(button.closest('tr'));
+  });
+}
 
-  // For another plan: its own types, kernels, ranks.
-  begin() {
-    const plan = shown(), { filter } = this;
-    const kinds = of => [['', 'any'], ...[...new Set(of)].sort().map(value => [value, value])];
-    const box = (name, attributes) => make('input', { ...attributes, value: filter[name], oninput: event => this.set(name, event.target.value) });
-    if (!plan.tables.type.includes(filter.type)) filter.type = '';
-    if (!plan.tables.kernel.includes(filter.kernel)) filter.kernel = '';
-    this.rank = box('rank', { type: 'number', min: 0, max: plan.ranks - 1, id: 'filter-rank' });
-    this.controls.replaceChildren(
-      make('label', { class: 'control' }, 'name or feature', box('text', { type: 'search', id: 'filter-text' })),
-      choice('sharding type', kinds(plan.tables.type), filter.type, value => this.set('type', value)),
-      choice('kernel', kinds(plan.tables.kernel), filter.kernel, value => this.set('kernel', value)),
-      make('label', { class: 'control' }, 'on rank', this.rank));
-    this.sheet.close();
-    this.apply();
-  }
+function show(row, block) {
+  row.scrollIntoView({ block, behavior: 'instant' });
+  $('.opens', row).focus({ preventScroll: true });
+}
 
-  set(name, value) { this.filter[name] = value; this.apply(); }
+function toggle(row) {
+  const button = $('.opens', row), open = button.getAttribute('aria-expanded') === 'true';
+  button.setAttribute('aria-expanded', !open);
+  if (open) { row.nextElementSibling.remove(); return; }
+  const detail = document.createElement('tr'), cell = detail.insertCell(), inside = document.createElement('div');
+  detail.className = 'detail';
+  cell.colSpan = row.cells.length;
+  inside.append($('template', row).content.cloneNode(true));
+  cell.append(inside);
+  row.after(detail);
+}
 
-  apply() {
-    const plan = shown(), { name, features, type, kernel } = plan.tables;
-    const text = this.filter.text.toLowerCase(), rank = this.filter.rank === '' ? null : Number(this.filter.rank);
-    const rows = [];
-    for (let t = 0; t < plan.length; t++)
-      if ((!text || name[t].toLowerCase().includes(text) || features[t].some(one => one.toLowerCase().includes(text)))
-        && (!this.filter.type || type[t] === this.filter.type)
-        && (!this.filter.kernel || kernel[t] === this.filter.kernel)
-        && (rank === null || plan.rankList(t).includes(rank))) rows.push(t);
-    this.sheet.setRows(rows);
-  }
+// The tables of a plan: filters, list and map. Returns what lists the tables of a rank.
+function planTables(root, plan) {
+  const list = $('.list', root), field = name => $(`[name=${name}]`, root);
+  const shown = { rows: [] };
+  for (const name of ['type', 'kernel'])
+    field(name).append(...[...new Set(plan.tables.map(table => table[name]))].sort().map(value => new Option(value, value)));
+  field('rank').max = plan.ranks - 1;
 
-  onRank(rank) {
-    this.rank.value = String(rank);
-    this.set('rank', String(rank));
-    this.node.closest('section').scrollIntoView({ block: 'start' });
+  const paint = shardMap(root, plan, shown, row => {
+    if (row.nextElementSibling?.className !== 'detail') toggle(row);
+    show(row, 'start');
+  });
+  const has = (table, rank) => table.runs.some(([first, n]) => rank >= first && rank < first + n);
+  function apply() {
+    const [type, kernel, rank] = ['type', 'kernel', 'rank'].map(name => field(name).value);
+    const text = field('text').value.toLowerCase();
+    for (const detail of all('.detail', list)) toggle(detail.previousElementSibling);
+    shown.rows = [];
+    for (const row of list.tBodies[0].rows) {
+      const table = plan.tables[row.dataset.index];
+      row.hidden = !([table.name, ...table.features].some(name => name.toLowerCase().includes(text))
+        && (!type || table.type === type) && (!kernel || table.kernel === kernel) && (rank === '' || has(table, Number(rank))));
+      if (!row.hidden) shown.rows.push(row);
+    }
+    $('[role=status]', root).textContent = `${shown.rows.length} of ${plan.tables.length} tables`;
+    paint(true);
   }
+  sortable(list);
+  list.addEventListener('change', apply);
+  for (const name of ['text', 'type', 'kernel', 'rank']) field(name).addEventListener('input', apply);
+  field('colour').addEventListener('input', () => paint());
+  root.addEventListener('shown', () => paint());
+  redraws.push(() => paint());
+  apply();
+  return rank => {
+    field('rank').value = rank;
+    apply();
+    root.closest('section').scrollIntoView({ block: 'start' });
+  };
 }

@@ -1,199 +1,148 @@
-// The map: a row a table, a column a rank, a cell where the table has shards.
+// The map: a row for each table, a column for each rank, a cell where the table has shards.
 
-// What a cell's colour may say.
-const MAP_COLOURS = [['type', 'sharding type'], ['kernel', 'kernel'], ['bytes', 'bytes'], ['time', 'ms of a step']];
+const SHADES = ['#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#9A8B00', '#7A7A7A'];
+const RAMPS = { light: ['#cfe3ef', '#6baed6', '#08519c', '#2d004b'], dark: ['#1f3a4d', '#1f7a8c', '#7fd1b9', '#fff3b0'] };
+const LEFT = 150, RIGHT = 12, TOP = 10, BOTTOM = 26;
+// Plotly takes ticks for HTML.
+const plain = text => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
+const short = value => value.toLocaleString('en', { maximumSignificantDigits: 4 });
+function memory(bytes) {
+  const unit = Math.min(5, bytes < 1 ? 0 : Math.floor(Math.log2(bytes) / 10));
+  return `${short(bytes / 1024 ** unit)} ${['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'][unit]}`;
+}
+const size = (table, rows, columns) => rows * (table.bytes[0] + columns * table.bytes[1]);
 
-const hex = colour => [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16));
-const pixel = ([r, g, b]) => (255 << 24 | b << 16 | g << 8 | r) >>> 0;
-
-// Pale to strong on light ground, dim to bright on dark; 0 to 1 in 64 steps.
-function ramp(isDark) {
-  const stops = (isDark ? ['#1f3a4d', '#1f7a8c', '#7fd1b9', '#fff3b0'] : ['#cfe3ef', '#6baed6', '#08519c', '#2d004b']).map(hex);
-  return Array.from({ length: 64 }, (_, i) => {
-    const at = i / 63 * (stops.length - 1), low = Math.min(Math.floor(at), stops.length - 2);
-    return stops[low].map((from, c) => Math.round(from + (stops[low + 1][c] - from) * (at - low)));
-  });
+// [rank, bytes, number of shards] of each rank that has some of a table.
+function cells(table) {
+  table.cells ??= (() => {
+    const found = new Map();
+    for (const [first, n, , rows, , columns] of table.runs)
+      for (let rank = first; rank < first + n; rank++) {
+        const [, bytes, shards] = found.get(rank) ?? [rank, 0, 0];
+        found.set(rank, [rank, bytes + size(table, rows, columns), shards + 1]);
+      }
+    return [...found.values()];
+  })();
+  return table.cells;
 }
 
-class ShardMap {
-  // rows(): tables to show, in order; onpick(table).
-  constructor({ rows, onpick }) {
-    Object.assign(this, { rows, onpick });
-    this.colour = 'type';
-    this.legend = make('div', { class: 'legend' });
-    this.from = 0;
-    this.to = 0;
-    this.cursor = 0;
-    this.surface = new Surface({
-      label: 'Map of tables (rows) and ranks (columns); the list of tables says the same in words',
-      height: () => (this.ordered.length > 500 ? 620 : Math.max(120, Math.min(620, 22 * this.ordered.length + 40))),
-      edge: { left: 150, right: 12, top: 10, bottom: 26 },
-      paint: (...args) => this.paint(...args),
-      pick: (x, y) => this.pick(x, y),
-      act: (x, y) => { const at = this.cell(x, y); if (at) onpick(at.table); },
-      reset: () => { this.all(); zoomRanks(0, world); },
-      keys: event => this.keys(event),
+// Returns what paints it; `shown.rows`: rows of the list, in order; `open(row)`: after a click.
+function shardMap(root, { ranks, local, tables }, shown, open) {
+  const plot = $('.map', root), by = () => $('[name=colour]', root).value;
+  const tableAt = y => tables[shown.rows[y].dataset.index];
+  let [top, bottom] = [0, 0], cursor = 0, grid = [], waiting = false;
+
+  // Colours of the cells as numbers, and what they mean.
+  function scale() {
+    const of = by();
+    if (of === 'type' || of === 'kernel') {
+      const names = [...new Set(tables.map(table => table[of]))].sort(), n = names.length;
+      const key = names.map((name, i) => [`${name} (${tables.filter(table => table[of] === name).length})`, SHADES[i % SHADES.length]]);
+      const colorscale = key.flatMap(([, shade], i) => [[i / n, shade], [(i + 1) / n, shade]]);
+      return { value: table => names.indexOf(table[of]), key, look: { zmin: -0.5, zmax: n - 0.5, colorscale } };
+    }
+    const raw = of === 'bytes' ? (table, [, bytes]) => bytes : (table, [, , shards]) => table.ms * shards;
+    const value = (table, cell) => Math.log10(Math.max(raw(table, cell), 1e-9));
+    const values = tables.flatMap(table => cells(table).map(cell => value(table, cell)));
+    const [low, high] = values.reduce(([a, b], it) => [Math.min(a, it), Math.max(b, it)], [Infinity, -Infinity]);
+    const ramp = RAMPS[dark.matches ? 'dark' : 'light'], text = it => (of === 'bytes' ? memory(10 ** it) : `${short(10 ** it)} ms`);
+    const stops = [0, 1 / 3, 2 / 3, 1].map(at => low + at * (high - low));
+    return { value, key: stops.map((it, i) => [text(it), ramp[i]]), look: { zmin: low, zmax: high > low ? high : low + 1, colorscale: ramp.map((shade, i) => [i / 3, shade]) } };
+  }
+
+  function paintNow() {
+    waiting = false;
+    if (!root.offsetParent) return;
+    const height = Math.max(120, Math.min(620, 22 * shown.rows.length + TOP + BOTTOM));
+    const { value, key, look } = scale();
+    // A cell of the grid is no smaller than two pixels: where tables or ranks are narrower, they share one. Tables on
+    // few ranks come last, so that no other hides them.
+    const wide = Math.min(view.to - view.from, Math.max(1, Math.floor((plot.clientWidth - LEFT - RIGHT) / 2)));
+    const tall = Math.min(Math.max(1, bottom - top), Math.floor((height - TOP - BOTTOM) / 2));
+    const dx = (view.to - view.from) / wide, dy = Math.max(1, bottom - top) / tall;
+    const placeOf = [];
+    view.rankAt.forEach((rank, place) => { placeOf[rank] = place; });
+    const z = Array.from({ length: tall }, () => new Array(wide).fill(null));
+    grid = Array.from({ length: tall }, () => new Array(wide).fill(null));
+    const order = Array.from({ length: bottom - top }, (_, i) => top + i);
+    for (const y of order.sort((a, b) => cells(tableAt(b)).length - cells(tableAt(a)).length)) {
+      const table = tableAt(y), row = Math.floor((y - top) / dy);
+      for (const cell of cells(table)) {
+        const place = placeOf[cell[0]];
+        if (place < view.from || place >= view.to) continue;
+        const column = Math.floor((place - view.from) / dx);
+        z[row][column] = value(table, cell);
+        grid[row][column] = [y, place];
+      }
+    }
+    const step = Math.max(1, Math.ceil(14 * (bottom - top) / (height - TOP - BOTTOM)));
+    const ticks = order.sort((a, b) => a - b).filter(y => (y - top) % step === 0);
+    const names = ticks.map(y => { const { name } = tableAt(y); return plain(name.length > 20 ? `${name.slice(0, 19)}\u2026` : name); });
+    const gap = wide * tall < 4000 ? 1 : 0;
+    draw(plot, [{ type: 'heatmap', z, x0: view.from + dx / 2 - 0.5, dx, y0: top + dy / 2 - 0.5, dy, xgap: gap, ygap: gap, showscale: false, hoverinfo: 'none', ...look }], {
+      height, margin: { l: LEFT, r: RIGHT, t: TOP, b: BOTTOM }, shapes: hosts(),
+      xaxis: { showgrid: false, zeroline: false, ...rankAxis(plot, LEFT) },
+      yaxis: { showgrid: false, zeroline: false, range: [Math.max(bottom, top + 1) - 0.5, top - 0.5], tickvals: ticks, ticktext: names },
     });
-    this.ordered = [];
-    this.surface.drag = {
-      area: ([a, b], [c, d]) => {
-        const { box } = this.surface;
-        const tall = Math.abs(b - d) > 4;
-        return { x: Math.min(a, c), y: tall ? Math.min(b, d) : box.y, w: Math.abs(a - c), h: tall ? Math.abs(b - d) : box.h };
-      },
-      done: ([a, b], [c, d]) => {
-        const { box } = this.surface;
-        const row = y => this.from + (y - box.y) / box.h * (this.to - this.from);
-        if (Math.abs(b - d) > 4) this.zoomRows(row(Math.min(b, d)), row(Math.max(b, d)));
-        zoomRanks(positionAt(box, Math.min(a, c)), positionAt(box, Math.max(a, c)));
-      },
-    };
-    this.allRows = make('button', { type: 'button', hidden: true, onclick: () => this.all() }, 'all tables');
-    this.node = make('figure', { class: 'chart' },
-      make('div', { class: 'controls' },
-        choice('coloured by', MAP_COLOURS, this.colour, value => { this.colour = value; redraw(); }),
-        this.allRows),
-      this.legend, this.surface.node);
+    $('.key', root).replaceChildren(...key.map(([text, shade]) => {
+      const item = document.createElement('li'), swatch = document.createElement('i');
+      swatch.style.borderTop = `.7rem solid ${shade}`;
+      item.append(swatch, text);
+      return item;
+    }));
   }
 
-  refresh() { this.ordered = this.rows(); this.all(); }
-
-  all() { this.zoomRows(0, this.ordered.length); }
-
-  zoomRows(from, to) {
-    this.from = Math.max(0, Math.min(Math.floor(from), this.ordered.length - 1));
-    this.to = Math.min(this.ordered.length, Math.max(Math.ceil(to), this.from + 1));
-    this.cursor = Math.max(this.from, Math.min(this.to - 1, this.cursor));
-    this.allRows.hidden = this.from === 0 && this.to === this.ordered.length;
-    redraw();
+  // Every other host is tinted, where ranks are wide enough to see.
+  function hosts() {
+    if (view.order !== 'rank' || local === 1 || (plot.clientWidth - LEFT - RIGHT) / (view.to - view.from) < 4) return [];
+    return Array.from({ length: Math.ceil(ranks / local / 2) }, (_, i) => ({
+      type: 'rect', layer: 'below', yref: 'paper', y0: 0, y1: 1, x0: 2 * i * local - 0.5, x1: Math.min((2 * i + 1) * local, ranks) - 0.5,
+      line: { width: 0 }, fillcolor: dark.matches ? '#262c33' : '#eef1f4',
+    }));
   }
 
-  // A colour for every table, or a scale for every cell.
-  scale({ dark: isDark }) {
-    const plan = shown(), { type, kernel, rated_ms: rated } = plan.tables;
-    if (this.colour === 'type' || this.colour === 'kernel') {
-      const of = this.colour === 'type' ? type : kernel;
-      const names = [...new Set(of)].sort();
-      const colour = new Map(names.map((name, i) => [name, CATEGORY_COLOURS[i % CATEGORY_COLOURS.length]]));
-      const tally = new Map();
-      for (const name of of) tally.set(name, (tally.get(name) || 0) + 1);
-      this.legend.replaceChildren(key(names.map(name => ({ name, colour: colour.get(name), note: plural(tally.get(name), 'table') }))));
-      const shades = new Map(names.map(name => [name, pixel(hex(colour.get(name)))]));
-      return table => shades.get(of[table]);
-    }
-    const value = this.colour === 'bytes'
-      ? (table, i) => plan.cells(table).bytes[i]
-      : (table, i) => plan.cells(table).shards[i] * rated[table];
-    let least = Infinity, most = 0;
-    for (let table = 0; table < plan.length; table++) {
-      const n = plan.cells(table).ranks.length;
-      for (let i = 0; i < n; i++) {
-        const it = value(table, i);
-        if (it > most) most = it;
-        if (it > 0 && it < least) least = it;
-      }
-    }
-    const shades = ramp(isDark), bits = shades.map(pixel);
-    const low = Math.log(least), span = Math.log(most) - low || 1;
-    const text = this.colour === 'bytes' ? size : ms;
-    const strip = make('span', { class: 'strip' });
-    strip.style.background = `linear-gradient(90deg, ${shades.filter((_, i) => i % 9 === 0).map(c => `rgb(${c})`).join(',')})`;
-    this.legend.replaceChildren(make('p', { class: 'key' }, make('span', null, least < Infinity ? text(least) : '0'), strip, make('span', null, `${text(most)} (logarithmic)`)));
-    return (table, i) => bits[Math.max(0, Math.min(63, Math.round(63 * (Math.log(value(table, i)) - low) / span)))];
+  function describe(y, place) {
+    const table = tableAt(y), rank = view.rankAt[place];
+    if (rank >= ranks) return `${table.name}\nrank ${rank}: not in this plan`;
+    const found = table.runs.filter(([first, n]) => rank >= first && rank < first + n);
+    const lines = found.map(([first, , row, rows, column, columns]) => {
+      const from = row + (table.copied ? 0 : (rank - first) * rows);
+      return `rows ${from.toLocaleString('en')} to ${(from + rows - 1).toLocaleString('en')} (${rows.toLocaleString('en')}), columns ${column} to ${column + columns - 1} (${columns})`;
+    });
+    const more = lines.splice(3).length, where = ranks > local ? `rank ${rank}, host ${Math.floor(rank / local)}` : `rank ${rank}`;
+    if (!found.length) return `${table.name}\n${where}: no shard\n${table.type} on ${cells(table).length} ranks`;
+    const bytes = found.reduce((sum, [, , , rows, , columns]) => sum + size(table, rows, columns), 0);
+    return [table.name, where, `${table.type}, ${table.kernel}`, ...lines, ...(more ? [`and ${more} more shards`] : []),
+      `${memory(bytes)} with optimizer state, ${short(table.ms * found.length)} ms`].join('\n');
   }
 
-  paint(context, box, shades, ratio) {
-    const plan = shown(), shadeOf = this.scale(shades);
-    const wide = Math.max(1, Math.round(box.w * ratio)), tall = Math.max(1, Math.round(box.h * ratio));
-    const image = context.createImageData(wide, tall);
-    const pixels = new Uint32Array(image.data.buffer);
-    const rows = Math.max(1, this.to - this.from), ranks = view.to - view.from;
-    const gapX = wide / ranks >= 4 * ratio ? Math.round(ratio) : 0, gapY = tall / rows >= 4 * ratio ? Math.round(ratio) : 0;
-    this.stripes(pixels, wide, tall, gapX ? ranks : 0, shades);
-    // Where pixels are fewer than tables or ranks, cells lie on each other. Every cell is drawn,
-    // those of tables on few ranks last and no smaller than an eye finds.
-    const few = row => plan.cells(this.ordered[row]).ranks.length * 8 <= ranks;
-    const all = Array.from({ length: this.to - this.from }, (_, i) => this.from + i);
-    for (const row of [...all.filter(at => !few(at)), ...all.filter(few)]) {
-      const table = this.ordered[row], places = plan.cells(table).ranks;
-      const least = few(row) ? Math.round(2 * ratio) : 1;
-      const y0 = Math.floor((row - this.from) * tall / rows);
-      const y1 = Math.max(Math.min(y0 + least, tall), Math.floor((row - this.from + 1) * tall / rows) - gapY);
-      for (let i = 0; i < places.length; i++) {
-        const place = placeOf[places[i]] - view.from;
-        if (place < 0 || place >= ranks) continue;
-        const x0 = Math.floor(place * wide / ranks);
-        const x1 = Math.max(Math.min(x0 + least, wide), Math.floor((place + 1) * wide / ranks) - gapX);
-        const shade = shadeOf(table, i);
-        for (let y = y0; y < y1; y++) pixels.fill(shade, y * wide + x0, y * wide + x1);
-      }
-    }
-    context.putImageData(image, Math.round(box.x * ratio), Math.round(box.y * ratio));
-    context.strokeStyle = shades.line;
-    context.strokeRect(box.x - 0.5, box.y - 0.5, box.w + 1, box.h + 1);
-    rankNumbers(context, box, shades);
-    this.names(context, box, shades);
+  // What a point of the plot shows; without one, what the cursor of the keyboard is at.
+  function at(place, point) {
+    if (!point) return [cursor, place];
+    const [row, column] = point.pointIndex ?? point.pointNumber;
+    return grid[row][column] ?? [Math.max(top, Math.min(bottom - 1, Math.floor(point.y + 0.5))), place];
   }
 
-  // Every other host is tinted, while ranks stand in their order and are wide enough to see.
-  stripes(pixels, wide, tall, ranks, { dark: isDark }) {
-    const { local } = shown();
-    if (!ranks || view.order !== 'rank' || local === 1) return;
-    const tint = pixel(isDark ? [38, 44, 51] : [238, 241, 244]);
-    for (let place = view.from; place < view.to; place++) {
-      if (Math.floor(place / local) % 2) continue;
-      const x0 = Math.floor((place - view.from) * wide / ranks), x1 = Math.floor((place - view.from + 1) * wide / ranks);
-      for (let y = 0; y < tall; y++) pixels.fill(tint, y * wide + x0, y * wide + x1);
-    }
-  }
-
-  names(context, box, { ink, soft }) {
-    const { name } = shown().tables, high = box.h / (this.to - this.from);
-    context.textAlign = 'right';
-    context.textBaseline = 'middle';
-    const step = Math.max(1, Math.ceil(14 / high));
-    context.fillStyle = step === 1 ? ink : soft;
-    for (let row = this.from; row < this.to; row += step) {
-      let text = name[this.ordered[row]];
-      if (context.measureText(text).width > box.x - 14) {
-        while (text && context.measureText(`${text}\u2026`).width > box.x - 14) text = text.slice(0, -1);
-        text += '\u2026';
-      }
-      context.fillText(text, box.x - 8, box.y + (row - this.from + 0.5) * high);
-    }
-  }
-
-  cell(x, y) {
-    const { box } = this.surface;
-    if (!box || y < box.y || y >= box.y + box.h || x >= box.x + box.w) return null;
-    const row = this.from + Math.floor((y - box.y) / box.h * (this.to - this.from));
-    const place = Math.floor(positionAt(box, Math.max(x, box.x)));
-    return { row, table: this.ordered[row], place, rank: rankAt[place] };
-  }
-
-  pick(x, y) {
-    const at = this.cell(x, y), { box } = this.surface;
-    if (!at || at.table === undefined) return null;
-    const plan = shown(), { name, type, kernel, rated_ms: rated } = plan.tables;
-    const high = box.h / (this.to - this.from), left = xOf(box, at.place), right = xOf(box, at.place + 1);
-    const mark = { x: left, y: box.y + (at.row - this.from) * high, w: Math.max(right - left, 2), h: Math.max(high, 2) };
-    const { table, rank } = at;
-    if (rank >= plan.ranks) return { mark, lines: [name[table], `rank ${rank}: not in this plan`] };
-    const shards = plan.at(table, rank);
-    const lines = [name[table], rankName(plan, rank), `${type[table]}, ${kernel[table]}`];
-    if (!shards.length) return { mark, lines: [name[table], `${rankName(plan, rank)}: nothing of it`, `it lies ${type[table]} on ${plural(plan.cells(table).ranks.length, 'rank')}`] };
-    for (const { row, rows, column, columns } of shards.slice(0, 3))
-      lines.push(`rows ${count(row)} to ${count(row + rows - 1)} (${count(rows)}), columns ${column} to ${column + columns - 1} (${columns})`);
-    if (shards.length > 3) lines.push(`and ${plural(shards.length - 3, 'more shard')}`);
-    lines.push(`${size(shards.reduce((sum, shard) => sum + shard.bytes, 0))} with optimizer state, ${ms(rated[table] * shards.length)}`);
-    return { mark, lines };
-  }
-
-  keys(event) {
-    const { box } = this.surface;
-    const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-    if (by) this.cursor = Math.max(this.from, Math.min(this.to - 1, this.cursor + by));
-    else if (!rankKeys(event)) return null;
-    return [xOf(box, view.cursor + 0.5), box.y + (this.cursor - this.from + 0.5) / (this.to - this.from) * box.h];
-  }
+  const paint = (whole = false) => {
+    if (whole) [top, bottom, cursor] = [0, shown.rows.length, 0];
+    if (!waiting) requestAnimationFrame(paintNow);
+    waiting = true;
+  };
+  Plotly.newPlot(plot, [], {});
+  interact(plot, {
+    text: (place, point) => (shown.rows.length ? describe(...at(place, point)) : ''),
+    act: (place, point) => { if (shown.rows.length) open(shown.rows[at(place, point)[0]]); },
+    reset: () => { [top, bottom] = [0, shown.rows.length]; zoom(0, world); },
+    move: key => {
+      cursor = Math.max(top, Math.min(bottom - 1, cursor + ({ ArrowUp: -1, ArrowDown: 1 }[key] ?? 0)));
+      return (cursor + 0.5 - top) / Math.max(1, bottom - top);
+    },
+  });
+  plot.on('plotly_relayout', event => {
+    if (!('yaxis.range[0]' in event)) return;
+    top = Math.max(0, Math.min(shown.rows.length - 1, Math.floor(event['yaxis.range[1]'] + 0.5)));
+    bottom = Math.min(shown.rows.length, Math.max(top + 1, Math.ceil(event['yaxis.range[0]'] + 0.5)));
+    paint();
+  });
+  return paint;
 }

@@ -1,0 +1,44 @@
+"""Numbers as text."""
+
+from __future__ import annotations
+
+
+def number(value: float, digits: int = 4) -> str:
+    if abs(value) >= 1e4:
+        return f"{round(value):,}"
+    return f"{float(f'{value:.{digits}g}'):.15g}"
+
+
+def milliseconds(value: float) -> str:
+    return f"{number(value)} ms"
+
+
+def percent(share: float) -> str:
+    return f"{number(100 * share, 3)}%"
+
+
+def change(before: float, after: float) -> str:
+    """Relative to `before`, with a sign; empty if there is none."""
+    if not before or f"{before:.6g}" == f"{after:.6g}":
+        return ""
+    return f"{'+' if after > before else ''}{percent(after / before - 1)}"
+
+
+def memory(size: float) -> str:
+    """Bytes with a binary unit (GiB = 2^30 bytes)."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size /= 1024
+    else:
+        unit = "PiB"
+    return f"{number(size, 3)} {unit}"
+
+
+def traffic(size: float) -> str:
+    """Bytes with a decimal unit (GB = 10^9 bytes), as bandwidths are given."""
+    return f"{number(size / 1e9)} GB" if size >= 1e9 else f"{number(size / 1e6)} MB"
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -1,0 +1,169 @@
+"""Charts of ranks: Plotly figures with a text for each rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embeddings.planner.inputs.arrays import Floats
+from embeddings.planner.plans.reshard import Reshard
+from embeddings.planner.plans.storage import KINDS, memory_by_kind
+from embeddings.planner.problem.options import PARTS
+from pipeline.planning.page.numbers import memory, milliseconds, percent, traffic
+from pipeline.planning.page.plan_view import PART_TITLES, PlanView
+
+Json = dict[str, Any]
+
+# Okabe and Ito's palette: blue is forward, orange backward; dark is compute, light comms.
+PART_COLOURS = {"fwd_compute": "#0072B2", "fwd_comms": "#56B4E9", "bwd_compute": "#D55E00",
+                "bwd_comms": "#E69F00", "prefetch_compute": "#009E73", "sync": "#CC79A7"}  # fmt: skip
+KIND_COLOURS = dict(zip(KINDS, ("#CC79A7", "#7A4E8A", "#009E73"), strict=True))
+# Above this many ranks bars are slow to draw: step lines with the area below them filled.
+MOST_BARS = 64
+GIB = 2**30
+
+
+class Stack(NamedTuple):
+    """A part of every rank's bar."""
+
+    title: str
+    colour: str
+    values: Floats
+
+
+def time_charts(plans: Sequence[PlanView]) -> list[Json]:
+    """One for each plan, on the same axes."""
+    top = 1.04 * max(max(plan.load.max(), plan.file.lower_bound_ms) for plan in plans)
+    return [_time_chart(plan, float(top)) for plan in plans]
+
+
+def _time_chart(plan: PlanView, top: float) -> Json:
+    stacks = time_stacks(plan)
+    exchange = plan.file.perf()[:, PARTS.index("input_dist_comms")]
+    tips = []
+    for rank in range(plan.world):
+        lines = [f"{plan.rank_name(rank)}: {milliseconds(plan.load[rank])}",
+                 *_parts(stacks, rank, milliseconds)]  # fmt: skip
+        if exchange[rank]:
+            lines.append(f"beside the step: input exchange {milliseconds(exchange[rank])}")
+        tips.append("\n".join(lines))
+    label = (
+        f"{plan.name}: milliseconds of a step by rank and part; busiest rank {plan.busiest}, "
+        f"{milliseconds(plan.load[plan.busiest])}; mean {milliseconds(plan.mean)}"
+    )
+    figure = _figure(stacks, tips, "ms", top, 240, world=plan.world)
+    bound = plan.file.lower_bound_ms
+    figure["layout"]["shapes"] = [
+        {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": bound, "y1": bound,
+         "line": {"color": "--ink", "width": 1.5, "dash": "dash"}}
+    ]  # fmt: skip
+    return {"title": plan.name, "label": label, "figure": figure}
+
+
+def time_stacks(plan: PlanView) -> list[Stack]:
+    """Parts that take time on some rank, in the order in which they are stacked."""
+    values = dict(zip(PARTS, plan.file.perf().T, strict=True)) | {"sync": plan.file.sync()}
+    return [
+        Stack(PART_TITLES[part], colour, values[part])
+        for part, colour in PART_COLOURS.items()
+        if values[part].any()
+    ]
+
+
+def memory_charts(plans: Sequence[PlanView]) -> list[Json]:
+    """One for each memory and plan, those of one memory on the same axes."""
+    found = []
+    for name, i in dict.fromkeys(pair for plan in plans for pair in plan.memories()):
+        top = 1.06 * max(max(plan.used[:, i].max(), plan.room[:, i].max()) for plan in plans) / GIB
+        for plan in plans:
+            found.append(_memory_chart(plan, name.upper(), i, float(top)))
+    return found
+
+
+def _memory_chart(plan: PlanView, name: str, i: int, top: float) -> Json:
+    kinds = memory_by_kind(plan.file)[:, :, i]
+    stacks = [
+        Stack(kind, colour, kinds[k].astype(float))
+        for k, (kind, colour) in enumerate(KIND_COLOURS.items())
+    ]
+    used, room = plan.used[:, i], plan.room[:, i]
+    tips = []
+    for rank in range(plan.world):
+        share = percent(used[rank] / room[rank] if room[rank] else 0)
+        tips.append("\n".join([
+            f"{plan.rank_name(rank)}: {memory(used[rank])}",
+            *_parts(stacks, rank, memory),
+            f"available for tables {memory(room[rank])} ({share} used)",
+        ]))  # fmt: skip
+    rank = int(used.argmax())
+    label = (
+        f"{plan.name}: {name} by rank; most on rank {rank}, {memory(used[rank])} of "
+        f"{memory(room[rank])}"
+    )
+    figure = _figure(stacks, tips, f"{name} (GiB)", top, 190, world=plan.world, scale=GIB)
+    figure["data"].append({
+        "type": "scatter", "mode": "lines", "y": _short(room / GIB), "hoverinfo": "skip",
+        "line": {"shape": "hv", "color": "--ink", "width": 2},
+    })  # fmt: skip
+    return {"title": f"{name}, {plan.name}", "label": label, "figure": figure}
+
+
+def traffic_chart(moves: Reshard) -> Json:
+    stacks = [
+        Stack("sends", "#D55E00", moves.sent.sum(axis=1).astype(float)),
+        Stack("receives", "#0072B2", moves.sent.sum(axis=0).astype(float)),
+    ]
+    total = stacks[0].values + stacks[1].values
+    tips = [
+        "\n".join([f"rank {rank}: {traffic(total[rank])}", *_parts(stacks, rank, traffic)])
+        for rank in range(len(total))
+    ]
+    top = 1.05 * float(total.max()) / 1e9
+    label = f"Bytes that ranks send and receive; busiest is rank {moves.busiest}"
+    figure = _figure(stacks, tips, "GB", top, 190, world=len(total), scale=1e9)
+    return {"title": "", "label": label, "figure": figure, "key": key(stacks)}
+
+
+def key(stacks: Sequence[Stack]) -> list[tuple[str, str]]:
+    """Titles and colours."""
+    return [(stack.title, stack.colour) for stack in stacks]
+
+
+def _parts(stacks: Sequence[Stack], rank: int, text: Any) -> list[str]:
+    """From the top of the bar to its bottom."""
+    return [f"{one.title} {text(one.values[rank])}" for one in reversed(stacks) if one.values[rank]]
+
+
+def _figure(
+    stacks: Sequence[Stack],
+    tips: list[str],
+    axis: str,
+    top: float,
+    height: int,
+    *,
+    world: int,
+    scale: float = 1.0,
+) -> Json:
+    """x is the place of a rank: its number, until the page orders ranks otherwise."""
+    data: list[Json] = []
+    for stack in stacks:
+        trace: Json = {"y": _short(stack.values / scale), "hoverinfo": "none"}
+        if world > MOST_BARS:
+            trace |= {"type": "scatter", "mode": "lines", "stackgroup": "parts",
+                      "line": {"shape": "hv", "width": 0}, "fillcolor": stack.colour}  # fmt: skip
+        else:
+            trace |= {"type": "bar", "marker": {"color": stack.colour}}
+        data.append(trace)
+    layout = {
+        "height": height, "barmode": "stack", "bargap": 0.15, "showlegend": False,
+        "hovermode": "x", "hoverdistance": -1, "margin": {"l": 64, "r": 12, "t": 10, "b": 26},
+        "xaxis": {"showgrid": False, "zeroline": False},
+        "yaxis": {"title": {"text": axis}, "range": [0, top or 1], "fixedrange": True},
+    }  # fmt: skip
+    return {"data": data, "layout": layout, "tips": tips}
+
+
+def _short(values: Floats) -> list[float]:
+    return [float(f"{value:.5g}") for value in np.asarray(values, float).tolist()]
