@@ -19,25 +19,26 @@ from tests.browser import Browser, open_browser
 # Each starts the action; `many` times over, i counts. What they change shows in the next frame.
 ACTIONS = {
     "nothing": "() => {}",
-    "sort the list": "(i, $) => $('#list thead button', i % 12).click()",
-    "scroll the list": "(i, $) => { const box = $('#list .rows'); box.scrollTop = (i * 2654435761) "
+    "sort the list": "(i, $) => $('.list thead button', i % 12).click()",
+    "scroll the list": "(i, $) => { const box = $('.long'); box.scrollTop = (i * 2654435761) "
     "% (box.scrollHeight - box.clientHeight); box.dispatchEvent(new Event('scroll')); }",
-    "open a table": "(i, $) => $('#list button.opens', 20).click()",
-    "filter by name": "(i, $) => { const box = $('#filter-text'); box.value = 'e_' + i % 10; "
+    "open a table": "(i, $) => $('.list .opens', 20).click()",
+    "filter by name": "(i, $) => { const box = $('[name=text]'); box.value = 'e_' + i % 10; "
     "box.dispatchEvent(new Event('input')); }",
-    "hover over bars": "(i, $) => over($('#time canvas'), i)",
-    "hover over the map": "(i, $) => over($('#map canvas'), i)",
+    "hover over bars": "(i, $) => over($('#time .nsewdrag'), i)",
+    "hover over the map": "(i, $) => over($('.map .nsewdrag'), i)",
     "zoom all charts": "(i, $) => { const key = new KeyboardEvent('keydown', "
-    "{key: i % 2 ? '-' : '+'}); $('#time canvas').dispatchEvent(key); }",
+    "{key: i % 2 ? '-' : '+'}); $('#time .plot').dispatchEvent(key); }",
 }
 
 MEASURE = """
 (async () => {
   const $ = (selector, n = 0) => document.querySelectorAll(selector)[n];
-  const over = (canvas, i) => {
-    const box = canvas.getBoundingClientRect();
-    const [x, y] = [70 + i * 7919 % (box.width - 90), 15 + i * 104729 % (box.height - 50)];
-    canvas.dispatchEvent(new PointerEvent('pointermove', {clientX: box.x + x, clientY: box.y + y}));
+  const over = (area, i) => {
+    const box = area.getBoundingClientRect();
+    const [x, y] = [5 + i * 7919 % (box.width - 9), 5 + i * 104729 % (box.height - 9)];
+    area.dispatchEvent(new MouseEvent('mousemove', {
+      clientX: box.x + x, clientY: box.y + y, bubbles: true }));
   };
   const found = [];
   $(PLACE).scrollIntoView({behavior: 'instant'});
@@ -58,8 +59,8 @@ LOADING = (
 
 
 def measure(browser: Browser, action: str, times: int) -> list[float]:
-    place = "'#list'" if "list" in action or "filter" in action else "'#time'"
-    place = "'#map'" if "#map" in action else place
+    place = "'.list'" if "list" in action or "text" in action else "'#time'"
+    place = "'.map'" if ".map" in action else place
     script = MEASURE.replace("PLACE", place).replace("TIMES", str(times))
     found: list[float] = browser.run(script.replace("ACTION", action))
     return found

@@ -51,9 +51,11 @@ function zoom(from, to) {
 // The axis of places, with as many numbers of ranks as there is room for.
 function rankAxis(plot, left) {
   const room = Math.max(1, Math.floor((plot.clientWidth - left - 12) / (9 * String(world).length + 14)));
-  const step = 2 ** Math.max(0, Math.ceil(Math.log2((view.to - view.from) / room)));
-  const places = Array.from({ length: Math.ceil(world / step) }, (_, i) => i * step);
-  return { range: [view.from - 0.5, view.to - 0.5], tickvals: places, ticktext: places.map(place => view.rankAt[place]) };
+  const dtick = 2 ** Math.max(0, Math.ceil(Math.log2((view.to - view.from) / room)));
+  const axis = { range: [view.from - 0.5, view.to - 0.5], tick0: 0, dtick, tickmode: 'linear' };
+  if (view.order === 'rank') return axis;
+  const tickvals = Array.from({ length: Math.ceil(world / dtick) }, (_, i) => i * dtick);
+  return { ...axis, tickmode: 'array', tickvals, ticktext: tickvals.map(place => view.rankAt[place]) };
 }
 
 // Zoom, hover, click and keys of a chart whose x are places of ranks. `text(place, point)` describes what is there,

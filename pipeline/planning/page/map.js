@@ -29,7 +29,7 @@ function cells(table) {
 // Returns what paints it; `shown.rows`: rows of the list, in order; `open(row)`: after a click.
 function shardMap(root, { ranks, local, tables }, shown, open) {
   const plot = $('.map', root), by = () => $('[name=colour]', root).value;
-  const tableAt = y => tables[shown.rows[y].dataset.index];
+  const tableAt = y => tables[shown.rows[y].index];
   let [top, bottom] = [0, 0], cursor = 0, grid = [], waiting = false;
 
   // Colours of the cells as numbers, and what they mean.
@@ -37,9 +37,10 @@ function shardMap(root, { ranks, local, tables }, shown, open) {
     const of = by();
     if (of === 'type' || of === 'kernel') {
       const names = [...new Set(tables.map(table => table[of]))].sort(), n = names.length;
+      for (const table of tables) table.code = names.indexOf(table[of]);
       const key = names.map((name, i) => [`${name} (${tables.filter(table => table[of] === name).length})`, SHADES[i % SHADES.length]]);
       const colorscale = key.flatMap(([, shade], i) => [[i / n, shade], [(i + 1) / n, shade]]);
-      return { value: table => names.indexOf(table[of]), key, look: { zmin: -0.5, zmax: n - 0.5, colorscale } };
+      return { value: table => table.code, key, look: { zmin: -0.5, zmax: n - 0.5, colorscale } };
     }
     const raw = of === 'bytes' ? (table, [, bytes]) => bytes : (table, [, , shards]) => table.ms * shards;
     const value = (table, cell) => Math.log10(Math.max(raw(table, cell), 1e-9));
@@ -63,20 +64,20 @@ function shardMap(root, { ranks, local, tables }, shown, open) {
     const placeOf = [];
     view.rankAt.forEach((rank, place) => { placeOf[rank] = place; });
     const z = Array.from({ length: tall }, () => new Array(wide).fill(null));
-    grid = Array.from({ length: tall }, () => new Array(wide).fill(null));
-    const order = Array.from({ length: bottom - top }, (_, i) => top + i);
-    for (const y of order.sort((a, b) => cells(tableAt(b)).length - cells(tableAt(a)).length)) {
-      const table = tableAt(y), row = Math.floor((y - top) / dy);
-      for (const cell of cells(table)) {
+    grid = Array.from({ length: tall }, () => new Int32Array(wide).fill(-1));
+    const order = Array.from({ length: bottom - top }, (_, i) => [cells(tableAt(top + i)), top + i]);
+    for (const [places, y] of order.sort((a, b) => b[0].length - a[0].length)) {
+      const table = tableAt(y), row = Math.floor((y - top) / dy), values = z[row], owners = grid[row];
+      for (const cell of places) {
         const place = placeOf[cell[0]];
         if (place < view.from || place >= view.to) continue;
         const column = Math.floor((place - view.from) / dx);
-        z[row][column] = value(table, cell);
-        grid[row][column] = [y, place];
+        values[column] = value(table, cell);
+        owners[column] = y;
       }
     }
     const step = Math.max(1, Math.ceil(14 * (bottom - top) / (height - TOP - BOTTOM)));
-    const ticks = order.sort((a, b) => a - b).filter(y => (y - top) % step === 0);
+    const ticks = Array.from({ length: Math.ceil((bottom - top) / step) }, (_, i) => top + i * step);
     const names = ticks.map(y => { const { name } = tableAt(y); return plain(name.length > 20 ? `${name.slice(0, 19)}\u2026` : name); });
     const gap = wide * tall < 4000 ? 1 : 0;
     draw(plot, [{ type: 'heatmap', z, x0: view.from + dx / 2 - 0.5, dx, y0: top + dy / 2 - 0.5, dy, xgap: gap, ygap: gap, showscale: false, hoverinfo: 'none', ...look }], {
@@ -119,13 +120,13 @@ function shardMap(root, { ranks, local, tables }, shown, open) {
   // What a point of the plot shows; without one, what the cursor of the keyboard is at.
   function at(place, point) {
     if (!point) return [cursor, place];
-    const [row, column] = point.pointIndex ?? point.pointNumber;
-    return grid[row][column] ?? [Math.max(top, Math.min(bottom - 1, Math.floor(point.y + 0.5))), place];
+    const [row, column] = point.pointNumber, y = grid[row][column];
+    return [y < 0 ? Math.max(top, Math.min(bottom - 1, Math.floor(point.y + 0.5))) : y, place];
   }
 
   const paint = (whole = false) => {
     if (whole) [top, bottom, cursor] = [0, shown.rows.length, 0];
-    if (!waiting) requestAnimationFrame(paintNow);
+    if (!waiting) requestAnimationFrame(() => setTimeout(paintNow)); // after the list
     waiting = true;
   };
   Plotly.newPlot(plot, [], {});
