@@ -15,7 +15,7 @@ function draw(plot, data, layout) {
   const [ink, line] = ['--ink', '--line'].map(colour);
   for (const { line: own } of [...data, ...(layout.shapes ?? [])])
     if (own?.inked || own?.color === '--ink') Object.assign(own, { color: ink, inked: true });
-  for (const axis of [layout.xaxis, layout.yaxis]) Object.assign(axis, { gridcolor: line, zerolinecolor: line, linecolor: line });
+  for (const axis of [layout.xaxis, layout.yaxis]) Object.assign(axis, { gridcolor: line, zerolinecolor: line, linecolor: line, ticklabeloverflow: 'allow' });
   Object.assign(layout, {
     font: { color: ink, size: 12, family: getComputedStyle(document.body).fontFamily },
     paper_bgcolor: 'transparent', plot_bgcolor: 'transparent',

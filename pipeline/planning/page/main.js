@@ -3,6 +3,7 @@
 if (world) orderRanks();
 const lists = all('.plan').map((root, i) => planTables(root, maps[i]));
 for (const table of all('.sortable:not(.list)')) sortable(table);
+$('#reading').remove();
 for (const plot of all('.chart')) {
   const figure = JSON.parse(plot.nextElementSibling.textContent);
   if (figure.places) sweepChart(plot, figure);

@@ -53,7 +53,7 @@ def _time_chart(plan: PlanView, top: float) -> Json:
         f"{plan.name}: milliseconds of a step by rank and part; busiest rank {plan.busiest}, "
         f"{milliseconds(plan.load[plan.busiest])}; mean {milliseconds(plan.mean)}"
     )
-    figure = _figure(stacks, tips, "ms", top, 240, world=plan.world)
+    figure = figure_of(stacks, tips, "ms", top, 240, world=plan.world)
     bound = plan.file.lower_bound_ms
     figure["layout"]["shapes"] = [
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": bound, "y1": bound,
@@ -102,7 +102,7 @@ def _memory_chart(plan: PlanView, name: str, i: int, top: float) -> Json:
         f"{plan.name}: {name} by rank; most on rank {rank}, {memory(used[rank])} of "
         f"{memory(room[rank])}"
     )
-    figure = _figure(stacks, tips, f"{name} (GiB)", top, 190, world=plan.world, scale=GIB)
+    figure = figure_of(stacks, tips, f"{name} (GiB)", top, 190, world=plan.world, scale=GIB)
     figure["data"].append({
         "type": "scatter", "mode": "lines", "y": _short(room / GIB), "hoverinfo": "skip",
         "line": {"shape": "hv", "color": "--ink", "width": 2},
@@ -122,7 +122,7 @@ def traffic_chart(moves: Reshard) -> Json:
     ]
     top = 1.05 * float(total.max()) / 1e9
     label = f"Bytes that ranks send and receive; busiest is rank {moves.busiest}"
-    figure = _figure(stacks, tips, "GB", top, 190, world=len(total), scale=1e9)
+    figure = figure_of(stacks, tips, "GB", top, 190, world=len(total), scale=1e9)
     return {"title": "", "label": label, "figure": figure, "key": key(stacks)}
 
 
@@ -136,7 +136,7 @@ def _parts(stacks: Sequence[Stack], rank: int, text: Any) -> list[str]:
     return [f"{one.title} {text(one.values[rank])}" for one in reversed(stacks) if one.values[rank]]
 
 
-def _figure(
+def figure_of(
     stacks: Sequence[Stack],
     tips: list[str],
     axis: str,

@@ -24,7 +24,7 @@ HOSTILE = (
 )
 
 # Names in the list's rows that are in the document.
-LISTED = "[...document.querySelectorAll('#list tr.row > th')].map(cell => cell.textContent)"
+LISTED = "[...document.querySelectorAll('.list .opens')].map(button => button.textContent)"
 
 
 def tables_of(count: int = 12, names: Sequence[str] = ()) -> list[ListedTable]:

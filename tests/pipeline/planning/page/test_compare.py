@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.plans.reshard import reshard
-from pipeline.planning.page.content import page_data
+from pipeline.planning.page import rank_charts
+from pipeline.planning.page.document import page_content
 from tests.browser import Browser
 from tests.pipeline.planning.page.conftest import Show
 
@@ -29,8 +31,8 @@ def test_what_moves_is_told(plan: PlanFile, other_plan: PlanFile, show: Show) ->
     assert {row[0] for row in rows} == {move.table for move in most}
     bytes_ = sum(move.bytes for move in most)
     assert f"{bytes_ / 1e6:.4g} MB, between" in text_of(browser, "#compare").replace(",", "", 1)
-    # Pointing at the busiest rank tells its bytes.
-    browser.run("document.querySelector('#traffic canvas').focus()")
+    # The busiest rank shows its bytes.
+    browser.run("document.querySelector('#traffic .plot').focus()")
     browser.press("Home", *["ArrowRight"] * found.busiest)
     sent = int(found.sent.sum(axis=1)[found.busiest])
     assert f"sends {sent / 1e6:.4g} MB" in text_of(browser, "#spoken") or sent == 0
@@ -46,7 +48,7 @@ def test_both_are_shown_on_the_same_axes(plan: PlanFile, other_plan: PlanFile, s
     assert shown["ranks"] == ["8", "4"]
     for text, file in zip(shown["busiest rank"], (plan, other_plan), strict=True):
         assert float(text.removesuffix(" ms")) == pytest.approx(file.time_ms, rel=1e-3)
-    assert browser.run("document.querySelectorAll('#time canvas').length") == 2
+    assert browser.run("document.querySelectorAll('#time .plot').length") == 2
 
 
 def test_the_list_is_of_the_plan_that_is_chosen(
@@ -54,13 +56,13 @@ def test_the_list_is_of_the_plan_that_is_chosen(
 ) -> None:
     browser = show(plan, other_plan)
     shards = (
-        "Object.fromEntries([...document.querySelectorAll('#list tr.row')]"
-        ".map(row => [row.cells[0].textContent, Number(row.cells[7].textContent)]))"
+        "Object.fromEntries([...document.querySelectorAll('.plan:not([hidden]) tr.row')].map(row => "
+        "[row.querySelector('.opens').textContent, Number(row.cells[7].textContent)]))"
     )
     for index, file in ((1, other_plan), (0, plan)):
         browser.run(
-            "(() => { const choice = document.querySelector('#map select');"
-            f"choice.value = '{index}'; choice.dispatchEvent(new Event('change')); }})()"
+            "(() => { const choice = document.querySelector('#tables [data-choose]');"
+            f"choice.selectedIndex = {index}; choice.dispatchEvent(new Event('change')); }})()"
         )
         browser.settle()
         assert browser.run(shards) == {
@@ -73,17 +75,42 @@ def test_a_plan_moves_nowhere_from_itself(plan: PlanFile, show: Show) -> None:
     assert "Nothing moves" in text_of(browser, "#compare")
 
 
-def test_the_data_say_what_the_plan_does(plan: PlanFile, other_plan: PlanFile) -> None:
-    data = page_data([("a", plan), ("b", other_plan)], None, options=3)
-    first = data["plans"][0]
+def test_the_content_is_what_the_plans_say(plan: PlanFile, other_plan: PlanFile) -> None:
+    content = page_content([("a", plan), ("b", other_plan)], None, options=3)
     used, _ = plan.memory()
-    for i, memory in enumerate(("hbm", "ddr")):
-        assert first["used"][memory] == used[:, i].tolist()
-        assert [
-            sum(kinds) for kinds in zip(*first["kinds"][memory].values(), strict=True)
-        ] == first["used"][memory]
+    for chart, values in (
+        (content["time"][0], plan.rated()),
+        (content["memory"][0], used[:, 0] / 2**30),
+    ):
+        bars = [trace["y"] for trace in chart["figure"]["data"] if trace["type"] == "bar"]
+        assert np.sum(bars, axis=0) == pytest.approx(values, rel=1e-3)
+    # Every shard of every table is on the map.
+    for placed, table in zip(plan.tables, content["maps"][0]["tables"], strict=True):
+        shards = [
+            [rank, row + (0 if table["copied"] else i * rows), column, rows, columns]
+            for first, count, row, rows, column, columns in table["runs"]
+            for i, rank in enumerate(range(first, first + count))
+        ]
+        assert shards == [
+            [rank, *rectangle]
+            for rank, rectangle in zip(
+                placed.rank_list(), placed.rectangles().tolist(), strict=True
+            )
+        ]
     costly = sorted(plan.tables, key=lambda one: -one.rated_ms * len(one.rank_list()))
-    assert list(first["options"]) == [placed.table.name for placed in costly[:3]]
+    rows = content["plans"][0]["list"].rows
+    assert [row.cells[0].text for row in rows] == [placed.table.name for placed in costly]
+    assert [bool(row.detail["options"]) for row in rows] == [i < 3 for i in range(len(rows))]
     found = reshard(plan, other_plan)
-    assert sum(data["moves"]["sent"]) == sum(move.bytes for move in found.moves)
-    assert sum(data["moves"]["received"]) == sum(data["moves"]["sent"])
+    moved = content["comparison"]["table"].rows
+    assert sum(row.cells[3].value or 0 for row in moved) == sum(move.bytes for move in found.moves)
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65])
+def test_few_ranks_are_bars_and_many_are_steps(count: int, plan: PlanFile) -> None:
+    data = rank_charts.figure_of([], [], "ms", 1, 100, world=count)["data"]
+    assert data == []
+    stack = rank_charts.Stack("a", "#000", np.ones(count))
+    (trace,) = rank_charts.figure_of([stack], [], "ms", 1, 100, world=count)["data"]
+    assert (trace["type"] == "bar") == (count <= 64)
+    assert trace["y"] == [1] * count

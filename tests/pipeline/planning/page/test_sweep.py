@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from embeddings.planner.advice.sweep import sweep
@@ -96,37 +96,39 @@ def test_it_is_shown(browser: Browser, written: dict[str, Any], tmp_path: Path) 
     browser.settle()
     points = written["points"]
     fits = [point for point in points if point["feasible"]]
-    count = "document.querySelectorAll('#sweep-{} g.{}').length"
+    data = "document.querySelector('.choice:not([hidden]) .sweep-{} .plot').data"
+
+    def traces(plot: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = browser.run(data.format(plot))
+        return found
+
     for plot in ("time", "hbm", "imbalance"):
-        assert browser.run(count.format(plot, "point")) == len(points) == 6
-        assert browser.run(count.format(plot, "infeasible")) == 3
+        *fitting, hatched = traces(plot)
+        assert len(fitting[0]["x"]) == len(hatched["x"]) == 3
+        assert hatched["text"] == ["does not fit"] * 3
+        assert not set(fitting[0]["x"]) & set(hatched["x"])
     # The grid: what fits has its time, what does not says so.
     cells = browser.run(
-        "[...document.querySelectorAll('#sweep-border tbody tr')]"
+        "[...document.querySelectorAll('.choice:not([hidden]) .grid tbody tr')]"
         ".map(row => [...row.querySelectorAll('td')].map(cell => cell.textContent))"
     )
     assert cells[0] == ["does not fit"] * 3
     for text, point in zip(cells[1], fits, strict=True):
         assert float(text.removesuffix(" ms")) == pytest.approx(point["time_ms"], rel=1e-3)
-    # The stack of parts is as high as the step is long, on one scale, from bottom to top.
-    parts = browser.run(
-        "[...document.querySelectorAll('#sweep-time g.point:not(.infeasible)')].map(point => "
-        "[...point.querySelectorAll('rect[fill^=\"#\"]')].map(part => "
-        "[part.y.baseVal.value, part.height.baseVal.value]))"
-    )
-    for (below, _), (y, height) in chain.from_iterable(map(pairwise, parts)):
-        assert y + height == pytest.approx(below, abs=1e-3)
-    high = [sum(height for _, height in point) for point in parts]
-    scale = [pixels / point["time_ms"] for pixels, point in zip(high, fits, strict=True)]
-    assert scale == pytest.approx([scale[0]] * 3, rel=1e-4)
+    # The parts of a point add up to its time.
+    *parts, _, _ = traces("time")
+    high = np.sum([part["y"] for part in parts], axis=0)
+    assert high == pytest.approx([point["time_ms"] for point in fits], rel=1e-4)
     # The other input along the axis: the same points in another order.
     browser.run(
-        "(() => { const choice = document.querySelector('#sweep select');"
-        "choice.value = 'hbm_gb'; choice.dispatchEvent(new Event('change')); })()"
+        "(() => { const choice = document.querySelector('#sweep [data-choose]');"
+        "choice.selectedIndex = 1; choice.dispatchEvent(new Event('change')); })()"
     )
     browser.settle()
-    assert browser.run(count.format("time", "point")) == 6
-    assert browser.run("document.querySelectorAll('#sweep-border tbody tr').length") == 3
+    assert len(traces("time")[0]["x"]) == 3
+    assert (
+        browser.run("document.querySelectorAll('.choice:not([hidden]) .grid tbody tr').length") == 3
+    )
     rows = browser.run(
         "[...document.querySelectorAll('#points tr.row')]"
         ".map(row => [...row.cells].map(cell => cell.textContent))"
