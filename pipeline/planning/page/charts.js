@@ -9,6 +9,7 @@ const maps = JSON.parse($('#maps').textContent);
 const world = Math.max(0, ...maps.map(plan => plan.ranks));
 // Ranks stand at places 0 to world - 1; `rankAt` says which. Places from (incl.) to (excl.) are shown.
 const view = { from: 0, to: world, cursor: 0, order: 'rank', plan: maps.length - 1, rankAt: [] };
+const DOUBLE_CLICK = 300; // milliseconds
 const redraws = []; // what depends on the view
 
 function draw(plot, data, layout) {
@@ -21,7 +22,7 @@ function draw(plot, data, layout) {
     paper_bgcolor: 'transparent', plot_bgcolor: 'transparent',
     dragmode: touch.matches ? false : 'zoom', // a finger that scrolls the page must not zoom
   });
-  return Plotly.react(plot, data, layout, { responsive: true, displayModeBar: false, doubleClick: false });
+  return Plotly.react(plot, data, layout, { responsive: true, displayModeBar: false, doubleClick: false, doubleClickDelay: DOUBLE_CLICK });
 }
 
 function showTip(text, x, y) {
@@ -71,8 +72,9 @@ function interact(plot, { text, act, reset = () => zoom(0, world), move = () => 
     else hideTip();
   });
   plot.on('plotly_unhover', hideTip);
-  plot.on('plotly_click', event => act(view.cursor, event.points[0]));
-  plot.on('plotly_doubleclick', reset);
+  let click = 0; // a click acts once it is not the first half of a double click
+  plot.on('plotly_click', event => { click = setTimeout(() => act(view.cursor, event.points[0]), DOUBLE_CLICK); });
+  plot.on('plotly_doubleclick', () => { clearTimeout(click); setTimeout(() => clearTimeout(click)); reset(); });
   plot.on('plotly_relayout', event => {
     if ('xaxis.range[0]' in event) zoom(event['xaxis.range[0]'] + 0.5, event['xaxis.range[1]'] + 0.5);
   });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from embeddings.planner.plans.reshard import Reshard, reshard
@@ -59,9 +60,9 @@ def side_by_side(before: PlanView, after: PlanView) -> list[tuple[str, str, str,
     ]
     for name, i in dict.fromkeys([*before.memories(), *after.memories()]):
         lines += [
-            (f"{name.upper()}, fullest rank", lambda plan, i=i: float(plan.used[:, i].max()), memory),
+            (f"{name.upper()}, fullest rank", partial(_fullest, i), memory),
             (f"{name.upper()}, available there",
-             lambda plan, i=i: float(plan.room[plan.used[:, i].argmax(), i]), memory),
+             partial(_available, i), memory),
         ]  # fmt: skip
     lines.append(
         ("tables and optimizer state, all copies", lambda plan: float(plan.bytes.sum()), memory)
@@ -70,6 +71,15 @@ def side_by_side(before: PlanView, after: PlanView) -> list[tuple[str, str, str,
         (title, text(of(before)), text(of(after)), change(of(before), of(after)))
         for title, of, text in lines
     ]
+
+
+def _fullest(memory: int, plan: PlanView) -> float:
+    return float(plan.used[:, memory].max())
+
+
+def _available(memory: int, plan: PlanView) -> float:
+    """On the fullest rank."""
+    return float(plan.room[plan.used[:, memory].argmax(), memory])
 
 
 def _count(value: float) -> str:

@@ -14,7 +14,7 @@ function sortable(table, keep = () => true, changed = () => {}) {
     count = Math.max(count, Math.min(to, shown.length));
   }
   function refresh() {
-    for (const button of all('.opens[aria-expanded=true]', body)) toggle(button.closest('tr'));
+    for (const detail of all('.detail', body)) toggle(detail.previousElementSibling);
     shown = rows.filter(keep);
     count = 0;
     body.replaceChildren();
@@ -65,6 +65,7 @@ function toggle(row) {
   const button = $('.opens', row), open = button.getAttribute('aria-expanded') === 'true';
   button.setAttribute('aria-expanded', !open);
   if (open) { row.nextElementSibling.remove(); return; }
+  for (const other of all('.detail', row.parentElement)) toggle(other.previousElementSibling);
   const detail = document.createElement('tr'), cell = detail.insertCell(), inside = document.createElement('div');
   detail.className = 'detail';
   cell.colSpan = row.cells.length;

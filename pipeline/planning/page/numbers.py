@@ -26,13 +26,11 @@ def change(before: float, after: float) -> str:
 
 def memory(size: float) -> str:
     """Bytes with a binary unit (GiB = 2^30 bytes)."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024:
-            break
+    units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    while size >= 1024 and len(units) > 1:
         size /= 1024
-    else:
-        unit = "PiB"
-    return f"{number(size, 3)} {unit}"
+        units.pop(0)
+    return f"{number(size, 3)} {units[0]}"
 
 
 def traffic(size: float) -> str:

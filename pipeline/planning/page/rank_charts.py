@@ -17,8 +17,14 @@ from pipeline.planning.page.plan_view import PART_TITLES, PlanView
 Json = dict[str, Any]
 
 # Okabe and Ito's palette: blue is forward, orange backward; dark is compute, light comms.
-PART_COLOURS = {"fwd_compute": "#0072B2", "fwd_comms": "#56B4E9", "bwd_compute": "#D55E00",
-                "bwd_comms": "#E69F00", "prefetch_compute": "#009E73", "sync": "#CC79A7"}  # fmt: skip
+PART_COLOURS = {
+    "fwd_compute": "#0072B2",
+    "fwd_comms": "#56B4E9",
+    "bwd_compute": "#D55E00",
+    "bwd_comms": "#E69F00",
+    "prefetch_compute": "#009E73",
+    "sync": "#CC79A7",
+}
 KIND_COLOURS = dict(zip(KINDS, ("#CC79A7", "#7A4E8A", "#009E73"), strict=True))
 # Above this many ranks bars are slow to draw: step lines with the area below them filled.
 MOST_BARS = 64
@@ -74,11 +80,10 @@ def time_stacks(plan: PlanView) -> list[Stack]:
 
 def memory_charts(plans: Sequence[PlanView]) -> list[Json]:
     """One for each memory and plan, those of one memory on the same axes."""
-    found = []
+    found: list[Json] = []
     for name, i in dict.fromkeys(pair for plan in plans for pair in plan.memories()):
         top = 1.06 * max(max(plan.used[:, i].max(), plan.room[:, i].max()) for plan in plans) / GIB
-        for plan in plans:
-            found.append(_memory_chart(plan, name.upper(), i, float(top)))
+        found += [_memory_chart(plan, name.upper(), i, float(top)) for plan in plans]
     return found
 
 

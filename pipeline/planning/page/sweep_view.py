@@ -98,7 +98,8 @@ class SweepView:
                      "textposition": "inside", "insidetextanchor": "middle",
                      "hoverinfo": "none", "width": 0.9, "name": "does not fit"})  # fmt: skip
         layout = {
-            "height": 240, "barmode": "stack", "showlegend": False, "hovermode": "x", "hoverdistance": -1,
+            "height": 240, "barmode": "stack", "showlegend": False, "hovermode": "x",
+            "hoverdistance": -1,
             "margin": {"l": 64, "r": 12, "t": 10, "b": 60},
             "xaxis": {"tickvals": places, "fixedrange": True, "showgrid": False, "zeroline": False,
                       "ticktext": [plain(one.values[axis].replace("_", " ")) for one in points],

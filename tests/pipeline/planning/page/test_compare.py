@@ -56,8 +56,8 @@ def test_the_list_is_of_the_plan_that_is_chosen(
 ) -> None:
     browser = show(plan, other_plan)
     shards = (
-        "Object.fromEntries([...document.querySelectorAll('.plan:not([hidden]) tr.row')].map(row => "
-        "[row.querySelector('.opens').textContent, Number(row.cells[7].textContent)]))"
+        "Object.fromEntries([...document.querySelectorAll('.plan:not([hidden]) tr.row')]"
+        ".map(row => [row.querySelector('.opens').textContent, Number(row.cells[7].textContent)]))"
     )
     for index, file in ((1, other_plan), (0, plan)):
         browser.run(

@@ -21,7 +21,7 @@ def test_every_column_sorts_both_ways(plan: PlanFile, show: Show) -> None:
         "rows": lambda placed: placed.table.rows,
         "dim": lambda placed: placed.table.dim,
         "shards": lambda placed: len(placed.rank_list()),
-        "ms a shard": lambda placed: float(f"{placed.rated_ms:.6g}"),
+        "ms per shard": lambda placed: float(f"{placed.rated_ms:.6g}"),
         "sharding type": lambda placed: placed.sharding_type,
     }
     heads = browser.run(
