@@ -5,18 +5,42 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
+import socket
 import threading
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
-from launchers.local.processes import below, send
+from pipeline.io.errors import RankLost
+from pipeline.io.exit_codes import ExitCode
 from pipeline.ranks.heartbeat import Heartbeat, Pulse, watched
+from pipeline.ranks.world import open_world
+from tests.ranks import RankError, run_ranks
 
-ROOT = Path(__file__).resolve().parents[3]
+
+def lose_rank_one(rank: int, size: int, what: str, port: int, folder: Path) -> None:
+    """Two ranks join, then rank 1 does `what`; each writes its errors into `folder`."""
+    with (folder / f"stderr{rank}").open("w") as errors:
+        os.dup2(errors.fileno(), 2)
+    dist.destroy_process_group()
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    try:
+        with open_world(timeout=3) as world:
+            dist.all_reduce(torch.ones(1))
+            world.pulse.step = 7
+            if rank == 1 and what in ("freeze", "lock-up"):
+                os.kill(os.getpid(), signal.SIGSTOP)
+            if rank == 1 and what == "dawdle":
+                threading.Event().wait()
+            if rank == 0 and what == "lock-up":
+                threading.Event().wait()  # as gloo does: no time limit, and nobody wakes it
+            dist.all_reduce(torch.ones(1))
+    except RankLost as error:
+        os.write(2, f"lost: {error}".encode())
+        os._exit(ExitCode.RANK_LOST)
 
 
 @pytest.mark.parametrize(
@@ -28,29 +52,13 @@ ROOT = Path(__file__).resolve().parents[3]
     ],
 )
 def test_the_lost_rank_is_named(what: str, said: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "launchers.elastic.agent", "--nproc_per_node", "2"]
-    command += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
-    command += ["--local_addr", "localhost", "--shutdown_timeout", "8"]
-    # An agent stops its ranks once one failed: each word must be out by then.
-    command += [
-        "--tee",
-        "3",
-        "--log_dir",
-        str(tmp_path),
-        "-m",
-        "tests.pipeline.ranks.lost_job",
-        what,
-    ]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    log = tmp_path / "agent.log"
-    with log.open("w") as out, subprocess.Popen(command, cwd=ROOT, env=env, stderr=out) as agent:
-        while agent.poll() is None:
-            # The agent would give a frozen rank 30 s to end: long enough once the word is out.
-            if "lost: step" in log.read_text():
-                send(signal.SIGKILL, [pid for pid in below(agent.pid) if stopped(pid)])
-            threading.Event().wait(0.1)
-    assert agent.returncode == 75, log.read_text()
-    assert re.search(rf"lost: step 7: rank 1 on \S+ {said}", log.read_text()), log.read_text()
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(RankError, match=r"exit codes by rank: \[75, "):
+        run_ranks(lose_rank_one, 2, what, port, tmp_path)
+    told = (tmp_path / "stderr0").read_text(encoding="utf-8")
+    assert re.search(rf"lost: step 7: rank 1 on \S+ {said}", told), told
 
 
 def test_the_next_rank_is_well_as_long_as_it_has_news_or_has_left_in_order() -> None:
@@ -67,11 +75,3 @@ def test_the_next_rank_is_well_as_long_as_it_has_news_or_has_left_in_order() -> 
     assert beat._next_is_well()
     assert beat._next_is_well()
     beat.close()
-
-
-def stopped(pid: int) -> bool:
-    """Whether SIGSTOP holds it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    except FileNotFoundError:  # it ended meanwhile
-        return False
