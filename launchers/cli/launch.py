@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scheduler-args",
         default="",
         metavar="K=V,...",
-        help="its own options, e.g. partition=P,time=60 (docs/machines.md)",
+        help="its own options, e.g. partition=P,time=60 (docs/guides/clusters.md)",
     )
     parser.add_argument(
         "--nnodes",

@@ -53,7 +53,7 @@ def kuairand() -> Config:
     normalisation: BatchNorm costs .0005 AUC and .001 GAUC.
     Two epochs, the second with large tables begun anew: kept, they know the training rows by heart.
     Left out are histories of likes, of which there are few, and counts of the past that the
-    statistics hold as well. docs/figures.md has the figures.
+    statistics hold as well. docs/design/measurements.md has the figures.
     """
     return Config(
         recipe="kuairand",

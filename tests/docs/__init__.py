@@ -1,0 +1,1 @@
+"""What the documents say: links, commands, files and tests that they name."""
