@@ -48,12 +48,15 @@ def debug() -> Config:
 def kuairand() -> Config:
     """KuaiRand's standard log: the settings that validation days chose on the Pure slice.
 
-    Experts of one layer and no hidden layer in the tasks' towers: with two levels of experts HoME
-    is deep enough for this little data; two of each task's own, of which the rare tasks gain. No
-    normalisation: BatchNorm costs .0005 AUC and .001 GAUC.
-    Two epochs, the second with large tables begun anew: kept, they know the training rows by heart.
-    Left out are histories of likes, of which there are few, and counts of the past that the
-    statistics hold as well. docs/design/measurements.md has the figures.
+    - Experts have one layer and the tasks' towers no hidden layer: with two levels of experts HoME
+      is deep enough for this little data.
+    - Each task has two experts of its own, which helps the rare tasks.
+    - No normalisation: BatchNorm costs .0005 AUC and .001 GAUC.
+    - Two epochs, the second with large tables reset: otherwise they memorise the training rows.
+    - Left out: histories of likes, of which there are few, and counts of the past that the
+      statistics contain as well.
+
+    Figures: docs/design/measurements.md.
     """
     return Config(
         recipe="kuairand",

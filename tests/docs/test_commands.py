@@ -11,7 +11,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from pipeline.config.tree import fields
+from pipeline.config.fields import fields
+from pipeline.config.tree import Config
 from tests.docs.documents import DOCUMENTS, ROOT, command_lines, name
 
 _GROUPS = {"prepare", "plan", "checkpoint"}
@@ -32,7 +33,7 @@ def _help(*words: str) -> str:
 
 @cache
 def _fields() -> set[str]:
-    return {found[0] for found in fields()}
+    return {field.name for field in fields(Config)}
 
 
 def _check_homerec(words: list[str]) -> None:
