@@ -102,7 +102,7 @@ def _saving(config: Config, asynchronous: bool) -> Config:
 
 def _machine() -> str:
     cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.exists() else []
     names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     return f"{len(names)} cores, {names[0] if names else platform.processor()}"
 

@@ -215,7 +215,9 @@ def main() -> None:
             "off by a factor of": off,
             "plans": rows,
         }
-        options.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+        options.out.with_suffix(".json").write_text(
+            json.dumps(found, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

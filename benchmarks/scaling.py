@@ -142,7 +142,9 @@ def main() -> None:
     console.print(bytes_table(points))
     console.print(said, highlight=False)
     if args.json:
-        args.json.write_text(json.dumps({"machine": said, "points": points}, indent=1) + "\n")
+        args.json.write_text(
+            json.dumps({"machine": said, "points": points}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def show_best(out: Path, checkpoints: AnyPath, best_step: int | None) -> None:
             (out / name).unlink(missing_ok=True)
         else:
             source = step_folder(checkpoints, best_step) / name
-            write_text(out / name, source.read_text())
+            write_text(out / name, source.read_text(encoding="utf-8"))
 
 
 def finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:

@@ -33,7 +33,7 @@ print(json.dumps(importlib.metadata.requires("torchrec")))
 
 def main() -> None:
     """Resolve, freeze, write; a failing pip ends it with its own message."""
-    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = str(Path(folder, "bin", "python"))
@@ -67,8 +67,8 @@ def main() -> None:
 
 def write(path: Path, pins: list[str]) -> None:
     """Replace the pins of a list, keep its head: the comment lines that say what it is for."""
-    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    path.write_text("\n".join([*head, *pins]) + "\n")
+    head = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    path.write_text("\n".join([*head, *pins]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ def _join(ranks: Sequence[BaseProcess], folder: Path) -> None:
             reports.sort(key=lambda path: path.stat().st_mtime_ns)
             codes = [process.exitcode for process in ranks]
             raise RankError(
-                f"exit codes by rank: {codes}\n" + "\n".join(path.read_text() for path in reports)
+                f"exit codes by rank: {codes}\n"
+                + "\n".join(path.read_text(encoding="utf-8") for path in reports)
             )
 
 
@@ -108,10 +109,10 @@ def _rank(
         "LOCAL_WORLD_SIZE": str(world_size),
     }
     torch.set_num_threads(1)
-    with (folder / f"error{rank}").open("w") as report:
+    with (folder / f"error{rank}").open("w", encoding="utf-8") as report:
         try:
             # Its own file, for it writes past Python's buffer; exit=True ends the process.
-            with (folder / f"error{rank}hang").open("w") as stacks:
+            with (folder / f"error{rank}hang").open("w", encoding="utf-8") as stacks:
                 faulthandler.dump_traceback_later(_START_S, exit=True, file=stacks)
                 store = f"file://{folder / 'store'}"
                 dist.init_process_group("gloo", store, rank=rank, world_size=world_size)

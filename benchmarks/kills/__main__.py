@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     with _disk() as disk:
         found = marathon(disk, args.kills, args.ranks, args.seed, change_ranks=args.change_ranks)
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     _print(json.dumps({k: v for k, v in found.items() if k != "deaths"}, indent=1))
     return int(not found["held"])
 
@@ -195,7 +195,7 @@ def _tensors(job: Job) -> dict[str, torch.Tensor]:
 
 
 def _loss(job: Job) -> float:
-    results = json.loads((job.out / "results.json").read_text())["tasks"]
+    results = json.loads((job.out / "results.json").read_text(encoding="utf-8"))["tasks"]
     return float(statistics.mean(task["log_loss"] for task in results.values()))
 
 

@@ -86,7 +86,7 @@ class _Armed:
             self._calls, self._delay_s = fault.nth - 1, 0.0
             return
         mark = Path(os.environ["HOMEREC_MARK"])
-        mark.with_suffix(".struck").write_text(fault.place)
+        mark.with_suffix(".struck").write_text(fault.place, encoding="utf-8")
         if fault.how == "rank":
             os.kill(os.getpid(), signal.SIGKILL)
         elif fault.how == "agent":
@@ -95,7 +95,7 @@ class _Armed:
         elif fault.how == "sigterm":
             os.kill(int(os.environ["HOMEREC_LAUNCHER"]), signal.SIGTERM)
         else:
-            mark.with_suffix(".new").write_text(str(os.getpid()))
+            mark.with_suffix(".new").write_text(str(os.getpid()), encoding="utf-8")
             mark.with_suffix(".new").rename(mark)
             os.kill(os.getpid(), signal.SIGSTOP)  # stays here, with all its threads
 

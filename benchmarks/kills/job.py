@@ -84,7 +84,9 @@ class Job:
         command += ["train", "debug", "--data.path", str(self.data), "--out", str(self.out)]
         command += [*self.words, *(["--resume", "auto"] if resume else [])]
         began = time.monotonic()
-        with tempfile.TemporaryFile("w+") as lines:  # not on the disk that may be full
+        with tempfile.TemporaryFile(
+            "w+", encoding="utf-8"
+        ) as lines:  # not on the disk that may be full
             process = subprocess.Popen(command, stdout=lines, stderr=lines, env=env)
             while process.poll() is None:
                 if mark.exists() and fault:
@@ -105,7 +107,7 @@ class Job:
 
     def whole(self) -> list[int]:
         """Steps that are saved, but for those that were damaged and not saved again."""
-        damaged = self._seals.read_text() if self._seals.exists() else ""
+        damaged = self._seals.read_text(encoding="utf-8") if self._seals.exists() else ""
         steps = saved_steps(self.out / "checkpoints")
         return [step for step in steps if digest(self._manifest(step)).sha256 not in damaged]
 
@@ -122,7 +124,7 @@ class Job:
         if len(self.whole()) < 2 or saved_steps(self.out / "checkpoints")[-1:] != self.whole()[-1:]:
             return False
         manifest = self._manifest(self.whole()[-1])
-        with self._seals.open("a") as seals:
+        with self._seals.open("a", encoding="utf-8") as seals:
             seals.write(digest(manifest).sha256 + "\n")
         file = max(manifest.parent.iterdir(), key=lambda f: f.stat().st_size)
         data = bytearray(file.read_bytes())
@@ -133,9 +135,11 @@ class Job:
 
 def _act(launcher: int, fault: Fault, mark: Path, out: Path) -> None:
     """What the rank that waits in its place cannot do itself."""
-    waiting = int(mark.read_text())
+    waiting = int(mark.read_text(encoding="utf-8"))
     mark.unlink()
-    while Path(f"/proc/{waiting}/stat").read_text().rpartition(") ")[2][0] not in "TZ":
+    while (
+        Path(f"/proc/{waiting}/stat").read_text(encoding="utf-8").rpartition(") ")[2][0] not in "TZ"
+    ):
         time.sleep(0.001)
     if fault.how == "disk":
         _fill(_ballast(out))

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     command: list[str] = args.command[1:] if args.command[:1] == ["--"] else args.command
     code = keep(command, back=args.back, after_s=args.after)
-    args.exit_file.write_text(f"{code}\n")
+    args.exit_file.write_text(f"{code}\n", encoding="utf-8")
     return code
 
 

@@ -173,7 +173,9 @@ class _Job:
 
     def _exits(self) -> list[int]:
         """Of an elastic job's machines that ended, for good or well: exit codes."""
-        return [int(path.read_text() or -1) for path in self._logs.glob(f"node*{_EXIT}")]
+        return [
+            int(path.read_text(encoding="utf-8") or -1) for path in self._logs.glob(f"node*{_EXIT}")
+        ]
 
     def _an_agent_ended(self) -> bool:
         if self._elastic:

@@ -54,7 +54,9 @@ def _by_parent() -> defaultdict[int, list[int]]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it ended meanwhile
             # "pid (name) state parent ...": the name may hold spaces and brackets.
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            state, parent = (
+                stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:2]
+            )
             if state != "Z":  # over, only not yet waited for
                 tree[int(parent)].append(int(stat.parent.name))
     return tree

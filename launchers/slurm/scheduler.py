@@ -160,7 +160,11 @@ class Slurm(stock.SlurmScheduler):
         path = Path(folder) / f"slurm-{app_id}.exit"
         if not path.is_file():
             return None
-        return dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+        return dict(
+            line.split("=", 1)
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if "=" in line
+        )
 
     def log_iter(self, app_id: str, role_name: str, k: int = 0, *args: Any, **more: Any) -> Any:
         """Lines of node `k`: see TorchX. From any folder while Slurm knows the job."""

@@ -38,7 +38,7 @@ def _section(path: str, name: str) -> dict[str, str]:
     parser = configparser.ConfigParser()
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     try:
-        parser.read_string(Path(path).read_text())
+        parser.read_string(Path(path).read_text(encoding="utf-8"))
         return dict(parser.items(name)) if parser.has_section(name) else {}
     except configparser.Error as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error

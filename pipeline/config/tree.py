@@ -73,7 +73,7 @@ class Config(Section):
     def load(path: AnyPath) -> Config:
         """Read back what `save` wrote. Equal to what was saved."""
         try:
-            tree = json.loads(path.read_text())
+            tree = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: cannot be read: {error}") from error
         except json.JSONDecodeError as error:
@@ -108,7 +108,7 @@ def merge(base: Tree, over: Mapping[str, Any]) -> Tree:
 def read_yaml(path: Path) -> Tree:
     """A YAML file with a tree's sections. UserError names file and line of what is wrong."""
     try:
-        tree = yaml.safe_load(path.read_text())
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:

@@ -53,7 +53,7 @@ def run_entry(tower: str, seed: int, folder: Path, status: str, error: str | Non
     }
     if status != "done":
         return entry
-    outcome = json.loads((folder / OUTCOME).read_text())
+    outcome = json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
     files = read_run(folder)
     config = files.config
     assert config is not None
@@ -191,7 +191,7 @@ def load_study(out: Path) -> Json:
     """UserError if `out` holds no study, or one of another version."""
     path = out / NAME
     try:
-        study: Any = json.loads(path.read_text())
+        study: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     except json.JSONDecodeError as error:

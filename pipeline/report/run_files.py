@@ -79,7 +79,11 @@ def read_run(folder: Path) -> RunFiles:
             "name the folder that 'homerec train --out' made"
         )
     # A line without its end is still being written, or was cut off.
-    whole = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    whole = [
+        line
+        for line in log.read_text(encoding="utf-8").splitlines(keepends=True)
+        if line.endswith("\n")
+    ]
     lines = [_parse(log, line, number) for number, line in enumerate(whole, start=1)]
     if not lines:
         raise UserError(
@@ -100,7 +104,7 @@ def read_run(folder: Path) -> RunFiles:
 
 
 def _read(path: Path) -> Json | None:
-    return _parse(path, path.read_text(), 1) if path.is_file() else None
+    return _parse(path, path.read_text(encoding="utf-8"), 1) if path.is_file() else None
 
 
 def _parse(path: Path, text: str, first_line: int) -> Json:

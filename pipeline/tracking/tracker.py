@@ -87,7 +87,7 @@ class _Outputs:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
         drop_after(path, resume_step)
-        self._lines = path.open("a")
+        self._lines = path.open("a", encoding="utf-8")
         self._scalars: SummaryWriter = SummaryWriter(
             str(folder / "tensorboard"), purge_step=resume_step + 1
         )
@@ -153,7 +153,11 @@ def drop_after(path: Path, step: int) -> None:
     """
     if not path.exists():
         return
-    whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    whole = [
+        line
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if line.endswith("\n")
+    ]
     kept = []
     for number, line in enumerate(whole, start=1):
         try:
@@ -163,7 +167,7 @@ def drop_after(path: Path, step: int) -> None:
         if earlier:
             kept.append(line)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(kept))
+    partial.write_text("".join(kept), encoding="utf-8")
     partial.replace(path)
 
 

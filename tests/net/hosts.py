@@ -65,7 +65,7 @@ def two_hosts(folder: Path) -> Iterator[tuple[list[Host], Wire]]:
     """Both machines up and wired. What they run ends with them."""
     names = folder / "hosts"
     lines = [f"{address} {name}" for name, address in zip(NAMES, ADDRESSES, strict=True)]
-    names.write_text("\n".join(["127.0.0.1 localhost", *lines, ""]))
+    names.write_text("\n".join(["127.0.0.1 localhost", *lines, ""]), encoding="utf-8")
     with ExitStack() as stack:
         hosts = []
         for name, address in zip(NAMES, ADDRESSES, strict=True):

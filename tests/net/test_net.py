@@ -64,7 +64,7 @@ class Machines:
 
         def reached() -> bool:
             assert self.running(), self.logs()
-            return log.exists() and f'"step": {step},' in log.read_text()
+            return log.exists() and f'"step": {step},' in log.read_text(encoding="utf-8")
 
         until(reached, f"step {step} of {run}")
 
@@ -89,7 +89,7 @@ class Machines:
         return "\n".join(self.log(host) for host in self.hosts)
 
     def log(self, host: Host) -> str:
-        return (self.folder / f"{host.name}.log").read_text()
+        return (self.folder / f"{host.name}.log").read_text(encoding="utf-8")
 
     def last(self, at: int) -> str:
         """The last line that the agent on a host wrote."""

@@ -17,7 +17,7 @@ from tests.integration.sharding.test_sharding import SCHEMA
 def make_run(folder: Path) -> None:
     folder.mkdir()
     recipe("debug").save(folder / "config.json")
-    (folder / "schema.json").write_text("{}")
+    (folder / "schema.json").write_text("{}", encoding="utf-8")
 
 
 def test_a_run_is_replaced_when_asked(tmp_path: Path) -> None:
@@ -41,10 +41,10 @@ def test_what_is_no_run_is_not_deleted(config: str | None, schema: bool, tmp_pat
     folder = tmp_path / "project"
     make_run(folder)
     if config is not None:
-        (folder / "config.json").write_text(config)
+        (folder / "config.json").write_text(config, encoding="utf-8")
     if not schema:
         (folder / "schema.json").unlink()
-    (folder / "thesis.tex").write_text("years of work")
+    (folder / "thesis.tex").write_text("years of work", encoding="utf-8")
     with pytest.raises(UserError, match="not replaced"):
         claim(folder, folder / "checkpoints", False, True)
     assert (folder / "thesis.tex").exists()
@@ -81,7 +81,7 @@ def test_a_start_that_died_is_begun_again(dies_at: int, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         start(out, dies_at=dies_at)
     assert len(list(out.iterdir())) == dies_at + 1
-    (out / "thesis.tex").write_text("years of work")
+    (out / "thesis.tex").write_text("years of work", encoding="utf-8")
     with pytest.raises(UserError, match="is not empty and holds no run"):
         claim(out, out / "checkpoints", False, False)
     (out / "thesis.tex").unlink()
@@ -91,7 +91,7 @@ def test_a_start_that_died_is_begun_again(dies_at: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["schema.json", "plan.json"])
 def test_files_of_others_are_no_leftovers(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text('{"mine": true}')
+    (tmp_path / name).write_text('{"mine": true}', encoding="utf-8")
     with pytest.raises(UserError, match="is not empty and holds no run"):
         claim(tmp_path, tmp_path / "checkpoints", False, False)
 

@@ -103,7 +103,11 @@ class Cluster:
         for log, process in self._daemons.items():
             ended = process.poll()
             how = "runs" if ended is None else f"ended with {ended}"
-            last = (self.folder / f"{log}.out").read_text(errors="replace").splitlines()[-8:]
+            last = (
+                (self.folder / f"{log}.out")
+                .read_text(errors="replace", encoding="utf-8")
+                .splitlines()[-8:]
+            )
             found.append("\n  ".join([f"{log} {how}", *last]))
         return "\n".join(found)
 
@@ -153,7 +157,10 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     key.write_bytes(os.urandom(1024))
     key.chmod(0o600)
     conf = folder / "slurm.conf"
-    conf.write_text(_CONF.format(host=socket.gethostname(), user=getpass.getuser(), folder=folder))
+    conf.write_text(
+        _CONF.format(host=socket.gethostname(), user=getpass.getuser(), folder=folder),
+        encoding="utf-8",
+    )
     with network(folder / "network.out") as inside:
         made = Cluster(folder, {**os.environ, "SLURM_CONF": str(conf)}, inside)
         try:

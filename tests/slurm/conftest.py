@@ -86,7 +86,7 @@ class Login:
     def log(self, handle: str) -> str:
         """Everything that the job wrote, its script's own lines too."""
         logs = (self.folder / "slurm-jobs").glob(f"slurm-{number(handle)}[.-]*")
-        return "\n".join(path.read_text() for path in sorted(logs))
+        return "\n".join(path.read_text(encoding="utf-8") for path in sorted(logs))
 
 
 def number(handle: str) -> str:

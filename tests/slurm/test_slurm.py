@@ -27,11 +27,11 @@ TRAIN += ["--model.tower.dropout", "0.1"]
 def reached(run: Path, step: int) -> bool:
     """Whether training has logged `step`."""
     log = run / "metrics.jsonl"
-    return log.exists() and f'"step": {step},' in log.read_text()
+    return log.exists() and f'"step": {step},' in log.read_text(encoding="utf-8")
 
 
 def losses(run: Path) -> list[float]:
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    lines = map(json.loads, (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     return [line["loss/total"] for line in lines if line["kind"] == "train"]
 
 
@@ -120,7 +120,9 @@ def test_a_users_mistake_is_not_tried_again_by_the_workspaces_code_and_is_rememb
     workspace = login.folder / "code"
     for package in ("embeddings", "models", "pipeline", "launchers"):
         shutil.copytree(ROOT / package, workspace / package)
-    (workspace / "launchers" / "__init__.py").write_text('print("this is the copy")\n')
+    (workspace / "launchers" / "__init__.py").write_text(
+        'print("this is the copy")\n', encoding="utf-8"
+    )
     handle = login.launch(
         *("--max-retries", "2", "--workspace", str(workspace), "--"),
         *("train", "debug", "--data.path", "nowhere"),

@@ -147,5 +147,5 @@ def _preset(name: str, where: Path | str) -> dict[str, Any]:
             f"{where}: no preset {name!r}; presets: {', '.join(presets())} "
             "(also as NAME-8x16: devices a host x hosts), or name a .yaml file"
         )
-    with (_PRESETS / f"{name}.yaml").open() as file:
+    with (_PRESETS / f"{name}.yaml").open(encoding="utf-8") as file:
         return read_yaml(Path(file.name))

@@ -24,7 +24,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; ValueError in one line if there is none."""
     try:
-        value = yaml.safe_load(path.read_text())
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); name a YAML file") from error
     except yaml.YAMLError as error:

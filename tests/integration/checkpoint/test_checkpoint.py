@@ -237,7 +237,8 @@ def test_a_full_disk_is_told_after_the_next_step_and_room_mends_it(
         assert again == 0
         assert saved_steps(disk / "c")[-1] == 8
         logged = [
-            json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()
+            json.loads(line)["step"]
+            for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         ]
     assert logged == sorted(logged)
     assert not (out / "checkpoints").exists()
@@ -251,11 +252,11 @@ def in_memory(rank: int, size: int, data: Path, out: Path) -> Any:
     codes.append(run(rank, size, data, out, ["--train.max_steps", "8"], resume=True))
     checkpoint = find_checkpoint(out)
     figures, _ = evaluate_checkpoint(checkpoint, "val", None, this_world())
-    results = json.loads((checkpoint / "results.json").read_text())
+    results = json.loads((checkpoint / "results.json").read_text(encoding="utf-8"))
     local = out.with_name("local")
     codes.append(run(rank, size, data, local, ["--checkpoint.keep", "1"]))
-    same = json.loads((local / "results.json").read_text()) == json.loads(
-        (out / "results.json").read_text()
+    same = json.loads((local / "results.json").read_text(encoding="utf-8")) == json.loads(
+        (out / "results.json").read_text(encoding="utf-8")
     )
     return codes, used, str(checkpoint), figures["click"], results["tasks"]["click"], same
 

@@ -23,12 +23,15 @@ _WORDS += ["--model.tower.dropout", "0", "--train.log_every", "1"]
 
 
 def _losses(out: Path) -> dict[str, float]:
-    tasks = json.loads((out / "results.json").read_text())["tasks"]
+    tasks = json.loads((out / "results.json").read_text(encoding="utf-8"))["tasks"]
     return {name: task["log_loss"] for name, task in tasks.items()}
 
 
 def _lines(out: Path, kind: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     return [line for line in lines if line["kind"] == kind]
 
 

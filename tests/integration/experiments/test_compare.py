@@ -50,12 +50,14 @@ def end_early(number: signal.Signals, data: Path, out: Path, *more: str) -> tupl
 
 def logged(out: Path) -> int:
     """Steps that all runs have logged."""
-    return sum(path.read_text().count("\n") for path in out.glob("*/*/metrics.jsonl"))
+    return sum(
+        path.read_text(encoding="utf-8").count("\n") for path in out.glob("*/*/metrics.jsonl")
+    )
 
 
 def metrics(out: Path) -> Any:
     """All of study.json that is no time."""
-    study = json.loads((out / "study.json").read_text())
+    study = json.loads((out / "study.json").read_text(encoding="utf-8"))
     for run in study["runs"]:
         run.pop("seconds", None)
         run.pop("samples_per_s", None)
@@ -104,7 +106,8 @@ def test_a_study_stopped_and_killed_goes_on_to_the_same_result(
     assert code == 128 + signal.SIGINT, output
     assert "resume with --resume" in output
     assert "done" not in {
-        run["status"] for run in json.loads((out / "study.json").read_text())["runs"]
+        run["status"]
+        for run in json.loads((out / "study.json").read_text(encoding="utf-8"))["runs"]
     }
     code, output = end_early(signal.SIGKILL, synthetic, out, "--resume")
     assert code == -signal.SIGKILL, output
@@ -123,13 +126,13 @@ def test_a_study_keeps_what_is_not_asked_for_again(
     """Fewer towers and seeds run nothing and lose nothing; other settings are refused."""
     out = tmp_path / "study"
     shutil.copytree(undisturbed, out)
-    table = (out / "table.md").read_text()
+    table = (out / "table.md").read_text(encoding="utf-8")
     base = ["compare", "--recipe", "debug", "--data.path", str(synthetic), "--out", str(out)]
     base += [*_FIELDS, "--resume"]
     assert main([*base, "--towers", "home", "--seeds", "1"]) == 0
     assert "1 of 1 runs are there already, 3 others stay as they are" in capsys.readouterr().out
     assert metrics(out) == metrics(undisturbed)
-    assert (out / "table.md").read_text() == table
+    assert (out / "table.md").read_text(encoding="utf-8") == table
     assert main(base) == 0  # no towers, no seeds: the study's own
     assert metrics(out) == metrics(undisturbed)
 

@@ -54,7 +54,7 @@ def tune(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_for(path: Path, words: str, process: subprocess.Popen[str]) -> None:
-    while not (path.exists() and words in path.read_text()):
+    while not (path.exists() and words in path.read_text(encoding="utf-8")):
         assert process.poll() is None, process.communicate()
         threading.Event().wait(0.02)
 
@@ -62,12 +62,12 @@ def wait_for(path: Path, words: str, process: subprocess.Popen[str]) -> None:
 def assert_nobody_is_left(search: Path) -> None:
     """Trials hold their logs until they have ended, whoever started them."""
     for path in search.glob("logs/*"):
-        with path.open() as log:
+        with path.open(encoding="utf-8") as log:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def found(search: Path) -> Any:
-    return json.loads((search / "tune.json").read_text())
+    return json.loads((search / "tune.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_killed_interrupted_and_resumed(
 
     assert found(search)["best"] == 0
     assert resolve(None, search / "best.yaml", []) == Config.load(search / "trial-0000/config.json")
-    page = (search / "report.html").read_text()
+    page = (search / "report.html").read_text(encoding="utf-8")
     assert "trial 0" in page
     assert "src=" not in page.partition("<script>")[0]
 
@@ -134,11 +134,11 @@ def test_a_search_where_all_fail_says_so(
     assert "trial 0 failed  dense.lr=" in shown.out
     assert not (tmp_path / "search" / "best.yaml").exists()
     page = tmp_path / "search" / "report.html"
-    before = page.read_text()
+    before = page.read_text(encoding="utf-8")
     page.unlink()
     assert main(["report", str(tmp_path / "search")]) == 0
     assert capsys.readouterr().out == f"{page}\n"
-    assert page.read_text() == before
+    assert page.read_text(encoding="utf-8") == before
     assert main(["tune", *search, "--resume", "--search", "dense.lr=1:2"]) == 2
     assert "was started with --search dense.lr=1e29:1e30" in capsys.readouterr().err
 

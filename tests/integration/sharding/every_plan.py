@@ -133,7 +133,7 @@ def write_plan(path: Path, way: Way, world: World) -> None:
         tables=tuple(placed),
         ranks=(nothing,) * world.size,
     )
-    path.write_text(file.to_json())
+    path.write_text(file.to_json(), encoding="utf-8")
 
 
 def _collections(step: nn.Module) -> dict[bool, str]:

@@ -23,7 +23,7 @@ from tests.ranks import run_ranks
 def write_plan(path: Path, data: Path, kind: str) -> None:
     """`homerec plan` for two ranks, all tables of one sharding type."""
     rules = path.with_suffix(".yaml")
-    rules.write_text(f"rules: [{{tables: '*', types: [{kind}]}}]")
+    rules.write_text(f"rules: [{{tables: '*', types: [{kind}]}}]", encoding="utf-8")
     words = ["--data.path", str(data), "--constraints", str(rules), "--out", str(path)]
     assert main(["plan", "debug", *words, "--cluster", "cpu-2x1"]) == 0
 
@@ -50,7 +50,7 @@ def test_a_run_under_a_plans_file(
     path, out = planned[0], tmp_path / "run"
     shutil.copytree(planned[1], out)
     assert Config.load(out / "config.json").sharding.plan == path
-    assert json.loads((out / "plan.json").read_text()) == sharding_of(path, out)
+    assert json.loads((out / "plan.json").read_text(encoding="utf-8")) == sharding_of(path, out)
     # The file is for two ranks; an evaluation on one needs none.
     assert run_ranks(evaluated, 1, out)[0]["click"]["rows"] > 0
     (refused,) = run_ranks(run, 1, synthetic, out, [], True)
@@ -70,7 +70,7 @@ def test_resume_under_another_plan_gives_what_the_first_would_have(
     shutil.rmtree(out / "checkpoints" / last)
     write_plan(path, synthetic, "data_parallel")
     assert run_ranks(run, 2, synthetic, out, ["--sharding.plan", str(path)], True) == [0, 0]
-    assert json.loads((out / "plan.json").read_text()) == sharding_of(path, out)
+    assert json.loads((out / "plan.json").read_text(encoding="utf-8")) == sharding_of(path, out)
     left, right, early = (
         tensors(run / "checkpoints" / step, tmp_path)
         for run, step in ((undisturbed, last), (out, last), (out, before))

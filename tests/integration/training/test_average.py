@@ -80,13 +80,15 @@ def test_training_does_not_feel_it(
     on = {name: value for name, value in saved[-1].items() if ".average." not in name}
     assert on.keys() == off.keys()
     assert [name for name in on if not torch.equal(on[name], off[name])] == []
-    first, second = (json.loads((runs / name / "results.json").read_text()) for name in _RUNS)
+    first, second = (
+        json.loads((runs / name / "results.json").read_text(encoding="utf-8")) for name in _RUNS
+    )
     assert first["tasks"]["click"]["auc"] != second["tasks"]["click"]["auc"]
 
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_evaluating_the_checkpoint_again_gives_its_figures(runs: Path, size: int) -> None:
-    results = json.loads((runs / "on" / "results.json").read_text())
+    results = json.loads((runs / "on" / "results.json").read_text(encoding="utf-8"))
     again = run_ranks(evaluated, size, find_checkpoint(runs / "on"))
     for task, figures in results["tasks"].items():
         assert again[0][task] == pytest.approx(figures, rel=1e-5), task
@@ -118,7 +120,12 @@ def test_another_plan_on_another_number_of_ranks_holds_the_same_average(
     out = tmp_path / "other"
     shutil.copytree(runs / "on", out)
     for path in (out / "config.json",):
-        path.write_text(re.sub(r'"types": \[[^]]*\]', '"types": ["column_wise"]', path.read_text()))
+        path.write_text(
+            re.sub(
+                r'"types": \[[^]]*\]', '"types": ["column_wise"]', path.read_text(encoding="utf-8")
+            ),
+            encoding="utf-8",
+        )
     copy = tmp_path / "copy"
     assert run_ranks(saved_again, 3, out, copy) == [_STEPS] * 3
     right = tensors(step_folder(copy, _STEPS), tmp_path)

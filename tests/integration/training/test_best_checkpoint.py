@@ -28,7 +28,9 @@ def test_early_stopping_holds_over_resumes_and_the_best_stays(
 ) -> None:
     (result,) = run_ranks(early_stopping, 1, synthetic, tmp_path / "early")
     assert result == ([0, 0, 0], [2, 6])
-    best = json.loads((tmp_path / "early" / "checkpoints" / "best.json").read_text())
+    best = json.loads(
+        (tmp_path / "early" / "checkpoints" / "best.json").read_text(encoding="utf-8")
+    )
     assert best["step"] == 2
 
 
@@ -75,7 +77,7 @@ def killed_at_each(rank: int, size: int, data: Path, folder: Path) -> Any:
 
 
 def with_stats(out: Path) -> list[Any]:
-    return [json.loads((out / name).read_text()) for name in RESULTS]
+    return [json.loads((out / name).read_text(encoding="utf-8")) for name in RESULTS]
 
 
 def test_a_kill_in_an_evaluation_leaves_nothing_at_odds(synthetic: Path, tmp_path: Path) -> None:

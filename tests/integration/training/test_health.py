@@ -31,7 +31,10 @@ def looked(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def looks(out: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     return [line for line in lines if line["kind"] == "health"]
 
 
@@ -68,7 +71,7 @@ def test_looks_come_when_due_and_are_in_tensorboard(looked: Path) -> None:
 
 
 def test_health_json_has_figures_of_training_and_verdicts(looked: Path) -> None:
-    health = json.loads((looked / "health.json").read_text())
+    health = json.loads((looked / "health.json").read_text(encoding="utf-8"))
     assert set(health["tasks"]["like"]) == {
         "positive_rate",
         "own_weight",
@@ -86,7 +89,9 @@ def test_resume_remembers_the_looks_before(looked: Path, synthetic: Path, tmp_pa
     assert run_ranks(run, 2, synthetic, out, [*_LOOK, "--train.max_steps", "6"]) == [0, 0]
     assert run_ranks(run, 2, synthetic, out, ["--train.max_steps", "8"], True) == [0, 0]
     left, right = (
-        json.loads((folder / "checkpoints" / "step-00000008" / "meta.json").read_text())["looks"]
+        json.loads(
+            (folder / "checkpoints" / "step-00000008" / "meta.json").read_text(encoding="utf-8")
+        )["looks"]
         for folder in (looked, out)
     )
     assert len(left) == 4
@@ -123,10 +128,10 @@ def test_a_dead_expert_is_named(
     out = tmp_path / "dead"
     dead = "level2.category.watch.1"
     assert run_ranks(killed_expert, 1, synthetic, out, dead) == [0]
-    verdicts = json.loads((out / "health.json").read_text())["verdicts"]
+    verdicts = json.loads((out / "health.json").read_text(encoding="utf-8"))["verdicts"]
     wrong = [verdict for verdict in verdicts if verdict["severity"] == "wrong"]
     assert [(verdict["kind"], verdict["subject"]) for verdict in wrong] == [("collapse", dead)]
     assert "dead, it says the same of every row" in wrong[0]["text"]
     printed = " ".join(capfd.readouterr().out.split())
     assert f"experts: {dead}: dead, it says the same of every row" in printed
-    assert f"{dead}: dead, it says the same" in (out / "report.html").read_text()
+    assert f"{dead}: dead, it says the same" in (out / "report.html").read_text(encoding="utf-8")

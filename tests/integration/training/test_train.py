@@ -32,7 +32,7 @@ def stopped_by_signal(rank: int, size: int, data: Path, out: Path) -> Any:
 
 def _terminate_when(log: Path) -> None:
     """Send this process SIGTERM once training has logged a step."""
-    while not (log.exists() and log.read_text().count("\n") >= 2):
+    while not (log.exists() and log.read_text(encoding="utf-8").count("\n") >= 2):
         threading.Event().wait(0.01)
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -67,10 +67,13 @@ def test_a_run_leaves_what_it_should(undisturbed: Path) -> None:
         "tensorboard",
     }
     assert saved_steps(undisturbed / "checkpoints") == [5, 8]
-    lines = [json.loads(line) for line in (undisturbed / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (undisturbed / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 9))
     assert [line["step"] for line in lines if line["kind"] == "eval"] == [5, 8]
-    results = json.loads((undisturbed / "results.json").read_text())
+    results = json.loads((undisturbed / "results.json").read_text(encoding="utf-8"))
     assert set(results["tasks"]["click"]) >= {"auc", "gauc", "ne", "calibration", "oracle_auc"}
 
 
@@ -86,11 +89,17 @@ def test_resume_is_bit_equal(undisturbed: Path, synthetic: Path, tmp_path: Path)
     assert any("exp_avg_sq" in name for name in left)
     different = [name for name in left if not torch.equal(left[name], right[name])]
     assert different == []
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     steps = [line["step"] for line in lines]
     assert steps == sorted(steps)
     # The window that training figures are of goes on, too.
-    whole = [json.loads(line) for line in (undisturbed / "metrics.jsonl").read_text().splitlines()]
+    whole = [
+        json.loads(line)
+        for line in (undisturbed / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     now, then = (_figures(found, step=8) for found in (lines, whole))
     assert len(now) > 3
     assert now == pytest.approx(then, rel=1e-6)
@@ -148,7 +157,10 @@ def test_a_failed_save_leaves_the_last_good_checkpoint(synthetic: Path, tmp_path
     assert run_ranks(run, 2, synthetic, out, ["--train.max_steps", "4"]) == [0, 0]
     before = sorted(path.name for path in (out / "checkpoints").iterdir())
     (out / "config.json").write_text(
-        (out / "config.json").read_text().replace('"max_steps": 4', '"max_steps": 8')
+        (out / "config.json")
+        .read_text(encoding="utf-8")
+        .replace('"max_steps": 4', '"max_steps": 8'),
+        encoding="utf-8",
     )
     first, second = run_ranks(disk_full, 2, synthetic, out)
     assert first == second
@@ -176,7 +188,10 @@ def test_other_data_is_not_resumed_with(undisturbed: Path, synthetic: Path, tmp_
     shutil.copytree(undisturbed, out)
     shutil.copytree(synthetic, data)
     path = data / "schema.json"
-    path.write_text(path.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"fingerprint": "', '"fingerprint": "0'),
+        encoding="utf-8",
+    )
     words = ["--train.max_steps", "10", "--data.path", str(data)]
     first, second = run_ranks(run, 2, Path(), out, words, True)
     assert first == second
@@ -200,7 +215,7 @@ def test_a_loss_that_is_not_finite_names_step_task_and_batch(
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_evaluating_the_checkpoint_again_gives_its_figures(undisturbed: Path, size: int) -> None:
-    results = json.loads((undisturbed / "results.json").read_text())
+    results = json.loads((undisturbed / "results.json").read_text(encoding="utf-8"))
     best = find_checkpoint(undisturbed)
     assert best.name == f"step-{results['step']:08d}"
     again = run_ranks(evaluated, size, best)
@@ -248,6 +263,6 @@ def test_bad_input_is_one_line_on_every_rank(synthetic: Path, tmp_path: Path) ->
 
 
 def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(UserError, match=r"config\.json: line 1: not JSON"):
         Config.load(tmp_path / "config.json")

@@ -14,7 +14,7 @@ def main() -> int:
     """`python -m tests.launchers.cli.job train WHAT`, as rank RANK; returns its exit code."""
     what, rank = sys.argv[2], int(os.environ["RANK"])
     if tries := os.environ.get("TRIES"):
-        with (Path(tries) / "tries").open("a") as file:
+        with (Path(tries) / "tries").open("a", encoding="utf-8") as file:
             file.write(f"rank {rank}\n")
     if what == "report":
         out = [f"{sys.argv[1:]} in {Path.cwd().name}", os.environ["OMP_NUM_THREADS"]]

@@ -18,17 +18,19 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(tmp_path))
     tool = tmp_path / "scontrol"
     tool.write_text(
-        "#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n"
+        "#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n",
+        encoding="utf-8",
     )
     tool.chmod(0o755)
     folder = tmp_path / "slurm-jobs"
     folder.mkdir()
     (folder / "slurm-41.exit").write_text(
-        "JobState=FAILED\nExitCode=75:0\nRestarts=2\nNumNodes=2\nNodeList=n[0-1]\n"
+        "JobState=FAILED\nExitCode=75:0\nRestarts=2\nNumNodes=2\nNodeList=n[0-1]\n",
+        encoding="utf-8",
     )
     for node in (0, 1):
-        (folder / f"slurm-41-train-{node}.out").write_text(f"out of {node}\n")
-        (folder / f"slurm-41-train-{node}.err").write_text(f"err of {node}\n")
+        (folder / f"slurm-41-train-{node}.out").write_text(f"out of {node}\n", encoding="utf-8")
+        (folder / f"slurm-41-train-{node}.err").write_text(f"err of {node}\n", encoding="utf-8")
     return tmp_path
 
 
@@ -75,7 +77,7 @@ def test_a_controller_that_does_not_answer_is_no_forgotten_job(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "scontrol").write_text(
-        "#!/bin/sh\necho 'Unable to contact slurm controller' >&2; exit 1\n"
+        "#!/bin/sh\necho 'Unable to contact slurm controller' >&2; exit 1\n", encoding="utf-8"
     )
     assert main(["status", HANDLE]) == 2
     assert capsys.readouterr().err == (
@@ -104,7 +106,9 @@ def test_slurms_words_are_one_line(
     shown: str, said: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = shown if "Restarts" in shown else f"{shown} Restarts=0"
-    (here / "scontrol").write_text(f"#!/bin/sh\necho 'JobId=41 NumNodes=2 {words}'\n")
+    (here / "scontrol").write_text(
+        f"#!/bin/sh\necho 'JobId=41 NumNodes=2 {words}'\n", encoding="utf-8"
+    )
     assert main(["status", HANDLE]) == 0
     assert capsys.readouterr().out == f"{HANDLE}: {said}\n"
 

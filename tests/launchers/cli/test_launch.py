@@ -132,7 +132,7 @@ def test_a_users_error_is_not_tried_again(
     out, err = job.communicate()
     assert job.returncode == 2, err
     assert (out, err) == ("", "homerec: error: data.path 'x': no such folder\n")
-    tries = (tmp_path / "tries").read_text().splitlines()
+    tries = (tmp_path / "tries").read_text(encoding="utf-8").splitlines()
     assert sorted(set(tries)) == sorted(tries)  # each rank once
 
 
@@ -142,7 +142,7 @@ def test_another_error_is_tried_as_often_as_said(
     job = start("--max-restarts", "1", "--", "train", "raise", TRIES=str(tmp_path))
     _, err = job.communicate()
     assert job.returncode == 1, err
-    tries = (tmp_path / "tries").read_text().splitlines()
+    tries = (tmp_path / "tries").read_text(encoding="utf-8").splitlines()
     assert sorted(tries) == ["rank 0", "rank 0", "rank 1", "rank 1"]
 
 

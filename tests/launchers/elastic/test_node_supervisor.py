@@ -55,7 +55,7 @@ def test_a_killed_agent_takes_its_ranks_along_and_comes_back_as_often_as_said(
     os.kill(second, signal.SIGKILL)
     code, told = kept.end()
     assert code == 128 + signal.SIGKILL
-    assert kept.exit_file.read_text() == f"{code}\n"
+    assert kept.exit_file.read_text(encoding="utf-8") == f"{code}\n"
     assert told.splitlines() == [
         "homerec: this machine's agent was killed by SIGKILL; back in 0.01 s",
         "homerec: this machine's agent was killed by SIGKILL; and does not come back",
@@ -86,4 +86,4 @@ def test_a_signal_while_the_machine_is_away_ends_it_at_once(tmp_path: Path) -> N
 def test_an_agent_that_ends_is_not_started_again(tmp_path: Path, code: int) -> None:
     kept = Kept(tmp_path, back=3, after_s=0.01, agent=f"import sys; sys.exit({code})")
     assert kept.end() == (code, "")
-    assert kept.exit_file.read_text() == f"{code}\n"
+    assert kept.exit_file.read_text(encoding="utf-8") == f"{code}\n"

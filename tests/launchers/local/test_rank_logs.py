@@ -80,7 +80,7 @@ def test_what_ends_a_rank_is_kept_for_the_end(
     log: RankLog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = ["hello", "[rank1]: Traceback (most recent call last):", "[rank1]: ValueError: x"]
-    (tmp_path / "stderr.log").write_text("\n".join([*lines, ""]))
+    (tmp_path / "stderr.log").write_text("\n".join([*lines, ""]), encoding="utf-8")
     log.show(Console())
     assert capsys.readouterr().err == "[rank1]: hello\n"
     assert log.traceback == ["Traceback (most recent call last):", "ValueError: x"]
@@ -93,7 +93,9 @@ def test_a_traceback_that_ends_nothing_is_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(console, "_HOLD_S", -1.0)
-    (tmp_path / "stderr.log").write_text("Traceback (most recent call last):\nValueError: x\n")
+    (tmp_path / "stderr.log").write_text(
+        "Traceback (most recent call last):\nValueError: x\n", encoding="utf-8"
+    )
     log.show(Console())
     assert "[rank1]: ValueError: x" in capsys.readouterr().err
 
@@ -104,7 +106,9 @@ def test_the_line_that_a_rank_ends_with_waits_for_the_end(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "stderr.log").write_text("homerec: error: of old\n[rank1]: homerec: error: x\n")
+    (tmp_path / "stderr.log").write_text(
+        "homerec: error: of old\n[rank1]: homerec: error: x\n", encoding="utf-8"
+    )
     assert log.exit is None
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
     write_exit(exit_of(UserError("x")))
@@ -116,10 +120,10 @@ def test_the_line_that_a_rank_ends_with_waits_for_the_end(
 
 def test_a_file_that_begins_again_is_read_from_its_start(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    path.write_text("one\ntwo\nhal")
+    path.write_text("one\ntwo\nhal", encoding="utf-8")
     tail = Tail(path)
     assert tail.lines() == ["one", "two"]
-    path.write_text("")
+    path.write_text("", encoding="utf-8")
     assert tail.lines() == []
-    path.write_text("three\nfour\nfive\n")
+    path.write_text("three\nfour\nfive\n", encoding="utf-8")
     assert tail.lines() == ["three", "four", "five"]

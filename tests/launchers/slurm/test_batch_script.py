@@ -36,7 +36,7 @@ esac
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name, text in (("srun", _SRUN), ("scontrol", _SCONTROL)):
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
         (tmp_path / name).chmod(0o755)
     return tmp_path
 
@@ -63,7 +63,7 @@ def start(folder: Path, made: Script, **env: str) -> subprocess.Popen[str]:
 
 
 def left(folder: Path) -> dict[str, str]:
-    lines = (folder / "slurm-7.exit").read_text().splitlines()
+    lines = (folder / "slurm-7.exit").read_text(encoding="utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 

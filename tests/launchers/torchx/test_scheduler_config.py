@@ -19,7 +19,8 @@ def test_a_section_of_torchxconfig_is_read_and_the_command_line_wins(
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".torchxconfig").write_text(
         "[slurm]\npartition = gpu\naccount = ads\ntime = 24:00:00\ngrace = 300\nrequeue = True\n"
-        "[aws_batch]\nqueue = other\n"
+        "[aws_batch]\nqueue = other\n",
+        encoding="utf-8",
     )
     assert main([*LAUNCH, "--scheduler-args", "account=mine", *RANKS]) == 0
     shown = capsys.readouterr().out
@@ -37,8 +38,10 @@ def test_the_home_folders_file_says_what_this_folders_does_not(
     here.mkdir()
     monkeypatch.chdir(here)
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / ".torchxconfig").write_text("[slurm]\npartition = home\nqos = low, or not\n")
-    (here / ".torchxconfig").write_text("[slurm]\npartition = here\n")
+    (tmp_path / ".torchxconfig").write_text(
+        "[slurm]\npartition = home\nqos = low, or not\n", encoding="utf-8"
+    )
+    (here / ".torchxconfig").write_text("[slurm]\npartition = here\n", encoding="utf-8")
     assert main([*LAUNCH, *RANKS]) == 0
     shown = capsys.readouterr().out
     assert "#SBATCH --partition=here\n" in shown
@@ -65,7 +68,7 @@ def test_a_mistake_in_torchxconfig_is_one_line_that_names_the_file(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".torchxconfig").write_text(text)
+    (tmp_path / ".torchxconfig").write_text(text, encoding="utf-8")
     assert main([*LAUNCH, *RANKS]) == 2
     told = capsys.readouterr().err
     assert told.startswith(f"homerec: error: {tmp_path}/.torchxconfig: ")

@@ -57,7 +57,7 @@ def test_only_what_a_save_ended_counts(tmp_path: Path) -> None:
         folder = step_folder(tmp_path, step)
         folder.mkdir()
         for name in ("manifest.json", "meta.json", ".metadata"):
-            (folder / name).write_text("")
+            (folder / name).write_text("", encoding="utf-8")
     (tmp_path / ".step-00000030.partial").mkdir()
     (tmp_path / "best.json").touch()
     assert named_steps(tmp_path) == saved_steps(tmp_path) == [3, 20]

@@ -32,14 +32,14 @@ def test_a_resume_keeps_the_runs_own_tree(home: Path, name: str | None, out: Pat
 
 
 def test_a_recipe_named_in_yaml_names_the_folder(home: Path) -> None:
-    (home / "run.yaml").write_text("recipe: debug\ntrain: {max_steps: 7}\n")
+    (home / "run.yaml").write_text("recipe: debug\ntrain: {max_steps: 7}\n", encoding="utf-8")
     config, folder = configure(None, Path("run.yaml"), None, [], resume=True, must_exist=True)
     assert folder == Path("runs/debug")
     assert (config.train.seed, config.train.max_steps) == (5, 7)
 
 
 def test_another_recipe_is_refused_wherever_it_is_named(home: Path) -> None:
-    (home / "run.yaml").write_text("recipe: demo\n")
+    (home / "run.yaml").write_text("recipe: demo\n", encoding="utf-8")
     out = Path("runs/debug")
     for name, config in (("demo", None), (None, Path("run.yaml"))):
         with pytest.raises(UserError, match="made by recipe 'debug', not 'demo'"):

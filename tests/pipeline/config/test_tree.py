@@ -25,13 +25,13 @@ def test_recipes_load_back_equal(name: str, tmp_path: Path) -> None:
 
 def test_the_same_tree_from_yaml(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump(recipe("kuairand").model_dump(mode="json")))
+    path.write_text(yaml.safe_dump(recipe("kuairand").model_dump(mode="json")), encoding="utf-8")
     assert resolve(None, path, []) == recipe("kuairand")
 
 
 def test_later_wins(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
-    path.write_text("train: {epochs: 5, batch_size: 512, bf16: off}\n")
+    path.write_text("train: {epochs: 5, batch_size: 512, bf16: off}\n", encoding="utf-8")
     config = resolve("debug", path, ["--train.epochs", "7", "--data.tasks=click,like"])
     assert (config.train.epochs, config.train.batch_size) == (7, 512)
     assert config.train.bf16 == "off"
@@ -108,7 +108,7 @@ def test_what_is_wrong_is_named(words: list[str], message: str) -> None:
     ],
 )
 def test_a_faulty_file_is_named(text: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "run.yaml").write_text(text)
+    (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=message):
         resolve(None, tmp_path / "run.yaml", [])
     with pytest.raises(UserError, match="cannot be read"):

@@ -24,7 +24,7 @@ WHOLE: dict[str, Any] = {
 
 
 def load(folder: Path, **changes: Any) -> Schema:
-    (folder / "schema.json").write_text(json.dumps({**WHOLE, **changes}))
+    (folder / "schema.json").write_text(json.dumps({**WHOLE, **changes}), encoding="utf-8")
     return Schema.load(folder)
 
 

@@ -52,7 +52,7 @@ def test_finished_trials_come_first_and_the_best_of_them() -> None:
 def test_the_page_tells_all_and_needs_nothing(tmp_path: Path) -> None:
     weights = {"dense.lr": 0.9, "train.batch_size": 0.1}
     write_tune_report(tmp_path, search(TRIALS, 2, importance=weights))
-    body = (tmp_path / "report.html").read_text().partition("<script>")[0]
+    body = (tmp_path / "report.html").read_text(encoding="utf-8").partition("<script>")[0]
     assert "0.7000 (trial 2)" in body
     assert "&lt;loss&gt; is not finite" in body
     assert "best.yaml" in body
@@ -63,7 +63,7 @@ def test_the_page_tells_all_and_needs_nothing(tmp_path: Path) -> None:
 def test_a_page_before_anything_has_ended(tmp_path: Path) -> None:
     for trials in ([], [trial(0, "failed", None, error="why")]):
         write_tune_report(tmp_path, search(trials, None))
-        assert "Not in this run" in (tmp_path / "report.html").read_text()
+        assert "Not in this run" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_what_was_found_is_read_back_or_named(tmp_path: Path) -> None:
@@ -71,6 +71,6 @@ def test_what_was_found_is_read_back_or_named(tmp_path: Path) -> None:
     write_json(tmp_path / FOUND, found)
     assert read_found(tmp_path) == found
     for text in ("{", "[]", '{"trials": []}'):
-        (tmp_path / FOUND).write_text(text)
+        (tmp_path / FOUND).write_text(text, encoding="utf-8")
         with pytest.raises(UserError, match=r"tune\.json: damaged .*start another search"):
             read_found(tmp_path)

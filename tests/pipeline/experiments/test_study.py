@@ -59,7 +59,7 @@ def test_a_study_is_read_back_equal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 0}', '{"version": 2}', "\x00"])
 def test_what_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "study.json").write_text(text)
+    (tmp_path / "study.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"study\.json"):
         load_study(tmp_path)
 
@@ -108,8 +108,8 @@ def test_what_cannot_be_said_is_said_nowhere(
     runs = [run(tower, seed) for seed in seeds for tower in towers]
     made = study(runs, towers=about, against=towers[-1], seeds=list(seeds))
     many, two = len(seeds) > 1, len(towers) > 1
-    page = Page(write_study_report(tmp_path, made).read_text())
-    markdown = write_markdown(tmp_path, made).read_text()
+    page = Page(write_study_report(tmp_path, made).read_text(encoding="utf-8"))
+    markdown = write_markdown(tmp_path, made).read_text(encoding="utf-8")
     title = str(metric_table(made, "auc").title)
     for text in (page.text, markdown):
         assert ("±" in text) == many
@@ -171,7 +171,7 @@ def test_any_list_of_towers_makes_a_page(tmp_path: Path, towers: list[str]) -> N
     made = study(runs, towers=about, against=against)
     said(made)
     write_markdown(tmp_path, made)
-    assert Page(write_study_report(tmp_path, made).read_text()).open == []
+    assert Page(write_study_report(tmp_path, made).read_text(encoding="utf-8")).open == []
 
 
 def test_a_study_without_a_finished_run_makes_a_page(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_study_without_a_finished_run_makes_a_page(tmp_path: Path) -> None:
     made = study([waiting | {"error": None}])
     assert "No run has finished" in said(made)["What came out"]
     write_markdown(tmp_path, made)
-    assert Page(write_study_report(tmp_path, made).read_text()).open == []
+    assert Page(write_study_report(tmp_path, made).read_text(encoding="utf-8")).open == []
 
 
 def test_tables_have_a_row_a_tower() -> None:
@@ -191,7 +191,7 @@ def test_tables_have_a_row_a_tower() -> None:
 
 
 def test_markdown_holds_every_figure(tmp_path: Path) -> None:
-    text = write_markdown(tmp_path, study()).read_text()
+    text = write_markdown(tmp_path, study()).read_text(encoding="utf-8")
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| home |")]
     assert len(rows) == len(METRICS) + 1
     assert rows[0][1] == "0.7240 ± .0029 (▲ +.0200 ± .0006)"
@@ -199,7 +199,7 @@ def test_markdown_holds_every_figure(tmp_path: Path) -> None:
 
 
 def test_the_page_draws_the_differences_and_links_the_runs(tmp_path: Path) -> None:
-    page = Page(write_study_report(tmp_path, study()).read_text())
+    page = Page(write_study_report(tmp_path, study()).read_text(encoding="utf-8"))
     assert page.open == []
     assert "mmoe-star/seed-3/report.html" in page.links
     assert all(not link.startswith("http") for link in page.links)
@@ -224,7 +224,7 @@ def test_health_verdicts_are_told_by_tower_and_seed(tmp_path: Path) -> None:
     text = said(made)["Are home's experts healthy?"]
     assert text.startswith("Yes, in each of 4 runs: none dead (collapse, seed 0, 3, 5, 8)")
     assert "home 0.0, mmoe* 1.0, single_task 0.0" in text
-    page = Page(write_study_report(tmp_path, made).read_text())
+    page = Page(write_study_report(tmp_path, made).read_text(encoding="utf-8"))
     assert ["mmoe*", "wrong", "collapse", dead["text"], "0, 3, 5, 8"] in page.rows
     assert "Not in this run: verdicts in health.json of home-no_self_gate" in page.text
     swapped = [run("home", 0, findings=[dead]), run("single_task", 0)]

@@ -36,14 +36,14 @@ def test_what_holds_one_is_kept_unless_replaced(tmp_path: Path) -> None:
 
 
 def test_what_is_not_ours_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "study.json").write_text("{}")
+    (tmp_path / "study.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="is no study of version"):
         claim(tmp_path, STUDY, overwrite=True)
     assert (tmp_path / "study.json").exists()
 
 
 def test_a_kind_without_overwrite_does_not_offer_it(tmp_path: Path) -> None:
-    (tmp_path / "search.json").write_text("{}")
+    (tmp_path / "search.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError) as raised:
         claim(tmp_path, SEARCH)
     assert "--overwrite" not in str(raised.value)

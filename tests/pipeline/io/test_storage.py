@@ -38,7 +38,7 @@ def test_all_kinds_do_the_same(kind: str, tmp_path: Path) -> None:
     (folder / "x.json").unlink()
     (folder / "x.json").unlink(missing_ok=True)
     with pytest.raises(FileNotFoundError):
-        (folder / "x.json").read_text()
+        (folder / "x.json").read_text(encoding="utf-8")
     remove_tree(folder)
     remove_tree(folder, missing_ok=True)
     assert not folder.exists()

@@ -131,6 +131,6 @@ def test_what_cannot_be_counted_is_refused(
 
 def test_a_broken_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    path.write_text("no")
+    path.write_text("no", encoding="utf-8")
     with pytest.raises(UserError, match=r"a\.parquet: not a Parquet file"):
         collect_table_stats([path], [ListedTable(name="t", rows=5, dim=16)], {}, "data")

@@ -23,7 +23,7 @@ from tests.ranks import RankError, run_ranks
 
 def lose_rank_one(rank: int, size: int, what: str, port: int, folder: Path) -> None:
     """Two ranks join, then rank 1 does `what`; each writes its errors into `folder`."""
-    with (folder / f"stderr{rank}").open("w") as errors:
+    with (folder / f"stderr{rank}").open("w", encoding="utf-8") as errors:
         os.dup2(errors.fileno(), 2)
     dist.destroy_process_group()
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}

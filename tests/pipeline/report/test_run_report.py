@@ -92,7 +92,9 @@ def run(tmp_path: Path) -> Path:
     ]
     evaluation = {f"click/{name}": value for name, value in FIGURES.items()}
     lines.append({"kind": "eval", "split": "val", "step": 20, "time": 1_700_000_100} | evaluation)
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "metrics.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8"
+    )
     for name, value in [
         ("results", RESULTS),
         ("health", HEALTH),
@@ -100,12 +102,12 @@ def run(tmp_path: Path) -> Path:
         ("config", CONFIG),
         ("schema", SCHEMA),
     ]:
-        (folder / f"{name}.json").write_text(json.dumps(value))
+        (folder / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
     return folder
 
 
 def read(run: Path) -> Page:
-    page = Page(write_report(run).read_text())
+    page = Page(write_report(run).read_text(encoding="utf-8"))
     assert page.open == []
     return page
 
@@ -113,7 +115,9 @@ def read(run: Path) -> Page:
 def test_the_page_is_whole_and_asks_the_net_for_nothing(run: Path) -> None:
     page = read(run)
     assert page.links == ["data:,"]
-    style = re.search("<style>(.*?)</style>", (run / "report.html").read_text(), re.DOTALL)
+    style = re.search(
+        "<style>(.*?)</style>", (run / "report.html").read_text(encoding="utf-8"), re.DOTALL
+    )
     assert style is not None
     assert "url(" not in style[1]
     assert "@import" not in style[1]
@@ -163,10 +167,10 @@ def test_verdicts_stand_first(run: Path) -> None:
     assert "Collapse: meta.shared.0: 93% of outputs are zero (limit 90%)" in page.text
     assert "Underfitting: 1 task: <fine>" in page.text
     sound = HEALTH | {"verdicts": HEALTH["verdicts"][1:]}
-    (run / "health.json").write_text(json.dumps(sound))
+    (run / "health.json").write_text(json.dumps(sound), encoding="utf-8")
     assert "All experts of the best checkpoint are healthy" in read(run).text
     older = {name: part for name, part in HEALTH.items() if name != "verdicts"}
-    (run / "health.json").write_text(json.dumps(older))
+    (run / "health.json").write_text(json.dumps(older), encoding="utf-8")
     assert "Not in this run: verdicts" in read(run).text
 
 
@@ -182,7 +186,7 @@ def test_sparse_tasks_stand_beside_their_own_experts(run: Path) -> None:
 
 def test_looks_at_the_experts_are_curves(run: Path) -> None:
     assert "Not in this run: looks at the experts" in read(run).text
-    with (run / "metrics.jsonl").open("a") as log:
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as log:
         for step, zeros in ((5, 0.25), (10, None)):
             figures = {
                 "experts/a/b.0/zero_fraction": zeros,
@@ -205,7 +209,7 @@ def test_a_run_that_only_looked_has_a_report(run: Path) -> None:
     for name in ("results", "health"):
         (run / f"{name}.json").unlink()
     look = {"kind": "health", "step": 5, "time": 1_700_000_000, "tasks/click/own_weight": 0.5}
-    (run / "metrics.jsonl").write_text(json.dumps(look) + "\n")
+    (run / "metrics.jsonl").write_text(json.dumps(look) + "\n", encoding="utf-8")
     assert read(run).trace("Gate weight on a task's own experts", "click")["y"] == [0.5]
 
 
@@ -242,12 +246,14 @@ def test_what_a_run_lacks_is_named(run: Path) -> None:
 
 
 def test_a_tower_without_experts_says_so(run: Path) -> None:
-    (run / "health.json").write_text(json.dumps(HEALTH | {"experts": {}, "gates": {}}))
+    (run / "health.json").write_text(
+        json.dumps(HEALTH | {"experts": {}, "gates": {}}), encoding="utf-8"
+    )
     assert "this tower has none" in read(run).text
 
 
 def test_a_long_log_is_thinned_and_keeps_its_last_point(run: Path) -> None:
-    with (run / "metrics.jsonl").open("a") as log:
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as log:
         for step in range(30, 100_030, 10):
             log.write(f'{{"kind": "train", "step": {step}, "time": 1.8e9, "loss/click": 0.1}}\n')
     loss = read(run).trace("Training loss by task", "click")
@@ -265,16 +271,16 @@ def test_a_folder_without_a_run_is_the_users_mistake(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_named_with_its_line(run: Path) -> None:
     log = run / "metrics.jsonl"
-    log.write_text(log.read_text().replace("\n", "\n{oops\n", 1))
+    log.write_text(log.read_text(encoding="utf-8").replace("\n", "\n{oops\n", 1), encoding="utf-8")
     with pytest.raises(UserError, match=re.escape(f"{log}: line 2: not JSON")):
         write_report(run)
-    log.write_text(log.read_text().replace("{oops", "[1]"))
+    log.write_text(log.read_text(encoding="utf-8").replace("{oops", "[1]"), encoding="utf-8")
     with pytest.raises(UserError, match=re.escape(f"{log}: line 2: list where")):
         write_report(run)
 
 
 def test_a_line_that_is_still_being_written_is_left_out(run: Path) -> None:
-    with (run / "metrics.jsonl").open("a") as log:
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as log:
         log.write('{"kind": "tr')
     assert read(run).trace("Training loss by task", "click")["x"] == [10, 20]
 

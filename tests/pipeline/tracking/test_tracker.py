@@ -14,7 +14,10 @@ from pipeline.tracking.tracker import Tracker, print_final_table
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)
+        for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
@@ -64,7 +67,7 @@ def test_a_resumed_run_lives_on_from_its_step(tmp_path: Path) -> None:
     with Tracker(tmp_path, rank=0, total_steps=20) as tracker:
         for step in range(1, 9):
             tracker.log(step, {"loss/total": step})
-    with (tmp_path / "metrics.jsonl").open("a") as log:
+    with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as log:
         log.write('{"kind": "train", "st')  # killed while it wrote
     with Tracker(tmp_path, rank=0, total_steps=20, resume_step=5) as tracker:
         assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5]

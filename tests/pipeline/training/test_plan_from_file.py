@@ -50,7 +50,7 @@ def write_plan(path: Path, cluster: Cluster, run: Config, world: World) -> None:
     source = Source(module=step, tables=tables, usage=usage(tables), global_batch=64)
     request = source.request(cluster, None, _RULES)
     planned = find_plan(request, Budget(rounds=10))
-    path.write_text(describe_plan(request, planned, tables, seed=0).to_json())
+    path.write_text(describe_plan(request, planned, tables, seed=0).to_json(), encoding="utf-8")
 
 
 def train_by_file(rank: int, size: int, folder: Path) -> dict[str, Any]:
@@ -133,7 +133,9 @@ def refuse_by_hand(rank: int, size: int, folder: Path) -> list[str]:
             placed.model_copy(update=changes if placed.table.name == name else {})
             for placed in good.tables
         ]
-        path.write_text(good.model_copy(update={"tables": tuple(changed)}).to_json())
+        path.write_text(
+            good.model_copy(update={"tables": tuple(changed)}).to_json(), encoding="utf-8"
+        )
         with pytest.raises(UserError) as caught:
             assemble(run, chosen, world)
         said.append(str(caught.value))

@@ -18,7 +18,7 @@ H100 = {
 
 
 def write(path: Path, value: object) -> str:
-    path.write_text(yaml.safe_dump(value))
+    path.write_text(yaml.safe_dump(value), encoding="utf-8")
     return str(path)
 
 
@@ -86,12 +86,12 @@ def test_a_written_cluster_is_read_back(tmp_path: Path, name: str) -> None:
     costs = Costs(fused=KernelCosts(forward=small, backward=small), dense_bw=1 / 3)
     cluster = load_cluster(name).model_copy(update={"costs": costs, "source": "here: now; # so"})
     path = tmp_path / "c.yaml"
-    path.write_text(cluster_yaml(cluster, ["a note: about it"]))
+    path.write_text(cluster_yaml(cluster, ["a note: about it"]), encoding="utf-8")
     read = load_cluster(str(path))
     assert read == rounded(cluster)
     assert read.costs is not None
     assert read.costs.fused.forward.ids == pytest.approx(1.23456789e-7, rel=1e-4)
-    assert path.read_text().startswith("# a note: about it\n")
+    assert path.read_text(encoding="utf-8").startswith("# a note: about it\n")
 
 
 @pytest.mark.parametrize(

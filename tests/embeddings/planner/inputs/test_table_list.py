@@ -23,7 +23,7 @@ def test_a_file_becomes_collections_on_meta(tmp_path: Path) -> None:
         {"name": "history", "rows": 100, "dim": 8, "unpooled": True, "pooling_factor": 50},
         {"name": "other", "rows": 100, "dim": 4, "unpooled": True},
     ]  # fmt: skip
-    path.write_text(yaml.safe_dump({"tables": rows}))
+    path.write_text(yaml.safe_dump({"tables": rows}), encoding="utf-8")
     tables = load_tables(path)
     module = build_module(tables)
     children = dict(module.named_children())
@@ -65,7 +65,10 @@ def test_bad_tables_are_refused_in_a_line(
 ) -> None:
     path = tmp_path / "tables.yaml"
     good = {"name": "a", "rows": 10, "dim": 4}
-    path.write_text(yaml.safe_dump({"tables": [good, {"name": "b", "rows": 10, "dim": 4, **row}]}))
+    path.write_text(
+        yaml.safe_dump({"tables": [good, {"name": "b", "rows": 10, "dim": 4, **row}]}),
+        encoding="utf-8",
+    )
     with pytest.raises(ValueError, match=r"tables\.yaml: ") as caught:
         load_tables(path)
     assert words in str(caught.value)
@@ -74,10 +77,10 @@ def test_bad_tables_are_refused_in_a_line(
 
 def test_a_file_without_tables_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tables.yaml"
-    path.write_text("tables: []\n")
+    path.write_text("tables: []\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"tables\.yaml: tables: "):
         load_tables(path)
-    path.write_text("rows: 3\n")
+    path.write_text("rows: 3\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"tables\.yaml: "):
         load_tables(path)
 

@@ -133,7 +133,7 @@ def test_a_feature_that_never_comes_is_refused() -> None:
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 def test_facts_come_back_from_a_file(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"facts{suffix}"
-    path.write_text(some_facts().to_json())  # JSON is YAML
+    path.write_text(some_facts().to_json(), encoding="utf-8")  # JSON is YAML
     assert load_table_stats(path) == some_facts()
 
 
@@ -153,7 +153,7 @@ def test_facts_come_back_from_a_file(tmp_path: Path, suffix: str) -> None:
 )  # fmt: skip
 def test_other_files_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     path = tmp_path / "facts.json"
-    path.write_text(json.dumps(json.loads(some_facts().to_json()) | change))
+    path.write_text(json.dumps(json.loads(some_facts().to_json()) | change), encoding="utf-8")
     with pytest.raises(ValueError, match=message) as caught:
         load_table_stats(path)
     assert str(caught.value).startswith(f"{path}: ")
@@ -163,6 +163,6 @@ def test_other_files_are_refused(change: dict[str, Any], message: str, tmp_path:
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         load_table_stats(tmp_path / "none.json")
-    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "list.json").write_text("[1]", encoding="utf-8")
     with pytest.raises(ValueError, match="not table statistics"):
         load_table_stats(tmp_path / "list.json")

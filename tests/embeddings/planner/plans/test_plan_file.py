@@ -32,7 +32,7 @@ def plan_of(
 
 
 def check_same(solution: Solution, file: PlanFile, path: Path) -> None:
-    path.write_text(file.to_json())
+    path.write_text(file.to_json(), encoding="utf-8")
     loaded = load_plan(path)
     assert loaded == file
     assert loaded.sharding_plan() == solution.plan
@@ -80,7 +80,7 @@ def test_any_plan_comes_back(
 def test_other_files_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     _, file = plan_of([ListedTable(name="a", rows=10, dim=16)], load_cluster("a100-40-2x1"))
     path = tmp_path / "plan.json"
-    path.write_text(json.dumps(json.loads(file.to_json()) | change))
+    path.write_text(json.dumps(json.loads(file.to_json()) | change), encoding="utf-8")
     with pytest.raises(ValueError, match=message) as caught:
         load_plan(path)
     assert str(caught.value).startswith(f"{path}: ")
@@ -106,7 +106,7 @@ def test_shards_that_are_not_the_table_are_refused(
     tree = json.loads(file.to_json())
     tree["tables"][0][field] = value
     path = tmp_path / "plan.json"
-    path.write_text(json.dumps(tree))
+    path.write_text(json.dumps(tree), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         load_plan(path)
 
@@ -114,6 +114,6 @@ def test_shards_that_are_not_the_table_are_refused(
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         load_plan(tmp_path / "none.json")
-    (tmp_path / "half.json").write_text('{"kind": ')
+    (tmp_path / "half.json").write_text('{"kind": ', encoding="utf-8")
     with pytest.raises(ValueError, match="line 1: not JSON"):
         load_plan(tmp_path / "half.json")

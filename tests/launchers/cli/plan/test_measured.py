@@ -19,7 +19,7 @@ TABLE = ListedTable(name="a", rows=500, dim=16, pooling_factor=4)
 def write_plan(path: Path, cluster: Cluster, kind: str = "row_wise") -> Path:
     ranks = tuple(range(cluster.ranks)) if kind == "row_wise" else (0,)
     given = FixedTable(table=TABLE, sharding_type=kind, width=16, ranks=ranks)
-    path.write_text(fixed_plan([given], cluster, 32).to_json())
+    path.write_text(fixed_plan([given], cluster, 32).to_json(), encoding="utf-8")
     return path
 
 
@@ -35,14 +35,14 @@ def test_predicted_stands_beside_measured(
         write_plan(tmp_path / f"{kind}.json", cluster, kind) for kind in ("row_wise", "table_wise")
     ]
     own, out = tmp_path / "own.yaml", tmp_path / "out.json"
-    own.write_text("{preset: cpu, ddr_bw: 1.7, costs: null}")
+    own.write_text("{preset: cpu, ddr_bw: 1.7, costs: null}", encoding="utf-8")
     words = ["plan", "measure", *map(str, plans), "--rounds", "1", "--repeats", "2"]
     assert main([*words, "--cluster", str(own), "--out", str(out)]) == 0
     shown = capsys.readouterr().out
     for words_shown in ("measured on ", "2 ranks, 2 a host", "exchange back", "ids' exchange",
                         "whole steps: "):  # fmt: skip
         assert words_shown in shown
-    row_wise, table_wise = json.loads(out.read_text())["plans"]
+    row_wise, table_wise = json.loads(out.read_text(encoding="utf-8"))["plans"]
     assert row_wise["plan"] == str(plans[0])
     for rank in (0, 1):
         assert row_wise["predicted"]["ms"][rank]["fwd_compute"] > 0
@@ -50,7 +50,7 @@ def test_predicted_stands_beside_measured(
     assert table_wise["predicted"]["ms"][1]["fwd_compute"] == 0
     assert [rank["weights"] for rank in table_wise["measured"]["bytes"]] == [500 * 16 * 4, 0]
     # A tenth of the memory's bandwidth in the cluster given.
-    stock = json.loads(plans[1].read_text())["ranks"][0]["ms"]["fwd_compute"]
+    stock = json.loads(plans[1].read_text(encoding="utf-8"))["ranks"][0]["ms"]["fwd_compute"]
     assert table_wise["predicted"]["ms"][0]["fwd_compute"] == pytest.approx(10 * stock)
 
 
@@ -103,7 +103,7 @@ def test_a_calibrated_cluster_is_planned_with(
     # Main memory of a small machine at least, of a large one at most; the same of loopback.
     assert 0.1 < cluster.ddr_bw < 1000
     assert 0.01 < cluster.intra_bw < 100
-    tables.write_text("tables: [{name: a, rows: 1000, dim: 16}]")
+    tables.write_text("tables: [{name: a, rows: 1000, dim: 16}]", encoding="utf-8")
     find = ["plan", str(tables), "--cluster", str(out), "--batch-size", "64", "--out", str(plan)]
     assert main(find) == 0
     assert main(["plan", "measure", str(plan), "--rounds", "1", "--repeats", "1"]) == 0

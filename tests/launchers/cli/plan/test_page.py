@@ -23,8 +23,8 @@ CLUSTER = ["--batch-size", "64", "--rounds", "20", "--cluster"]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    Path("tables.yaml").write_text(TABLES)
-    Path("other.yaml").write_text(TABLES.replace("user", "buyer"))
+    Path("tables.yaml").write_text(TABLES, encoding="utf-8")
+    Path("other.yaml").write_text(TABLES.replace("user", "buyer"), encoding="utf-8")
     return tmp_path
 
 

@@ -26,7 +26,7 @@ tables:
 @pytest.fixture
 def tables(tmp_path: Path) -> Path:
     path = tmp_path / "tables.yaml"
-    path.write_text(TABLES)
+    path.write_text(TABLES, encoding="utf-8")
     return path
 
 
@@ -49,7 +49,7 @@ def test_a_table_list_is_planned_and_written(
 ) -> None:
     out, again = tmp_path / "a.json", tmp_path / "b.json"
     rules = tmp_path / "rules.yaml"
-    rules.write_text("rules: [{tables: user, types: [table_wise], ranks: [3]}]")
+    rules.write_text("rules: [{tables: user, types: [table_wise], ranks: [3]}]", encoding="utf-8")
     words = ["plan", str(tables), "--cluster", "h100-2x2", "--batch-size", "512"]
     assert main([*words, "--constraints", str(rules), "--out", str(out)]) == 0
     shown = capsys.readouterr().out
@@ -61,7 +61,7 @@ def test_a_table_list_is_planned_and_written(
     # A warm start without a single round of search is the plan it began from.
     warm = ["--constraints", str(rules), "--warm", str(out), "--rounds", "0", "--json"]
     assert main([*words, *warm, "--out", str(again)]) == 0
-    assert json.loads(capsys.readouterr().out) == json.loads(again.read_text())
+    assert json.loads(capsys.readouterr().out) == json.loads(again.read_text(encoding="utf-8"))
     assert load_plan(again).sharding_plan() == file.sharding_plan()
 
 
@@ -112,7 +112,9 @@ def test_a_mistake_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("tiny.yaml").write_text("{preset: l4, hosts: 1, hbm_gb: 0.01, ddr_gb: 0.01}")
+    Path("tiny.yaml").write_text(
+        "{preset: l4, hosts: 1, hbm_gb: 0.01, ddr_gb: 0.01}", encoding="utf-8"
+    )
     assert main(["plan", str(tables), "--cluster", "h100-2x1", *words]) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if "homerec: error" in line]
     assert len(errors) == 1
@@ -124,7 +126,7 @@ def test_what_does_not_fit_is_an_answer_for_programs_too(
     tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = tmp_path / "tiny.yaml"
-    tiny.write_text("{preset: l4, hosts: 1, hbm_gb: 0.01, ddr_gb: 0.01}")
+    tiny.write_text("{preset: l4, hosts: 1, hbm_gb: 0.01, ddr_gb: 0.01}", encoding="utf-8")
     words = ["plan", str(tables), "--cluster", str(tiny), "--batch-size", "8", "--json"]
     assert main(words) == 2
     said = capsys.readouterr()
@@ -151,7 +153,8 @@ def two_plans(tables: Path, tmp_path: Path) -> tuple[Path, Path]:
         rules, out = tmp_path / f"rules{rank}.yaml", tmp_path / f"{rank}.json"
         rules.write_text(
             f"rules: [{{tables: user, types: [table_wise], ranks: [{rank}]}}, "
-            "{tables: '[it]*', types: [row_wise]}]"
+            "{tables: '[it]*', types: [row_wise]}]",
+            encoding="utf-8",
         )
         words = ["--cluster", "h100-2x2", "--batch-size", "512", "--rounds", "10"]
         assert (
@@ -183,7 +186,7 @@ def test_copies_are_there_already(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rules, copies = tmp_path / "copies.yaml", tmp_path / "copies.json"
-    rules.write_text("rules: [{tables: '*', types: [data_parallel]}]")
+    rules.write_text("rules: [{tables: '*', types: [data_parallel]}]", encoding="utf-8")
     words = ["--cluster", "h100-2x2", "--batch-size", "512", "--out", str(copies)]
     assert main(["plan", str(tables), *words, "--constraints", str(rules)]) == 0
     capsys.readouterr()

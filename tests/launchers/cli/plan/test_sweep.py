@@ -21,7 +21,7 @@ tables:
 @pytest.fixture
 def tables(tmp_path: Path) -> Path:
     path = tmp_path / "tables.yaml"
-    path.write_text(TABLES)
+    path.write_text(TABLES, encoding="utf-8")
     return path
 
 
@@ -38,11 +38,14 @@ def test_a_point_is_the_plan_of_its_inputs(
     words = ["sweep", str(tables), "--cluster", "h100-2x1", "--out", str(out)]
     axes = ["--vary", "world_size=2,8", "--vary", "batch_size=64,512"]
     found = printed([*words, *axes, "--vary", "types=row_wise,row_wise+table_wise"], capsys)
-    assert found == json.loads(out.read_text())
+    assert found == json.loads(out.read_text(encoding="utf-8"))
     assert len(found["points"]) == 8
     rules = tmp_path / "rules.yaml"
     for point in found["points"]:
-        rules.write_text(f"rules: [{{tables: '*', types: [{point['types'].replace('+', ', ')}]}}]")
+        rules.write_text(
+            f"rules: [{{tables: '*', types: [{point['types'].replace('+', ', ')}]}}]",
+            encoding="utf-8",
+        )
         cluster = f"h100-2x{int(point['world_size']) // 2}"
         words = [str(tables), "--cluster", cluster, "--batch-size", point["batch_size"]]
         plan = printed([*words, "--constraints", str(rules)], capsys)
@@ -75,7 +78,9 @@ def test_a_point_is_the_plan_with_that_option(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tables.parent)
-    Path("small.yaml").write_text("{preset: h100, devices_per_host: 2, hosts: 2, hbm_gb: 40}")
+    Path("small.yaml").write_text(
+        "{preset: h100, devices_per_host: 2, hosts: 2, hbm_gb: 40}", encoding="utf-8"
+    )
     words = [str(tables), "--cluster", "h100-2x2", "--batch-size", "64"]
     points = printed(["sweep", *words, "--vary", axis], capsys)["points"]
     plans = [printed([*words, *given], capsys) for given in options]
@@ -101,7 +106,9 @@ def test_a_point_is_the_plan_of_other_tables(
     assert len(points) == 4
     for point in points:
         kind = f"dim: {point['dim']}, dtype: {point['dtype']}"
-        tables.write_text(TABLES.replace("dim: 128", kind).replace("dim: 64", kind))
+        tables.write_text(
+            TABLES.replace("dim: 128", kind).replace("dim: 64", kind), encoding="utf-8"
+        )
         assert point["time_ms"] == printed([str(tables), *words], capsys)["time_ms"]
     assert len({point["time_ms"] for point in points}) == 4
 

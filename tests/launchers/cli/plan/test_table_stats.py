@@ -54,7 +54,7 @@ def foreign(tmp_path: Path) -> Path:
 @pytest.fixture
 def tables(tmp_path: Path) -> Path:
     path = tmp_path / "tables.yaml"
-    path.write_text(TABLES)
+    path.write_text(TABLES, encoding="utf-8")
     return path
 
 
@@ -127,7 +127,7 @@ def test_ids_outside_a_table_are_folded_if_asked(
     foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "small.yaml"
-    path.write_text("tables: [{name: user, rows: 25, dim: 128}]")
+    path.write_text("tables: [{name: user, rows: 25, dim: 128}]", encoding="utf-8")
     words = ["plan", "facts", str(path), "--data", str(foreign), "--json"]
     assert main(words) == 2
     assert "column 'user': id 249 in a table of 25 rows; give it more rows, or --fold" in (
@@ -163,7 +163,7 @@ def test_a_mistake_is_one_line(
     pl.DataFrame({"user": [1], "item": [1]}).write_parquet("partly.parquet")
     good = pl.DataFrame({"user": [1], "item": [1], "history": [[1]], "u": [1]})
     good.write_parquet("good.parquet")
-    Path("u.yaml").write_text("tables: [{name: u, rows: 25, dim: 128}]")
+    Path("u.yaml").write_text("tables: [{name: u, rows: 25, dim: 128}]", encoding="utf-8")
     assert main(["plan", "facts", "u.yaml", "--data", "good.parquet", "--out", "facts.json"]) == 0
     capsys.readouterr()
     assert main(["plan", str(tables), *WORDS, *words]) == 2

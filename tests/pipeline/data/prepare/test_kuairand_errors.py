@@ -128,7 +128,7 @@ def test_an_existing_folder_stays_unless_it_may_be_overwritten(raw: Path, tmp_pa
     before = (out / "schema.json").read_bytes()
     assert "exists already" in refuse(raw, out)
     bad = write_raw(tmp_path / "bad")
-    (bad / LOG_NAME).write_text("user_id\n1\n")
+    (bad / LOG_NAME).write_text("user_id\n1\n", encoding="utf-8")
     refuse(bad, out, overwrite=True)
     assert (out / "schema.json").read_bytes() == before
     prepare_kuairand(raw, out, min_count=3, overwrite=True)

@@ -109,7 +109,7 @@ def test_a_number_without_spread_keeps_its_scale(tmp_path: Path, age: float | No
 def test_a_new_folder_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     with new_folder(out) as folder:
-        (folder / "schema.json").write_text("{}")
+        (folder / "schema.json").write_text("{}", encoding="utf-8")
         assert not out.exists()
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     assert stat.S_IMODE(out.stat().st_mode) == stat.S_IMODE(out.parent.stat().st_mode)
@@ -119,7 +119,7 @@ def test_a_new_folder_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
 def test_a_failure_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
     def fail() -> None:
         with new_folder(tmp_path / "out") as folder:
-            (folder / "schema.json").write_text("{}")
+            (folder / "schema.json").write_text("{}", encoding="utf-8")
             raise error
 
     with pytest.raises(error):
@@ -129,18 +129,18 @@ def test_a_failure_leaves_nothing(tmp_path: Path, error: type[BaseException]) ->
 
 def prepared(path: Path, content: str) -> Path:
     path.mkdir()
-    (path / "schema.json").write_text(content)
+    (path / "schema.json").write_text(content, encoding="utf-8")
     return path
 
 
 def test_overwriting_replaces_all_of_the_old_folder(tmp_path: Path) -> None:
     out = prepared(tmp_path / "out", "old")
-    (out / "extra").write_text("old")
+    (out / "extra").write_text("old", encoding="utf-8")
     with new_folder(out, overwrite=True) as folder:
-        (folder / "schema.json").write_text("new")
-        assert (out / "schema.json").read_text() == "old"
+        (folder / "schema.json").write_text("new", encoding="utf-8")
+        assert (out / "schema.json").read_text(encoding="utf-8") == "old"
     assert [path.name for path in out.iterdir()] == ["schema.json"]
-    assert (out / "schema.json").read_text() == "new"
+    assert (out / "schema.json").read_text(encoding="utf-8") == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -148,7 +148,7 @@ def test_the_old_folder_survives_a_failed_overwrite(tmp_path: Path) -> None:
     out = prepared(tmp_path / "out", "old")
     with pytest.raises(RuntimeError), new_folder(out, overwrite=True):
         raise RuntimeError
-    assert (out / "schema.json").read_text() == "old"
+    assert (out / "schema.json").read_text(encoding="utf-8") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -162,12 +162,12 @@ def test_nothing_is_overwritten_that_came_meanwhile(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(UserError, match="exists already"), new_folder(out):
         prepared(out, "first")
-    assert (out / "schema.json").read_text() == "first"
+    assert (out / "schema.json").read_text(encoding="utf-8") == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_only_prepared_folders_are_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("")
+    (tmp_path / "thesis.tex").write_text("", encoding="utf-8")
     with (
         pytest.raises(UserError, match="not a prepared folder"),
         new_folder(tmp_path, overwrite=True),
@@ -179,12 +179,12 @@ def test_only_prepared_folders_are_overwritten(tmp_path: Path) -> None:
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with new_folder(tmp_path / "out") as folder:
-        (folder / "schema.json").write_text("{}")
+        (folder / "schema.json").write_text("{}", encoding="utf-8")
     assert (tmp_path / "out" / "schema.json").exists()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with (
         pytest.raises(UserError, match="cannot write there"),
         new_folder(tmp_path / "file" / "out"),
@@ -200,7 +200,7 @@ def full_disk(folder: Path) -> Path:
 
 
 def write_text(folder: Path) -> None:
-    full_disk(folder).write_text("x")
+    full_disk(folder).write_text("x", encoding="utf-8")
 
 
 def write_polars(folder: Path) -> None:

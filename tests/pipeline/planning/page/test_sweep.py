@@ -46,7 +46,7 @@ def written() -> dict[str, Any]:
 
 def test_points_come_back(written: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "sweep.json"
-    path.write_text(json.dumps(written))
+    path.write_text(json.dumps(written), encoding="utf-8")
     found = load_sweep(path)
     assert found == read_sweep(written, "sweep")
     assert found == SweepFile.model_validate_json(found.model_dump_json())
@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "sweep.json"
     for content in (None, "{"):
         if content:
-            path.write_text(content)
+            path.write_text(content, encoding="utf-8")
         with pytest.raises(
             ValueError, match=r"sweep.json: cannot be read .*--out FILE' writes one"
         ):
