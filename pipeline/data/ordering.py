@@ -1,9 +1,9 @@
-"""Which rows come when: an epoch's order, dealt to ranks, resumable. Arithmetic only, no files.
+"""The order of an epoch's rows and their split over ranks, resumable. Arithmetic only, no files.
 
-An epoch is one sequence of all the split's rows, whoever reads them: its row groups are permuted
-and cut into windows, and the rows within a window are permuted. Rank r of W gets the r-th of W
-contiguous parts of it. What has been handed out, and what is left, are therefore a few ranges of
-positions in that sequence, so a run may go on with other ranks and another batch size.
+An epoch is one permutation of the split's rows, independent of the ranks: row groups are permuted
+and grouped into shuffle buffers, and rows are permuted within each buffer. Rank r of W reads the
+r-th of W contiguous parts. The rows already read are therefore a few ranges of positions, and a run
+can resume with another number of ranks or another batch size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Ranges = tuple[tuple[int, int], ...]
-"""Positions in an epoch's sequence: [start, stop) each, read one after the other."""
+"""Positions in an epoch's permutation: [start, stop) each, read in order."""
 
 
 def num_rows(ranges: Ranges) -> int:
@@ -24,7 +24,7 @@ def num_rows(ranges: Ranges) -> int:
 
 
 def cut(ranges: Ranges, start: int, stop: int) -> Ranges:
-    """Rows `start` to `stop` of the `ranges`, counted along them."""
+    """Rows `start` to `stop` of `ranges`, counted along them."""
     parts = []
     for first, last in ranges:
         low, high = max(first, first + start), min(last, first + stop)
@@ -35,19 +35,20 @@ def cut(ranges: Ranges, start: int, stop: int) -> Ranges:
 
 
 @dataclass(frozen=True, slots=True)
-class Deal:
-    """How an epoch's rows go to the ranks, from step `first_step` on.
+class ShardPlan:
+    """The split of an epoch's rows over ranks, from step `first_step` on.
 
     Attributes:
-        epoch, seed, window: name the epoch's sequence; `window` is in row groups, 0 = unshuffled.
-        ranges: the rows that no rank had been handed before `first_step`.
-        batch_size: rows a rank and step.
-        drop_last: training leaves out rows that do not fill a step on every rank; evaluation pads.
+        epoch, seed: seed the permutation.
+        buffer_row_groups: row groups in a shuffle buffer; 0: no shuffling.
+        ranges: rows not read by any rank before `first_step`.
+        batch_size: rows per rank and step.
+        drop_last: drop rows that do not fill a step on every rank, else pad.
     """
 
     epoch: int
     seed: int
-    window: int
+    buffer_row_groups: int
     ranges: Ranges
     first_step: int
     batch_size: int
@@ -56,27 +57,27 @@ class Deal:
 
     @property
     def num_steps(self) -> int:
-        """Steps of the whole epoch, the same on every rank: known without communication."""
+        """Steps of the whole epoch, equal on all ranks without communication."""
         rows, global_batch = num_rows(self.ranges), self.world_size * self.batch_size
-        # A rank has rows / ranks rows, rounded down or up: these are the steps of the smallest
-        # rank in training, of the largest in evaluation.
+        # Ranks have rows / world_size rows, rounded down or up: count the steps of the smallest
+        # rank when dropping, of the largest when padding.
         left = rows // global_batch if self.drop_last else -(-rows // global_batch)
         return self.first_step + left
 
-    def of_rank(self, rank: int) -> Ranges:
-        """The rank's contiguous part, of as many rows as any other's, or one more or less."""
+    def rank_ranges(self, rank: int) -> Ranges:
+        """The contiguous part of a rank; sizes of parts differ by at most one row."""
         rows = num_rows(self.ranges)
         return cut(
             self.ranges, rank * rows // self.world_size, (rank + 1) * rows // self.world_size
         )
 
     def steps(self, rank: int, first: int, stop: int) -> tuple[Ranges, int, int]:
-        """What `rank` reads in steps `first` to `stop`: rows, padding rows, the row to pad with.
+        """Rows that `rank` reads in steps `first` to `stop`, number of padding rows, pad row.
 
-        The row to pad with is the last of the rank's part, so that it is the same after a restart.
+        The pad row is the last row of the rank's part, so it is the same after a restart.
         """
         assert self.first_step <= first <= stop <= self.num_steps
-        mine = self.of_rank(rank)
+        mine = self.rank_ranges(rank)
         rows = cut(
             mine,
             (first - self.first_step) * self.batch_size,
@@ -85,10 +86,10 @@ class Deal:
         padding = (stop - first) * self.batch_size - num_rows(rows)
         return rows, padding, mine[-1][1] - 1 if mine else 0
 
-    def again(self, step: int, batch_size: int, world_size: int) -> Deal:
-        """The rows that no rank has been handed before `step`, dealt anew.
+    def reshard(self, step: int, batch_size: int, world_size: int) -> ShardPlan:
+        """Split the rows not read before `step` over `world_size` ranks anew.
 
-        The rows that training leaves out of a finished epoch stay left out.
+        A finished epoch is returned unchanged: its dropped rows stay dropped.
         """
         same = (batch_size, world_size) == (self.batch_size, self.world_size)
         if same or step == self.num_steps:
@@ -96,7 +97,7 @@ class Deal:
         taken = (step - self.first_step) * self.batch_size
         left: list[tuple[int, int]] = []
         for rank in range(self.world_size):
-            mine = self.of_rank(rank)
+            mine = self.rank_ranges(rank)
             left.extend(cut(mine, taken, num_rows(mine)))
         return replace(
             self,
@@ -108,61 +109,68 @@ class Deal:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """What to read of one window: the rows at [start, stop) of its order, then padding."""
+class ReadSpan:
+    """Part of one shuffle buffer: rows [start, stop) of its permutation, then padding."""
 
-    window: int
+    buffer: int
+    """Index of the buffer."""
     start: int
     stop: int
     padding: int = 0
-    filler: int = 0
-    """The place in the window's order of the row that is repeated as padding."""
+    pad_row: int = 0
+    """Position, in the buffer's permutation, of the row repeated as padding."""
 
 
-class EpochOrder:
-    """The sequence of an epoch: windows of row groups, and the order of the rows in each."""
+class EpochPermutation:
+    """An epoch's shuffle buffers and the permutation of the rows in each."""
 
-    def __init__(self, group_rows: Sequence[int], *, epoch: int, seed: int, window: int) -> None:
-        """`group_rows`: rows of each row group, in file order. `window` as in `Deal`."""
+    def __init__(
+        self, group_rows: Sequence[int], *, epoch: int, seed: int, buffer_row_groups: int
+    ) -> None:
+        """
+        Args:
+            group_rows: rows of each row group, in file order.
+            epoch, seed, buffer_row_groups: as in `ShardPlan`.
+        """
         self._key = (seed, epoch)
-        self._shuffle = window > 0
+        self._shuffle = buffer_row_groups > 0
         groups = np.arange(len(group_rows))
         if self._shuffle:
             groups = np.random.default_rng(self._key).permutation(groups)
-        size = max(1, window)
-        # Sorted within a window: there rows are permuted anyway, and files are read front to back.
-        self.windows: list[Ints] = [
+        size = max(1, buffer_row_groups)
+        # Row groups are sorted within a buffer, so that files are read front to back.
+        self.buffers: list[Ints] = [
             np.sort(groups[first : first + size]) for first in range(0, len(groups), size)
         ]
         rows = np.asarray(group_rows, dtype=np.int64)
-        self._starts = np.cumsum([0, *(rows[window].sum() for window in self.windows)])
+        self._starts = np.cumsum([0, *(rows[buffer].sum() for buffer in self.buffers)])
 
-    def rows(self, window: int) -> Ints:
-        """A permutation of the window's rows (counted along its row groups)."""
-        count = int(self._starts[window + 1] - self._starts[window])
+    def rows(self, buffer: int) -> Ints:
+        """Permutation of the buffer's rows, counted along its row groups."""
+        count = int(self._starts[buffer + 1] - self._starts[buffer])
         if not self._shuffle:
             return np.arange(count)
-        # The window's number makes three words of seed: never the two of the row groups' draw.
-        return np.random.default_rng((*self._key, window)).permutation(count)
+        # Three words of seed never equal the two of the row groups' draw.
+        return np.random.default_rng((*self._key, buffer)).permutation(count)
 
-    def pieces(self, ranges: Ranges, padding: int = 0, filler: int = 0) -> list[Piece]:
-        """`ranges` cut at the borders of windows, then the row at `filler`, `padding` times."""
-        pieces = [piece for start, stop in ranges for piece in self._pieces(start, stop)]
+    def spans(self, ranges: Ranges, padding: int = 0, pad_row: int = 0) -> list[ReadSpan]:
+        """Cut `ranges` at buffer boundaries; append the row at `pad_row` `padding` times."""
+        spans = [span for start, stop in ranges for span in self._spans(start, stop)]
         if padding:
-            (last,) = self._pieces(filler, filler + 1)
-            if pieces and pieces[-1].window == last.window:
-                pieces[-1] = replace(pieces[-1], padding=padding, filler=last.start)
+            (last,) = self._spans(pad_row, pad_row + 1)
+            if spans and spans[-1].buffer == last.buffer:
+                spans[-1] = replace(spans[-1], padding=padding, pad_row=last.start)
             else:
-                pieces.append(replace(last, stop=last.start, padding=padding, filler=last.start))
-        return pieces
+                spans.append(replace(last, stop=last.start, padding=padding, pad_row=last.start))
+        return spans
 
-    def _pieces(self, start: int, stop: int) -> list[Piece]:
+    def _spans(self, start: int, stop: int) -> list[ReadSpan]:
         first, last = np.searchsorted(self._starts, (start, stop - 1), side="right") - 1
         return [
-            Piece(
-                window=window,
-                start=max(start - int(self._starts[window]), 0),
-                stop=min(stop, int(self._starts[window + 1])) - int(self._starts[window]),
+            ReadSpan(
+                buffer=buffer,
+                start=max(start - int(self._starts[buffer]), 0),
+                stop=min(stop, int(self._starts[buffer + 1])) - int(self._starts[buffer]),
             )
-            for window in range(int(first), int(last) + 1)
+            for buffer in range(int(first), int(last) + 1)
         ]

@@ -4,35 +4,32 @@
     for batch in source:          # one epoch; the next loop is the next epoch
         ...
 
-Shuffling is by windows: `shuffle_row_groups` row groups, drawn from the whole split, are decoded
-at once and their rows mixed. So memory is bounded by `num_workers` + 1 windows of row groups (8
-bytes an id, 4 a number, and as much again where one is being decoded), however large the split.
+A shuffle buffer holds `shuffle_row_groups` row groups, drawn from the whole split, and mixes their
+rows. Memory is bounded by `num_workers` + 1 buffers (8 bytes an id, 4 a number, twice that while
+decoding), however large the split is.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, fields, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from pipeline.data.batch import Batch
 from pipeline.data.columns import Columns
-from pipeline.data.ordering import Deal, EpochOrder, Piece
-from pipeline.data.rank_slice import Share, shares
+from pipeline.data.ordering import EpochPermutation, ReadSpan, ShardPlan
+from pipeline.data.prefetch import in_order
+from pipeline.data.rank_slice import RankSlice, rank_slices
 from pipeline.data.rows import Rows
 from pipeline.data.schema import SPLIT, Label, Schema, SparseFeature
 from pipeline.data.split_files import Shards
 from pipeline.io.errors import UserError
-
-Out = TypeVar("Out")
 
 
 def open_batches(
@@ -82,26 +79,26 @@ def open_batches(
         events=events,
     )
     shards = Shards(folder, schema, split, columns.types)
-    # A window wider than a rank's share would make every rank decode other ranks' rows.
-    window = max(1, min(shuffle_row_groups, len(shards.group_rows) // world_size))
+    # A buffer larger than a rank's part would make every rank decode other ranks' rows.
+    buffer_row_groups = max(1, min(shuffle_row_groups, len(shards.group_rows) // world_size))
     rows = sum(shards.group_rows)
-    deal = Deal(
+    plan = ShardPlan(
         epoch=0,
         seed=seed,
-        window=window if shuffle else 0,
+        buffer_row_groups=buffer_row_groups if shuffle else 0,
         ranges=((0, rows),),
         first_step=0,
         batch_size=batch_size,
         world_size=world_size,
         drop_last=shuffle,
     )
-    if deal.num_steps == 0:
+    if plan.num_steps == 0:
         raise UserError(
             f"{folder}: split {split!r} has {rows} rows, fewer than one global batch of "
             f"{batch_size * world_size} ({world_size} ranks x {batch_size}); "
             "take a smaller batch size or fewer ranks"
         )
-    return BatchSource(shards, columns, deal, rank=rank, ranks=world_size, num_workers=num_workers)
+    return BatchSource(shards, columns, plan, rank=rank, ranks=world_size, num_workers=num_workers)
 
 
 class BatchSource:
@@ -116,7 +113,7 @@ class BatchSource:
         self,
         shards: Shards,
         columns: Columns,
-        deal: Deal,
+        plan: ShardPlan,
         *,
         rank: int,
         ranks: int,
@@ -124,22 +121,25 @@ class BatchSource:
     ) -> None:
         self._shards = shards
         self._columns = columns
-        self._fresh = deal
+        self._fresh = plan
         self._rank = rank
         self._ranks = ranks
         self._num_workers = num_workers
-        self._begin(deal, 0)
+        self._begin(plan, 0)
 
-    def _begin(self, deal: Deal, step: int) -> None:
-        self._deal = deal
+    def _begin(self, plan: ShardPlan, step: int) -> None:
+        self._plan = plan
         self._step = step
-        self._order = EpochOrder(
-            self._shards.group_rows, epoch=deal.epoch, seed=deal.seed, window=deal.window
+        self._order = EpochPermutation(
+            self._shards.group_rows,
+            epoch=plan.epoch,
+            seed=plan.seed,
+            buffer_row_groups=plan.buffer_row_groups,
         )
 
     @property
     def epoch(self) -> int:
-        return self._deal.epoch
+        return self._plan.epoch
 
     @property
     def step(self) -> int:
@@ -154,13 +154,13 @@ class BatchSource:
     @property
     def steps_left(self) -> int:
         """Batches of the epoch under way still to come."""
-        return self._deal.num_steps - self._step
+        return self._plan.num_steps - self._step
 
     def state_dict(self) -> dict[str, Any]:
         """The position, as plain numbers and lists. The same on every rank."""
         return {
-            **asdict(self._deal),
-            "ranges": [list(part) for part in self._deal.ranges],
+            **asdict(self._plan),
+            "ranges": [list(part) for part in self._plan.ranges],
             "step": self._step,
             "rows": sum(self._shards.group_rows),
             "row_groups": len(self._shards.group_rows),
@@ -169,17 +169,16 @@ class BatchSource:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`; reads nothing.
 
-        The epoch under way keeps the seed and shuffling it began with. With another number of
-        ranks each step has the rows it would have had, as long as it is as large: to train on the
-        same batches in the same order is what makes the run end as if nothing had happened. If the
-        global batch has changed, rows that no rank has been handed are dealt anew.
+        The epoch under way keeps its seed and shuffling. With another number of ranks but the same
+        global batch size, each step keeps its rows, so that the run ends as an undisturbed one. If
+        the global batch size has changed, the rows not yet read are split over the ranks anew.
         """
         found = (sum(self._shards.group_rows), len(self._shards.group_rows))
         for key in self.state_dict():
             if key not in state:
                 raise UserError(
-                    f"the checkpoint's position lacks {key!r}: its meta.json is damaged; remove "
-                    "that checkpoint to go on from the one before"
+                    f"the checkpoint's position lacks {key!r}: its meta.json is damaged or of "
+                    "another version; remove that checkpoint to resume from the previous one"
                 )
         if (state["rows"], state["row_groups"]) != found:
             raise UserError(
@@ -187,113 +186,99 @@ class BatchSource:
                 f"{state['rows']} rows in {state['row_groups']} row groups, this one has "
                 f"{found[0]} in {found[1]}; resume with the folder the run began with"
             )
-        deal = Deal(
-            **{field.name: state[field.name] for field in fields(Deal) if field.name != "ranges"},
+        plan = ShardPlan(
+            **{
+                field.name: state[field.name]
+                for field in fields(ShardPlan)
+                if field.name != "ranges"
+            },
             ranges=tuple((start, stop) for start, stop in state["ranges"]),
         )
-        assert deal.drop_last == self._fresh.drop_last, "a position of training is not one of eval"
+        assert plan.drop_last == self._fresh.drop_last, "a position of training is not one of eval"
         step = state["step"]
         fresh = self._fresh
-        if deal.batch_size * deal.world_size == fresh.batch_size * fresh.world_size:
+        if plan.batch_size * plan.world_size == fresh.batch_size * fresh.world_size:
             self._fresh = replace(
-                fresh, batch_size=deal.batch_size, world_size=deal.world_size, window=deal.window
+                fresh,
+                batch_size=plan.batch_size,
+                world_size=plan.world_size,
+                buffer_row_groups=plan.buffer_row_groups,
             )
         else:
-            deal = deal.again(step, fresh.batch_size, fresh.world_size)
-        self._begin(deal, step)
+            plan = plan.reshard(step, fresh.batch_size, fresh.world_size)
+        self._begin(plan, step)
 
-    def _shares(self) -> list[Share]:
-        deal = self._deal
-        return shares(self._rank, self._ranks, deal.world_size, deal.batch_size)
+    def _rank_slices(self) -> list[RankSlice]:
+        plan = self._plan
+        return rank_slices(self._rank, self._ranks, plan.world_size, plan.batch_size)
 
     def describe(self, step: int) -> str:
         """Where this rank's batch `step` of the epoch comes from, for error messages."""
-        name = f"epoch {self._deal.epoch}, batch {step}"
-        if not self._deal.first_step <= step < self._deal.num_steps:
-            return name  # from before the rows were dealt anew, or beyond the end
-        pieces = [
-            piece
-            for share in self._shares()
-            for piece in self._order.pieces(*self._deal.steps(share.dealt_to, step, step + 1))
+        name = f"epoch {self._plan.epoch}, batch {step}"
+        if not self._plan.first_step <= step < self._plan.num_steps:
+            return name  # from before the rows were split anew, or beyond the end
+        spans = [
+            span
+            for part in self._rank_slices()
+            for span in self._order.spans(*self._plan.steps(part.planned_rank, step, step + 1))
         ]
-        groups = np.concatenate([self._order.windows[piece.window] for piece in pieces])
+        groups = np.concatenate([self._order.buffers[span.buffer] for span in spans])
         return f"{name}: {self._shards.describe(np.unique(groups))}"
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._step == self._deal.num_steps:
-            self._begin(replace(self._fresh, epoch=self._deal.epoch + 1), 0)
-        deal, step = self._deal, self._step
-        mine = self._shares()
+        if self._step == self._plan.num_steps:
+            self._begin(replace(self._fresh, epoch=self._plan.epoch + 1), 0)
+        plan, step = self._plan, self._step
+        mine = self._rank_slices()
         with ExitStack() as stack:
             streams = [
-                stack.enter_context(closing(self._steps_of(share.dealt_to, step))) for share in mine
+                stack.enter_context(closing(self._steps_of(part.planned_rank, step)))
+                for part in mine
             ]
             for parts in zip(*streams, strict=True):
                 taken = [
-                    rows.between(share.start, share.stop)
-                    for rows, share in zip(parts, mine, strict=True)
+                    rows.between(part.start, part.stop)
+                    for rows, part in zip(parts, mine, strict=True)
                 ]
                 columns = self._columns
                 batch = Rows.join(taken).batch(columns.keys, columns.multi, columns.id_dtype)
-                assert self._deal is deal, "another iterator of this source has begun an epoch"
+                assert self._plan is plan, "another iterator of this source has begun an epoch"
                 assert self._step == step, "another iterator of this source has moved on"
                 step += 1
                 self._step = step
                 yield batch
 
-    def _steps_of(self, dealt_to: int, step: int) -> Generator[Rows]:
-        """The rows of each step from `step` on that were dealt to rank `dealt_to`."""
-        deal = self._deal
-        pieces = self._order.pieces(*deal.steps(dealt_to, step, deal.num_steps))
+    def _steps_of(self, planned_rank: int, step: int) -> Generator[Rows]:
+        """The rows of rank `planned_rank` of the plan, for each step from `step` on."""
+        plan = self._plan
+        spans = self._order.spans(*plan.steps(planned_rank, step, plan.num_steps))
         parts: list[Rows] = []
-        with closing(_in_order(self._reads(pieces), self._num_workers)) as windows:
-            for rows in chain.from_iterable(windows):
+        with closing(in_order(self._reads(spans), self._num_workers)) as buffers:
+            for rows in chain.from_iterable(buffers):
                 parts.append(rows)
-                if sum(map(len, parts)) == deal.batch_size:
+                if sum(map(len, parts)) == plan.batch_size:
                     yield Rows.join(parts)
                     parts.clear()
 
-    def _reads(self, pieces: list[Piece]) -> Iterator[Callable[[], list[Rows]]]:
+    def _reads(self, spans: list[ReadSpan]) -> Iterator[Callable[[], list[Rows]]]:
         at = 0
-        for piece in pieces:
-            end = at + piece.stop - piece.start + piece.padding
-            borders = range(at - at % self._deal.batch_size, end, self._deal.batch_size)
-            yield partial(self._read, self._order, piece, [at, *borders[1:], end])
+        for span in spans:
+            end = at + span.stop - span.start + span.padding
+            borders = range(at - at % self._plan.batch_size, end, self._plan.batch_size)
+            yield partial(self._read, self._order, span, [at, *borders[1:], end])
             at = end
 
-    def _read(self, order: EpochOrder, piece: Piece, borders: list[int]) -> list[Rows]:
-        """The rows of `piece`, cut at `borders`: those of batches, counted along all pieces."""
-        groups = order.windows[piece.window]
-        rows = order.rows(piece.window)
-        taken = rows[piece.start : piece.stop]
-        weights = np.ones(len(taken) + piece.padding, dtype=np.float32)
+    def _read(self, order: EpochPermutation, span: ReadSpan, borders: list[int]) -> list[Rows]:
+        """The rows of `span`, cut at `borders`: those of batches, counted along all spans."""
+        groups = order.buffers[span.buffer]
+        rows = order.rows(span.buffer)
+        taken = rows[span.start : span.stop]
+        weights = np.ones(len(taken) + span.padding, dtype=np.float32)
         weights[len(taken) :] = 0
         decoded = self._columns.decode(
             self._shards.read(groups),
-            np.concatenate([taken, np.full(piece.padding, rows[piece.filler])]),
+            np.concatenate([taken, np.full(span.padding, rows[span.pad_row])]),
             weights,
             partial(self._shards.locate, groups),
         )
         return decoded.split(np.diff(borders).tolist())
-
-
-def _in_order(tasks: Iterable[Callable[[], Out]], num_workers: int) -> Generator[Out]:
-    """Results of `tasks` in their order, at most `num_workers` of them worked out ahead by threads.
-
-    An exception of a task is raised in its place. Closing the iterator ends the threads.
-    """
-    if num_workers == 0:
-        for task in tasks:
-            yield task()
-        return
-    with ThreadPoolExecutor(num_workers, thread_name_prefix="reader") as pool:
-        pending: deque[Future[Out]] = deque()
-        try:
-            for task in tasks:
-                pending.append(pool.submit(task))
-                if len(pending) > num_workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)

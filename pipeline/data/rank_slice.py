@@ -1,30 +1,35 @@
-"""Which of a step's rows a rank takes, when other ranks than those the rows were dealt to go on."""
+"""Split of a step's rows over another number of ranks than the shard plan's."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 
-class Share(NamedTuple):
-    """Rows `start` to `stop` of a step, of those that were dealt to rank `dealt_to`."""
+class RankSlice(NamedTuple):
+    """Rows `start` to `stop` of a step of rank `planned_rank` of the shard plan."""
 
-    dealt_to: int
+    planned_rank: int
     start: int
     stop: int
 
 
-def shares(rank: int, ranks: int, dealt_to: int, rows: int) -> list[Share]:
-    """What rank `rank` of `ranks` takes of steps that were dealt to `dealt_to` ranks, `rows` each.
+def rank_slices(rank: int, world_size: int, planned_world_size: int, rows: int) -> list[RankSlice]:
+    """What rank `rank` of `world_size` reads of a step planned for another number of ranks.
 
-    All the step's rows, the first rank's first, are cut into equal parts for the ranks there are.
-    With the ranks it was dealt to that is to each its own. Raises ValueError where the rows do not
-    divide.
+    The rows of all planned ranks, concatenated, are cut into `world_size` equal parts.
+
+    Args:
+        planned_world_size: ranks of the shard plan.
+        rows: rows of a step per planned rank.
+
+    Raises:
+        ValueError: `world_size` does not divide the rows of a step.
     """
-    total = dealt_to * rows
-    if total % ranks:
-        raise ValueError(f"{total} rows of a step do not divide by {ranks} ranks")
-    first, end = rank * total // ranks, (rank + 1) * total // ranks
+    total = planned_world_size * rows
+    if total % world_size:
+        raise ValueError(f"{total} rows of a step do not divide by {world_size} ranks")
+    first, end = rank * total // world_size, (rank + 1) * total // world_size
     return [
-        Share(old, max(first - old * rows, 0), min(end - old * rows, rows))
+        RankSlice(old, max(first - old * rows, 0), min(end - old * rows, rows))
         for old in range(first // rows, -(-end // rows))
     ]
