@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,13 @@ def run_ranks(fn: Callable[..., Any], world_size: int = 2, *args: Any, timeout: 
         patch.setenv("OMP_NUM_THREADS", "1")
         context = fork_server(*_IMPORTED)
         environment = dict(os.environ)
+    streams = (_Stream(1), _Stream(2))  # as captured now, not when the server started
     with tempfile.TemporaryDirectory(prefix="ranks") as name:
         folder = Path(name)
         ranks = [
             context.Process(
-                target=_rank, args=(rank, world_size, environment, folder, timeout, fn, args)
+                target=_rank,
+                args=(rank, world_size, environment, streams, folder, timeout, fn, args),
             )
             for rank in range(world_size)
         ]
@@ -69,6 +72,20 @@ def run_ranks(fn: Callable[..., Any], world_size: int = 2, *args: Any, timeout: 
             process.start()
         _join(ranks, folder)
         return [pickle.loads((folder / f"result{rank}").read_bytes()) for rank in range(world_size)]
+
+
+class _Stream:
+    """A file descriptor; in the process it is sent to, the number of a copy."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __reduce__(self) -> tuple[Callable[[Any], int], tuple[Any]]:
+        return _received, (DupFd(self._number),)
+
+
+def _received(copy: Any) -> int:
+    return int(copy.detach())
 
 
 def _join(ranks: Sequence[BaseProcess], folder: Path) -> None:
@@ -96,11 +113,15 @@ def _rank(
     rank: int,
     world_size: int,
     environment: dict[str, str],
+    streams: tuple[int, int],
     folder: Path,
     timeout: float,
     fn: Callable[..., Any],
     args: tuple[Any, ...],
 ) -> None:
+    for number, stream in enumerate(streams, 1):
+        os.dup2(stream, number)
+        os.close(stream)
     os.environ.clear()
     os.environ |= environment | {
         "RANK": str(rank),

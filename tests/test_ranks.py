@@ -15,6 +15,11 @@ def add_up(rank: int, world_size: int, start: int) -> tuple[int, int, str]:
     return rank, int(total), os.environ["WORLD_SIZE"]
 
 
+def write(rank: int, world_size: int) -> None:
+    os.write(1, b"out")
+    os.write(2, b"err")
+
+
 def fail_on_rank_one(rank: int, world_size: int) -> None:
     if rank == 1:
         raise LookupError("no such thing")
@@ -32,6 +37,13 @@ def test_results_come_in_the_order_of_the_ranks(world_size: int) -> None:
     total = sum(10 + rank for rank in range(world_size))
     expected = [(rank, total, str(world_size)) for rank in range(world_size)]
     assert run_ranks(add_up, world_size, 10) == expected
+
+
+def test_what_ranks_write_goes_where_this_process_writes(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    run_ranks(write, 1)
+    assert capfd.readouterr() == ("out", "err")
 
 
 def test_the_failing_rank_is_shown_first() -> None:
