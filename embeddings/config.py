@@ -38,87 +38,91 @@ class _Frozen(BaseModel):
 
 
 class TableOverride(_Frozen):
-    """What one table (or every table matching a pattern) does differently."""
+    """Settings of one table, or of all tables that match a pattern."""
 
     dim: int | None = Field(default=None, ge=4, multiple_of=4)
-    """Embedding dimension (floats a row, a multiple of 4)."""
+    """Embedding dimension; unset: `embeddings.dim` or `embeddings.small_dim`."""
     dtype: DType | None = None
-    """Storage type of the weights: fp32 or fp16."""
+    """Storage type of the weights; unset: `embeddings.dtype`."""
 
 
 class EmbeddingsConfig(_Frozen):
-    """The sparse half of a model."""
+    """Embedding tables."""
 
     dim: int = Field(default=16, ge=4, multiple_of=4)
-    """Dimension of tables for at least `small_rows` ids (floats a row, a multiple of 4)."""
+    """Embedding dimension of tables with at least `small_rows` ids."""
     small_dim: int = Field(default=8, ge=4, multiple_of=4)
-    """Dimension of the other tables."""
+    """Embedding dimension of the other tables."""
     small_rows: int = Field(default=1000, ge=0)
-    """A vocabulary of fewer ids than this is small."""
+    """Vocabulary size, in ids, below which a table is small."""
     hash_rows: int = Field(default=100, ge=0)
-    """Rows added to a table for ids outside its vocabulary, picked by hash; 0 refuses such ids."""
+    """Rows added to each table for ids outside its vocabulary, which are hashed into them; 0: such
+    an id is an error."""
     dtype: DType = "fp32"
-    """Storage type of the weights: fp32 or fp16."""
+    """Storage type of the weights."""
     pooling: Pooling = "mean"
-    """How the rows of a multi-valued feature become one vector: sum or mean."""
+    """Pooling of the rows of a multi-valued feature."""
     poolings: Mapping[str, Pooling] = Field(default_factory=dict)
-    """Pooling of single features, by feature name or pattern ('hist_*'); a later one wins."""
+    """Pooling per feature, by name or pattern ('hist_*'). The last match wins."""
     init_scale: float = Field(default=0.02, gt=0)
-    """Weights start uniform in [-init_scale, init_scale]."""
+    """Bound of the initial weights, which are uniform in [-init_scale, init_scale]."""
     tables: Mapping[str, TableOverride] = Field(default_factory=dict)
-    """What single tables do differently, by table name or pattern; a later one wins."""
+    """Settings per table, by name or pattern. The last match wins."""
 
 
 class SparseOptimizerConfig(BaseModel):
-    """Row-wise Adagrad: one accumulator a row, the mean of the row's squared gradients."""
+    """Optimizer of the embedding tables: row-wise Adagrad, whose accumulator is one number per row,
+    the mean of its squared gradients."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
     )
 
     kind: Literal["rowwise_adagrad"] = "rowwise_adagrad"
-    """The optimizer."""
+    """Type of the optimizer."""
     lr: float = Field(default=0.02, gt=0)
-    """Learning rate at its peak."""
+    """Peak learning rate."""
     eps: float = Field(default=1e-8, gt=0)
-    """Added to the root of the accumulator."""
+    """Constant added to the root of the accumulator."""
     reset_min_rows: int = Field(default=0, ge=0)
-    """Tables of at least this many rows begin every epoch after the first anew, weights and
-    accumulators: what they know by heart of rows seen before is not counted on; 0: none do."""
+    """Rows from which on a table is reset, weights and accumulators, at the start of every epoch
+    but the first, so that it does not memorise training rows; 0: no table is reset."""
 
 
 class ShardingConfig(BaseModel):
-    """What the planner may choose from."""
+    """Sharding of the embedding tables over ranks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     types: tuple[str, ...] = ()
-    """Sharding types the planner may use (data_parallel, table_wise, column_wise, row_wise,
-    table_row_wise, table_column_wise, grid_shard); none named: all of them. Tables of
-    model.attention can be table_wise, column_wise or row_wise alone."""
+    """Sharding types to choose from: data_parallel, table_wise, column_wise, row_wise,
+    table_row_wise, table_column_wise, grid_shard. Without any: all. Tables of model.attention
+    support table_wise, column_wise and row_wise only."""
     min_partition: int | None = Field(default=None, ge=4, multiple_of=4)
-    """Narrowest column shard (columns); unset: TorchRec's own rule. Column shards keep row-wise
-    Adagrad accumulators of their own, so split columns do not train exactly as whole rows do."""
+    """Minimum width of a column shard, in columns; unset: TorchRec's default. Each column shard has
+    row-wise Adagrad accumulators of its own, so split columns train slightly differently from whole
+    rows."""
 
     planner: Literal["homerec", "torchrec"] = "homerec"
-    """Which search finds the plan: homerec's, as 'homerec plan' does, or TorchRec's."""
+    """Search that finds the plan: homerec's, as in 'homerec plan', or TorchRec's."""
     cluster: str = ""
-    """What homerec's search plans for: a cluster's preset or YAML file, as 'homerec plan --cluster'
-    takes; '': the ranks of this run, with the constants of their device."""
+    """Cluster that homerec's search plans for: a preset or a YAML file, as in 'homerec plan
+    --cluster'. '': the ranks of this run."""
     plan: Path | None = None
-    """A plan's file ('homerec plan SOURCE --out FILE') to shard by, instead of a search; made for
-    this many ranks and these tables. '': none."""
+    """Plan file to shard by instead of a search ('homerec plan SOURCE --out FILE'), made for the
+    same ranks and tables. '': none."""
 
     qcomm_forward: Sent = "fp32"
-    """What looked-up rows are sent to other ranks as; fp16 and bf16 halve the bytes."""
+    """Number format in which embeddings are sent to other ranks; fp16 and bf16 halve the bytes."""
     qcomm_backward: Sent = "fp32"
-    """What their gradients are sent as; fp16 scaled by the rows of a batch."""
+    """Number format in which their gradients are sent. fp16 gradients are scaled by the rows of a
+    batch."""
     replica_groups: int = Field(default=1, ge=1)
-    """2D parallelism: so many groups of ranks each have all tables, sharded within the group, and
-    train them on their own samples; 1: all ranks are one group."""
+    """Groups of ranks for 2D parallelism. Each group has all tables, sharded within it, and trains
+    them on its samples; 1: no replicas."""
     sync_every: int = Field(default=1, ge=1)
-    """Steps from one averaging of the groups' tables (weights and accumulators) to the next;
-    evaluations and checkpoints average first."""
+    """Steps between averages of the groups' tables (weights and accumulators). Evaluations and
+    checkpoints average first."""
 
     @field_validator("plan", mode="before")
     @classmethod

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class FixedConfig(BaseModel):
-    """Weights that stay as they are given: `loss.task_weights`."""
+    """A weighted sum with the constant weights of `loss.task_weights`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["fixed"] = "fixed"
-    """Which balance of tasks this is."""
+    """Type of the balance."""
 
     def build(self, task_weights: Sequence[float], seed: int, batch: GlobalBatch) -> Fixed:
         from models.balancing.balance import Fixed
@@ -30,12 +30,13 @@ class FixedConfig(BaseModel):
 
 
 class UncertaintyConfig(BaseModel):
-    """Learnt weights; it has no settings: the dense optimizer trains the log-variances."""
+    """Uncertainty weighting (Kendall et al. 2018). The dense optimizer trains one log-variance per
+    task."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["uncertainty"] = "uncertainty"
-    """Which balance of tasks this is."""
+    """Type of the balance."""
 
     def build(self, task_weights: Sequence[float], seed: int, batch: GlobalBatch) -> Uncertainty:
         from models.balancing.uncertainty import Uncertainty
@@ -44,18 +45,20 @@ class UncertaintyConfig(BaseModel):
 
 
 class GradNormConfig(BaseModel):
-    """Weights that even out how fast tasks learn. A step costs one backward pass more a task."""
+    """GradNorm (Chen et al. 2018): weights that even out how fast tasks learn. A step costs one
+    more backward pass per task."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
     )
 
     kind: Literal["gradnorm"] = "gradnorm"
-    """Which balance of tasks this is."""
+    """Type of the balance."""
     alpha: float = Field(1.5, ge=0)
-    """How much more gradient a task gets that lags behind; 0: all tasks the same."""
+    """Strength with which tasks that lag behind get larger gradients; 0: equal gradients for all
+    tasks."""
     lr: float = Field(0.025, gt=0, lt=1)
-    """Learning rate of the weights, of which the mean is 1."""
+    """Learning rate of the weights, whose mean is 1."""
 
     def build(self, task_weights: Sequence[float], seed: int, batch: GlobalBatch) -> GradNorm:
         from models.balancing.gradnorm import GradNorm
@@ -64,13 +67,13 @@ class GradNormConfig(BaseModel):
 
 
 class PcGradConfig(BaseModel):
-    """Projects conflicting gradients. A step costs one backward pass more a task, and a mean over
-    ranks of as many gradients of the tower."""
+    """PCGrad (Yu et al. 2020): projects conflicting gradients. A step costs one more backward pass
+    per task, and an all-reduce of the tower's gradient per task."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["pcgrad"] = "pcgrad"
-    """Which balance of tasks this is."""
+    """Type of the balance."""
 
     def build(self, task_weights: Sequence[float], seed: int, batch: GlobalBatch) -> PcGrad:
         from models.balancing.pcgrad import PcGrad

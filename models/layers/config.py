@@ -15,40 +15,40 @@ Activation = Literal["swish", "relu"]
 
 
 class ExpertConfig(BaseModel):
-    """What experts and task towers are like; the fields that the configs of all towers share."""
+    """Sizes and layers of experts and task towers: the fields that every tower has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     expert_hidden: tuple[PositiveInt, ...] = (256,)
     """Widths of an expert's hidden layers."""
     expert_dim: int = Field(128, ge=1)
-    """Width of an expert's output, D."""
+    """Width of an expert's output."""
     tower_hidden: tuple[PositiveInt, ...] = (64,)
-    """Widths of the hidden layers between what a task mixed and its logit."""
+    """Widths of the hidden layers of a task's tower."""
     normalisation: Normalisation = "none"
-    """Of each expert layer: over the batch (of all ranks), over the layer, or none."""
+    """Normalisation in each expert layer: over the global batch, over the layer, or none."""
     activation: Activation = "relu"
-    """After each layer of experts and task towers, except before the logit."""
+    """Activation after each layer of experts and task towers, except before the logit."""
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
-    """Share of the outputs of each expert layer set to zero in training, the others scaled by
-    1 / (1 - dropout); 0 for none. Each expert, row and unit for itself."""
+    """Dropout probability after each expert layer."""
 
 
 class AttentionConfig(BaseModel):
-    """Histories that are pooled anew for each candidate."""
+    """Target attention: histories pooled for each candidate."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
     )
 
     events: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
-    """By a name of your own for a kind of event: its histories (multi-valued features whose n-th
-    values are of the same event) and for each the single-valued feature of the candidate, of the
-    same table: click.hist_video video_id; none: no attention."""
+    """Histories to pool, per kind of event (any name): each history, a multi-valued feature, with
+    the single-valued feature of the candidate that shares its table. The n-th values of one kind's
+    histories belong to the same event. Example: --model.attention.events.click.hist_video video_id.
+    Without any: no attention."""
     hidden: int = Field(default=32, ge=1)
-    """Units of the net that scores an event against the candidate."""
+    """Hidden units of the network that scores an event against the candidate."""
     bags: bool = False
-    """Whether these histories also stay in the tower's input as plain bags."""
+    """Whether these histories also enter the tower as plain bags."""
 
     @field_validator("events")
     @classmethod

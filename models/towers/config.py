@@ -21,39 +21,39 @@ if TYPE_CHECKING:
 
 
 class HomeConfig(ExpertConfig):
-    """Sizes of HoME, and one switch for each of its mechanisms."""
+    """HoME (Wang et al. 2025), with a switch for each of its mechanisms."""
 
     kind: Literal["home"] = "home"
-    """Which tower this is."""
+    """Type of the tower."""
     num_meta_experts: int = Field(2, ge=1)
-    """Level-1 experts in each group: the shared one, and one group per category."""
+    """Level-1 experts in each group: the shared group, and one group per category."""
     num_global_experts: int = Field(2, ge=1)
     """Level-2 experts that all tasks share."""
     num_category_experts: int = Field(2, ge=1)
-    """Level-2 experts that the tasks of one category share, for each category."""
+    """Level-2 experts per category, shared by its tasks."""
     num_task_specific_experts: int = Field(1, ge=1)
-    """Task-specific level-2 experts, for each task."""
+    """Level-2 experts per task."""
     normalisation: Normalisation = "batch"
-    """Of each expert layer: over the batch (of all ranks), over the layer, or none. Counters
+    """Normalisation in each expert layer: over the global batch, over the layer, or none. Counters
     expert collapse, with `activation`."""
     activation: Activation = "swish"
-    """After each layer of experts and task towers, except before the logit."""
+    """Activation after each layer of experts and task towers, except before the logit."""
     hierarchy_mask: bool = True
-    """Restrict a task's level-2 gate to the global experts, those of its category and its
-    task-specific ones. False: it weighs all level-2 experts. Counters expert degradation."""
+    """Whether a task's level-2 gate is restricted to the global experts, those of its category and
+    its task-specific ones, instead of all level-2 experts. Counters expert degradation."""
     feature_gate_1: bool = True
-    """Private soft masks on the inputs of level-1 experts. Counters
-    expert underfitting, with `feature_gate_2` and `self_gate`."""
+    """Whether level-1 experts have private soft masks on their inputs. Counters expert
+    underfitting, with `feature_gate_2` and `self_gate`."""
     feature_gate_2: bool = True
-    """Private soft masks on the inputs of level-2 experts."""
+    """Whether level-2 experts have private soft masks on their inputs."""
     feature_gate_per: Literal["expert", "group"] = "expert"
-    """Whether each expert has a feature-gate, or the experts of one group share one."""
+    """Owner of a feature gate: each expert, or each group of experts."""
     num_masks: int = Field(2, ge=1)
-    """Low-rank masks that one feature-gate mixes, L."""
+    """Low-rank masks that a feature gate mixes."""
     mask_rank: int = Field(16, ge=1)
-    """Rank of each of them, r."""
+    """Rank of each of these masks."""
     self_gate: bool = True
-    """Add a second gate over the experts of a group alone, in which no other group competes
+    """Whether a group has a second gate over its experts alone, in which no other group competes
     with them."""
 
     def build(
@@ -70,12 +70,12 @@ class HomeConfig(ExpertConfig):
 
 
 class MmoeConfig(ExpertConfig):
-    """Sizes of MMoE. With normalisation 'batch' and activation 'swish' it is MMoE*."""
+    """MMoE (Ma et al. 2018); MMoE* with normalisation 'batch' and activation 'swish'."""
 
     kind: Literal["mmoe"] = "mmoe"
-    """Which tower this is."""
+    """Type of the tower."""
     num_experts: int = Field(6, ge=1)
-    """Experts, all shared by all tasks."""
+    """Experts, shared by all tasks."""
 
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
@@ -91,16 +91,16 @@ class MmoeConfig(ExpertConfig):
 
 
 class PleConfig(ExpertConfig):
-    """Sizes of PLE. With normalisation 'batch' and activation 'swish' it is PLE*."""
+    """PLE (Tang et al. 2020); PLE* with normalisation 'batch' and activation 'swish'."""
 
     kind: Literal["ple"] = "ple"
-    """Which tower this is."""
+    """Type of the tower."""
     num_levels: int = Field(2, ge=1)
-    """Levels of experts; 1 makes it CGC."""
+    """Levels of experts; 1: CGC."""
     num_shared_experts: int = Field(2, ge=1)
-    """Experts of each level that all tasks share."""
+    """Shared experts per level."""
     num_task_specific_experts: int = Field(1, ge=1)
-    """Task-specific experts of each level, for each task."""
+    """Experts per level and task."""
 
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
@@ -116,16 +116,16 @@ class PleConfig(ExpertConfig):
 
 
 class AdattConfig(ExpertConfig):
-    """Sizes of AdaTT; its defaults are those of the authors' repository."""
+    """AdaTT (Li et al. 2023), with the defaults of the authors' repository."""
 
     kind: Literal["adatt"] = "adatt"
-    """Which tower this is."""
+    """Type of the tower."""
     num_levels: int = Field(2, ge=1)
     """Levels of experts."""
     num_task_specific_experts: int = Field(1, ge=1)
-    """Task-specific experts of each level, for each task."""
+    """Experts per level and task."""
     num_shared_experts: int = Field(1, ge=0)
-    """Shared experts of each level; 0 for AdaTT-sp."""
+    """Shared experts per level; 0: AdaTT-sp."""
 
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
@@ -141,10 +141,10 @@ class AdattConfig(ExpertConfig):
 
 
 class SharedBottomConfig(ExpertConfig):
-    """Sizes of Shared-Bottom; `expert_hidden` and `expert_dim` are those of the bottom."""
+    """One network for all tasks (`expert_hidden`, `expert_dim`), then a tower for each."""
 
     kind: Literal["shared_bottom"] = "shared_bottom"
-    """Which tower this is."""
+    """Type of the tower."""
 
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
@@ -160,10 +160,10 @@ class SharedBottomConfig(ExpertConfig):
 
 
 class SingleTaskConfig(ExpertConfig):
-    """Sizes of each task's network: `expert_hidden`, `expert_dim`, then `tower_hidden`."""
+    """One network per task: `expert_hidden`, `expert_dim`, then `tower_hidden`."""
 
     kind: Literal["single_task"] = "single_task"
-    """Which tower this is."""
+    """Type of the tower."""
 
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None

@@ -35,48 +35,48 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """Where rows come from."""
+    """Training data."""
 
     path: Path = Path("data/demo")
-    """A prepared folder (see 'homerec prepare')."""
+    """Prepared folder (see 'homerec prepare')."""
     tasks: tuple[str, ...] = ()
-    """Tasks to train, by name; none named: every label the folder marks as default."""
+    """Names of the tasks to train. Without any: the labels that the folder marks as default."""
     features: tuple[str, ...] = ()
-    """Features to use, sparse and dense, by name or pattern ('hist_*'); none named: all."""
+    """Sparse and dense features to use, by name or pattern ('hist_*'). Without any: all."""
     exclude: tuple[str, ...] = ()
     """Features to leave out, by name or pattern."""
     num_workers: int = Field(default=1, ge=0)
-    """Threads a rank that decode Parquet ahead of training; 0 decodes in line."""
+    """Threads per rank that decode Parquet ahead of training; 0: decode in the training thread."""
     shuffle_row_groups: int = Field(default=16, ge=1)
-    """Row groups mixed with each other at a time (more: better shuffled, more memory)."""
+    """Row groups shuffled together. More shuffle better and take more memory."""
 
 
 class ModelConfig(Section):
-    """The dense half."""
+    """The dense half of the model."""
 
     tower: TowerConfig = HomeConfig()
-    """The multi-task tower, by its `kind`."""
+    """The multi-task tower."""
     attention: AttentionConfig = AttentionConfig()
-    """Histories pooled anew for each candidate."""
+    """Target attention over histories."""
     sync_batch_norm: bool = True
-    """Batch statistics over all ranks (one small exchange a norm); off: each rank its own."""
+    """Whether batch norms compute their statistics over all ranks (one small all-reduce per norm)
+    instead of each rank's rows."""
 
 
 class LossConfig(Section):
-    """Binary cross-entropy of every task, made into one loss. The log shows each task's own, by
-    the model's own logits and without any of these weights."""
+    """Binary cross-entropy per task, combined into one loss. The log shows each task's unweighted
+    loss."""
 
     balance: BalanceConfig = FixedConfig()
-    """How the losses of tasks become one, by its `kind`."""
+    """Combination of the tasks' losses."""
     task_weights: Mapping[str, float] = Field(default_factory=dict)
-    """Weight of a task's loss by task name; 1 where not named. For balance fixed and pcgrad: the
-    others find weights themselves."""
+    """Weight of a task's loss, by task; 1 where not given. Only for the balances fixed and pcgrad,
+    as the others choose the weights themselves."""
     positive_weights: Mapping[str, float] = Field(default_factory=dict)
-    """How often a positive label counts, by task name; 1 where not named. Predictions stay
-    calibrated."""
+    """Weight of a positive label, by task; 1 where not given. Predictions stay calibrated."""
     negative_sampling: Mapping[str, float] = Field(default_factory=dict)
-    """Probability with which a negative label is kept for a step, by task name, above 0 and up to
-    1; 1 where not named. Predictions stay calibrated."""
+    """Probability of keeping a negative label in a step, by task, above 0 and up to 1; 1 where not
+    given. Predictions stay calibrated."""
 
     @field_validator("task_weights")
     @classmethod
@@ -110,154 +110,162 @@ class LossConfig(Section):
 
 
 class DenseOptimizerConfig(Section):
-    """AdamW over every parameter that is no table."""
+    """Optimizer of every parameter outside the tables: AdamW."""
 
     lr: float = Field(default=1e-3, gt=0)
-    """Learning rate at its peak."""
+    """Peak learning rate."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
-    """Decay of the first and second moment."""
+    """Decay rates of the first and second moment."""
     eps: float = Field(default=1e-8, gt=0)
-    """Added to the root of the second moment."""
+    """Constant added to the root of the second moment."""
     clip_norm: float = Field(default=10.0, ge=0)
-    """Largest norm of the tower's gradient; 0: no limit. Tables update in backward, unclipped."""
+    """Maximum norm of the tower's gradient; 0: no clipping. Tables are updated in the backward
+    pass, without clipping."""
 
 
 class ScheduleConfig(Section):
-    """One factor on both learning rates."""
+    """Learning rate schedule: one factor for both optimizers."""
 
     warmup_steps: int = Field(default=20, ge=0)
     """Steps of linear warm-up from 0."""
     decay: Literal["constant", "linear", "cosine"] = "linear"
-    """How the rate falls from the end of warm-up to the last step."""
+    """Shape of the decay from the end of warm-up to the last step."""
     final: float = Field(default=0.1, ge=0, le=1)
-    """Share of the peak rate at the last step."""
+    """Fraction of the peak learning rate at the last step."""
 
 
 class TrainConfig(Section):
-    """The loop."""
+    """The training loop."""
 
     epochs: int = Field(default=1, ge=1)
     """Passes over the training split."""
     max_steps: int = Field(default=0, ge=0)
-    """End after this many steps; 0: after `epochs`."""
+    """Steps after which training ends; 0: after `epochs`."""
     batch_size: int = Field(default=2048, ge=1)
-    """Rows a step over all ranks together; where the ranks do not divide them, each takes the
-    nearest whole number."""
+    """Rows per step over all ranks. If they do not divide evenly, each rank takes the nearest whole
+    number."""
     base_world_size: int = Field(default=0, ge=0)
-    """Ranks that batch_size is meant for: with others each rank still takes batch_size / ranks
-    rows, and the global batch follows their number; 0: it is held whatever their number."""
+    """Number of ranks that batch_size is meant for. On any other number each rank still takes
+    batch_size / base_world_size rows, and the global batch grows or shrinks; 0: the global batch is
+    constant."""
     scale_lr: Literal["constant", "sqrt", "linear"] = "sqrt"
-    """How both learning rates follow the global batch where `ranks` lets it change."""
+    """Scaling of both learning rates with the global batch, where `base_world_size` lets it
+    change."""
     micro_batch_size: int = Field(default=0, ge=0)
-    """Rows that a rank takes through the tower at once; a step's rows beyond it follow in further
-    pieces of its gradient, so a job that lost ranks holds its global batch in the same memory.
-    Results are equal but for rounding, except that batch norms see a piece each; 0: all at once."""
+    """Maximum rows per rank in one pass through the tower. More rows are processed in several
+    passes, whose gradients add up, so that fewer ranks can train with the same global batch in the
+    same memory. Results differ only by rounding, and by batch norms, which normalise each pass by
+    itself; 0: one pass."""
     pipeline: Literal["sparse_dist", "base", "semi_sync", "prefetch"] = "sparse_dist"
-    """What overlaps. sparse_dist: the next step's ids go between ranks during this one; base:
-    nothing, same results; semi_sync: also the next step's rows, looked up before this step has
-    updated them (other results); prefetch: also the filling of caches on a GPU."""
+    """Overlap of communication and computation. base: none. sparse_dist: exchanges the next step's
+    ids during this step, with the same results. semi_sync: also looks up the next step's rows,
+    before this step has updated them, so results differ. prefetch: also fills caches on a GPU."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Weights, order of rows."""
+    """Seed of the initial weights and the order of rows."""
     deterministic: bool = False
-    """Two runs equal to the bit, on the same machines and ranks: PyTorch's deterministic kernels,
-    an error where there is none."""
+    """Whether two runs on the same machines and ranks are bitwise equal. Uses PyTorch's
+    deterministic kernels; an operation without one is an error."""
     log_every: int = Field(default=10, ge=1)
-    """Steps between lines in the log."""
+    """Steps between log lines."""
     eval_every: int = Field(default=0, ge=0)
-    """Steps between evaluations on the validation split; 0: once an epoch. Always at the end."""
+    """Steps between evaluations on the validation split; 0: once per epoch. Training always ends
+    with one."""
     select: str = "mean/auc"
-    """TASK/FIGURE of the validation split that chooses the best checkpoint; 'mean' is the mean over
-    tasks; auc and gauc: higher is better; ne and log_loss: lower is better."""
+    """Validation metric that selects the best checkpoint: TASK/METRIC, where task 'mean' is the
+    mean over tasks and the metric is auc or gauc (higher is better), ne or log_loss (lower is
+    better)."""
     patience: int = Field(default=0, ge=0)
     """Evaluations without a better `select` before training stops early; 0: never."""
     ema_decay: Decay = 0.0
-    """What an exponential moving average of the tower's weights keeps of itself a step (0.99: it
-    reaches back some 100 steps, but never more than half of those done); evaluations, and with
-    them the best checkpoint, take the average, training goes on from the weights themselves. The
-    tower's memory once more; tables are not averaged. 0: off."""
+    """EMA decay of the tower's weights per step; 0: off. 0.99 averages over about 100 steps, but
+    never over more than half of those done. Evaluations and the best checkpoint use the average,
+    training the weights themselves. Needs the tower's memory twice; tables are not averaged."""
     bf16: Switch = "auto"
-    """bfloat16 autocast of the tower; auto: on a GPU that has units for it, off on CPU, so that
-    figures do not depend on which CPU it is."""
+    """bfloat16 autocast of the tower. auto: on a GPU that supports it, off on CPU, so that metrics
+    do not depend on the CPU."""
     compile: Switch = "auto"
-    """torch.compile of the tower; auto: on a GPU. On CPU it needs a C++ compiler and
-    some seconds."""
+    """torch.compile of the tower. auto: on a GPU. On CPU it needs a C++ compiler and takes some
+    seconds."""
     timeout: int = Field(default=600, ge=1)
-    """Seconds that ranks wait for each other; then the run ends and names who did not answer."""
+    """Seconds that ranks wait for each other before the run ends with the names of those that did
+    not answer."""
 
     @field_validator("select")
     @classmethod
-    def _figure(cls, value: str) -> str:
-        figure = value.rpartition("/")[2]
-        if "/" not in value or figure not in ("auc", "gauc", "ne", "log_loss"):
-            raise ValueError(f"{value!r} is not TASK/FIGURE with FIGURE auc, gauc, ne or log_loss")
+    def _metric(cls, value: str) -> str:
+        metric = value.rpartition("/")[2]
+        if "/" not in value or metric not in ("auc", "gauc", "ne", "log_loss"):
+            raise ValueError(f"{value!r} is not TASK/METRIC with METRIC auc, gauc, ne or log_loss")
         return value
 
 
 class ExpertHealthConfig(Section):
-    """Looks at the tower's experts while they train."""
+    """Probes of the tower's experts during training."""
 
     probe_every: int = Field(default=50, ge=0)
-    """Steps between looks (experts' outputs, gate weights, gradients); 0: never. Evaluations look
-    in any case."""
+    """Steps between probes (outputs of experts, gate weights, gradients); 0: at evaluations
+    only."""
 
 
 Policy = Literal["stop", "skip", "rollback"]
 
 
 class FaultsConfig(Section):
-    """What is done about a step that goes wrong; every rank does the same."""
+    """Handling of steps that go wrong, the same on every rank."""
 
     on_nonfinite: Policy = "stop"
-    """A loss or gradient that is not finite: stop the run; skip the batch; or skip it and go back
-    to the weights of the last checkpoint."""
+    """Reaction to a loss or gradient that is not finite: stop the run, skip the batch, or skip it
+    and roll back to the weights of the last checkpoint."""
     on_loss_spike: Policy = "skip"
-    """What to do about a loss spike (see `spike_mad`): stop, skip or rollback."""
+    """Reaction to a loss spike (see `spike_mad`)."""
     spike_mad: float = Field(default=0.0, ge=0)
-    """A spike is a loss above median + spike_mad * MAD (median distance from the median) of the
-    last steps'; 0: none is."""
+    """Distance above the median of recent losses, in MADs (median absolute deviations), from which
+    a loss is a spike; 0: no loss is."""
     spike_window: int = Field(default=100, ge=2)
-    """Steps that median and MAD are of; half of them must be known (anew after a resume)."""
+    """Steps over which median and MAD are taken. Detection starts when half of them are known, also
+    after a resume."""
     max_skipped: int = Field(default=10, ge=0)
-    """Batches skipped in this process before the run stops all the same, rollbacks counted too."""
+    """Skipped batches, including rollbacks, after which this process stops the run."""
     straggler_factor: float = Field(default=3.0, ge=0)
-    """A rank whose tower takes this many times as long as the median rank's is reported with its
-    host; 0: none is."""
+    """Ratio of a rank's time in the tower to the median rank's above which the rank and its host
+    are reported; 0: none."""
     straggler_window: int = Field(default=20, ge=1)
-    """Steps that a rank's time is summed over before it is judged."""
+    """Steps over which a rank's time is summed."""
 
 
 class DebugConfig(Section):
-    """Proofs while training, that cost time."""
+    """Checks during training that cost time."""
 
     check_replica_consistency: int = Field(default=0, ge=0)
-    """Steps between comparisons of everything that ranks hold in common (tower, replicated
-    tables, their optimizer's state), to the bit; 0: never."""
+    """Steps between bitwise comparisons of everything that ranks replicate (tower, replicated
+    tables, their optimizer states); 0: never."""
 
 
 class CheckpointConfig(Section):
-    """What is kept of a run."""
+    """Checkpoints of a run."""
 
     every: int = Field(default=0, ge=0)
-    """Steps between checkpoints besides those of evaluations; 0: no others."""
+    """Steps between checkpoints, besides those at evaluations; 0: no others."""
     minutes: float = Field(default=0.0, ge=0)
-    """Minutes between checkpoints, by rank 0's clock, besides those by steps; 0: by steps alone."""
+    """Minutes between checkpoints, by rank 0's clock, besides those by steps; 0: by steps only."""
     incremental_every: int = Field(default=0, ge=0)
-    """Steps between checkpoints, in between the others, of those table rows alone that changed
-    since the last whole one; 0: none. Keeps a copy of the weights on the host."""
+    """Steps between incremental checkpoints, which contain only the table rows changed since the
+    last full one; 0: none. Takes a copy of the weights in host memory."""
     asynchronous: bool = True
-    """Training goes on while a checkpoint is written: it waits only for a copy of the weights in
-    memory, which takes their size once more on the host. Evaluations and the end of the run wait
-    for the file. What is written is the same, bit for bit."""
+    """Whether training continues while a checkpoint is written. It waits only for a copy of the
+    weights in host memory; evaluations and the end of the run wait for the file. The files are the
+    same, bit for bit."""
     keep: int = Field(default=2, ge=1)
-    """Newest whole checkpoints kept, and as many of changed rows with what they add to; the best
-    one stays besides."""
+    """Newest full checkpoints to keep, and as many incremental ones with the full ones they need.
+    The best checkpoint is always kept."""
     keep_every: int = Field(default=0, ge=0)
-    """Steps; the first checkpoint at or after each multiple of these stays for ever; 0: none do."""
+    """Interval, in steps, of checkpoints kept for ever, the first at or after each multiple; 0:
+    none."""
     path: str | None = None
-    """Where checkpoints go: a folder, or an address that fsspec knows (s3://bucket/runs/a), which
-    one run has for itself. '': into the run's own folder."""
+    """Folder or fsspec address (s3://bucket/runs/a) for checkpoints, used by one run only. '': the
+    run's own folder."""
 
     @field_validator("path", mode="before")
     @classmethod

@@ -35,36 +35,36 @@ from pipeline.io.storage import AnyPath
 
 
 class Config(Section):
-    """A run, whole."""
+    """The configuration of a run."""
 
     recipe: str
-    """The recipe this began from."""
+    """Recipe that the configuration starts from."""
     data: DataConfig = DataConfig()
-    """Where rows come from."""
+    """Training data."""
     embeddings: EmbeddingsConfig = EmbeddingsConfig()
-    """The sparse half of the model."""
+    """Embedding tables."""
     model: ModelConfig = ModelConfig()
     """The dense half of the model."""
     loss: LossConfig = LossConfig()
-    """What is minimised."""
+    """Loss."""
     sparse: SparseOptimizerConfig = SparseOptimizerConfig()
-    """The optimizer of the tables."""
+    """Optimizer of the tables."""
     dense: DenseOptimizerConfig = DenseOptimizerConfig()
-    """The optimizer of everything else."""
+    """Optimizer of everything else."""
     schedule: ScheduleConfig = ScheduleConfig()
-    """Learning rates over time."""
+    """Learning rate schedule."""
     sharding: ShardingConfig = ShardingConfig()
-    """What the planner may choose from."""
+    """Sharding of the tables."""
     train: TrainConfig = TrainConfig()
-    """The loop."""
+    """Training loop."""
     expert_health: ExpertHealthConfig = ExpertHealthConfig()
-    """Looks at the experts while they train."""
+    """Probes of the experts."""
     checkpoint: CheckpointConfig = CheckpointConfig()
-    """What is kept."""
+    """Checkpoints."""
     faults: FaultsConfig = FaultsConfig()
-    """What is done about a step that goes wrong."""
+    """Handling of steps that go wrong."""
     debug: DebugConfig = DebugConfig()
-    """Proofs while training."""
+    """Checks that cost time."""
 
     def save(self, path: AnyPath) -> None:
         write_text(path, self.model_dump_json(indent=1) + "\n")
