@@ -9,7 +9,7 @@ from torchrec.distributed.planner.types import PlannerError
 from torchrec.distributed.types import ShardingPlan
 
 from embeddings.planner.infeasibility.diagnose import diagnose, reserved_too_much
-from embeddings.planner.inputs.arrays import Ints
+from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.inputs.costs import Starts
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.torchrec_log import torchrec_silenced
@@ -50,7 +50,7 @@ def _search(
 ) -> tuple[Priced, SearchResult]:
     """The problem that was solved, and its solution."""
 
-    def start_of(problem: Problem) -> Mapping[int, tuple[int, Ints]] | None:
+    def start_of(problem: Problem) -> Mapping[int, tuple[int, IntArray]] | None:
         now = dataclasses.replace(priced, problem=problem)
         return start_from(now, previous) if previous else None
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pipeline.experiments.study_design import StudyDesign
     from pipeline.experiments.study_runs import Study
-    from pipeline.report.run_files import Json
+    from pipeline.io.json_types import Json
 
 _TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
 _SEEDS = 4

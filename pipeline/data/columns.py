@@ -13,16 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 import torchrec  # noqa: F401  (loads torch.ops.fbgemm)
-from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.data.ordering import Ints
 from pipeline.data.rows import Rows
 from pipeline.data.schema import DenseFeature, Label, Schema, SparseFeature
 from pipeline.data.split_files import AGAIN
+from pipeline.io.arrays import Floats, Ints
 from pipeline.io.errors import UserError
 
-Floats = NDArray[np.float32]
 Locate = Callable[[int], str]
 """Row of the table being decoded -> 'FILE: row R', for error messages."""
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from pipeline.io.arrays import Ints
+
 Ranges = tuple[tuple[int, int], ...]
 """Positions in an epoch's permutation: [start, stop) each, read in order."""
 

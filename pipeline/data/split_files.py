@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.data.ordering import Ints
 from pipeline.data.schema import SPLIT, Schema
+from pipeline.io.arrays import Ints
 from pipeline.io.errors import UserError, nearest
 
 AGAIN = "prepare the folder again"

@@ -7,9 +7,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from pipeline.io.json_types import Json
 from pipeline.report.charts import COLOURS, base
 
-Json = dict[str, Any]
 FINISHED, PRUNED, BEST = COLOURS[0], COLOURS[1], COLOURS[3]
 # Up to this many values an axis names each.
 _FEW = 8

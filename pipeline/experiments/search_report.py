@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pipeline.experiments import search_charts as draw
 from pipeline.io.files import read_json, write_text
+from pipeline.io.json_types import Json
 from pipeline.report.page import (
     Cell,
     chart,
@@ -27,7 +28,6 @@ from pipeline.report.page import (
 )
 from pipeline.tracking.progress_line import duration_text
 
-Json = dict[str, Any]
 FOUND = "tune.json"
 _SHOWN = 10
 

@@ -24,7 +24,8 @@ from pipeline.experiments.paired import METRICS, BySeed, Metric, difference, est
 from pipeline.io.claim_folder import Kind
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json
-from pipeline.report.run_files import Json, read_run
+from pipeline.io.json_types import Json
+from pipeline.report.run_files import read_run
 
 VERSION = 2
 NAME = "study.json"

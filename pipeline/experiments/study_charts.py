@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 
 from pipeline.experiments.paired import ERRORS, Metric
 from pipeline.experiments.study_findings import difference_text
+from pipeline.io.json_types import Json
 from pipeline.report.charts import base
-from pipeline.report.run_files import Json
 
 # Better, worse, inconclusive: Okabe and Ito's green and vermilion, and a grey seen on both pages.
 COLOURS = {"better": "#009E73", "worse": "#D55E00", "inconclusive": "#8A939C"}

@@ -19,8 +19,8 @@ from pipeline.data.schema import Schema
 from pipeline.experiments.study import VERSION, folder_name
 from pipeline.experiments.study_runs import TowerRun
 from pipeline.io.errors import UserError, nearest
+from pipeline.io.json_types import Json
 from pipeline.ranks.world import World
-from pipeline.report.run_files import Json
 from pipeline.training.dataloader import open_split
 from pipeline.training.resolve_features import Selection, select
 

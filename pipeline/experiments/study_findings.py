@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pipeline.experiments.paired import ERRORS, Conclusion, Metric, false_positive_rate
 from pipeline.experiments.study import HOME, has_errors, is_alone, most_seeds, shared_seeds
 from pipeline.experiments.study_health import health_answer
-from pipeline.report.run_files import Json
+from pipeline.io.json_types import Json
 
 TITLES: dict[Metric, str] = {
     "auc": "AUC",

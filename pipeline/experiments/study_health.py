@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.report.run_files import Json
+from pipeline.io.json_types import Json
 
 WRONG = "wrong"
 """The severity of a health verdict that names a fault."""

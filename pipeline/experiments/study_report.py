@@ -22,6 +22,7 @@ from pipeline.experiments.study_findings import (
 from pipeline.experiments.study_health import WRONG, findings
 from pipeline.experiments.study_tables import MARKS, cost_rows, mean_text, page_caption
 from pipeline.io.files import write_text
+from pipeline.io.json_types import Json
 from pipeline.report.page import (
     Cell,
     answers,
@@ -39,7 +40,6 @@ from pipeline.report.page import (
     table,
     unfolded,
 )
-from pipeline.report.run_files import Json
 
 _PICTURES: tuple[Metric, ...] = ("auc", "gauc")
 _NAMES = {"auc": "AUC", "gauc": "AUC within users (GAUC)"}

@@ -16,8 +16,8 @@ from pipeline.experiments.experiment import Outcome, Run
 from pipeline.experiments.study import OUTCOME, VERSION, build_study, run_entry, save_study
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json
+from pipeline.io.json_types import Json
 from pipeline.ranks.world import World
-from pipeline.report.run_files import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

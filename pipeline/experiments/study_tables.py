@@ -17,7 +17,7 @@ from pipeline.experiments.study_findings import (
     signed,
 )
 from pipeline.io.files import write_text
-from pipeline.report.run_files import Json
+from pipeline.io.json_types import Json
 from pipeline.tracking.progress_line import duration_text, speed_text
 
 MARKS = {"better": "▲", "worse": "▼", "inconclusive": ""}

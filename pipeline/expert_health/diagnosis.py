@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any, Literal
 
 from pipeline.expert_health.expert_use import GATES, own_weights, shared_weights
+from pipeline.io.json_types import Json
 
 ZERO_LIMIT = 0.9
 """Share of an expert's outputs that are zero. The paper saw experts above 90% under ReLU; a sound
@@ -33,7 +34,6 @@ OWN_LIMIT = 0.2
 no figure: a fifth is far from even, and well above the zero at which they stop learning."""
 
 Kind = Literal["collapse", "degradation", "underfitting"]
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

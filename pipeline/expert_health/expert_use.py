@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
 
-Json = dict[str, Any]
+from pipeline.io.json_types import Json
 
 GATES = ("gates", "self_gates", "meta_gates", "meta_self_gates")
 """Kinds of gates, as models/probe.py calls them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +13,12 @@ from models.probe import Probe
 from models.ranker import Head
 from pipeline.expert_health.expert_use import own_task
 from pipeline.expert_health.health import ExpertHealth, finite
+from pipeline.io.json_types import Json
 from pipeline.tracking.tracker import Tracker
 
 # One step's gradient is noisy; a handful of looks says what a task's experts get.
 _REMEMBERED = 8
 
-Json = dict[str, Any]
 Norms = dict[str, dict[str, float | None]]
 """Task -> "weight_norm" and "gradient_norm" of its own experts in one look; None: not finite."""
 

@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.inputs.table_stats import AccessCounts, FeatureStats, TableStats
+from pipeline.io.arrays import Ints
 from pipeline.io.errors import UserError
 from pipeline.planning.id_columns import Fold, id_chunks, id_footer
 from pipeline.planning.lookup_counts import LookupCounts
-
-Ints = NDArray[np.int64]
 
 _QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))
 

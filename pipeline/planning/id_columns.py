@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from embeddings.planner.inputs.table_list import ListedTable
+from pipeline.io.arrays import Ints
 from pipeline.io.errors import UserError, nearest
-
-Ints = NDArray[np.int64]
 
 _ROWS = 2**14
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.inputs.table_stats import AccessCounts
-
-Ints = NDArray[np.int64]
+from pipeline.io.arrays import Ints
 
 
 class LookupCounts:

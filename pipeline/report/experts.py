@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pipeline.io.json_types import Json
 from pipeline.report.charts import against_rate, expert_bars, looks, style
 from pipeline.report.page import (
     Cell,
@@ -16,7 +17,7 @@ from pipeline.report.page import (
     section,
     table,
 )
-from pipeline.report.run_files import Json, RunFiles
+from pipeline.report.run_files import RunFiles
 
 _KINDS = {
     "collapse": "Collapse:",

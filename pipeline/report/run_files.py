@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.io.errors import UserError
+from pipeline.io.json_types import Json
 
-Json = dict[str, Any]
 Points = tuple[list[int], list[float | None]]
 
 

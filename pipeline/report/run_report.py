@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from pipeline.io.json_types import Json
 from pipeline.report import charts as figures
 from pipeline.report.experts import experts_section
 from pipeline.report.page import (
@@ -30,7 +31,7 @@ from pipeline.report.page import (
     section,
     table,
 )
-from pipeline.report.run_files import Json, RunFiles, read_run
+from pipeline.report.run_files import RunFiles, read_run
 from pipeline.tracking.progress_line import duration_text, speed_text
 
 # Figure in results.json and heading.

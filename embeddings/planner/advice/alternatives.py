@@ -10,7 +10,7 @@ import numpy as np
 from torchrec.distributed.planner.constants import MIN_CW_DIM
 
 from embeddings.config import SHARDING_TYPES
-from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.table_list import build_module, usage
 from embeddings.planner.inputs.torchrec_log import torchrec_silenced
@@ -30,9 +30,9 @@ class Alternative:
     width: int
     """Columns of a shard."""
     shards: int
-    perf: Floats
+    perf: FloatArray
     """[6] of a shard, by PARTS."""
-    memory: Ints
+    memory: IntArray
     """[2] of its largest shard, by MEMORIES."""
     sync: float
     """Of a shard's replicas."""
@@ -157,13 +157,15 @@ def _is(file: PlanFile, name: str, options: Options, n: int) -> bool:
     )
 
 
-def _shard_memory(options: Options, n: int) -> Ints:
+def _shard_memory(options: Options, n: int) -> IntArray:
     """[S, 2] bytes of every shard."""
-    block: Ints = np.repeat(options.memory[n], options.counts[n], axis=0)
+    block: IntArray = np.repeat(options.memory[n], options.counts[n], axis=0)
     return np.tile(block, (int(options.blocks[n]), 1))
 
 
-def _place(options: Options, n: int, load: Floats, free: Ints, file: PlanFile) -> Ints | None:
+def _place(
+    options: Options, n: int, load: FloatArray, free: IntArray, file: PlanFile
+) -> IntArray | None:
     """A rank a shard, block by block to where the busiest rank stays least busy; None: no room."""
     layout = LAYOUTS[options.options[n].sharding_type]
     world, local = file.cluster.ranks, file.cluster.devices_per_host
@@ -178,7 +180,7 @@ def _place(options: Options, n: int, load: Floats, free: Ints, file: PlanFile) -
         return None if chosen is None else hosts[chosen].reshape(-1)
     if layout == FREE:
         return _greedy(needs[:, None, :], everyone[:, None], time, load, free)
-    best: Ints | None = None
+    best: IntArray | None = None
     least = np.inf
     for host in everyone.reshape(-1, local):
         inside = _greedy(needs[:, None, :], host[:, None], time, load, free)
@@ -191,7 +193,9 @@ def _place(options: Options, n: int, load: Floats, free: Ints, file: PlanFile) -
     return best
 
 
-def _greedy(blocks: Ints, sites: Ints, time: Floats, load: Floats, free: Ints) -> Ints | None:
+def _greedy(
+    blocks: IntArray, sites: IntArray, time: FloatArray, load: FloatArray, free: IntArray
+) -> IntArray | None:
     """[B] the site of every block. `blocks`: [B, W, 2] bytes; `sites`: [P, W] ranks."""
     load, free = load.copy(), free.copy()
     chosen = []

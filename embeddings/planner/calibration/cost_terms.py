@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.planner.inputs.arrays import Floats
+from embeddings.planner.inputs.arrays import FloatArray
 from embeddings.planner.inputs.costs import Costs, KernelCosts, LookupWeights, Shares
 from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.plans.plan_file import PlanFile
@@ -25,7 +25,7 @@ _LEAST = 0.1
 _KINDS = tuple(LookupWeights.model_fields)
 
 
-def lookup_bytes(file: PlanFile) -> Floats:
+def lookup_bytes(file: PlanFile) -> FloatArray:
     """[R, 3] of ids read, rows read, outputs written, by rank."""
     found = []
     for kind in _KINDS:
@@ -37,7 +37,7 @@ def lookup_bytes(file: PlanFile) -> Floats:
     return np.stack(found, axis=1)
 
 
-def exchange_bytes(file: PlanFile) -> dict[str, Floats]:
+def exchange_bytes(file: PlanFile) -> dict[str, FloatArray]:
     """[R, 4, 2] by rank, EXCHANGES and TIERS, of each of EXCHANGING parts."""
     ranks = file.cluster.ranks
     found = {part: np.zeros((ranks, len(EXCHANGES), len(TIERS))) for part in EXCHANGING}
@@ -54,33 +54,33 @@ def exchange_bytes(file: PlanFile) -> dict[str, Floats]:
     return found
 
 
-def copied_bytes(file: PlanFile) -> Floats:
+def copied_bytes(file: PlanFile) -> FloatArray:
     """[R] that row-wise tables' gradients are copied for, which TorchRec has in bwd_comms."""
     return _back(file, Costs(dense_bw=_NEVER), memory=_BYTE)
 
 
-def optimizer_bytes(file: PlanFile) -> Floats:
+def optimizer_bytes(file: PlanFile) -> FloatArray:
     """[R] that the optimizer of data-parallel tables reads and writes, in bwd_comms too."""
     return _back(file, Costs(dense_bw=_BYTE), memory=_NEVER)
 
 
-def shards(file: PlanFile) -> Floats:
+def shards(file: PlanFile) -> FloatArray:
     """[R] number of shards."""
     ranks = [rank for placed in file.tables for rank in placed.rank_list()]
     return np.bincount(ranks, minlength=file.cluster.ranks).astype(np.float64)
 
 
-def _back(file: PlanFile, costs: Costs, *, memory: float) -> Floats:
+def _back(file: PlanFile, costs: Costs, *, memory: float) -> FloatArray:
     """[R] of bwd_comms, nothing of it over links."""
     answer = _ask(file, costs, memory=memory, intra_bw=_NEVER, inter_bw=_NEVER)
     return answer[:, PARTS.index("bwd_comms")]
 
 
-def _ask(file: PlanFile, costs: Costs, *, memory: float, **links: float) -> Floats:
+def _ask(file: PlanFile, costs: Costs, *, memory: float, **links: float) -> FloatArray:
     """[R, 6] milliseconds by rank and PARTS, all other constants as given."""
     bandwidth = "hbm_bw" if file.cluster.device == "cuda" else "ddr_bw"
     changed: dict[str, Any] = {"costs": costs, bandwidth: memory, **links}
     perf = repriced(file, file.cluster.model_copy(update=changed)).perf()
     # Less than a byte is what _NEVER leaves, and would look like bytes to a fit.
-    found: Floats = np.where(perf < _LEAST, 0.0, perf)
+    found: FloatArray = np.where(perf < _LEAST, 0.0, perf)
     return found

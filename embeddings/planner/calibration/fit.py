@@ -19,7 +19,7 @@ from embeddings.planner.calibration.cost_terms import (
     shards,
 )
 from embeddings.planner.calibration.observed import Fit, Fits, Observed
-from embeddings.planner.inputs.arrays import Floats
+from embeddings.planner.inputs.arrays import FloatArray
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.costs import (
     Costs,
@@ -156,7 +156,7 @@ def _dense(
 
 def _exchanges(
     observed: Sequence[Observed],
-    sent: Sequence[Mapping[str, Floats]],
+    sent: Sequence[Mapping[str, FloatArray]],
     memory: float,
     fits: Fits,
 ) -> dict[tuple[str, int], float]:
@@ -182,7 +182,9 @@ def _exchanges(
     return dict(zip(keys, found.tolist(), strict=True))
 
 
-def _ids(observed: Sequence[Observed], sent: Sequence[Mapping[str, Floats]], fits: Fits) -> Floats:
+def _ids(
+    observed: Sequence[Observed], sent: Sequence[Mapping[str, FloatArray]], fits: Fits
+) -> FloatArray:
     """[2] milliseconds a byte of ids, and a shard."""
     rows, took = [], []
     for one, counted in zip(observed, sent, strict=True):
@@ -227,7 +229,7 @@ def _weighted(observed: Sequence[Observed], cluster: Cluster, fits: Fits) -> Clu
     return cluster.model_copy(update={"costs": costs.model_copy(update=update)})
 
 
-def _lookups(observed: Sequence[Observed]) -> Floats:
+def _lookups(observed: Sequence[Observed]) -> FloatArray:
     """[N, 4] by plan and rank: bytes of ids, rows and outputs, and shards."""
     return np.concatenate(
         [np.column_stack([lookup_bytes(one.file), shards(one.file)]) for one in observed]
@@ -244,7 +246,7 @@ def _of_ids(kernel: KernelCosts, id_bytes: float) -> KernelCosts:
     return KernelCosts(forward=forward, backward=backward)
 
 
-def _weights(constants: Floats, bandwidth: float) -> LookupWeights:
+def _weights(constants: FloatArray, bandwidth: float) -> LookupWeights:
     ids, rows, output = (float(one * bandwidth) for one in constants[:3])
     return LookupWeights(ids=ids, rows=rows, output=output)
 

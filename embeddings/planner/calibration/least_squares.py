@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from embeddings.planner.inputs.arrays import Floats
+from embeddings.planner.inputs.arrays import FloatArray
 
 _ROUNDS = 5
 # Predictions further below count as this far, so that no observation weighs without end.
@@ -15,7 +15,7 @@ _LOWEST = 0.1
 _GAIN = 1e-15
 
 
-def fit(columns: Floats, measured: Floats) -> tuple[Floats, float]:
+def fit(columns: FloatArray, measured: FloatArray) -> tuple[FloatArray, float]:
     """[K] constants >= 0 for [N, K] columns and [N] positive values, and the relative error left.
 
     Minimises the sum of (predicted - measured)^2 / (predicted x measured), to which twice as much
@@ -31,7 +31,7 @@ def fit(columns: Floats, measured: Floats) -> tuple[Floats, float]:
     return found, float(np.sqrt(np.mean((predicted / measured - 1) ** 2)))
 
 
-def _no_negative(columns: Floats, wanted: Floats) -> Floats:
+def _no_negative(columns: FloatArray, wanted: FloatArray) -> FloatArray:
     """[K] least squares over all sets of columns: K is small."""
     count = columns.shape[1]
     best = np.zeros(count)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from embeddings.planner.calibration.least_squares import fit
-from embeddings.planner.inputs.arrays import Floats
+from embeddings.planner.inputs.arrays import FloatArray
 from embeddings.planner.plans.plan_file import PlanFile
 
 
@@ -22,7 +22,7 @@ class Observed:
     file: PlanFile
     ms: Sequence[Mapping[str, float]]
 
-    def rank(self, part: str) -> Floats:
+    def rank(self, part: str) -> FloatArray:
         """[R]"""
         return np.array([rank[part] for rank in self.ms])
 
@@ -46,7 +46,7 @@ class Fits:
 
     done: list[Fit] = field(default_factory=list)
 
-    def __call__(self, name: str, columns: Floats, measured: Floats) -> Floats:
+    def __call__(self, name: str, columns: FloatArray, measured: FloatArray) -> FloatArray:
         """[K] constants of [N, K] columns for [N] measured values, a start aside.
 
         Ranks without work are left out.

@@ -19,7 +19,7 @@ from embeddings.planner.infeasibility.infeasible import (
 from embeddings.planner.infeasibility.resource_relaxations import try_resource_relaxations
 from embeddings.planner.infeasibility.table_relaxations import try_table_relaxations
 from embeddings.planner.infeasibility.trial import Outcome
-from embeddings.planner.inputs.arrays import Ints
+from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.problem.options import MEMORIES
 from embeddings.planner.problem.pricing import Priced, reserve
@@ -105,7 +105,7 @@ def _of(storage: Storage, kind: int) -> int:
     return int((storage.hbm, storage.ddr)[kind])
 
 
-def _left(priced: Priced, found: SearchResult) -> Ints:
+def _left(priced: Priced, found: SearchResult) -> IntArray:
     """[2, R] bytes beside what found room, by MEMORIES."""
     problem = priced.problem
     free = problem.free.copy()
@@ -118,7 +118,7 @@ def _left(priced: Priced, found: SearchResult) -> Ints:
     return free
 
 
-def _shortfalls(priced: Priced, found: SearchResult, left: Ints) -> Iterator[Shortfall]:
+def _shortfalls(priced: Priced, found: SearchResult, left: IntArray) -> Iterator[Shortfall]:
     """For each missing item, the placement and memory that come nearest to fitting."""
     problem = priced.problem
     for item in found.missing:

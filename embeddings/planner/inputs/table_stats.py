@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.inputs.table_list import CacheUse, ListedTable
 from embeddings.planner.inputs.yaml_files import Frozen, read_yaml, validate
 
@@ -127,7 +127,7 @@ class AccessCounts(Frozen):
         # Straight within rows of one count; nothing is missed once all seen rows are held.
         return float((held * (1 - (starts + ends) / 2)).sum() / self.rows)
 
-    def _steps(self) -> tuple[Floats, Ints]:
+    def _steps(self) -> tuple[FloatArray, IntArray]:
         """[K] lookups of a row, [K] such rows."""
         steps = np.array(self.spectrum, np.int64).reshape(-1, 2)
         return steps[:, 0].astype(np.float64), steps[:, 1]

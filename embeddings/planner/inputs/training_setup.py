@@ -26,7 +26,7 @@ from torchrec.distributed.planner.storage_reservations import (
 from torchrec.distributed.planner.types import StorageReservation
 from torchrec.distributed.types import ModuleSharder, PipelineType
 
-from embeddings.planner.inputs.arrays import Ints
+from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.inputs.cluster import GIB, Cluster
 from embeddings.planner.inputs.yaml_files import Frozen
 from embeddings.sharders import all_sharders
@@ -118,7 +118,7 @@ class TrainingSetup(Frozen):
         groups, local = self.replica_groups, cluster.devices_per_host
         if groups == 1:
             return cluster
-        inside: Ints = np.zeros(0, np.int64)
+        inside: IntArray = np.zeros(0, np.int64)
         if cluster.ranks % groups == 0:
             hosts = self._members(cluster) // local
             by_group = hosts + cluster.hosts * np.arange(groups)[:, None]
@@ -144,7 +144,7 @@ class TrainingSetup(Frozen):
         hosts = self._members(cluster) // cluster.devices_per_host
         return bool((hosts == hosts[0]).all())
 
-    def _members(self, cluster: Cluster) -> Ints:
+    def _members(self, cluster: Cluster) -> IntArray:
         """[G, R / G] ranks of each group, as DMPCollection forms them."""
         ranks = np.arange(cluster.ranks)
         if self.replicas_across_hosts:

@@ -16,7 +16,7 @@ from torchrec.distributed.types import (
     ShardMetadata,
 )
 
-from embeddings.planner.inputs.arrays import Ints
+from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.inputs.training_setup import TrainingSetup
@@ -84,7 +84,7 @@ class PlacedTable(Frozen):
             found += range(int(first), int(last or first) + 1)
         return found
 
-    def rectangles(self) -> Ints:
+    def rectangles(self) -> IntArray:
         """[S, 4] of every shard: first row, first column, rows, columns."""
         sizes = [rows for rows, count in self.rows for _ in range(count)]
         starts = [0] * len(sizes) if self.copied else [0, *accumulate(sizes)][:-1]

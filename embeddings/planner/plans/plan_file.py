@@ -13,7 +13,7 @@ from torchrec.distributed.types import (
     ShardingPlan,
 )
 
-from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.training_setup import TrainingSetup
@@ -98,16 +98,16 @@ class PlanFile(Frozen):
         shown = ", ".join(placed.table.name for placed in self.tables[:10])
         raise ValueError(f"no table {name!r} in the plan; tables: {shown}")
 
-    def perf(self) -> Floats:
+    def perf(self) -> FloatArray:
         """[R, 6] milliseconds by rank and PARTS."""
         return np.array([[rank.ms[part] for part in PARTS] for rank in self.ranks])
 
-    def rated(self) -> Floats:
+    def rated(self) -> FloatArray:
         """[R] milliseconds that count: the largest is the plan's time."""
-        total: Floats = rated(self.perf()) + self.sync()
+        total: FloatArray = rated(self.perf()) + self.sync()
         return total
 
-    def sync(self) -> Floats:
+    def sync(self) -> FloatArray:
         """[R] milliseconds of a step for replicas."""
         return np.array([rank.sync_ms for rank in self.ranks])
 
@@ -127,7 +127,7 @@ class PlanFile(Frozen):
         """`time_ms` with `starts`: what the search minimises."""
         return self.time_ms + sum(self.starts().values())
 
-    def memory(self) -> tuple[Ints, Ints]:
+    def memory(self) -> tuple[IntArray, IntArray]:
         """[R, 2] bytes used and bytes there are for tables, by rank and MEMORIES."""
         used = [[rank.bytes[memory] for memory in MEMORIES] for rank in self.ranks]
         room = [[rank.room[memory] for memory in MEMORIES] for rank in self.ranks]

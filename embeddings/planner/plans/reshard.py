@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.placed_table import PlacedTable
@@ -32,7 +32,7 @@ class Reshard:
     """`sent[i, j]`: bytes from rank i to rank j, [R, R] with R the larger plan's ranks."""
 
     moves: tuple[Move, ...]
-    sent: Ints
+    sent: IntArray
     seconds: float
     busiest: int
     """The rank whose links are busy longest."""
@@ -69,7 +69,7 @@ def reshard(before: PlanFile, after: PlanFile) -> Reshard:
     )
 
 
-def busy_seconds(sent: Ints, cluster: Cluster) -> Floats:
+def busy_seconds(sent: IntArray, cluster: Cluster) -> FloatArray:
     """[R] how long a rank's links are busy, all of them at full speed at once.
 
     The larger of what it sends and what it receives; each is bytes within the host / intra_bw +
@@ -78,11 +78,11 @@ def busy_seconds(sent: Ints, cluster: Cluster) -> Floats:
     host = np.arange(len(sent)) // cluster.devices_per_host
     inside = host[:, None] == host
     seconds = np.where(inside, sent / (cluster.intra_bw * 1e9), sent / (cluster.inter_bw * 1e9))
-    longest: Floats = np.maximum(seconds.sum(axis=1), seconds.sum(axis=0))
+    longest: FloatArray = np.maximum(seconds.sum(axis=1), seconds.sum(axis=0))
     return longest
 
 
-def _sent(old: PlacedTable, new: PlacedTable, world: int) -> Ints:
+def _sent(old: PlacedTable, new: PlacedTable, world: int) -> IntArray:
     """[R, R] bytes of one table from rank to rank; nothing from a rank to itself."""
     here, there = old.rectangles(), new.rectangles()
     holders, takers = np.array(old.rank_list()), np.array(new.rank_list())
@@ -106,17 +106,17 @@ def bytes_of(table: ListedTable) -> tuple[int, int]:
     return a_row, _WIDTHS[table.dtype] + an_element
 
 
-def _bytes(placed: PlacedTable, rows: Ints, columns: Ints) -> Ints:
+def _bytes(placed: PlacedTable, rows: IntArray, columns: IntArray) -> IntArray:
     """Of that many rows and columns, with their optimizer state."""
     a_row, an_element = bytes_of(placed.table)
-    found: Ints = rows * columns * an_element + rows * a_row
+    found: IntArray = rows * columns * an_element + rows * a_row
     return found
 
 
-def _overlap(first: Ints, length: Ints, others: Ints, lengths: Ints) -> Ints:
+def _overlap(first: IntArray, length: IntArray, others: IntArray, lengths: IntArray) -> IntArray:
     """[S, T] how much of each interval lies in each other one."""
     end = np.minimum((first + length)[:, None], (others + lengths)[None, :])
-    found: Ints = np.maximum(end - np.maximum(first[:, None], others[None, :]), 0)
+    found: IntArray = np.maximum(end - np.maximum(first[:, None], others[None, :]), 0)
     return found
 
 

@@ -12,7 +12,7 @@ from torchrec.distributed.planner.planners import to_sharding_plan
 from torchrec.distributed.planner.types import Perf, Shard, ShardingOption, Storage
 from torchrec.distributed.types import EmbeddingModuleShardingPlan, ParameterSharding, ShardingPlan
 
-from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.problem.options import MEMORIES, PARTS
 from embeddings.planner.problem.pricing import Priced
 from embeddings.planner.problem.problem import FREE, HOST_COLUMNS, Problem
@@ -47,13 +47,13 @@ class Solution:
     """TorchRec's rating, what the busiest rank's tables take; with their replicas, if any."""
     lower_bound: float
     """No plan under the same rules takes less."""
-    perf: Floats
+    perf: FloatArray
     """[R, 6] by rank and PARTS."""
-    sync: Floats
+    sync: FloatArray
     """[R] of replicas."""
-    memory: Ints
+    memory: IntArray
     """[R, 2] by rank and MEMORIES."""
-    room: Ints
+    room: IntArray
     """[R, 2] what a rank has for tables."""
     rounds: int
     """Of the search."""
@@ -103,7 +103,7 @@ def build_plan(priced: Priced, found: SearchResult) -> Solution:
     perf, sync = np.zeros((world, len(PARTS))), np.zeros(world)
     memory = np.zeros((world, len(MEMORIES)), np.int64)
     time = np.zeros(world)
-    chosen: dict[int, tuple[int, Ints]] = {}
+    chosen: dict[int, tuple[int, IntArray]] = {}
     for item, placement in enumerate(found.placements):
         for table, n in zip(problem.members[item], problem.options[placement], strict=True):
             chosen[table] = (n, found.ranks[item])
@@ -166,14 +166,14 @@ def _without_cache_stats(plan: ShardingPlan) -> ShardingPlan:
     return plan
 
 
-def start_from(priced: Priced, plan: ShardingPlan) -> Mapping[int, tuple[int, Ints]]:
+def start_from(priced: Priced, plan: ShardingPlan) -> Mapping[int, tuple[int, IntArray]]:
     """Ways and ranks of the items that an earlier plan has and that may still be so."""
     before: dict[str, ParameterSharding] = {}
     for module in plan.plan.values():
         assert isinstance(module, EmbeddingModuleShardingPlan)
         before.update(module)
     problem, options = priced.problem, priced.options
-    start: dict[int, tuple[int, Ints]] = {}
+    start: dict[int, tuple[int, IntArray]] = {}
     for item, members in enumerate(problem.members):
         known = [before.get(options.tables[table].name) for table in members]
         if any(sharding is None for sharding in known):
@@ -212,7 +212,7 @@ def _same(priced: Priced, n: int, sharding: ParameterSharding, shards: int) -> b
     )
 
 
-def _laid_out(problem: Problem, placement: int, ranks: Ints) -> bool:
+def _laid_out(problem: Problem, placement: int, ranks: IntArray) -> bool:
     """Do the ranks suit the placement's layout in this cluster, whose hosts may be other ones?"""
     kind, local = problem.layout[placement], problem.local
     hosts = ranks // local

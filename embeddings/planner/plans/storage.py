@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from embeddings.planner.inputs.arrays import Ints
+from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.plans.reshard import bytes_of
@@ -13,7 +13,7 @@ from embeddings.planner.problem.options import MEMORIES
 KINDS = ("weights", "optimizer state", "buffers and caches")
 
 
-def memory_by_kind(file: PlanFile) -> Ints:
+def memory_by_kind(file: PlanFile) -> IntArray:
     """[K, R, 2] bytes by KINDS, rank and MEMORIES; over kinds they add up to `file.memory()`.
 
     Buffers hold the ids and rows of a batch; caches those of `fused_uvm_caching` tables.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.inputs.arrays import FloatArray, IntArray
 
 # The parts of a step that TorchRec estimates, as its Perf has them. Its rating adds up all but
 # input_dist_comms.
@@ -57,19 +57,19 @@ class Options:
 
     tables: tuple[ModelTable, ...]
     options: tuple[Option, ...]
-    table: Ints
+    table: IntArray
     """[N] index into `tables`, ascending."""
-    blocks: Ints
+    blocks: IntArray
     """[N]"""
-    counts: Ints
+    counts: IntArray
     """[N, 3] shards of each size in a block."""
-    perf: Floats
+    perf: FloatArray
     """[N, 6] milliseconds that a shard of any size costs its rank, by PARTS."""
-    memory: Ints
+    memory: IntArray
     """[N, 3, 2] bytes of a shard of each size, by MEMORIES."""
-    rows: Ints
+    rows: IntArray
     """[N] rows of the largest shard."""
-    sync: Floats
+    sync: FloatArray
     """[N] milliseconds that a shard's replicas cost its rank; TorchRec counts none."""
 
     def of(self, table: int) -> range:

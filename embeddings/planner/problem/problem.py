@@ -10,7 +10,7 @@ import numpy as np
 from torchrec.distributed.planner.types import Topology
 from torchrec.distributed.types import ShardingType
 
-from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.problem.limits import Limits
 from embeddings.planner.problem.options import MEMORIES, Options
 
@@ -41,25 +41,25 @@ class Problem:
 
     hosts: int
     local: int
-    free: Ints
+    free: IntArray
     """[2, R] memory that a rank has for tables, by MEMORIES."""
     members: tuple[tuple[int, ...], ...]
     """Tables of each item."""
-    first: Ints
+    first: IntArray
     """[M + 1] where each item's placements begin."""
     options: tuple[tuple[int, ...], ...]
     """[N] the option of each member, in a placement."""
     types: tuple[str, ...]
     """[N] sharding types."""
-    layout: Ints
+    layout: IntArray
     """[N]"""
-    blocks: Ints
+    blocks: IntArray
     """[N]"""
-    counts: Ints
+    counts: IntArray
     """[N, 3] as in Options."""
-    time: Floats
+    time: FloatArray
     """[N] what a shard costs its rank."""
-    memory: Ints
+    memory: IntArray
     """[N, 3, 2] as in Options."""
     pins: tuple[tuple[int, ...] | None, ...]
     """[M] the ranks of an item's shards, where a rule says so."""
@@ -75,13 +75,13 @@ class Problem:
     def placements(self, item: int) -> range:
         return range(int(self.first[item]), int(self.first[item + 1]))
 
-    def total_time(self) -> Floats:
+    def total_time(self) -> FloatArray:
         """[N] of all shards."""
         return self.time * self.blocks * self.counts.sum(axis=1)
 
-    def total_memory(self) -> Ints:
+    def total_memory(self) -> IntArray:
         """[N, 2] of all shards."""
-        every: Ints = np.einsum("ns,nsm->nm", self.counts, self.memory) * self.blocks[:, None]
+        every: IntArray = np.einsum("ns,nsm->nm", self.counts, self.memory) * self.blocks[:, None]
         return every
 
 
@@ -129,21 +129,21 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
     )
 
 
-def rated(perf: Floats) -> Floats:
+def rated(perf: FloatArray) -> FloatArray:
     """TorchRec's total of the parts (the last axis, by PARTS), added in its own order."""
     forward, sent, backward, returned, _, fetched = np.moveaxis(perf, -1, 0)
-    total: Floats = forward + backward + sent + returned + fetched
+    total: FloatArray = forward + backward + sent + returned + fetched
     return total
 
 
-def shard_ms(options: Options) -> Floats:
+def shard_ms(options: Options) -> FloatArray:
     """[N] what a shard costs its rank in a step, its replicas included."""
-    total: Floats = rated(options.perf) + options.sync
+    total: FloatArray = rated(options.perf) + options.sync
     return total
 
 
 def _joint(
-    options: Options, limits: Limits, layout: Ints, tables: tuple[int, ...]
+    options: Options, limits: Limits, layout: IntArray, tables: tuple[int, ...]
 ) -> list[tuple[int, ...]]:
     """Ways for tables that stay together: of one type and kernel, in equally many blocks."""
     allowed = [[n for n in options.of(t) if limits.allows(options.options[n])] for t in tables]
@@ -174,7 +174,7 @@ def _on_ranks(
     placements: Sequence[tuple[int, ...]],
     ranks: tuple[int, ...],
     options: Options,
-    layout: Ints,
+    layout: IntArray,
     local: int,
     table: int,
 ) -> list[tuple[int, ...]]:
@@ -204,7 +204,7 @@ def _on_ranks(
 
 
 def _undominated(
-    placements: Sequence[tuple[int, ...]], options: Options, layout: Ints, time: Floats
+    placements: Sequence[tuple[int, ...]], options: Options, layout: IntArray, time: FloatArray
 ) -> list[tuple[int, ...]]:
     """Without those that another beats or equals throughout, and can lie wherever they can."""
     kept: list[tuple[tuple[int, ...], tuple[int, int], tuple[float, ...]]] = []

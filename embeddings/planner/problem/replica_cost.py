@@ -13,7 +13,7 @@ import torch
 from torchrec.distributed.types import ShardingType
 
 from embeddings.optimizer_mark import marked_optimizer
-from embeddings.planner.inputs.arrays import Floats
+from embeddings.planner.inputs.arrays import FloatArray
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.costs import GBS
 from embeddings.planner.inputs.training_setup import TrainingSetup
@@ -23,7 +23,7 @@ _COPIED = ShardingType.DATA_PARALLEL.value
 _IN_HOST_MEMORY = ("fused_uvm", "fused_uvm_caching")
 
 
-def sync_ms(options: Options, setup: TrainingSetup, cluster: Cluster) -> Floats:
+def sync_ms(options: Options, setup: TrainingSetup, cluster: Cluster) -> FloatArray:
     """[N] milliseconds of a step for the largest shard of each option; `cluster`: all groups'.
 
     Data-parallel tables cost none: their gradients are summed over all ranks every step. ValueError

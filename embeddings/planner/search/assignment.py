@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.problem.problem import EVERYWHERE, FREE, HOST_COLUMNS, Problem
 from embeddings.planner.search.placements import Placements
 
@@ -21,10 +21,10 @@ class Assignment:
     def __init__(self, problem: Problem, placements: Placements | None = None) -> None:
         self.problem = problem
         self.placements = placements or Placements(problem)
-        self.load: Floats = np.zeros(problem.ranks)
-        self.free: Ints = problem.free[:, self.placements.rank_of]
+        self.load: FloatArray = np.zeros(problem.ranks)
+        self.free: IntArray = problem.free[:, self.placements.rank_of]
         self.placement: list[int] = [-1] * problem.items
-        self.places: list[Ints] = [_NOWHERE] * problem.items
+        self.places: list[IntArray] = [_NOWHERE] * problem.items
         self.on: list[set[int]] = [set() for _ in range(problem.ranks)]
         self.everywhere: set[int] = set()
 
@@ -32,7 +32,9 @@ class Assignment:
         """An empty one of the same problem."""
         return Assignment(self.problem, self.placements)
 
-    def find(self, item: int, placement: int, limit: float, *, tight: bool = False) -> Ints | None:
+    def find(
+        self, item: int, placement: int, limit: float, *, tight: bool = False
+    ) -> IntArray | None:
         """Where the shards would go, none of whose ranks then carries more than `limit`; or None.
 
         The least loaded ranks or hosts where they fit; `tight`: the most loaded ones, which leaves
@@ -52,7 +54,7 @@ class Assignment:
             return self._host_columns(placement, limit)
         return self._host_rows(placement, limit, tight)
 
-    def put(self, item: int, placement: int, places: Ints) -> None:
+    def put(self, item: int, placement: int, places: IntArray) -> None:
         """Place an item that is not placed."""
         assert self.placement[item] == -1
         self.placement[item] = placement
@@ -64,7 +66,7 @@ class Assignment:
             for place in places.tolist():
                 self.on[place].add(item)
 
-    def take(self, item: int) -> tuple[int, Ints]:
+    def take(self, item: int) -> tuple[int, IntArray]:
         """Remove an item; its placement and places, for `put`."""
         placement, places = self.placement[item], self.places[item]
         assert placement != -1
@@ -78,11 +80,11 @@ class Assignment:
                 self.on[place].discard(item)
         return placement, places
 
-    def snapshot(self) -> tuple[list[int], list[Ints]]:
+    def snapshot(self) -> tuple[list[int], list[IntArray]]:
         """Placements and places of all items, for `restore`."""
         return self.placement.copy(), self.places.copy()
 
-    def restore(self, seen: tuple[list[int], list[Ints]]) -> None:
+    def restore(self, seen: tuple[list[int], list[IntArray]]) -> None:
         """All items as they were."""
         changed = [
             item
@@ -100,11 +102,11 @@ class Assignment:
         """What the busiest rank carries."""
         return float(self.load.max())
 
-    def peak_with(self, placement: int, places: Ints) -> float:
+    def peak_with(self, placement: int, places: IntArray) -> float:
         """What the busiest of `places` would carry with this placement's shards (a shard each)."""
         return float(self.load[places].max()) + self.placements.time[placement]
 
-    def _add(self, placement: int, places: Ints, sign: int) -> None:
+    def _add(self, placement: int, places: IntArray, sign: int) -> None:
         time = sign * self.placements.time[placement]
         if len(places) == 1:
             place = places[0]
@@ -120,7 +122,7 @@ class Assignment:
             for free, needs in zip(self.free, self.placements.needs(placement), strict=True):
                 np.subtract.at(free, places, sign * needs)
 
-    def _everywhere(self, placement: int, limit: float) -> Ints | None:
+    def _everywhere(self, placement: int, limit: float) -> IntArray | None:
         if self.load.max() + self.placements.time[placement] > limit:
             return None
         hbm, ddr = self.placements.memory[placement]  # no shard is larger than the first
@@ -129,7 +131,7 @@ class Assignment:
         short = (self.free[:, self.placements.place_of] < self.placements.needs(placement)).any()
         return None if short else self.placements.place_of
 
-    def _free(self, placement: int, limit: float, tight: bool) -> Ints | None:
+    def _free(self, placement: int, limit: float, tight: bool) -> IntArray | None:
         least = int(self.load.argmin())
         if self.load[least] + self.placements.time[placement] > limit:
             return None
@@ -145,7 +147,7 @@ class Assignment:
         hbm, ddr = self.placements.memory[placement]
         return bool(self.free[0, place] >= hbm and self.free[1, place] >= ddr)
 
-    def _fitting(self, placement: int, limit: float) -> Floats:
+    def _fitting(self, placement: int, limit: float) -> FloatArray:
         """[R] loads of the ranks where a (whole-column) shard fits, infinite elsewhere."""
         hbm, ddr = self.placements.memory[placement]
         fits = (
@@ -156,8 +158,8 @@ class Assignment:
         return np.where(fits, self.load, math.inf)
 
     def _one_by_one(
-        self, loads: Floats, placement: int, limit: float, tight: bool = False
-    ) -> Ints | None:
+        self, loads: FloatArray, placement: int, limit: float, tight: bool = False
+    ) -> IntArray | None:
         """Each block on the least (or most) loaded rank left; `loads` is used up.
 
         Ranks with infinite loads are not to be had.
@@ -176,7 +178,7 @@ class Assignment:
             loads[place] = loads[place] + time if fits else math.inf
         return np.array(found)
 
-    def _host_columns(self, placement: int, limit: float) -> Ints | None:
+    def _host_columns(self, placement: int, limit: float) -> IntArray | None:
         problem, blocks = self.problem, self.placements.blocks[placement]
         loads = self._fitting(placement, limit)
         by_host = loads.reshape(problem.local, problem.hosts)
@@ -191,7 +193,7 @@ class Assignment:
                 return places
         return None
 
-    def _host_rows(self, placement: int, limit: float, tight: bool) -> Ints | None:
+    def _host_rows(self, placement: int, limit: float, tight: bool) -> IntArray | None:
         problem, blocks, time = (
             self.problem,
             self.placements.blocks[placement],
@@ -222,7 +224,7 @@ class Assignment:
             loads[host] = loads[host] + time if more else math.inf
         return np.concatenate([rows + host for host in hosts])
 
-    def _pinned(self, placement: int, pins: tuple[int, ...], limit: float) -> Ints | None:
+    def _pinned(self, placement: int, pins: tuple[int, ...], limit: float) -> IntArray | None:
         """The places a rule names, if they have room."""
         places = self.placements.place_of[list(pins)]
         load, free = self.load.copy(), self.free.copy()
@@ -232,7 +234,7 @@ class Assignment:
         return places if load[places].max() <= limit and (free[:, places] >= 0).all() else None
 
 
-def _pick(loads: Floats, tight: bool) -> int:
+def _pick(loads: FloatArray, tight: bool) -> int:
     """The least (or most) loaded of those with a finite load; -1 if there is none."""
     if tight:
         loads = np.where(np.isinf(loads), -math.inf, loads)
@@ -242,4 +244,4 @@ def _pick(loads: Floats, tight: bool) -> int:
     return -1 if math.isinf(loads[place]) else place
 
 
-_NOWHERE: Ints = np.zeros(0, np.int64)
+_NOWHERE: IntArray = np.zeros(0, np.int64)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.planner.inputs.arrays import Floats, Ints
+from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.problem.problem import Problem
 
 _ROUNDS = 3
@@ -19,7 +19,7 @@ class Bound:
     """`time`: milliseconds; no plan's busiest rank carries less. `prices`: [2] ms a byte."""
 
     time: float
-    prices: Floats
+    prices: FloatArray
 
 
 def bound(problem: Problem) -> Bound:
@@ -49,7 +49,7 @@ class _Pooled:
         self.room = np.maximum(problem.free, 0).sum(axis=1).astype(np.float64)
         self.smallest = float(np.minimum.reduceat(problem.time, problem.first[:-1]).max())
 
-    def least_limit(self, prices: Floats) -> float:
+    def least_limit(self, prices: FloatArray) -> float:
         """The least T that the prices do not contradict."""
         low = self.smallest
         cost = self.time + self.memory @ prices
@@ -70,7 +70,7 @@ class _Pooled:
             low, high = (middle, high) if too_low(middle) else (low, middle)
         return low
 
-    def prices(self, limit: float) -> Floats:
+    def prices(self, limit: float) -> FloatArray:
         """The lowest at which the cheapest placements fit, found by halving, a memory at a time."""
         prices = np.zeros(2)
         for _ in range(_ROUNDS):
@@ -78,7 +78,7 @@ class _Pooled:
                 self._halve(prices, kind, limit)
         return prices
 
-    def _halve(self, prices: Floats, kind: int, limit: float) -> None:
+    def _halve(self, prices: FloatArray, kind: int, limit: float) -> None:
         def spare(price: float) -> float:
             prices[kind] = price
             chosen = cheapest(self.problem, self.time + self.memory @ prices, limit)
@@ -100,18 +100,18 @@ class _Pooled:
         prices[kind] = high
 
 
-def cheapest_cost(problem: Problem, cost: Floats, limit: float = math.inf) -> Floats:
+def cheapest_cost(problem: Problem, cost: FloatArray, limit: float = math.inf) -> FloatArray:
     """[M] the least cost of each item's placements whose shards take no longer than `limit`."""
     within = np.where(problem.time <= limit, cost, math.inf)
-    least: Floats = np.minimum.reduceat(within, problem.first[:-1])
+    least: FloatArray = np.minimum.reduceat(within, problem.first[:-1])
     return least
 
 
-def cheapest(problem: Problem, cost: Floats, limit: float = math.inf) -> Ints:
+def cheapest(problem: Problem, cost: FloatArray, limit: float = math.inf) -> IntArray:
     """[M] the placement of that cost: the first of equals; the very first if all take longer."""
     within = np.where(problem.time <= limit, cost, math.inf)
     least = np.minimum.reduceat(within, problem.first[:-1])
     item = np.repeat(np.arange(problem.items), np.diff(problem.first))
     hits = np.flatnonzero(within == least[item])
-    chosen: Ints = hits[np.searchsorted(item[hits], np.arange(problem.items))]
+    chosen: IntArray = hits[np.searchsorted(item[hits], np.arange(problem.items))]
     return chosen

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.planner.inputs.arrays import Floats
+from embeddings.planner.inputs.arrays import FloatArray
 from embeddings.planner.problem.problem import EVERYWHERE, FREE, Problem
 from embeddings.planner.search.assignment import Assignment
 from embeddings.planner.search.bounds import Bound, cheapest
@@ -32,7 +32,7 @@ class Packed:
 class _Preference:
     """What makes a placement cheap, and an item hard."""
 
-    cost: Floats
+    cost: FloatArray
     """[N] milliseconds of all shards, and what their bytes are worth."""
     ranking: list[list[int]]
     """Each item's placements, the cheapest first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from embeddings.planner.inputs.arrays import Ints
+from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.problem.problem import Problem
 
 # Longer rows of bytes are made anew each time.
@@ -16,18 +16,18 @@ class Placements:
 
     def __init__(self, problem: Problem) -> None:
         order = np.arange(problem.ranks).reshape(problem.hosts, problem.local).T.reshape(-1)
-        self.rank_of: Ints = order
-        self.place_of: Ints = np.argsort(order)
-        self.rows: Ints = np.arange(problem.local) * problem.hosts
+        self.rank_of: IntArray = order
+        self.place_of: IntArray = np.argsort(order)
+        self.rows: IntArray = np.arange(problem.local) * problem.hosts
         self.layout: list[int] = problem.layout.tolist()
         self.blocks: list[int] = problem.blocks.tolist()
         self.time: list[float] = problem.time.tolist()
         self.memory: list[tuple[int, int]] = [(a, b) for a, b in problem.memory[:, 0].tolist()]
         """Of a first shard, and no other is larger."""
         self._problem = problem
-        self._needs: dict[int, Ints] = {}
+        self._needs: dict[int, IntArray] = {}
 
-    def needs(self, placement: int) -> Ints:
+    def needs(self, placement: int) -> IntArray:
         """[2, S] bytes of every shard of a placement, in order."""
         known = self._needs.get(placement)
         if known is None:

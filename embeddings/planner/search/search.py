@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.planner.inputs.arrays import Ints
+from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.problem.problem import Problem
 from embeddings.planner.search.assignment import Assignment
 from embeddings.planner.search.bounds import Bound, bound
@@ -41,7 +41,7 @@ class SearchResult:
     """`placements[i]` and `ranks[i]` (a rank a shard) of every item; `missing` if not all fit."""
 
     placements: tuple[int, ...]
-    ranks: tuple[Ints, ...]
+    ranks: tuple[IntArray, ...]
     time: float
     lower_bound: float
     missing: tuple[int, ...]
@@ -52,7 +52,7 @@ class SearchResult:
 def search(
     problem: Problem,
     budget: Budget,
-    start: Mapping[int, tuple[int, Ints]] | None = None,
+    start: Mapping[int, tuple[int, IntArray]] | None = None,
 ) -> SearchResult:
     """The plan whose busiest rank carries least, as far as the budget goes.
 
@@ -158,7 +158,7 @@ def _insert(
         if places is not None:
             assignment.put(item, placement, places)
             return True
-    least: tuple[float, int, Ints] | None = None
+    least: tuple[float, int, IntArray] | None = None
     for placement in placements:
         if least is not None and assignment.placements.time[placement] > least[0]:
             continue
@@ -173,7 +173,7 @@ def _insert(
     return True
 
 
-def _warm(packed: Packed, start: Mapping[int, tuple[int, Ints]]) -> Packed:
+def _warm(packed: Packed, start: Mapping[int, tuple[int, IntArray]]) -> Packed:
     """The earlier plan with what it lacks added, if that is whole and no worse than `packed`."""
     assignment = packed.assignment.fresh()
     problem = assignment.problem

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from embeddings.planner.inputs.arrays import Ints
+from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.problem.problem import Problem
 from embeddings.planner.search.bounds import bound
 from embeddings.planner.search.search import Budget, SearchResult, search
@@ -19,7 +19,7 @@ from embeddings.planner.search.search import Budget, SearchResult, search
 _FIRST = Budget(rounds=0)
 
 Types = frozenset[str]
-Start = Mapping[int, tuple[int, Ints]]
+Start = Mapping[int, tuple[int, IntArray]]
 
 
 def search_type_subsets(

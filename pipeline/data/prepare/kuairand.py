@@ -12,22 +12,17 @@ the distinct users and videos have to. Splits go by the log's `date`, a user's p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 
-from pipeline.data.prepare.history import find_past, last_events, until
+from pipeline.data.prepare.kuairand_buckets import sort_bucket, split_by_user
 from pipeline.data.prepare.kuairand_features import (
     COUNTED,
     DENSE,
-    EVENTS,
     KEYS,
     LABELS,
     SPARSE,
@@ -39,13 +34,13 @@ from pipeline.data.prepare.kuairand_features import (
     read_users,
     read_videos,
 )
-from pipeline.data.prepare.kuairand_files import LOG, find_files, stage_files
-from pipeline.data.prepare.statistics import EVERYTHING, Ledger, daily, look_up, running
-from pipeline.data.prepare.writer import Progress, ShardWriter, new_folder, no_progress, to_lists
+from pipeline.data.prepare.kuairand_files import find_files, stage_files
+from pipeline.data.prepare.kuairand_shards import bucket_shards, held_from, with_statistics
+from pipeline.data.prepare.statistics import Ledger
+from pipeline.data.prepare.writer import Progress, ShardWriter, new_folder, no_progress
 from pipeline.data.schema import SPLIT, Schema
 from pipeline.io.errors import UserError, nearest
 
-ROWS_PER_SHARD = 262_144  # six bags of up to 30 take about 1.5 kB a row in memory
 BUCKETS_PER_PARTITION = 16  # of the counts by video, author, ..: far fewer than rows
 
 HELD = ("click", "long_view", "finish")
@@ -111,8 +106,8 @@ def prepare_kuairand(
         if vocabulary_from is None:
             _check_days(files.logs, split_of)
         buckets = []
-        for number, rows in enumerate(_split_by_user(files.logs, stage, num_buckets)):
-            buckets.append(_sort_bucket(rows, stage / f"sorted-{number}.parquet"))
+        for number, rows in enumerate(split_by_user(files.logs, stage, num_buckets)):
+            buckets.append(sort_bucket(rows, stage / f"sorted-{number}.parquet"))
             step(f"sorted bucket {number + 1} of {num_buckets}")
         users, videos = read_users(files), read_videos(files)
         if vocabulary_from is None:
@@ -148,9 +143,9 @@ def prepare_kuairand(
         for number, (bucket, path) in enumerate(zip(buckets, joined, strict=True)):
             log, features = pl.read_parquet(bucket), pl.read_parquet(path)
             path.unlink()
-            held_from = _held_from(val_from, test_from)
-            features = _with_statistics(features.with_columns(held_from), ledger, held, smoothing)
-            for day, part, columns in _shards(log, features, max_history, held):
+            features = features.with_columns(held_from(val_from, test_from))
+            features = with_statistics(features, ledger, held, smoothing)
+            for day, part, columns in bucket_shards(log, features, max_history, held):
                 writer.write(split_of(day), f"{day}-{number:04}-{part:02}", columns)
             step(f"wrote bucket {number + 1} of {num_buckets}")
         options = f"--val-from {val_from} --test-from {test_from} --max-history {max_history}"
@@ -204,111 +199,3 @@ def _check_days(logs: Sequence[Path], split_of: Callable[[int], SPLIT]) -> None:
                 f"{logs[0].stem}.csv: no day in the {split} split, the log has {found}; "
                 f"choose {option} to suit"
             )
-
-
-def _split_by_user(logs: Sequence[Path], stage: Path, num_buckets: int) -> Iterator[list[Path]]:
-    """The Parquet files that hold each bucket's rows; the log is read once, in batches."""
-    if num_buckets == 1:
-        yield list(logs)
-        return
-    paths = [stage / f"bucket-{number}.parquet" for number in range(num_buckets)]
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(pq.ParquetWriter(path, pq.read_schema(logs[0]))) for path in paths
-        ]
-        for log in logs:
-            for batch in pq.ParquetFile(log).iter_batches(1_000_000):
-                # The ids are dense integers: their remainder spreads them evenly.
-                bucket = batch["user_id"].to_numpy() % num_buckets
-                order = np.argsort(bucket, kind="stable")
-                ordered, ends = batch.take(order), np.bincount(bucket, minlength=num_buckets)
-                start = 0
-                for writer, count in zip(writers, ends.tolist(), strict=True):
-                    if count:
-                        writer.write_batch(ordered.slice(start, count))
-                    start += count
-            log.unlink()
-    yield from ([path] for path in paths)
-
-
-def _sort_bucket(rows: Sequence[Path], out: Path) -> Path:
-    """Drop rows equal in every column, sort by user and time (then all else: order is defined)."""
-    order = ["user_id", "time_ms", "video_id", *LOG]
-    pl.scan_parquet(list(rows)).unique().sort(list(dict.fromkeys(order))).sink_parquet(out)
-    for path in rows:
-        path.unlink()
-    return out
-
-
-def _held_from(val_from: int, test_from: int) -> pl.Expr:
-    """The date at which a row's held statistics end: its own, or the first of its split."""
-    date = pl.col("date")
-    held = pl.when(date >= test_from).then(test_from).when(date >= val_from).then(val_from)
-    return held.otherwise(date).cast(pl.Int32).alias("held_from")
-
-
-def _with_statistics(
-    features: pl.DataFrame, ledger: Ledger, held: Sequence[str], smoothing: float
-) -> pl.DataFrame:
-    """`features` of a bucket, and those of KEYS. All rows of a user are in one bucket."""
-    overall = ledger.known(EVERYTHING, features)
-    found = []
-    for key in KEYS:
-        if key.of_user:
-            known = running(daily(features, key, COUNTED).lazy(), key)
-        else:
-            known = ledger.known(key, features)
-        found.append(
-            look_up(
-                features,
-                key,
-                known,
-                overall,
-                tuple(COUNTED),
-                held=tuple(held) if key.of_user else (),
-                smoothing=smoothing,
-            )
-        )
-    return pl.concat([features, *found], how="horizontal")
-
-
-def _shards(
-    log: pl.DataFrame, features: pl.DataFrame, max_history: int, held: Sequence[str]
-) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Day, number within the day, and all columns of each shard of a bucket, by time.
-
-    `features` has a row for each of `log`, which is sorted by user and time.
-    """
-    time = log["time_ms"].to_numpy()
-    events = {event: log[column].to_numpy() == 1 for event, column in EVENTS.items()}
-    past = find_past(log["user_id"].to_numpy(), time)
-    days_before = until(past, log["date"].to_numpy(), features["held_from"].to_numpy())
-    past_of = {event: days_before if event in held else past for event in events}
-    bags = {
-        event: last_events(past_of[event], happened, max_history)
-        for event, happened in events.items()
-    }
-    bag_values = {"video": features["video_id"], "author": features["author_id"]}
-    last = np.where(past.num_rows > 0, time - time[np.maximum(past.end - 1, 0)], 0)
-    features = features.with_columns(
-        pl.Series("log_past_impressions", np.log1p(past.num_rows), pl.Float32),
-        *(
-            pl.Series(f"log_past_{event}s", np.log1p(past_of[event].count(happened)), pl.Float32)
-            for event, happened in events.items()
-        ),
-        pl.when(pl.Series(past.num_rows > 0))
-        .then(pl.Series(np.log1p(last / 1000), dtype=pl.Float32))
-        .alias("log_seconds_since_last"),
-    )
-    by_day = np.lexsort((time, log["date"].to_numpy()))
-    days, starts = np.unique(log["date"].to_numpy()[by_day], return_index=True)
-    for day, rows_of_day in zip(days.tolist(), np.split(by_day, starts[1:]), strict=True):
-        for part, start in enumerate(range(0, len(rows_of_day), ROWS_PER_SHARD)):
-            rows = rows_of_day[start : start + ROWS_PER_SHARD]
-            columns: dict[str, Any] = {
-                series.name: series.to_arrow() for series in features[rows].iter_columns()
-            }
-            for event, bag in bags.items():
-                for what, values in bag_values.items():
-                    columns[f"hist_{event}_{what}"] = to_lists(*bag.gather(values.to_numpy(), rows))
-            yield day, part, columns

@@ -7,8 +7,8 @@ A task's logit for a user and a video is
 
 with factors of three kinds: tastes, and levels ('likes everything', 'is liked by all'), both shared
 by the tasks of a category, and one factor for each task alone. A user's tastes come in part from a
-visible group, a video's from its visible tag and its author; the rest is their own, to be learnt
-from ids and from what the user did before. Users, videos and authors are Zipf-distributed.
+visible group, a video's from its visible tag and its author; the rest is particular to each, to be
+learnt from ids and from what the user did before. Users, videos and authors are Zipf-distributed.
 
 The rows depend on the seed and on the numbers of rows, users and videos, and on nothing else.
 """
@@ -21,12 +21,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
+from pipeline.io.arrays import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class PlantedTask:
     """A planted task: its rate, and what weighs how much in its logit."""
 
     name: str
@@ -34,23 +33,23 @@ class Task:
     rate: float
     taste: float  # all four per standard deviation
     level: float
-    own: float
+    specific: float
     length: float  # of the log of the duration
 
 
 TASKS = (
-    Task("click", "watch", 0.45, taste=1.3, level=0.7, own=0.15, length=-0.1),
-    Task("long_view", "watch", 0.30, taste=1.3, level=0.7, own=0.15, length=0.2),
-    Task("finish", "watch", 0.16, taste=1.2, level=0.6, own=0.15, length=-0.7),
-    Task("like", "interact", 0.017, taste=1.0, level=0.7, own=0.3, length=0),
-    Task("comment_enter", "interact", 0.04, taste=0.9, level=0.7, own=0.3, length=0.2),
-    Task("profile_enter", "interact", 0.02, taste=1.0, level=0.7, own=0.3, length=0),
+    PlantedTask("click", "watch", 0.45, taste=1.3, level=0.7, specific=0.15, length=-0.1),
+    PlantedTask("long_view", "watch", 0.30, taste=1.3, level=0.7, specific=0.15, length=0.2),
+    PlantedTask("finish", "watch", 0.16, taste=1.2, level=0.6, specific=0.15, length=-0.7),
+    PlantedTask("like", "interact", 0.017, taste=1.0, level=0.7, specific=0.3, length=0),
+    PlantedTask("comment_enter", "interact", 0.04, taste=0.9, level=0.7, specific=0.3, length=0.2),
+    PlantedTask("profile_enter", "interact", 0.02, taste=1.0, level=0.7, specific=0.3, length=0),
 )
 CATEGORIES = ("watch", "interact")
 # Where a taste comes from, by standard deviation. Its mean is not 0, so that what a video is about
 # matters to all before it matters to each: from products alone, networks learn late and suddenly.
-USER_TASTE = {"mean": 0.5, "group": 0.9, "own": 0.44}
-VIDEO_TASTE = {"tag": 0.9, "author": 0.3, "own": 0.3}
+USER_TASTE = {"mean": 0.5, "group": 0.9, "specific": 0.44}
+VIDEO_TASTE = {"tag": 0.9, "author": 0.3, "specific": 0.3}
 
 NUM_DAYS = 10
 DAY_MS = 86_400_000
@@ -64,7 +63,7 @@ BLOCK = 65_536  # rows drawn from one random generator
 _EFFECTS, _USERS, _VIDEOS, _CALIBRATION, _WHO, _WHAT = range(6)
 
 
-class Rows(NamedTuple):
+class Impressions(NamedTuple):
     """Impressions [N] in time order, and the truth about them."""
 
     user: Ints
@@ -75,7 +74,7 @@ class Rows(NamedTuple):
     label: NDArray[np.bool_]  # [N, T]
 
 
-class World:
+class PlantedWorld:
     """All that is planted. Arrays `user_*` are [U], `video_*` [V]."""
 
     def __init__(self, seed: int, num_rows: int, num_users: int, num_videos: int) -> None:
@@ -95,12 +94,12 @@ class World:
         """Users and videos of a block's rows: what counting ids needs, quickly."""
         return self._pairs(self._random(_WHO, block), self._size(block))
 
-    def draw(self, blocks: range) -> Rows:
+    def draw(self, blocks: range) -> Impressions:
         """All rows of some blocks, one after the other."""
         drawn = [self._draw(block) for block in blocks]
-        return Rows(*(np.concatenate(column) for column in zip(*drawn, strict=True)))
+        return Impressions(*(np.concatenate(column) for column in zip(*drawn, strict=True)))
 
-    def _draw(self, block: int) -> Rows:
+    def _draw(self, block: int) -> Impressions:
         user, video = self.who_and_what(block)
         random = self._random(_WHAT, block)
         tab = (NUM_TABS * random.random(len(user)) ** 2).astype(np.int64)
@@ -108,7 +107,7 @@ class World:
         logits = self._bias + self._logits(user, video, tab, (time_ms - START_MS) / DAY_MS)
         probability = _sigmoid(logits)
         label = random.random(logits.shape, dtype=np.float32) < probability
-        return Rows(user, video, tab, time_ms, probability, label)
+        return Impressions(user, video, tab, time_ms, probability, label)
 
     def times(self, block: int) -> Ints:
         """When a block's rows happen, in ms, ascending: the evening is the busiest."""
@@ -142,7 +141,7 @@ class World:
         level = np.array([task.level for task in TASKS]) / 2**0.5
         # One row a factor: tastes, the user's levels, the video's levels, the tasks' own.
         self._weight = np.concatenate(
-            [same * taste, same * level, same * level, np.diag([task.own for task in TASKS])]
+            [same * taste, same * level, same * level, np.diag([task.specific for task in TASKS])]
         ).astype(np.float32)
 
     def _plant_users(self) -> None:
@@ -150,10 +149,12 @@ class World:
         self.user_group = random.integers(NUM_GROUPS, size=size)
         personal = _normal(random, size, len(CATEGORIES))
         of_group = self._group_taste[self.user_group]
-        taste = USER_TASTE["group"] * of_group + USER_TASTE["own"] * personal + USER_TASTE["mean"]
+        taste = (
+            USER_TASTE["group"] * of_group + USER_TASTE["specific"] * personal + USER_TASTE["mean"]
+        )
         level = _normal(random, size, len(CATEGORIES))
-        own = _normal(random, size, len(TASKS))
-        self._user = np.concatenate([taste, level, np.ones_like(level), own], axis=1)
+        specific = _normal(random, size, len(TASKS))
+        self._user = np.concatenate([taste, level, np.ones_like(level), specific], axis=1)
         # A number to be seen that tells a half of how readily the user watches.
         seen = 0.7 * level[:, 0] + 0.7 * _normal(random, size, 1)[:, 0]
         self.user_follows = np.floor(np.exp(4 + seen))
@@ -175,11 +176,11 @@ class World:
         taste = (
             VIDEO_TASTE["tag"] * self._tag_taste[self.video_tag]
             + VIDEO_TASTE["author"] * of_author[self.video_author]
-            + VIDEO_TASTE["own"] * personal
+            + VIDEO_TASTE["specific"] * personal
         )
         level = _normal(random, size, len(CATEGORIES))
-        own = _normal(random, size, len(TASKS))
-        self._video = np.concatenate([taste, np.ones_like(level), level, own], axis=1)
+        specific = _normal(random, size, len(TASKS))
+        self._video = np.concatenate([taste, np.ones_like(level), level, specific], axis=1)
         self._video_effect = length[:, None] * self._length_effect
         self.video_age_days = random.integers(0, 30, size=size)  # on the first day
 

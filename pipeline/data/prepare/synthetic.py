@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipeline.data.prepare.planted import NUM_DAYS, World
+from pipeline.data.prepare.planted import NUM_DAYS, PlantedWorld
 from pipeline.data.prepare.synthetic_features import (
     DENSE,
     LABELS,
@@ -63,7 +63,7 @@ def prepare_synthetic(
         if value < least:
             raise UserError(f"{name}: {value} must be at least {least}")
     with new_folder(Path(out), overwrite=overwrite) as folder:
-        world = World(seed, rows, num_users, num_videos)
+        world = PlantedWorld(seed, rows, num_users, num_videos)
         vocabularies = count_vocabularies(world, TRAIN_DAYS, min_count)
         encoder = Encoder(world, vocabularies, max_history)
         writer = ShardWriter(

@@ -10,11 +10,19 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.data.prepare import kuairand_features
-from pipeline.data.prepare.history import Bags, Ints, RollingEvents, find_past
-from pipeline.data.prepare.planted import DAY_MS, NUM_TABS, START_MS, TASKS, Rows, World
+from pipeline.data.prepare.history import Bags, RollingEvents, find_past
+from pipeline.data.prepare.planted import (
+    DAY_MS,
+    NUM_TABS,
+    START_MS,
+    TASKS,
+    Impressions,
+    PlantedWorld,
+)
 from pipeline.data.prepare.vocabulary import Vocabulary
 from pipeline.data.prepare.writer import to_lists
 from pipeline.data.schema import SparseFeature
+from pipeline.io.arrays import Ints
 
 EVENTS = ("click", "long_view", "like")
 USER_TABLES = ("user_id", "user_active_degree", "onehot_feat1")
@@ -47,7 +55,7 @@ HOUR_MS = 3_600_000
 _TASK = {task.name: position for position, task in enumerate(TASKS)}
 
 
-def _raw_users(world: World) -> dict[str, pl.Series]:
+def _raw_users(world: PlantedWorld) -> dict[str, pl.Series]:
     """Raw values of the tables in USER_TABLES, [U] each."""
     number = np.arange(world.num_users)
     words = pl.Series(["full_active", "high_active", "middle_active", "low_active"])
@@ -58,7 +66,7 @@ def _raw_users(world: World) -> dict[str, pl.Series]:
     }
 
 
-def _raw_videos(world: World) -> dict[str, pl.Series]:
+def _raw_videos(world: PlantedWorld) -> dict[str, pl.Series]:
     """Raw values of the tables in VIDEO_TABLES, [V] each. The two types tell nothing."""
     number = np.arange(world.num_videos)
     octaves = np.log2(np.maximum(world.video_duration_s, 1))
@@ -71,7 +79,9 @@ def _raw_videos(world: World) -> dict[str, pl.Series]:
     }
 
 
-def count_vocabularies(world: World, train_days: int, min_count: int) -> dict[str, Vocabulary]:
+def count_vocabularies(
+    world: PlantedWorld, train_days: int, min_count: int
+) -> dict[str, Vocabulary]:
     """The vocabulary of each table, from the train split's rows.
 
     Draws who saw what once more than writing does: keeping it would cost memory by the row.
@@ -105,7 +115,7 @@ class Encoder:
     """Turns chunks of rows, in time order, into a folder's columns; remembers the users' past."""
 
     def __init__(
-        self, world: World, vocabularies: Mapping[str, Vocabulary], max_history: int
+        self, world: PlantedWorld, vocabularies: Mapping[str, Vocabulary], max_history: int
     ) -> None:
         self._world = world
         self._vocabularies = vocabularies
@@ -120,7 +130,7 @@ class Encoder:
         self._impressions = np.zeros(world.num_users, np.int32)
         self._last_ms = np.zeros(world.num_users, np.int64)
 
-    def encode(self, rows: Rows) -> Iterator[tuple[int, dict[str, Any]]]:
+    def encode(self, rows: Impressions) -> Iterator[tuple[int, dict[str, Any]]]:
         """The columns of `rows`, day by day; `rows` follow upon those of the call before."""
         by_user = np.argsort(rows.user, kind="stable")
         place = np.empty_like(by_user)  # of each row in by_user's order
@@ -159,7 +169,7 @@ class Encoder:
             of_day["tag"] = to_lists(*self._tags.gather(self._tag_codes, rows.video[start:end]))
             yield int(day[start]), of_day
 
-    def _plain_columns(self, rows: Rows, day: Ints, in_day: Ints) -> dict[str, Any]:
+    def _plain_columns(self, rows: Impressions, day: Ints, in_day: Ints) -> dict[str, Any]:
         """All columns but tags and those of the past."""
         world, vocabularies = self._world, self._vocabularies
         columns: dict[str, Any] = {

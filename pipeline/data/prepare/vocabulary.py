@@ -14,12 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from polars._typing import PolarsDataType
 
+from pipeline.io.arrays import Ints
 from pipeline.io.errors import UserError
-
-Ints = NDArray[np.int64]
 
 
 def hash_integers(ids: Ints) -> Ints:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from embeddings.planner.plans.reshard import Reshard, reshard
+from pipeline.io.json_types import Json
 from pipeline.planning.page.numbers import (
     change,
     memory,
@@ -18,8 +18,6 @@ from pipeline.planning.page.numbers import (
 from pipeline.planning.page.plan_view import PlanView
 from pipeline.planning.page.rank_charts import traffic_chart
 from pipeline.planning.page.table_list import Cell, Column, Row, SortedTable
-
-Json = dict[str, Any]
 
 
 def comparison(before: PlanView, after: PlanView) -> Json:

@@ -7,7 +7,6 @@ import hashlib
 import math
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,6 +14,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from embeddings.planner.plans.plan_file import PlanFile
+from pipeline.io.json_types import Json
 from pipeline.planning.page.comparison import comparison
 from pipeline.planning.page.plan_view import PlanView
 from pipeline.planning.page.rank_charts import (
@@ -31,8 +31,6 @@ from pipeline.report.style import STYLE
 
 # In the order in which they stand on the page: a script may use what stands before it.
 _SCRIPTS = ("charts", "list", "map", "main")
-
-Json = dict[str, Any]
 
 
 def plan_page(

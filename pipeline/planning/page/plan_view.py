@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
 import numpy as np
 
@@ -12,9 +11,9 @@ from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.plans.reshard import bytes_of
 from embeddings.planner.problem.options import MEMORIES, PARTS
+from pipeline.io.json_types import Json
 from pipeline.planning.page.numbers import change, memory, milliseconds, number, percent, plural
 
-Json = dict[str, Any]
 Facts = list[tuple[str, str]]
 
 PART_TITLES = {

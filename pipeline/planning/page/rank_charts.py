@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embeddings.planner.inputs.arrays import Floats
+from embeddings.planner.inputs.arrays import FloatArray
 from embeddings.planner.plans.reshard import Reshard
 from embeddings.planner.plans.storage import KINDS, memory_by_kind
 from embeddings.planner.problem.options import PARTS
+from pipeline.io.json_types import Json
 from pipeline.planning.page.numbers import memory, milliseconds, percent, traffic
 from pipeline.planning.page.plan_view import PART_TITLES, PlanView
-
-Json = dict[str, Any]
 
 # Okabe and Ito's palette: blue is forward, orange backward; dark is compute, light comms.
 PART_COLOURS = {
@@ -36,7 +35,7 @@ class Stack(NamedTuple):
 
     title: str
     colour: str
-    values: Floats
+    values: FloatArray
 
 
 def time_charts(plans: Sequence[PlanView]) -> list[Json]:
@@ -170,5 +169,5 @@ def figure_of(
     return {"data": data, "layout": layout, "tips": tips}
 
 
-def _short(values: Floats) -> list[float]:
+def _short(values: FloatArray) -> list[float]:
     return [float(f"{value:.5g}") for value in np.asarray(values, float).tolist()]

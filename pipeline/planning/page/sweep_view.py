@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from pipeline.io.json_types import Json
 from pipeline.planning.page.numbers import memory, milliseconds, number, plural
 from pipeline.planning.page.plan_view import PART_TITLES
 from pipeline.planning.page.rank_charts import GIB, PART_COLOURS
 from pipeline.planning.page.sweep_file import SweepFile, SweepPoint
 from pipeline.planning.page.table_list import Cell, Column, Row, SortedTable
-
-Json = dict[str, Any]
 
 _MEMORY_COLOURS = {"hbm": "#CC79A7", "ddr": "#9A8B00"}
 _HATCH = {"color": "rgba(0,0,0,0)", "line": {"color": "#999", "width": 1},

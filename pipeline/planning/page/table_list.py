@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.reshard import bytes_of
+from pipeline.io.json_types import Json
 from pipeline.planning.page.numbers import memory, number, percent, plural
 from pipeline.planning.page.plan_view import PlanView
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.experiments.study import build_study
+from pipeline.io.json_types import Json
 
-Json = dict[str, Any]
 TOWERS = ("home", "mmoe*", "single_task", "home-no_self_gate")
 TASKS = ("click", "</script><b>")
 SEEDS = (0, 3, 5, 8)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from pipeline.data.prepare.history import (
     Bags,
     Bools,
-    Ints,
     RollingEvents,
     find_past,
     last_events,
     until,
 )
+from pipeline.io.arrays import Ints
 
 # (user, time, event): few users and times, so that equal times are frequent.
 LOGS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.booleans()), max_size=40)

@@ -14,7 +14,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipeline.data.prepare import kuairand_features
-from pipeline.data.prepare.planted import BLOCK, DAY_MS, NUM_DAYS, START_MS, TASKS, Task, World
+from pipeline.data.prepare.planted import (
+    BLOCK,
+    DAY_MS,
+    NUM_DAYS,
+    START_MS,
+    TASKS,
+    PlantedTask,
+    PlantedWorld,
+)
 from pipeline.data.prepare.synthetic import prepare_synthetic
 from pipeline.data.schema import SPLITS, Schema
 from pipeline.io.errors import UserError
@@ -54,7 +62,7 @@ def test_eight_days_train_one_validates_one_tests(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_the_oracle_is_calibrated_and_tells_rows_apart(folder: Path, task: Task) -> None:
+def test_the_oracle_is_calibrated_and_tells_rows_apart(folder: Path, task: PlantedTask) -> None:
     label = next(x for x in Schema.load(folder).labels if x.name == task.name)
     table = read_all(folder)
     assert label.oracle is not None
@@ -109,7 +117,7 @@ def test_bags_and_counts_are_of_earlier_rows(folder: Path) -> None:
 
 
 def test_time_goes_forward_within_its_days() -> None:
-    world = World(seed=0, num_rows=100_000, num_users=50, num_videos=50)
+    world = PlantedWorld(seed=0, num_rows=100_000, num_users=50, num_videos=50)
     time_ms = np.concatenate([world.times(block) for block in range(world.num_blocks)])
     assert (np.diff(time_ms) > 0).all()
     rows_of_day = np.bincount((time_ms - START_MS) // DAY_MS)
