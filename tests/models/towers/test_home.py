@@ -201,6 +201,7 @@ def test_defaults_are_the_start_sizes() -> None:
     assert (config.num_masks, config.mask_rank) == (2, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile on CPU needs a C++ compiler")
 def test_compiles_to_one_graph() -> None:
     torch._dynamo.reset()
