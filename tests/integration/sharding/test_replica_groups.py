@@ -20,7 +20,7 @@ from pipeline.training.replica_groups import Averaging
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, config, rank_batch, train_some
-from tests.integration.training.runs import evaluated, run, tensors
+from tests.integration.training.runs import copy_killed_after, evaluated, run, tensors
 from tests.ranks import run_ranks
 
 _STEPS = 6
@@ -138,24 +138,16 @@ def test_groups_must_come_out_even(by_rank: list[dict[str, Any]]) -> None:
 _WORDS = ["--sharding.replica_groups", "2", "--sharding.types", "row_wise"]
 
 
-def _whole_and_parts(
-    rank: int, size: int, data: Path, whole: Path, parts: Path, words: list[str]
-) -> list[Any]:
-    more = ["--train.max_steps", "6"]
-    return [
-        run(rank, size, data, whole, [*words, *more]),
-        run(rank, size, data, parts, [*words, "--train.max_steps", "3"]),
-        run(rank, size, data, parts, more, True),
-    ]
-
-
 @pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_resume_is_as_undisturbed_and_is_evaluated_on_other_ranks(
     synthetic: Path, tmp_path: Path, ranks: int
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     words = [*_WORDS, "--checkpoint.every", "3", "--sharding.sync_every", "2"]
-    assert run_ranks(_whole_and_parts, ranks, synthetic, whole, parts, words) == [[0, 0, 0]] * ranks
+    words += ["--train.max_steps", "6"]
+    assert run_ranks(run, ranks, synthetic, whole, words) == [0] * ranks
+    copy_killed_after(3, whole, parts)
+    assert run_ranks(run, ranks, synthetic, parts, [], True) == [0] * ranks
     last = "checkpoints/step-00000006"
     first, second = tensors(whole / last, tmp_path), tensors(parts / last, tmp_path)
     assert first.keys() == second.keys()

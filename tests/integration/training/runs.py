@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
+from pipeline.checkpoint.layout import saved_steps
 from pipeline.checkpoint.save import Checkpoints
 from pipeline.config.overrides import configure
 from pipeline.config.tree import Config
@@ -54,6 +56,16 @@ def tensors(checkpoint: Path, folder: Path) -> dict[str, torch.Tensor]:
 
     collect("", torch.load(whole, weights_only=False))
     return found
+
+
+def copy_killed_after(step: int, run: Path, out: Path) -> Path:
+    """A copy of a run, in `out`, as if it had been killed before the first save after `step`."""
+    shutil.copytree(run, out)
+    later = [found for found in saved_steps(out / "checkpoints") if found > step]
+    assert later
+    for found in later:
+        shutil.rmtree(out / "checkpoints" / f"step-{found:08d}")
+    return out
 
 
 def saved_again(rank: int, size: int, run_folder: Path, out: Path) -> Any:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torchrec.distributed.types import ShardedTensor
 
+from pipeline.checkpoint.layout import saved_steps
 from pipeline.config.overrides import resolve
 from pipeline.data.schema import Schema
 from pipeline.ranks.world import this_world
@@ -17,7 +18,7 @@ from pipeline.training.dataloader import open_split
 from pipeline.training.reset_tables import renew_tables
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
-from tests.integration.training.runs import run, tensors
+from tests.integration.training.runs import copy_killed_after, run, tensors
 from tests.ranks import run_ranks
 
 _RENEWED, _KEPT = "user_id", "tab"
@@ -100,9 +101,9 @@ def test_a_resume_at_an_epochs_end_renews_as_if_undisturbed(
     words += ["--train.eval_every", "1000"]
     end = ["--train.max_steps", str(steps + 2)]
     assert run_ranks(run, 2, synthetic, tmp_path / "whole", [*words, *end]) == [0, 0]
-    cut = tmp_path / "cut"
-    assert run_ranks(run, 2, synthetic, cut, [*words, "--train.max_steps", str(steps)]) == [0, 0]
-    assert run_ranks(run, 2, synthetic, cut, end, True) == [0, 0]
+    cut = copy_killed_after(steps, tmp_path / "whole", tmp_path / "cut")
+    assert saved_steps(cut / "checkpoints") == [steps]
+    assert run_ranks(run, 2, synthetic, cut, [], True) == [0, 0]
     name = f"step-{steps + 2:08d}"
     left = tensors(tmp_path / "whole" / "checkpoints" / name, tmp_path)
     right = tensors(cut / "checkpoints" / name, tmp_path)

@@ -23,7 +23,7 @@ from tests.integration.sharding.every_plan import SCHEMA, batch
 from tests.integration.sharding.every_plan import config as plain_config
 from tests.integration.sharding.moves import State, _state, _state_of
 from tests.integration.sharding.one_process import OneProcess
-from tests.integration.training.runs import run, tensors
+from tests.integration.training.runs import copy_killed_after, run, tensors
 from tests.ranks import run_ranks
 
 _STEPS = 6
@@ -238,12 +238,19 @@ def test_resume_is_bit_equal(synthetic: Path, tmp_path: Path) -> None:
     """Rows are late from one drain to the next, and a save is one: saves at the same steps. On four
     ranks, where sums hang on their order."""
     words = ["--train.pipeline", "semi_sync", "--train.micro_batch_size", "50"]
-    words += ["--sharding.types", "table_wise,row_wise", "--checkpoint.every", "4"]
+    words += [
+        "--sharding.types",
+        "table_wise,row_wise",
+        "--checkpoint.every",
+        "4",
+        "--checkpoint.keep",
+        "9",
+    ]
     words += ["--model.tower.dropout", "0.1"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run_ranks(run, 4, synthetic, whole, words) == [0] * 4
-    assert run_ranks(run, 4, synthetic, parts, [*words, "--train.max_steps", "4"]) == [0] * 4
-    assert run_ranks(run, 4, synthetic, parts, ["--train.max_steps", "8"], True) == [0] * 4
+    copy_killed_after(4, whole, parts)
+    assert run_ranks(run, 4, synthetic, parts, [], True) == [0] * 4
     left, right = (
         tensors(out / "checkpoints" / "step-00000008", tmp_path) for out in (whole, parts)
     )
