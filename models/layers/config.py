@@ -55,7 +55,7 @@ class AttentionConfig(BaseModel):
     def _not_empty(cls, value: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
         for event, pairs in value.items():
             if not pairs:
-                raise ValueError(f"event {event!r} has no history; name one, or leave it out")
+                raise ValueError(f"event {event!r} has no history; name one, or remove it")
         return value
 
     @property

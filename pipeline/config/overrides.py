@@ -9,7 +9,8 @@ from typing import Any, get_origin
 from pipeline.config.fields import fields, type_name, value_name
 from pipeline.config.recipes import recipe
 from pipeline.config.renamed import renamed
-from pipeline.config.tree import Config, Tree, build, merge, read_yaml
+from pipeline.config.tree import Config, Tree, build, merge
+from pipeline.config.yaml_file import read_yaml
 from pipeline.io.errors import UserError, nearest
 
 
@@ -18,14 +19,15 @@ def resolve(name: str | None, config: Path | None, overrides: Sequence[str]) -> 
 
     A YAML file may name its recipe (`recipe: demo`); the command line's name wins.
     """
+    given = parse(overrides)
     tree = read_yaml(config) if config else {}
     start = recipe(name or str(tree.get("recipe", "demo")))
     tree.pop("recipe", None)
     base = merge(start.model_dump(mode="json"), {})
     if tree:
         base = merge(base, tree)
-        build(base, where=str(config))  # so that a file's fault is blamed on the file
-    return build(merge(base, parse(overrides)), where="command line")
+        build(base, where=str(config))  # so that a fault of the file names the file
+    return build(merge(base, given), where="command line")
 
 
 def configure(
@@ -48,8 +50,8 @@ def configure(
         return amend(Config.load(saved), name, config, overrides), folder
     if must_exist:
         raise UserError(
-            f"{folder}: no run to go on with (no config.json); name its folder with --out, or "
-            "leave --resume out to begin one"
+            f"{folder}: no run to resume (no config.json); name its folder with --out, or start a "
+            "new run without --resume"
         )
     return resolve(name, config, overrides), folder
 
@@ -59,7 +61,10 @@ def amend(saved: Config, name: str | None, config: Path | None, overrides: Seque
     over = read_yaml(config) if config else {}
     for other in (name, over.pop("recipe", None)):
         if other and other != saved.recipe:
-            raise UserError(f"this run was made by recipe {saved.recipe!r}, not {other!r}")
+            raise UserError(
+                f"recipe: {other!r}: the run to resume was made by recipe {saved.recipe!r}; leave "
+                "the recipe out, or start a new run in another folder"
+            )
     tree = saved.model_dump(mode="json")
     if over:
         tree = merge(tree, over)
@@ -68,33 +73,46 @@ def amend(saved: Config, name: str | None, config: Path | None, overrides: Seque
 
 
 def parse(words: Sequence[str]) -> Tree:
-    """['--train.epochs', '2'] -> {'train': {'epochs': '2'}}. Types are the tree's business."""
+    """['--train.epochs', '2'] -> {'train': {'epochs': '2'}}. `build` converts the values."""
     known = {field.name: field.annotation for field in fields(Config)}
     tree: Tree = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if not word.startswith("--"):
-            raise UserError(f"command line: {word!r} is not an option; fields are --section.field")
+            raise UserError(f"command line: {word!r} is not an option; write --section.field VALUE")
         name, equals, value = word[2:].partition("=")
         if "." not in name:
             raise UserError(f"command line: unknown option {word!r}; see --help")
         if not equals:
-            if not rest:
+            if not rest or _is_field(rest[0]):
                 raise UserError(f"command line: {word} needs a value")
             value = rest.pop(0)
         if new := renamed(name):
             raise UserError(f"command line: {name}: renamed to {new}")
         if name.split(".")[0] not in {leaf.split(".")[0] for leaf in known}:
-            raise UserError(f"command line: unknown field {name!r}; {nearest(name, list(known))}")
+            raise UserError(f"command line: unknown field {name!r}; {_hint(name, list(known))}")
         node = tree
         *sections, leaf = name.split(".")
         for section in sections:
             node = node.setdefault(section, {})
             if not isinstance(node, dict):
-                raise UserError(f"command line: {word}: {section!r} was given a value already")
+                raise UserError(f"command line: {word}: {section!r} has a value already")
+        if isinstance(node.get(leaf), dict):
+            raise UserError(f"command line: {word}: has entries already")
         node[leaf] = _listed(value) if get_origin(known.get(name)) is tuple else value
     return tree
+
+
+def _hint(name: str, known: list[str]) -> str:
+    """The nearest field, or all sections: all fields would be too long a line."""
+    hint = nearest(name, known)
+    sections = list(dict.fromkeys(field.split(".")[0] for field in known if "." in field))
+    return hint if hint.startswith("did you mean") else f"sections: {', '.join(sections)}"
+
+
+def _is_field(word: str) -> bool:
+    return word.startswith("--") and "." in word
 
 
 def _listed(value: str) -> list[Any]:

@@ -83,12 +83,12 @@ class LossConfig(Section):
     def _not_negative(cls, value: Mapping[str, float], info: ValidationInfo) -> Mapping[str, float]:
         for task, weight in value.items():
             if not 0 <= weight < float("inf"):
-                raise ValueError(f"weight of {task!r} is {weight}; weights are finite, 0 or more")
+                raise ValueError(f"weight of {task!r} is {weight}; write a finite number >= 0")
         kind = getattr(info.data.get("balance"), "kind", "fixed")
         if value and kind in ("uncertainty", "gradnorm"):
             raise ValueError(
-                f"balance {kind} finds weights itself; name no task_weights, or take balance fixed "
-                "or pcgrad"
+                f"balance {kind} chooses the weights itself; remove them, or use balance fixed or "
+                "pcgrad"
             )
         return value
 
@@ -97,7 +97,7 @@ class LossConfig(Section):
     def _positive(cls, value: Mapping[str, float]) -> Mapping[str, float]:
         for task, weight in value.items():
             if not 0 < weight < float("inf"):
-                raise ValueError(f"weight of {task!r} is {weight}; weights are finite, above 0")
+                raise ValueError(f"weight of {task!r} is {weight}; write a finite number > 0")
         return value
 
     @field_validator("negative_sampling")
@@ -105,7 +105,7 @@ class LossConfig(Section):
     def _rate(cls, value: Mapping[str, float]) -> Mapping[str, float]:
         for task, rate in value.items():
             if not 0 < rate <= 1:
-                raise ValueError(f"rate of {task!r} is {rate}; rates are above 0 and up to 1")
+                raise ValueError(f"rate of {task!r} is {rate}; write a number > 0 and <= 1")
         return value
 
 
@@ -197,7 +197,7 @@ class TrainConfig(Section):
     def _metric(cls, value: str) -> str:
         metric = value.rpartition("/")[2]
         if "/" not in value or metric not in ("auc", "gauc", "ne", "log_loss"):
-            raise ValueError(f"{value!r} is not TASK/METRIC with METRIC auc, gauc, ne or log_loss")
+            raise ValueError("write TASK/METRIC, with metric auc, gauc, ne or log_loss")
         return value
 
 

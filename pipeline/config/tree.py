@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ValidationError,
-)
+from pydantic import ValidationError
 
 from embeddings.config import EmbeddingsConfig, ShardingConfig, SparseOptimizerConfig
-from pipeline.config.fields import section_types
+from pipeline.config.explain import explain
 from pipeline.config.renamed import old_name_in, renamed
 from pipeline.config.sections import (
     CheckpointConfig,
@@ -29,7 +24,7 @@ from pipeline.config.sections import (
     Section,
     TrainConfig,
 )
-from pipeline.io.errors import UserError, nearest
+from pipeline.io.errors import UserError
 from pipeline.io.files import write_text
 from pipeline.io.storage import AnyPath
 
@@ -74,8 +69,10 @@ class Config(Section):
         """Read back what `save` wrote. Equal to what was saved."""
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot be read: {error}") from error
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not UTF-8: corrupt, or not written by homerec") from error
         except json.JSONDecodeError as error:
             raise UserError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from error
         if isinstance(tree, dict) and (old := old_name_in(tree)):
@@ -105,23 +102,6 @@ def merge(base: Tree, over: Mapping[str, Any]) -> Tree:
     return merged
 
 
-def read_yaml(path: Path) -> Tree:
-    """A YAML file with a tree's sections. UserError names file and line of what is wrong."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        raise UserError(f"{path}: {line}not YAML: {getattr(error, 'problem', error)}") from error
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: holds {type(tree).__name__}, not sections such as 'train:'")
-    return tree
-
-
 def build(tree: Tree, *, where: str) -> Config:
     """The checked tree. UserError: field, value, remedy, in one line; `where` names its origin."""
     if isinstance(tree, Mapping) and (old := old_name_in(tree)):
@@ -129,45 +109,4 @@ def build(tree: Tree, *, where: str) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{where}: {_explain(error, tree)}") from error
-
-
-def _explain(error: ValidationError, tree: Tree) -> str:
-    """The first thing wrong, as 'field: value: what, remedy'."""
-    first = error.errors()[0]
-    # pydantic puts a union member's tag into the path; a person did not write it.
-    path: list[str] = []
-    node: Any = tree
-    for part in first["loc"]:
-        key = str(part)
-        if isinstance(node, Mapping) and key in node:
-            node = node[key]
-        elif isinstance(node, (list, tuple)) and isinstance(part, int) and part < len(node):
-            node = node[part]
-        elif isinstance(node, Mapping) and node.get("kind") == key:
-            continue
-        path.append(key)
-    field = ".".join(path)
-    if first["type"] == "extra_forbidden":
-        section, name = ".".join(path[:-1]), path[-1]
-        known = [leaf.removeprefix(section + ".") for leaf in _names(section, tree)]
-        return f"unknown field {field!r}; {nearest(name, known)}"
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if first["type"] == "missing":
-        return f"{field}: {message}"
-    return f"{field}: {first['input']!r}: {message}"
-
-
-def _names(section: str, tree: Tree) -> list[str]:
-    model: type[BaseModel] = Config
-    node: Any = tree
-    for part in [part for part in section.split(".") if part]:
-        node = node.get(part, {}) if isinstance(node, Mapping) else {}
-        members = section_types(model.model_fields[part].annotation)
-        kind = node.get("kind") if isinstance(node, Mapping) else None
-        chosen = [m for m in members if kind is None or m.model_fields["kind"].default == kind]
-        if not chosen:
-            return []
-        model = chosen[0]
-    return list(model.model_fields)
+        raise UserError(f"{where}: {explain(error, Config, tree)}") from error

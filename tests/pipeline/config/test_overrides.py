@@ -42,13 +42,15 @@ def test_another_recipe_is_refused_wherever_it_is_named(home: Path) -> None:
     (home / "run.yaml").write_text("recipe: demo\n", encoding="utf-8")
     out = Path("runs/debug")
     for name, config in (("demo", None), (None, Path("run.yaml"))):
-        with pytest.raises(UserError, match="made by recipe 'debug', not 'demo'"):
+        with pytest.raises(
+            UserError, match="recipe: 'demo': the run to resume was made by recipe 'debug'"
+        ):
             configure(name, config, out, [], resume=True, must_exist=True)
 
 
 def test_resuming_nothing_is_an_error_but_a_restart_begins(home: Path) -> None:
     out = Path("runs/typo")
-    with pytest.raises(UserError, match="runs/typo: no run to go on with"):
+    with pytest.raises(UserError, match="runs/typo: no run to resume"):
         configure("debug", None, out, [], resume=True, must_exist=True)
     config, _ = configure("debug", None, out, [], resume=True, must_exist=False)
     assert config == resolve("debug", None, [])
