@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +28,26 @@ _ARGUMENTS = ["--towers", "home,single_task", "--seeds", "2", "--jobs", "2"]
 _FIELDS = ["--train.batch_size", "64", "--train.max_steps", "40", "--train.eval_every", "20"]
 
 
-def command(data: Path, out: Path, *more: str) -> list[str]:
-    words = ["compare", "--recipe", "debug", "--data.path", str(data), "--out", str(out)]
-    return [sys.executable, "-m", "launchers.cli", *words, *_ARGUMENTS, *_FIELDS, *more]
+def arguments(data: Path, out: Path, *more: str) -> list[str]:
+    study = ["compare", "--recipe", "debug", "--data.path", str(data), "--out", str(out)]
+    return [*study, *_ARGUMENTS, *_FIELDS, *more]
 
 
-def compare(data: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(data, out, *more), capture_output=True, text=True, check=False)
+def compare(data: Path, out: Path, *more: str) -> tuple[int, str]:
+    """Exit code and stdout."""
+    with redirect_stdout(io.StringIO()) as shown:
+        code = main(arguments(data, out, *more))
+    return code, shown.getvalue()
 
 
 def end_early(number: signal.Signals, data: Path, out: Path, *more: str) -> tuple[int, str]:
     """Start the study, and send it a signal once a run has trained a step; exit code and output."""
     before = logged(out)
     with subprocess.Popen(
-        command(data, out, *more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "launchers.cli", *arguments(data, out, *more)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         while logged(out) <= before and process.poll() is None:
             time.sleep(0.01)
@@ -67,9 +75,9 @@ def metrics(out: Path) -> Any:
 @pytest.fixture(scope="module")
 def undisturbed(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("studies") / "undisturbed"
-    done = compare(synthetic, out)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Is home better here?" in done.stdout
+    code, shown = compare(synthetic, out)
+    assert code == 0, shown
+    assert "Is home better here?" in shown
     return out
 
 
@@ -112,8 +120,8 @@ def test_a_study_stopped_and_killed_goes_on_to_the_same_result(
     code, output = end_early(signal.SIGKILL, synthetic, out, "--resume")
     assert code == -signal.SIGKILL, output
     # At once: runs of the killed study may be saving still.
-    done = compare(synthetic, out, "--resume")
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, output = compare(synthetic, out, "--resume")
+    assert code == 0, output
     assert metrics(out) == metrics(undisturbed)
 
 
@@ -156,9 +164,9 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(undisturbed: Path, synthe
     (broken / "outcome.json").unlink()
     for part in broken.glob("checkpoints/step-*/*.distcp"):
         part.write_bytes(b"no checkpoint")
-    done = compare(synthetic, undisturbed, "--resume", "--seeds", "3")
-    assert done.returncode == 1
-    (line,) = re.findall("^failed: .*", done.stdout, re.MULTILINE)
+    code, shown = compare(synthetic, undisturbed, "--resume", "--seeds", "3")
+    assert code == 1
+    (line,) = re.findall("^failed: .*", shown, re.MULTILINE)
     assert line.startswith("failed: single_task seed 1: ")
     assert "no checkpoint here is whole" in line
     assert "seed-1.log" in line
