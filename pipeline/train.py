@@ -178,13 +178,13 @@ def train(config: Config, out: Path, world: World, *, resume: bool, overwrite: b
                     check_replicas(model, optimizer, step, world)
             watch.settle()
             averaging.settle()
-            delta = step < whole and not watch.save_due and not watch.stopping
+            incremental = step < whole and not watch.save_due and not watch.stopping
             watch.save_due = False
             check_finite(model, step, world)
             share_buffers(head)
             progress.step, progress.source = step, source.state_dict()
             progress.looks, progress.scheduled = looks.remembered, schedule.at
-            checkpoints.save(model, optimizer, progress, windowed=windowed, delta=delta)
+            checkpoints.save(model, optimizer, progress, windowed=windowed, incremental=incremental)
     if watch.stopping and step < end:
         _say(world, f"stopped by a signal at step {step} of {end}, saved; go on with --resume")
         return ExitCode.STOPPED

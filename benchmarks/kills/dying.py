@@ -35,7 +35,7 @@ class _Armed:
     """Wraps the function that is the fault's place."""
 
     def __init__(self, fault: Fault) -> None:
-        import pipeline.checkpoint.commit as publish
+        import pipeline.checkpoint.commit as commit
         import pipeline.checkpoint.save as checkpoint
         import pipeline.train as train
 
@@ -43,23 +43,23 @@ class _Armed:
         self._delay_s = fault.delay_s
         self._calls = 0
         self._inside = False
-        real = publish.Publisher.writer
+        real = commit.Committer.writer
 
-        def writer(publisher: Any, progress: Any, base: int | None) -> Any:
-            made = real(publisher, progress, base)
-            if (base is not None) == (fault.place == "delta"):
+        def writer(committer: Any, progress: Any, base: int | None) -> Any:
+            made = real(committer, progress, base)
+            if (base is not None) == (fault.place == "incremental"):
                 made.write_data = self._watched(made.write_data)  # type: ignore[method-assign]
             return made
 
-        if fault.place in ("save", "delta"):
-            publish.Publisher.writer = writer  # type: ignore[method-assign]
+        if fault.place in ("save", "incremental"):
+            commit.Committer.writer = writer  # type: ignore[method-assign]
             return
         owner: Any
         owner, name = {
             "step": (train, "_advance"),
             "evaluation": (train, "evaluate"),
             "load": (checkpoint, "load_newest"),
-            "publish": (publish.Publisher, "_publish"),
+            "commit": (commit.Committer, "_commit"),
         }[fault.place]
         setattr(owner, name, self._watched(getattr(owner, name)))
 

@@ -6,27 +6,27 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-Place = Literal["step", "save", "delta", "publish", "load", "evaluation"]
+Place = Literal["step", "save", "incremental", "commit", "load", "evaluation"]
 How = Literal["rank", "agent", "all", "sigterm", "disk", "truncated", "flipped"]
 
 _DYING: tuple[tuple[How, Place], ...] = (
     ("rank", "step"),
     ("rank", "save"),
-    ("rank", "delta"),
+    ("rank", "incremental"),
     ("rank", "load"),
     ("rank", "evaluation"),
     ("agent", "step"),
     ("agent", "save"),
     ("all", "step"),
-    ("all", "delta"),
-    ("all", "publish"),
+    ("all", "incremental"),
+    ("all", "commit"),
     ("all", "load"),
     ("all", "evaluation"),
     ("sigterm", "step"),
     ("sigterm", "save"),
     ("sigterm", "evaluation"),
     ("disk", "save"),
-    ("disk", "delta"),
+    ("disk", "incremental"),
     ("truncated", "step"),
     ("flipped", "save"),
 )
@@ -72,7 +72,7 @@ def faults(count: int, ranks: int, seed: int) -> list[Fault]:
         Fault(
             how=how,
             place=place,
-            rank=0 if place == "publish" else dice.randrange(ranks),  # rank 0 alone does that
+            rank=0 if place == "commit" else dice.randrange(ranks),  # rank 0 alone does that
             nth=dice.randint(3, 9) if place == "step" else 1,
             delay_s=dice.choice((0.0, 0.002, 0.005) if place == "step" else (0.0, 0.002, 0.01)),
         )

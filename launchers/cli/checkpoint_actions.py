@@ -13,12 +13,12 @@ from rich.table import Table
 from launchers.local.console import open_console, say
 from pipeline.checkpoint.layout import find_checkpoint, is_finished, remove
 from pipeline.checkpoint.listing import (
-    Listed,
+    ListedCheckpoint,
     contents,
     list_checkpoints,
     open_checkpoints,
-    rules_of,
-    staying,
+    retained,
+    retention_rules,
 )
 from pipeline.checkpoint.verify import problem
 from pipeline.config.sections import CheckpointConfig
@@ -33,7 +33,7 @@ def ls(args: argparse.Namespace) -> int:
     if args.json:
         return _print_json([one.as_json() for one in found])
     any_whole = any(one.problem is None for one in found)
-    why = staying(folder, found, rules_of(folder, found)) if any_whole else {}
+    why = retained(folder, found, retention_rules(folder, found)) if any_whole else {}
     view = Table(title=str(folder), title_justify="left")
     for heading in ("step", "epoch", "MB", "ranks"):
         view.add_column(heading, justify="right")
@@ -50,7 +50,7 @@ def verify(args: argparse.Namespace) -> int:
     place = open_folder(args.where)
     if is_finished(place):
         step = int(place.name.rpartition("-")[2])
-        found = [Listed(step=step, manifest=None, problem=problem(place))]
+        found = [ListedCheckpoint(step=step, manifest=None, problem=problem(place))]
     else:
         found = list_checkpoints(open_checkpoints(args.where), contents=True)
     if args.json:
@@ -58,8 +58,8 @@ def verify(args: argparse.Namespace) -> int:
     else:
         console = open_console()
         for one in found:
-            told = "whole" if one.problem is None else f"damaged: {one.problem}"
-            say(console, f"step {one.step}: {told}")
+            found_problem = "whole" if one.problem is None else f"damaged: {one.problem}"
+            say(console, f"step {one.step}: {found_problem}")
     return 1 if any(one.problem for one in found) else 0
 
 
@@ -86,11 +86,11 @@ def show(args: argparse.Namespace) -> int:
 
 
 def prune(args: argparse.Namespace) -> int:
-    """Drop what no rule keeps. Everything is read first: only a whole one counts as kept."""
+    """Remove checkpoints that no rule retains. All are verified first: only valid ones count."""
     folder = open_checkpoints(args.where)
     found = list_checkpoints(folder, contents=True)
-    rules = _rules(args, rules_of(folder, found))
-    stay = staying(folder, found, rules)
+    rules = _rules(args, retention_rules(folder, found))
+    stay = retained(folder, found, rules)
     console = open_console()
     for one in found:
         if one.problem is not None and not args.damaged:
@@ -114,7 +114,7 @@ def _rules(args: argparse.Namespace, rules: CheckpointConfig) -> CheckpointConfi
     return rules.model_copy(update={"keep": keep, "keep_every": keep_every})
 
 
-def _row(one: Listed) -> list[str]:
+def _row(one: ListedCheckpoint) -> list[str]:
     manifest = one.manifest
     if manifest is None:
         return [str(one.step), *[""] * 5]

@@ -1,4 +1,4 @@
-"""A copy of a run's tensors in host memory, to be written while training changes the tensors."""
+"""Staging of a run's tensors in host memory, so that training continues during a save."""
 
 from __future__ import annotations
 
@@ -9,29 +9,28 @@ from torch.distributed._state_dict_utils import _copy_state_dict, _create_cpu_st
 from torch.distributed.checkpoint.staging import AsyncStager
 
 
-class HostCopy:
-    """Copies into the same memory each time: fresh pages would cost more than the copy does.
+class HostStaging:
+    """Copies the same tensors into the same memory each time: fresh pages cost more than a copy.
 
-    One save at a time, always of the same tensors. torch's DefaultStager keeps its memory too, but
-    cannot copy a ShardedTensor (torch 2.13); BlockingAsyncStager keeps it in pinned memory alone,
-    which needs a GPU.
+    torch's DefaultStager reuses its memory too, but cannot copy a ShardedTensor (torch 2.13);
+    BlockingAsyncStager does so in pinned memory only, which needs a GPU.
     """
 
     def __init__(self) -> None:
-        self.held: dict[str, Any] | None = None
-        """What was copied last."""
+        self.staged: dict[str, Any] | None = None
+        """The last copy."""
 
     def copy(self, state: dict[str, Any]) -> dict[str, Any]:
-        """`state` as it is now. The one before is gone."""
-        if self.held is None:
+        """Copy `state`, overwriting the previous copy."""
+        if self.staged is None:
             # Pinned: a GPU copies without a stop over in other memory. No GPU has run this yet.
-            self.held = _create_cpu_state_dict(state, pin_memory=torch.cuda.is_available())
-        copied: dict[str, Any] = _copy_state_dict(state, self.held)
+            self.staged = _create_cpu_state_dict(state, pin_memory=torch.cuda.is_available())
+        copied: dict[str, Any] = _copy_state_dict(state, self.staged)
         return copied
 
 
-class Copied(AsyncStager):
-    """For a state that is a copy already."""
+class PreStaged(AsyncStager):
+    """Stager of a state dict that is a copy already."""
 
     _synchronize_after_execute = False
 

@@ -1,9 +1,9 @@
-"""Checkpoints of changed rows: what differs from a whole one, found, saved, and laid over it.
+"""Incremental checkpoints: the rows that differ from a full checkpoint, its base.
 
-Each adds to a whole checkpoint directly, not to the one before: a damaged one costs itself alone.
-Rows are found by comparing bits with the copy in memory that the whole one was written from, so
-that base and changed rows give the state bit for bit, whatever changed a row (a step, a renewal,
-any kernel), and no lookup pays for keeping count. Tensors that are not sharded are saved whole.
+Each is based on a full checkpoint directly, so that a corrupt one affects no other. Changed rows
+are found by comparing bits with the host copy that the base was written from: base and changed rows
+restore the state bit for bit, whatever changed a row. Tensors that are not sharded are saved in
+full.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from pipeline.io.storage import AnyPath
 
 _CHANGED = "changed"
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-# Rows compared at once: what comparing needs besides is small beside the tables.
-_PIECE = 1 << 16
+# Rows compared at once: bounds the memory of the comparison.
+_CHUNK_ROWS = 1 << 16
 
 
 def changed_rows(state: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    """What of `state` to save so that a checkpoint of `base` and this give it. Copies, on the host.
+    """What differs of `state` from `base`, copied to the host.
 
-    Both are nested alike, and sharded alike. By shard: int64 [n] rows within it, their values
-    [n, ...]; nothing for a shard that is as it was.
+    Both have the same nesting and sharding. For each changed shard: rows within it, int64 [n], and
+    their values, [n, ...].
     """
     now, _ = flatten_state_dict(state)
     before, _ = flatten_state_dict(base)
@@ -63,8 +63,8 @@ def differing_rows(new: Tensor, old: Tensor) -> Tensor:
     """int64 [n], ascending: rows (of dimension 0) of which a bit differs; `old` is on the host."""
     bits = _BITS[new.element_size()]
     found = [torch.empty(0, dtype=torch.int64)]
-    for first in range(0, len(new), _PIECE):
-        now, before = (part[first : first + _PIECE] for part in (new, old))
+    for first in range(0, len(new), _CHUNK_ROWS):
+        now, before = (part[first : first + _CHUNK_ROWS] for part in (new, old))
         differ = now.cpu().view(bits) != before.view(bits)
         found.append(differ.flatten(1).any(1) if differ.dim() > 1 else differ)
         found[-1] = found[-1].nonzero().flatten() + first
@@ -72,15 +72,15 @@ def differing_rows(new: Tensor, old: Tensor) -> Tensor:
 
 
 def open_reader(folder: AnyPath) -> FsspecReader:
-    """Reads a checkpoint: a whole one, or changed rows together with what they add to."""
+    """Reader of a full checkpoint, or of an incremental one together with its base."""
     base = read_manifest(folder).base
     return reader(folder) if base is None else _Overlay(folder, step_folder(folder.parent, base))
 
 
 class _Overlay(FsspecReader):
-    """Reads two checkpoints as one: what the newer one does not have is the base's.
+    """Reads an incremental checkpoint laid over its base.
 
-    Whoever loads sees the base's shards, and may ask for any part of them, as of a whole one.
+    Loading works as from a full checkpoint: any part of the base's shards can be read.
     """
 
     def __init__(self, folder: AnyPath, base: AnyPath) -> None:
@@ -91,24 +91,30 @@ class _Overlay(FsspecReader):
         self._changes: dict[str, Any] = {}
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        base, own = (reader(place).read_metadata(*args, **kwargs) for place in self._places)
-        for place, metadata in zip(self._places, (base, own), strict=True):
+        base, incremental = (reader(place).read_metadata(*args, **kwargs) for place in self._places)
+        for place, metadata in zip(self._places, (base, incremental), strict=True):
             metadata.storage_data = {
                 index: replace(info, relative_path=f"{place.name}/{info.relative_path}")
                 for index, info in metadata.storage_data.items()
             }
         self._changes = {
-            index.fqn: info for index, info in own.storage_data.items() if _is_change(index.fqn)
+            index.fqn: info
+            for index, info in incremental.storage_data.items()
+            if _is_change(index.fqn)
         }
-        names = {name for name in own.state_dict_metadata if not _is_change(name)}
-        merged = replace(own)
+        names = {name for name in incremental.state_dict_metadata if not _is_change(name)}
+        merged = replace(incremental)
         merged.state_dict_metadata = {
             **base.state_dict_metadata,
-            **{name: own.state_dict_metadata[name] for name in names},
+            **{name: incremental.state_dict_metadata[name] for name in names},
         }
         merged.storage_data = {
             **{index: info for index, info in base.storage_data.items() if index.fqn not in names},
-            **{index: info for index, info in own.storage_data.items() if index.fqn in names},
+            **{
+                index: info
+                for index, info in incremental.storage_data.items()
+                if index.fqn in names
+            },
         }
         return merged
 
@@ -122,7 +128,7 @@ class _Overlay(FsspecReader):
         return done
 
     def _lay_over(self, item: ReadItem, key: str, planner: LoadPlanner) -> None:
-        """The part that `item` asked of a shard, with the shard's changed rows on it."""
+        """Write the changed rows of a shard over the part that `item` reads."""
         rows, values = self._tensor(f"{key}|rows"), self._tensor(f"{key}|values")
         first, *other_firsts = item.storage_offsets
         count, *other_counts = item.lengths

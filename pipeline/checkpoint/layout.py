@@ -1,4 +1,4 @@
-"""Which checkpoints a folder holds, and which of them stay."""
+"""Layout of a folder of checkpoints, and which of them are retained."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _STEP = "step-"
 
 
 def checkpoints_folder(config: Config, out: Path) -> AnyPath:
-    """Where the run in `out` keeps its checkpoints."""
+    """Folder of the checkpoints of the run in `out`."""
     return open_folder(config.checkpoint.path) if config.checkpoint.path else out / "checkpoints"
 
 
 def step_folder(folder: AnyPath, step: int) -> AnyPath:
-    """Of the checkpoint after `step` in a run's folder of checkpoints."""
+    """Folder of the checkpoint after `step`."""
     return folder / f"{_STEP}{step:08d}"
 
 
 def named_steps(folder: AnyPath) -> list[int]:
-    """Steps that a folder is named after, whole or not, oldest first."""
+    """Steps with a folder, complete or not, oldest first."""
     if not folder.is_dir():
         return []
     numbers = (path.name.removeprefix(_STEP) for path in children(folder) if _STEP in path.name)
@@ -34,17 +34,17 @@ def named_steps(folder: AnyPath) -> list[int]:
 
 
 def saved_steps(folder: AnyPath) -> list[int]:
-    """Steps whose save came to its end, oldest first. Damage is found by reading them alone."""
+    """Steps whose save was committed, oldest first. Their contents are not checked."""
     return [step for step in named_steps(folder) if is_finished(step_folder(folder, step))]
 
 
 def is_finished(folder: AnyPath) -> bool:
-    """A checkpoint, and not what somebody left of one."""
+    """Whether the checkpoint in `folder` was committed."""
     return all((folder / name).is_file() for name in (META, NAME, ".metadata"))
 
 
 def bases(folder: AnyPath, steps: list[int]) -> dict[int, int | None]:
-    """By step, the whole checkpoint it adds to. One whose manifest is damaged is not there."""
+    """Step -> step of its base, None for full ones. Those with a corrupt manifest are left out."""
     found = {}
     for step in steps:
         try:
@@ -54,12 +54,13 @@ def bases(folder: AnyPath, steps: list[int]) -> dict[int, int | None]:
     return found
 
 
-def kept(
+def retained_steps(
     bases: Mapping[int, int | None], best: int | None, rules: CheckpointConfig
 ) -> dict[int, str]:
-    """Which steps stay, and why: 'best', 'newest', 'every' (keep_every) or 'base' (of one kept).
+    """Steps to retain, and why: 'best', 'newest', 'every' (keep_every) or 'base' of another.
 
-    Whole ones are counted by themselves, for what damages one costs all that add to it.
+    Full and incremental checkpoints are counted separately: losing a full one loses all that are
+    based on it.
     """
     steps = [step for step, base in sorted(bases.items()) if base is None]
     added = [step for step, base in sorted(bases.items()) if base is not None]
@@ -79,7 +80,7 @@ def kept(
 
 
 def remove(folder: AnyPath, step: int) -> None:
-    """Out of sight first: a kill half way must not leave what looks whole."""
+    """Remove a checkpoint; a kill half way leaves nothing that looks complete."""
     old = step_folder(folder, step)
     if isinstance(old, Path):
         remove_tree(old.rename(old.with_name(f".{old.name}.old")))
@@ -89,7 +90,7 @@ def remove(folder: AnyPath, step: int) -> None:
 
 
 def best_step(folder: AnyPath) -> int | None:
-    """As the last evaluation noted it. UserError if that note is damaged."""
+    """The best step, as of the last evaluation. UserError if best.json is damaged."""
     path = folder / "best.json"
     if not path.is_file():
         return None

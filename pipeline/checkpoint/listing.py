@@ -1,4 +1,4 @@
-"""A folder's checkpoints for a person: one process looks at them, no model is built."""
+"""List and describe the checkpoints of a folder, in one process, without a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from typing import Any
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from pipeline.checkpoint.incremental import open_reader
-from pipeline.checkpoint.layout import best_step, find_folder, kept, named_steps, step_folder
+from pipeline.checkpoint.layout import (
+    best_step,
+    find_folder,
+    named_steps,
+    retained_steps,
+    step_folder,
+)
 from pipeline.checkpoint.manifest import META, Damaged, Manifest, read_manifest, read_sealed
 from pipeline.checkpoint.verify import problem
 from pipeline.config.sections import CheckpointConfig
@@ -19,8 +25,8 @@ from pipeline.io.storage import AnyPath, open_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """A checkpoint as it lies there."""
+class ListedCheckpoint:
+    """A checkpoint of a folder, valid or not."""
 
     step: int
     manifest: Manifest | None
@@ -45,33 +51,35 @@ def open_checkpoints(where: str) -> AnyPath:
     return folder
 
 
-def list_checkpoints(folder: AnyPath, *, contents: bool) -> list[Listed]:
-    """All that are named in `folder`, oldest first; with `contents` every byte of them is read."""
+def list_checkpoints(folder: AnyPath, *, contents: bool) -> list[ListedCheckpoint]:
+    """All checkpoints in `folder`, oldest first; `contents`: verify every byte of them."""
     found = []
     for step in named_steps(folder):
         place = step_folder(folder, step)
         try:
             manifest = read_manifest(place)
         except Damaged as damaged:
-            found.append(Listed(step=step, manifest=None, problem=str(damaged)))
+            found.append(ListedCheckpoint(step=step, manifest=None, problem=str(damaged)))
             continue
-        told = problem(place, contents=contents)
-        found.append(Listed(step=step, manifest=manifest, problem=told))
+        found_problem = problem(place, contents=contents)
+        found.append(ListedCheckpoint(step=step, manifest=manifest, problem=found_problem))
     return found
 
 
-def staying(folder: AnyPath, found: Sequence[Listed], rules: CheckpointConfig) -> dict[int, str]:
-    """As `kept`, of whole ones alone: a damaged one is no reason for another to go."""
+def retained(
+    folder: AnyPath, found: Sequence[ListedCheckpoint], rules: CheckpointConfig
+) -> dict[int, str]:
+    """As `retained_steps`, of whole ones alone: a damaged one is no reason for another to go."""
     bases = {
         one.step: one.manifest.base
         for one in found
         if one.manifest is not None and one.problem is None
     }
-    return kept(bases, best_step(folder), rules)
+    return retained_steps(bases, best_step(folder), rules)
 
 
-def rules_of(folder: AnyPath, found: Sequence[Listed]) -> CheckpointConfig:
-    """Those of the run that saved the newest one of `found` that can be read."""
+def retention_rules(folder: AnyPath, found: Sequence[ListedCheckpoint]) -> CheckpointConfig:
+    """Retention rules of the run that saved the newest valid checkpoint of `found`."""
     for one in reversed(found):
         if one.problem is None:
             return Config.load(step_folder(folder, one.step) / "config.json").checkpoint
@@ -80,8 +88,8 @@ def rules_of(folder: AnyPath, found: Sequence[Listed]) -> CheckpointConfig:
 
 def contents(place: AnyPath) -> dict[str, Any]:
     """What a checkpoint holds. UserError if it is damaged as far as that is looked at."""
-    if (told := problem(place, contents=False)) is not None:
-        raise UserError(f"{place}: {told}; name another checkpoint of the run")
+    if (found_problem := problem(place, contents=False)) is not None:
+        raise UserError(f"{place}: {found_problem}; name another checkpoint of the run")
     progress, manifest = read_sealed(place / META), read_manifest(place)
     saved = open_reader(place).read_metadata().state_dict_metadata
     tensors = {

@@ -15,7 +15,7 @@ from pipeline.checkpoint.incremental import open_reader
 from pipeline.checkpoint.layout import named_steps, step_folder
 from pipeline.checkpoint.manifest import META, NAME, read_sealed
 from pipeline.checkpoint.progress import Progress
-from pipeline.checkpoint.run_state import collect_for, put_back
+from pipeline.checkpoint.run_state import empty_state_dict, load_state_dict
 from pipeline.checkpoint.table_state import TablesLoader
 from pipeline.checkpoint.verify import damage
 from pipeline.config.tree import Config
@@ -39,7 +39,7 @@ def load_newest(
     """Bring both back to the newest whole checkpoint in `folder`, and fill `windowed` from it.
 
     Returns where it stands, None if there is none at all, and the steps that are damaged, which
-    are told. UserError if there are some and none is whole. Every rank must call this.
+    are listed. UserError if there are some and none is whole. Every rank must call this.
     """
     steps, damaged = broadcast_from_rank0(world, named_steps(folder)), {}
     for step in reversed(steps):
@@ -52,9 +52,9 @@ def load_newest(
         in_store = not isinstance(folder, Path)
         if not steps or (in_store and not any(_has_manifest(folder, step) for step in steps)):
             return None, steps
-        told = "; ".join(f"step {step}: {problem}" for step, problem in damaged.items())
+        listed = "; ".join(f"step {step}: {problem}" for step, problem in damaged.items())
         raise UserError(
-            f"{folder}: no checkpoint here is whole ({told}); mend them, or begin the run anew "
+            f"{folder}: no checkpoint here is whole ({listed}); mend them, or begin the run anew "
             "with --overwrite"
         )
     if world.is_first:
@@ -68,11 +68,11 @@ def load_newest(
         if step not in damaged and (step_folder(folder, step) / "results.json").is_file()
     ]
     progress = progress.with_best_among(broadcast_from_rank0(world, judged))
-    state = collect_for(model, optimizer, world, progress, windowed)
+    state = empty_state_dict(model, optimizer, world, progress, windowed)
     tables = TablesLoader(model, optimizer)
     _load(state, place, world, tables)
     tables.finish()
-    put_back(state, optimizer, world, progress, windowed)
+    load_state_dict(state, optimizer, world, progress, windowed)
     return progress, list(damaged)
 
 

@@ -21,16 +21,16 @@ VERSION = 1
 
 _SEAL = "sha256"
 # Bytes read at once: hashing lets other threads run only above 2 kB, and disks like large reads.
-_PIECE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 
 class Damaged(Exception):
-    """A checkpoint that is not whole; the message names file and what is wrong with it."""
+    """A corrupt or incomplete checkpoint; the message names the file and what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """What a file must be."""
+class FileDigest:
+    """Size and checksum of a file."""
 
     bytes: int
     sha256: str
@@ -45,9 +45,9 @@ class Manifest:
     saved: float
     """When: seconds since 1970."""
     world_size: int
-    files: dict[str, File]
+    files: dict[str, FileDigest]
     base: int | None = None
-    """Step of the whole checkpoint that this one adds changed rows to; None: it is whole."""
+    """Step of the full checkpoint that this incremental one is based on; None: it is full."""
     base_manifest: str | None = None
     """SHA-256 of that one's manifest: another one of the same step will not do."""
     version: int = VERSION
@@ -60,20 +60,20 @@ class Manifest:
         write_sealed(folder / NAME, asdict(self))
 
 
-def describe_text(text: str) -> File:
-    """What a file with this text must be."""
+def describe_text(text: str) -> FileDigest:
+    """Size and checksum of a file with this text."""
     data = text.encode()
-    return File(len(data), hashlib.sha256(data).hexdigest())
+    return FileDigest(len(data), hashlib.sha256(data).hexdigest())
 
 
-def digest(path: AnyPath) -> File:
-    """What a file is. Raises OSError."""
+def digest(path: AnyPath) -> FileDigest:
+    """Size and checksum of a file. Raises OSError."""
     hashed, size = hashlib.sha256(), 0
     with path.open("rb") as stream:
-        while piece := stream.read(_PIECE):
-            hashed.update(piece)
-            size += len(piece)
-    return File(size, hashed.hexdigest())
+        while chunk := stream.read(_CHUNK_BYTES):
+            hashed.update(chunk)
+            size += len(chunk)
+    return FileDigest(size, hashed.hexdigest())
 
 
 def write_sealed(path: AnyPath, value: dict[str, Any]) -> None:
@@ -106,20 +106,20 @@ def read_manifest(folder: AnyPath) -> Manifest:
     found = read_sealed(folder / NAME)
     if found.get("version") != VERSION:
         raise Damaged(f"{NAME} is of version {found.get('version')}, this is version {VERSION}")
-    files = {name: File(**file) for name, file in found.pop("files").items()}
+    files = {name: FileDigest(**file) for name, file in found.pop("files").items()}
     return Manifest(**found, files=files)
 
 
-def expected_files(folder: AnyPath) -> dict[str, File]:
+def expected_files(folder: AnyPath) -> dict[str, FileDigest]:
     """Every file that must be there: those of the save, and those an evaluation added.
 
     Raises Damaged.
     """
     later = read_sealed(folder / META).get("files", {})
-    return read_manifest(folder).files | {name: File(**file) for name, file in later.items()}
+    return read_manifest(folder).files | {name: FileDigest(**file) for name, file in later.items()}
 
 
-def check_sizes(folder: AnyPath) -> dict[str, File]:
+def check_sizes(folder: AnyPath) -> dict[str, FileDigest]:
     """`expected_files`, all there and as long as they were. No file but the small ones is read.
 
     Raises Damaged.
@@ -133,8 +133,8 @@ def check_sizes(folder: AnyPath) -> dict[str, File]:
     return expected
 
 
-def share(expected: dict[str, File], rank: int, world_size: int) -> list[str]:
-    """The files that `rank` checks: the largest first, each to who has least to read so far."""
+def files_of_rank(expected: dict[str, FileDigest], rank: int, world_size: int) -> list[str]:
+    """Names of the files that `rank` checks; the largest go first, to the least loaded rank."""
     load = [0] * world_size
     mine = []
     for name, file in sorted(expected.items(), key=lambda item: (-item[1].bytes, item[0])):
@@ -145,7 +145,7 @@ def share(expected: dict[str, File], rank: int, world_size: int) -> list[str]:
     return mine
 
 
-def check_digests(folder: AnyPath, expected: dict[str, File], names: Iterable[str]) -> None:
+def check_digests(folder: AnyPath, expected: dict[str, FileDigest], names: Iterable[str]) -> None:
     """Read the named files whole. Raises Damaged."""
     for name in names:
         try:

@@ -1,4 +1,4 @@
-"""Row-wise accumulators under another cut of a table's columns.
+"""Resharding of row-wise accumulators over another split of a table's columns.
 
 Row-wise Adagrad adds to a row's accumulator the mean of its squared gradients: over the whole row,
 or, where a plan splits columns, over each block of them, which has an accumulator of its own. What
@@ -16,12 +16,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-Columns = tuple[int, int]
+ColumnRange = tuple[int, int]
 """The first column of a block, and the first after it."""
 
 
-def shares(wanted: Columns, saved: Sequence[Columns]) -> list[tuple[int, int]]:
-    """Which of the `saved` blocks lie in `wanted`, and with how many columns: (index, columns)."""
+def overlaps(wanted: ColumnRange, saved: Sequence[ColumnRange]) -> list[tuple[int, int]]:
+    """(index, columns in common) of each of the `saved` blocks that overlaps `wanted`."""
     common = [min(wanted[1], end) - max(wanted[0], first) for first, end in saved]
     return [(index, columns) for index, columns in enumerate(common) if columns > 0]
 

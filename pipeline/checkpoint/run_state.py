@@ -1,4 +1,4 @@
-"""The tensors of a run: what a checkpoint saves of it, and how they come back."""
+"""State dict of a run: the tensors that a checkpoint saves, and loading them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pipeline.ranks.world import World
 from pipeline.training.parallelize import tower_optimizer
 
 
-def collect(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict[str, Any]:
-    """All of a rank's tensors that its steps go on from, for DCP. Views, no copies."""
+def state_dict(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict[str, Any]:
+    """All tensors of a rank that training resumes from, for DCP. Views, not copies."""
     return {
         "model": model.state_dict(),
         "optimizer": tower_optimizer(optimizer).state_dict(),
@@ -25,60 +25,59 @@ def collect(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dic
     }
 
 
-def collect_window(
+def window_state_dict(
     windowed: WindowedMetrics, world: World
 ) -> tuple[dict[str, Any], dict[str, int]]:
-    """A rank's part of the window of training figures, for DCP, and what else there is to know.
+    """A rank's rows of the window of training metrics, for DCP, and the window's counters.
 
-    Copies, of any shape; nothing where it holds no rows.
+    Both empty if the window has no rows. Tensors are copies; their shapes differ between saves.
     """
-    tensors, told = windowed.held()
-    return ({"window": {str(world.rank): tensors}}, told) if told["rows"] else ({}, {})
+    tensors, counts = windowed.state_dict()
+    return ({"window": {str(world.rank): tensors}}, counts) if counts["rows"] else ({}, {})
 
 
-def collect_for(
+def empty_state_dict(
     model: nn.Module,
     optimizer: CombinedOptimizer,
     world: World,
     progress: Progress,
     windowed: WindowedMetrics | None = None,
 ) -> dict[str, Any]:
-    """What `collect` gives, to load in place what was saved at `progress`, on any ranks.
+    """A state dict to load the checkpoint of `progress` into, in place, on any ranks.
 
-    But for the tables' optimizer state, whose form in a checkpoint hangs on the plan: that is
-    TablesLoader's.
+    Without the tables' optimizer state, whose shape depends on the saved plan: see TablesLoader.
     """
     initialise(optimizer)
-    state = collect(model, optimizer, world)
+    state = state_dict(model, optimizer, world)
     del state["tables"]
     if windowed is not None and progress.window:
         ranks = map(str, range(progress.world_size))
         state["window"] = {rank: windowed.empty(progress.window) for rank in ranks}
     if world.rank >= progress.world_size:
-        del state["random"]  # a rank that was not there has none to go on with
+        del state["random"]  # a new rank has no saved random state
     elif world.device.type != progress.device:
         state["random"] = random_state(world, "cpu")
     return state
 
 
-def put_back(
+def load_state_dict(
     state: dict[str, Any],
     optimizer: CombinedOptimizer,
     world: World,
     progress: Progress,
     windowed: WindowedMetrics | None = None,
 ) -> None:
-    """What loading in place leaves to do, once `state` (of `collect_for`) holds what was saved."""
+    """Apply a loaded `state` (of `empty_state_dict`) to whatever was not loaded in place."""
     if windowed is not None and "window" in state:
         ranks = [state["window"][str(rank)] for rank in range(progress.world_size)]
-        windowed.put_back(ranks, progress.window)
+        windowed.load_state_dict(ranks, progress.window)
     tower_optimizer(optimizer).load_state_dict(state["optimizer"])
     if "random" in state:
         set_random_state(state["random"], world)
 
 
 def random_state(world: World, device: str) -> dict[str, torch.Tensor]:
-    """This rank's generators': the CPU's, and CUDA's where that is the device."""
+    """State of this rank's CPU generator, and of its CUDA generator on CUDA devices."""
     found = {str(world.rank): torch.get_rng_state()}
     if device == "cuda":  # no GPU has run this yet
         found[f"cuda{world.rank}"] = torch.cuda.get_rng_state(world.device)
@@ -92,7 +91,7 @@ def set_random_state(state: dict[str, torch.Tensor], world: World) -> None:
 
 
 def initialise(optimizer: CombinedOptimizer) -> None:
-    """Let lazy optimizers (AdamW) make their state, so that it can be loaded in place."""
+    """Create the state of lazy optimizers (AdamW), so that it can be loaded in place."""
     tower = tower_optimizer(optimizer)
     tower.init_state()
     tower.zero_grad(set_to_none=True)

@@ -27,13 +27,13 @@ from torchrec.distributed.types import (
 )
 from torchrec.optim.keyed import CombinedOptimizer
 
-from pipeline.checkpoint.reshard_optimizer import Columns, mean_of_columns, shares
-from pipeline.training.optimizer_shards import HeldTable, held_tables
+from pipeline.checkpoint.reshard_optimizer import ColumnRange, mean_of_columns, overlaps
+from pipeline.training.optimizer_shards import LocalTable, local_tables
 
 
 def table_state(model: nn.Module, optimizer: CombinedOptimizer) -> dict[str, Tensor]:
     """By parameter, what is saved of it. The tensors are the optimizer's own memory."""
-    return {table.parameter: _to_save(table) for table in held_tables(model, optimizer)}
+    return {table.parameter: _to_save(table) for table in local_tables(model, optimizer)}
 
 
 class TablesLoader(DefaultLoadPlanner):
@@ -45,7 +45,7 @@ class TablesLoader(DefaultLoadPlanner):
 
     def __init__(self, model: nn.Module, optimizer: CombinedOptimizer) -> None:
         super().__init__()
-        self._tables = list(held_tables(model, optimizer))
+        self._tables = list(local_tables(model, optimizer))
         # By key and offset in the checkpoint: what is read there.
         self._read: dict[tuple[str, tuple[int, ...]], Tensor] = {}
         # The accumulators of a shard, and what they are made of, with numbers of columns.
@@ -69,7 +69,7 @@ class TablesLoader(DefaultLoadPlanner):
         for sums, parts in self._parts:
             sums.copy_(mean_of_columns(parts))
 
-    def _request(self, table: HeldTable) -> None:
+    def _request(self, table: LocalTable) -> None:
         key = f"tables.{table.parameter}"
         weight, state = self._saved(f"model.{table.parameter}"), self._saved(key)
         blocks = _blocks([(chunk.offsets[1], chunk.sizes[1]) for chunk in weight.chunks])
@@ -78,7 +78,7 @@ class TablesLoader(DefaultLoadPlanner):
             raise ValueError(f"{key} is {list(state.size)}, not {rows} rows, {len(blocks)} blocks")
         for piece in table.pieces:
             parts = []
-            for block, common in shares((piece.column, piece.column + piece.width), blocks):
+            for block, common in overlaps((piece.column, piece.column + piece.width), blocks):
                 # Shards that the saved plan had as one read the same; they lie in the same rows.
                 at = key, (piece.row, block)
                 values = self._read.setdefault(at, torch.empty_like(piece.sums))
@@ -94,12 +94,12 @@ class TablesLoader(DefaultLoadPlanner):
         return found
 
 
-def _blocks(shards: list[tuple[int, int]]) -> list[Columns]:
+def _blocks(shards: list[tuple[int, int]]) -> list[ColumnRange]:
     """Blocks of columns, from the left, of shards' (first column, columns)."""
     return sorted({(first, first + width) for first, width in shards})
 
 
-def _to_save(table: HeldTable) -> Tensor | ShardedTensor:
+def _to_save(table: LocalTable) -> Tensor | ShardedTensor:
     if not isinstance(table.weight, ShardedTensor):
         (piece,) = table.pieces
         return piece.sums

@@ -11,8 +11,8 @@ from pipeline.checkpoint.manifest import (
     check_digests,
     check_sizes,
     digest,
+    files_of_rank,
     read_manifest,
-    share,
 )
 from pipeline.io.storage import AnyPath
 from pipeline.ranks.coordinate import gather_or_raise
@@ -65,7 +65,7 @@ def _check(
     try:
         expected = check_sizes(place)
         if contents:
-            check_digests(place, expected, share(expected, rank, world_size))
+            check_digests(place, expected, files_of_rank(expected, rank, world_size))
     except Damaged as found:
         if place == folder:
             raise

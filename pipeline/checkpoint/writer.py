@@ -1,4 +1,4 @@
-"""A checkpoint's files on their way out: hashed as they are written, published by the last one.
+"""A checkpoint's files on their way out: hashed as they are written, committed by the last one.
 
 torch.distributed.checkpoint (DCP) has the steps of a save: every rank plans, rank 0 joins the
 plans, every rank writes, rank 0 finishes. What must happen at a certain one of them happens here,
@@ -22,14 +22,14 @@ from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
-from pipeline.checkpoint.manifest import File
+from pipeline.checkpoint.manifest import FileDigest
 from pipeline.io.storage import AnyPath
 
 
 class CheckpointWriter(FsspecWriter):
-    """Writes to `folder`, on rank 0 between `begin()` and `publish(files)`.
+    """Writes to `folder`, on rank 0 between `begin()` and `commit(files)`.
 
-    `begin` is called before any rank writes, `publish` when all have: with every file that ranks
+    `begin` is called before any rank writes, `commit` when all have: with every file that ranks
     and DCP wrote, by name.
     """
 
@@ -37,12 +37,12 @@ class CheckpointWriter(FsspecWriter):
         self,
         folder: AnyPath,
         begin: Callable[[], None],
-        publish: Callable[[dict[str, File]], None],
+        commit: Callable[[dict[str, FileDigest]], None],
     ) -> None:
         # Stores have nothing to sync; without a file's number DCP would sync the whole machine.
         super().__init__(_path(folder), sync_files=isinstance(folder, Path))
         self._begin = begin
-        self._publish = publish
+        self._commit = commit
         self._hashing = _Hashing()
         self.fs = _opened(self._hashing, folder)  # type: ignore[assignment]
 
@@ -61,13 +61,13 @@ class CheckpointWriter(FsspecWriter):
         return future
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
-        files: dict[str, File] = {}
+        files: dict[str, FileDigest] = {}
         for of_rank in results:
             assert isinstance(of_rank, _Written)
             files |= of_rank.files
         super().finish(metadata, results)
         files[".metadata"] = self._hashing.written[".metadata.tmp"]
-        self._publish(files)
+        self._commit(files)
 
 
 def reader(folder: AnyPath) -> FsspecReader:
@@ -92,7 +92,7 @@ def _opened(files: FileSystem, folder: AnyPath) -> FileSystem:
 class _Written(list[WriteResult]):
     """A rank's results as DCP sends them to rank 0, and with them the files they are in."""
 
-    def __init__(self, results: list[WriteResult], files: dict[str, File]) -> None:
+    def __init__(self, results: list[WriteResult], files: dict[str, FileDigest]) -> None:
         super().__init__(results)
         self.files = files
 
@@ -105,7 +105,7 @@ class _Hashing(FileSystem):
 
     def __init__(self) -> None:
         super().__init__()
-        self.written: dict[str, File] = {}
+        self.written: dict[str, FileDigest] = {}
 
     @contextmanager
     def create_stream(self, path: str | os.PathLike[str], mode: str) -> Iterator[io.IOBase]:
@@ -137,8 +137,8 @@ class _HashingStream(io.IOBase):
         """What the disk had against a write."""
 
     @property
-    def file(self) -> File:
-        return File(self._bytes, self._hashed.hexdigest())
+    def file(self) -> FileDigest:
+        return FileDigest(self._bytes, self._hashed.hexdigest())
 
     def write(self, data: Any) -> int:
         view = memoryview(data)

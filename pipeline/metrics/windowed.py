@@ -34,8 +34,8 @@ class WindowedMetrics:
 
     `update` only keeps what it is given: a RecMetric costs about 0.3 ms a call whatever the batch,
     so it is called for several steps together. `compute` is a collective and answers the same on
-    all ranks. A checkpoint keeps the window's rows (`held`), of which all figures are made anew
-    on whatever ranks go on (`put_back`).
+    all ranks. A checkpoint has the window's rows (`state_dict`); metrics are computed from them
+    anew on any number of ranks (`load_state_dict`).
 
     `since_told_2T` is for whoever speaks of losses: sums of losses and counts of known labels of
     this rank's steps since it last spoke, which belong to a checkpoint for the same reason.
@@ -115,17 +115,17 @@ class WindowedMetrics:
         for metric in (*self._sums, self._auc):
             metric.update(**inputs)
 
-    def held(self) -> tuple[dict[str, Tensor], dict[str, int]]:
-        """The window as tensors on the host, and what else there is to know of it.
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """The window as tensors on the host, and its counters.
 
         [T, N]: predictions (after the sigmoid), and labels (-1: not counted), the oldest first,
         'rows' of them, as many on every rank.
         """
         self._flush()
-        told = {"since_auc": self._since_auc, "held_by_auc": self._held_by_auc}
+        counts = {"since_auc": self._since_auc, "held_by_auc": self._held_by_auc}
         found = self._auc.get_submodule("_metrics_computations.0")
-        told["rows"] = rows = found._num_samples
-        tensors = self.empty(told)
+        counts["rows"] = rows = found._num_samples
+        tensors = self.empty(counts)
         if rows:
             predictions_TN, labels_TN, weights_TN = (
                 torch.cat(part, dim=-1) for part in (found.predictions, found.labels, found.weights)
@@ -133,21 +133,23 @@ class WindowedMetrics:
             tensors["predictions"].copy_(predictions_TN)
             tensors["labels"].copy_(labels_TN.where(weights_TN > 0, -1))
         tensors["since_told"].copy_(self.since_told_2T)
-        return tensors, told
+        return tensors, counts
 
-    def empty(self, told: Mapping[str, int]) -> dict[str, Tensor]:
-        """Tensors to read what `held` gave, with what it told, on any rank."""
-        shape = len(self._tasks), told["rows"]
+    def empty(self, counts: Mapping[str, int]) -> dict[str, Tensor]:
+        """Empty tensors shaped as those of a `state_dict` with these counters."""
+        shape = len(self._tasks), counts["rows"]
         return {
             "predictions": torch.zeros(shape),
             "labels": torch.zeros(shape, dtype=torch.int8),
             "since_told": torch.zeros(2, len(self._tasks)),
         }
 
-    def put_back(self, saved: Sequence[Mapping[str, Tensor]], told: Mapping[str, int]) -> None:
-        """Into a window that is empty yet: what all ranks `held`, in their order.
+    def load_state_dict(
+        self, saved: Sequence[Mapping[str, Tensor]], counts: Mapping[str, int]
+    ) -> None:
+        """Fill an empty window from the tensors of all saved ranks, in the order of ranks.
 
-        On the same ranks each has its own rows again. Others deal the rows out anew, by age.
+        With the same number of ranks each gets its rows back; else rows are split anew, by age.
         """
         since_told = torch.stack([part["since_told"] for part in saved]).to(self._device)
         same = len(saved) == self._ranks
@@ -171,11 +173,11 @@ class WindowedMetrics:
         labels_TN = labels_TN.float().where(labels_TN >= 0, torch.nan)
         rows = labels_TN.shape[1]
         piece = self._together * self._batch_size
-        # From the newest backwards in whole pieces, as they are when nothing is put back.
+        # From the newest backwards in whole pieces, as in an undisturbed run.
         ends = [*range(rows % piece, rows, piece), rows]
         for begin, end in pairwise([0, *ends]):
             self._count(predictions_TN[:, begin:end], labels_TN[:, begin:end])
-        self._since_auc, self._held_by_auc = told["since_auc"], told["held_by_auc"]
+        self._since_auc, self._held_by_auc = counts["since_auc"], counts["held_by_auc"]
 
     @torch.no_grad()
     def compute(self) -> dict[str, float]:

@@ -20,7 +20,7 @@ from pipeline.training.parallelize import TOWER, table_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class AccumulatorShard:
     """A shard: its place in the table, and the accumulators of its rows, [rows, 1], no copy."""
 
     row: int
@@ -31,16 +31,16 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldTable:
+class LocalTable:
     """What this rank holds of a table; `weight` is a plain tensor if the table is replicated."""
 
     parameter: str
     name: str
     weight: Tensor | ShardedTensor
-    pieces: tuple[Piece, ...]
+    pieces: tuple[AccumulatorShard, ...]
 
 
-def held_tables(model: nn.Module, optimizer: CombinedOptimizer) -> Iterator[HeldTable]:
+def local_tables(model: nn.Module, optimizer: CombinedOptimizer) -> Iterator[LocalTable]:
     """Every table that this rank has rows of; a shard without rows is no piece."""
     weights = model.state_dict()
     for part, tables in optimizer.optimizers:
@@ -56,32 +56,34 @@ def held_tables(model: nn.Module, optimizer: CombinedOptimizer) -> Iterator[Held
                 else _dense(state["sum"], weight, tables.params[parameter])
             )
             if pieces := tuple(piece for piece in found if len(piece.sums)):
-                yield HeldTable(parameter=parameter, name=name, weight=weight, pieces=pieces)
+                yield LocalTable(parameter=parameter, name=name, weight=weight, pieces=pieces)
 
 
-def _fused(sums: ShardedTensor, weight: ShardedTensor) -> list[Piece]:
+def _fused(sums: ShardedTensor, weight: ShardedTensor) -> list[AccumulatorShard]:
     # TorchRec makes the shards of a weight and of its state in one loop: they have one order.
     return [
-        _piece(shard.metadata.shard_offsets, shard.metadata.shard_sizes, state.tensor)
+        _shard(shard.metadata.shard_offsets, shard.metadata.shard_sizes, state.tensor)
         for shard, state in zip(weight.local_shards(), sums.local_shards(), strict=True)
     ]
 
 
-def _dense(sums: Tensor, weight: Tensor | ShardedTensor, parameter: Tensor) -> list[Piece]:
+def _dense(
+    sums: Tensor, weight: Tensor | ShardedTensor, parameter: Tensor
+) -> list[AccumulatorShard]:
     if not isinstance(weight, ShardedTensor):
-        return [_piece([0, 0], list(weight.shape), sums)]
+        return [_shard([0, 0], list(weight.shape), sums)]
     shards, start, pieces = weight.local_shards(), parameter.data_ptr(), []
     of_shard = torch.split(sums, [len(shard.tensor) for shard in shards])
     for shard, values in zip(shards, of_shard, strict=True):
         assert shard.tensor.data_ptr() == start or not shard.tensor.numel(), "not as in memory"
         start += shard.tensor.nbytes
-        pieces.append(_piece(shard.metadata.shard_offsets, shard.metadata.shard_sizes, values))
+        pieces.append(_shard(shard.metadata.shard_offsets, shard.metadata.shard_sizes, values))
     return pieces
 
 
-def _piece(offsets: Any, sizes: Any, sums: Tensor) -> Piece:
+def _shard(offsets: Any, sizes: Any, sums: Tensor) -> AccumulatorShard:
     row, column = offsets
     rows, width = sizes
     # An accumulator an element would be another optimizer's, which has another form when saved.
     assert sums.numel() == rows, (sums.shape, sizes)
-    return Piece(row=row, column=column, width=width, sums=sums.view(rows, 1))
+    return AccumulatorShard(row=row, column=column, width=width, sums=sums.view(rows, 1))

@@ -13,7 +13,7 @@ import torch
 
 from embeddings.features import EmbeddingTable
 from pipeline.config.tree import Config
-from pipeline.training.optimizer_shards import held_tables
+from pipeline.training.optimizer_shards import local_tables
 from pipeline.training.parallelize import Parallel, fill_tables
 
 
@@ -28,6 +28,6 @@ def renew_tables(
     chosen = [table for table in tables if table.rows >= config.sparse.reset_min_rows > 0]
     fill_tables(parallel.model, chosen, config, epoch=epoch)
     names = {table.name for table in chosen}
-    for held in held_tables(parallel.model, parallel.optimizer):
-        for piece in held.pieces if held.name in names else ():
+    for table in local_tables(parallel.model, parallel.optimizer):
+        for piece in table.pieces if table.name in names else ():
             piece.sums.zero_()

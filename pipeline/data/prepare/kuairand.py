@@ -37,7 +37,7 @@ from pipeline.data.prepare.kuairand_features import (
 from pipeline.data.prepare.kuairand_files import find_files, stage_files
 from pipeline.data.prepare.kuairand_shards import bucket_shards, held_from, with_statistics
 from pipeline.data.prepare.statistics import Ledger
-from pipeline.data.prepare.writer import Progress, ShardWriter, new_folder, no_progress
+from pipeline.data.prepare.writer import ProgressCallback, ShardWriter, new_folder, no_progress
 from pipeline.data.schema import SPLIT, Schema
 from pipeline.io.errors import UserError, nearest
 
@@ -65,7 +65,7 @@ def prepare_kuairand(
     bytes_per_bucket: int = 1 << 27,
     with_random: bool = False,
     overwrite: bool = False,
-    progress: Progress = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> Schema:
     """Prepare the edition of KuaiRand in the folder `raw` as the folder `out`.
 
@@ -161,7 +161,7 @@ def prepare_kuairand(
 class _Steps:
     """Counts steps for a progress callback."""
 
-    def __init__(self, progress: Progress, total: int) -> None:
+    def __init__(self, progress: ProgressCallback, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
 
     def __call__(self, what: str) -> None:

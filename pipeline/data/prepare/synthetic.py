@@ -18,7 +18,7 @@ from pipeline.data.prepare.synthetic_features import (
     Encoder,
     count_vocabularies,
 )
-from pipeline.data.prepare.writer import Progress, ShardWriter, new_folder, no_progress
+from pipeline.data.prepare.writer import ProgressCallback, ShardWriter, new_folder, no_progress
 from pipeline.data.schema import SPLIT, Schema
 from pipeline.io.errors import UserError
 
@@ -39,7 +39,7 @@ def prepare_synthetic(
     rows_per_group: int = 8_192,
     blocks_per_chunk: int = 4,
     overwrite: bool = False,
-    progress: Progress = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> Schema:
     """Plant a world from `seed` and write `rows` impressions of it as the folder `out`.
 

@@ -30,7 +30,7 @@ from pipeline.data.schema import Table as SchemaTable
 from pipeline.io.errors import UserError
 
 # (steps done, steps in all, what is being done)
-Progress = Callable[[int, int, str], None]
+ProgressCallback = Callable[[int, int, str], None]
 
 
 def no_progress(done: int, total: int, what: str) -> None:

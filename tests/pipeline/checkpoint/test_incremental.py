@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.checkpoint import incremental as deltas
+from pipeline.checkpoint import incremental
 from pipeline.checkpoint.incremental import changed_rows, differing_rows
 
 
@@ -15,11 +15,11 @@ from pipeline.checkpoint.incremental import changed_rows, differing_rows
     rows=st.integers(0, 12),
     width=st.integers(0, 3),
     dtype=st.sampled_from([torch.float32, torch.float16, torch.float64]),
-    piece=st.integers(1, 5),
+    chunk=st.integers(1, 5),
     data=st.data(),
 )
 def test_rows_that_differ_in_a_bit_are_found(
-    rows: int, width: int, dtype: torch.dtype, piece: int, data: st.DataObject
+    rows: int, width: int, dtype: torch.dtype, chunk: int, data: st.DataObject
 ) -> None:
     old = torch.arange(rows * max(width, 1)).reshape((rows, width) if width else (rows,)).to(dtype)
     if width == 0:
@@ -33,7 +33,7 @@ def test_rows_that_differ_in_a_bit_are_found(
         row for row in range(rows) if new[row].numpy().tobytes() != old[row].numpy().tobytes()
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deltas, "_PIECE", piece)
+        patch.setattr(incremental, "_CHUNK_ROWS", chunk)
         assert differing_rows(new, old).tolist() == expected
 
 

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.checkpoint.layout import best_step, kept, named_steps, saved_steps, step_folder
+from pipeline.checkpoint.layout import (
+    best_step,
+    named_steps,
+    retained_steps,
+    saved_steps,
+    step_folder,
+)
 from pipeline.config.sections import CheckpointConfig
 from pipeline.io.errors import UserError
 
@@ -21,14 +27,14 @@ def test_newest_best_and_every_so_many_steps_stay(
 ) -> None:
     best = data.draw(st.sampled_from([None, *steps]))
     rules = CheckpointConfig(keep=keep, keep_every=every)
-    stay = kept(dict.fromkeys(steps), best, rules)
+    stay = retained_steps(dict.fromkeys(steps), best, rules)
     passed = range(every, 61, every) if every else ()
     first = {min((s for s in steps if m <= s < m + every), default=0) for m in passed}
     assert set(stay) == ({*steps[-keep:], best} | first) - {0, None}
     # Pruned as the run goes, or once at its end: the same stay.
     there: list[int] = []
     for step in steps:
-        there = sorted(kept(dict.fromkeys([*there, step]), best, rules))
+        there = sorted(retained_steps(dict.fromkeys([*there, step]), best, rules))
     assert set(there) == set(stay)
 
 
@@ -40,14 +46,14 @@ def test_a_base_stays_while_one_that_adds_to_it_does(
     for step in steps:
         whole = [earlier for earlier, base in bases.items() if base is None]
         bases[step] = data.draw(st.sampled_from([None, *whole[-1:]]))
-    stay = kept(bases, None, CheckpointConfig(keep=keep))
+    stay = retained_steps(bases, None, CheckpointConfig(keep=keep))
     whole = [step for step in steps if bases[step] is None]
     added = [step for step in steps if bases[step] is not None][-keep:]
     assert set(stay) == {*whole[-keep:], *added, *(bases[step] for step in added)}
     assert all(bases[step] in (None, *stay) for step in stay)
     # The best one may add to one that is past its time.
     for best in steps:
-        assert kept(bases, best, CheckpointConfig(keep=keep)).keys() == (
+        assert retained_steps(bases, best, CheckpointConfig(keep=keep)).keys() == (
             stay.keys() | ({best, bases[best]} - {None})
         )
 

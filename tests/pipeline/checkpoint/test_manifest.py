@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from pipeline.checkpoint.manifest import Damaged as DamagedError
 from pipeline.checkpoint.manifest import (
-    File,
+    FileDigest,
     Manifest,
     check_digests,
     check_sizes,
     digest,
     expected_files,
+    files_of_rank,
     read_manifest,
-    share,
     write_sealed,
 )
 
@@ -82,10 +82,10 @@ def test_what_is_cut_short_or_gone_is_named(name: str, tmp_path: Path) -> None:
 
 @given(sizes=st.lists(st.integers(0, 10**12), max_size=40), world_size=st.integers(1, 9))
 def test_ranks_share_all_files_evenly(sizes: list[int], world_size: int) -> None:
-    files = {str(number): File(size, "") for number, size in enumerate(sizes)}
-    shares = [share(files, rank, world_size) for rank in range(world_size)]
-    assert sorted(name for mine in shares for name in mine) == sorted(files)
-    loads = [sum(files[name].bytes for name in mine) for mine in shares]
+    files = {str(number): FileDigest(size, "") for number, size in enumerate(sizes)}
+    parts = [files_of_rank(files, rank, world_size) for rank in range(world_size)]
+    assert sorted(name for mine in parts for name in mine) == sorted(files)
+    loads = [sum(files[name].bytes for name in mine) for mine in parts]
     # Graham: dealt out like this, nobody has twice what the best sharing gives
     best = max([sum(sizes) / world_size, *sizes], default=0)
     assert max(loads) <= best * 2

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.checkpoint.reshard_optimizer import Columns, mean_of_columns, shares
+from pipeline.checkpoint.reshard_optimizer import ColumnRange, mean_of_columns, overlaps
 
 _ROWS = 3
 
 
 @st.composite
-def cuts(draw: st.DrawFn, dim: int) -> list[Columns]:
+def cuts(draw: st.DrawFn, dim: int) -> list[ColumnRange]:
     """A table's columns in blocks, from the left."""
     inner = draw(st.lists(st.integers(1, dim - 1), unique=True))
     ends = [0, *sorted(inner), dim]
@@ -24,26 +24,26 @@ def cuts(draw: st.DrawFn, dim: int) -> list[Columns]:
 
 
 @st.composite
-def two_cuts(draw: st.DrawFn) -> tuple[list[Columns], list[Columns]]:
+def two_cuts(draw: st.DrawFn) -> tuple[list[ColumnRange], list[ColumnRange]]:
     dim = draw(st.integers(2, 24))
     return draw(cuts(dim)), draw(cuts(dim))
 
 
-def values(seed: int, blocks: list[Columns]) -> list[Tensor]:
+def values(seed: int, blocks: list[ColumnRange]) -> list[Tensor]:
     """Accumulators of each block, over many orders of magnitude, some of them 0."""
     random = np.random.default_rng(seed)
     drawn = 10.0 ** random.uniform(-12, 3, (len(blocks), _ROWS)) * random.integers(0, 2, _ROWS)
     return list(torch.tensor(drawn, dtype=torch.float32))
 
 
-def moved(sums: list[Tensor], blocks: list[Columns], to: list[Columns]) -> list[Tensor]:
+def moved(sums: list[Tensor], blocks: list[ColumnRange], to: list[ColumnRange]) -> list[Tensor]:
     return [
-        mean_of_columns([(sums[index], common) for index, common in shares(block, blocks)])
+        mean_of_columns([(sums[index], common) for index, common in overlaps(block, blocks)])
         for block in to
     ]
 
 
-def by_column(sums: list[Tensor], blocks: list[Columns]) -> Tensor:
+def by_column(sums: list[Tensor], blocks: list[ColumnRange]) -> Tensor:
     """[D, rows] in float64."""
     parts = [
         value.double().expand(end - first, _ROWS)
@@ -53,7 +53,9 @@ def by_column(sums: list[Tensor], blocks: list[Columns]) -> Tensor:
 
 
 @given(two_cuts(), st.integers(0, 99))
-def test_a_block_has_its_columns_mean(both: tuple[list[Columns], list[Columns]], seed: int) -> None:
+def test_a_block_has_its_columns_mean(
+    both: tuple[list[ColumnRange], list[ColumnRange]], seed: int
+) -> None:
     old, new = both
     sums = values(seed, old)
     columns = by_column(sums, old)
@@ -65,7 +67,7 @@ def test_a_block_has_its_columns_mean(both: tuple[list[Columns], list[Columns]],
 
 @given(two_cuts(), st.integers(0, 99))
 def test_split_and_joined_again_is_bit_equal(
-    both: tuple[list[Columns], list[Columns]], seed: int
+    both: tuple[list[ColumnRange], list[ColumnRange]], seed: int
 ) -> None:
     coarse, other = both
     edges = sorted({edge for block in coarse + other for edge in block})
@@ -77,7 +79,7 @@ def test_split_and_joined_again_is_bit_equal(
 
 @given(two_cuts(), st.integers(0, 99))
 def test_joined_blocks_have_what_the_row_would(
-    both: tuple[list[Columns], list[Columns]], seed: int
+    both: tuple[list[ColumnRange], list[ColumnRange]], seed: int
 ) -> None:
     """Row-wise Adagrad on whole rows, and on blocks that are joined after it."""
     blocks, _ = both

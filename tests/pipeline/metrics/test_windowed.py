@@ -108,7 +108,7 @@ def held(rank: int, world_size: int, steps: int) -> tuple[dict[str, torch.Tensor
     for step in range(steps):
         metrics.update(*batch(step, rank)[:3])
     metrics.since_told_2T += 1 + rank
-    return metrics.held()
+    return metrics.state_dict()
 
 
 def go_on(
@@ -118,12 +118,12 @@ def go_on(
     steps: range,
 ) -> tuple[list[float], list[dict[str, float]]]:
     metrics = windowed(world_size, rank, 8 * 64 * len(saved))
-    told = saved[0][1]
-    empty = metrics.empty(told)
+    counts = saved[0][1]
+    empty = metrics.empty(counts)
     assert {name: part.shape for name, part in empty.items()} == {
         name: part.shape for name, part in saved[0][0].items()
     }
-    metrics.put_back([tensors for tensors, _ in saved], told)
+    metrics.load_state_dict([tensors for tensors, _ in saved], counts)
     results = [metrics.compute()]
     for step in steps:
         metrics.update(*batch(step, rank)[:3])
@@ -134,7 +134,7 @@ def go_on(
 @pytest.mark.parametrize(
     ("before", "after", "steps"), [(1, 1, 13), (2, 2, 3), (1, 2, 8), (2, 1, 13), (3, 2, 13)]
 )
-def test_a_window_put_back_gives_the_same_figures_on_any_ranks(
+def test_a_loaded_window_gives_the_same_metrics_on_any_ranks(
     before: int, after: int, steps: int
 ) -> None:
     saved = [held(rank, before, steps) for rank in range(before)]
@@ -145,7 +145,7 @@ def test_a_window_put_back_gives_the_same_figures_on_any_ranks(
     assert sums.tolist() == [before * (before + 1) / 2] * 6
 
 
-def test_going_on_with_a_window_put_back_is_as_if_undisturbed() -> None:
+def test_resuming_with_a_loaded_window_is_as_if_undisturbed() -> None:
     saved = [held(0, 1, 6)]
     _, results = go_on(0, 1, saved, range(6, 12))
     undisturbed = train(0, 1, 12, 8 * 64)
@@ -158,6 +158,6 @@ def test_going_on_with_a_window_put_back_is_as_if_undisturbed() -> None:
         )
 
 
-def test_nothing_held_is_nothing_put_back() -> None:
+def test_an_empty_window_loads_as_empty() -> None:
     _, results = go_on(0, 1, [held(0, 1, 0)], range(0))
     assert results == [{}]
