@@ -70,13 +70,9 @@ class EmbeddingsConfig(_Frozen):
     """Settings per table, by name or pattern. The last match wins."""
 
 
-class SparseOptimizerConfig(BaseModel):
+class SparseOptimizerConfig(_Frozen):
     """Optimizer of the embedding tables: row-wise Adagrad, whose accumulator is one number per row,
     the mean of its squared gradients."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
     kind: Literal["rowwise_adagrad"] = "rowwise_adagrad"
     """Type of the optimizer."""
@@ -89,10 +85,8 @@ class SparseOptimizerConfig(BaseModel):
     but the first, so that it does not memorise training rows; 0: no table is reset."""
 
 
-class ShardingConfig(BaseModel):
+class ShardingConfig(_Frozen):
     """Sharding of the embedding tables over ranks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     types: tuple[str, ...] = ()
     """Sharding types to choose from: data_parallel, table_wise, column_wise, row_wise,

@@ -42,6 +42,8 @@ def _section(path: str, name: str) -> dict[str, str]:
         return dict(parser.items(name)) if parser.has_section(name) else {}
     except configparser.Error as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from error
 
 
 def _typed(where: str, options: Any, name: str, text: str) -> Any:

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from models.balancing.uncertainty import Uncertainty
 
 
-class FixedConfig(BaseModel):
-    """A weighted sum with the constant weights of `loss.task_weights`."""
+class _Frozen(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+class FixedConfig(_Frozen):
+    """A weighted sum with the constant weights of `loss.task_weights`."""
 
     kind: Literal["fixed"] = "fixed"
     """Type of the balance."""
@@ -29,11 +33,9 @@ class FixedConfig(BaseModel):
         return Fixed(task_weights)
 
 
-class UncertaintyConfig(BaseModel):
+class UncertaintyConfig(_Frozen):
     """Uncertainty weighting (Kendall et al. 2018). The dense optimizer trains one log-variance per
     task."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["uncertainty"] = "uncertainty"
     """Type of the balance."""
@@ -44,13 +46,9 @@ class UncertaintyConfig(BaseModel):
         return Uncertainty(len(task_weights))
 
 
-class GradNormConfig(BaseModel):
+class GradNormConfig(_Frozen):
     """GradNorm (Chen et al. 2018): weights that even out how fast tasks learn. A step costs one
     more backward pass per task."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
     kind: Literal["gradnorm"] = "gradnorm"
     """Type of the balance."""
@@ -66,11 +64,9 @@ class GradNormConfig(BaseModel):
         return GradNorm(self, len(task_weights), batch)
 
 
-class PcGradConfig(BaseModel):
+class PcGradConfig(_Frozen):
     """PCGrad (Yu et al. 2020): projects conflicting gradients. A step costs one more backward pass
     per task, and an all-reduce of the tower's gradient per task."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["pcgrad"] = "pcgrad"
     """Type of the balance."""

@@ -14,10 +14,14 @@ Normalisation = Literal["batch", "layer", "none"]
 Activation = Literal["swish", "relu"]
 
 
-class ExpertConfig(BaseModel):
-    """Sizes and layers of experts and task towers: the fields that every tower has."""
+class _Frozen(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+class ExpertConfig(_Frozen):
+    """Sizes and layers of experts and task towers: the fields that every tower has."""
 
     expert_hidden: tuple[PositiveInt, ...] = (256,)
     """Widths of an expert's hidden layers."""
@@ -33,12 +37,8 @@ class ExpertConfig(BaseModel):
     """Dropout probability after each expert layer."""
 
 
-class AttentionConfig(BaseModel):
+class AttentionConfig(_Frozen):
     """Target attention: histories pooled for each candidate."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
     events: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     """Histories to pool, per kind of event (any name): each history, a multi-valued feature, with

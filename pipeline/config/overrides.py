@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_origin
@@ -121,11 +123,15 @@ def _listed(value: str) -> list[Any]:
 
 
 def field_help() -> str:
-    """Every field with its default and meaning, for --help."""
+    """Every field with its meaning, values and default, for --help."""
+    width = max(40, shutil.get_terminal_size().columns - 2)
     lines = ["fields of a run (any of them as --section.field VALUE):"]
     for field in fields(Config):
+        if "." not in field.name:  # the recipe, which is an argument of its own
+            continue
         default = value_name(field.default)
         values = type_name(field.annotation, field.constraints)
+        text = f"{field.help} ({values}{default and f'; default: {default}'})"
         lines.append(f"  --{field.name}")
-        lines.append(f"      {field.help} ({values}{default and f'; default: {default}'})")
+        lines += textwrap.wrap(text, width, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)

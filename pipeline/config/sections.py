@@ -180,8 +180,9 @@ class TrainConfig(Section):
     """Evaluations without a better `select` before training stops early; 0: never."""
     ema_decay: Decay = 0.0
     """EMA decay of the tower's weights per step; 0: off. 0.99 averages over about 100 steps, but
-    never over more than half of those done. Evaluations and the best checkpoint use the average,
-    training the weights themselves. Needs the tower's memory twice; tables are not averaged."""
+    never over more than half of those done. Evaluations, and so the choice of the best checkpoint,
+    use the average; training uses the weights themselves. Needs the tower's memory twice; tables
+    are not averaged."""
     bf16: Switch = "auto"
     """bfloat16 autocast of the tower. auto: on a GPU that supports it, off on CPU, so that metrics
     do not depend on the CPU."""
