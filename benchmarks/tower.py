@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=2 python -m benchmarks.tower --batch 2048 --features 704 --compile
 
-'naive' is one small module per expert, gate and mask (tests/models/reference.py). The forms
+'naive' is one small module per expert, gate and mask (tests/models/reference/). The forms
 take turns, step by step, so that a busy machine slows them alike; times are medians. The
 share is that of the floating-point rate which a 2048^3 matmul reaches here.
 
@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.losses import task_losses
 from models.tasks import Task
 from models.towers.config import HomeConfig
-from tests.models.reference import reference
+from tests.models.reference.build import reference
 
 TASKS = [Task(name=name, category="watch") for name in ("click", "long_view", "finish")] + [
     Task(name=name, category="interact")

@@ -10,7 +10,7 @@ import pytest
 
 from launchers.cli.main import main
 from pipeline.checkpoint.layout import named_steps
-from tests.integration.checkpoint.test_checkpoint import changed
+from tests.integration.checkpoint.test_corrupt import changed
 from tests.integration.training.runs import run
 from tests.ranks import run_ranks
 

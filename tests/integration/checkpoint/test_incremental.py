@@ -13,7 +13,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from pipeline.checkpoint.manifest import read_manifest
 from pipeline.checkpoint.verify import problem
 from pipeline.checkpoint.writer import reader
-from tests.integration.checkpoint.test_checkpoint import changed
+from tests.integration.checkpoint.test_corrupt import changed
 from tests.integration.training.runs import run, saved_again, tensors
 from tests.ranks import run_ranks
 

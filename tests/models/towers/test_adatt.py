@@ -13,7 +13,7 @@ from models.towers.adatt import AdaTT
 from models.towers.config import AdattConfig
 from models.towers.level import Level
 from tests.models.building import SMALL, TASKS, build, perturb, rows
-from tests.models.reference import reference
+from tests.models.reference.build import reference
 
 NAMES = {task.name for task in TASKS}
 

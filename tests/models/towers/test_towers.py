@@ -7,98 +7,24 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from models.layers.norm import BatchNorm
 from models.tasks import Task
 from models.towers.config import (
-    AdattConfig,
     HomeConfig,
-    MmoeConfig,
-    PleConfig,
-    SharedBottomConfig,
-    SingleTaskConfig,
     TowerConfig,
 )
 from tests.models.building import (
-    CLICK,
-    LIKE,
     NUM_FEATURES,
-    SMALL,
     TASKS,
     build,
     perturb,
     rows,
-    small_home,
 )
-from tests.models.reference import Reference, reference
-
-STARRED = SMALL | {"normalisation": "batch", "activation": "swish"}
-CONFIGS: dict[str, TowerConfig] = {
-    "home": small_home(),
-    "home, ReLU without normalisation": small_home(normalisation="none", activation="relu"),
-    "home, layer norm": small_home(normalisation="layer"),
-    "home, ReLU": small_home(activation="relu"),
-    "home without hierarchy mask": small_home(hierarchy_mask=False),
-    "home without feature-gate 1": small_home(feature_gate_1=False),
-    "home without feature-gate 2": small_home(feature_gate_2=False),
-    "home, feature-gate per group": small_home(feature_gate_per="group"),
-    "home without self-gate": small_home(self_gate=False),
-    "home, deeper": small_home(expert_hidden=(6, 4), tower_hidden=(5, 3)),
-    "home, shallow": small_home(expert_hidden=(), tower_hidden=()),
-    "home, single experts": small_home(
-        num_meta_experts=1, num_global_experts=1, num_category_experts=1
-    ),
-    "home, many task-specific experts": small_home(num_task_specific_experts=3, num_masks=1),
-    "mmoe": MmoeConfig.model_validate(SMALL),
-    "mmoe*": MmoeConfig.model_validate(STARRED),
-    "cgc": PleConfig.model_validate(SMALL | {"num_levels": 1}),
-    "ple*": PleConfig.model_validate(STARRED),
-    "ple, deeper": PleConfig.model_validate(
-        SMALL | {"num_levels": 3, "num_task_specific_experts": 2}
-    ),
-    "adatt": AdattConfig.model_validate(SMALL),
-    "adatt*, several of all": AdattConfig.model_validate(
-        STARRED | {"num_task_specific_experts": 2, "num_shared_experts": 3}
-    ),
-    "adatt-sp": AdattConfig.model_validate(
-        SMALL | {"num_task_specific_experts": 2, "num_shared_experts": 0}
-    ),
-    "adatt-sp*, task-specific experts alone": AdattConfig.model_validate(
-        STARRED | {"num_shared_experts": 0}
-    ),
-    "adatt, deeper": AdattConfig.model_validate(
-        SMALL | {"num_levels": 3, "num_task_specific_experts": 3}
-    ),
-    "adatt, one level": AdattConfig.model_validate(SMALL | {"num_levels": 1}),
-    "shared bottom": SharedBottomConfig.model_validate(SMALL),
-    "shared bottom*": SharedBottomConfig.model_validate(STARRED),
-    "single task": SingleTaskConfig.model_validate(SMALL),
-    "single task*": SingleTaskConfig.model_validate(STARRED),
-}
-KINDS = [
-    "home",
-    "mmoe*",
-    "ple*",
-    "adatt*, several of all",
-    "adatt-sp",
-    "shared bottom*",
-    "single task*",
-]
-TASK_LISTS = {
-    "two categories, interleaved": TASKS,
-    "one task": (CLICK,),
-    "one category": (CLICK, Task(name="finish", category="watch")),
-    "one task in each": (LIKE, CLICK),
-    "names of attributes": (
-        Task(name="train", category="forward"),
-        Task(name="forward", category="weight"),
-        Task(name="a.b", category="a.b.0"),
-        Task(name="bias", category="forward"),
-    ),
-    "many": tuple(Task(name=f"t{i}", category=f"c{i % 5}") for i in range(17)),
-}
+from tests.models.reference.build import reference
+from tests.models.reference.parts import Reference
+from tests.models.towers.configurations import CONFIGS, KINDS, TASK_LISTS
 
 
 def assert_equal(tower: Callable[[Tensor], Tensor], naive: Reference, v: Tensor) -> None:
@@ -261,50 +187,3 @@ def test_evaluation_leaves_the_tower_alone() -> None:
     # And a row's logits do not depend on the other rows.
     torch.testing.assert_close(tower(rows(9))[:3], tower(rows(9)[:3]))
     assert any(isinstance(module, BatchNorm) for module in tower.modules())
-
-
-@pytest.mark.parametrize("kind", ["home", "mmoe", "ple", "adatt", "shared_bottom", "single_task"])
-def test_configs_are_told_apart_by_kind(kind: str) -> None:
-    config = TypeAdapter(TowerConfig).validate_python({"kind": kind, "expert_dim": 3})
-    assert config.kind == kind
-    assert TypeAdapter(TowerConfig).validate_json(config.model_dump_json()) == config
-    for name, field in type(config).model_fields.items():
-        assert field.description, f"{name} has no docstring"
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"kind": "home", "num_meta_experts": 0},
-        {"kind": "home", "expert_dim": 0},
-        {"kind": "home", "expert_hidden": [0]},
-        {"kind": "home", "normalisation": "group"},
-        {"kind": "home", "dropout": 1.0},
-        {"kind": "mmoe", "dropout": -0.1},
-        {"kind": "ple", "dropout": float("nan")},
-        {"kind": "home", "mask_rank": -1},
-        {"kind": "home", "num_experts": 4},
-        {"kind": "mmoe", "num_experts": 0},
-        {"kind": "ple", "num_levels": 0},
-        {"kind": "adatt", "num_task_specific_experts": 0},
-        {"kind": "adatt", "num_shared_experts": -1},
-        {"kind": "shared_bottom", "num_experts": 2},
-    ],
-    ids=str,
-)
-def test_bad_config_names_its_field(fields: dict[str, object]) -> None:
-    with pytest.raises(ValidationError) as error:
-        TypeAdapter(TowerConfig).validate_python(fields)
-    (problem,) = error.value.errors()
-    assert [*fields][-1] in problem["loc"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_bad_call_of_build_names_its_argument(kind: str) -> None:
-    config = CONFIGS[kind]
-    with pytest.raises(ValueError, match=r"tasks: .*empty"):
-        config.build(num_features=3, tasks=[])
-    with pytest.raises(ValueError, match="tasks: 'click' is listed twice"):
-        config.build(num_features=3, tasks=[CLICK, CLICK])
-    with pytest.raises(ValueError, match="num_features: 0"):
-        config.build(num_features=0, tasks=[CLICK])

@@ -14,7 +14,7 @@ from models.towers.config import (
 )
 from models.towers.variants import VARIANTS, variant
 from tests.models.building import SMALL, TASKS, build, perturb, rows, small_home
-from tests.models.reference import reference
+from tests.models.reference.build import reference
 
 RIVALS = ("mmoe", "cgc", "ple", "adatt", "shared_bottom", "single_task")
 ABLATIONS: dict[str, dict[str, object]] = {

@@ -1,0 +1,90 @@
+"""Configurations of every tower that tests run through."""
+
+from models.tasks import Task
+from models.towers.config import (
+    AdattConfig,
+    MmoeConfig,
+    PleConfig,
+    SharedBottomConfig,
+    SingleTaskConfig,
+    TowerConfig,
+)
+from tests.models.building import (
+    CLICK,
+    LIKE,
+    SMALL,
+    TASKS,
+    small_home,
+)
+
+STARRED = SMALL | {"normalisation": "batch", "activation": "swish"}
+
+
+CONFIGS: dict[str, TowerConfig] = {
+    "home": small_home(),
+    "home, ReLU without normalisation": small_home(normalisation="none", activation="relu"),
+    "home, layer norm": small_home(normalisation="layer"),
+    "home, ReLU": small_home(activation="relu"),
+    "home without hierarchy mask": small_home(hierarchy_mask=False),
+    "home without feature-gate 1": small_home(feature_gate_1=False),
+    "home without feature-gate 2": small_home(feature_gate_2=False),
+    "home, feature-gate per group": small_home(feature_gate_per="group"),
+    "home without self-gate": small_home(self_gate=False),
+    "home, deeper": small_home(expert_hidden=(6, 4), tower_hidden=(5, 3)),
+    "home, shallow": small_home(expert_hidden=(), tower_hidden=()),
+    "home, single experts": small_home(
+        num_meta_experts=1, num_global_experts=1, num_category_experts=1
+    ),
+    "home, many task-specific experts": small_home(num_task_specific_experts=3, num_masks=1),
+    "mmoe": MmoeConfig.model_validate(SMALL),
+    "mmoe*": MmoeConfig.model_validate(STARRED),
+    "cgc": PleConfig.model_validate(SMALL | {"num_levels": 1}),
+    "ple*": PleConfig.model_validate(STARRED),
+    "ple, deeper": PleConfig.model_validate(
+        SMALL | {"num_levels": 3, "num_task_specific_experts": 2}
+    ),
+    "adatt": AdattConfig.model_validate(SMALL),
+    "adatt*, several of all": AdattConfig.model_validate(
+        STARRED | {"num_task_specific_experts": 2, "num_shared_experts": 3}
+    ),
+    "adatt-sp": AdattConfig.model_validate(
+        SMALL | {"num_task_specific_experts": 2, "num_shared_experts": 0}
+    ),
+    "adatt-sp*, task-specific experts alone": AdattConfig.model_validate(
+        STARRED | {"num_shared_experts": 0}
+    ),
+    "adatt, deeper": AdattConfig.model_validate(
+        SMALL | {"num_levels": 3, "num_task_specific_experts": 3}
+    ),
+    "adatt, one level": AdattConfig.model_validate(SMALL | {"num_levels": 1}),
+    "shared bottom": SharedBottomConfig.model_validate(SMALL),
+    "shared bottom*": SharedBottomConfig.model_validate(STARRED),
+    "single task": SingleTaskConfig.model_validate(SMALL),
+    "single task*": SingleTaskConfig.model_validate(STARRED),
+}
+
+
+KINDS = [
+    "home",
+    "mmoe*",
+    "ple*",
+    "adatt*, several of all",
+    "adatt-sp",
+    "shared bottom*",
+    "single task*",
+]
+
+
+TASK_LISTS = {
+    "two categories, interleaved": TASKS,
+    "one task": (CLICK,),
+    "one category": (CLICK, Task(name="finish", category="watch")),
+    "one task in each": (LIKE, CLICK),
+    "names of attributes": (
+        Task(name="train", category="forward"),
+        Task(name="forward", category="weight"),
+        Task(name="a.b", category="a.b.0"),
+        Task(name="bias", category="forward"),
+    ),
+    "many": tuple(Task(name=f"t{i}", category=f"c{i % 5}") for i in range(17)),
+}
