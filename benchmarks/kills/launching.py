@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
 from launchers.cli import launch
+from launchers.cli.main import main
 
 if __name__ == "__main__":
     os.environ["HOMEREC_LAUNCHER"] = str(os.getpid())
-    parser = argparse.ArgumentParser()
-    launch.add_arguments(parser)
-    parser.set_defaults(module="benchmarks.kills.dying")
-    sys.exit(launch.run(parser.parse_args()))
+    launch.RANK_MODULE = "benchmarks.kills.dying"
+    sys.exit(main(["launch", *sys.argv[1:]]))

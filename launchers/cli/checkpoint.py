@@ -1,55 +1,72 @@
-"""`homerec checkpoint`: which checkpoints a run has, whether they are whole, what stays."""
+"""`homerec checkpoint`: list, verify, show and prune the checkpoints of a run."""
 
 from __future__ import annotations
 
-import argparse
+from launchers.cli.command import new_app
 
-VERBS = ("ls", "verify", "show", "prune")
+app = new_app("homerec checkpoint", "List, verify, show and prune the checkpoints of a run.")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the subcommands. Imports nothing heavy: help must come at once."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="WHAT")
-    for name, summary, what in (
-        (
-            "ls",
-            "a line for each checkpoint: files there and as long as they were",
-            "a run's folder",
-        ),
-        (
-            "verify",
-            "read every byte; exit code 1 if one is damaged",
-            "a run's, or one checkpoint's",
-        ),
-        ("show", "where it stands and what is in it", "a checkpoint, or a run (its best one)"),
-        ("prune", "drop what no rule keeps; damaged ones are no reason to drop any", "a run's"),
-    ):
-        verb = verbs.add_parser(name, help=summary, description=summary)
-        verb.add_argument("where", metavar="DIR", help=f"{what}, or its address (s3://..)")
-        verb.add_argument(
-            "--debug",
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help="show the traceback of an error",
-        )
-        if name != "prune":
-            verb.add_argument("--json", action="store_true", help="print one JSON object")
-    pruning = verbs.choices["prune"]
-    pruning.add_argument(
-        "--keep", type=int, metavar="N", help="newest to keep (default: the run's checkpoint.keep)"
+@app.command
+def ls(where: str, /, *, json: bool = False) -> int:
+    """One line for each checkpoint; checks that its files exist and have their size.
+
+    Args:
+        where: folder of a run, or its address (s3://...).
+        json: one JSON list.
+    """
+    from launchers.cli import checkpoint_actions
+
+    return checkpoint_actions.ls(where, json=json)
+
+
+@app.command
+def verify(where: str, /, *, json: bool = False) -> int:
+    """Read every byte; the exit code is 1 if a checkpoint is damaged.
+
+    Args:
+        where: folder of a run or of one checkpoint, or its address (s3://...).
+        json: one JSON list.
+    """
+    from launchers.cli import checkpoint_actions
+
+    return checkpoint_actions.verify(where, json=json)
+
+
+@app.command
+def show(where: str, /, *, json: bool = False) -> int:
+    """Position in training and tensors of one checkpoint.
+
+    Args:
+        where: folder of a checkpoint or of a run (its best one), or its address (s3://...).
+        json: one JSON object.
+    """
+    from launchers.cli import checkpoint_actions
+
+    return checkpoint_actions.show(where, json=json)
+
+
+@app.command
+def prune(
+    where: str,
+    /,
+    *,
+    keep: int | None = None,
+    keep_every: int | None = None,
+    damaged: bool = False,
+    dry_run: bool = False,
+) -> int:
+    """Delete checkpoints that no rule keeps. A damaged one never counts as kept.
+
+    Args:
+        where: folder of a run, or its address (s3://...).
+        keep: number of newest ones to keep (default: the run's checkpoint.keep).
+        keep_every: steps; the first one at or after each multiple is kept (default: the run's).
+        damaged: delete damaged ones, too.
+        dry_run: only list what would be deleted.
+    """
+    from launchers.cli import checkpoint_actions
+
+    return checkpoint_actions.prune(
+        where, keep=keep, keep_every=keep_every, damaged=damaged, dry_run=dry_run
     )
-    pruning.add_argument(
-        "--keep-every",
-        type=int,
-        metavar="STEPS",
-        help="the first one at or after each multiple stays (default: the run's)",
-    )
-    pruning.add_argument("--damaged", action="store_true", help="drop damaged ones, too")
-    pruning.add_argument("--dry-run", action="store_true", help="only say what would go")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Returns the exit code."""
-    from launchers.cli import checkpoint_actions as checkpoints
-
-    return int(getattr(checkpoints, args.verb)(args))

@@ -1,11 +1,10 @@
-"""What `homerec checkpoint` does once its words are understood. One process, no ranks."""
+"""What `homerec checkpoint` does. One process, no ranks."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from datetime import UTC, datetime
+from json import dumps
 from typing import Any
 
 from rich.table import Table
@@ -26,11 +25,11 @@ from pipeline.io.errors import UserError
 from pipeline.io.storage import open_folder
 
 
-def ls(args: argparse.Namespace) -> int:
+def ls(where: str, *, json: bool) -> int:
     """The checkpoints of a run, a line each."""
-    folder = open_checkpoints(args.where)
+    folder = open_checkpoints(where)
     found = list_checkpoints(folder, contents=False)
-    if args.json:
+    if json:
         return _print_json([one.as_json() for one in found])
     any_whole = any(one.problem is None for one in found)
     why = retained(folder, found, retention_rules(folder, found)) if any_whole else {}
@@ -45,28 +44,28 @@ def ls(args: argparse.Namespace) -> int:
     return 0
 
 
-def verify(args: argparse.Namespace) -> int:
-    """Read all that is there. Returns 1 if something is damaged; step and file are said."""
-    place = open_folder(args.where)
+def verify(where: str, *, json: bool) -> int:
+    """Read every byte. Returns 1 if a checkpoint is damaged; prints its step and file."""
+    place = open_folder(where)
     if is_finished(place):
         step = int(place.name.rpartition("-")[2])
         found = [ListedCheckpoint(step=step, manifest=None, problem=problem(place))]
     else:
-        found = list_checkpoints(open_checkpoints(args.where), contents=True)
-    if args.json:
+        found = list_checkpoints(open_checkpoints(where), contents=True)
+    if json:
         _print_json([{"step": one.step, "problem": one.problem} for one in found])
     else:
         console = open_console()
         for one in found:
-            found_problem = "whole" if one.problem is None else f"damaged: {one.problem}"
-            say(console, f"step {one.step}: {found_problem}")
+            state = "whole" if one.problem is None else f"damaged: {one.problem}"
+            say(console, f"step {one.step}: {state}")
     return 1 if any(one.problem for one in found) else 0
 
 
-def show(args: argparse.Namespace) -> int:
-    """Where a checkpoint stands, and its tensors."""
-    found = contents(find_checkpoint(args.where))
-    if args.json:
+def show(where: str, *, json: bool) -> int:
+    """Position in training and tensors of a checkpoint."""
+    found = contents(find_checkpoint(where))
+    if json:
         return _print_json(found)
     console = open_console()
     say(console, found["checkpoint"])
@@ -85,28 +84,30 @@ def show(args: argparse.Namespace) -> int:
     return 0
 
 
-def prune(args: argparse.Namespace) -> int:
+def prune(
+    where: str, *, keep: int | None, keep_every: int | None, damaged: bool, dry_run: bool
+) -> int:
     """Remove checkpoints that no rule retains. All are verified first: only valid ones count."""
-    folder = open_checkpoints(args.where)
+    folder = open_checkpoints(where)
     found = list_checkpoints(folder, contents=True)
-    rules = _rules(args, retention_rules(folder, found))
+    rules = _rules(retention_rules(folder, found), keep, keep_every)
     stay = retained(folder, found, rules)
     console = open_console()
     for one in found:
-        if one.problem is not None and not args.damaged:
+        if one.problem is not None and not damaged:
             say(console, f"step {one.step}: left alone, damaged: {one.problem}")
         elif one.step in stay:
             say(console, f"step {one.step}: stays as {stay[one.step]}")
         else:
-            say(console, f"step {one.step}: {'would go' if args.dry_run else 'gone'}")
-            if not args.dry_run:
+            say(console, f"step {one.step}: {'would go' if dry_run else 'gone'}")
+            if not dry_run:
                 remove(folder, one.step)
     return 0
 
 
-def _rules(args: argparse.Namespace, rules: CheckpointConfig) -> CheckpointConfig:
-    keep = rules.keep if args.keep is None else args.keep
-    keep_every = rules.keep_every if args.keep_every is None else args.keep_every
+def _rules(rules: CheckpointConfig, keep: int | None, keep_every: int | None) -> CheckpointConfig:
+    keep = rules.keep if keep is None else keep
+    keep_every = rules.keep_every if keep_every is None else keep_every
     if keep < 1:
         raise UserError(f"--keep: {keep} would leave no checkpoint; give 1 or more")
     if keep_every < 0:
@@ -129,5 +130,5 @@ def _row(one: ListedCheckpoint) -> list[str]:
 
 
 def _print_json(value: Any) -> int:
-    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+    sys.stdout.write(dumps(value, allow_nan=False) + "\n")
     return 0

@@ -1,15 +1,12 @@
-"""`homerec compare`: several towers over several seeds on the same batches, told apart.
-
-The arguments import nothing heavy; the rest does.
-"""
+"""`homerec compare`: several towers over several seeds on the same batches."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from launchers.cli.command import Natural, Overrides
 from launchers.local.console import open_console, say
 from pipeline.io.errors import UserError
 
@@ -24,65 +21,44 @@ _TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
 _SEEDS = 4
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the subcommand."""
-    parser.formatter_class = argparse.HelpFormatter  # what --resume takes is no constant
-    parser.add_argument(
-        "--recipe", required=True, metavar="NAME", help="what all runs have in common"
-    )
-    parser.add_argument(
-        "--towers",
-        type=_names,
-        metavar="A,B,...",
-        help="towers to compare: home, single_task, shared_bottom, mmoe, cgc, ple, adatt, these "
-        "with experts like HoME's (mmoe*), and HoME without a part (home-no_self_gate) (default: "
-        f"{','.join(_TOWERS)}; with --resume: the study's own)",
-    )
-    parser.add_argument(
-        "--skip-unknown", action="store_true", help="go on without towers of unknown names"
-    )
-    parser.add_argument(
-        "--seeds",
-        type=_seeds,
-        metavar="N",
-        help=f"0 to N-1; or a list: 3,5,7 (default: {_SEEDS}; with --resume: the study's own)",
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the study's folder")
-    parser.add_argument(
-        "--against",
-        metavar="TOWER",
-        help="whom all are compared with (default: single_task, or the first of --towers)",
-    )
-    parser.add_argument(
-        "--match",
-        choices=("params", "flops"),
-        help="scale the others' widths until they cost what the recipe's HoME does",
-    )
-    parser.add_argument(
-        "--jobs", type=_whole, default=0, metavar="N", help="runs at a time (default: one a core)"
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with the study in --out; towers and seeds that are named join those it has",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace the study in --out")
-    parser.add_argument(
-        "--dryrun", action="store_true", help="say what would run and what towers cost; run nothing"
-    )
-    parser.epilog = (
-        "Any field of a run (see 'homerec train --help') is an option too, for all runs: "
-        "--data.path DIR, --train.epochs 2. Fields of --model.tower are those of the recipe's own "
-        "tower, from which the others take their widths."
-    )
+def compare(
+    *,
+    recipe: str,
+    out: Path,
+    towers: str | None = None,
+    skip_unknown: bool = False,
+    seeds: str | None = None,
+    against: str | None = None,
+    match: Literal["params", "flops"] | None = None,
+    jobs: Natural = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    dryrun: bool = False,
+    overrides: Overrides = (),
+) -> int:
+    """Compare towers over several seeds on the same batches. Any --section.field VALUE ('homerec
+    train --help' lists them) applies to all runs; --model.tower fields are those of the recipe's
+    tower, from which the others take their widths. The exit code is 1 if a run failed.
 
-
-def run(args: argparse.Namespace) -> int:
-    """The whole study. Returns 0; 1 if a run failed; 128 + number after a signal.
-
-    Raises UserError, before anything runs, for what would not.
+    Args:
+        recipe: what all runs have in common.
+        out: folder of the study.
+        towers: towers to compare, A,B,...: home, single_task, shared_bottom, mmoe, cgc, ple, adatt,
+            these with experts like HoME's (mmoe*), and HoME without a part (home-no_self_gate)
+            (default: home,mmoe,ple,shared_bottom,single_task; with --resume: those of the study).
+        skip_unknown: continue without towers of unknown names.
+        seeds: N for 0 to N-1, or a list such as 3,5,7 (default: 4; with --resume: those of the
+            study).
+        against: tower that all are compared with (default: single_task, or the first of --towers).
+        match: scale the widths of the others until they cost what the recipe's HoME does.
+        jobs: number of runs at a time (default: one a core).
+        resume: continue the study in --out; towers and seeds that are given are added to it.
+        overwrite: replace the study in --out.
+        dryrun: list the runs and the costs of the towers; run nothing.
     """
-    if args.resume and args.overwrite:
+    chosen = _names(towers) if towers is not None else []
+    numbers = _seeds(seeds) if seeds is not None else []
+    if resume and overwrite:
         raise UserError("command line: --resume and --overwrite contradict each other")
     from launchers.experiments.engine import run_experiment
     from pipeline.experiments.experiment import only_writer
@@ -92,31 +68,30 @@ def run(args: argparse.Namespace) -> int:
     from pipeline.io.claim_folder import claim
     from pipeline.ranks.world import open_world
 
-    out: Path = args.out
-    if args.resume and not (out / NAME).exists():
+    if resume and not (out / NAME).exists():
         raise UserError(f"{out}: no study to resume (no {NAME}); leave --resume out to start one")
-    before = load_study(out) if args.resume else None
+    before = load_study(out) if resume else None
     with open_world() as world:
         design = design_study(
-            recipe=args.recipe,
-            overrides=args.overrides,
-            towers=args.towers or list(before["towers"] if before else _TOWERS),
-            skip_unknown=args.skip_unknown,
-            seeds=args.seeds or (before["seeds"] if before else range(_SEEDS)),
+            recipe=recipe,
+            overrides=overrides,
+            towers=chosen or list(before["towers"] if before else _TOWERS),
+            skip_unknown=skip_unknown,
+            seeds=numbers or (before["seeds"] if before else range(_SEEDS)),
             out=out,
-            against=args.against,
-            match=args.match,
+            against=against,
+            match=match,
             world=world,
             study=before,
         )
     console = open_console()
-    if args.dryrun:
+    if dryrun:
         _show_design(design, console)
         return 0
-    claim(out, STUDY, resume=args.resume, overwrite=args.overwrite)
+    claim(out, STUDY, resume=resume, overwrite=overwrite)
     with only_writer(out, "study"):
         study = Study(out, design.head, design.runs, design.kept, before or {})
-        jobs = max(1, min(args.jobs or os.cpu_count() or 1, study.num_waiting))
+        jobs = max(1, min(jobs or os.cpu_count() or 1, study.num_waiting))
         _show_start(study, design, out, jobs, console)
         stopped_by = run_experiment(study, jobs=jobs, console=console)
         _show_results(out, study.record(), console)
@@ -169,7 +144,7 @@ def _show_results(out: Path, study: Json, console: Console) -> None:
 def _names(text: str) -> list[str]:
     names = [part.strip() for part in text.split(",") if part.strip()]
     if not names:
-        raise argparse.ArgumentTypeError("names no tower")
+        raise UserError("command line: --towers: names no tower")
     return names
 
 
@@ -177,18 +152,12 @@ def _seeds(text: str) -> list[int]:
     """'4' -> 0 to 3; '3,5,7' and '3,' -> those."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() and int(part) < 2**31 for part in parts):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of seeds, nor a list such as 3,5,7"
+        raise UserError(
+            f"command line: --seeds {text!r} is no number of seeds, nor a list such as 3,5,7"
         )
     numbers = list(map(int, parts))
     if "," not in text:
         numbers = list(range(numbers[0]))
     if not numbers or len(set(numbers)) < len(numbers):
-        raise argparse.ArgumentTypeError(f"{text!r}: takes one seed at least, and each once")
+        raise UserError(f"command line: --seeds {text!r}: takes one seed at least, and each once")
     return numbers
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)

@@ -1,19 +1,23 @@
-"""`homerec debug batch FILE`: what a step that went wrong was trained on."""
+"""`homerec debug batch FILE`: the rows that a failed step was trained on."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from launchers.cli.command import new_app
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("batch",), help="batch: a file of RUN/debug")
-    parser.add_argument("file", type=Path, metavar="FILE", help="RUN/debug/step-...-rank....pt")
-    parser.add_argument("--row", type=int, metavar="N", help="all of one row")
+app = new_app("homerec debug", "Inspect a batch that a run kept.")
 
 
-def run(args: argparse.Namespace) -> int:
+@app.command
+def batch(file: Path, /, *, row: int | None = None) -> int:
+    """Values of a batch that a step failed on.
+
+    Args:
+        file: RUN/debug/step-...-rank....pt.
+        row: the one row to show in full.
+    """
     from pipeline.faults.batch_file import show_batch
 
-    print(show_batch(args.file, args.row))  # noqa: T201
+    print(show_batch(file, row))  # noqa: T201
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import threading
 import time
@@ -15,49 +14,58 @@ from pipeline.io.errors import UserError
 _POLL_S = 1.0
 
 
-def add_handle(parser: argparse.ArgumentParser) -> None:
-    """The one positional word of all three."""
-    parser.add_argument("handle", metavar="APP", help="as 'launch' printed it: SCHEDULER://...")
+def status(handle: str, /) -> int:
+    """State of a job in the scheduler's words, and how often it was restarted.
 
-
-def add_logs_arguments(parser: argparse.ArgumentParser) -> None:
-    add_handle(parser)
-    parser.add_argument("--follow", action="store_true", help="go on until the job has ended")
-    parser.add_argument("--node", type=int, metavar="K", help="of one machine alone, from 0 on")
-
-
-def status(args: argparse.Namespace) -> int:
-    """One line: the job's state in the scheduler's words, and how often it began again."""
+    Args:
+        handle: the job, as 'launch' printed it: SCHEDULER://...
+    """
     with open_runner() as runner:
-        found = _status(runner, args.handle)
+        found = _status(runner, handle)
     again = f", restarts: {found.num_restarts}" if found.num_restarts else ""
     said = found.msg or found.state.name
-    sys.stdout.write(f"{args.handle}: {said}{again}\n")
+    sys.stdout.write(f"{handle}: {said}{again}\n")
     return 0
 
 
-def cancel(args: argparse.Namespace) -> int:
-    """Tell the job to stop. It saves first; `status` tells when it is over."""
+def cancel(handle: str, /) -> int:
+    """Stop a job, which saves a checkpoint first. 'homerec status' shows when it has ended.
+
+    Args:
+        handle: the job, as 'launch' printed it: SCHEDULER://...
+    """
     from torchx.specs import is_terminal
 
     with open_runner() as runner:
-        scheduler, _ = read_handle(runner, args.handle)
-        state = _status(runner, args.handle).state
+        scheduler, _ = read_handle(runner, handle)
+        state = _status(runner, handle).state
         if is_terminal(state):
-            raise UserError(f"{args.handle}: has ended already ({state.name}); nothing to cancel")
+            raise UserError(f"{handle}: has ended already ({state.name}); nothing to cancel")
         with tools_of(scheduler), refusals_of(scheduler):
-            runner.cancel(args.handle)
-    sys.stdout.write(f"{args.handle}: told to stop; its ranks save a checkpoint first\n")
+            runner.cancel(handle)
+    sys.stdout.write(f"{handle}: told to stop; its ranks save a checkpoint first\n")
     return 0
 
 
-def logs(args: argparse.Namespace) -> int:
-    """What the machines of the job wrote so far, or until it ends."""
+def logs(
+    handle: str,
+    /,
+    *,
+    follow: bool = False,
+    node: int | None = None,
+) -> int:
+    """Output of the machines of a job.
+
+    Args:
+        handle: the job, as 'launch' printed it: SCHEDULER://...
+        follow: continue until the job has ended.
+        node: index of the one machine to show, from 0.
+    """
     with open_runner() as runner:
-        return follow(runner, args.handle, node=args.node, wait=args.follow)
+        return show_logs(runner, handle, node=node, wait=follow)
 
 
-def follow(runner: Any, handle: str, *, node: int | None = None, wait: bool = True) -> int:
+def show_logs(runner: Any, handle: str, *, node: int | None = None, wait: bool = True) -> int:
     """Show what the job writes, stdout and stderr apart, each line after its machine's number.
 
     With `wait` until it ends: returns 0 if it ended well, else 1. Without: what is there; 0.

@@ -2,155 +2,131 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pprint import pformat
-from typing import Any
+from typing import Annotated, Any
 
-from launchers.cli.jobs import follow
+from launchers.cli.command import FLAT, Natural, Positive
+from launchers.cli.jobs import show_logs
 from launchers.torchx.schedulers import open_runner, refusals_of, scheduler_options, tools_of
 from pipeline.io.errors import UserError, nearest
 
+RANK_MODULE = "launchers.cli"
+"""The Python module that each rank runs."""
 _SUBCOMMANDS = ["train", "evaluate"]
 _ELASTIC_RESTARTS = 100  # each loss of a machine costs one, and the return of one none
 _WITH_MOUNTS = ["local_docker", "kubernetes", "kubernetes_mcad", "aws_batch", "gcp_batch"]
 _EXAMPLE = "homerec launch --nproc 2 -- train kuairand --train.epochs 2"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the subcommand. Imports no TorchX: help must come at once."""
-    parser.add_argument("--scheduler", default="local_cwd", help="of TorchX, e.g. local_cwd, slurm")
-    parser.add_argument(
-        "--scheduler-args",
-        default="",
-        metavar="K=V,...",
-        help="its own options, e.g. partition=P,time=60 (docs/guides/clusters.md)",
-    )
-    parser.add_argument(
-        "--nnodes",
-        type=_machines,
-        default="1",
-        metavar="N|MIN:MAX",
-        help="machines; MIN:MAX: the job goes on with those that are left, down to MIN, and with "
-        "more once they are back",
-    )
-    parser.add_argument("--nproc", type=_at_least(1), default=2, metavar="N", help="ranks on each")
-    parser.add_argument(
-        "--cpu", type=_at_least(0), default=0, metavar="N", help="CPUs of each; 0: as it comes"
-    )
-    parser.add_argument("--gpu", type=_at_least(0), default=0, metavar="N", help="GPUs of each")
-    parser.add_argument(
-        "--mem-mb", type=_at_least(0), default=0, metavar="N", help="memory of each"
-    )
-    parser.add_argument(
-        "--resource", metavar="NAME", help="instead of these: TorchX's name of a kind of machine"
-    )
-    parser.add_argument(
-        "--env",
-        type=_pair,
-        action="append",
-        default=[],
-        metavar="K=V",
-        help="a variable for every rank (repeat it for more)",
-    )
-    parser.add_argument(
-        "--mount",
-        action="append",
-        default=[],
-        metavar="type=T,src=S,dst=D",
-        help="a folder or volume for data or runs (repeat it for more); type: bind, volume, device",
-    )
-    parser.add_argument(
-        "--workspace",
-        metavar="DIR",
-        help="run the code of this folder as it is now: patched into the image, or copied (slurm)",
-    )
-    parser.add_argument(
-        "--rdzv-endpoint",
-        metavar="HOST:PORT",
-        help="where machines meet, as 'homerec rendezvous' said (default: on the first of them)",
-    )
-    parser.add_argument(
-        "--max-restarts",
-        type=_at_least(0),
-        metavar="N",
-        help="how often ranks begin again after one failed (default: 0; with MIN:MAX "
-        f"{_ELASTIC_RESTARTS})",
-    )
-    parser.add_argument(
-        "--max-retries",
-        type=_at_least(0),
-        default=0,
-        metavar="N",
-        help="how often the scheduler starts the whole job again after it failed",
-    )
-    parser.add_argument(
-        "--requeue",
-        action="store_true",
-        help="slurm: back into the queue when preempted, when a node fails, or when time is up",
-    )
-    parser.add_argument(
-        "--follow", action="store_true", help="show the logs until the job has ended"
-    )
-    parser.add_argument("--image", default="homerec", help="container image, if one is used")
-    parser.add_argument("--name", default="homerec", help="name of the job")
-    parser.add_argument(
-        "--dryrun", action="store_true", help="print what the scheduler would be asked for"
-    )
-    parser.set_defaults(module="launchers.cli")
-    parser.add_argument(
-        "words", nargs=argparse.REMAINDER, help=f"-- and what each rank runs, as in: {_EXAMPLE}"
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchOptions:
+    """Where and on what a job runs."""
+
+    scheduler: str = "local_cwd"
+    """TorchX scheduler, such as local_cwd (this machine) or slurm."""
+    scheduler_args: str = ""
+    """options of the scheduler, such as partition=P,time=60 (docs/guides/clusters.md)."""
+    nnodes: str = "1"
+    """number of machines, N or MIN:MAX; MIN:MAX: the job continues with those that are left, down
+    to MIN, and with more once they are back."""
+    nproc: Positive = 2
+    """ranks on each machine."""
+    cpu: Natural = 0
+    """CPUs of each machine; 0: the scheduler's default."""
+    gpu: Natural = 0
+    """GPUs of each machine."""
+    mem_mb: Natural = 0
+    """memory of each machine, MB; 0: the scheduler's default."""
+    resource: str | None = None
+    """named resource of TorchX, in place of --cpu, --gpu and --mem-mb."""
+    env: tuple[str, ...] = ()
+    """environment variable of every rank, NAME=VALUE; repeatable."""
+    mount: tuple[str, ...] = ()
+    """folder or volume for data or runs, type=T,src=S,dst=D with type bind, volume or device;
+    repeatable."""
+    workspace: str | None = None
+    """folder whose code to run as it is now: patched into the image, or copied (slurm)."""
+    rdzv_endpoint: str | None = None
+    """HOST:PORT of the rendezvous store that 'homerec rendezvous' printed (default: on the first
+    machine)."""
+    max_restarts: Natural | None = None
+    """number of restarts of the ranks after one failed (default: 0; with MIN:MAX 100)."""
+    max_retries: Natural = 0
+    """number of times the scheduler starts a failed job again."""
+    requeue: bool = False
+    """slurm: queue the job again when it is preempted, when a node fails or when time is up."""
+    follow: bool = False
+    """show the logs until the job has ended."""
+    image: str = "homerec"
+    """container image, if the scheduler uses one."""
+    name: str = "homerec"
+    """name of the job."""
+    dryrun: bool = False
+    """print the request to the scheduler; start nothing."""
+
+    @property
+    def min_nnodes(self) -> int:
+        """Fewest machines of an elastic job; 0: the job needs all of them."""
+        low, colon, _ = self.nnodes.partition(":")
+        return int(low) if colon else 0
+
+    @property
+    def max_nnodes(self) -> int:
+        """Most machines of the job."""
+        return int(self.nnodes.rpartition(":")[2])
 
 
-def run(args: argparse.Namespace) -> int:
-    """Start the job. Here: follow it to its end and return its exit code. Elsewhere: submit it.
+def launch(*command: str, options: Annotated[LaunchOptions, FLAT] = LaunchOptions()) -> int:
+    """Start ranks of a run through TorchX. On this machine: until they end, with their exit code.
+    Elsewhere: submit the job.
 
-    Raises UserError for a command line that cannot be started, and for a job that is refused.
+    Args:
+        command: what each rank runs, after --, such as: homerec launch --nproc 2 -- train kuairand
+            --train.epochs 2
     """
-    words: list[str] = args.words[1:] if args.words[:1] == ["--"] else args.words
-    _check(args, words)
-
+    words = list(command)
+    _check(options, words)
     with open_runner() as runner:
-        cfg = scheduler_options(runner, args.scheduler, args.scheduler_args)
-        if args.requeue:
-            if args.scheduler != "slurm":
+        cfg = scheduler_options(runner, options.scheduler, options.scheduler_args)
+        if options.requeue:
+            if options.scheduler != "slurm":
                 raise UserError(
-                    f"command line: --requeue is Slurm's; with {args.scheduler} --max-retries "
+                    f"command line: --requeue is Slurm's; with {options.scheduler} --max-retries "
                     "starts the job again after it failed"
                 )
             cfg["requeue"] = True
-        here = args.scheduler == "local_cwd"
-        elastic = args.nnodes[0] > 0
-        if here and elastic and not args.rdzv_endpoint:
-            args.rdzv_endpoint = f"localhost:{_free_port()}"
-        app = _app(args, words)
-        if here and not args.dryrun:
+        here = options.scheduler == "local_cwd"
+        elastic = options.min_nnodes > 0
+        if here and elastic and not options.rdzv_endpoint:
+            options = replace(options, rdzv_endpoint=f"localhost:{_free_port()}")
+        app = _app(options, words)
+        if here and not options.dryrun:
             from launchers.local.local_job import run_here
 
-            back = args.max_retries if elastic else None
-            return run_here(runner, app, cfg, nproc=args.nproc, back=back)
-        return _submit(runner, app, args, cfg)
+            back = options.max_retries if elastic else None
+            return run_here(runner, app, cfg, nproc=options.nproc, back=back)
+        return _submit(runner, app, options, cfg)
 
 
-def _submit(runner: Any, app: Any, args: argparse.Namespace, cfg: dict[str, Any]) -> int:
+def _submit(runner: Any, app: Any, options: LaunchOptions, cfg: dict[str, Any]) -> int:
     """Hand the job to a scheduler and say where it went; with --dryrun only show it."""
     from torchx.specs import InvalidRunConfigException
 
-    scheduler: str = args.scheduler
+    scheduler: str = options.scheduler
     # A dry run writes nothing, so it patches no image and copies no code.
-    workspace = None if args.dryrun else args.workspace
+    workspace = None if options.dryrun else options.workspace
     with tools_of(scheduler), refusals_of(scheduler):
         try:
             request = runner.dryrun(app, scheduler, cfg, workspace=workspace)
         except InvalidRunConfigException as error:
             reason = str(error).partition(". Given")[0]
             raise UserError(f"command line: --scheduler-args: {reason}") from error
-        if args.dryrun:
+        if options.dryrun:
             sys.stdout.write(f"{pformat(asdict(app))}\n\n{request}\n")
             return 0
         handle = runner.schedule(request)
@@ -159,67 +135,62 @@ def _submit(runner: Any, app: Any, args: argparse.Namespace, cfg: dict[str, Any]
         f"follow it:  homerec logs --follow {handle}\nstop it:    homerec cancel {handle}\n"
     )
     sys.stdout.flush()
-    return follow(runner, handle) if args.follow else 0
+    return show_logs(runner, handle) if options.follow else 0
 
 
-def _machines(text: str) -> tuple[int, int]:
-    """(fewest, most); fewest is 0 where the job takes all or none."""
-    low, colon, high = text.partition(":")
-    most = _at_least(1)(high if colon else low)
-    fewest = _at_least(1)(low) if colon else 0
-    if fewest > most:
-        raise argparse.ArgumentTypeError(f"{text!r}: the fewest come first, as in {most}:{fewest}")
-    return fewest, most
-
-
-def _at_least(lowest: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest} on")
-        return int(text)
-
-    return number
-
-
-def _check(args: argparse.Namespace, words: list[str]) -> None:
+def _check(options: LaunchOptions, words: list[str]) -> None:
     if not words:
         raise UserError(f"command line: nothing to launch; say it after --, as in: {_EXAMPLE}")
     if words[0] not in _SUBCOMMANDS:
         raise UserError(
             f"command line: cannot launch {words[0]!r}; {nearest(words[0], _SUBCOMMANDS)}"
         )
-    name: str = args.name
+    _check_machines(options.nnodes)
+    name = options.name
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):  # it becomes a folder, a job, a pod
         raise UserError(
             f"command line: --name {name!r}: use letters, digits and '-', a letter first"
         )
-    if args.nnodes[0] and (words[0] != "train" or "--overwrite" in words):
+    if options.min_nnodes and (words[0] != "train" or "--overwrite" in words):
         raise UserError(
             "command line: --nnodes MIN:MAX is for 'train' without --overwrite, which every "
             "machine that comes back would do again; remove the old run first"
         )
-    if args.workspace and args.scheduler == "local_cwd":
+    if options.workspace and options.scheduler == "local_cwd":
         raise UserError("command line: --workspace: a job on this machine runs this code as it is")
-    if args.mount and args.scheduler not in _WITH_MOUNTS:
+    if options.mount and options.scheduler not in _WITH_MOUNTS:
         raise UserError(
-            f"command line: --mount: {args.scheduler} mounts nothing; these do: "
+            f"command line: --mount: {options.scheduler} mounts nothing; these do: "
             f"{', '.join(_WITH_MOUNTS)}"
         )
-    if args.scheduler == "aws_batch" and not (args.mem_mb or args.resource):
+    if options.scheduler == "aws_batch" and not (options.mem_mb or options.resource):
         raise UserError(
             "command line: --scheduler aws_batch: AWS Batch starts no machine of unknown memory; "
             "say --mem-mb N or --resource NAME"
         )
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value
+def _check_machines(text: str) -> None:
+    counts = text.split(":")
+    if len(counts) > 2 or not all(count.isdecimal() and int(count) for count in counts):
+        raise UserError(f"command line: --nnodes {text!r} is not a whole number from 1 on, or two")
+    if int(counts[0]) > int(counts[-1]):
+        raise UserError(
+            f"command line: --nnodes {text!r}: the fewest come first, as in {counts[1]}:{counts[0]}"
+        )
 
 
-def _mounts(texts: list[str]) -> list[str]:
+def _variables(pairs: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise UserError(f"command line: --env {pair!r} is not NAME=VALUE")
+        found[name] = value
+    return found
+
+
+def _mounts(texts: Sequence[str]) -> list[str]:
     """TorchX's flat list of options. UserError for one that it cannot read."""
     from torchx.specs import parse_mounts
 
@@ -234,26 +205,26 @@ def _mounts(texts: list[str]) -> list[str]:
     return [option for text in texts for option in text.split(",")]
 
 
-def _app(args: argparse.Namespace, words: list[str]) -> Any:
+def _app(options: LaunchOptions, words: list[str]) -> Any:
     """The AppDef of this command line."""
     from launchers.local.local_job import GRACE_S
     from launchers.torchx.components import train
 
-    env = dict(args.env)
-    cpu = args.cpu
-    fewest, most = args.nnodes
-    restarts = args.max_restarts
+    env = _variables(options.env)
+    cpu = options.cpu
+    fewest, most = options.min_nnodes, options.max_nnodes
+    restarts = options.max_restarts
     if restarts is None:
         restarts = _ELASTIC_RESTARTS if fewest else 0
     rdzv_port = 29500
-    if args.scheduler == "local_cwd":
+    if options.scheduler == "local_cwd":
         # All 'machines' are this one: they share its cores, and no port is theirs by right.
         cpu = cpu or max(1, (os.cpu_count() or 1) // most)
         rdzv_port = _free_port()
         if "OMP_NUM_THREADS" in os.environ:
             env.setdefault("OMP_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
-    if args.resource:
-        _check_resource(args.resource)
+    if options.resource:
+        _check_resource(options.resource)
     if fewest and "--resume" not in words:
         words = [*words, "--resume", "auto"]  # a machine that comes back has no count of restarts
     return train(
@@ -261,21 +232,21 @@ def _app(args: argparse.Namespace, words: list[str]) -> Any:
         subcommand=words[0],
         nnodes=most,
         min_nnodes=fewest,
-        rdzv_endpoint=args.rdzv_endpoint,
-        nproc=args.nproc,
+        rdzv_endpoint=options.rdzv_endpoint,
+        nproc=options.nproc,
         cpu=cpu,
-        gpu=args.gpu,
-        memMB=args.mem_mb,
-        h=args.resource,
+        gpu=options.gpu,
+        memMB=options.mem_mb,
+        h=options.resource,
         max_restarts=restarts,
-        max_retries=args.max_retries,
+        max_retries=options.max_retries,
         grace=GRACE_S,
-        name=args.name,
-        image=args.image,
+        name=options.name,
+        image=options.image,
         env=env,
-        mounts=_mounts(args.mount),
+        mounts=_mounts(options.mount),
         rdzv_port=rdzv_port,
-        m=args.module,
+        m=RANK_MODULE,
     )
 
 

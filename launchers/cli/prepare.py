@@ -1,83 +1,81 @@
-"""The `prepare` subcommand: raw data to a prepared folder, with a bar and a summary."""
+"""`homerec prepare`: raw logs to a prepared folder."""
 
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
+from launchers.cli.command import new_app
 
-from pipeline.data.schema import Schema
+app = new_app("homerec prepare", "Turn raw logs into Parquet that any recipe trains on.")
 
 
-def prepare(args: argparse.Namespace) -> int:
-    """Prepare what `args.kind` names. Returns the exit code."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
-        line = bar.add_task("reading", total=None)
+@app.command
+def kuairand(
+    *,
+    raw: Path,
+    out: Path,
+    val_from: int = 20220502,
+    test_from: int = 20220505,
+    max_history: int = 30,
+    min_count: int = 2,
+    smoothing: float = 20.0,
+    held: str = "click,long_view,finish",
+    vocabulary_from: Path | None = None,
+    overwrite: bool = False,
+) -> int:
+    """The CSV files of KuaiRand (Pure, 1K or 27K).
 
-        def progress(done: int, total: int, what: str) -> None:
-            bar.update(line, completed=done, total=total, description=what)
+    Args:
+        raw: folder of the CSV files.
+        out: prepared folder to write.
+        val_from: first day of the validation split, YYYYMMDD.
+        test_from: first day of the test split, YYYYMMDD.
+        max_history: latest events kept in a history bag.
+        min_count: training rows an id needs for a row of its own; rarer ids are hashed.
+        smoothing: rows at the overall rate that are added to the statistics of each key.
+        held: labels, A,B,..., whose statistics by user and histories are those of whole earlier
+            days and do not change within val and test; '' for none.
+        vocabulary_from: prepared folder whose vocabularies to use, to score new days with its
+            models.
+        overwrite: replace --out if it exists.
+    """
+    from launchers.cli.prepare_actions import run_prepare
+    from pipeline.data.prepare.kuairand import prepare_kuairand
 
-        if args.kind == "kuairand":
-            from pipeline.data.prepare.kuairand import prepare_kuairand
-
-            schema = prepare_kuairand(
-                args.raw,
-                args.out,
-                val_from=args.val_from,
-                test_from=args.test_from,
-                max_history=args.max_history,
-                min_count=args.min_count,
-                smoothing=args.smoothing,
-                held=[name.strip() for name in args.held.split(",") if name.strip()],
-                vocabulary_from=args.vocabulary_from,
-                overwrite=args.overwrite,
-                progress=progress,
-            )
-        else:
-            from pipeline.data.prepare.synthetic import prepare_synthetic
-
-            schema = prepare_synthetic(
-                args.out,
-                rows=args.rows,
-                seed=args.seed,
-                overwrite=args.overwrite,
-                progress=progress,
-            )
-    console = Console()
-    console.print(_summary(schema))
-    if not schema.splits["test"].rows:
-        console.print("note: no day of the data falls into the test split")
-    console.print(
-        f"{args.out}: {len(schema.sparse)} sparse features on {len(schema.tables)} tables, "
-        f"{len(schema.dense)} dense, {len(schema.labels)} labels"
+    return run_prepare(
+        out,
+        lambda progress: prepare_kuairand(
+            raw,
+            out,
+            val_from=val_from,
+            test_from=test_from,
+            max_history=max_history,
+            min_count=min_count,
+            smoothing=smoothing,
+            held=[name.strip() for name in held.split(",") if name.strip()],
+            vocabulary_from=vocabulary_from,
+            overwrite=overwrite,
+            progress=progress,
+        ),
     )
-    return 0
 
 
-def _summary(schema: Schema) -> Table:
-    """Rows a split, and each label's rate in it."""
-    view = Table(title=schema.dataset, title_justify="left")
-    view.add_column("label")
-    for name in schema.splits:
-        view.add_column(name, justify="right")
-    view.add_row("rows", *(f"{split.rows:,}" for split in schema.splits.values()), end_section=True)
-    for label in schema.labels:
-        view.add_row(
-            label.name,
-            *(
-                f"{100 * split.positives.get(label.name, 0) / split.rows:.2f}%"
-                if split.rows
-                else "-"
-                for split in schema.splits.values()
-            ),
-        )
-    return view
+@app.command
+def synthetic(*, out: Path, rows: int = 300_000, seed: int = 0, overwrite: bool = False) -> int:
+    """Impressions drawn from a known model, with their true probabilities.
+
+    Args:
+        out: prepared folder to write.
+        rows: impressions, all splits together.
+        seed: seed of the model and of its rows.
+        overwrite: replace --out if it exists.
+    """
+    from launchers.cli.prepare_actions import run_prepare
+    from pipeline.data.prepare.synthetic import prepare_synthetic
+
+    return run_prepare(
+        out,
+        lambda progress: prepare_synthetic(
+            out, rows=rows, seed=seed, overwrite=overwrite, progress=progress
+        ),
+    )

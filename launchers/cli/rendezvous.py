@@ -1,11 +1,10 @@
-"""`homerec rendezvous`: where the machines of an elastic job meet, kept by none of them.
+"""`homerec rendezvous`: the rendezvous store of an elastic job, on a machine that is none of its.
 
-Without it they meet on the first machine, and a job that loses that one has lost all.
+Without it the store is on the first machine, and a job that loses that one has lost all.
 """
 
 from __future__ import annotations
 
-import argparse
 import signal
 import socket
 import sys
@@ -13,19 +12,17 @@ import sys
 PORT = 29500
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--port", type=int, default=PORT, metavar="N", help="TCP port to listen on; 0: any free one"
-    )
+def rendezvous(*, port: int = PORT) -> int:
+    """Store where the machines of an elastic job meet; runs until a signal comes.
 
-
-def run(args: argparse.Namespace) -> int:
-    """Listen until a signal comes. UserError for a port that is taken."""
+    Args:
+        port: TCP port to listen on; 0: any free one.
+    """
     from launchers.elastic.rendezvous_store import meeting_store
 
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before the store's threads, or they get it
-    store = meeting_store(args.port)
+    store = meeting_store(port)
     place = f"{socket.gethostname()}:{store.port}"
     sys.stdout.write(f"machines meet at {place}: homerec launch --rdzv-endpoint {place} ...\n")
     sys.stdout.flush()

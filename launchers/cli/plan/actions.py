@@ -1,12 +1,11 @@
-"""What `homerec plan` does once its words are understood."""
+"""What the commands of `homerec plan` do."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from json import dumps
 from pathlib import Path
 
 from embeddings.planner.advice.alternatives import alternatives
@@ -17,6 +16,7 @@ from embeddings.planner.plans.plan_file import load_plan
 from embeddings.planner.plans.reshard import reshard
 from embeddings.planner.search.search import Budget
 from launchers.cli.plan.inputs import open_inputs
+from launchers.cli.plan.options import OutputOptions, PlanOptions
 from launchers.cli.plan.page import run_page, write_page
 from launchers.cli.plan.sweep import run_sweep, sweep_view
 from launchers.cli.plan.table_stats import facts_view
@@ -30,64 +30,70 @@ from pipeline.planning.table_stats_source import open_table_stats
 from pipeline.ranks.world import open_world
 
 
-def find(args: argparse.Namespace) -> int:
+def find(
+    source_name: str,
+    options: PlanOptions,
+    warm: Path | None,
+    output: OutputOptions,
+    overrides: Sequence[str],
+) -> int:
     """Search for a plan; print it, and write it if asked.
 
     UserError if none fits; with --json what is missing, and what would help, is printed first.
     """
     with user_errors(), open_world() as world:
-        check_folder(args.out)
-        check_folder(args.page, "--page")
-        warm = load_plan(args.warm).sharding_plan() if args.warm else None
-        inputs = open_inputs(args, world)
+        check_folder(output.out)
+        check_folder(output.page, "--page")
+        previous = load_plan(warm).sharding_plan() if warm else None
+        inputs = open_inputs(source_name, options, overrides, world)
         source, request = inputs.made()
-        budget = Budget(rounds=args.rounds, seconds=args.seconds, seed=args.seed)
+        budget = Budget(rounds=options.rounds, seconds=options.seconds, seed=options.seed)
         try:
-            solution = find_plan(request, budget, previous=warm)
+            solution = find_plan(request, budget, previous=previous)
         except Infeasible as error:
-            if args.json:
-                sys.stdout.write(json.dumps(error.data(), indent=1) + "\n")
+            if output.json:
+                sys.stdout.write(dumps(error.data(), indent=1) + "\n")
             raise
-        file = describe_plan(request, solution, source.tables, args.seed)
-    if args.out:
-        write_text(args.out, file.to_json())
-    if args.page:
-        name = str(args.out or "plan.json")
-        write_page(args.page, f"Sharding plan: {args.source}", [(name, file)], quiet=args.json)
-    if args.json:
+        file = describe_plan(request, solution, source.tables, options.seed)
+    if output.out:
+        write_text(output.out, file.to_json())
+    if output.page:
+        name = str(output.out or "plan.json")
+        write_page(output.page, f"Sharding plan: {source_name}", [(name, file)], quiet=output.json)
+    if output.json:
         sys.stdout.write(file.to_json())
         return 0
     console = open_console()
     if inputs.facts:
         rows = request.batch_size * request.group.ranks
-        console.print(facts_view(inputs.facts, rows, args.serve, most=12))
+        console.print(facts_view(inputs.facts, rows, options.serve, most=12))
     for part in plan_view(file):
         console.print(part)
-    if args.out:
-        say(console, f"written to {args.out}; train with it: --sharding.plan {args.out}")
+    if output.out:
+        say(console, f"written to {output.out}; train with it: --sharding.plan {output.out}")
     return 0
 
 
-def show(args: argparse.Namespace) -> int:
+def show(plan: Path, table: str | None) -> int:
     """A plan's tables of figures; or why one of its tables lies as it does."""
     console = open_console()
     with user_errors():
-        file = load_plan(args.plan)
-        if args.table is None:
+        file = load_plan(plan)
+        if table is None:
             parts = list(plan_view(file))
         else:
-            with _in_file(args.plan):
-                parts = list(options_view(file, args.table, alternatives(file, args.table)))
+            with _in_file(plan):
+                parts = list(options_view(file, table, alternatives(file, table)))
     for part in parts:
         console.print(part)
     return 0
 
 
-def diff(args: argparse.Namespace) -> int:
+def diff(before_file: Path, after_file: Path) -> int:
     """What moves between two plans."""
     with user_errors():
-        before, after = load_plan(args.before), load_plan(args.after)
-        with _in_file(args.after):
+        before, after = load_plan(before_file), load_plan(after_file)
+        with _in_file(after_file):
             found = reshard(before, after)
     console = open_console()
     for part in reshard_view(found, after.cluster):
@@ -95,54 +101,70 @@ def diff(args: argparse.Namespace) -> int:
     return 0
 
 
-def sweep(args: argparse.Namespace) -> int:
+def sweep(
+    source_name: str,
+    options: PlanOptions,
+    axes: Sequence[str],
+    output: OutputOptions,
+    overrides: Sequence[str],
+) -> int:
     """Plans over ranges of inputs. A combination that does not fit is an answer too."""
     with user_errors(), open_world() as world:
-        check_folder(args.out)
-        check_folder(args.page, "--page")
-        points = run_sweep(args, world)
+        check_folder(output.out)
+        check_folder(output.page, "--page")
+        points = run_sweep(source_name, options, axes, overrides, world)
     found = {
         "kind": "homerec sharding sweep",
         "version": 1,
-        "source": args.source,
-        "cluster": args.cluster,
+        "source": source_name,
+        "cluster": options.cluster,
         "points": [point.row() for point in points],
     }
-    if args.out:
-        write_json(args.out, found)
-    if args.page:
+    if output.out:
+        write_json(output.out, found)
+    if output.page:
         shown = read_sweep(found, "sweep")
-        write_page(args.page, f"Sharding sweep: {args.source}", [], shown, quiet=args.json)
-    if args.json:
-        sys.stdout.write(json.dumps(found, allow_nan=False) + "\n")
+        write_page(output.page, f"Sharding sweep: {source_name}", [], shown, quiet=output.json)
+    if output.json:
+        sys.stdout.write(dumps(found, allow_nan=False) + "\n")
     else:
         open_console().print(sweep_view(points))
     return 0
 
 
-def page(args: argparse.Namespace) -> int:
+def page(plans: Sequence[Path], sweep_file: Path | None, options: int, out: Path) -> int:
     """A page of one plan, of two, of a sweep."""
     with user_errors():
-        check_folder(args.out)
-        run_page(args)
+        check_folder(out)
+        run_page(plans, sweep_file, options, out)
     return 0
 
 
-def facts(args: argparse.Namespace) -> int:
+def facts(
+    source_name: str,
+    data: Path,
+    overrides: Sequence[str],
+    *,
+    fold: bool,
+    serve: float,
+    batch_size: int,
+    out: Path | None,
+    json: bool,
+) -> int:
     """How data use a model's tables, counted once and kept."""
     with user_errors(), open_world() as world:
-        check_folder(args.out)
-        source = open_source(args.source, args.overrides, world)
-        found = open_table_stats(args.data, source, fold=args.fold)
-    if args.out:
-        write_text(args.out, found.to_json())
-    if args.json:
+        check_folder(out)
+        source = open_source(source_name, overrides, world)
+        found = open_table_stats(data, source, fold=fold)
+    if out:
+        write_text(out, found.to_json())
+    if json:
         sys.stdout.write(found.to_json())
         return 0
     console = open_console()
-    console.print(facts_view(found, args.batch_size, args.serve))
-    if args.out:
-        say(console, f"written to {args.out}; plan with it: --data {args.out}")
+    console.print(facts_view(found, batch_size, serve))
+    if out:
+        say(console, f"written to {out}; plan with it: --data {out}")
     return 0
 
 

@@ -1,8 +1,7 @@
-"""What `homerec plan measure` and `calibrate` do once their words are understood."""
+"""What `homerec plan measure` and `calibrate` do."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.plans.plan_file import PlanFile, load_plan
 from launchers.cli.plan.actions import check_folder, user_errors
 from launchers.cli.plan.measured_tables import fits_view, measured_json, measured_view
+from launchers.cli.plan.options import RepeatOptions
 from launchers.local.console import open_console, say
 from launchers.local.local_ranks import run_ranks
 from pipeline.io.errors import UserError
@@ -29,60 +29,60 @@ from pipeline.ranks.machine import machine
 from pipeline.ranks.world import World, open_world
 
 
-def measure(args: argparse.Namespace) -> int:
+def measure(
+    paths: Sequence[Path], cluster_name: str | None, out: Path | None, repeat: RepeatOptions
+) -> int:
     """Run plans on the ranks they are for; print what was predicted beside what was measured."""
     with user_errors():
-        check_folder(args.out)
-        files = [load_plan(path) for path in args.plans]
-        for path, file in zip(args.plans, files, strict=True):
-            _same_shape(path, file, args.plans[0], files[0])
-        if args.cluster:
-            cluster = load_cluster(args.cluster)
+        check_folder(out)
+        files = [load_plan(path) for path in paths]
+        for path, file in zip(paths, files, strict=True):
+            _same_shape(path, file, paths[0], files[0])
+        if cluster_name:
+            cluster = load_cluster(cluster_name)
             with torchrec_silenced():
                 files = [repriced(file, cluster) for file in files]
-        found = _on_ranks(_measure, files[0].cluster, files, args.rounds, args.repeats)
+        found = _on_ranks(_measure, files[0].cluster, files, repeat.rounds, repeat.repeats)
     if found is None:  # another rank prints
         return 0
     made, where = found
     console = open_console()
     say(console, f"measured on {where}")
-    for path, file, measured in zip(args.plans, files, made, strict=True):
+    for path, file, measured in zip(paths, files, made, strict=True):
         for part in measured_view(str(path), file, measured):
             console.print(part)
-    if args.out:
-        plans = [
-            measured_json(str(p), f, m) for p, f, m in zip(args.plans, files, made, strict=True)
-        ]
-        write_json(args.out, {"kind": "homerec measured plans", "version": 1, "machine": where,
+    if out:
+        plans = [measured_json(str(p), f, m) for p, f, m in zip(paths, files, made, strict=True)]
+        write_json(out, {"kind": "homerec measured plans", "version": 1, "machine": where,
                               "plans": plans})  # fmt: skip
     return 0
 
 
-def calibrate(args: argparse.Namespace) -> int:
+def calibrate(cluster_name: str, out: Path, batch_size: int, repeat: RepeatOptions) -> int:
     """Fit the constants of a cluster to this machine; write its file."""
     with user_errors():
-        check_folder(args.out)
-        if args.out.suffix not in (".yaml", ".yml"):
-            raise UserError(f"{args.out}: a cluster is read from a .yaml file; name one with --out")
-        cluster = load_cluster(args.cluster)
-        found = _on_ranks(_calibrate, cluster, cluster, args.batch_size, args.rounds, args.repeats)
+        check_folder(out)
+        if out.suffix not in (".yaml", ".yml"):
+            raise UserError(f"{out}: a cluster is read from a .yaml file; name one with --out")
+        cluster = load_cluster(cluster_name)
+        found = _on_ranks(_calibrate, cluster, cluster, batch_size, repeat.rounds, repeat.repeats)
     if found is None:
         return 0
     fitted, fits, where = found
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     command = (
-        f"homerec plan calibrate --cluster {args.cluster} --batch-size {args.batch_size} "
-        f"--rounds {args.rounds} --repeats {args.repeats}"
+        f"homerec plan calibrate --cluster {cluster_name} --batch-size {batch_size} "
+        f"--rounds {repeat.rounds} --repeats {repeat.repeats}"
     )
     fitted = rounded(fitted.model_copy(update={"source": f"{where}; {now}; {command}"}))
     notes = [
         "Constants of TorchRec's estimate, fitted to this machine by 'homerec plan calibrate'.",
         *(f"{fit.name}: off by {fit.error:.0%} over {fit.count} observations" for fit in fits),
     ]
-    write_text(args.out, cluster_yaml(fitted, notes))
+    write_text(out, cluster_yaml(fitted, notes))
     console = open_console()
     console.print(fits_view(fits))
-    say(console, f"written to {args.out}; plan with it: --cluster {args.out}")
+    say(console, f"written to {out}; plan with it: --cluster {out}")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,17 +16,18 @@ from pipeline.planning.page.sweep_file import SweepFile, load_sweep
 OPTIONS = 200
 
 
-def run_page(args: argparse.Namespace) -> None:
+def run_page(plan_files: Sequence[Path], sweep_file: Path | None, options: int, out: Path) -> None:
     """The page of files. ValueError or UserError, in one line, for what is wrong with them."""
-    if len(args.plans) > 2:
-        raise UserError(f"{args.plans[2]}: a third plan; a page shows one, or compares two")
-    if not args.plans and args.sweep is None:
-        raise UserError("plan page: nothing to show; name a plan's file, or --sweep FILE")
-    plans = [(str(path), load_plan(path)) for path in args.plans]
-    sweep = load_sweep(args.sweep) if args.sweep else None
-    title = "Sharding plan" if args.plans else "Sharding sweep"
-    names = " to ".join(path.name for path in args.plans) or args.sweep.name
-    write_page(args.out, f"{title}: {names}", plans, sweep, options=args.options)
+    if len(plan_files) > 2:
+        raise UserError(f"{plan_files[2]}: a third plan; a page shows one, or compares two")
+    if not plan_files and sweep_file is None:
+        raise UserError("plan page: nothing to show; name the file of a plan, or --sweep FILE")
+    plans = [(str(path), load_plan(path)) for path in plan_files]
+    sweep = load_sweep(sweep_file) if sweep_file else None
+    title = "Sharding plan" if plan_files else "Sharding sweep"
+    shown = [path.name for path in (*plan_files, sweep_file) if path]
+    names = " to ".join(shown[: len(plan_files) or 1])
+    write_page(out, f"{title}: {names}", plans, sweep, options=options)
 
 
 def write_page(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.yaml_files import validate
 from embeddings.planner.search.search import Budget
 from launchers.cli.plan.inputs import Inputs, condition_fields, open_inputs
+from launchers.cli.plan.options import PlanOptions
 from pipeline.io.errors import UserError, nearest
 from pipeline.planning.sources import Source
 from pipeline.ranks.world import World
@@ -33,10 +33,16 @@ _KNOWN = (
 )
 
 
-def run_sweep(args: argparse.Namespace, world: World) -> list[Point]:
+def run_sweep(
+    source_name: str,
+    options: PlanOptions,
+    axis_words: Sequence[str],
+    overrides: Sequence[str],
+    world: World,
+) -> list[Point]:
     """All points. UserError for an unknown input or a value that it cannot take."""
-    axes = parse_axes(args.vary)
-    inputs = open_inputs(args, world)
+    axes = parse_axes(axis_words)
+    inputs = open_inputs(source_name, options, overrides, world)
     made: dict[tuple[str | None, str | None], Source] = {}
 
     def request_of(values: Mapping[str, Any]) -> PlanRequest:
@@ -48,7 +54,7 @@ def run_sweep(args: argparse.Namespace, world: World) -> list[Point]:
     # All of them before the first search: a bad value is said at once.
     for values in combinations(axes):
         request_of(values)
-    budget = Budget(rounds=args.rounds, seconds=args.seconds, seed=args.seed)
+    budget = Budget(rounds=options.rounds, seconds=options.seconds, seed=options.seed)
     return list(sweep(axes, request_of, budget))
 
 

@@ -9,7 +9,6 @@ machine is back: else a quick run would have ended before.
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
@@ -56,11 +55,10 @@ def main() -> int:
 
 def start() -> int:
     from launchers.cli import launch
+    from launchers.cli.main import main as homerec
 
-    parser = argparse.ArgumentParser()
-    launch.add_arguments(parser)
-    parser.set_defaults(module="tests.integration.checkpoint.lost_machine")
-    return launch.run(parser.parse_args(sys.argv[2:]))
+    launch.RANK_MODULE = "tests.integration.checkpoint.lost_machine"
+    return homerec(sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -265,6 +265,5 @@ def test_a_study_is_not_mixed_with_another(
 
 @pytest.mark.parametrize("seeds", ["0", "-1", "3,3", "", "a", "1.5", str(2**31) + ","])
 def test_seeds_that_are_none_are_refused(seeds: str, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["compare", "--recipe", "debug", "--out", str(tmp_path / "x"), "--seeds", seeds])
-    assert ended.value.code == 2
+    words = ["compare", "--recipe", "debug", "--out", str(tmp_path / "x"), "--seeds", seeds]
+    assert main(words) == 2

@@ -1,4 +1,3 @@
-import argparse
 import os
 import re
 import shutil
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from launchers.cli import launch
+from launchers.cli.command import call
+from launchers.cli.main import open_command
 from pipeline.io.errors import UserError
 from pipeline.tracking.progress_line import PROGRESS_LINE
 
@@ -37,10 +37,9 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     return popen
 
 
-def parse(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    launch.add_arguments(parser)
-    return parser.parse_args(words)
+def launch(*words: str) -> int:
+    """As the command runs it, but that errors are raised."""
+    return call(open_command("launch"), words)
 
 
 @pytest.mark.parametrize(
@@ -59,29 +58,28 @@ def parse(*words: str) -> argparse.Namespace:
 )
 def test_a_command_line_that_cannot_start_is_a_user_error(words: list[str], reason: str) -> None:
     with pytest.raises(UserError, match=re.escape(reason)):
-        launch.run(parse(*words))
+        launch(*words)
 
 
 @pytest.mark.parametrize("option", ["--nproc", "--nnodes"])
 @pytest.mark.parametrize("value", ["0", "-1", "two"])
-def test_counts_are_whole_and_positive(
-    option: str, value: str, capsys: pytest.CaptureFixture[str]
+def test_counts_are_whole_and_positive(option: str, value: str) -> None:
+    with pytest.raises(UserError, match=f"{option}.*{value}|{value}.*{option}"):
+        launch(f"{option}={value}", "--", "train")
+
+
+def test_options_before_the_dashes_are_ours_and_after_them_the_ranks(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit) as stop:
-        parse(f"{option}={value}", "--", "train")
-    assert stop.value.code == 2
-    assert f"{value!r} is not a whole number from 1 on" in capsys.readouterr().err
-
-
-def test_options_before_the_dashes_are_ours_and_after_them_the_ranks() -> None:
-    args = parse("--nproc", "3", "--", "train", "demo", "--nproc", "9")
-    assert args.nproc == 3
-    assert args.words[-4:] == ["train", "demo", "--nproc", "9"]
+    assert launch("--nproc", "3", "--dryrun", "--", "train", "demo", "--nproc", "9") == 0
+    shown = capsys.readouterr().out
+    assert "'--nproc_per_node',\n" in shown or "--nproc_per_node 3" in shown
+    assert "train demo --nproc 9" in " ".join(shown.replace("'", "").replace(",", "").split())
 
 
 def test_dryrun_shows_the_request_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--scheduler", "slurm", "--scheduler-args", "partition=P", "--gpu", "2"]
-    assert launch.run(parse(*options, "--dryrun", "--", "evaluate", "--split", "test")) == 0
+    assert launch(*options, "--dryrun", "--", "evaluate", "--split", "test") == 0
     shown = capsys.readouterr().out
     assert "--partition=P" in shown
     assert "--gpus-per-node=2" in shown

@@ -11,7 +11,6 @@ from embeddings.planner.inputs.cluster import Cluster, load_cluster
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.fixed_plan import FixedTable, fixed_plan
 from launchers.cli.main import main
-from launchers.cli.plan.options import with_verb
 
 TABLE = ListedTable(name="a", rows=500, dim=16, pooling_factor=4)
 
@@ -21,10 +20,6 @@ def write_plan(path: Path, cluster: Cluster, kind: str = "row_wise") -> Path:
     given = FixedTable(table=TABLE, sharding_type=kind, width=16, ranks=ranks)
     path.write_text(fixed_plan([given], cluster, 32).to_json(), encoding="utf-8")
     return path
-
-
-def test_these_are_verbs_too() -> None:
-    assert with_verb(["plan", "measure", "a.json"]) == ["plan", "measure", "a.json"]
 
 
 def test_predicted_stands_beside_measured(

@@ -77,7 +77,7 @@ def test_two_plans_and_a_sweep_are_on_one_page(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["page", "--out", "p.html"], "nothing to show; name a plan's file, or --sweep FILE"),
+        (["page", "--out", "p.html"], "nothing to show; name the file of a plan, or --sweep FILE"),
         (["page", "no.json", "--out", "p.html"], "no.json: cannot be read"),
         (["page", "--sweep", "a.json", "--out", "p.html"], "a.json: is no sweep"),
         (["page", "a.json", "--out", "no/p.html"], "no folder no; make it"),

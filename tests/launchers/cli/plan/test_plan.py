@@ -9,7 +9,6 @@ import pytest
 
 from embeddings.planner.plans.plan_file import load_plan
 from launchers.cli.main import main
-from launchers.cli.plan.options import with_verb
 from pipeline.config.overrides import resolve
 from pipeline.data.prepare.synthetic import prepare_synthetic
 from pipeline.data.schema import Schema
@@ -35,13 +34,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "synthetic"
     prepare_synthetic(folder, rows=2_000, seed=3)
     return folder
-
-
-def test_a_source_needs_no_verb() -> None:
-    assert with_verb(["plan", "demo", "--seed", "1"]) == ["plan", "find", "demo", "--seed", "1"]
-    assert with_verb(["plan", "--seed", "1", "demo"]) == ["plan", "find", "--seed", "1", "demo"]
-    for words in (["plan", "find", "demo"], ["plan", "--help"], ["plan"], ["train", "demo"]):
-        assert with_verb(words) == words
 
 
 def test_a_table_list_is_planned_and_written(

@@ -1,0 +1,40 @@
+"""`homerec evaluate`."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+
+def evaluate(
+    *,
+    checkpoint: str,
+    split: Literal["train", "val", "test"] = "val",
+    data: Annotated[Path | None, Parameter(name="--data.path")] = None,
+    json: bool = False,
+) -> int:
+    """Exact metrics of a checkpoint on a split.
+
+    Args:
+        checkpoint: folder of a run (its best checkpoint) or of one checkpoint.
+        split: rows to evaluate.
+        data: another prepared folder with the same vocabularies (default: the run's).
+        json: one JSON object, task -> metrics.
+    """
+    from pipeline.evaluate import evaluate_checkpoint
+    from pipeline.ranks.world import open_world
+    from pipeline.tracking.tracker import print_final_table
+
+    with open_world() as world:
+        results, what = evaluate_checkpoint(checkpoint, split, data, world)
+        if not world.is_first:
+            return 0
+    if json:
+        print(json_format.dumps(results, allow_nan=False))  # noqa: T201
+    else:
+        print(", ".join(f"{key} {value}" for key, value in what.items()))  # noqa: T201
+        print_final_table(results)
+    return 0

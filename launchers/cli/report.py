@@ -1,0 +1,26 @@
+"""`homerec report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def report(run: Path, /) -> int:
+    """Write the report.html of a run, study or search.
+
+    Args:
+        run: its folder, such as runs/NAME.
+    """
+    from pipeline.experiments.search_report import FOUND, read_found, write_tune_report
+    from pipeline.experiments.study import NAME, load_study
+    from pipeline.experiments.study_report import write_study_report
+    from pipeline.report.run_report import write_report
+
+    if (run / NAME).is_file():
+        path = write_study_report(run, load_study(run))
+    elif (run / FOUND).is_file():
+        path = write_tune_report(run, read_found(run))
+    else:
+        path = write_report(run)
+    print(path)  # noqa: T201
+    return 0
