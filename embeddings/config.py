@@ -1,4 +1,4 @@
-"""Configuration of embedding tables: their shape, optimizer and sharding. No torch here."""
+"""Configuration of embedding tables: their shape, optimizer and sharding. Free of torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Pooling = Literal["sum", "mean"]
 DType = Literal["fp32", "fp16"]
-Sent = Literal["fp32", "fp16", "bf16"]
+CommDType = Literal["fp32", "fp16", "bf16"]
 
 SHARDING_TYPES = (
     "data_parallel",
@@ -106,9 +106,9 @@ class ShardingConfig(_Frozen):
     """Plan file to shard by instead of a search ('homerec plan SOURCE --out FILE'), made for the
     same ranks and tables. '': none."""
 
-    qcomm_forward: Sent = "fp32"
+    qcomm_forward: CommDType = "fp32"
     """Number format in which embeddings are sent to other ranks; fp16 and bf16 halve the bytes."""
-    qcomm_backward: Sent = "fp32"
+    qcomm_backward: CommDType = "fp32"
     """Number format in which their gradients are sent. fp16 gradients are scaled by the rows of a
     batch."""
     replica_groups: int = Field(default=1, ge=1)

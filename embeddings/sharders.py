@@ -18,7 +18,7 @@ from torchrec.distributed.types import (
     ShardingType,
 )
 
-from embeddings.config import SHARDING_TYPES, UNPOOLED_TYPES, Sent
+from embeddings.config import SHARDING_TYPES, UNPOOLED_TYPES, CommDType
 
 
 def cpu_kernels(sharding_type: str, *, unpooled: bool) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class _ScaledCodec(QuantizedCommCodec):
         return super().decode(input_tensor, ctx) / self._scale
 
 
-def sent_as(forward: Sent, backward: Sent, rows: int) -> Mapping[str, Any] | None:
+def sent_as(forward: CommDType, backward: CommDType, rows: int) -> Mapping[str, Any] | None:
     """TorchRec's quantised exchanges by exchange; None if all is sent as it is.
 
     TorchRec's own get_qcomm_codecs_registry takes fp16 for bf16 on CPU, which gloo once could not

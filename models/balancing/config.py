@@ -1,4 +1,4 @@
-"""The balances of tasks one can choose from. No torch here: build() imports it."""
+"""The balances of tasks to choose from. Free of torch: build() imports it late."""
 
 from __future__ import annotations
 
@@ -80,4 +80,4 @@ class PcGradConfig(_Frozen):
 BalanceConfig = Annotated[
     FixedConfig | UncertaintyConfig | GradNormConfig | PcGradConfig, Field(discriminator="kind")
 ]
-"""The config of a balance, told apart by `kind`."""
+"""The configuration of a balance, discriminated by `kind`."""

@@ -1,4 +1,4 @@
-"""Configuration of layers. No torch here: build() imports it."""
+"""Configuration of layers. Free of torch: build() imports it late."""
 
 from __future__ import annotations
 

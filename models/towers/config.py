@@ -1,4 +1,4 @@
-"""The towers one can choose from. No torch here: build() imports it."""
+"""The towers to choose from. Free of torch: build() imports it late."""
 
 from __future__ import annotations
 
@@ -182,4 +182,4 @@ TowerConfig = Annotated[
     HomeConfig | MmoeConfig | PleConfig | AdattConfig | SharedBottomConfig | SingleTaskConfig,
     Field(discriminator="kind"),
 ]
-"""The config of a tower, told apart by `kind`; each has build(num_features, tasks, batch_mean)."""
+"""The configuration of a tower, discriminated by `kind`. Each has a `build`."""

@@ -23,7 +23,7 @@ Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_off)]
 
 
 class Section(BaseModel):
-    """Frozen; refuses unknown fields."""
+    """Part of a configuration: frozen, an unknown field is an error."""
 
     model_config = ConfigDict(
         frozen=True,

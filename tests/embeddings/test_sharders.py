@@ -9,7 +9,7 @@ from fbgemm_gpu.split_embedding_configs import SparseType
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embeddings.config import Sent
+from embeddings.config import CommDType
 from embeddings.sharders import sent_as
 
 
@@ -42,7 +42,7 @@ def test_fbgemms_own_scale_loses_what_it_is_for() -> None:
 
 
 @pytest.mark.parametrize(("kind", "step"), [("fp16", 2**-11), ("bf16", 2**-8)])
-def test_rows_are_rounded_to_the_nearest(kind: Sent, step: float) -> None:
+def test_rows_are_rounded_to_the_nearest(kind: CommDType, step: float) -> None:
     rows = torch.rand(1000, generator=torch.Generator().manual_seed(0)) + 0.1
     codecs = sent_as(kind, "fp32", 100)
     assert codecs is not None
