@@ -33,6 +33,8 @@ _IMPORTED = (
     "pipeline.report.charts",
     "plotly.graph_objs._figure",
     "narwhals.stable.v1",
+    "hypothesis",
+    "sklearn.metrics",
 )
 
 
