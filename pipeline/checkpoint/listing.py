@@ -69,7 +69,7 @@ def list_checkpoints(folder: AnyPath, *, contents: bool) -> list[ListedCheckpoin
 def retained(
     folder: AnyPath, found: Sequence[ListedCheckpoint], rules: CheckpointConfig
 ) -> dict[int, str]:
-    """As `retained_steps`, of whole ones alone: a damaged one is no reason for another to go."""
+    """`retained_steps` of the valid checkpoints: a corrupt one replaces no other."""
     bases = {
         one.step: one.manifest.base
         for one in found
@@ -83,11 +83,11 @@ def retention_rules(folder: AnyPath, found: Sequence[ListedCheckpoint]) -> Check
     for one in reversed(found):
         if one.problem is None:
             return Config.load(step_folder(folder, one.step) / "config.json").checkpoint
-    raise UserError(f"{folder}: no checkpoint here is whole; --overwrite begins the run anew")
+    raise UserError(f"{folder}: no checkpoint here is valid; --overwrite starts the run over")
 
 
 def contents(place: AnyPath) -> dict[str, Any]:
-    """What a checkpoint holds. UserError if it is damaged as far as that is looked at."""
+    """Contents of a checkpoint. UserError if files are missing or of another size."""
     if (found_problem := problem(place, contents=False)) is not None:
         raise UserError(f"{place}: {found_problem}; name another checkpoint of the run")
     progress, manifest = read_sealed(place / META), read_manifest(place)

@@ -1,4 +1,4 @@
-"""From a checkpoint's files to a model: checked before they are believed."""
+"""Load checkpoints into a model, after verifying their files."""
 
 from __future__ import annotations
 
@@ -36,10 +36,15 @@ def load_newest(
     schema: Schema,
     windowed: WindowedMetrics | None = None,
 ) -> tuple[Progress | None, list[int]]:
-    """Bring both back to the newest whole checkpoint in `folder`, and fill `windowed` from it.
+    """Load the newest valid checkpoint in `folder` into model, optimizer and `windowed`.
 
-    Returns where it stands, None if there is none at all, and the steps that are damaged, which
-    are listed. UserError if there are some and none is whole. Every rank must call this.
+    Corrupt checkpoints are skipped, with a line on the console. Every rank must call this.
+
+    Returns:
+        The progress of the checkpoint, None if there is none; and the steps that are corrupt.
+
+    Raises:
+        UserError: there are checkpoints, but none is valid.
     """
     steps, damaged = broadcast_from_rank0(world, named_steps(folder)), {}
     for step in reversed(steps):
@@ -48,18 +53,18 @@ def load_newest(
             break
         damaged[step] = problem
     else:
-        # A store has no rename: what a save left that did not end looks like a checkpoint there.
+        # Object stores cannot rename: there an unfinished save looks like a checkpoint.
         in_store = not isinstance(folder, Path)
         if not steps or (in_store and not any(_has_manifest(folder, step) for step in steps)):
             return None, steps
         listed = "; ".join(f"step {step}: {problem}" for step, problem in damaged.items())
         raise UserError(
-            f"{folder}: no checkpoint here is whole ({listed}); mend them, or begin the run anew "
+            f"{folder}: no checkpoint here is valid ({listed}); repair one, or start the run over "
             "with --overwrite"
         )
     if world.is_first:
         for broken, problem in damaged.items():
-            line = f"checkpoint of step {broken} skipped: {problem}; going on from step {step}"
+            line = f"checkpoint of step {broken} skipped: {problem}; resuming from step {step}"
             Console().print(line, markup=False, highlight=False, soft_wrap=True)
     progress = gather_or_raise(world, lambda: _read(place, config, schema))
     judged = [
@@ -77,7 +82,7 @@ def load_newest(
 
 
 def load_model(folder: AnyPath, model: nn.Module, world: World) -> None:
-    """Only the weights, under whatever plan `model` has. Every rank must call this.
+    """Load the weights alone, under any plan of `model`. Every rank must call this.
 
     UserError if the checkpoint is damaged or is another model's.
     """
@@ -87,13 +92,13 @@ def load_model(folder: AnyPath, model: nn.Module, world: World) -> None:
 
 
 def cause(error: BaseException) -> str:
-    """The one line that says why, out of a distributed error's report."""
+    """The first line of the original error behind a distributed one."""
     error = origin(error)
     return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
 def origin(error: BaseException) -> BaseException:
-    """What was raised first, on whichever rank."""
+    """The original exception behind `error`, of whichever rank."""
     while isinstance(error, CheckpointException) and error.failures:
         first = next(iter(error.failures.values()))
         error = first[0] if isinstance(first, tuple) else first
@@ -107,7 +112,7 @@ def _has_manifest(folder: AnyPath, step: int) -> bool:
 
 
 def _read(folder: AnyPath, config: Config, schema: Schema) -> Progress:
-    """Where the checkpoint stands. UserError if it was trained on other data."""
+    """Progress of the checkpoint. UserError if it was trained on other data."""
     trained = Schema.load(folder)
     for part in ("tables", "sparse", "dense", "labels"):
         if getattr(trained, part) != getattr(schema, part):
@@ -127,15 +132,15 @@ def _read(folder: AnyPath, config: Config, schema: Schema) -> Progress:
         return Progress(**found)
     except TypeError as error:
         raise UserError(
-            f"{folder / META}: of another version ({error}); remove {folder} to go on from the one "
-            "before"
+            f"{folder / META}: of another version ({error}); remove {folder} to resume from the "
+            "previous one"
         ) from error
 
 
 def _load(
     state: dict[str, Any], folder: AnyPath, world: World, tables: TablesLoader | None = None
 ) -> None:
-    """In place. UserError if the checkpoint is another model's."""
+    """Load in place. UserError if the checkpoint is of another model."""
     try:
         dcp_load(
             state,
@@ -146,5 +151,5 @@ def _load(
     except (CheckpointException, OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"{folder}: cannot be loaded: {cause(error)}; it is of another model: remove it to "
-            "go on from the one before"
+            "resume from the previous one"
         ) from error

@@ -1,4 +1,4 @@
-"""What a checkpoint must hold, to the byte: `manifest.json`, the last file that a save writes.
+"""Manifest of a checkpoint: `manifest.json`, the last file that a save writes.
 
 It lists every file with its bytes and SHA-256 and carries a digest of its own, so that a file that
 is damaged, cut short or gone is found out before anything is loaded. `sha256sum` gives the same.
@@ -146,7 +146,7 @@ def files_of_rank(expected: dict[str, FileDigest], rank: int, world_size: int) -
 
 
 def check_digests(folder: AnyPath, expected: dict[str, FileDigest], names: Iterable[str]) -> None:
-    """Read the named files whole. Raises Damaged."""
+    """Verify the checksums of the named files. Raises Damaged."""
     for name in names:
         try:
             found = digest(folder / name)

@@ -1,4 +1,4 @@
-"""Where a run stands: what it needs to know, besides tensors, to go on as if never stopped."""
+"""Progress of a run: the state that it resumes from, besides tensors."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any
 
 
 def lower_is_better(select: str) -> bool:
-    """Whether a TASK/FIGURE counts a loss."""
+    """Whether lower values of a TASK/METRIC are better."""
     return select.endswith(("/ne", "/log_loss"))
 
 
 @dataclass(kw_only=True)
 class Progress:
-    """Where a run stands, the same on every rank."""
+    """Position of a run in training, equal on all ranks."""
 
     step: int = 0
     scheduled: float | None = None
     """Steps along the schedule, in steps of train.batch_size rows; None: as many as `step`."""
     world_size: int = 0
     device: str = "cpu"
-    """Kind of device of the ranks that saved, whose random states are there."""
+    """Device type of the ranks that saved."""
     source: dict[str, Any] = field(default_factory=dict)
     looks: list[dict[str, Any]] = field(default_factory=list)
     """What training remembers of the last looks at the experts (see TrainingHealth)."""
     window: dict[str, int] = field(default_factory=dict)
-    """What there is to know of the window of training figures besides its rows."""
+    """Counters of the window of training metrics."""
     evaluated_step: int = 0
     select: str = "mean/auc"
     best_step: int | None = None
@@ -33,7 +33,7 @@ class Progress:
     evaluations_without_better: int = 0
 
     def note(self, value: float | None) -> bool:
-        """Count an evaluation of this step, `value` being its `select`; whether it is the best."""
+        """Record an evaluation of this step, `value` of `select`; return whether it is best."""
         self.evaluated_step = self.step
         lower = lower_is_better(self.select)
         best = self.best_value
@@ -47,15 +47,15 @@ class Progress:
         return better
 
     def selecting(self, select: str) -> Progress:
-        """The same place, judged by `select`: values of another figure mean nothing to it."""
+        """The same progress judged by `select`; values of another metric are discarded."""
         return self if select == self.select else replace(self._unjudged(), select=select)
 
     def with_best_among(self, steps: list[int]) -> Progress:
-        """The same place; a best checkpoint that somebody has taken away is the best no more."""
+        """The same progress; forgets the best step if its checkpoint was removed."""
         return self if self.best_step in (None, *steps) else self._unjudged()
 
     def _unjudged(self) -> Progress:
-        """As if it had never been evaluated: the next evaluation stands, and this step's is due."""
+        """The same progress without evaluations: that of this step is due again."""
         return replace(
             self,
             evaluated_step=0,

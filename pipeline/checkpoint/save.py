@@ -2,7 +2,7 @@
 
     checkpoints/step-00000120/   torch.distributed.checkpoint's files, and beside them
         config.json  schema.json  the run's tree and the data's schema, to rebuild the model
-        meta.json                 step, data position, best figure so far
+        meta.json                 step, data position, best metric so far
         results.json  health.json the results of its evaluation, if it was the best so far
         manifest.json             size and checksum of every file; written last
     checkpoints/best.json        {"step": ..., "value": ...}

@@ -2,8 +2,8 @@
 
 For each table of R rows there is one tensor `tables.PARAMETER`, [R, K]: the accumulators of the
 rows in each of the K blocks of columns that the plan cut the table into, from the left. K is 1 but
-for plans that split columns. Which columns a block has is told by the chunks of the table's weight
-in the same checkpoint.
+for plans that split columns. The chunks of the table's weight in the same
+checkpoint tell which columns a block has.
 """
 
 from __future__ import annotations

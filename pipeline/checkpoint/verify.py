@@ -1,4 +1,4 @@
-"""Whether a checkpoint is what was saved; one that adds to another is only as whole as that is."""
+"""Verify checkpoints against their manifests; incremental ones together with their base."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.ranks.world import World
 
 
 def damage(folder: AnyPath, world: World) -> str | None:
-    """What is wrong with a checkpoint, None if it is whole. Every rank reads its share of it."""
+    """What is wrong with a checkpoint, None if it is valid. Every rank reads a part of it."""
     try:
         for part in range(gather_or_raise(world, lambda: len(chain(folder)))):
             gather_or_raise(world, partial(_check, folder, part, world.rank, world.size))
@@ -30,7 +30,7 @@ def damage(folder: AnyPath, world: World) -> str | None:
 
 
 def problem(folder: AnyPath, *, contents: bool = True) -> str | None:
-    """As `damage`, by this process alone; without `contents` names and sizes of files only."""
+    """`damage`, found by this process alone; without `contents`, checks names and sizes only."""
     try:
         for part in range(len(chain(folder))):
             _check(folder, part, 0, 1, contents=contents)
@@ -40,9 +40,9 @@ def problem(folder: AnyPath, *, contents: bool = True) -> str | None:
 
 
 def chain(folder: AnyPath) -> list[AnyPath]:
-    """The checkpoint and, if it holds changed rows alone, the whole one that it adds them to.
+    """The folder of a checkpoint and, if it is incremental, that of its base.
 
-    Raises Damaged if that is not there, or is another one of the same step.
+    Raises Damaged if the base is missing or was replaced.
     """
     manifest = read_manifest(folder)
     if manifest.base is None:
@@ -51,16 +51,16 @@ def chain(folder: AnyPath) -> list[AnyPath]:
     try:
         same = digest(base / NAME).sha256 == manifest.base_manifest
     except OSError as error:
-        raise Damaged(f"what it adds to, step {manifest.base}, is not there") from error
+        raise Damaged(f"its base, step {manifest.base}, is missing") from error
     if not same:
-        raise Damaged(f"step {manifest.base} is not the one that it adds to")
+        raise Damaged(f"step {manifest.base} is not the base it was saved with")
     return [folder, base]
 
 
 def _check(
     folder: AnyPath, part: int, rank: int, world_size: int, *, contents: bool = True
 ) -> None:
-    """A rank's share of one part of the chain. Raises Damaged."""
+    """Check the files of a rank in one part of the chain. Raises Damaged."""
     place = chain(folder)[part]
     try:
         expected = check_sizes(place)
@@ -69,4 +69,4 @@ def _check(
     except Damaged as found:
         if place == folder:
             raise
-        raise Damaged(f"what it adds to, {place.name}: {found}") from found
+        raise Damaged(f"its base, {place.name}: {found}") from found

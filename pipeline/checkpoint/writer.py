@@ -39,7 +39,7 @@ class CheckpointWriter(FsspecWriter):
         begin: Callable[[], None],
         commit: Callable[[dict[str, FileDigest]], None],
     ) -> None:
-        # Stores have nothing to sync; without a file's number DCP would sync the whole machine.
+        # Object stores cannot sync: without a file descriptor DCP would sync all disks.
         super().__init__(_path(folder), sync_files=isinstance(folder, Path))
         self._begin = begin
         self._commit = commit
@@ -82,7 +82,7 @@ def _path(folder: AnyPath) -> str:
 
 
 def _opened(files: FileSystem, folder: AnyPath) -> FileSystem:
-    """With the folder's own file system: an address may not tell its host and credentials."""
+    """Use the folder's file system: a path alone lacks host and credentials."""
     files.init_path(_path(folder))
     if not isinstance(folder, Path):
         files.fs = folder.fs
@@ -101,7 +101,7 @@ class _Written(list[WriteResult]):
 
 
 class _Hashing(FileSystem):
-    """DCP's fsspec file system; `written` tells what went into each file."""
+    """DCP's fsspec file system; `written` has the size and checksum of each file."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -80,9 +80,9 @@ def test_verify_names_what_is_damaged(copy: Path, capsys: pytest.CaptureFixture[
     assert problems[2] is None
     assert problems[8] is None
     assert problems[4].startswith("__0_0.distcp is damaged")
-    assert problems[6].startswith("what it adds to, step-00000004: __0_0.distcp is damaged")
+    assert problems[6].startswith("its base, step-00000004: __0_0.distcp is damaged")
     assert main(["checkpoint", "verify", str(copy / "checkpoints" / "step-00000006")]) == 1
-    assert capsys.readouterr().out.startswith("step 6: damaged: what it adds to, step-00000004")
+    assert capsys.readouterr().out.startswith("step 6: damaged: its base, step-00000004")
 
 
 def test_prune_counts_whole_ones_alone(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +98,7 @@ def test_prune_counts_whole_ones_alone(copy: Path, capsys: pytest.CaptureFixture
     assert named_steps(folder) == [4, 6]
     changed(folder / "step-00000004" / "manifest.json", "gone")
     assert main(["checkpoint", "prune", str(copy), "--damaged"]) == 2
-    assert "no checkpoint here is whole" in capsys.readouterr().err
+    assert "no checkpoint here is valid" in capsys.readouterr().err
     assert named_steps(folder) == [4, 6]
 
 

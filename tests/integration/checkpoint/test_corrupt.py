@@ -77,11 +77,11 @@ def test_a_corrupt_checkpoint_is_skipped_and_the_previous_one_loaded(
         assert len(skipped) == 1, (number, said)
         (line,) = skipped
         assert line.startswith(f"checkpoint of step 8 skipped: {message}"), line
-        assert line.endswith("; going on from step 5")
+        assert line.endswith("; resuming from step 5")
         again = tensors(tmp_path / str(number) / "checkpoints" / LAST, tmp_path)
         assert again.keys() == whole.keys()
         assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
-    assert none_whole.startswith(f"{tmp_path / 'broken' / 'checkpoints'}: no checkpoint here is w")
+    assert none_whole.startswith(f"{tmp_path / 'broken' / 'checkpoints'}: no checkpoint here is v")
     assert "(step 8: __0_0.distcp is damaged" in none_whole
     assert "; step 5: __0_0.distcp is damaged" in none_whole
 

@@ -77,7 +77,7 @@ def test_base_and_rows_are_the_whole_one_on_other_ranks(
     assert [name for name in names if not torch.equal(ours[name], theirs[name])] == []
 
 
-def test_going_on_from_changed_rows_is_going_on(
+def test_resuming_from_an_incremental_checkpoint_changes_nothing(
     runs: Path, synthetic: Path, tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut"
@@ -87,9 +87,9 @@ def test_going_on_from_changed_rows_is_going_on(
     assert_same(step(cut, 8), step(runs / "whole", 8), tmp_path)
 
 
-def test_damage_of_either_is_named(runs: Path, tmp_path: Path) -> None:
+def test_damage_of_checkpoint_or_base_is_named(runs: Path, tmp_path: Path) -> None:
     for name, at, told in (
-        ("base", 4, "what it adds to, step-00000004: __0_0.distcp is damaged"),
+        ("base", 4, "its base, step-00000004: __0_0.distcp is damaged"),
         ("own", 6, "__0_0.distcp is damaged"),
     ):
         copy = tmp_path / name
@@ -100,6 +100,6 @@ def test_damage_of_either_is_named(runs: Path, tmp_path: Path) -> None:
         assert found.startswith(told)
         assert problem(step(copy, 6), contents=False) is None
     shutil.rmtree(step(copy, 4))
-    assert problem(step(copy, 6)) == "what it adds to, step 4, is not there"
+    assert problem(step(copy, 6)) == "its base, step 4, is missing"
     shutil.copytree(step(runs / "whole", 4), step(copy, 4))
-    assert problem(step(copy, 6)) == "step 4 is not the one that it adds to"
+    assert problem(step(copy, 6)) == "step 4 is not the base it was saved with"

@@ -164,6 +164,6 @@ def test_a_store_without_rename_is_committed_by_manifests_and_leased_to_one_run(
     resolve("debug", None, ["--data.path", str(synthetic)]).save(tmp_path / "config.json")
     first, second = run_ranks(without_rename, 2, synthetic, tmp_path)
     assert first[0] == second[0] == 1
-    assert "step 2 skipped: manifest.json is missing; going on from step 1" in first[1]
+    assert "step 2 skipped: manifest.json is missing; resuming from step 1" in first[1]
     assert first[2] == second[2]
     assert first[2][-1] == 4

@@ -168,7 +168,7 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(undisturbed: Path, synthe
     assert code == 1
     (line,) = re.findall("^failed: .*", shown, re.MULTILINE)
     assert line.startswith("failed: single_task seed 1: ")
-    assert "no checkpoint here is whole" in line
+    assert "no checkpoint here is valid" in line
     assert "seed-1.log" in line
     study = metrics(undisturbed)
     status = {(run["tower"], run["seed"]): run["status"] for run in study["runs"]}
