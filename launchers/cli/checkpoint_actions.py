@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from launchers.local.console import open_console, say
+from launchers.local.console import open_console, print_line
 from pipeline.checkpoint.layout import find_checkpoint, is_finished, remove
 from pipeline.checkpoint.listing import (
     ListedCheckpoint,
@@ -58,7 +58,7 @@ def verify(where: str, *, json: bool) -> int:
         console = open_console()
         for one in found:
             state = "whole" if one.problem is None else f"damaged: {one.problem}"
-            say(console, f"step {one.step}: {state}")
+            print_line(console, f"step {one.step}: {state}")
     return 1 if any(one.problem for one in found) else 0
 
 
@@ -68,15 +68,17 @@ def show(where: str, *, json: bool) -> int:
     if json:
         return _print_json(found)
     console = open_console()
-    say(console, found["checkpoint"])
+    print_line(console, found["checkpoint"])
     manifest, progress = found["manifest"], found["progress"]
-    say(console, f"step {manifest['step']}, epoch {manifest['epoch']}, {progress['source']}")
-    say(console, f"saved by {manifest['world_size']} ranks on {progress['device']}")
+    print_line(console, f"step {manifest['step']}, epoch {manifest['epoch']}, {progress['source']}")
+    print_line(console, f"saved by {manifest['world_size']} ranks on {progress['device']}")
     if manifest["base"] is not None:
-        say(console, f"holds the rows changed since step {manifest['base']}, and needs that one")
+        print_line(
+            console, f"holds the rows changed since step {manifest['base']}, and needs that one"
+        )
     if progress["best_step"] is not None:
         best = f"step {progress['best_step']}, {progress['select']} {progress['best_value']}"
-        say(console, f"best so far: {best}")
+        print_line(console, f"best so far: {best}")
     view = Table("tensor", "shape", "type")
     for name, entry in found["tensors"].items():
         view.add_row(name, " x ".join(map(str, entry["shape"])) or "1", entry["dtype"])
@@ -95,11 +97,11 @@ def prune(
     console = open_console()
     for one in found:
         if one.problem is not None and not damaged:
-            say(console, f"step {one.step}: left alone, damaged: {one.problem}")
+            print_line(console, f"step {one.step}: left alone, damaged: {one.problem}")
         elif one.step in stay:
-            say(console, f"step {one.step}: stays as {stay[one.step]}")
+            print_line(console, f"step {one.step}: stays as {stay[one.step]}")
         else:
-            say(console, f"step {one.step}: {'would go' if dry_run else 'gone'}")
+            print_line(console, f"step {one.step}: {'would go' if dry_run else 'gone'}")
             if not dry_run:
                 remove(folder, one.step)
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from launchers.cli.command import Natural, Overrides
-from launchers.local.console import open_console, say
+from launchers.local.console import open_console, print_line
 from pipeline.io.errors import UserError
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ def compare(
         stopped_by = run_experiment(study, jobs=jobs, console=console)
         _show_results(out, study.record(), console)
     if stopped_by:
-        say(console, f"stopped by {stopped_by.name}, the runs are saved; resume with --resume")
+        print_line(
+            console, f"stopped by {stopped_by.name}, the runs are saved; resume with --resume"
+        )
         return 128 + stopped_by
     return int(study.num_ended < study.total)
 
@@ -107,10 +109,12 @@ def _show_design(design: StudyDesign, console: Console) -> None:
 
     console.print(cost_table(build_study(design.head, [])))
     for text in design.head["left_out"]:
-        say(console, f"note: {text}")
+        print_line(console, f"note: {text}")
     for run in design.runs:
-        say(console, f"{run.name}: {run.folder}")
-    say(console, f"{len(design.runs)} runs of {design.runs[0].steps:,} steps, each on one rank")
+        print_line(console, f"{run.name}: {run.folder}")
+    print_line(
+        console, f"{len(design.runs)} runs of {design.runs[0].steps:,} steps, each on one rank"
+    )
 
 
 def _show_start(study: Study, design: StudyDesign, out: Path, jobs: int, console: Console) -> None:
@@ -118,7 +122,7 @@ def _show_start(study: Study, design: StudyDesign, out: Path, jobs: int, console
     text = f"{len(head['towers'])} towers x {len(head['seeds'])} seeds into {out}"
     text += f", {over} of {study.total} runs are there already" if over else ""
     text += f", {len(design.kept)} others stay as they are" if design.kept else ""
-    say(console, f"{text}; {design.runs[0].steps:,} steps a run, {jobs} at a time")
+    print_line(console, f"{text}; {design.runs[0].steps:,} steps a run, {jobs} at a time")
 
 
 def _show_results(out: Path, study: Json, console: Console) -> None:
@@ -131,14 +135,14 @@ def _show_results(out: Path, study: Json, console: Console) -> None:
     if any(entry["status"] == "done" for entry in study["runs"]):
         console.print(metric_table(study, "auc"), metric_table(study, "gauc"), cost_table(study))
     for question, text in answer(study):
-        say(console, f"{question} {text}")
+        print_line(console, f"{question} {text}")
     for entry in study["runs"]:
         if entry["error"]:
             what = f"failed: {entry['tower']} seed {entry['seed']}: {entry['error']}"
-            say(console, f"{what} (log {out / entry['folder']}.log)")
+            print_line(console, f"{what} (log {out / entry['folder']}.log)")
     for text in study["notes"]:
-        say(console, f"note: {text}")
-    say(console, f"table:  {table}\nreport: {page}")
+        print_line(console, f"note: {text}")
+    print_line(console, f"table:  {table}\nreport: {page}")
 
 
 def _names(text: str) -> list[str]:

@@ -108,13 +108,13 @@ def launch(*command: str, options: Annotated[LaunchOptions, FLAT] = LaunchOption
         if here and not options.dryrun:
             from launchers.local.local_job import run_here
 
-            back = options.max_retries if elastic else None
-            return run_here(runner, app, cfg, nproc=options.nproc, back=back)
+            restarts = options.max_retries if elastic else None
+            return run_here(runner, app, cfg, nproc=options.nproc, restarts=restarts)
         return _submit(runner, app, options, cfg)
 
 
 def _submit(runner: Any, app: Any, options: LaunchOptions, cfg: dict[str, Any]) -> int:
-    """Hand the job to a scheduler and say where it went; with --dryrun only show it."""
+    """Submit the job and print its handle; with --dryrun only print the request."""
     from torchx.specs import InvalidRunConfigException
 
     scheduler: str = options.scheduler
@@ -140,7 +140,7 @@ def _submit(runner: Any, app: Any, options: LaunchOptions, cfg: dict[str, Any]) 
 
 def _check(options: LaunchOptions, words: list[str]) -> None:
     if not words:
-        raise UserError(f"command line: nothing to launch; say it after --, as in: {_EXAMPLE}")
+        raise UserError(f"command line: nothing to launch; write it after --, as in: {_EXAMPLE}")
     if words[0] not in _SUBCOMMANDS:
         raise UserError(
             f"command line: cannot launch {words[0]!r}; {nearest(words[0], _SUBCOMMANDS)}"
@@ -166,7 +166,7 @@ def _check(options: LaunchOptions, words: list[str]) -> None:
     if options.scheduler == "aws_batch" and not (options.mem_mb or options.resource):
         raise UserError(
             "command line: --scheduler aws_batch: AWS Batch starts no machine of unknown memory; "
-            "say --mem-mb N or --resource NAME"
+            "give --mem-mb N or --resource NAME"
         )
 
 

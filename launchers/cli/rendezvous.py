@@ -18,11 +18,11 @@ def rendezvous(*, port: int = PORT) -> int:
     Args:
         port: TCP port to listen on; 0: any free one.
     """
-    from launchers.elastic.rendezvous_store import meeting_store
+    from launchers.elastic.rendezvous_store import open_rendezvous_store
 
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before the store's threads, or they get it
-    store = meeting_store(port)
+    store = open_rendezvous_store(port)
     place = f"{socket.gethostname()}:{store.port}"
     sys.stdout.write(f"machines meet at {place}: homerec launch --rdzv-endpoint {place} ...\n")
     sys.stdout.flush()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from launchers.cli.command import Overrides
-from launchers.local.console import open_console, say
+from launchers.local.console import open_console, print_line
 from pipeline.io.errors import UserError
 
 _LOWEST = {"trials": 1, "jobs": 1, "nproc": 1, "seed": 0, "startup": 1}
@@ -81,15 +81,15 @@ def tune(
         found = running.write_pages()
     console.print(best_table(found))
     if stopped_by:
-        say(console, f"stopped; resume with: homerec tune --out {folder} --resume")
+        print_line(console, f"stopped; resume with: homerec tune --out {folder} --resume")
         return 128 + stopped_by
     if found["best"] is None:
         failed = [trial for trial in found["trials"] if trial["state"] == "failed"]
         first = f"{failed[0]['run']}: {failed[0]['error']}"
         raise UserError(f"{folder}: all {len(failed)} trials failed; {first}")
-    say(console, f"best:    trial {found['best']}, {folder / 'best.yaml'}")
-    say(console, f"train:   homerec train --config {folder / 'best.yaml'}")
-    say(console, f"report:  {folder / 'report.html'}")
+    print_line(console, f"best:    trial {found['best']}, {folder / 'best.yaml'}")
+    print_line(console, f"train:   homerec train --config {folder / 'best.yaml'}")
+    print_line(console, f"report:  {folder / 'report.html'}")
     return 0
 
 

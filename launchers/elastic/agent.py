@@ -23,8 +23,8 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.elastic.rendezvous import RendezvousError
 
-from launchers.elastic import no_restart_on_user_error as one_try
-from launchers.elastic.rendezvous_handler import MeetingOver, register
+from launchers.elastic import no_restart_on_user_error
+from launchers.elastic.rendezvous_handler import RendezvousEnded, register
 from pipeline.io.exit_codes import ExitCode
 from pipeline.io.rank_exit import RankExit, describe_code, read_exit, write_exit
 
@@ -36,12 +36,12 @@ def main(words: Sequence[str]) -> int:
     """Run torchrun on `words`.
 
     Returns 0; ExitCode.STOPPED after a signal, which the ranks got too; RANK_LOST where the
-    machines did not meet, or the job is over on the others; else the exit code of the rank that
+    rendezvous failed, or the job is over on the other nodes; else the exit code of the rank that
     failed first (128 + number for one that a signal killed).
     """
     os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", _PASSED_ON)
     register()
-    one_try.register()
+    no_restart_on_user_error.register()
     with _log_folder():
         try:
             run.main(["--signals-to-handle", os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"], *words])
@@ -77,10 +77,10 @@ def _log_folder() -> Iterator[None]:
 
 
 def _why_apart(error: RendezvousError) -> str:
-    if isinstance(error, MeetingOver):
+    if isinstance(error, RendezvousEnded):
         return str(error)
     reason = str(error.__cause__ or error).strip().partition("\n")[0]
-    return f"the machines did not meet: {reason or type(error).__name__}"
+    return f"rendezvous failed: {reason or type(error).__name__}"
 
 
 def exits_of(failures: Mapping[int, ProcessFailure]) -> list[RankExit]:

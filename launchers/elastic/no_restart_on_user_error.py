@@ -1,4 +1,4 @@
-"""No second try for a user's mistake: torchrun starts ranks again whatever they ended for.
+"""No restart after a user's mistake: torchrun restarts ranks whatever they ended for.
 
 An elastic job may start its ranks a hundred times. With a field that is wrong that is an hour of
 silence, and each time the same line in a log that nobody looks at.
@@ -13,7 +13,7 @@ from torch.distributed.launcher import api
 from pipeline.io.exit_codes import ExitCode
 
 
-class OneTry(LocalElasticAgent):
+class NoRestartOnUserError(LocalElasticAgent):
     """torchrun's agent, which gives up where a rank ended for a user's mistake."""
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
@@ -25,5 +25,5 @@ class OneTry(LocalElasticAgent):
 
 
 def register() -> None:
-    """From now on torchrun in this process takes that agent; it has no option for another one."""
-    api.LocalElasticAgent = OneTry  # type: ignore[attr-defined]
+    """Make torchrun in this process use that agent, for which it has no option."""
+    api.LocalElasticAgent = NoRestartOnUserError  # type: ignore[attr-defined]

@@ -1,9 +1,9 @@
-"""Where the agents of a job meet, watched so that none stays behind when the job is over.
+"""torchrun's rendezvous, polled from a thread, so that no agent outlives its job.
 
-torchrun asks the meeting place how many machines wait in the same loop that looks after its ranks,
-and takes its leave of it at the end. Across a link that is cut neither returns (torch 2.13:
-reading a TCPStore's answer has no time limit), so the agent outlives its ranks, unseen. And an
-agent whose ranks are frozen never learns that the others gave up. This one asks in a thread.
+torchrun polls the rendezvous store in the loop that watches its ranks, and says goodbye to it at
+the end. Across a cut link neither call returns (torch 2.13: reading from a TCPStore has no time
+limit), so an agent would outlive its ranks. And one whose ranks are frozen would never learn that
+the others gave up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import create_
 from torch.distributed.elastic.rendezvous.dynamic_rendezvous import create_handler
 
 BACKEND = "homerec"
-"""Its name: `torchrun --rdzv_backend homerec`, after `register`."""
+"""Name of the backend: `torchrun --rdzv_backend homerec`, after `register`."""
 
 PATIENCE_S = 60
 """Seconds that ranks get to end by themselves once the job is over elsewhere, unless
@@ -37,16 +37,16 @@ _ANSWER_WITHIN_S = 90.0  # longer than the store's own limit, where it has one (
 _SILENT = ("timeout", "timed out")
 
 
-class MeetingOver(RendezvousError):
-    """The others of the job are gone, and ranks here did not end by themselves. One line."""
+class RendezvousEnded(RendezvousError):
+    """The job is over on the other nodes, and ranks here did not end. The message is one line."""
 
 
-class Meeting(RendezvousHandler):
+class MonitoredRendezvousHandler(RendezvousHandler):
     """torchrun's c10d rendezvous, asked from a thread of its own.
 
-    A meeting place that does not answer is left to the ranks: they know how long to wait
-    (train.timeout), and the link may come back. One that is closed, or whose process is gone, is
-    the end of the job: MeetingOver where ranks here still run `patience` seconds later.
+    A store that does not answer is left to the ranks: they know how long to wait (train.timeout),
+    and the link may come back. One that is closed, or whose process is gone, is the end of the job:
+    RendezvousEnded where ranks here still run `patience` seconds later.
     """
 
     def __init__(self, inner: RendezvousHandler, place: str, patience: float) -> None:
@@ -60,58 +60,62 @@ class Meeting(RendezvousHandler):
         self._over: tuple[float, str] | None = None
 
     def next_rendezvous(self) -> RendezvousInfo:
-        """Meet; see torch. MeetingOver if the place does not answer."""
+        """See torch. Raises RendezvousEnded if the store does not answer."""
         if not self._asking.acquire(timeout=_ANSWER_WITHIN_S):
-            raise MeetingOver(f"{self._place}, where the machines meet, does not answer")
+            raise RendezvousEnded(f"the rendezvous store {self._place} does not answer")
         try:
             self._waiting, self._over = 0, None
             met = self._inner.next_rendezvous()
         finally:
             self._asking.release()
         if self._watch is None:
-            self._watch = threading.Thread(target=self._ask_on, daemon=True, name="meeting")
+            self._watch = threading.Thread(
+                target=self._poll_forever, daemon=True, name="rendezvous-poll"
+            )
             self._watch.start()
         return met
 
     def num_nodes_waiting(self) -> int:
-        """As of the last answer. At once. MeetingOver: see the class."""
+        """As of the last answer, immediately. Raises RendezvousEnded; see the class."""
         if self._over:
             since, what = self._over
             if time.monotonic() - since > self._patience:
-                raise MeetingOver(f"{what}, and ranks here did not end within {self._patience:g} s")
+                raise RendezvousEnded(
+                    f"{what}, and ranks here did not end within {self._patience:g} s"
+                )
         return self._waiting
 
     def shutdown(self) -> bool:
-        """Close the meeting for all; False if that could not be said within a while."""
+        """Close the rendezvous for all nodes; False if the store did not answer in time."""
         self._left.set()
         done: list[bool] = []
 
         def close() -> None:
-            with suppress(RendezvousError):  # the place is gone: nobody is left to be told
+            with suppress(RendezvousError):  # the store is gone, and with it the job
                 done.append(self._inner.shutdown())
 
-        thread = threading.Thread(target=close, daemon=True, name="meeting-end")
+        thread = threading.Thread(target=close, daemon=True, name="rendezvous-close")
         thread.start()
         thread.join(_LEAVE_WITHIN_S)
         return bool(done and done[0])
 
-    def _ask_on(self) -> None:
+    def _poll_forever(self) -> None:
         while not self._left.wait(_ASK_EVERY_S):
             with self._asking:
-                self._ask()
+                self._poll()
 
-    def _ask(self) -> None:
+    def _poll(self) -> None:
         try:
             waiting, closed = self._inner.num_nodes_waiting(), self._inner.is_closed()
         except RendezvousConnectionError as error:
             if not any(word in str(error.__cause__).lower() for word in _SILENT):
-                self._note_over(f"{self._place}, where the machines met, is gone")
+                self._note_end(f"the rendezvous store {self._place} is gone")
             return
         self._waiting = waiting
         if closed:
-            self._note_over("another machine ended the job")
+            self._note_end("another machine ended the job")
 
-    def _note_over(self, what: str) -> None:
+    def _note_end(self, what: str) -> None:
         if self._over is None:
             self._over = time.monotonic(), what
 
@@ -138,11 +142,13 @@ class Meeting(RendezvousHandler):
 
 
 def register() -> None:
-    """Make it known to torchrun in this process."""
+    """Register the backend with torchrun in this process."""
     rendezvous_handler_registry.register(BACKEND, _create)
 
 
-def _create(parameters: RendezvousParameters) -> Meeting:
+def _create(parameters: RendezvousParameters) -> MonitoredRendezvousHandler:
     backend, store = create_backend(parameters)
     patience: Any = parameters.get_as_int("patience", PATIENCE_S)
-    return Meeting(create_handler(store, backend, parameters), parameters.endpoint, patience)
+    return MonitoredRendezvousHandler(
+        create_handler(store, backend, parameters), parameters.endpoint, patience
+    )

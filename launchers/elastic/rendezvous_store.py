@@ -1,4 +1,4 @@
-"""A store where the machines of a job meet, kept by a process that is none of them."""
+"""The rendezvous store of a job, in a process that is none of its nodes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch._C._distributed_c10d import TCPStore
 from pipeline.io.errors import UserError
 
 
-def meeting_store(port: int) -> TCPStore:
+def open_rendezvous_store(port: int) -> TCPStore:
     """Listen on `port` of this machine (0: any free one, then in `.port`) while the object lives.
 
-    UserError where the port cannot be had.
+    Raises UserError if the port is taken.
     """
     try:
         return TCPStore(

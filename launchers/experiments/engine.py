@@ -42,7 +42,7 @@ def run_experiment(
                     return noted[0] if noted else None
                 wait(chain.from_iterable(one.ranks.pipes for one in running), timeout=_POLL_S)
                 if noted and kill_at == math.inf:
-                    table.say("stopping: the runs save a checkpoint first (once more kills them)")
+                    table.print("stopping: the runs save a checkpoint first (once more kills them)")
                     kill_at = time.monotonic() + GRACE_S
                     for one in running:
                         one.stop("stopped")

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from launchers.experiments.running import Running
-from launchers.local.console import say
+from launchers.local.console import print_line
 from pipeline.experiments.experiment import Experiment, Outcome, Run, Skipped
 from pipeline.tracking.progress_line import duration_text
 
@@ -46,25 +46,27 @@ class ProgressTable:
             self._live.update(Text(), refresh=True)
             self._live.stop()
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """A line, above the table."""
         total = self._experiment.total
-        say(self._console, f"[{self._experiment.num_ended:>{len(str(total))}}/{total}] {text}")
+        print_line(
+            self._console, f"[{self._experiment.num_ended:>{len(str(total))}}/{total}] {text}"
+        )
 
     def started(self, run: Run) -> None:
         if not self._live:
-            self.say(f"{run.name}: started, log {run.log}")
+            self.print(f"{run.name}: started, log {run.log}")
 
     def skipped(self, run: Skipped) -> None:
         self._earlier += 1
-        self.say(run.text)
+        self.print(run.text)
 
     def ended(self, one: Running[Any], outcome: Outcome, text: str) -> None:
         """`text`: how, as the experiment has it."""
         self._ended += 1
         self._failed += outcome == "failed"
         left = self._eta([])
-        self.say(f"{text}, {duration_text(one.seconds)}" + (f", eta {left}" if left else ""))
+        self.print(f"{text}, {duration_text(one.seconds)}" + (f", eta {left}" if left else ""))
 
     def update(self, running: Sequence[Running[Any]]) -> None:
         if not self._live:

@@ -23,6 +23,7 @@ from typing import Any
 from torchx.specs import AppState, is_terminal, macros
 
 from launchers.local import processes
+from launchers.local.console import print_notice
 from launchers.local.rank_logs import Console, RankLog
 from pipeline.io.exit_codes import ExitCode
 from pipeline.io.rank_exit import describe_code, read_exit
@@ -38,17 +39,18 @@ _EXIT = ".exit"
 
 
 def run_here(
-    runner: Any, app: Any, cfg: dict[str, Any], *, nproc: int, back: int | None = None
+    runner: Any, app: Any, cfg: dict[str, Any], *, nproc: int, restarts: int | None = None
 ) -> int:
-    """Run `app` (nproc ranks on each node) with TorchX's local scheduler; show it until it ends.
+    """Run `app` (nproc ranks on each node) with TorchX's local scheduler; show its output.
 
-    `back`, for an elastic job: how often each of its machines comes back after its agent was
-    killed. It ends well once one machine's agent has.
+    Args:
+        restarts: of an elastic job: how often each node starts again after its agent was killed.
+            The job succeeds once the agent of one node has.
 
-    Returns 0; USER_ERROR when a rank ended for a user's error, whose one line is shown last; 128 +
-    number after a signal; RANK_LOST when ranks missed another one, whose name they say last; else
-    FAILED, and the traceback of the rank that failed first is shown last. With the last two goes
-    the place where all logs are kept.
+    Returns:
+        0; USER_ERROR after a user's mistake, whose line is shown last; 128 + number after a signal;
+        RANK_LOST when ranks missed another one, whose name is shown last; else FAILED, with the
+        traceback of the rank that failed first. The last two name the folder of all logs.
     """
     base = cfg.get("log_dir")
     if base:
@@ -61,24 +63,24 @@ def run_here(
     # Tables as wide as our terminal; a log has no width, so give them room there.
     role.env["COLUMNS"] = str(shutil.get_terminal_size(fallback=(120, 24)).columns)
     command = [role.entrypoint, *role.args]
-    if back is not None:
+    if restarts is not None:
         exit_file = str(logs / f"node{macros.replica_id}{_EXIT}")
-        keeper = [
+        supervisor = [
             "python",
             "-m",
             "launchers.elastic.node_supervisor",
-            "--back",
-            str(back),
+            "--restarts",
+            str(restarts),
             "--exit-file",
             exit_file,
         ]
-        command = [*keeper, "--", *command]
+        command = [*supervisor, "--", *command]
     role.entrypoint, *role.args = processes.dying_with_parent(command)
     request = runner.dryrun(app, "local_cwd", {**cfg, "log_dir": str(logs)})
 
     processes.adopt_orphans()
-    meeting = _meeting_place(role.args) if back is not None else None
-    job = _Job(logs, nproc, [Path(d) for d in request.request.role_log_dirs[role.name]], back)
+    store = _start_rendezvous_store(role.args) if restarts is not None else None
+    job = _Job(logs, nproc, [Path(d) for d in request.request.role_log_dirs[role.name]], restarts)
     with noted_signals() as noted:
         try:
             handle = runner.schedule(request)
@@ -86,9 +88,9 @@ def run_here(
             succeeded = job.follow(runner, handle, noted)
         finally:
             processes.send(signal.SIGKILL, job.processes())
-            if meeting:
-                meeting.terminate()
-                meeting.wait()
+            if store:
+                store.terminate()
+                store.wait()
     code = job.conclude(succeeded, noted)
     if code not in (1, ExitCode.RANK_LOST) and not base:
         shutil.rmtree(logs)
@@ -97,7 +99,7 @@ def run_here(
 
 @contextmanager
 def noted_signals() -> Iterator[list[signal.Signals]]:
-    """SIGINT and SIGTERM are put into the list as they come, and do nothing else."""
+    """Appends SIGINT and SIGTERM to the list as they come; they do nothing else."""
     noted: list[signal.Signals] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     old = {n: signal.signal(n, lambda got, _: noted.append(signal.Signals(got))) for n in numbers}
@@ -108,8 +110,8 @@ def noted_signals() -> Iterator[list[signal.Signals]]:
             signal.signal(number, handler)
 
 
-def _meeting_place(args: Sequence[str]) -> subprocess.Popen[bytes]:
-    """A store of this job's own, so that any of its machines may be lost."""
+def _start_rendezvous_store(args: Sequence[str]) -> subprocess.Popen[bytes]:
+    """In a process of its own, so that any node may be lost."""
     endpoint = args[args.index("--rdzv_endpoint") + 1]
     command = [sys.executable, "-m", "launchers.cli", "rendezvous"]
     command += ["--port", endpoint.rpartition(":")[2]]
@@ -117,8 +119,10 @@ def _meeting_place(args: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 class _Job:
-    def __init__(self, logs: Path, nproc: int, agents: Sequence[Path], back: int | None) -> None:
-        self._elastic = back is not None
+    def __init__(
+        self, logs: Path, nproc: int, agents: Sequence[Path], restarts: int | None
+    ) -> None:
+        self._elastic = restarts is not None
         self._logs = logs
         self._nproc = nproc
         self._agents = agents
@@ -129,7 +133,7 @@ class _Job:
         self._others = set(processes.below(os.getpid()))
 
     def processes(self) -> list[int]:
-        """What runs of the job: agents, ranks and theirs, parents first."""
+        """Running processes of the job: agents, ranks and their children; parents first."""
         return [pid for pid in processes.below(os.getpid()) if pid not in self._others]
 
     def note_agents(self) -> None:
@@ -138,7 +142,7 @@ class _Job:
         self._agent_pids = self._children()
 
     def follow(self, runner: Any, handle: str, noted: Sequence[signal.Signals]) -> bool:
-        """Show what the ranks write and pass signals on until the job ends; whether all is well."""
+        """Show output and pass signals on until the job ends; returns whether it succeeded."""
         seen = 0
         stop_at = kill_at = math.inf
         stopping = False
@@ -152,7 +156,9 @@ class _Job:
                 if seen:
                     kill_at = now
                 else:
-                    _say("stopping: the ranks save a checkpoint first (once more kills them)")
+                    print_notice(
+                        "stopping: the ranks save a checkpoint first (once more kills them)"
+                    )
                     stop_at = now
                 seen = len(noted)
             elif len(self._agents) > 1 and stop_at == math.inf and self._an_agent_ended():
@@ -172,7 +178,7 @@ class _Job:
         return set(processes.children(os.getpid())) - self._others
 
     def _exits(self) -> list[int]:
-        """Of an elastic job's machines that ended, for good or well: exit codes."""
+        """Exit codes of the nodes of an elastic job that will not start again."""
         return [
             int(path.read_text(encoding="utf-8") or -1) for path in self._logs.glob(f"node*{_EXIT}")
         ]
@@ -191,7 +197,7 @@ class _Job:
             self._ranks[path].show(self._console, last=last)
 
     def conclude(self, succeeded: bool, noted: Sequence[signal.Signals]) -> int:
-        """Say how it ended, the gist last; returns the exit code."""
+        """Show how the job ended, the cause last; returns the exit code."""
         if succeeded:
             self._release()
             return 0
@@ -203,7 +209,7 @@ class _Job:
             return 128 + noted[0]
         if not failures:  # torchrun itself failed
             self._release()
-            _say(f"torchrun failed; logs are kept in {self._logs}")
+            print_notice(f"torchrun failed; logs are kept in {self._logs}")
             for agent in self._agents:
                 text = (agent / "stderr.log").read_text(encoding="utf-8", errors="replace")
                 sys.stderr.write(text)
@@ -212,7 +218,7 @@ class _Job:
         if first.code == ExitCode.STOPPED:
             self._release()
             if self._agent_lost:  # nobody asked: we did, for the others could not go on
-                _say(
+                print_notice(
                     "the agent (torchrun) of a machine was killed and the ranks of the others have "
                     f"saved; logs of all ranks are kept in {self._logs}"
                 )
@@ -220,13 +226,13 @@ class _Job:
             return first.code
         if first.code == ExitCode.RANK_LOST:
             self._release()
-            _say(
+            print_notice(
                 f"rank {first.rank} missed another one; logs of all ranks are kept in {self._logs}"
             )
             self._show_ends(ExitCode.RANK_LOST)
             return ExitCode.RANK_LOST
         how = describe_code(first.code)
-        _say(f"rank {first.rank} {how}; logs of all ranks are kept in {self._logs}")
+        print_notice(f"rank {first.rank} {how}; logs of all ranks are kept in {self._logs}")
         (log,) = (log for log in self._latest() if log.rank == first.rank)
         sys.stderr.writelines(f"{line}\n" for line in log.traceback)
         return 1
@@ -245,8 +251,3 @@ class _Job:
     def _release(self) -> None:
         for rank in self._ranks.values():
             rank.release(self._console)
-
-
-def _say(message: str) -> None:
-    sys.stderr.write(f"homerec: {message}\n")
-    sys.stderr.flush()

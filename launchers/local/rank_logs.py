@@ -1,4 +1,4 @@
-"""What the ranks of a job write, shown on one console."""
+"""Output of the ranks of a job, on one console."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HOLD_S = 10.0
 
 
 class Console:
-    """Lines of rank 0 as they are; lines of others tagged, and only what rank 0 did not say."""
+    """Lines of rank 0 as they are; of others, with a tag, those that rank 0 does not have."""
 
     def __init__(self) -> None:
         self._in_place = sys.stdout.isatty()
@@ -74,7 +74,7 @@ class Tail:
 
 
 class RankLog:
-    """Both streams of one rank. Keeps aside what matters once it is known how the job ended."""
+    """Both streams of one rank. A traceback is shown late: the end of a job may be its place."""
 
     def __init__(self, rank: int, folder: Path) -> None:
         self.rank = rank
@@ -82,10 +82,10 @@ class RankLog:
         self._out = Tail(folder / "stdout.log")
         self._err = Tail(folder / "stderr.log")
         self._exit_path = folder / "error.json"
-        self._held_since: float | None = None
+        self._traceback_since: float | None = None
 
     def show(self, console: Console, *, last: bool = False) -> None:
-        """Pass on what is new, but for the reason of an end: errors, lost ranks, tracebacks."""
+        """Show new lines, but the one that the rank ended with and tracebacks."""
         for line in self._out.lines(last=last):
             console.write(self.rank, line, sys.stdout)
         lines = self._err.lines(last=last)
@@ -94,14 +94,14 @@ class RankLog:
             plain = _RANK_TAG.sub("", line)
             if end and plain == end.line:
                 continue
-            if self._held_since is not None:
+            if self._traceback_since is not None:
                 self.traceback.append(plain)
             elif plain.startswith(_TRACEBACK):
-                self._held_since = time.monotonic()
+                self._traceback_since = time.monotonic()
                 self.traceback = [plain]
             else:
                 console.write(self.rank, line, sys.stderr)
-        if self._held_since is not None and time.monotonic() - self._held_since > _HOLD_S:
+        if self._traceback_since is not None and time.monotonic() - self._traceback_since > _HOLD_S:
             self.release(console)  # the job goes on: whoever watches needs to see why it is odd
 
     @property
@@ -110,8 +110,8 @@ class RankLog:
         return read_exit(self._exit_path)
 
     def release(self, console: Console) -> None:
-        """Show what was held back."""
-        if self._held_since is not None:
+        """Show the traceback that waits."""
+        if self._traceback_since is not None:
             for line in self.traceback:
                 console.write(self.rank, line, sys.stderr)
-            self._held_since = None
+            self._traceback_since = None

@@ -45,28 +45,28 @@ def train(
     subcommand: str = "train",
     m: str = "launchers.cli",
 ) -> specs.AppDef:
-    """Trains on nnodes x nproc ranks; torchrun starts them on each node.
+    """Trains on nnodes x nproc ranks, which torchrun starts on each node.
 
     Args:
         args: what follows 'homerec train': recipe, options and config overrides
         nnodes: machines
-        min_nnodes: go on with the machines that are left, as long as there are so many, and with
-            more again once they are back; needs max_restarts (0: all nnodes or none)
+        min_nnodes: fewest machines that the job continues with; lost ones rejoin once they are
+            back; needs max_restarts (0: all nnodes are needed)
         nproc: ranks on each machine; with GPUs one for each
         cpu: CPUs of each machine (0: the scheduler's own default)
         gpu: GPUs of each machine
         memMB: memory of each machine in MB (0: the scheduler's own default)
         h: a named resource of TorchX, instead of cpu, gpu and memMB, e.g. aws_p4d.24xlarge
-        max_restarts: how often torchrun starts all ranks again, where they are, after one failed
-        max_retries: how often the scheduler starts the whole job again after it failed
-        grace: seconds that ranks get to save a checkpoint when the job is told to stop
+        max_restarts: restarts of all ranks, in place, after one failed
+        max_retries: times the scheduler starts a failed job again
+        grace: seconds that ranks get to save a checkpoint when the job is stopped
         name: name of the job
         image: container image, for schedulers that use one
         env: more environment variables, as K1=v1,K2=v2
         mounts: for containers: type=bind,src=/host,dst=/job[,readonly]
-        rdzv_port: port on the first machine where several machines meet
-        rdzv_endpoint: HOST:PORT of a 'homerec rendezvous', where they meet instead: then the job
-            survives the loss of its first machine too
+        rdzv_port: port of the rendezvous store on the first machine
+        rdzv_endpoint: HOST:PORT of a 'homerec rendezvous', used instead: the job then survives
+            the loss of its first machine, too
         subcommand: the homerec subcommand that the ranks run: train or evaluate
         m: the Python module that holds it
     """
@@ -96,8 +96,8 @@ def train(
     command += ["--rdzv_backend", "homerec", "--rdzv_id", macros.app_id]
     command += ["--max_restarts", str(max_restarts), "--shutdown_timeout", str(grace)]
     command += ["--role", "rank", "--tee", "3"]
-    meeting = f"patience={grace}"  # seconds left to the ranks here once the others are gone
-    command += ["--rdzv_conf", f"{meeting},is_host=0" if rdzv_endpoint else meeting]
+    rdzv_conf = f"patience={grace}"  # seconds left to the ranks here once the others are gone
+    command += ["--rdzv_conf", f"{rdzv_conf},is_host=0" if rdzv_endpoint else rdzv_conf]
     if rdzv_endpoint:
         command += ["--rdzv_endpoint", rdzv_endpoint]
         if rdzv_endpoint.startswith("localhost:"):

@@ -21,7 +21,7 @@ from launchers.cli.plan.page import run_page, write_page
 from launchers.cli.plan.sweep import run_sweep, sweep_view
 from launchers.cli.plan.table_stats import facts_view
 from launchers.cli.plan.tables import options_view, plan_view, reshard_view
-from launchers.local.console import open_console, say
+from launchers.local.console import open_console, print_line
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json, write_text
 from pipeline.planning.page.sweep_file import read_sweep
@@ -70,7 +70,7 @@ def find(
     for part in plan_view(file):
         console.print(part)
     if output.out:
-        say(console, f"written to {output.out}; train with it: --sharding.plan {output.out}")
+        print_line(console, f"written to {output.out}; train with it: --sharding.plan {output.out}")
     return 0
 
 
@@ -164,7 +164,7 @@ def facts(
     console = open_console()
     console.print(facts_view(found, batch_size, serve))
     if out:
-        say(console, f"written to {out}; plan with it: --data {out}")
+        print_line(console, f"written to {out}; plan with it: --data {out}")
     return 0
 
 

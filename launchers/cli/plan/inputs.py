@@ -71,7 +71,7 @@ class Inputs:
         from pipeline.io.errors import UserError
 
         if not 0 < self.serve <= 1:
-            raise UserError(f"--serve: {self.serve} is no share of lookups; give 0.95, say")
+            raise UserError(f"--serve: {self.serve} is no share of lookups; give 0.95, for example")
         source = self.source
         given = {**source.setup, **self.setup}
         setup = validate(TrainingSetup, given, "command line", _OPTIONS)

@@ -19,7 +19,7 @@ from embeddings.planner.plans.plan_file import PlanFile, load_plan
 from launchers.cli.plan.actions import check_folder, user_errors
 from launchers.cli.plan.measured_tables import fits_view, measured_json, measured_view
 from launchers.cli.plan.options import RepeatOptions
-from launchers.local.console import open_console, say
+from launchers.local.console import open_console, print_line
 from launchers.local.local_ranks import run_ranks
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json, write_text
@@ -47,7 +47,7 @@ def measure(
         return 0
     made, where = found
     console = open_console()
-    say(console, f"measured on {where}")
+    print_line(console, f"measured on {where}")
     for path, file, measured in zip(paths, files, made, strict=True):
         for part in measured_view(str(path), file, measured):
             console.print(part)
@@ -82,7 +82,7 @@ def calibrate(cluster_name: str, out: Path, batch_size: int, repeat: RepeatOptio
     write_text(out, cluster_yaml(fitted, notes))
     console = open_console()
     console.print(fits_view(fits))
-    say(console, f"written to {out}; plan with it: --cluster {out}")
+    print_line(console, f"written to {out}; plan with it: --cluster {out}")
     return 0
 
 
@@ -136,7 +136,7 @@ def _heard(world: World, rounds: int, plans: int | None) -> Callable[[int, int],
 
     def on_progress(turn: int, done: int) -> None:
         if world.is_first and (done == plans if plans else done % 10 == 0):
-            say(console, f"round {turn + 1} of {rounds}: {done} plans done")
+            print_line(console, f"round {turn + 1} of {rounds}: {done} plans done")
 
     return on_progress
 

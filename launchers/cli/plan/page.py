@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embeddings.planner.plans.plan_file import PlanFile, load_plan
-from launchers.local.console import open_console, say
+from launchers.local.console import open_console, print_line
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_text
 from pipeline.planning.page.document import plan_page
@@ -39,7 +39,7 @@ def write_page(
     options: int = OPTIONS,
     quiet: bool = False,
 ) -> None:
-    """And say where it is, unless something else is printed for programs."""
+    """Write the page, and print its path unless `quiet`."""
     write_text(out, plan_page(title, plans, sweep, options=options))
     if not quiet:
-        say(open_console(), f"page written to {out}")
+        print_line(open_console(), f"page written to {out}")

@@ -45,7 +45,7 @@ def launch(*words: str) -> int:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ([], "nothing to launch; say it after --"),
+        ([], "nothing to launch; write it after --"),
         (["--nproc", "2", "--"], "nothing to launch"),
         (["--", "prepare", "kuairand"], "cannot launch 'prepare'; known: train, evaluate"),
         (["--", "trian"], "did you mean 'train'"),

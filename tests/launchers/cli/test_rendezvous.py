@@ -1,4 +1,4 @@
-"""The meeting place as a process: agents of a job that meet there, a port that is taken."""
+"""The rendezvous store as a process: agents of a job that meet there, a port that is taken."""
 
 from __future__ import annotations
 

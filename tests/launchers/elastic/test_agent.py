@@ -51,7 +51,7 @@ def test_what_a_rank_left_is_taken_with_the_code_that_torchrun_saw(
     assert (second.rank, second.code, second.message) == (4, -11, "rank 1 is gone")
 
 
-def test_machines_that_do_not_meet_are_one_line(tmp_path: Path) -> None:
+def test_a_failed_rendezvous_is_one_line(tmp_path: Path) -> None:
     nowhere = ["--rdzv_backend", "homerec", "--rdzv_endpoint", "localhost:1"]
     nowhere += ["--rdzv_conf", "is_host=0,read_timeout=1", "--nnodes", "2"]
     done = subprocess.run(
@@ -64,7 +64,7 @@ def test_machines_that_do_not_meet_are_one_line(tmp_path: Path) -> None:
     )
     assert done.returncode == ExitCode.RANK_LOST, done.stderr
     last = done.stderr.rstrip().rpartition("\n")[2]
-    assert last.startswith("homerec: lost: the machines did not meet: ")
+    assert last.startswith("homerec: lost: rendezvous failed: ")
     assert "localhost" in last
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []  # nor a folder of logs

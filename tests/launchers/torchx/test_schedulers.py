@@ -82,7 +82,7 @@ def test_variables_mounts_and_kinds_of_machine_are_in_the_request(
         (["--resource", "aws_p4d.24xlarg"], "Did you mean `aws_p4d.24xlarge`?"),
         (["--mount", "type=bind,src=/a,dst=/b"], "local_cwd mounts nothing; these do: local_docke"),
         (["--scheduler", "local_docker", "--mount", "src=/a"], "--mount 'src=/a'"),
-        (["--scheduler", "aws_batch", "--scheduler-args", "queue=Q"], "say --mem-mb N"),
+        (["--scheduler", "aws_batch", "--scheduler-args", "queue=Q"], "give --mem-mb N"),
         (["--requeue"], "--requeue is Slurm's"),
         (["--workspace", "."], "a job on this machine runs this code as it is"),
     ],
