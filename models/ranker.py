@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from models.average import average_of
 from models.balancing.task_gradients import Shared
+from models.ema import ema_of
 from models.layers.attention import Attention, offsets_of, segment_sum
 from models.probe import Probe
 
@@ -63,8 +63,8 @@ class Head(nn.Module):
         """The tower that evaluations use instead, if there is one."""
 
     def keep_average(self, decay: float) -> None:
-        """Evaluate a moving average of the tower from here on (see `average_of`)."""
-        self.average = average_of(self.tower, decay)
+        """Evaluate a moving average of the tower from here on (see `ema_of`)."""
+        self.average = ema_of(self.tower, decay)
 
     def compile_tower(self) -> None:
         """torch.compile of what trains and of what is evaluated. After `keep_average`."""

@@ -1,0 +1,38 @@
+"""Exponential moving average (EMA) of a module's weights, evaluated in their place.
+
+Source: Polyak and Juditsky, 'Acceleration of stochastic approximation by averaging' (1992), in the
+exponential form that torch.optim.swa_utils describes, started as the averages of Shamir and Zhang,
+'Stochastic gradient descent for non-smooth optimization' (2013).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+
+def ema_of(module: nn.Module, decay: float) -> AveragedModel:
+    """EMA of the weights of `module`; call `update_parameters(module)` after every step.
+
+    The first update copies the weights. Update n decays the average by min(decay, n / (n + 2)):
+    until that reaches `decay`, the weights of step n count n times as much as those of the first,
+    so that the initial weights are soon forgotten. Running statistics are averaged like weights.
+
+    Args:
+        decay: in [0, 1); the average spans about 1 / (1 - decay) steps.
+    """
+
+    def update(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
+        n = int(count)
+        kept = min(decay, n / (n + 2))
+        torch._foreach_lerp_(list(averages), list(values), 1 - kept)
+
+    # Integer buffers cannot be averaged; no tower has any.
+    assert all(buffer.is_floating_point() for buffer in module.buffers())
+    average = AveragedModel(module, multi_avg_fn=update, use_buffers=True)
+    # Not trained: neither the optimizer nor DistributedDataParallel may see it.
+    average.requires_grad_(requires_grad=False)
+    return average
