@@ -14,9 +14,6 @@ _PATH = re.compile(
     r"`((?:pipeline|models|embeddings|launchers|tests|benchmarks|docs|requirements|examples)/[\w./-]*)"
 )
 
-# Notebooks that are still to be written.
-_COMING = {"study_in_five_minutes.ipynb", "plan_before_renting_gpus.ipynb"}
-
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_links_lead_somewhere(document: Path) -> None:
@@ -26,8 +23,6 @@ def test_links_lead_somewhere(document: Path) -> None:
             continue
         path, _, anchor = link.partition("#")
         target = (document.parent / path).resolve() if path else document
-        if target.name in _COMING:
-            continue
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert not broken
