@@ -15,7 +15,7 @@ from pipeline.config.fields import fields
 from pipeline.config.tree import Config
 from tests.docs.documents import DOCUMENTS, ROOT, command_lines, name
 
-_GROUPS = {"prepare", "plan", "checkpoint"}
+_GROUPS = {"prepare", "plan", "checkpoint", "debug"}
 COMMANDS = [
     pytest.param(line, id=f"{name(document)}: {line}")
     for document in DOCUMENTS
@@ -46,7 +46,7 @@ def _check_homerec(words: list[str]) -> None:
         return
     command = words[:1]
     if words[0] in _GROUPS:
-        listed = re.search(rf"^\s+{re.escape(words[1])}\b", _help(words[0]), re.MULTILINE)
+        listed = re.search(rf"^[\s│]+{re.escape(words[1])}\b", _help(words[0]), re.MULTILINE)
         command = words[:2] if listed else [words[0], "find"]
     page = _help(*command)
     for word in words[1:]:
