@@ -33,7 +33,7 @@ from pipeline.data.schema import Schema
 from pipeline.faults.finite_weights import check_finite
 from pipeline.ranks.coordinate import broadcast_from_rank0
 from pipeline.ranks.world import World, open_world
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.dataloader import open_split
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
@@ -49,7 +49,7 @@ class Bench:
         chosen = select(config, schema)
         self._source = open_split(config, chosen, "train", world, purpose="train")
         self._stream = chain.from_iterable(repeat(self._source))
-        _, self._parallel = assemble(config, chosen, world)
+        _, self._parallel = build(config, chosen, world)
         self._pipeline = open_pipeline(self._parallel, world)
         self._world = world
         self.folder = folder

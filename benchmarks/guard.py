@@ -2,8 +2,8 @@
 
     python -m benchmarks.guard --data data/demo [--steps 60] [--recipe demo]
 
-The time is taken inside the guard (`before`, the judgement in backward, the optimizer's check),
-so that noise of other work on the machine falls on both sides of the ratio.
+The time is taken inside the guard (`before_step`, the judgement in backward, the optimizer's
+check), so that noise of other work on the machine falls on both sides of the ratio.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from pipeline import train as training
 from pipeline.config.overrides import configure
 from pipeline.faults import step_guard as guarding
+from pipeline.loop.segments import Segments
 from pipeline.ranks.world import open_world
 
 
@@ -41,10 +42,10 @@ def main() -> None:
         return wrapper
 
     for where, name in (
-        (guarding.Guard, "before"),
-        (guarding.Guard, "_judge"),
+        (guarding.StepGuard, "before_step"),
+        (guarding.StepGuard, "_judge"),
         (guarding, "_finite"),
-        (training, "_advance"),
+        (Segments, "_step"),
     ):
         setattr(where, name, timed(name, getattr(where, name)))
     with tempfile.TemporaryDirectory() as out, open_world() as world:
@@ -60,10 +61,10 @@ def main() -> None:
             args.recipe, None, Path(out) / "run", fields, resume=False, must_exist=False
         )
         training.train(config, folder, world, resume=False, overwrite=False)
-    # The first steps allocate; the last _advance only finds the feed at its end.
-    step = statistics.median(spent["_advance"][5:-1])
+    # The first steps allocate; the last _step of a segment only finds the feed at its end.
+    step = statistics.median(spent["_step"][5:-1])
     total = 0.0
-    for name in ("before", "_judge", "_finite"):
+    for name in ("before_step", "_judge", "_finite"):
         median = statistics.median(spent[name][5:])
         total += median
         print(f"{name:8} {median * 1e3:8.3f} ms, {median / step:7.2%} of a step")  # noqa: T201

@@ -1,10 +1,10 @@
-"""What looks at the experts cost in training: a step with a look beside one without, in one run.
+"""What probes of the experts cost in training: a step with one beside one without, in one run.
 
     OMP_NUM_THREADS=2 python -m benchmarks.health --recipe demo --data data/demo
 
-The two take turns, so that a busy machine slows them alike; the look's cost is the median of the
-differences between neighbours. A look writes its
-log line and TensorBoard scalars as in a run. 'all' is an average step with a look every --every
+The two take turns, so that a busy machine slows them alike; a probe's cost is the median of the
+differences between neighbours. A probe writes its
+log line and TensorBoard scalars as in a run. 'all' is an average step with a probe every --every
 steps (default: the recipe's expert_health.probe_every) over one without looks; fields such as
 `--train.compile on` go after the options.
 """
@@ -22,10 +22,10 @@ from rich.table import Table
 from pipeline.config.overrides import resolve
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
-from pipeline.expert_health.probes import TrainingHealth
+from pipeline.expert_health.probes import ExpertProbe
 from pipeline.ranks.world import World, open_world
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.dataloader import open_split
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
@@ -34,26 +34,26 @@ TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
 
 
 def medians(config: Config, world: World, folder: Path, rounds: int) -> tuple[float, float]:
-    """Seconds of a step without a look, and what a look adds."""
+    """Seconds of a step without a probe, and what a probe adds."""
     schema = Schema.load(config.data.path)
     chosen = select(config, schema)
     source = open_split(config, chosen, "train", world, purpose="train")
-    step, parallel = assemble(config, chosen, world)
+    step, parallel = build(config, chosen, world)
     pipeline = open_pipeline(parallel, world)
     stream = chain.from_iterable(repeat(source))
     rates = {task: schema.rate(task) for task in chosen.tasks}
     seconds: tuple[list[float], list[float]] = ([], [])
     with Tracker(folder, rank=0, total_steps=2 * rounds) as tracker:
-        kinds = [TrainingHealth(step.model.head, tracker, rates, every) for every in (0, 1)]
+        kinds = [ExpertProbe(step.model.head, tracker, rates, every, []) for every in (0, 1)]
         for i in range(2 * (rounds + 3)):
-            looks, times = kinds[i % 2], seconds[i % 2]
+            probe, times = kinds[i % 2], seconds[i % 2]
             start = time.perf_counter()
-            looks.before(i + 1)
-            pipeline.progress(stream)
-            looks.after(i + 1)
+            probe.before_step(i + 1)
+            output = pipeline.progress(stream)
+            probe.after_step(i + 1, output)
             if i >= 6:  # the first ones warm up
                 times.append(time.perf_counter() - start)
-    differences = [look - plain for plain, look in zip(*seconds, strict=True)]
+    differences = [probed - plain for plain, probed in zip(*seconds, strict=True)]
     return statistics.median(seconds[0]), statistics.median(differences)
 
 
@@ -61,11 +61,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--data", default="data/demo")
-    parser.add_argument("--every", type=int, help="steps between looks")
+    parser.add_argument("--every", type=int, help="steps between probes")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--towers", nargs="+", default=TOWERS)
     args, fields = parser.parse_known_args()
-    table = Table("tower", "ms a step", "ms a look", "look, in steps", "all")
+    table = Table("tower", "ms a step", "ms a probe", "probe, in steps", "all")
     with open_world() as world, tempfile.TemporaryDirectory() as name:
         for tower in args.towers:
             words = ["--data.path", args.data, "--model.tower.kind", tower, *fields]

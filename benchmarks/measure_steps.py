@@ -17,14 +17,14 @@ from benchmarks.traffic import Traffic
 from pipeline.config.tree import Config
 from pipeline.data.batch import Batch
 from pipeline.data.schema import Schema
-from pipeline.faults.in_flight import Watch
-from pipeline.faults.step_guard import Guard
+from pipeline.faults.step_guard import StepGuard
 from pipeline.io.errors import UserError
+from pipeline.loop.in_flight import InFlight
 from pipeline.ranks.world import World
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.dataloader import open_split
 from pipeline.training.parallelize import Parallel, table_of
-from pipeline.training.replica_groups import Averaging
+from pipeline.training.replica_groups import ReplicaGroupSync
 from pipeline.training.resolve_features import Selection, select
 from pipeline.training.train_pipeline import open_pipeline
 
@@ -55,7 +55,7 @@ class StepsMeasured:
 def measure_steps(config: Config, world: World, *, timed: int, counted: int) -> StepsMeasured:
     """Train `timed` steps by the clock, then `counted` under `Traffic`; every rank must call this.
 
-    Steps are those of train.py with its guard and flags, but for log, looks and checkpoints.
+    Steps are those of train.py with its guard and flags, but for log, probes and checkpoints.
     UserError where the data have fewer steps.
     """
     chosen = select(config, Schema.load(config.data.path))
@@ -66,25 +66,23 @@ def measure_steps(config: Config, world: World, *, timed: int, counted: int) -> 
             f"{config.data.path}: {source.steps_per_epoch} steps in it, and {needed} are needed; "
             "take more rows, or fewer steps"
         )
-    step, parallel = assemble(config, chosen, world)
-    dense = [feature.name for feature in chosen.schema.dense]
-    guard = Guard(step.model.head, step.loss, config.faults, world, dense)
+    step, parallel = build(config, chosen, world)
+    guard = StepGuard(step, config.faults, world, chosen.input_columns)
     pipeline = open_pipeline(parallel, world, guard.optimizer(parallel.optimizer))
-    watch = Watch(world, source)
-    averaging = Averaging(parallel.model, config.sharding)
+    flight = InFlight(world, source)
+    sync = ReplicaGroupSync(parallel.model, config.sharding)
     parallel.model.train()
     stream = iter(source)
     # Read ahead: what reading costs is the reader's benchmark's.
     batches = [next(stream) for _ in range(needed)]
 
     def run(part: Sequence[Batch]) -> None:
-        feed = watch.feed(iter(part))
+        feed = flight.feed(iter(part))
         for n, _ in enumerate(part):
-            guard.before()
-            pipeline.progress(feed)
-            averaging.after(n + 1)
-            watch.after(stop=False, save=False)
-        watch.settle()
+            guard.before_step()
+            sync.after_step(n + 1, pipeline.progress(feed))
+            flight.after_step(stop=False, save=False)
+        flight.settle()
 
     run(batches[:_WARMUP])
     dist.barrier(group=world.control)

@@ -33,7 +33,7 @@ from pipeline.data.batch import Batch
 from pipeline.data.schema import Schema
 from pipeline.ranks.machine import machine
 from pipeline.ranks.world import World
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.dataloader import open_split
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
@@ -69,7 +69,7 @@ def run(
     for name, config in configs.items():
         dist.barrier(group=world.control)
         began = time.perf_counter()
-        _, parallel = assemble(config, select(config, Schema.load(config.data.path)), world)
+        _, parallel = build(config, select(config, Schema.load(config.data.path)), world)
         parallel.model.train()
         pipelines[name] = open_pipeline(parallel, world)
         built[name] = time.perf_counter() - began

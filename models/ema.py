@@ -19,19 +19,21 @@ def ema_of(module: nn.Module, decay: float) -> AveragedModel:
 
     The first update copies the weights. Update n decays the average by min(decay, n / (n + 2)):
     until that reaches `decay`, the weights of step n count n times as much as those of the first,
-    so that the initial weights are soon forgotten. Running statistics are averaged like weights.
+    so that the initial weights are soon forgotten. Running statistics are averaged like weights,
+    integer buffers copied.
 
     Args:
         decay: in [0, 1); the average spans about 1 / (1 - decay) steps.
     """
 
     def update(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
+        if not averages[0].is_floating_point():  # torch gives tensors of one dtype at a time
+            torch._foreach_copy_(list(averages), list(values))
+            return
         n = int(count)
         kept = min(decay, n / (n + 2))
         torch._foreach_lerp_(list(averages), list(values), 1 - kept)
 
-    # Integer buffers cannot be averaged; no tower has any.
-    assert all(buffer.is_floating_point() for buffer in module.buffers())
     average = AveragedModel(module, multi_avg_fn=update, use_buffers=True)
     # Not trained: neither the optimizer nor DistributedDataParallel may see it.
     average.requires_grad_(requires_grad=False)

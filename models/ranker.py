@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,48 @@ from torch.optim.swa_utils import AveragedModel
 from models.balancing.task_gradients import Shared
 from models.ema import ema_of
 from models.layers.attention import Attention, offsets_of, segment_sum
-from models.probe import Probe
+
+
+class TowerInput(nn.Module):
+    """Pooled embeddings and dense numbers, side by side: what a tower reads.
+
+    Args:
+        keys: the features, in the order in which the tower reads them.
+        averaged: the features whose bags, summed by the tables, are to be averaged.
+        attention: over features whose rows come unpooled.
+    """
+
+    def __init__(
+        self, keys: Sequence[str], averaged: Sequence[str] = (), attention: Attention | None = None
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self._keys = list(keys)
+        self._averaged = set(averaged)
+
+    def forward(self, pooled: Any, rows: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
+        """[B, F]. For the arguments see Head.
+
+        Features are taken by key: a sharded collection's values stand in its plan's order.
+        """
+        lengths_KB = sparse.lengths().view(-1, dense_BN.shape[0])
+        lengths_of = dict(zip(sparse.keys(), lengths_KB.unbind(), strict=True))
+        by_key: dict[str, Tensor] = {} if pooled is None else dict(pooled.to_dict())
+        unpooled: Mapping[str, Tensor] = {}
+        if rows is not None:
+            unpooled = {key: value.values().to(dense_BN.dtype) for key, value in rows.items()}
+            for key, values in unpooled.items():
+                by_key[key] = segment_sum(values, offsets_of(lengths_of[key]))
+        # An empty bag is zero, and stays zero.
+        shares_KB = lengths_KB.clamp(min=1).to(dense_BN.dtype).reciprocal()
+        share_of = dict(zip(sparse.keys(), shares_KB.unbind(), strict=True))
+        columns = []
+        for key in self._keys:
+            column = by_key[key].to(dense_BN.dtype)
+            columns.append(column * share_of[key][:, None] if key in self._averaged else column)
+        if self.attention is not None:
+            columns.append(self.attention(unpooled, lengths_of, by_key))
+        return torch.cat([*columns, dense_BN], dim=1)
 
 
 class Head(nn.Module):
@@ -22,49 +63,46 @@ class Head(nn.Module):
     modules symbolically: in here, plain Python on real tensors.
 
     Args:
-        tower: [B, F] -> [B, T], with F the widths of all features, what attention adds to them,
-            and the dense ones.
-        keys: the features, in the order in which the tower sees them.
+        input_layer: what the collections return -> the tower's input [B, F].
+        tower: [B, F] -> [B, T].
         prior: [T], each task's logit before anything is known (the base rate's), so that training
             need not find it out; rare tasks would take hundreds of steps.
-        averaged: the features whose bags, summed by the tables, are to be averaged.
         bf16: compute the tower under bfloat16 autocast.
-        attention: over features whose rows come unpooled.
+        keeps_input: whether a training step keeps the tower's input for `shared`.
     """
 
     prior: Tensor
 
     def __init__(
         self,
+        input_layer: TowerInput,
         tower: nn.Module,
-        keys: Sequence[str],
         *,
         prior: Sequence[float],
-        averaged: Sequence[str] = (),
         bf16: bool = False,
-        attention: Attention | None = None,
+        keeps_input: bool = False,
     ) -> None:
         super().__init__()
         self.tower = tower
-        self.attention = attention
+        self.input_layer = input_layer
         self.register_buffer("prior", torch.tensor(prior, device="cpu"))
-        self._keys = list(keys)
-        self._averaged = set(averaged)
         self._bf16 = bf16
-        self.probe: Probe | None = None
-        """Set to an empty one to look inside the tower, which then runs uncompiled."""
-        self.keeps_input = False
-        """Whether a training step keeps the tower's input for `shared`."""
+        self._keeps_input = keeps_input
         self._input_BF: Tensor | None = None
-        self.guard: Callable[[Tensor, list[tuple[str, int]]], Tensor] | None = None
-        """Given the tower's input in training, and name and width of its columns by feature
-        ('attention' for what that adds, '' for the dense ones); what it returns goes on."""
         self.average: AveragedModel | None = None
         """The tower that evaluations use instead, if there is one."""
 
     def keep_average(self, decay: float) -> None:
         """Evaluate a moving average of the tower from here on (see `ema_of`)."""
         self.average = ema_of(self.tower, decay)
+
+    @property
+    def active_tower(self) -> nn.Module:
+        """The one that `forward` uses: in evaluation the average, if there is one."""
+        if self.training or self.average is None:
+            return self.tower
+        average: nn.Module = self.average.module
+        return average
 
     def compile_tower(self) -> None:
         """torch.compile of what trains and of what is evaluated. After `keep_average`."""
@@ -86,56 +124,22 @@ class Head(nn.Module):
             sparse: the KeyedJaggedTensor that both came from.
             dense_BN: [B, N].
         """
-        v_BF = self.input(pooled, rows, sparse, dense_BN)
-        if self.keeps_input and self.training:
+        v_BF = self.input_layer(pooled, rows, sparse, dense_BN)
+        if self._keeps_input and self.training:
             self._input_BF, self._num_pooled = v_BF, v_BF.shape[1] - dense_BN.shape[1]
         return self.logits(v_BF)
 
     def logits(self, v_BF: Tensor) -> Tensor:
         """float32 logits [B, T] of the tower's input."""
-        average = None if self.training else self.average
-        tower = self.tower if average is None else average.module
         with torch.autocast(v_BF.device.type, torch.bfloat16, enabled=self._bf16):
-            if self.probe is None:
-                logits_BT: Tensor = tower(v_BF)
-            else:
-                logits_BT = tower.forward(v_BF, self.probe)
+            logits_BT: Tensor = self.active_tower(v_BF)
         return logits_BT.float() + self.prior
 
     def shared(self) -> Shared:
         """What the tasks share in the forward pass that has just ended. To be taken once."""
         v_BF, self._input_BF = self._input_BF, None
-        assert v_BF is not None, "keeps_input was not set, or no training step has run"
+        assert v_BF is not None, "keeps_input is not set, or no training step has run"
         return Shared(v_BF, self._num_pooled, list(self.tower.parameters()))
-
-    def input(self, pooled: Any, rows: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
-        """The tower's input [B, F].
-
-        Features are taken by key: a sharded collection's values stand in its plan's order.
-        """
-        lengths_KB = sparse.lengths().view(-1, dense_BN.shape[0])
-        lengths_of = dict(zip(sparse.keys(), lengths_KB.unbind(), strict=True))
-        by_key: dict[str, Tensor] = {} if pooled is None else dict(pooled.to_dict())
-        unpooled: Mapping[str, Tensor] = {}
-        if rows is not None:
-            unpooled = {key: value.values().to(dense_BN.dtype) for key, value in rows.items()}
-            for key, values in unpooled.items():
-                by_key[key] = segment_sum(values, offsets_of(lengths_of[key]))
-        # An empty bag is zero, and stays zero.
-        shares_KB = lengths_KB.clamp(min=1).to(dense_BN.dtype).reciprocal()
-        share_of = dict(zip(sparse.keys(), shares_KB.unbind(), strict=True))
-        columns = []
-        for key in self._keys:
-            column = by_key[key].to(dense_BN.dtype)
-            columns.append(column * share_of[key][:, None] if key in self._averaged else column)
-        if self.attention is not None:
-            columns.append(self.attention(unpooled, lengths_of, by_key))
-        v_BF = torch.cat([*columns, dense_BN], dim=1)
-        if self.guard is None or not self.training:
-            return v_BF
-        names = [*self._keys, *(["attention"] if self.attention is not None else []), ""]
-        widths = [column.shape[1] for column in (*columns, dense_BN)]
-        return self.guard(v_BF, list(zip(names, widths, strict=True)))
 
 
 class Ranker(nn.Module):

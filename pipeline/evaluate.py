@@ -1,27 +1,28 @@
-"""A split through the model, and exact figures for every task."""
+"""A split through the model, and exact metrics for every task."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from models.probe import Probe
+from models.probe import probing
 from models.ranker import Head
 from pipeline.checkpoint.layout import find_checkpoint
 from pipeline.checkpoint.load import load_model
 from pipeline.config.tree import Config
-from pipeline.data.parquet_source import BatchSource
+from pipeline.data.batch_source import BatchSource
 from pipeline.data.schema import SPLIT, Schema
 from pipeline.expert_health.health import ExpertHealth
 from pipeline.io.storage import AnyPath
 from pipeline.metrics.exact import ExactMetrics
 from pipeline.ranks.coordinate import gather_or_raise
 from pipeline.ranks.world import World
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.dataloader import open_split
 from pipeline.training.resolve_features import Selection, select
 from pipeline.training.step import StepOutput
@@ -29,7 +30,7 @@ from pipeline.training.train_pipeline import open_pipeline
 
 Results = Mapping[str, Mapping[str, Any]]
 
-# Evaluation batches in which the experts are looked at: enough for means over rows.
+# Evaluation batches in which the experts are probed: enough for means over rows.
 _PROBED = 4
 
 
@@ -47,29 +48,28 @@ def outputs(pipeline: Any, batches: Iterator[Any]) -> Iterator[StepOutput]:
 def evaluate(
     model: nn.Module, pipeline: Any, head: Head, source: BatchSource, tasks: list[str], world: World
 ) -> tuple[Results, dict[str, Any]]:
-    """Figures of every task over all ranks' rows, and the health of the experts.
+    """Metrics of every task over all ranks' rows, and the health of the experts.
 
-    The pipeline must be drained. Every rank must call this; all get the same figures.
+    The pipeline must be drained. Every rank must call this; all get the same metrics.
     """
     metrics = ExactMetrics(tasks, world.device)
     health = ExpertHealth()
     model.eval()
-    probe: Probe | None = None
-    head.probe = Probe()
-    for seen, output in enumerate(outputs(pipeline, iter(source))):
-        probe = head.probe
-        head.probe = Probe() if seen + 1 < _PROBED else None
-        if probe is not None:
-            health.update(probe)
-        batch = output.batch
-        metrics.update(output.logits_BT, batch.labels, batch.weights, batch.users, batch.oracle)
-    head.probe = None
+    with ExitStack() as stack:
+        probe = stack.enter_context(probing(head.active_tower))
+        for seen, output in enumerate(outputs(pipeline, iter(source)), start=1):
+            if seen <= _PROBED:
+                health.update(probe)
+            if seen == _PROBED:
+                stack.close()
+            batch = output.batch
+            metrics.update(output.logits_BT, batch.labels, batch.weights, batch.users, batch.oracle)
     model.train()
     return metrics.compute(), health.compute()
 
 
-def figure(results: Results, name: str) -> float | None:
-    """TASK/FIGURE of `results`; 'mean' averages over the tasks that have the figure."""
+def metric_value(results: Results, name: str) -> float | None:
+    """TASK/METRIC of `results`; 'mean' averages over the tasks that have the metric."""
     task, _, kind = name.rpartition("/")
     if task != "mean":
         value = results[task][kind]
@@ -96,7 +96,7 @@ def evaluate_checkpoint(
         return chosen, open_split(config, chosen, split, world, purpose="eval")
 
     chosen, source = gather_or_raise(world, opened)
-    step, parallel = assemble(config, chosen, world)
+    step, parallel = build(config, chosen, world)
     load_model(folder, parallel.model, world)
     pipeline = open_pipeline(parallel, world)
     results, _ = evaluate(parallel.model, pipeline, step.model.head, source, chosen.tasks, world)

@@ -1,15 +1,18 @@
-"""A run's folder: made ours at the start, told about at the end. Rank 0 alone writes."""
+"""A run's folder: claimed at the start, described, and finished with a report."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 
 from embeddings.planner.plans.stock_plan import plan_table
-from pipeline.checkpoint.layout import named_steps, remove, step_folder
+from pipeline.checkpoint.layout import checkpoints_folder, named_steps, remove, step_folder
 from pipeline.checkpoint.progress import Progress
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
@@ -18,10 +21,91 @@ from pipeline.io import claim_folder as folders
 from pipeline.io.errors import UserError
 from pipeline.io.files import read_json, write_json, write_text
 from pipeline.io.storage import AnyPath
-from pipeline.report.run_report import write_report
-from pipeline.tracking.tracker import print_final_table
+from pipeline.ranks.coordinate import gather_or_raise, run_on_rank0
+from pipeline.ranks.world import World
+from pipeline.tracking.tracker import Tracker, print_final_table
 
 _RESULTS = ("health.json", "results.json")
+
+
+class RunFolder:
+    """Every rank calls each method; rank 0 writes while the others wait.
+
+    A full disk, or one that may not be written, is a UserError on all of them.
+    """
+
+    def __init__(
+        self, path: Path, checkpoints: AnyPath, config: Config, schema: Schema, world: World
+    ) -> None:
+        self.path = path
+        self.checkpoints = checkpoints
+        self._config = config
+        self._schema = schema
+        self._world = world
+
+    @classmethod
+    def claim(
+        cls,
+        path: Path,
+        config: Config,
+        schema: Schema,
+        world: World,
+        *,
+        resume: bool,
+        overwrite: bool,
+    ) -> Self:
+        """Take `path` and the folder of checkpoints.
+
+        Raises UserError if what is in them is another run's, or no run at all.
+        """
+        checkpoints = gather_or_raise(world, lambda: checkpoints_folder(config, path))
+        folder = cls(path, checkpoints, config, schema, world)
+        folder._write(lambda: claim(path, checkpoints, resume, overwrite))
+        return folder
+
+    def describe(self, plan: dict[str, Any], progress: Progress, end: int) -> None:
+        """Write what the run is, show the best evaluation so far, and print where it begins."""
+        folders = self.path, self.checkpoints
+        self._write(lambda: describe(*folders, self._config, self._schema, plan, progress, end))
+
+    def tracker(self, *, total_steps: int, resume_step: int) -> Tracker:
+        """The run's log and progress bar."""
+        rank = self._world.rank
+        return gather_or_raise(
+            self._world,
+            lambda: Tracker(self.path, rank=rank, total_steps=total_steps, resume_step=resume_step),
+        )
+
+    def record(self, step: int, results: Any, health: Any) -> None:
+        """Write what an evaluation gave beside the checkpoint of `step`, which it was of."""
+
+        def write() -> None:
+            folder = step_folder(self.checkpoints, step)
+            found = [asdict(verdict) for verdict in verdicts(health)]
+            write_json(folder / "health.json", health | {"verdicts": found})
+            write_json(folder / "results.json", {"split": "val", "step": step, "tasks": results})
+
+        self._write(write)
+
+    def show_best(self, best_step: int | None) -> None:
+        """The best checkpoint's results as the run's; none where no evaluation counts."""
+        self._write(lambda: _show_best(self.path, self.checkpoints, best_step))
+
+    def finish(self) -> None:
+        """Print the final table, write the report, and say where to look next."""
+        self._write(lambda: _finish(self.path, self.checkpoints, self._schema))
+
+    def print(self, message: str) -> None:
+        """On rank 0 alone."""
+        if self._world.is_first:
+            Console().print(message)
+
+    def _write(self, write: Callable[[], None]) -> None:
+        try:
+            run_on_rank0(self._world, write)
+        except OSError as error:
+            path = error.filename or self.path
+            raise UserError(f"{path}: cannot be written: {error.strerror}; mend that") from error
 
 
 def claim(out: Path, checkpoints: AnyPath, resume: bool, overwrite: bool) -> None:
@@ -41,7 +125,7 @@ def claim(out: Path, checkpoints: AnyPath, resume: bool, overwrite: bool) -> Non
 
 
 def _is_leftover(path: Path) -> bool:
-    """Whether `describe` left it, ended by a kill or a full disk before config.json was there."""
+    """Whether a start left it, ended by a kill or a full disk before config.json was there."""
     try:
         if path.name == "schema.json":
             Schema.load(path.parent)
@@ -78,11 +162,11 @@ def describe(
     progress: Progress,
     end: int,
 ) -> None:
-    """Write what the run is, show the best evaluation of what it goes on from, and say it."""
-    schema.save(out)  # the configuration comes last: with it the folder holds a run
+    """RunFolder.describe on rank 0."""
+    schema.save(out)
     write_json(out / "plan.json", plan)
-    config.save(out / "config.json")
-    show_best(out, checkpoints, progress.best_step)
+    config.save(out / "config.json")  # comes last: it makes the folder a run
+    _show_best(out, checkpoints, progress.best_step)
     console = Console()
     console.print(plan_table(plan))
     splits = ", ".join(f"{name} {split.rows:,} rows" for name, split in schema.splits.items())
@@ -91,19 +175,8 @@ def describe(
     console.print(f"training {config.recipe} into {out}, {begin}, to step {end}")
 
 
-def write_results(checkpoints: AnyPath, step: int, results: Any, health: Any) -> None:
-    """What an evaluation gave, beside the weights that it was of."""
-    folder = step_folder(checkpoints, step)
-    found = [asdict(verdict) for verdict in verdicts(health)]
-    write_json(folder / "health.json", health | {"verdicts": found})
-    write_json(folder / "results.json", {"split": "val", "step": step, "tasks": results})
-
-
-def show_best(out: Path, checkpoints: AnyPath, best_step: int | None) -> None:
-    """The best checkpoint's results as the run's; none where no evaluation counts.
-
-    Copies: whatever died in between, the checkpoints know best, and a resume comes by here.
-    """
+def _show_best(out: Path, checkpoints: AnyPath, best_step: int | None) -> None:
+    """Copies: whatever died in between, the checkpoints know best, and a resume comes by here."""
     for name in _RESULTS:
         if best_step is None:
             (out / name).unlink(missing_ok=True)
@@ -112,13 +185,12 @@ def show_best(out: Path, checkpoints: AnyPath, best_step: int | None) -> None:
             write_text(out / name, source.read_text(encoding="utf-8"))
 
 
-def finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:
-    """The table at the end, the report, and where to look next."""
-    remedy = f"'homerec evaluate --checkpoint {out}' gives its figures"
+def _finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:
+    remedy = f"'homerec evaluate --checkpoint {out}' gives its metrics"
     results = read_json(out / "results.json", needs=("step", "tasks"), remedy=remedy)
     health = read_json(out / "health.json", needs=("verdicts",), remedy=remedy)
     print_final_table(results["tasks"])
-    report = write_report(out)
+    report = _write_report(out)
     console = Console()
     for line in _wrong(health):
         console.print(f"experts:         {line}", markup=False)
@@ -127,6 +199,19 @@ def finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:
     console.print(f"curves:          tensorboard --logdir {out}")
     split = "test" if schema.splits["test"].rows else "val"
     console.print(f"evaluate again:  homerec evaluate --checkpoint {out} --split {split}")
+
+
+def _write_report(out: Path) -> str:
+    """In a process of its own: charts are no business of a rank that trains."""
+    command = [sys.executable, "-m", "pipeline.report", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        cause = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise UserError(
+            f"{out}: the run is complete, but its report was not written: {cause}; write it with "
+            f"'homerec report {out}'"
+        )
+    return done.stdout.strip()
 
 
 def _wrong(health: Any) -> list[str]:

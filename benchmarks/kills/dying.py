@@ -37,7 +37,8 @@ class _Armed:
     def __init__(self, fault: Fault) -> None:
         import pipeline.checkpoint.commit as commit
         import pipeline.checkpoint.save as checkpoint
-        import pipeline.train as train
+        from pipeline.loop.run import Run
+        from pipeline.loop.segments import Segments
 
         self._fault = fault
         self._delay_s = fault.delay_s
@@ -56,8 +57,8 @@ class _Armed:
             return
         owner: Any
         owner, name = {
-            "step": (train, "_advance"),
-            "evaluation": (train, "evaluate"),
+            "step": (Segments, "_step"),
+            "evaluation": (Run, "evaluate"),
             "load": (checkpoint, "load_newest"),
             "commit": (commit.Committer, "_commit"),
         }[fault.place]

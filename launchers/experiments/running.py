@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Generic, Literal
 
 from launchers.local.local_ranks import LocalRanks, RankDied
-from pipeline.evaluate import figure
+from pipeline.evaluate import metric_value
 from pipeline.experiments.experiment import Outcome, R, Run
 from pipeline.io.exit_codes import ExitCode
 from pipeline.ranks.world import World
@@ -74,7 +74,7 @@ class Running(Generic[R]):
         for record in self._new_records():
             self.step = record["step"]
             if record["kind"] == "eval":
-                value = figure(_by_task(record), self.run.config.train.select)
+                value = metric_value(_by_task(record), self.run.config.train.select)
                 if value is not None:
                     self.value = value
                     yield self.step, value

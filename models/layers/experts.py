@@ -11,6 +11,7 @@ from models.layers.config import Activation, ExpertConfig
 from models.layers.feature_gates import FeatureGates
 from models.layers.linear import StackedLinear
 from models.layers.norm import BatchMean, activate, build_norm
+from models.probe import Probe
 from models.tasks import Task, canonical, positions
 
 RECTIFIER_GAIN = math.sqrt(2.0)
@@ -71,6 +72,10 @@ class Experts(nn.Module):
         for layer in rest:
             x = layer(x)
         return x
+
+    def fill_probe(self, probe: Probe, output: Tensor) -> None:
+        """Its outputs [E, B, D], by expert."""
+        probe.experts |= dict(zip(self.names, output.detach().unbind(0), strict=True))
 
     def init_weights(self, seed: int) -> None:
         for i, layer in enumerate(self.layers):

@@ -59,6 +59,7 @@ class AdaTT(Stack):
                     config,
                     batch_mean,
                     native_weights=True,
+                    meta_prefix=None if is_last else f"level{i + 1}.",
                 )
             )
         super().__init__(config, tasks, levels)

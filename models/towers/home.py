@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from models.layers.experts import TaskTowers
 from models.layers.norm import BatchMean
-from models.probe import Probe
 from models.tasks import SHARED, Task, canonical, categories
 from models.towers.config import HomeConfig
 from models.towers.level import Group, Level, Masks, Mixture
@@ -57,6 +56,7 @@ class HoME(nn.Module):
             batch_mean,
             self_gates=config.self_gate,
             masks=masks if config.feature_gate_1 else None,
+            meta_prefix="",
         )
 
         # Level 2: group 0 is global, c is the c-th category's, then one group for each task.
@@ -88,16 +88,10 @@ class HoME(nn.Module):
             masks=masks if config.feature_gate_2 else None,
         )
 
-    def forward(self, v_BF: Tensor, probe: Probe | None = None) -> Tensor:
+    def forward(self, v_BF: Tensor) -> Tensor:
         """Features [B, F] -> logits [B, T], in the order of the tasks given to build()."""
         z = self.level1(v_BF[:, None])
         y = self.level2(z.outputs_BMD)
-        if probe is not None:
-            probe.experts = self.level1.experts_by_name(z) | self.level2.experts_by_name(y)
-            probe.meta_gates = self.level1.gates_by_name(z)
-            probe.meta_self_gates = self.level1.self_gates_by_name(z)
-            probe.gates = self.level2.gates_by_name(y)
-            probe.self_gates = self.level2.self_gates_by_name(y)
         return self.towers(y.outputs_BMD.transpose(0, 1))
 
     def init_weights(self, seed: int) -> None:

@@ -12,7 +12,7 @@ from models.layers.experts import Experts
 from models.layers.feature_gates import FeatureGates
 from models.layers.gates import Gate, Gates, NativeWeights
 from models.layers.norm import BatchMean
-from models.probe import Weights
+from models.probe import Probe, Weights
 
 
 class Group(NamedTuple):
@@ -49,7 +49,6 @@ class Mixed(NamedTuple):
     """What a level returns: M outputs of E experts, and the weights that mixed them."""
 
     outputs_BMD: Tensor
-    experts_EBD: Tensor
     gates_BME: Tensor
     self_gates_BME: Tensor | None
     """Weights of self-gates or native weights, added to `gates_BME`."""
@@ -71,8 +70,12 @@ class Level(nn.Module):
         self_gates: bool = False,
         native_weights: bool = False,
         masks: Masks | None = None,
+        meta_prefix: str | None = None,
     ) -> None:
+        """`meta_prefix`: of the names of its gates in a Probe's `meta_gates`; None: its gates are
+        the tasks', for it is the last level."""
         super().__init__()
+        self.meta_prefix = meta_prefix
         assert not (self_gates and native_weights)
         self.groups, self.mixtures = tuple(groups), tuple(mixtures)
         self.self_gates = self_gates
@@ -125,7 +128,7 @@ class Level(nn.Module):
             # Both weigh the same experts: one mix with summed weights.
             weights_BME = gates_BME + self_gates_BME
         outputs_BMD = torch.bmm(weights_BME, experts_EBD.transpose(0, 1))
-        return Mixed(outputs_BMD, experts_EBD, gates_BME, self_gates_BME)
+        return Mixed(outputs_BMD, gates_BME, self_gates_BME)
 
     def _run_experts(self, x_BNF: Tensor) -> Tensor:
         """Outputs [E, B, D]."""
@@ -144,26 +147,25 @@ class Level(nn.Module):
             return inputs[0]
         return torch.cat([inputs[i].expand(n, *inputs[i].shape) for i, n in times])
 
-    def experts_by_name(self, mixed: Mixed) -> dict[str, Tensor]:
-        """Expert -> output [B, D]."""
-        return dict(zip(self.experts.names, mixed.experts_EBD.unbind(0), strict=True))
-
-    def gates_by_name(self, mixed: Mixed) -> Weights:
-        """Mixture -> expert -> gate weight [B]."""
-        return self._by_name(mixed.gates_BME, [self.experts_of(m) for m in self.mixtures])
-
-    def self_gates_by_name(self, mixed: Mixed) -> Weights:
-        """Mixture -> expert -> weight [B] of self-gates or native weights; empty without them."""
-        if mixed.self_gates_BME is None:
-            return {}
-        return self._by_name(
-            mixed.self_gates_BME, [self.members[m.self_group] for m in self.mixtures]
-        )
+    def fill_probe(self, probe: Probe, output: Mixed) -> None:
+        """Its gates, by task or group. Its experts add themselves."""
+        gates = self._by_name(output.gates_BME, [self.experts_of(m) for m in self.mixtures])
+        self_gates: Weights = {}
+        if output.self_gates_BME is not None:
+            members = [self.members[m.self_group] for m in self.mixtures]
+            self_gates = self._by_name(output.self_gates_BME, members)
+        if self.meta_prefix is None:
+            probe.gates, probe.self_gates = gates, self_gates
+        else:
+            probe.meta_gates |= gates
+            probe.meta_self_gates |= self_gates
 
     def _by_name(self, weights_BME: Tensor, visible: Sequence[Sequence[int]]) -> Weights:
-        names = self.experts.names
+        """Gate -> expert -> weight [B]."""
+        names, prefix = self.experts.names, self.meta_prefix or ""
+        weights_BME = weights_BME.detach()
         return {
-            mixture.name: {names[e]: weights_BME[:, i, e] for e in visible[i]}
+            f"{prefix}{mixture.name}": {names[e]: weights_BME[:, i, e] for e in visible[i]}
             for i, mixture in enumerate(self.mixtures)
         }
 

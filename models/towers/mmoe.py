@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from models.layers.experts import TaskTowers
 from models.layers.norm import BatchMean
-from models.probe import Probe
 from models.tasks import Task, canonical
 from models.towers.config import MmoeConfig
 from models.towers.level import Group, Level, Mixture
@@ -34,12 +33,9 @@ class MMoE(nn.Module):
         ]
         self.level = Level("mmoe", 1, num_features, groups, mixtures, config, batch_mean)
 
-    def forward(self, v_BF: Tensor, probe: Probe | None = None) -> Tensor:
+    def forward(self, v_BF: Tensor) -> Tensor:
         """Features [B, F] -> logits [B, T], in the order of the tasks given to build()."""
         y = self.level(v_BF[:, None])
-        if probe is not None:
-            probe.experts = self.level.experts_by_name(y)
-            probe.gates = self.level.gates_by_name(y)
         return self.towers(y.outputs_BMD.transpose(0, 1))
 
     def init_weights(self, seed: int) -> None:

@@ -50,6 +50,7 @@ class PLE(Stack):
                     mixtures[1:] if is_last else mixtures,
                     config,
                     batch_mean,
+                    meta_prefix=None if is_last else f"level{i + 1}.",
                 )
             )
         super().__init__(config, tasks, levels)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from models.layers.experts import Experts, TaskTowers
 from models.layers.norm import BatchMean
-from models.probe import Probe
 from models.tasks import Task
 from models.towers.config import SharedBottomConfig
 
@@ -29,11 +28,9 @@ class SharedBottom(nn.Module):
         self.towers = TaskTowers(tasks, config)
         self.bottom = Experts(["bottom.0"], num_features, config, batch_mean)
 
-    def forward(self, v_BF: Tensor, probe: Probe | None = None) -> Tensor:
+    def forward(self, v_BF: Tensor) -> Tensor:
         """Features [B, F] -> logits [B, T], in the order of the tasks given to build()."""
         y_BD = self.bottom(v_BF).squeeze(0)
-        if probe is not None:
-            probe.experts = {"bottom.0": y_BD}
         return self.towers(y_BD)
 
     def init_weights(self, seed: int) -> None:

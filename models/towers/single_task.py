@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from models.layers.experts import Experts, TaskTowers
 from models.layers.norm import BatchMean
-from models.probe import Probe
 from models.tasks import Task, canonical
 from models.towers.config import SingleTaskConfig
 
@@ -27,12 +26,10 @@ class SingleTask(nn.Module):
         names = [f"task_specific.{task.name}.0" for task in canonical(tasks)]
         self.experts = Experts(names, num_features, config, batch_mean)
 
-    def forward(self, v_BF: Tensor, probe: Probe | None = None) -> Tensor:
+    def forward(self, v_BF: Tensor) -> Tensor:
         """Features [B, F] -> logits [B, T], in the order of the tasks given to build()."""
-        y_TBD = self.experts(v_BF)
-        if probe is not None:
-            probe.experts = dict(zip(self.experts.names, y_TBD.unbind(0), strict=True))
-        return self.towers(y_TBD)
+        logits_BT: Tensor = self.towers(self.experts(v_BF))
+        return logits_BT
 
     def init_weights(self, seed: int) -> None:
         """Fills every parameter and buffer, each drawn by its name and `seed`."""

@@ -22,8 +22,10 @@ class Progress:
     device: str = "cpu"
     """Device type of the ranks that saved."""
     source: dict[str, Any] = field(default_factory=dict)
-    looks: list[dict[str, Any]] = field(default_factory=list)
-    """What training remembers of the last looks at the experts (see TrainingHealth)."""
+    epoch: int = 0
+    """Passes over the data that are over."""
+    norms: list[dict[str, Any]] = field(default_factory=list)
+    """Of the experts in the last probes (see ExpertProbe)."""
     window: dict[str, int] = field(default_factory=dict)
     """Counters of the window of training metrics."""
     evaluated_step: int = 0

@@ -49,7 +49,7 @@ def open_batches(
     shuffle_row_groups: int = 16,
     with_oracle: bool = False,
     events: Sequence[Sequence[str]] = (),
-) -> BatchSource:
+) -> ParquetSource:
     """Open `split` of the prepared `folder`. Reads footers, no rows.
 
     Args:
@@ -98,10 +98,12 @@ def open_batches(
             f"{batch_size * world_size} ({world_size} ranks x {batch_size}); "
             "take a smaller batch size or fewer ranks"
         )
-    return BatchSource(shards, columns, plan, rank=rank, ranks=world_size, num_workers=num_workers)
+    return ParquetSource(
+        shards, columns, plan, rank=rank, ranks=world_size, num_workers=num_workers
+    )
 
 
-class BatchSource:
+class ParquetSource:
     """The batches of one rank, epoch after epoch.
 
     Iterating yields what is left of the epoch under way, or else the next epoch. So
@@ -212,8 +214,9 @@ class BatchSource:
         plan = self._plan
         return rank_slices(self._rank, self._ranks, plan.world_size, plan.batch_size)
 
-    def describe(self, step: int) -> str:
-        """Where this rank's batch `step` of the epoch comes from, for error messages."""
+    def describe(self, ago: int) -> str:
+        """Where this rank's batch of `ago` batches ago comes from, for error messages."""
+        step = self._step - ago
         name = f"epoch {self._plan.epoch}, batch {step}"
         if not self._plan.first_step <= step < self._plan.num_steps:
             return name  # from before the rows were split anew, or beyond the end

@@ -51,7 +51,7 @@ class Verdict:
 def verdicts(health: Json) -> list[Verdict]:
     """What is wrong, kind by kind; for a kind with nothing wrong, what was checked.
 
-    `health` is what ExpertHealth.compute gives, or that with TrainingHealth.add_to's figures.
+    `health` is what ExpertHealth.compute gives, or that with ExpertProbe.add_to's figures.
     """
     found: list[Verdict] = []
     for kind, (check, summary) in _CHECKS.items():

@@ -1,35 +1,38 @@
-"""The experts looked at while they train: every so many steps, the step itself fills the probe."""
+"""Experts while they train: every so many steps, the step itself fills a probe."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 
 from models.layers.experts import Experts
-from models.probe import Probe
+from models.probe import Probe, probing
 from models.ranker import Head
 from pipeline.expert_health.expert_use import own_task
 from pipeline.expert_health.health import ExpertHealth, finite
 from pipeline.io.json_types import Json
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.hooks import Hook
+from pipeline.training.step import StepOutput
 
-# One step's gradient is noisy; a handful of looks says what a task's experts get.
+# One step's gradient is noisy; a handful of probes says what a task's experts get.
 _REMEMBERED = 8
 
 Norms = dict[str, dict[str, float | None]]
-"""Task -> "weight_norm" and "gradient_norm" of its own experts in one look; None: not finite."""
+"""Task -> "weight_norm" and "gradient_norm" of its own experts in one probe; None: not finite."""
 
 
-class TrainingHealth:
-    """`before` and `after` surround each step, on every rank; figures go to the log as 'health'.
+class ExpertProbe(Hook):
+    """Logs the experts' health as 'health', and remembers the last norms for an evaluation.
 
     Args:
         rates: each task's share of positive rows in the training split.
-        every: steps between looks; 0: never.
-        remembered: what `remembered` said where the run goes on from.
+        every: steps between probes; 0: never.
+        norms: those of the last probes, oldest first. Plain JSON, equal on all ranks; the caller
+            saves this list with the weights.
     """
 
     def __init__(
@@ -38,28 +41,26 @@ class TrainingHealth:
         tracker: Tracker,
         rates: Mapping[str, float],
         every: int,
-        remembered: Sequence[Norms] = (),
+        norms: list[Norms],
     ) -> None:
         self._head = head
         self._tracker = tracker
         self._rates = rates
         self._every = every
-        self._norms = deque(remembered, maxlen=_REMEMBERED)
+        self._norms = norms
+        self._active = ExitStack()
+        self._probe: Probe | None = None
 
-    @property
-    def remembered(self) -> list[Norms]:
-        """The last looks' norms, to be saved with the weights. Plain JSON, equal on all ranks."""
-        return list(self._norms)
+    def before_step(self, step: int) -> None:
+        self._stop()
+        if self._every > 0 and step % self._every == 0:
+            self._probe = self._active.enter_context(probing(self._head.active_tower))
 
-    def before(self, step: int) -> None:
-        """Before step `step` (counted from 1)."""
-        due = self._every > 0 and step % self._every == 0
-        self._head.probe = Probe() if due else None
-
-    def after(self, step: int) -> None:
-        """After it, before the next one clears the gradients. A collective where a look is due."""
-        probe, self._head.probe = self._head.probe, None
-        if probe is None:
+    def after_step(self, step: int, output: StepOutput) -> None:
+        """Before the next step clears the gradients. A collective where a probe is due."""
+        probe = self._probe
+        self._stop()
+        if probe is None or output.skipped:
             return
         adder = ExpertHealth()
         adder.update(probe)
@@ -71,20 +72,32 @@ class TrainingHealth:
                 for task, values in norms.items()
             }
         )
+        del self._norms[:-_REMEMBERED]
         for task, values in norms.items():
             health["tasks"].setdefault(task, {}).update(values)
         self._tracker.log(step, dict(_flat(health)), kind="health")
 
+    def after_segment(self, step: int) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        """Remove the probe's hooks."""
+        self._active.close()
+        self._probe = None
+
     def add_to(self, health: Json) -> Json:
-        """An evaluation's figures with those of training, in "tasks": each task's "positive_rate",
-        and "weight_norm" and "gradient_norm" of its own experts, means over the last looks."""
+        """An evaluation's health with that of training.
+
+        In "tasks": each task's "positive_rate", and "weight_norm" and "gradient_norm" of its own
+        experts, means over the last probes.
+        """
         tasks: dict[str, Json] = {}
         for task, rate in self._rates.items():
             tasks[task] = {"positive_rate": rate} | health["tasks"].get(task, {})
-            looks = [norms[task] for norms in self._norms if task in norms]
-            for name in looks[0] if looks else ():
-                known = [value for look in looks if (value := look[name]) is not None]
-                is_whole = len(known) == len(looks)
+            probes = [norms[task] for norms in self._norms if task in norms]
+            for name in probes[0] if probes else ():
+                known = [value for probe in probes if (value := probe[name]) is not None]
+                is_whole = len(known) == len(probes)
                 tasks[task][name] = finite(sum(known) / len(known)) if is_whole else None
         return health | {"tasks": tasks}
 
@@ -104,6 +117,8 @@ def own_norms(tower: nn.Module) -> dict[str, dict[str, float]]:
             weights = list(experts.parameters())
             gradients = [weight.grad for weight in weights if weight.grad is not None]
             squares.append(torch.stack([_squares(weights), _squares(gradients)], 1))
+    if not names:
+        return {}
     found: dict[str, list[float]] = {}
     for name, pair in zip(names, torch.cat(squares).tolist(), strict=True):
         task = own_task(name)

@@ -8,42 +8,35 @@ import torch
 from torch import Tensor
 
 
-def blame(
-    values_BF: Tensor, gradient_BF: Tensor, spans: Sequence[tuple[str, int]], dense: Sequence[str]
-) -> str:
-    """A sentence's part that names it: 'feature video_id: values not finite in row 3'.
+def attribute(values_BF: Tensor, gradient_BF: Tensor, columns: Sequence[tuple[str, int]]) -> str:
+    """The feature at fault and why: 'feature video_id: values not finite in row 3'.
 
     Args:
         values_BF: the tower's input.
         gradient_BF: the loss's gradient at it.
-        spans: name and width of the columns; the dense features come last, under ''.
-        dense: the dense features, a column each.
+        columns: name and width of each feature's columns, in order.
 
     Values that are not finite come first, for they spoil every gradient; then a gradient of some
     features alone; else the feature whose largest row norm stands highest above the others'
     median (an embedding that explodes).
     """
-    columns: list[tuple[str, Tensor, Tensor]] = []
-    begin = 0
-    for name, width in spans:
-        if name:
-            part = slice(begin, begin + width)
-            columns.append((name, values_BF[:, part], gradient_BF[:, part]))
-            begin += width
-    for at, name in enumerate(dense):
-        part = slice(begin + at, begin + at + 1)
-        columns.append((name, values_BF[:, part], gradient_BF[:, part]))
-    for name, value_BD, _ in columns:
+    widths = [width for _, width in columns]
+    values, gradients = torch.split(values_BF, widths, 1), torch.split(gradient_BF, widths, 1)
+    parts = [
+        (name, value_BD, gradient_BD)
+        for (name, _), value_BD, gradient_BD in zip(columns, values, gradients, strict=True)
+    ]
+    for name, value_BD, _ in parts:
         if (row := _first_bad(value_BD)) is not None:
             return f"feature {name}: values not finite in row {row}"
-    bad = [(name, row) for name, _, g in columns if (row := _first_bad(g)) is not None]
-    if bad and len(bad) < len(columns):
+    bad = [(name, row) for name, _, g in parts if (row := _first_bad(g)) is not None]
+    if bad and len(bad) < len(parts):
         return f"feature {bad[0][0]}: gradient not finite in row {bad[0][1]}"
-    norms = torch.stack([value_BD.norm(dim=1).max() for _, value_BD, _ in columns])
+    norms = torch.stack([value_BD.norm(dim=1).max() for _, value_BD, _ in parts])
     most = int(norms.argmax())
-    row = int(columns[most][1].norm(dim=1).argmax())
+    row = int(parts[most][1].norm(dim=1).argmax())
     return (
-        f"feature {columns[most][0]}: largest norm {float(norms[most]):.3g} in row {row}, "
+        f"feature {parts[most][0]}: largest norm {float(norms[most]):.3g} in row {row}, "
         f"median of features {float(norms.median()):.3g}"
     )
 

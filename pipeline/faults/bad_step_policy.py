@@ -1,4 +1,4 @@
-"""What follows a step that the guard refused: stop, skip, or back to the last checkpoint."""
+"""What follows a bad step: stop, skip its batch, or go back to the last checkpoint."""
 
 from __future__ import annotations
 
@@ -13,64 +13,74 @@ from rich.console import Console
 from pipeline.config.sections import FaultsConfig
 from pipeline.data.batch import Batch
 from pipeline.faults.batch_file import dump_batch
-from pipeline.faults.step_guard import Guard
+from pipeline.faults.step_guard import StepGuard
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
+from pipeline.training.hooks import Hook
 from pipeline.training.step import StepOutput
 
 _REMEDY = "lower --dense.lr or --sparse.lr, then go on with --resume"
 
 
-class Refusals:
-    """`handle` after every step, on every rank.
+class BadStepPolicy(Hook):
+    """Acts on what the guard found. Must come before hooks that learn from a step.
 
     Args:
-        folder: where batches are dumped.
-        restore: brings weights and optimizer back to the last checkpoint, on every rank; False if
-            there is none.
+        folder: where bad batches are kept.
+        where: says where the batch of the step just done comes from.
+        roll_back: brings weights and optimizer back to the last checkpoint, on every rank; False
+            if there is none.
     """
 
     def __init__(
         self,
-        guard: Guard,
+        guard: StepGuard,
         config: FaultsConfig,
         world: World,
         tasks: list[str],
         folder: Path,
-        restore: Callable[[], bool],
+        where: Callable[[], str],
+        roll_back: Callable[[], bool],
     ) -> None:
         self._guard = guard
         self._config = config
         self._world = world
         self._tasks = tasks
         self._folder = folder
-        self._restore = restore
+        self._where = where
+        self._roll_back = roll_back
         self.skipped = 0
 
-    def handle(self, step: int, output: StepOutput, where: str) -> bool:
-        """Whether step `step` was refused, and its batch (from `where`) skipped.
+    def before_step(self, step: int) -> None:
+        self._guard.before_step()
+
+    def after_step(self, step: int, output: StepOutput) -> None:
+        """Mark the step as skipped if it was refused.
 
         Raises UserError on all ranks if the run is to stop for it.
         """
-        refusal = self._guard.refusal
-        if refusal is None:
-            return False
+        bad_step = self._guard.bad_step
+        if bad_step is None:
+            return
+        output.skipped = True
         sentence = ""
-        if refusal.mine:
+        if bad_step.mine:
             named = ", ".join(
                 f"{task} {loss:.6g}"
                 for task, loss in zip(self._tasks, output.losses_T.tolist(), strict=True)
-                if refusal.kind == "spike" or not torch.isfinite(torch.tensor(loss))
+                if bad_step.kind == "spike" or not torch.isfinite(torch.tensor(loss))
             )
-            path = self._dump(step, output.batch, refusal.what)
-            parts = [f"{refusal.what} on rank {self._world.rank} ({socket.gethostname()})"]
+            path = self._dump(step, output.batch, bad_step.what)
+            parts = [f"{bad_step.what} on rank {self._world.rank} ({socket.gethostname()})"]
             parts[0] += f": {named}" if named else ""
-            parts += [refusal.feature] if refusal.feature else []
-            sentence = f"step {step}: " + "; ".join([*parts, f"batch: {where}", f"kept as {path}"])
-        told: list[str] = [""] * self._world.size
-        dist.all_gather_object(told, sentence, group=self._world.control)
-        first = next(line for line in told if line)
-        spike = refusal.kind == "spike"
+            parts += [bad_step.feature] if bad_step.feature else []
+            sentence = f"step {step}: " + "; ".join(
+                [*parts, f"batch: {self._where()}", f"kept as {path}"]
+            )
+        sentences: list[str] = [""] * self._world.size
+        dist.all_gather_object(sentences, sentence, group=self._world.control)
+        first = next(line for line in sentences if line)
+        spike = bad_step.kind == "spike"
         policy = self._config.on_loss_spike if spike else self._config.on_nonfinite
         if policy == "stop":
             raise UserError(f"{first}; look at these rows, or {_REMEDY}")
@@ -83,7 +93,7 @@ class Refusals:
             )
         done = "skipped"
         if policy == "rollback":
-            if not self._restore():
+            if not self._roll_back():
                 raise UserError(
                     f"{first}; no checkpoint yet to go back to; set --checkpoint.every lower, or "
                     f"--{field} skip"
@@ -92,7 +102,6 @@ class Refusals:
         if self._world.is_first:
             count = f"{self.skipped} of at most {self._config.max_skipped}"
             Console(stderr=True).print(f"{first}; {done} ({count})", markup=False)
-        return True
 
     def out_of_memory(self, step: int, batch: Batch, where: str, error: Exception) -> UserError:
         """The error to raise on the rank whose memory was too small for `batch`."""

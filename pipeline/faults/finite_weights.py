@@ -9,6 +9,18 @@ from torchrec.distributed.types import ShardedTensor
 
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
+from pipeline.training.hooks import Hook
+
+
+class FiniteWeights(Hook):
+    """Stops the run before weights that are not finite are saved."""
+
+    def __init__(self, model: nn.Module, world: World) -> None:
+        self._model, self._world = model, world
+
+    def after_segment(self, step: int) -> None:
+        check_finite(self._model, step, self._world)
+
 
 _REMEDY = "lower --dense.lr or --sparse.lr, then go on with --resume"
 

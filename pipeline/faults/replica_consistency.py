@@ -12,6 +12,21 @@ from torchrec.optim.keyed import CombinedOptimizer
 
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
+from pipeline.training.hooks import Hook
+from pipeline.training.step import StepOutput
+
+
+class ReplicaConsistency(Hook):
+    """Checks every `every` steps; 0: never."""
+
+    def __init__(
+        self, model: nn.Module, optimizer: CombinedOptimizer, world: World, every: int
+    ) -> None:
+        self._model, self._optimizer, self._world, self._every = model, optimizer, world, every
+
+    def after_step(self, step: int, output: StepOutput) -> None:
+        if self._every and step % self._every == 0 and not output.skipped:
+            check_replicas(self._model, self._optimizer, step, self._world)
 
 
 @torch.no_grad()

@@ -1,10 +1,10 @@
-"""Nothing bad reaches the tables: a step is judged in the middle of its backward.
+"""Bad steps never reach the tables: each step is judged in the middle of its backward.
 
-Sharded tables are updated inside backward, so afterwards is too late. The guard sits on the
-tower's input: when its gradient is there, the loss is known, the tower's own backward is done and
-no table has moved. One small exchange tells all ranks the same; a refused step's gradient goes on
-to the tables as zeros (which row-wise Adagrad answers with no change), and the optimizer is not
-stepped.
+Sharded tables are updated inside backward, so afterwards is too late. Forward hooks put the guard
+on the tower's input: when its gradient is there, the loss is known, the tower's own backward is
+done and no table has moved. One small all-reduce gives all ranks the same verdict. A bad step's
+gradient goes on to the tables as zeros, which row-wise Adagrad answers with no change, and the
+optimizer does not step.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torchrec.optim.keyed import CombinedOptimizer
 
-from models.ranker import Head
 from pipeline.config.sections import FaultsConfig
-from pipeline.faults.attribution import blame
+from pipeline.faults.attribution import attribute
 from pipeline.ranks.timed_all_reduce import waited
 from pipeline.ranks.world import World
-from pipeline.training.step import Loss
+from pipeline.training.step import Step, StepOutput
 
 Kind = Literal["nonfinite", "spike"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why a step was not taken. `kind` is equal on all ranks, the rest is each rank's own."""
+class BadStep:
+    """Why a step was refused. `kind` is equal on all ranks, the rest is each rank's own."""
 
     kind: Kind
     mine: bool
@@ -43,38 +42,40 @@ class Refusal:
     """The feature at fault, as far as it can be told; '' where not `mine`."""
 
 
-class Guard:
-    """Judges every training step; `refusal` says how the last one went.
+class StepGuard:
+    """Judges every training step; `bad_step` is set where the last one was refused.
 
     Every rank must train the same number of steps. `seconds_W` holds each rank's time in the
     tower's forward and backward of the last step.
     """
 
     def __init__(
-        self, head: Head, loss: Loss, config: FaultsConfig, world: World, dense: Sequence[str]
+        self, step: Step, config: FaultsConfig, world: World, columns: Sequence[tuple[str, int]]
     ) -> None:
+        """`columns`: name and width of the parts of the tower's input, in order."""
         self._config = config
         self._world = world
-        self._dense = list(dense)
-        self._kept = [*head.buffers(), *loss.buffers()]
+        self._columns = list(columns)
+        self._step = step
+        self._kept = [*step.model.head.buffers(), *step.loss.buffers()]
         self._copies: list[Tensor] = []
         self._recent: deque[float] = deque(maxlen=config.spike_window)
         self._loss = torch.zeros(())
         self._losses_T = torch.zeros(1)
         self._began = 0.0
-        self.refusal: Refusal | None = None
+        self.bad_step: BadStep | None = None
         self.seconds_W = torch.zeros(world.size, dtype=torch.float64)
-        head.guard = self._on_input
-        loss.note = self._on_loss
+        step.model.head.input_layer.register_forward_hook(self._on_input)
+        step.result.register_forward_hook(self._on_result)
 
-    def before(self) -> None:
-        """Before a step: running statistics as they are, to be put back if it is refused."""
-        self.refusal = None
+    def before_step(self) -> None:
+        """Copy running statistics, to restore them if the step is refused."""
+        self.bad_step = None
         if self._kept:
             self._copies = [buffer.detach().clone() for buffer in self._kept]
 
     def optimizer(self, optimizer: CombinedOptimizer) -> GuardedOptimizer:
-        """`optimizer`, for the train pipeline, with refused steps left out."""
+        """`optimizer` for the train pipeline: it does not step where a step was refused."""
         return GuardedOptimizer(optimizer, self)
 
     def undo(self) -> None:
@@ -85,7 +86,7 @@ class Guard:
 
     def refuse_gradient(self) -> None:
         """The tower's own gradient, equal on all ranks, is not finite (the input's was)."""
-        self.refusal = Refusal(
+        self.bad_step = BadStep(
             kind="nonfinite",
             mine=self._world.is_first,
             what="gradient of the tower's weights is not finite (its input's was, so tables that "
@@ -93,48 +94,48 @@ class Guard:
             feature="",
         )
 
-    def _on_input(self, v_BF: Tensor, spans: list[tuple[str, int]]) -> Tensor:
-        """The tower's input, guarded. `spans`: name and width of its columns, in order."""
+    def _on_input(self, _: nn.Module, inputs: Any, v_BF: Tensor) -> Tensor:
+        """The tower's input, with a hook on its gradient."""
         self._began = time.perf_counter() - waited()
-        if not v_BF.requires_grad:
+        if not (self._step.training and v_BF.requires_grad):
             return v_BF
         values_BF = v_BF.detach()
 
         def judge(gradient_BF: Tensor) -> Tensor | None:
-            return self._judge(values_BF, gradient_BF, spans)
+            return self._judge(values_BF, gradient_BF)
 
         v_BF.register_hook(judge)  # type: ignore[no-untyped-call]
         # A new tensor: who asks for gradients at the tower's input must not set the hook off.
         return v_BF.view_as(v_BF)
 
-    def _on_loss(self, losses_T: Tensor, total: Tensor) -> None:
-        self._losses_T, self._loss = losses_T, total
+    def _on_result(self, _: nn.Module, inputs: Any, result: tuple[Tensor, StepOutput]) -> None:
+        """The loss of a step, before its backward."""
+        total, output = result
+        self._losses_T, self._loss = output.losses_T, total.detach()
 
-    def _judge(
-        self, values_BF: Tensor, gradient_BF: Tensor, spans: list[tuple[str, int]]
-    ) -> Tensor | None:
+    def _judge(self, values_BF: Tensor, gradient_BF: Tensor) -> Tensor | None:
         # A sum is not finite if a part is not, and reads the gradient once; a sum that overflows
         # by itself is no gradient to learn from either.
         bad_loss = not bool(torch.isfinite(self._losses_T.sum() + self._loss))
         bad_gradient = not bool(torch.isfinite(gradient_BF.sum()))
         loss = 0.0 if bad_loss else float(self._loss)
-        told_W3 = torch.zeros(self._world.size, 3, dtype=torch.float64)
-        told_W3[self._world.rank] = torch.tensor(
+        reports_W3 = torch.zeros(self._world.size, 3, dtype=torch.float64)
+        reports_W3[self._world.rank] = torch.tensor(
             [bad_loss or bad_gradient, loss, time.perf_counter() - waited() - self._began],
             dtype=torch.float64,
         )
-        dist.all_reduce(told_W3, group=self._world.control)
-        bad_W, loss_W, self.seconds_W = told_W3.unbind(1)
+        dist.all_reduce(reports_W3, group=self._world.control)
+        bad_W, loss_W, self.seconds_W = reports_W3.unbind(1)
         mean = float(loss_W.mean())
         limit = self._limit()
         if bool(bad_W.any()):
             what = "loss is not finite" if bad_loss else "gradient is not finite"
             mine = self._at_fault(bad_loss or bad_gradient, values_BF)
-            self._refuse("nonfinite", mine, what, values_BF, gradient_BF, spans)
+            self._refuse("nonfinite", mine, what, values_BF, gradient_BF)
         elif limit is not None and mean > limit:
             what = f"loss {mean:.6g} is a spike (above {limit:.6g})"
             mine = int(loss_W.argmax()) == self._world.rank
-            self._refuse("spike", mine, what, values_BF, gradient_BF, spans)
+            self._refuse("spike", mine, what, values_BF, gradient_BF)
         else:
             self._recent.append(mean)
             return None
@@ -163,16 +164,15 @@ class Guard:
         what: str,
         values_BF: Tensor,
         gradient_BF: Tensor,
-        spans: list[tuple[str, int]],
     ) -> None:
-        feature = blame(values_BF, gradient_BF, spans, self._dense) if mine else ""
-        self.refusal = Refusal(kind=kind, mine=mine, what=what, feature=feature)
+        feature = attribute(values_BF, gradient_BF, self._columns) if mine else ""
+        self.bad_step = BadStep(kind=kind, mine=mine, what=what, feature=feature)
 
 
 class GuardedOptimizer:
     """The verbs of an optimizer that TorchRec's train pipelines use."""
 
-    def __init__(self, optimizer: CombinedOptimizer, guard: Guard) -> None:
+    def __init__(self, optimizer: CombinedOptimizer, guard: StepGuard) -> None:
         self._optimizer = optimizer
         self._guard = guard
 
@@ -181,9 +181,9 @@ class GuardedOptimizer:
 
     def step(self, closure: Callable[[], Any] | None = None) -> None:
         guard = self._guard
-        if guard.refusal is None and not _finite(self._optimizer):
+        if guard.bad_step is None and not _finite(self._optimizer):
             guard.refuse_gradient()
-        if guard.refusal is None:
+        if guard.bad_step is None:
             self._optimizer.step(closure)
         else:
             guard.undo()

@@ -12,7 +12,9 @@ from typing import Any
 
 
 @dataclass
-class _Request:
+class StopRequest:
+    """What `stop_requests` has noted."""
+
     received: bool = False
     first: dict[int, float] = field(default_factory=dict)
     """When the first of each kind came, by time.monotonic."""
@@ -25,12 +27,12 @@ _SAME_S = 5.0
 
 
 @contextmanager
-def stop_requests() -> Iterator[_Request]:
+def stop_requests() -> Iterator[StopRequest]:
     """SIGTERM, SIGINT and SIGUSR1 are noted, not obeyed at once; a second of a kind acts as ever.
 
     Of a kind: Slurm's warning (SIGUSR1) may be followed by its SIGTERM while the ranks still save.
     """
-    request = _Request()
+    request = StopRequest()
     same_s = _SAME_S if "TORCHELASTIC_RUN_ID" in os.environ else 0.0
 
     def note(number: int, frame: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
@@ -11,15 +12,19 @@ from torch import Tensor
 
 from pipeline.config.sections import FaultsConfig
 from pipeline.ranks.world import World
+from pipeline.training.hooks import Hook
+from pipeline.training.step import StepOutput
 
 
-class SlowRanks:
-    """Fed with each rank's seconds in every step; reports a rank once for as long as it is slow.
+class Stragglers(Hook):
+    """Adds up each rank's seconds in its steps; reports a rank once for as long as it is slow.
 
     The median is the lower one: of two ranks the faster is the measure.
     """
 
-    def __init__(self, config: FaultsConfig, world: World) -> None:
+    def __init__(self, config: FaultsConfig, world: World, seconds: Callable[[], Tensor]) -> None:
+        """`seconds`: each rank's own in the last step, [W]."""
+        self._seconds = seconds
         self._factor = config.straggler_factor
         self._window = config.straggler_window
         self._world = world
@@ -29,6 +34,9 @@ class SlowRanks:
         self._sums_W = torch.zeros(world.size, dtype=torch.float64)
         self._steps = 0
         self._known: set[int] = set()
+
+    def after_step(self, step: int, output: StepOutput) -> None:
+        self.update(step, self._seconds())
 
     def update(self, step: int, seconds_W: Tensor) -> list[str]:
         """A sentence for each rank that has become slow, equal on all ranks; rank 0 prints it."""

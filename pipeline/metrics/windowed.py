@@ -37,7 +37,7 @@ class WindowedMetrics:
     all ranks. A checkpoint has the window's rows (`state_dict`); metrics are computed from them
     anew on any number of ranks (`load_state_dict`).
 
-    `since_told_2T` is for whoever speaks of losses: sums of losses and counts of known labels of
+    `since_log_2T` is for whoever speaks of losses: sums of losses and counts of known labels of
     this rank's steps since it last spoke, which belong to a checkpoint for the same reason.
     """
 
@@ -65,7 +65,7 @@ class WindowedMetrics:
         self._held_by_auc = 0  # steps
         self._batch_size, self._ranks, self._rank = batch_size, world_size, rank
         self._device = device
-        self.since_told_2T = torch.zeros(2, len(tasks), device=device)
+        self.since_log_2T = torch.zeros(2, len(tasks), device=device)
         infos = [RecTaskInfo(name=task) for task in tasks]
 
         def metric(kind: type[RecMetric], **options: Any) -> RecMetric:
@@ -132,7 +132,7 @@ class WindowedMetrics:
             )
             tensors["predictions"].copy_(predictions_TN)
             tensors["labels"].copy_(labels_TN.where(weights_TN > 0, -1))
-        tensors["since_told"].copy_(self.since_told_2T)
+        tensors["since_log"].copy_(self.since_log_2T)
         return tensors, counts
 
     def empty(self, counts: Mapping[str, int]) -> dict[str, Tensor]:
@@ -141,7 +141,7 @@ class WindowedMetrics:
         return {
             "predictions": torch.zeros(shape),
             "labels": torch.zeros(shape, dtype=torch.int8),
-            "since_told": torch.zeros(2, len(self._tasks)),
+            "since_log": torch.zeros(2, len(self._tasks)),
         }
 
     def load_state_dict(
@@ -151,13 +151,13 @@ class WindowedMetrics:
 
         With the same number of ranks each gets its rows back; else rows are split anew, by age.
         """
-        since_told = torch.stack([part["since_told"] for part in saved]).to(self._device)
+        since_log = torch.stack([part["since_log"] for part in saved]).to(self._device)
         same = len(saved) == self._ranks
         if same:
-            mine, self.since_told_2T = [saved[self._rank]], since_told[self._rank]
+            mine, self.since_log_2T = [saved[self._rank]], since_log[self._rank]
         else:
             mine = list(saved)
-            self.since_told_2T = since_told.sum(0) * (self._rank == 0)
+            self.since_log_2T = since_log.sum(0) * (self._rank == 0)
 
         def rows_TN(name: str) -> Tensor:
             # [T, N, W]: rows of one age beside each other.

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: loss, rates, speed and window figures, to log and screen."""
+"""Progress of training: loss, learning rates, speed and windowed metrics, to log and screen."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import torch.distributed as dist
 from pipeline.metrics.windowed import WindowedMetrics
 from pipeline.ranks.world import World
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.hooks import Hook
+from pipeline.training.schedule import Schedule
 from pipeline.training.step import StepOutput
 
 
-class Monitor:
-    """Fed after every step, on every rank; speaks every `log_every` steps, on rank 0."""
+class Monitor(Hook):
+    """Logs every `log_every` steps and after step `last`, on rank 0."""
 
     def __init__(
         self,
@@ -25,6 +27,8 @@ class Monitor:
         *,
         batch_size: int,
         log_every: int,
+        last: int,
+        schedule: Schedule,
         rates: dict[str, float],
         log_task_weights: bool = False,
     ) -> None:
@@ -34,25 +38,34 @@ class Monitor:
         self._world = world
         self._batch_size = batch_size
         self._log_every = log_every
+        self._last = last
+        self._schedule = schedule
         self._rates = rates
         self._log_task_weights = log_task_weights
-        self.restart_clock()
-
-    def restart_clock(self) -> None:
-        """Leave out of the speed what was not training (an evaluation, a save)."""
-        self._start = time.perf_counter()
+        self._start: float | None = None
         self._timed = 0
 
-    def update(self, step: int, output: StepOutput, scale: float, *, last: bool) -> None:
-        """After step `step` (counted from 1), trained at `scale` of the peak rates."""
+    def before_step(self, step: int) -> None:
+        if self._start is None:
+            self._start = time.perf_counter()
+            self._timed = 0
+
+    def after_segment(self, step: int) -> None:
+        """Leave out of the speed what is not training: an evaluation, a save."""
+        self._start = None
+
+    def after_step(self, step: int, output: StepOutput) -> None:
+        if output.skipped:
+            return
+        assert self._start is not None
         batch = output.batch
         # A step's loss divides by its rows; what a person reads is the mean over known labels.
-        sums_2T = self._windowed.since_told_2T
+        sums_2T = self._windowed.since_log_2T
         sums_2T[0] += output.losses_T * len(batch.weights)
         sums_2T[1] += (~batch.labels.isnan()).sum(0)
         self._timed += 1
         self._windowed.update(output.logits_BT, batch.labels, batch.weights)
-        if step % self._log_every and not last:
+        if step % self._log_every and step != self._last:
             return
         dist.all_reduce(sums_2T)
         means = (sums_2T[0] / sums_2T[1].clamp(min=1)).tolist()
@@ -63,10 +76,11 @@ class Monitor:
         if self._log_task_weights and output.task_weights_T is not None:
             weights = zip(self._tasks, output.task_weights_T.tolist(), strict=True)
             values |= {f"weight/{task}": weight for task, weight in weights}
+        scale = self._schedule.last
         values |= {f"lr/{name}": peak * scale for name, peak in self._rates.items()}
         values["samples_per_s"] = speed
         values |= self._windowed.compute()
         self._tracker.log(step, values, kind="train")
         self._tracker.progress(step, samples_per_s=speed, loss=values["loss/total"])
         sums_2T.zero_()
-        self.restart_clock()
+        self._start, self._timed = time.perf_counter(), 0

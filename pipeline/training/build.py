@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
 from embeddings.collection import build_bags, build_rows
+from models.balancing.balance import Balance
 from models.balancing.global_batch import GlobalBatch
 from models.balancing.label_weights import LabelWeights
-from models.ranker import Head, Ranker
+from models.ranker import Head, Ranker, TowerInput
+from models.tower import TowerFactory, init_weights
 from pipeline.config.sections import Switch
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
@@ -23,15 +24,23 @@ from pipeline.training.resolve_features import Selection
 from pipeline.training.step import Loss, Step
 
 
-def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Parallel]:
-    """Build on meta, give the tower its weights, shard. Every rank must call this."""
-    step = build_step(config, chosen, world)
+def build(
+    config: Config, chosen: Selection, world: World, tower: TowerFactory | None = None
+) -> tuple[Step, Parallel]:
+    """Build on meta, give the tower its weights, shard. Every rank must call this.
+
+    `tower`: instead of the one that `config.model.tower` describes.
+    """
+    step = build_step(config, chosen, world, tower)
     head = step.model.head
-    weighted: tuple[Any, ...] = (head.tower, head.attention)
-    for module in weighted:
-        if module is not None:
-            module.to_empty(device=world.device)
-            module.init_weights(config.train.seed)
+    head.tower.to_empty(device=world.device)
+    try:
+        init_weights(head.tower, config.train.seed)
+    except ValueError as error:
+        raise UserError(f"tower: {error}") from error
+    if (attention := head.input_layer.attention) is not None:
+        attention.to_empty(device=world.device)
+        attention.init_weights(config.train.seed)
     if config.train.ema_decay:
         head.keep_average(config.train.ema_decay)
     if config.train.compile == "on" or (
@@ -44,31 +53,36 @@ def assemble(config: Config, chosen: Selection, world: World) -> tuple[Step, Par
     return step, parallelize(step, chosen.tables, config, world)
 
 
-def build_step(config: Config, chosen: Selection, world: World) -> Step:
+def build_step(
+    config: Config, chosen: Selection, world: World, tower: TowerFactory | None = None
+) -> Step:
     """The model with its loss, all on meta. UserError for a tower that cannot be."""
     synchronised = config.model.sync_batch_norm and world.size > 1
     with torch.device("meta"):
         try:
-            tower = config.model.tower.build(
-                num_features=chosen.num_features,
-                tasks=chosen.tower_tasks,
-                batch_mean=rank_mean if synchronised else None,
-            )
+            if tower is not None:
+                dense = tower(chosen.num_features, chosen.tower_tasks)
+            else:
+                dense = config.model.tower.build(
+                    num_features=chosen.num_features,
+                    tasks=chosen.tower_tasks,
+                    batch_mean=rank_mean if synchronised else None,
+                )
         except ValueError as error:
             raise UserError(f"model.tower: {error}") from error
         attention = None
         if chosen.attention.events:
             dim = next(table.dim for table in chosen.tables if table.unpooled)
             attention = chosen.attention.build(dim)
+        balance = _balance(config, chosen, world)
         head = Head(
-            tower,
-            chosen.pooled,
+            TowerInput(chosen.pooled, chosen.averaged, attention),
+            dense,
             prior=[_base_logit(chosen.schema, task) for task in chosen.tasks],
-            averaged=chosen.averaged,
             bf16=_bf16(config.train.bf16, world.device),
-            attention=attention,
+            keeps_input=balance.takes_gradients,
         )
-        loss = _loss(config, chosen, head, world)
+        loss = Loss(balance, head, _label_weights(config, chosen, world))
         step = Step(Ranker(build_bags(chosen.tables), build_rows(chosen.tables), head), loss)
     if rows := config.train.micro_batch_size:
         if loss.balance.takes_gradients:
@@ -80,21 +94,27 @@ def build_step(config: Config, chosen: Selection, world: World) -> Step:
     return step
 
 
-def _loss(config: Config, chosen: Selection, head: Head, world: World) -> Loss:
-    """The loss that the configuration describes."""
+def _balance(config: Config, chosen: Selection, world: World) -> Balance:
+    """What makes one loss of the tasks' losses."""
+    weights = _by_task(config.loss.task_weights, chosen)
+    return config.loss.balance.build(weights, config.train.seed, _global_batch(world))
 
-    def by_task(values: Mapping[str, float]) -> list[float]:
-        return [values.get(task, 1.0) for task in chosen.tasks]
 
-    together = GlobalBatch(world.rank, world.size, rank_mean) if world.size > 1 else GlobalBatch()
+def _label_weights(config: Config, chosen: Selection, world: World) -> LabelWeights | None:
+    """What positives and negatives count, where the configuration says so."""
     positive, keep = config.loss.positive_weights, config.loss.negative_sampling
-    return Loss(
-        config.loss.balance.build(by_task(config.loss.task_weights), config.train.seed, together),
-        head,
-        LabelWeights(by_task(positive), by_task(keep), config.train.seed, together)
-        if positive or keep
-        else None,
-    )
+    if not (positive or keep):
+        return None
+    seed, batch = config.train.seed, _global_batch(world)
+    return LabelWeights(_by_task(positive, chosen), _by_task(keep, chosen), seed, batch)
+
+
+def _by_task(values: Mapping[str, float], chosen: Selection) -> list[float]:
+    return [values.get(task, 1.0) for task in chosen.tasks]
+
+
+def _global_batch(world: World) -> GlobalBatch:
+    return GlobalBatch(world.rank, world.size, rank_mean) if world.size > 1 else GlobalBatch()
 
 
 def _base_logit(schema: Schema, task: str) -> float:

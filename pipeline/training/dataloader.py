@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pipeline.config.tree import Config
-from pipeline.data.parquet_source import BatchSource, open_batches
+from pipeline.data.parquet_source import ParquetSource, open_batches
 from pipeline.data.schema import SPLIT
 from pipeline.ranks.world import World
 from pipeline.training.batch_size import step_rows
@@ -19,7 +19,7 @@ def open_split(
     world: World,
     *,
     purpose: Literal["train", "eval"],
-) -> BatchSource:
+) -> ParquetSource:
     """This rank's batches of a split: shuffled for training; whole, in order, for evaluation."""
     return open_batches(
         config.data.path,

@@ -46,7 +46,7 @@ class MicroBatches(nn.Module):
                 head(pooled, embedded, sparse, batch.dense), batch
             )
             return result
-        v_BF = head.input(pooled, embedded, sparse, batch.dense)
+        v_BF = head.input_layer(pooled, embedded, sparse, batch.dense)
         weights_BT = loss.label_weights_of(batch)
         columns = [
             torch.tensor_split(part, pieces)
@@ -70,9 +70,7 @@ class MicroBatches(nn.Module):
 
         total = _Collected.apply(piece, columns[0], v_BF, *weights)  # type: ignore[no-untyped-call]
         losses_T = torch.stack([losses_T for losses_T, _ in outputs]).sum(0)
-        output = StepOutput(losses_T, torch.cat(logits), batch, outputs[-1][1])
-        loss.with_stats(output, total)
-        return total, output
+        return total, StepOutput(losses_T, torch.cat(logits), batch, outputs[-1][1])
 
 
 class _Collected(torch.autograd.Function):

@@ -26,6 +26,8 @@ from embeddings.config import ShardingConfig
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
 from pipeline.training.data_parallel import data_parallel
+from pipeline.training.hooks import Hook
+from pipeline.training.step import StepOutput
 
 
 def group_shape(config: ShardingConfig, world: World) -> tuple[int, int]:
@@ -120,22 +122,26 @@ def _without_index(plan: ShardingPlan) -> None:
                 ).placement
 
 
-class Averaging:
-    """Keeps the groups' tables together; nothing without groups. Every rank must call it alike."""
+class ReplicaGroupSync(Hook):
+    """Keeps the groups' tables together; nothing without groups."""
 
     def __init__(self, model: nn.Module, config: ShardingConfig) -> None:
         self._model = model if isinstance(model, GroupedModel) else None
         self._every = config.sync_every
         self._behind = False
 
-    def after(self, step: int) -> None:
-        """After each step, before the next one's lookups."""
+    def after_step(self, step: int, output: StepOutput) -> None:
+        """Before the next step's lookups."""
         self._behind = True
         if step % self._every == 0:
-            self.settle()
+            self._average()
 
-    def settle(self) -> None:
-        """Means over groups now, if there was a step since the last: before all that reads them."""
+    def after_segment(self, step: int) -> None:
+        """Before the tables are read."""
+        self._average()
+
+    def _average(self) -> None:
+        """Means over groups, if there was a step since the last ones."""
         if self._model is not None and self._behind:
             self._model.sync()
         self._behind = False

@@ -1,8 +1,8 @@
-"""Tables that begin each epoch anew.
+"""Tables that are reset at the beginning of each epoch.
 
-In a second pass large tables know rows by heart from the first, and validation figures fall. With
-the tower kept and those tables begun again from new first values, each pass teaches it as the
-first one did (Fan et al., Multi-Epoch Learning for Deep CTR Prediction, arXiv 2305.19531).
+In a second pass large tables have memorised the rows of the first, and validation metrics fall.
+With the tower kept and those tables reset to new first values, each pass teaches it as the first
+one did (Fan et al., Multi-Epoch Learning for Deep CTR Prediction, arXiv 2305.19531).
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from pipeline.training.parallelize import Parallel, fill_tables
 
 
 @torch.no_grad()
-def renew_tables(
+def reset_tables(
     parallel: Parallel, tables: Sequence[EmbeddingTable], config: Config, epoch: int
 ) -> None:
-    """Weights of the tables to renew as for `epoch`, the same under every plan; no optimizer state.
+    """Reset tables to the first values of `epoch`, the same under every plan, without optimizer
+    state.
 
     The pipeline must be drained.
     """

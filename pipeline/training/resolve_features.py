@@ -35,11 +35,21 @@ class Selection:
         return [Task(name=label.name, category=label.category) for label in self.labels]
 
     @property
-    def num_features(self) -> int:
-        """F, the width of the tower's input."""
+    def input_columns(self) -> list[tuple[str, int]]:
+        """Name and width of the parts of the tower's input, in order: a feature's, what attention
+        adds ('attention'), and one column a dense feature."""
         dims = {feature: table.dim for table in self.tables for feature in table.features}
         attended = sum(2 * dims[name] for pairs in self.attention.events.values() for name in pairs)
-        return sum(dims[name] for name in self.pooled) + attended + len(self.schema.dense)
+        return [
+            *((name, dims[name]) for name in self.pooled),
+            *([("attention", attended)] if attended else []),
+            *((feature.name, 1) for feature in self.schema.dense),
+        ]
+
+    @property
+    def num_features(self) -> int:
+        """F, the width of the tower's input."""
+        return sum(width for _, width in self.input_columns)
 
     @property
     def pooled(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -24,6 +23,8 @@ class StepOutput:
     batch: Batch
     task_weights_T: Tensor | None
     """Those the balance chose for this step; None in evaluation."""
+    skipped: bool = False
+    """Whether the batch was refused, and no weight has moved."""
 
 
 class Loss(nn.Module):
@@ -34,11 +35,8 @@ class Loss(nn.Module):
         super().__init__()
         self.balance = balance
         self.label_weights = label_weights
-        self.note: Callable[[Tensor, Tensor], None] | None = None
-        """Given the losses [T] and the total of each training step, detached, before backward."""
         # The method alone: as a submodule the head would be in the model twice.
         self._shared = head.shared
-        head.keeps_input = balance.takes_gradients
 
     def forward(self, logits_BT: Tensor, batch: Batch) -> tuple[Tensor, StepOutput]:
         row_weights_B1 = batch.weights[:, None]
@@ -48,9 +46,7 @@ class Loss(nn.Module):
         losses_T, total, weights_T = self.of(
             logits_BT, batch.labels, row_weights_B1, self.label_weights_of(batch)
         )
-        output = StepOutput(losses_T, logits_BT.detach(), batch, weights_T)
-        self.with_stats(output, total)
-        return total, output
+        return total, StepOutput(losses_T, logits_BT.detach(), batch, weights_T)
 
     def label_weights_of(self, batch: Batch) -> Tensor:
         """What the labels of a training step count, [B, T] or [B, 1]. To be asked once a step."""
@@ -72,11 +68,6 @@ class Loss(nn.Module):
         total, weights_T = self.balance(losses_T, shares_T, self._shared)
         return unweighted_T, total, weights_T
 
-    def with_stats(self, output: StepOutput, total: Tensor) -> None:
-        """A training step's loss is known, and no backward has begun."""
-        if self.note is not None:
-            self.note(output.losses_T, total.detach())
-
 
 class Step(nn.Module):
     """Batch -> (total loss, StepOutput): the form that TorchRec's train pipelines expect."""
@@ -87,6 +78,10 @@ class Step(nn.Module):
         self.loss = loss
         self.pieces: nn.Module | None = None
         """MicroBatches, where the tower is to take a step's rows in pieces."""
+        self.result = nn.Identity()
+        """(total loss, StepOutput) of every step, before its backward: a place for forward hooks.
+
+        Step itself is none: TorchRec's pipelines trace it with its hooks."""
 
     def forward(self, batch: Batch) -> tuple[Tensor, StepOutput]:
         result: tuple[Tensor, StepOutput]
@@ -94,4 +89,5 @@ class Step(nn.Module):
             result = self.loss(self.model(batch.sparse, batch.dense), batch)
         else:
             result = self.pieces(*self.model.look_up(batch.sparse), batch.sparse, batch)
+        result = self.result(result)
         return result

@@ -37,7 +37,8 @@ def open_pipeline(
     if kind == "base":
         return _Base(*arguments)
     made: TrainPipelineSparseDist[Batch, StepOutput]
-    # It would count its own batches, evaluations' and those after a resume anew: see Averaging.
+    # It would count its own batches, evaluations' and those after a resume anew: ReplicaGroupSync
+    # does it.
     no_sync = {"dmp_collection_sync_interval_batches": None}
     if kind == "semi_sync":
         assert config is not None

@@ -10,8 +10,8 @@ from torch import Tensor
 from torchrec import KeyedJaggedTensor, KeyedTensor
 
 from models.ema import ema_of
-from models.probe import Probe
-from models.ranker import Head
+from models.probe import probing
+from models.ranker import Head, TowerInput
 from tests.models.building import NUM_FEATURES, TASKS, build, perturb, rows, small_home
 
 
@@ -53,7 +53,7 @@ def test_small_steps_are_not_lost_in_float32() -> None:
 
 
 def head_of(tower: torch.nn.Module) -> Head:
-    return Head(tower, ["item"], prior=[0.0] * len(TASKS))
+    return Head(TowerInput(["item"]), tower, prior=[0.0] * len(TASKS))
 
 
 def logits(head: Head) -> Tensor:
@@ -79,9 +79,9 @@ def test_training_sees_the_tower_and_evaluation_the_average() -> None:
     averaged = head_of(head.average.module).eval()
     assert torch.equal(logits(head.eval()), logits(averaged))
     assert not torch.allclose(logits(head), logits(alone.eval()))
-    head.probe = Probe()
-    assert torch.equal(logits(head), logits(averaged))
-    assert head.probe.experts
+    with probing(head.active_tower) as probe:
+        assert torch.equal(logits(head), logits(averaged))
+    assert probe.experts
 
 
 def test_nothing_trains_the_average_and_without_one_nothing_is_there() -> None:

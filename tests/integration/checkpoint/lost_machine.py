@@ -27,10 +27,11 @@ def main() -> int:
     from launchers.cli import main as cli
     from pipeline import train
     from pipeline.faults import stop_signals as watch
+    from pipeline.training.hooks import Hooks
 
     ranks, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
     lost = Path(os.environ["LOST"])
-    advance, stop_requests = train._advance, watch.stop_requests
+    before_step, stop_requests = Hooks.before_step, watch.stop_requests
     requests: list[Any] = []
 
     @contextmanager
@@ -39,16 +40,16 @@ def main() -> int:
             requests.append(request)
             yield request
 
-    def step(pipeline: Any, feed: Any, schedule: Any, looks: Any, step: int) -> Any:
-        if ranks == 2 and rank == 1 and step + 1 == LOST_AT and not lost.exists():
+    def before(hooks: Hooks, step: int) -> None:
+        if ranks == 2 and rank == 1 and step == LOST_AT and not lost.exists():
             lost.touch()
             os.kill(os.getppid(), signal.SIGKILL)
             threading.Event().wait()  # a lost machine does not go on, either
-        while ranks == 1 and step + 1 == ALONE_UNTIL and not requests[-1].received:
+        while ranks == 1 and step == ALONE_UNTIL and not requests[-1].received:
             threading.Event().wait(0.05)
-        return advance(pipeline, feed, schedule, looks, step)
+        before_step(hooks, step)
 
-    train._advance = step
+    Hooks.before_step = before  # type: ignore[method-assign,assignment]
     train.stop_requests = noted  # type: ignore[attr-defined]
     return cli.main()
 

@@ -16,7 +16,7 @@ from pipeline.checkpoint.progress import Progress
 from pipeline.checkpoint.save import Checkpoints
 from pipeline.checkpoint.table_state import table_state
 from pipeline.ranks.world import World, this_world
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.parallelize import Parallel, table_of
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
@@ -85,7 +85,7 @@ def _open(folder: Path, world: World, way: Way, saved: Saved) -> tuple[Parallel,
     if world.is_first:
         write_plan(plan, way, world)
     run = config(plan)
-    _, parallel = assemble(run, select(run, SCHEMA), world)
+    _, parallel = build(run, select(run, SCHEMA), world)
     kinds = {(row["sharding_type"], row["compute_kernel"]) for row in parallel.plan["tables"]}
     assert (way.kind, way.kernel) in kinds, kinds
     place = folder / f"{saved[0]} {saved[1]}"

@@ -15,8 +15,8 @@ from pipeline.checkpoint.table_state import table_state
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import this_world
-from pipeline.training.build import assemble
-from pipeline.training.replica_groups import Averaging
+from pipeline.training.build import build
+from pipeline.training.replica_groups import ReplicaGroupSync
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, config, rank_batch, train_some
@@ -41,21 +41,22 @@ def _train(rank: int, size: int, given: Config, *, alike: bool) -> dict[str, Any
     """
     world = this_world()
     chosen = select(given, SCHEMA)
-    _, parallel = assemble(given, chosen, world)
+    _, parallel = build(given, chosen, world)
     pipeline = open_pipeline(parallel, world)
-    averaging = Averaging(parallel.model, given.sharding)
+    sync = ReplicaGroupSync(parallel.model, given.sharding)
     parallel.model.train()
     keys = [feature.name for feature in chosen.features]
     at, of = (rank // 2, 2) if alike else (rank, size)
     batches = iter([rank_batch(step, at, of, keys) for step in range(_STEPS)])
     losses = []
     for step in range(1, _STEPS + 1):
-        loss = pipeline.progress(batches).losses_T
+        output = pipeline.progress(batches)
+        loss = output.losses_T
         dist.all_reduce(loss)
         losses.append(loss / size)
         before = _shards(parallel)
-        averaging.after(step)
-    averaging.settle()
+        sync.after_step(step, output)
+    sync.after_segment(_STEPS)
     return {"losses": torch.stack(losses), "before": before, "after": _shards(parallel)}
 
 

@@ -15,7 +15,7 @@ from pipeline.config.tree import Config
 from pipeline.data.batch import Batch
 from pipeline.data.schema import DenseFeature, Label, Schema, SparseFeature, Split, Table
 from pipeline.ranks.world import this_world
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
 from tests.ranks import run_ranks
@@ -114,7 +114,7 @@ def train_some(rank: int, size: int, run: Config) -> dict[str, Any]:
     """A few steps; the global losses, and by table its sharding type and number of ranks."""
     world = this_world()
     chosen = select(run, SCHEMA)
-    _, parallel = assemble(run, chosen, world)
+    _, parallel = build(run, chosen, world)
     pipeline = open_pipeline(parallel, world)
     parallel.model.train()
     keys = [feature.name for feature in chosen.features]

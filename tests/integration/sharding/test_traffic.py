@@ -10,7 +10,7 @@ from benchmarks.measure_steps import StepsMeasured, measure_steps
 from benchmarks.traffic import Traffic
 from pipeline.config.overrides import resolve
 from pipeline.ranks.world import this_world
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, config, global_batch, rank_batch
@@ -31,7 +31,7 @@ def _table_wise(rank: int, size: int) -> tuple[dict[str, int], dict[str, int]]:
     world = this_world()
     run = config(("table_wise",))
     chosen = select(run, SCHEMA)
-    _, parallel = assemble(run, chosen, world)
+    _, parallel = build(run, chosen, world)
     pipeline = open_pipeline(parallel, world)
     parallel.model.train()
     keys = [feature.name for feature in chosen.features]

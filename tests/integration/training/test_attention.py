@@ -15,9 +15,9 @@ from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import this_world
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.dataloader import open_split
-from pipeline.training.reset_tables import renew_tables
+from pipeline.training.reset_tables import reset_tables
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, train_some
@@ -40,7 +40,7 @@ def attending(types: tuple[str, ...], *, bags: bool = True) -> Config:
 def refused(types: str) -> str:
     """The error of a plan of `types`."""
     try:
-        assemble(attending((types,)), select(attending((types,)), SCHEMA), this_world())
+        build(attending((types,)), select(attending((types,)), SCHEMA), this_world())
     except UserError as error:
         return str(error)
     raise AssertionError(f"{types} was planned")
@@ -117,12 +117,12 @@ def test_resume_is_bit_equal(synthetic: Path, tmp_path: Path) -> None:
     assert [name for name in left if not torch.equal(left[name], right[name])] == []
 
 
-def first_then_renewed(rank: int, size: int, data: Path, words: list[str]) -> Any:
+def first_then_reset(rank: int, size: int, data: Path, words: list[str]) -> Any:
     """Table video_id at first, trained and renewed, and its accumulators before and after that."""
     words = ["--data.path", str(data), "--sparse.reset_min_rows", "100", *words]
     config, world = resolve("debug", None, words), this_world()
     chosen = select(config, Schema.load(data))
-    _, parallel = assemble(config, chosen, world)
+    _, parallel = build(config, chosen, world)
 
     def state() -> list[torch.Tensor]:
         model, sums = parallel.model.state_dict(), parallel.model.fused_optimizer.state_dict()
@@ -136,14 +136,14 @@ def first_then_renewed(rank: int, size: int, data: Path, words: list[str]) -> An
     pipeline.progress(iter(open_split(config, chosen, "train", world, purpose="train")))
     trained = state()
     # Drained as far as weights go: the batches read ahead are never trained on.
-    renew_tables(parallel, chosen.tables, config, 1)
+    reset_tables(parallel, chosen.tables, config, 1)
     return first, trained, state()
 
 
 def test_first_and_renewed_tables_are_those_without_attention(synthetic: Path) -> None:
     row_wise = ["--sharding.types", "row_wise"]
-    on = run_ranks(first_then_renewed, 2, synthetic, [*_WORDS, *row_wise])[0]
-    off = run_ranks(first_then_renewed, 1, synthetic, [*_WORDS[:2], *row_wise])[0]
+    on = run_ranks(first_then_reset, 2, synthetic, [*_WORDS, *row_wise])[0]
+    off = run_ranks(first_then_reset, 1, synthetic, [*_WORDS[:2], *row_wise])[0]
     assert torch.equal(on[0][0], off[0][0])
     assert not torch.equal(on[0][0], on[1][0])
     assert on[1][1].any()

@@ -15,7 +15,7 @@ from pipeline.checkpoint.layout import find_checkpoint
 from pipeline.config.sections import LossConfig
 from pipeline.evaluate import outputs
 from pipeline.ranks.world import this_world
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, config, rank_batch
@@ -142,7 +142,7 @@ def train_some(rank: int, size: int, types: tuple[str, ...]) -> Any:
     train = settings.train.model_copy(update={"ema_decay": _DECAY})
     settings = settings.model_copy(update={"loss": loss, "train": train})
     chosen = select(settings, SCHEMA)
-    step, parallel = assemble(settings, chosen, this_world())
+    step, parallel = build(settings, chosen, this_world())
     pipeline = open_pipeline(parallel, this_world())
     head = step.model.head
     keys = [feature.name for feature in chosen.features]

@@ -13,10 +13,10 @@ import torch
 from launchers.cli.main import main
 from pipeline.config.overrides import configure
 from pipeline.data.batch import Batch
-from pipeline.data.parquet_source import BatchSource
+from pipeline.data.parquet_source import ParquetSource
 from pipeline.faults.batch_file import load_batch
-from pipeline.faults.in_flight import Watch
 from pipeline.io.errors import UserError
+from pipeline.loop.in_flight import InFlight
 from pipeline.ranks.world import this_world
 from pipeline.train import train
 from pipeline.training.step import Loss
@@ -40,13 +40,13 @@ class _Poison:
     """While open, batch `at` (from 1) of an epoch has, on this rank, `value` in row 3."""
 
     def __init__(self, at: int, value: float, epoch: int = 0) -> None:
-        self._at, self._value, self._whole = at, value, BatchSource.__iter__
+        self._at, self._value, self._whole = at, value, ParquetSource.__iter__
         self._epoch = epoch
 
     def __enter__(self) -> None:
         whole, at, value, epoch = self._whole, self._at, self._value, self._epoch
 
-        def poisoned(source: BatchSource) -> Iterator[Batch]:
+        def poisoned(source: ParquetSource) -> Iterator[Batch]:
             for batch in whole(source):
                 # Evaluations read the oracle's probabilities besides.
                 if source.step == at and source.epoch == epoch and batch.oracle is None:
@@ -54,10 +54,10 @@ class _Poison:
                     batch.weights[3] = 1e4
                 yield batch
 
-        BatchSource.__iter__ = poisoned  # type: ignore[method-assign]
+        ParquetSource.__iter__ = poisoned  # type: ignore[method-assign]
 
     def __exit__(self, *_: object) -> None:
-        BatchSource.__iter__ = self._whole  # type: ignore[method-assign]
+        ParquetSource.__iter__ = self._whole  # type: ignore[method-assign]
 
 
 def policies(rank: int, size: int, data: Path, out: Path) -> dict[str, Any]:
@@ -187,17 +187,17 @@ def perturbed(rank: int, size: int, data: Path, out: Path) -> list[Any]:
     """Comparisons of replicas: of a sound run, and of one where rank 1 goes astray."""
     words = ("--train.max_steps", "4", "--debug.check_replica_consistency", "2", "--sharding.types")
     results = [_run(data, out / "sound", *words, "data_parallel")]
-    whole = Watch.after
+    whole = InFlight.after_step
 
-    def after(watch: Watch, *, stop: bool, save: bool) -> None:
-        whole(watch, stop=stop, save=save)
+    def after(flight: InFlight, *, stop: bool, save: bool) -> None:
+        whole(flight, stop=stop, save=save)
         if rank == 1:
             with torch.no_grad():
                 _weight().view(-1)[5] += 0.25
 
-    Watch.after = after  # type: ignore[method-assign,assignment]
+    InFlight.after_step = after  # type: ignore[method-assign,assignment]
     results.append(_run(data, out / "astray", *words, "data_parallel"))
-    Watch.after = whole  # type: ignore[method-assign]
+    InFlight.after_step = whole  # type: ignore[method-assign]
     return results
 
 
@@ -221,17 +221,17 @@ def test_a_replica_gone_astray_stops_the_run(synthetic: Path, tmp_path: Path) ->
 
 def overflow(rank: int, size: int, data: Path, out: Path) -> Any:
     """A run where in step 3 rank 1's gradient of a weight of the tower is not finite, alone."""
-    whole, steps = Watch.after, iter(range(1, 100))
+    whole, steps = InFlight.after_step, iter(range(1, 100))
 
-    def after(watch: Watch, *, stop: bool, save: bool) -> None:
-        whole(watch, stop=stop, save=save)
+    def after(flight: InFlight, *, stop: bool, save: bool) -> None:
+        whole(flight, stop=stop, save=save)
         if next(steps) == 2 and rank == 1:
             once = iter([torch.inf])
             _weight().register_hook(  # type: ignore[no-untyped-call]
                 lambda gradient: gradient * next(once, 1.0)
             )
 
-    Watch.after = after  # type: ignore[method-assign,assignment]
+    InFlight.after_step = after  # type: ignore[method-assign,assignment]
     words = ("--checkpoint.every", "1", "--train.max_steps", "4", "--faults.on_nonfinite", "skip")
     return _run(data, out / "overflow", *words, "--sharding.types", "table_wise")
 

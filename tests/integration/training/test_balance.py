@@ -11,7 +11,7 @@ import torch
 
 from pipeline.config.sections import LossConfig
 from pipeline.ranks.world import this_world
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, config, rank_batch
@@ -38,7 +38,7 @@ def train_each(rank: int, size: int, types: tuple[str, ...]) -> dict[str, Any]:
         settings = config(types)
         settings = settings.model_copy(update={"loss": LossConfig.model_validate(loss)})
         chosen = select(settings, SCHEMA)
-        step, parallel = assemble(settings, chosen, this_world())
+        step, parallel = build(settings, chosen, this_world())
         pipeline = open_pipeline(parallel, this_world())
         parallel.model.train()
         keys = [feature.name for feature in chosen.features]

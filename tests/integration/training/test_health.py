@@ -14,7 +14,7 @@ from pipeline.checkpoint.save import Checkpoints
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.ranks.world import this_world
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.resolve_features import select
 from tests.integration.training.runs import copy_killed_after, run, tensors
 from tests.ranks import run_ranks
@@ -90,7 +90,7 @@ def test_resume_remembers_the_looks_before(looked: Path, synthetic: Path, tmp_pa
     left, right = (
         json.loads(
             (folder / "checkpoints" / "step-00000008" / "meta.json").read_text(encoding="utf-8")
-        )["looks"]
+        )["norms"]
         for folder in (looked, out)
     )
     assert len(left) == 4
@@ -103,7 +103,7 @@ def killed_expert(rank: int, size: int, data: Path, out: Path, dead: str) -> Any
     world = this_world()
     config = Config.load(out / "config.json")
     schema = Schema.load(config.data.path)
-    step, parallel = assemble(config, select(config, schema), world)
+    step, parallel = build(config, select(config, schema), world)
     checkpoints = Checkpoints(out / "checkpoints", world, config, schema)
     progress = checkpoints.load_latest(parallel.model, parallel.optimizer)
     assert progress is not None

@@ -13,15 +13,15 @@ from pipeline.checkpoint.layout import saved_steps
 from pipeline.config.overrides import resolve
 from pipeline.data.schema import Schema
 from pipeline.ranks.world import this_world
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.dataloader import open_split
-from pipeline.training.reset_tables import renew_tables
+from pipeline.training.reset_tables import reset_tables
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.training.runs import copy_killed_after, run, tensors
 from tests.ranks import run_ranks
 
-_RENEWED, _KEPT = "user_id", "tab"
+_RESET, _KEPT = "user_id", "tab"
 
 
 def whole(found: Any) -> torch.Tensor:
@@ -37,12 +37,12 @@ def whole(found: Any) -> torch.Tensor:
     return torch.cat([by_row[row] for row in sorted(by_row)])
 
 
-def trained_then_renewed(rank: int, size: int, data: Path, types: str) -> Any:
-    """Two steps, then a renewal: tables and accumulators of `_RENEWED` and `_KEPT`, as lists."""
+def trained_then_reset(rank: int, size: int, data: Path, types: str) -> Any:
+    """Two steps, then a renewal: tables and accumulators of `_RESET` and `_KEPT`, as lists."""
     words = ["--data.path", str(data), "--sharding.types", types, "--sparse.reset_min_rows", "140"]
     config, world = resolve("debug", None, words), this_world()
     chosen = select(config, Schema.load(data))
-    _, parallel = assemble(config, chosen, world)
+    _, parallel = build(config, chosen, world)
     pipeline = open_pipeline(parallel, world)
     source = iter(open_split(config, chosen, "train", world, purpose="train"))
     batches = iter([next(source), next(source)])
@@ -55,7 +55,7 @@ def trained_then_renewed(rank: int, size: int, data: Path, types: str) -> Any:
         for name, optimizer in parallel.optimizer.optimizers:
             if name != "dense":
                 sums |= optimizer.state_dict()["state"]
-        for table in (_RENEWED, _KEPT):
+        for table in (_RESET, _KEPT):
             of_table = f".{table}.weight"
             for key, value in parallel.model.state_dict().items():
                 if key.endswith(of_table):
@@ -68,13 +68,13 @@ def trained_then_renewed(rank: int, size: int, data: Path, types: str) -> Any:
         return found
 
     before = state()
-    renew_tables(parallel, chosen.tables, config, 1)
+    reset_tables(parallel, chosen.tables, config, 1)
     return before, state()
 
 
 @pytest.fixture(scope="module")
 def whole_tables(synthetic: Path) -> Any:
-    (result,) = run_ranks(trained_then_renewed, 1, synthetic, "table_wise")
+    (result,) = run_ranks(trained_then_reset, 1, synthetic, "table_wise")
     return result
 
 
@@ -82,14 +82,14 @@ def whole_tables(synthetic: Path) -> Any:
 def test_large_tables_begin_anew_and_small_ones_stay(
     whole_tables: Any, synthetic: Path, types: str
 ) -> None:
-    before, after = run_ranks(trained_then_renewed, 2, synthetic, types)[0]
-    assert not torch.equal(before[f"{_RENEWED}/weight"], after[f"{_RENEWED}/weight"])
-    assert before[f"{_RENEWED}/sum"].any()
-    assert not after[f"{_RENEWED}/sum"].any()
+    before, after = run_ranks(trained_then_reset, 2, synthetic, types)[0]
+    assert not torch.equal(before[f"{_RESET}/weight"], after[f"{_RESET}/weight"])
+    assert before[f"{_RESET}/sum"].any()
+    assert not after[f"{_RESET}/sum"].any()
     for what in ("weight", "sum"):
         assert torch.equal(before[f"{_KEPT}/{what}"], after[f"{_KEPT}/{what}"])
     # The same new values under every plan.
-    assert torch.equal(after[f"{_RENEWED}/weight"], whole_tables[1][f"{_RENEWED}/weight"])
+    assert torch.equal(after[f"{_RESET}/weight"], whole_tables[1][f"{_RESET}/weight"])
 
 
 def test_a_resume_at_an_epochs_end_renews_as_if_undisturbed(

@@ -16,7 +16,7 @@ from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.ranks.heartbeat import Pulse
 from pipeline.ranks.world import World, this_world
-from pipeline.training.build import assemble, build_step
+from pipeline.training.build import build, build_step
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.every_plan import SCHEMA, batch
@@ -94,7 +94,7 @@ def over_ranks(rank: int, size: int) -> dict[str, State] | None:
     for kind in KINDS:
         run = config(kind)
         chosen = select(run, SCHEMA)
-        _, parallel = assemble(run, chosen, world)
+        _, parallel = build(run, chosen, world)
         pipeline = open_pipeline(parallel, world, config=run)
         losses = []
         # An evaluation in the middle, on a drained pipeline, as in a run.
@@ -163,7 +163,7 @@ def refused(rank: int, size: int) -> list[str]:
         update={"train": replicated.train.model_copy(update={"pipeline": "prefetch"})}
     )
     for asked in (replicated, prefetch):
-        _, parallel = assemble(asked, select(asked, SCHEMA), world)
+        _, parallel = build(asked, select(asked, SCHEMA), world)
         with pytest.raises(UserError) as error:
             open_pipeline(parallel, world, config=asked)
         told.append(str(error.value))
@@ -212,7 +212,7 @@ def memory(rank: int, size: int) -> list[int]:
     for kind in ("base", "pieces"):
         run = without_attention(config(kind))
         chosen = select(run, SCHEMA)
-        step, _ = assemble(run, chosen, world)
+        step, _ = build(run, chosen, world)
         head = step.model.head
         real, live = head.logits, _Live()
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models.layers.experts import ExpertLayer
 from models.layers.gates import Gate, NativeWeights
-from models.probe import Probe
+from models.probe import probing
 from models.tasks import Task
 from models.towers.adatt import AdaTT
 from models.towers.config import AdattConfig
@@ -56,8 +56,9 @@ def test_any_sizes_equal_the_naive_form(
 
 @pytest.mark.parametrize(("own", "shared"), [(1, 1), (2, 1), (2, 0), (1, 3)])
 def test_probe_explains_what_a_task_mixed(own: int, shared: int) -> None:
-    tower, probe = adatt(num_task_specific_experts=own, num_shared_experts=shared).eval(), Probe()
-    logits = tower(rows(9), probe)
+    tower = adatt(num_task_specific_experts=own, num_shared_experts=shared).eval()
+    with probing(tower) as probe:
+        logits = tower(rows(9))
     torch.testing.assert_close(logits, tower(rows(9)))
     groups = {"shared": shared} | {f"task_specific.{name}": own for name in NAMES}
     last = {f"level2.{group}.{i}" for group, size in groups.items() for i in range(size)}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.probe import Probe
+from models.probe import probing
 from models.towers.config import HomeConfig
 from models.towers.home import HoME
 from models.towers.level import Level
@@ -107,8 +107,8 @@ def test_other_categories_reach_meta_experts_through_the_shared_output() -> None
 @pytest.mark.parametrize("own", [1, 3])
 def test_probe_shows_experts_and_gates(own: int) -> None:
     tower = home(num_task_specific_experts=own)
-    probe = Probe()
-    logits = tower(rows(9), probe)
+    with probing(tower) as probe:
+        logits = tower(rows(9))
     torch.testing.assert_close(logits, tower(rows(9)))
 
     meta = {f"meta.{group}.{i}" for group in ("shared", "watch", "interact") for i in (0, 1)}
@@ -139,8 +139,9 @@ def test_probe_shows_experts_and_gates(own: int) -> None:
 
 def test_probe_explains_what_a_task_mixed() -> None:
     """Gates times experts, plus self-gates times experts, is what the tower reads."""
-    tower, probe = home().eval(), Probe()
-    logits = tower(rows(9), probe)
+    tower = home().eval()
+    with probing(tower) as probe:
+        logits = tower(rows(9))
     mixed = []
     for name in tower.towers.names:
         y = torch.zeros(9, 5).double()

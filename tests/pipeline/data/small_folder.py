@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.data.batch import Batch
-from pipeline.data.parquet_source import BatchSource, open_batches
+from pipeline.data.parquet_source import ParquetSource, open_batches
 from pipeline.data.schema import (
     SPLIT,
     DenseFeature,
@@ -129,7 +129,7 @@ def write_folder(
     return schema
 
 
-def open_small(folder: Path, split: SPLIT = "train", **options: Any) -> BatchSource:
+def open_small(folder: Path, split: SPLIT = "train", **options: Any) -> ParquetSource:
     """open_batches with defaults that a test can leave out."""
     schema = Schema.load(folder)
     defaults: dict[str, Any] = {

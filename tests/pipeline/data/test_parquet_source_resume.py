@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.data.batch import Batch
-from pipeline.data.parquet_source import BatchSource
+from pipeline.data.parquet_source import ParquetSource
 from pipeline.io.errors import UserError
 from tests.pipeline.data.small_folder import open_small, random_rows, write_folder
 from tests.pipeline.data.test_parquet_source import all_equal, users
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def take(source: BatchSource, count: int) -> list[Batch]:
+def take(source: ParquetSource, count: int) -> list[Batch]:
     """`count` batches, through as many epochs as it needs."""
     batches: list[Batch] = []
     while len(batches) < count:
@@ -110,7 +110,7 @@ def test_other_ranks_take_the_same_steps_together(folder: Path, changes: list[in
     """Two ranks begin with 8 rows a step, others go on: each step has the rows it would have had,
     in the next epoch too, and in their order."""
 
-    def opened(ranks: int) -> list[BatchSource]:
+    def opened(ranks: int) -> list[ParquetSource]:
         return [
             open_small(folder, rank=rank, world_size=ranks, batch_size=8 // ranks, shuffle=True)
             for rank in range(ranks)

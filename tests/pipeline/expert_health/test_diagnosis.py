@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.probe import Probe
+from models.probe import probing
 from models.towers.config import (
     AdattConfig,
     HomeConfig,
@@ -203,9 +203,10 @@ def test_a_self_gate_makes_up_for_the_mixing_gate() -> None:
     ],
 )
 def test_every_tower_gets_a_verdict_of_each_kind(config: TowerConfig, unchecked: set[str]) -> None:
-    probe = Probe()
     with torch.no_grad():
-        build(config)(rows(200), probe)
+        tower = build(config)
+        with probing(tower) as probe:
+            tower(rows(200))
     adder = ExpertHealth()
     adder.update(probe)
     found = verdicts(adder.compute())

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from models.probe import Probe
+from models.probe import probing
 from models.towers.config import PleConfig, SharedBottomConfig
 from models.towers.level import Level
 from models.towers.ple import PLE
 from pipeline.expert_health.health import ExpertHealth
-from pipeline.expert_health.probes import Norms, TrainingHealth, own_norms
+from pipeline.expert_health.probes import ExpertProbe, Norms, own_norms
 from tests.models.building import SMALL, TASKS, build, rows
 from tests.ranks import run_ranks
 
@@ -61,13 +61,15 @@ def test_gradients_are_not_touched() -> None:
 
 
 def test_a_norm_that_is_not_finite_is_unknown() -> None:
-    """In one look, it makes the mean unknown, and the checkpoint stays plain JSON."""
+    """In one probe, it makes the mean unknown, and the checkpoint stays plain JSON."""
     norms: Norms = {"click": {"weight_norm": 2.0, "gradient_norm": None}}
     other: Norms = {"click": {"weight_norm": 4.0, "gradient_norm": 1.0}}
     tower: Any = None
-    looks = TrainingHealth(tower, tower, {"click": 0.5}, 1, [norms, other])
-    json.dumps(looks.remembered, allow_nan=False)
-    assert looks.add_to({"tasks": {}})["tasks"]["click"] == {
+    both = [norms, other]
+    json.dumps(both, allow_nan=False)
+    assert ExpertProbe(tower, tower, {"click": 0.5}, 1, both).add_to({"tasks": {}})["tasks"][
+        "click"
+    ] == {
         "positive_rate": 0.5,
         "weight_norm": 3.0,
         "gradient_norm": None,
@@ -76,10 +78,10 @@ def test_a_norm_that_is_not_finite_is_unknown() -> None:
 
 def looked_at(rank: int, size: int) -> tuple[Any, Any]:
     """A rank's share of 40 rows through a tower under DDP: health, and norms after backward."""
-    tower = build(PleConfig.model_validate(SMALL))
-    probe, adder = Probe(), ExpertHealth()
+    tower, adder = build(PleConfig.model_validate(SMALL)), ExpertHealth()
     parallel = DistributedDataParallel(tower)  # must outlive backward, in which it averages
-    parallel(rows(40).chunk(size)[rank], probe).square().mean().backward()
+    with probing(tower) as probe:
+        parallel(rows(40).chunk(size)[rank]).square().mean().backward()
     adder.update(probe)
     return adder.compute(), own_norms(tower)
 

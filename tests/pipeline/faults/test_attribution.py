@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.faults.attribution import blame
+from pipeline.faults.attribution import attribute
 
-_SPANS = [("user", 4), ("video", 2), ("", 2)]
-_DENSE = ["age", "duration"]
+_COLUMNS = [("user", 4), ("video", 2), ("age", 1), ("duration", 1)]
 
 
 @pytest.mark.parametrize(
@@ -19,9 +18,9 @@ def test_the_columns_feature_and_row(column: int, name: str, bad: float) -> None
     sound, wrong = torch.randn(5, 8), torch.randn(5, 8)
     wrong[2, column] = bad
     spoilt = torch.full((5, 8), torch.nan)
-    assert blame(wrong, spoilt, _SPANS, _DENSE) == f"feature {name}: values not finite in row 2"
-    assert blame(sound, wrong, _SPANS, _DENSE) == f"feature {name}: gradient not finite in row 2"
+    assert attribute(wrong, spoilt, _COLUMNS) == f"feature {name}: values not finite in row 2"
+    assert attribute(sound, wrong, _COLUMNS) == f"feature {name}: gradient not finite in row 2"
     wrong[2, column] = 1e6
-    assert blame(wrong, spoilt, _SPANS, _DENSE).startswith(
+    assert attribute(wrong, spoilt, _COLUMNS).startswith(
         f"feature {name}: largest norm 1e+06 in row 2"
     )

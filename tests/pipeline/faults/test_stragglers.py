@@ -7,13 +7,14 @@ import socket
 import torch
 
 from pipeline.config.sections import FaultsConfig
-from pipeline.faults.stragglers import SlowRanks
+from pipeline.faults.stragglers import Stragglers
 from pipeline.ranks.world import this_world
 from tests.ranks import run_ranks
 
 
 def fed(rank: int, size: int) -> list[list[str]]:
-    slow = SlowRanks(FaultsConfig(straggler_factor=3.0, straggler_window=2), this_world())
+    config = FaultsConfig(straggler_factor=3.0, straggler_window=2)
+    slow = Stragglers(config, this_world(), lambda: torch.zeros(size))
     rows = [[1.0, 2.9], [1.0, 2.9], [1.0, 3.1], [1.0, 3.1], [1.0, 9.0], [1.0, 9.0], [1.0, 1.0]]
     rows += [[1.0, 1.0], [4.0, 1.0], [4.0, 1.0]]
     return [slow.update(step, torch.tensor(row).double()) for step, row in enumerate(rows)]

@@ -107,7 +107,7 @@ def held(rank: int, world_size: int, steps: int) -> tuple[dict[str, torch.Tensor
     metrics = windowed(world_size, rank, 8 * 64 * world_size)
     for step in range(steps):
         metrics.update(*batch(step, rank)[:3])
-    metrics.since_told_2T += 1 + rank
+    metrics.since_log_2T += 1 + rank
     return metrics.state_dict()
 
 
@@ -128,7 +128,7 @@ def go_on(
     for step in steps:
         metrics.update(*batch(step, rank)[:3])
         results.append(metrics.compute())
-    return metrics.since_told_2T.flatten().tolist(), results
+    return metrics.since_log_2T.flatten().tolist(), results
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pipeline.ranks.world import this_world
-from pipeline.training.build import assemble
+from pipeline.training.build import build
 from pipeline.training.resolve_features import select
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, config, rank_batch
@@ -17,7 +17,7 @@ def first_losses(bf16: Literal["auto", "on", "off"]) -> list[float]:
     run = config(())
     run = run.model_copy(update={"train": run.train.model_copy(update={"bf16": bf16})})
     chosen, world = select(run, SCHEMA), this_world()
-    pipeline = open_pipeline(assemble(run, chosen, world)[1], world)
+    pipeline = open_pipeline(build(run, chosen, world)[1], world)
     batch = rank_batch(0, 0, 1, [feature.name for feature in chosen.features])
     losses: list[float] = pipeline.progress(iter([batch])).losses_T.tolist()
     return losses

@@ -22,7 +22,7 @@ from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.planning.sources import Source, listed
 from pipeline.ranks.world import World, this_world
-from pipeline.training.build import assemble, build_step
+from pipeline.training.build import build, build_step
 from pipeline.training.parallelize import mark_tables
 from pipeline.training.resolve_features import select
 from tests.integration.sharding import every_plan
@@ -62,7 +62,7 @@ def train_by_file(rank: int, size: int, folder: Path) -> dict[str, Any]:
     torch.distributed.barrier()
     run = with_plan(path)
     chosen = select(run, SCHEMA)
-    _, parallel = assemble(run, chosen, world)
+    _, parallel = build(run, chosen, world)
     return {
         "file": train_some(rank, size, run)["losses"],
         "stock": train_some(rank, size, config(()))["losses"],
@@ -100,10 +100,10 @@ def refuse(rank: int, size: int, folder: Path) -> list[str]:
         path = folder / "plan.json"
         write_plan(path, cluster, made_for, world)
         with pytest.raises(UserError) as caught:
-            assemble(with_plan(path), select(run, SCHEMA), world)
+            build(with_plan(path), select(run, SCHEMA), world)
         said.append(str(caught.value))
     with pytest.raises(UserError) as caught:
-        assemble(with_plan(folder / "none.json"), select(run, SCHEMA), world)
+        build(with_plan(folder / "none.json"), select(run, SCHEMA), world)
     return [*said, str(caught.value)]
 
 
@@ -137,7 +137,7 @@ def refuse_by_hand(rank: int, size: int, folder: Path) -> list[str]:
             good.model_copy(update={"tables": tuple(changed)}).to_json(), encoding="utf-8"
         )
         with pytest.raises(UserError) as caught:
-            assemble(run, chosen, world)
+            build(run, chosen, world)
         said.append(str(caught.value))
     return said
 
@@ -164,7 +164,7 @@ def elastic(rank: int, size: int, folder: Path) -> list[str]:
     for machines in ("1:2", "2:2"):
         os.environ["HOMEREC_NNODES"] = machines
         try:
-            assemble(with_plan(path), select(run, SCHEMA), world)
+            build(with_plan(path), select(run, SCHEMA), world)
             said.append("taken")
         except UserError as error:
             said.append(str(error))

@@ -1,0 +1,69 @@
+"""The hooks of every run, in the order in which they are called."""
+
+from __future__ import annotations
+
+from pipeline.checkpoint.save import Checkpoints
+from pipeline.expert_health.probes import ExpertProbe
+from pipeline.faults.bad_step_policy import BadStepPolicy
+from pipeline.faults.finite_weights import FiniteWeights
+from pipeline.faults.replica_consistency import ReplicaConsistency
+from pipeline.faults.stragglers import Stragglers
+from pipeline.loop.run import Run
+from pipeline.loop.segments import Segments
+from pipeline.tracking.monitor import Monitor
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.hooks import Hook, Hooks
+from pipeline.training.replica_groups import ReplicaGroupSync
+from pipeline.training.tower_hooks import BufferSync, EmaUpdate
+
+
+def expert_probe(run: Run, tracker: Tracker) -> ExpertProbe:
+    """The one that also adds training's norms to an evaluation's health."""
+    rates = {task: run.data.schema.rate(task) for task in run.data.chosen.tasks}
+    every = run.config.expert_health.probe_every
+    return ExpertProbe(run.step.model.head, tracker, rates, every, run.progress.norms)
+
+
+def bad_step_policy(run: Run, segments: Segments, checkpoints: Checkpoints) -> BadStepPolicy:
+    """What `config.faults` asks for."""
+    return BadStepPolicy(
+        run.guard,
+        run.config.faults,
+        run.world,
+        run.data.chosen.tasks,
+        run.folder / "debug",
+        segments.in_flight.where,
+        lambda: run.roll_back(checkpoints),
+    )
+
+
+def all_hooks(run: Run, tracker: Tracker, policy: BadStepPolicy, probe: ExpertProbe) -> Hook:
+    """What the configuration asks for. Those before `policy` see refused steps, too."""
+    config, world, model = run.config, run.world, run.parallel.model
+    head, optimizer = run.step.model.head, run.parallel.optimizer
+    monitor = Monitor(
+        tracker,
+        run.windowed,
+        run.data.chosen.tasks,
+        world,
+        batch_size=run.rows.per_rank * world.size,
+        log_every=config.train.log_every,
+        last=run.end,
+        schedule=run.schedule,
+        rates={"dense": config.dense.lr, "sparse": config.sparse.lr},
+        log_task_weights=config.loss.balance.kind != "fixed",
+    )
+    every = config.debug.check_replica_consistency
+    return Hooks(
+        [
+            ReplicaGroupSync(model, config.sharding),
+            Stragglers(config.faults, world, lambda: run.guard.seconds_W),
+            policy,
+            EmaUpdate(head),
+            probe,
+            monitor,
+            ReplicaConsistency(model, optimizer, world, every),
+            FiniteWeights(model, world),
+            BufferSync(head),
+        ]
+    )

@@ -1,0 +1,115 @@
+"""Training from one event to the next: an evaluation, a save, the end of a pass, or a signal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, islice, repeat
+
+from pipeline.checkpoint.save import Checkpoints
+from pipeline.data.batch import Batch
+from pipeline.faults.bad_step_policy import BadStepPolicy, is_out_of_memory
+from pipeline.faults.stop_signals import StopRequest
+from pipeline.loop.in_flight import InFlight
+from pipeline.loop.run import Run
+from pipeline.training.hooks import Hook
+from pipeline.training.step import StepOutput
+
+
+class Segments:
+    """Runs segments, and says what is due between them.
+
+    Within a segment the train pipeline runs full. At its end it is drained, so that what the
+    source has yielded is exactly what the model has learned from.
+    """
+
+    def __init__(self, run: Run, checkpoints: Checkpoints, stop: StopRequest) -> None:
+        self._run = run
+        self._checkpoints = checkpoints
+        self._stop = stop
+        self._stream = chain.from_iterable(repeat(run.data.train))  # pass after pass
+        self.in_flight = InFlight(run.world, run.data.train)
+
+    @property
+    def evaluation_due(self) -> bool:
+        """Whether to evaluate now. What is saved already is evaluated without training again."""
+        progress, train = self._run.progress, self._run.config.train
+        step = progress.step
+        if step == 0 or progress.evaluated_step == step:
+            return False
+        if step == self._run.end:
+            return True
+        every = train.eval_every
+        due = step % every == 0 if every else self._run.data.train.steps_left == 0
+        return due and not self.stopped
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal has asked any rank to stop."""
+        return self.in_flight.stopping
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether evaluations have not become better for too long."""
+        patience = self._run.config.train.patience
+        return 0 < patience <= self._run.progress.evaluations_without_better
+
+    @property
+    def finished(self) -> bool:
+        """Whether no segment is left to run."""
+        return self._run.progress.step >= self._run.end or self.stopped or self.out_of_patience
+
+    def run(self, hooks: Hook, policy: BadStepPolicy) -> bool:
+        """Train to the next event; whether what changed since the last full save will do for it."""
+        run, progress, flight = self._run, self._run.progress, self.in_flight
+        if run.data.train.steps_left == 0:
+            progress.epoch += 1
+            run.reset_tables()
+        until, is_full = self._next_event()
+        feed = flight.feed(islice(self._stream, until - progress.step))
+        while (output := self._step(feed, hooks, policy)) is not None:
+            progress.step += 1
+            run.world.pulse.step = progress.step
+            saving = self._checkpoints.due or self._checkpoints.failed
+            hooks.after_step(progress.step, output)
+            flight.after_step(stop=self._stop.received, save=saving)
+        flight.settle()
+        hooks.after_segment(progress.step)
+        is_full = is_full or flight.save_due or flight.stopping
+        flight.save_due = False
+        return not is_full
+
+    def _step(self, feed: Iterator[Batch], hooks: Hook, policy: BadStepPolicy) -> StepOutput | None:
+        """One step; None once `feed` has ended and the pipeline is drained."""
+        run, flight = self._run, self.in_flight
+        step = run.progress.step + 1
+        hooks.before_step(step)
+        run.schedule.set()
+        try:
+            output: StepOutput = run.pipeline.progress(feed)
+        except StopIteration:
+            return None
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or not flight.batches:
+                raise
+            raise policy.out_of_memory(step, flight.batches[0], flight.where(), error) from error
+        run.schedule.move()
+        return output
+
+    def _next_event(self) -> tuple[int, bool]:
+        """Its step, and whether it asks for a full save rather than an incremental one."""
+        run = self._run
+        step, config = run.progress.step, run.config
+        steps = [run.end]
+        left = run.data.train.steps_left
+        if left is not None and run.steps_per_pass is not None:
+            steps.append(step + (left or run.steps_per_pass))
+        steps += [_next(step, n) for n in (config.train.eval_every, config.checkpoint.every) if n]
+        full = min(steps)
+        if every := config.checkpoint.incremental_every:
+            return min(full, _next(step, every)), full <= _next(step, every)
+        return full, True
+
+
+def _next(step: int, every: int) -> int:
+    """The first multiple of `every` after `step`."""
+    return (step // every + 1) * every
