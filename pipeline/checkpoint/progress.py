@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-
-def lower_is_better(select: str) -> bool:
-    """Whether lower values of a TASK/METRIC are better."""
-    return select.endswith(("/ne", "/log_loss"))
+from pipeline.metrics.spec import lower_is_better
 
 
 @dataclass(kw_only=True)

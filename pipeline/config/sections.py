@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from models.balancing.config import BalanceConfig, FixedConfig
 from models.layers.config import AttentionConfig
 from models.towers.config import HomeConfig, TowerConfig
+from pipeline.metrics.spec import selectable
 
 
 def _on_off(value: Any) -> Any:
@@ -196,9 +197,9 @@ class TrainConfig(Section):
     @field_validator("select")
     @classmethod
     def _metric(cls, value: str) -> str:
-        metric = value.rpartition("/")[2]
-        if "/" not in value or metric not in ("auc", "gauc", "ne", "log_loss"):
-            raise ValueError("write TASK/METRIC, with metric auc, gauc, ne or log_loss")
+        names = selectable()
+        if "/" not in value or value.rpartition("/")[2] not in names:
+            raise ValueError(f"write TASK/METRIC, with metric {', '.join(names)}")
         return value
 
 

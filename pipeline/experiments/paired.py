@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
-Metric = Literal["auc", "gauc", "ne", "log_loss", "calibration"]
-Conclusion = Literal["better", "worse", "inconclusive"]
+from pipeline.metrics.spec import MetricSpec
 
-METRICS: tuple[Metric, ...] = ("auc", "gauc", "ne", "log_loss", "calibration")
-"""Of TaskMetrics. AUC and GAUC: higher is better; NE and log loss: lower; calibration: near 1."""
+Conclusion = Literal["better", "worse", "inconclusive"]
 
 ERRORS = 2.0
 """Standard errors from 0 beyond which a difference counts."""
@@ -58,7 +56,7 @@ def estimate(values: BySeed) -> Estimate:
     )
 
 
-def difference(ours: BySeed, theirs: BySeed, metric: Metric) -> Difference:
+def difference(ours: BySeed, theirs: BySeed, metric: MetricSpec) -> Difference:
     """`ours` minus `theirs`, seed by seed."""
     steps = [
         _compared(a, metric) - _compared(b, metric)
@@ -88,11 +86,11 @@ def false_positive_rate(n: int) -> float:
     return 1 - 2 * scale * area * ERRORS / parts / 3
 
 
-def _compared(value: float, metric: Metric) -> float:
-    return abs(value - 1) if metric == "calibration" else value
+def _compared(value: float, metric: MetricSpec) -> float:
+    return metric.loss(value) if metric.higher_is_better is None else value
 
 
-def _conclusion(mean: float | None, error: float | None, metric: Metric) -> Conclusion:
+def _conclusion(mean: float | None, error: float | None, metric: MetricSpec) -> Conclusion:
     if mean is None or error is None or abs(mean) <= ERRORS * error:
         return "inconclusive"
-    return "better" if (mean > 0) == (metric in ("auc", "gauc")) else "worse"
+    return "better" if (mean > 0) == (metric.higher_is_better is True) else "worse"

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import yaml
 
-from pipeline.checkpoint.progress import lower_is_better
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.experiments.experiment import Outcome, Run, Skipped
@@ -23,6 +22,7 @@ from pipeline.experiments.search_report import FOUND, write_tune_report
 from pipeline.experiments.search_space import Dimension, laid_over
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json, write_text
+from pipeline.metrics.spec import lower_is_better
 
 # A trial with less than this share of its steps to go is let finish: its last evaluation is worth
 # more than the seconds.

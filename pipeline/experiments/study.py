@@ -20,11 +20,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pipeline.experiments.paired import METRICS, BySeed, Metric, difference, estimate
+from pipeline.experiments.paired import BySeed, difference, estimate
 from pipeline.io.claim_folder import Kind
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json
 from pipeline.io.json_types import Json
+from pipeline.metrics.spec import METRICS, MetricSpec
 from pipeline.report.run_files import read_run
 
 VERSION = 2
@@ -34,6 +35,11 @@ OUTCOME = "outcome.json"
 
 HOME = "home"
 _COUNTS = ("rows", "positives", "gauc_users", "gauc_left_out")
+
+
+def metrics_of(study: Json) -> list[MetricSpec]:
+    """The metrics that a study.json holds and this table knows."""
+    return [metric for metric in METRICS if metric.name in study["summary"]]
 
 
 def folder_name(tower: str) -> str:
@@ -80,7 +86,7 @@ def build_study(head: Json, runs: Sequence[Json]) -> Json:
     done = [run for run in runs if run["status"] == "done"]
     split = head["split"]
     summary = {
-        metric: {task: _summary(head, done, task, metric) for task in head["tasks"]}
+        metric.name: {task: _summary(head, done, task, metric) for task in head["tasks"]}
         for metric in METRICS
     }
     rows = {}
@@ -91,11 +97,13 @@ def build_study(head: Json, runs: Sequence[Json]) -> Json:
     return {**study, "notes": _notes(study)}
 
 
-def _summary(head: Json, done: Sequence[Json], task: str, metric: Metric) -> Json:
+def _summary(head: Json, done: Sequence[Json], task: str, metric: MetricSpec) -> Json:
     """Of every tower."""
     values: dict[str, BySeed] = {
         tower: {
-            run["seed"]: run[head["split"]][task][metric] for run in done if run["tower"] == tower
+            run["seed"]: run[head["split"]][task].get(metric.name)
+            for run in done
+            if run["tower"] == tower
         }
         for tower in head["towers"]
     }

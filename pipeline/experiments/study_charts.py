@@ -7,9 +7,10 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from pipeline.experiments.paired import ERRORS, Metric
+from pipeline.experiments.paired import ERRORS
 from pipeline.experiments.study_findings import difference_text
 from pipeline.io.json_types import Json
+from pipeline.metrics.spec import MetricSpec
 from pipeline.report.charts import base
 
 # Better, worse, inconclusive: Okabe and Ito's green and vermilion, and a grey seen on both pages.
@@ -21,7 +22,7 @@ PANELS = 6
 
 def see_saw(
     study: Json,
-    metric: Metric,
+    metric: MetricSpec,
     tasks: Sequence[str],
     towers: Sequence[str],
     *,
@@ -35,7 +36,7 @@ def see_saw(
     drawn.update_layout(height=90 + 26 * len(towers), hovermode="closest")
     width = (1 + _GAP) / len(tasks)
     for index, task in enumerate(tasks):
-        rows = [study["summary"][metric][task][tower][to] for tower in towers]
+        rows = [study["summary"][metric.name][task][tower][to] for tower in towers]
         colours = [COLOURS[row["conclusion"]] for row in rows]
         axis = "" if index == 0 else str(index + 1)
         for tower, name, row, colour in zip(towers, names, rows, colours, strict=True):

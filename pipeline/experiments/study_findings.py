@@ -5,19 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.experiments.paired import ERRORS, Conclusion, Metric, false_positive_rate
+from pipeline.experiments.paired import ERRORS, Conclusion, false_positive_rate
 from pipeline.experiments.study import HOME, has_errors, is_alone, most_seeds, shared_seeds
 from pipeline.experiments.study_health import health_answer
 from pipeline.io.json_types import Json
+from pipeline.metrics.spec import MetricSpec, headline, metric_named
 
-TITLES: dict[Metric, str] = {
-    "auc": "AUC",
-    "gauc": "GAUC",
-    "ne": "NE",
-    "log_loss": "log loss",
-    "calibration": "calibration",
-}
-_SHOWN: tuple[Metric, ...] = ("auc", "gauc")
 _CONCLUSIONS: tuple[Conclusion, ...] = ("better", "worse", "inconclusive")
 
 
@@ -80,11 +73,11 @@ def _against_reference(study: Json, name: str) -> str:
             f"That cannot be said from one seed. Its differences to {reference} on the "
             f"{study['split']} split, whose error nobody knows: {_plain_differences(study, name)}"
         )
-    counts = [_counts(study, metric, name) for metric in _SHOWN]
-    sentences = [_by_conclusion(study, metric, name) for metric in _SHOWN]
+    counts = [_counts(study, metric, name) for metric in headline()]
+    sentences = [_by_conclusion(study, metric, name) for metric in headline()]
     low = [
-        f"{', '.join(tasks)} ({TITLES[metric]})"
-        for metric in _SHOWN
+        f"{', '.join(tasks)} ({metric.heading})"
+        for metric in headline()
         if (
             tasks := [
                 task
@@ -100,14 +93,14 @@ def _against_reference(study: Json, name: str) -> str:
     return f"{where}, {'; '.join(counts)}. " + " ".join(sentences)
 
 
-def _counts(study: Json, metric: Metric, name: str) -> str:
+def _counts(study: Json, metric: MetricSpec, name: str) -> str:
     """'by AUC better on 2 of 6 tasks, worse on none'."""
     found = [d["conclusion"] for _, d in _differences(study, metric, name)]
     better, worse = (found.count(conclusion) or "none" for conclusion in _CONCLUSIONS[:2])
-    return f"by {TITLES[metric]} better on {better} of {len(found)} tasks, worse on {worse}"
+    return f"by {metric.heading} better on {better} of {len(found)} tasks, worse on {worse}"
 
 
-def _by_conclusion(study: Json, metric: Metric, name: str) -> str:
+def _by_conclusion(study: Json, metric: MetricSpec, name: str) -> str:
     """'AUC: better on click (+.0031 ± .0008); inconclusive on like (...).'"""
     parts = []
     for conclusion in _CONCLUSIONS:
@@ -118,24 +111,24 @@ def _by_conclusion(study: Json, metric: Metric, name: str) -> str:
         ]
         if tasks:
             parts.append(f"{conclusion} on {', '.join(tasks)}")
-    return f"{TITLES[metric]}: {'; '.join(parts) or 'undefined on every task'}."
+    return f"{metric.heading}: {'; '.join(parts) or 'undefined on every task'}."
 
 
 def _plain_differences(study: Json, name: str) -> str:
     """'AUC: click +.0031, like -.0002. GAUC: ...'"""
     parts = []
-    for metric in _SHOWN:
+    for metric in headline():
         found = [
             f"{task} {signed(d['mean'])}"
             for task, d in _differences(study, metric, name)
             if d["mean"] is not None
         ]
-        parts.append(f"{TITLES[metric]}: {', '.join(found) or 'undefined on every task'}.")
+        parts.append(f"{metric.heading}: {', '.join(found) or 'undefined on every task'}.")
     return " ".join(parts)
 
 
-def _differences(study: Json, metric: Metric, name: str) -> Iterable[tuple[str, Json]]:
-    for task, towers in study["summary"][metric].items():
+def _differences(study: Json, metric: MetricSpec, name: str) -> Iterable[tuple[str, Json]]:
+    for task, towers in study["summary"][metric.name].items():
         if (found := towers[name]["against"]) is not None:
             yield task, found
 
@@ -146,9 +139,9 @@ def _ranks(study: Json, name: str) -> str:
     many = most_seeds(study) > 1
     sentences = [] if many else ["By one seed's metrics, which chance orders as well:"]
     what = "its mean" if many else "its metric"
-    for metric in _SHOWN:
+    for metric in headline():
         first, beaten = [], []
-        for task, towers in study["summary"][metric].items():
+        for task, towers in study["summary"][metric.name].items():
             means = {
                 tower: row["mean"]
                 for tower, row in towers.items()
@@ -161,7 +154,7 @@ def _ranks(study: Json, name: str) -> str:
                 first.append(task)
             else:
                 beaten.append(f"{task} ({best}, {plain(means[best])} to {plain(means[name])})")
-        text = f"{TITLES[metric]}: {what} is the highest on {', '.join(first) or 'no task'}"
+        text = f"{metric.heading}: {what} is the highest on {', '.join(first) or 'no task'}"
         sentences.append(text + (f"; not on {', '.join(beaten)}." if beaten else "."))
     return " ".join(sentences)
 
@@ -170,7 +163,9 @@ def _see_saw(study: Json) -> str:
     """Towers that gain on one task and lose on another."""
     swings, steady = [], []
     for tower in study["towers"]:
-        found = {task: d["conclusion"] for task, d in _differences(study, "auc", tower)}
+        found = {
+            task: d["conclusion"] for task, d in _differences(study, metric_named("auc"), tower)
+        }
         if not found:
             continue
         up, down = ([t for t, v in found.items() if v == kind] for kind in ("better", "worse"))
@@ -192,13 +187,13 @@ def _ablations(study: Json) -> str:
     sentences = []
     for tower in ablations(study):
         moved = [
-            f"{conclusion} on {', '.join(tasks)} ({TITLES[metric]})"
-            for metric in _SHOWN
+            f"{conclusion} on {', '.join(tasks)} ({metric.heading})"
+            for metric in headline()
             for conclusion in ("worse", "better")
             if (
                 tasks := [
                     task
-                    for task, row in study["summary"][metric].items()
+                    for task, row in study["summary"][metric.name].items()
                     if row[tower]["home"]["conclusion"] == conclusion
                 ]
             )
@@ -229,7 +224,9 @@ def how_sure(study: Json) -> str:
             f"seeds: how far the luck of a seed moves {name}'s own metric."
         )
     odds = false_positive_rate(n)
-    count = sum(1 for metric in _SHOWN for _, d in _differences(study, metric, name) if d["n"] > 1)
+    count = sum(
+        1 for metric in headline() for _, d in _differences(study, metric, name) if d["n"] > 1
+    )
     weak = "This is weak evidence: w" if n < 8 else "W"
     return (
         f"Differences are taken seed by seed, over {n} seeds; ± is one standard error. A tower is "

@@ -7,11 +7,10 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from pipeline.experiments.paired import ERRORS, METRICS, Metric
-from pipeline.experiments.study import HOME, has_errors, is_alone
+from pipeline.experiments.paired import ERRORS
+from pipeline.experiments.study import HOME, has_errors, is_alone, metrics_of
 from pipeline.experiments.study_charts import COLOURS, PANELS, see_saw
 from pipeline.experiments.study_findings import (
-    TITLES,
     ablations,
     answer,
     difference_text,
@@ -23,6 +22,7 @@ from pipeline.experiments.study_health import WRONG, findings
 from pipeline.experiments.study_tables import MARKS, cost_rows, mean_text, page_caption
 from pipeline.io.files import write_text
 from pipeline.io.json_types import Json
+from pipeline.metrics.spec import headline
 from pipeline.report.page import (
     Cell,
     answers,
@@ -40,9 +40,6 @@ from pipeline.report.page import (
     table,
     unfolded,
 )
-
-_PICTURES: tuple[Metric, ...] = ("auc", "gauc")
-_NAMES = {"auc": "AUC", "gauc": "AUC within users (GAUC)"}
 
 
 def write_study_report(out: Path, study: Json) -> Path:
@@ -109,27 +106,32 @@ def _see_saw(study: Json) -> str:
 def _pictures(study: Json, towers: list[str], to: Literal["against", "home"]) -> list[str]:
     """One a metric, or more where there are many tasks."""
     pictures = []
-    for metric in _PICTURES:
+    for metric in headline():
         for first in range(0, len(study["tasks"]), PANELS):
             tasks = study["tasks"][first : first + PANELS]
             drawn = see_saw(study, metric, tasks, towers, to=to, emphasised=subject(study))
             part = f", tasks {first + 1} to {first + len(tasks)}" if first else ""
             other = HOME if to == "home" else study["against"]
-            pictures.append(chart(f"{_NAMES[metric]} minus {other}'s{part}", "", drawn))
+            pictures.append(
+                chart(f"{metric.title or metric.heading} minus {other}'s{part}", "", drawn)
+            )
     return pictures
 
 
 def _metrics(study: Json) -> str:
     parts = []
-    for metric in _PICTURES:
+    for metric in headline():
         rows = [
             [
                 Cell(tower),
-                *(_mean_cell(study["summary"][metric][task][tower]) for task in study["tasks"]),
+                *(
+                    _mean_cell(study["summary"][metric.name][task][tower])
+                    for task in study["tasks"]
+                ),
             ]
             for tower in study["towers"]
         ]
-        parts.append(f"<h3>{_NAMES[metric]}</h3>")
+        parts.append(f"<h3>{metric.title or metric.heading}</h3>")
         parts.append(table(["tower", *study["tasks"]], rows, sortable=True))
     return section(
         "Metrics",
@@ -148,15 +150,15 @@ def _all(study: Json) -> str:
     """Tower by task by metric, with both differences where there are any."""
     alone = is_alone(study)
     rows = []
-    for metric in METRICS:
+    for metric in metrics_of(study):
         for task in study["tasks"]:
             for tower in study["towers"]:
-                row = study["summary"][metric][task][tower]
+                row = study["summary"][metric.name][task][tower]
                 rows.append(
                     [
                         Cell(tower),
                         Cell(task),
-                        Cell(TITLES[metric]),
+                        Cell(metric.heading),
                         Cell(str(row["n"]), row["n"]),
                         Cell(plain(row["mean"]), _number(row["mean"])),
                         Cell(signed(row["deviation"])[1:], _number(row["deviation"])),

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from pipeline.experiments.paired import ERRORS, METRICS, Metric
-from pipeline.experiments.study import has_errors, is_alone, most_seeds
+from pipeline.experiments.paired import ERRORS
+from pipeline.experiments.study import has_errors, is_alone, metrics_of, most_seeds
 from pipeline.experiments.study_findings import (
-    TITLES,
     answer,
     difference_text,
     plain,
@@ -18,20 +17,21 @@ from pipeline.experiments.study_findings import (
 )
 from pipeline.io.files import write_text
 from pipeline.io.json_types import Json
+from pipeline.metrics.spec import MetricSpec
 from pipeline.tracking.progress_line import duration_text, speed_text
 
 MARKS = {"better": "▲", "worse": "▼", "inconclusive": ""}
 
 
-def metric_table(study: Json, metric: Metric) -> Table:
+def metric_table(study: Json, metric: MetricSpec) -> Table:
     """A row a tower, a column a task: mean ± deviation, and below it the difference."""
-    title = f"{TITLES[metric]} on the {study['split']} split: {_caption(study, metric)}"
+    title = f"{metric.heading} on the {study['split']} split: {_caption(study, metric)}"
     view = Table(title=title, title_justify="left", show_lines=True)
     view.add_column("tower", no_wrap=True)
     for task in study["tasks"]:
         view.add_column(task, justify="right", no_wrap=True)
     for tower in study["towers"]:
-        rows = [study["summary"][metric][task][tower] for task in study["tasks"]]
+        rows = [study["summary"][metric.name][task][tower] for task in study["tasks"]]
         view.add_row(
             tower,
             *(f"{mean_text(row)}\n{_difference(row)}".rstrip() for row in rows),
@@ -39,13 +39,15 @@ def metric_table(study: Json, metric: Metric) -> Table:
     return view
 
 
-def _caption(study: Json, metric: Metric) -> str:
+def _caption(study: Json, metric: MetricSpec) -> str:
     """What stands in a cell, and what cannot."""
     many = most_seeds(study) > 1
     mean = "mean ± deviation over seeds" if many else "one seed, so without deviation"
     if is_alone(study):
         return f"{mean}; one tower, so no difference"
-    what = "difference in distance to 1 from" if metric == "calibration" else "difference to"
+    what = (
+        "difference in distance to 1 from" if metric.higher_is_better is None else "difference to"
+    )
     errors = "± standard error (▲ better, ▼ worse)"
     return f"{mean}; {what} {study['against']} " + (
         errors if has_errors(study) else "of one seed, so without error and verdict"
@@ -118,12 +120,12 @@ def write_markdown(out: Path, study: Json) -> Path:
     lines = [f"# {study['recipe']}: {counts}", ""]
     for question, text in answer(study):
         lines += [f"**{question}** {text}", ""]
-    for metric in METRICS:
-        lines += [f"## {TITLES[metric]}, {study['split']} split", ""]
+    for metric in metrics_of(study):
+        lines += [f"## {metric.heading}, {study['split']} split", ""]
         lines += [f"In a cell: {_caption(study, metric)}."]
         lines += ["", *_grid(["tower", *study["tasks"]])]
         for tower in study["towers"]:
-            rows = [study["summary"][metric][task][tower] for task in study["tasks"]]
+            rows = [study["summary"][metric.name][task][tower] for task in study["tasks"]]
             cells = [
                 f"{mean_text(row)} ({text})" if (text := _difference(row)) else mean_text(row)
                 for row in rows

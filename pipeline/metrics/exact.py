@@ -1,13 +1,13 @@
-"""Exact figures of an evaluation, over all rows of all ranks.
+"""Exact metrics of an evaluation, over all rows of all ranks.
 
 Suffixes: B rows of a batch, N all rows, T tasks.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -16,43 +16,16 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
-from pipeline.metrics.grouped_auc import grouped_auc
+from pipeline.metrics.spec import METRICS
+from pipeline.metrics.task_rows import TaskRows
 
+TaskResults = dict[str, Any]
+"""One task's entry in results.json.
 
-class RankFigures(TypedDict):
-    """How well a score orders rows.
-
-    - auc: a tied pair counts half. By logits: float32 probabilities would tie near 0 and 1, and
-      torch's float32 sigmoid of one value differs by a bit with its place in the tensor.
-    - gauc: the mean of the users' own AUCs weighted by their rows (impressions), over the
-      `gauc_users` users with both classes; `gauc_left_out` have one class only.
-    """
-
-    auc: float | None
-    gauc: float | None
-    gauc_users: int
-    gauc_left_out: int
-
-
-class TaskMetrics(RankFigures):
-    """One task's figures. None where undefined (no rows, one class, a diverged model).
-
-    - log_loss: mean binary cross-entropy, nats.
-    - ne: normalised entropy, log_loss over the entropy of the base rate: 1 is no better than
-      predicting the base rate (He et al., ADKDD 2014).
-    - calibration: sum predicted over sum observed.
-    - oracle_*: the same figures of the data's true probabilities, what the best model can reach;
-      only where every counted row of the task came with one.
-    """
-
-    rows: int
-    positives: int
-    ne: float | None
-    calibration: float | None
-    log_loss: float | None
-    oracle_auc: NotRequired[float | None]
-    oracle_gauc: NotRequired[float | None]
-    oracle_ne: NotRequired[float | None]
+The counts 'rows', 'positives', 'gauc_users' and 'gauc_left_out' (users with both classes, and with
+one), and each metric of METRICS by its name, None where it is undefined. 'oracle_NAME' only where
+every counted row came with its true probability: the best that any model can expect.
+"""
 
 
 class ExactMetrics:
@@ -96,8 +69,8 @@ class ExactMetrics:
         self._rows.update(logits_BT, labels_BT, users_B, oracle_BT)
 
     @torch.no_grad()
-    def compute(self) -> dict[str, TaskMetrics]:
-        """Figures by task, over all ranks' rows. Collective: every rank must call it."""
+    def compute(self) -> dict[str, TaskResults]:
+        """Results by task, over all ranks' rows. Collective: every rank must call it."""
         # A rank without rows must still send its state, or its peers would wait for it; whether
         # there is an oracle it learns from the sums.
         none_0T = torch.zeros(0, len(self._tasks), device=self._device)
@@ -112,57 +85,42 @@ class ExactMetrics:
         results = {}
         for t, task in enumerate(self._tasks):
             known_N = labels_NT[:, t] != _MISSING
-            labels, groups = labels_NT[known_N, t], groups_N[known_N]
-            rows, positives = int(sums["rows"][t]), int(sums["positives"][t])
-            entropy = _entropy(positives, rows)
-            ranking = rank_figures(scores_NT[known_N, t], labels, groups)
-            results[task] = TaskMetrics(
-                rows=rows,
-                positives=positives,
-                auc=ranking["auc"],
-                gauc=ranking["gauc"],
-                gauc_users=ranking["gauc_users"],
-                gauc_left_out=ranking["gauc_left_out"],
-                ne=_ratio(sums["loss"][t], entropy),
-                calibration=_ratio(sums["predicted"][t], positives),
-                log_loss=_ratio(sums["loss"][t], rows),
+            rows = TaskRows(
+                rows=int(sums["rows"][t]),
+                positives=int(sums["positives"][t]),
+                loss=sums["loss"][t],
+                predicted=sums["predicted"][t],
+                scores_N=scores_NT[known_N, t],
+                labels_N=labels_NT[known_N, t],
+                users_N=groups_N[known_N],
             )
-            if oracle_NT is not None and sums["oracle_rows"][t] == rows > 0:
-                best = rank_figures(oracle_NT[known_N, t], labels, groups)
-                results[task]["oracle_auc"] = best["auc"]
-                results[task]["oracle_gauc"] = best["gauc"]
-                results[task]["oracle_ne"] = _ratio(sums["oracle_loss"][t], entropy)
+            results[task] = _results(rows)
+            if oracle_NT is not None and sums["oracle_rows"][t] == rows.rows > 0:
+                oracle_N = oracle_NT[known_N, t]
+                best = replace(
+                    rows,
+                    loss=sums["oracle_loss"][t],
+                    predicted=float(oracle_N.double().sum()),
+                    scores_N=oracle_N,
+                    scores_are_logits=False,
+                )
+                results[task] |= {
+                    f"oracle_{metric.name}": metric.value(best)
+                    for metric in METRICS
+                    if metric.oracle
+                }
         return results
 
 
-def rank_figures(scores_N: Tensor, labels_N: Tensor, groups_N: Tensor) -> RankFigures:
-    """AUC over all rows and GAUC over groups (int64 from 0). NaN scores have no order: None."""
-    if scores_N.isnan().any():
-        return RankFigures(auc=None, gauc=None, gauc_users=0, gauc_left_out=0)
-    all_rows = grouped_auc(scores_N, labels_N, torch.zeros_like(groups_N), 1)
-    num_groups = int(groups_N.max()) + 1 if groups_N.numel() else 0
-    auc_G, positives_G, negatives_G = grouped_auc(scores_N, labels_N, groups_N, num_groups)
-    rows_G = positives_G + negatives_G
-    counted_G = (positives_G > 0) & (negatives_G > 0)
-    weighted = float((auc_G * rows_G)[counted_G].sum())
-    gauc_users = int(counted_G.sum())
-    return RankFigures(
-        auc=_ratio(float(all_rows.auc_G), 1),
-        gauc=_ratio(weighted, int(rows_G[counted_G].sum())),
-        gauc_users=gauc_users,
-        gauc_left_out=int((rows_G > 0).sum()) - gauc_users,
-    )
-
-
-def _ratio(numerator: float, denominator: float) -> float | None:
-    """None where undefined: JSON has no NaN."""
-    ratio = numerator / denominator if denominator else math.nan
-    return ratio if math.isfinite(ratio) else None
-
-
-def _entropy(positives: int, rows: int) -> float:
-    """Loss of predicting the base rate for every row, nats, summed over rows."""
-    return sum(n * math.log(rows / n) for n in (positives, rows - positives) if n)
+def _results(rows: TaskRows) -> TaskResults:
+    users = rows.user_auc
+    return {
+        "rows": rows.rows,
+        "positives": rows.positives,
+        **{metric.name: metric.value(rows) for metric in METRICS},
+        "gauc_users": users.users,
+        "gauc_left_out": users.left_out,
+    }
 
 
 _MISSING = -1  # in labels_NT, which is int8

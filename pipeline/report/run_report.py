@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from pipeline.io.json_types import Json
+from pipeline.metrics.spec import METRICS, result_columns
 from pipeline.report import charts as figures
 from pipeline.report.experts import experts_section
 from pipeline.report.page import (
@@ -33,25 +34,6 @@ from pipeline.report.page import (
 )
 from pipeline.report.run_files import RunFiles, read_run
 from pipeline.tracking.progress_line import duration_text, speed_text
-
-# Figure in results.json and heading.
-_FIGURES = (
-    ("auc", "AUC"),
-    ("oracle_auc", "oracle's AUC"),
-    ("gauc", "GAUC"),
-    ("oracle_gauc", "oracle's GAUC"),
-    ("ne", "NE"),
-    ("oracle_ne", "oracle's NE"),
-    ("calibration", "calibration"),
-)
-
-# Figure, heading, axis, how to read it.
-_CURVES = (
-    ("auc", "AUC", "AUC", "Higher is better, 0.5 is chance."),
-    ("gauc", "AUC within users (GAUC)", "GAUC", "Higher is better, 0.5 is chance."),
-    ("ne", "Normalised entropy", "NE", "Lower is better, 1 is predicting the base rate."),
-    ("calibration", "Calibration", "predicted / observed", "1 is right."),
-)
 
 
 def write_report(run: Path) -> Path:
@@ -104,20 +86,28 @@ def _results(run: RunFiles) -> str:
         return section("Results", missing("results.json, written with the first evaluation"))
     tasks = run.results["tasks"]
     shown = [
-        (name, title) for name, title in _FIGURES if any(name in row for row in tasks.values())
+        (name, heading, digits)
+        for name, heading, digits in result_columns()
+        if any(name in row for row in tasks.values())
     ]
     rows = []
     for task, row in tasks.items():
         counts = [_cell(row[name], ",d") for name in ("rows", "positives")]
-        rows.append([Cell(task), *counts, *(_cell(row.get(name), ".4f") for name, _ in shown)])
+        rows.append(
+            [
+                Cell(task),
+                *counts,
+                *(_cell(row.get(name), f".{digits}f") for name, _, digits in shown),
+            ]
+        )
     text = (
         f"On the {run.results['split']} split, after step {run.results['step']:,}. AUC and GAUC "
         "(AUC within users): 0.5 is chance, 1 is perfect. NE (normalised entropy): below 1 beats "
         "predicting the base rate. Calibration: predicted over observed, 1 is right."
     )
-    if any(name == "oracle_auc" for name, _ in shown):
+    if any(name == "oracle_auc" for name, *_ in shown):
         text += " The oracle knows the rows' true probabilities: no model can expect better."
-    headings = ["task", "rows", "positives", *(title for _, title in shown)]
+    headings = ["task", "rows", "positives", *(heading for _, heading, _ in shown)]
     return section("Results", note(text), table(headings, rows))
 
 
@@ -129,9 +119,11 @@ def _training(run: RunFiles) -> str:
         ("Training loss by task", text, figures.loss_by_task(run), ""),
         ("Training loss, all tasks together", text, figures.total_loss(run), ""),
     ]
-    for name, title, axis, text in _CURVES:
-        figure = figures.figure_by_task(run, name, axis)
-        found.append((f"{title} by task", f"{text} {_lines_and_points(run, name)}", figure, ""))
+    for metric in METRICS:
+        if metric.in_tables:
+            figure = figures.figure_by_task(run, metric.name, metric.heading)
+            text = f"{metric.note} {_lines_and_points(run, metric.name)}".strip()
+            found.append((f"{metric.title or metric.heading} by task", text, figure, ""))
     found.append(("Learning rates", "", figures.learning_rates(run), rates))
     found.append(("Training speed, all ranks together", "", figures.speed(run), ""))
     parts = [chart(*part) for part in found if part[2].data]

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from pipeline.io.errors import UserError
+from pipeline.metrics.spec import METRICS
 from pipeline.tracking.progress_line import duration_text, progress_line, speed_text
 
 if TYPE_CHECKING:
@@ -172,9 +173,9 @@ def drop_after(path: Path, step: int) -> None:
 
 
 def print_final_table(results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Figures of an evaluation, a row a task."""
-    columns = {"auc": "AUC", "gauc": "GAUC", "ne": "NE", "calibration": "calibration"}
-    if any(figures.get("oracle_auc") is not None for figures in results.values()):
+    """Metrics of an evaluation, a row a task; of the oracle's, AUC alone."""
+    columns = {metric.name: metric.heading for metric in METRICS if metric.in_tables}
+    if any(row.get("oracle_auc") is not None for row in results.values()):
         columns["oracle_auc"] = "oracle's AUC"
     table = Table("task", "rows")
     for title in columns.values():

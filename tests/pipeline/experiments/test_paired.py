@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from pipeline.experiments.paired import (
-    METRICS,
     Difference,
     difference,
     estimate,
     false_positive_rate,
 )
+from pipeline.metrics.spec import METRICS, metric_named
 
+_AUC = metric_named("auc")
 RANDOM = np.random.default_rng(0)
 OURS = {seed: float(value) for seed, value in zip((0, 3, 5, 8), RANDOM.random(4), strict=True)}
 THEIRS = {seed: float(value) for seed, value in zip((8, 5, 3, 0), RANDOM.random(4), strict=True)}
@@ -26,13 +27,13 @@ def test_an_estimate_is_numpys() -> None:
     assert found.deviation == pytest.approx(values.std(ddof=1))
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", [metric.name for metric in METRICS])
 def test_a_difference_is_paired_by_seed(metric: str) -> None:
     seeds = sorted(OURS)
     a, b = (np.array([side[seed] for seed in seeds]) for side in (OURS, THEIRS))
     if metric == "calibration":
         a, b = abs(a - 1), abs(b - 1)
-    found = difference(OURS, THEIRS, metric)  # type: ignore[arg-type]
+    found = difference(OURS, THEIRS, metric_named(metric))
     assert found.n == 4
     assert found.mean == pytest.approx((a - b).mean())
     assert found.error == pytest.approx((a - b).std(ddof=1) / 2)
@@ -41,7 +42,9 @@ def test_a_difference_is_paired_by_seed(metric: str) -> None:
 def test_pairing_takes_out_what_a_seed_does_to_all() -> None:
     """Seeds that lift both towers alike leave no error."""
     base = {0: 0.5, 1: 0.75, 2: 0.625}
-    found = difference({seed: value + 0.125 for seed, value in base.items()}, base, "auc")
+    found = difference(
+        {seed: value + 0.125 for seed, value in base.items()}, base, metric_named("auc")
+    )
     assert found == Difference(n=3, mean=0.125, error=0.0, conclusion="better")
 
 
@@ -60,27 +63,29 @@ def test_a_verdict_needs_two_standard_errors(metric: str, shift: float, conclusi
     theirs = {0: 0.5, 1: 0.6, 2: 0.7, 3: 0.8}
     noise = (0.001, -0.001, 0.001, -0.001)
     ours = {seed: value + shift + noise[seed] for seed, value in theirs.items()}
-    assert difference(ours, theirs, metric).conclusion == conclusion  # type: ignore[arg-type]
+    assert difference(ours, theirs, metric_named(metric)).conclusion == conclusion
 
 
 def test_calibration_is_judged_by_its_distance_to_one() -> None:
     """From 1.2 to 0.9 is better, though it went down past 1."""
-    found = difference({0: 0.9, 1: 0.9}, {0: 1.2, 1: 1.2}, "calibration")
+    found = difference({0: 0.9, 1: 0.9}, {0: 1.2, 1: 1.2}, metric_named("calibration"))
     assert found.mean == pytest.approx(-0.1)
     assert found.conclusion == "better"
 
 
 def test_one_seed_has_no_error_and_no_verdict() -> None:
     assert estimate({3: 0.7}).deviation is None
-    assert difference({3: 0.75}, {3: 0.5}, "auc") == Difference(
+    assert difference({3: 0.75}, {3: 0.5}, metric_named("auc")) == Difference(
         n=1, mean=0.25, error=None, conclusion="inconclusive"
     )
 
 
 def test_what_is_undefined_or_not_common_is_left_out() -> None:
-    found = difference({0: 0.5, 1: None, 2: 0.75, 4: 0.5}, {0: 0.25, 1: 0.5, 2: 0.5}, "auc")
+    found = difference(
+        {0: 0.5, 1: None, 2: 0.75, 4: 0.5}, {0: 0.25, 1: 0.5, 2: 0.5}, metric_named("auc")
+    )
     assert (found.n, found.mean) == (2, 0.25)
-    assert difference({0: None}, {0: 0.5}, "gauc").mean is None
+    assert difference({0: None}, {0: 0.5}, metric_named("gauc")).mean is None
     assert estimate({0: None}).mean is None
     assert estimate({}).n == 0
 

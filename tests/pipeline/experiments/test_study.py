@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.experiments.paired import METRICS
 from pipeline.experiments.study import folder_name, load_study, save_study
 from pipeline.experiments.study_findings import answer
 from pipeline.experiments.study_report import write_study_report
 from pipeline.experiments.study_tables import cost_rows, metric_table, write_markdown
 from pipeline.io.errors import UserError
+from pipeline.metrics.spec import METRICS, metric_named
 from tests.pipeline.experiments.studies import SEEDS, TASKS, TOWERS, metrics, run, study
 from tests.pipeline.report.page import Page
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_said_is_said_nowhere(
     many, two = len(seeds) > 1, len(towers) > 1
     page = Page(write_study_report(tmp_path, made).read_text(encoding="utf-8"))
     markdown = write_markdown(tmp_path, made).read_text(encoding="utf-8")
-    title = str(metric_table(made, "auc").title)
+    title = str(metric_table(made, metric_named("auc")).title)
     for text in (page.text, markdown):
         assert ("±" in text) == many
         assert ("standard error" in text.replace("no standard error", "")) == (many and two)
@@ -184,7 +184,7 @@ def test_a_study_without_a_finished_run_makes_a_page(tmp_path: Path) -> None:
 
 def test_tables_have_a_row_a_tower() -> None:
     made = study()
-    assert metric_table(made, "auc").row_count == len(TOWERS)
+    assert metric_table(made, metric_named("auc")).row_count == len(TOWERS)
     costs = {row["tower"]: row for row in cost_rows(made)}
     assert costs["home"]["parameters"] == "1,000"
     assert costs["home"]["training"] == "0:30"

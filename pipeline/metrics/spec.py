@@ -1,0 +1,152 @@
+"""The table of metrics. To add one, add a row here and a test of its function.
+
+Everything else reads this table: results.json, train.select, the final table, reports, studies and
+searches. From outside the project, append a row to METRICS before training. Imports no torch, so
+that the configuration and reports stay light.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.metrics.task_rows import TaskRows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec:
+    """One metric of one task."""
+
+    name: str
+    """Key in results.json and metrics.jsonl, and in train.select=TASK/NAME."""
+    heading: str
+    """Column heading."""
+    function: Callable[[TaskRows], float]
+    """The metric of a task's rows; NaN where it is undefined (rows of one class, say)."""
+    higher_is_better: bool | None
+    """None: best at `no_skill`, as calibration; such a metric cannot choose a checkpoint."""
+    no_skill: float | None = None
+    """Value of a model that predicts the base rate for every row; None: depends on the data."""
+    title: str = ""
+    """Title of its charts; the heading if empty."""
+    note: str = ""
+    """How to read it, one sentence, for reports."""
+    digits: int = 4
+    """Decimals in tables."""
+    oracle: bool = False
+    """Also report 'oracle_NAME', the metric of the true probabilities where the data has them."""
+    in_tables: bool = True
+    """Show it in the final table and in a run's report."""
+    headline: bool = False
+    """A study's answer and charts show it."""
+
+    def value(self, rows: TaskRows) -> float | None:
+        """None where undefined: JSON has no NaN."""
+        found = self.function(rows)
+        return found if math.isfinite(found) else None
+
+    def loss(self, value: float) -> float:
+        """`value` turned so that lower is better."""
+        if self.higher_is_better is None:
+            assert self.no_skill is not None
+            return abs(value - self.no_skill)
+        return -value if self.higher_is_better else value
+
+
+METRICS: list[MetricSpec] = [
+    MetricSpec(
+        name="auc",
+        heading="AUC",
+        function=lambda rows: rows.auc,
+        higher_is_better=True,
+        no_skill=0.5,
+        note="Higher is better, 0.5 is chance.",
+        oracle=True,
+        headline=True,
+    ),
+    MetricSpec(
+        # The mean of the users' AUCs weighted by their rows, over users with both classes.
+        name="gauc",
+        heading="GAUC",
+        function=lambda rows: rows.user_auc.mean,
+        higher_is_better=True,
+        no_skill=0.5,
+        title="AUC within users (GAUC)",
+        note="Higher is better, 0.5 is chance.",
+        oracle=True,
+        headline=True,
+    ),
+    MetricSpec(
+        # Normalised entropy: log loss over the entropy of the base rate (He et al., ADKDD 2014).
+        name="ne",
+        heading="NE",
+        function=lambda rows: ratio(rows.loss, rows.entropy),
+        higher_is_better=False,
+        no_skill=1.0,
+        title="Normalised entropy",
+        note="Lower is better, 1 is predicting the base rate.",
+        oracle=True,
+    ),
+    MetricSpec(
+        # Mean binary cross-entropy in nats.
+        name="log_loss",
+        heading="log loss",
+        function=lambda rows: ratio(rows.loss, rows.rows),
+        higher_is_better=False,
+        note="Lower is better.",
+        in_tables=False,
+    ),
+    MetricSpec(
+        # Sum predicted over sum observed.
+        name="calibration",
+        heading="calibration",
+        function=lambda rows: ratio(rows.predicted, rows.positives),
+        higher_is_better=None,
+        no_skill=1.0,
+        title="Calibration",
+        note="Predicted over observed: 1 is right.",
+    ),
+]
+
+
+def ratio(numerator: float, denominator: float) -> float:
+    """NaN where the denominator is 0."""
+    return numerator / denominator if denominator else math.nan
+
+
+def metric_named(name: str) -> MetricSpec:
+    """The metric of this name. KeyError if there is none."""
+    for metric in METRICS:
+        if metric.name == name:
+            return metric
+    raise KeyError(name)
+
+
+def selectable() -> list[str]:
+    """Names that train.select=TASK/NAME accepts."""
+    return [metric.name for metric in METRICS if metric.higher_is_better is not None]
+
+
+def headline() -> list[MetricSpec]:
+    """Those that a study's answer and charts show."""
+    return [metric for metric in METRICS if metric.headline]
+
+
+def lower_is_better(select: str) -> bool:
+    """Whether a lower value of TASK/NAME is better."""
+    return metric_named(select.rpartition("/")[2]).higher_is_better is False
+
+
+def result_columns() -> list[tuple[str, str, int]]:
+    """Key in results.json, heading and decimals of each column of a table of results."""
+    found = []
+    for metric in METRICS:
+        if metric.in_tables:
+            found.append((metric.name, metric.heading, metric.digits))
+            if metric.oracle:
+                heading = f"oracle's {metric.heading}"
+                found.append((f"oracle_{metric.name}", heading, metric.digits))
+    return found

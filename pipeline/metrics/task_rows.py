@@ -1,0 +1,90 @@
+"""What a metric is a function of: one task's scored rows, and their sums.
+
+Suffixes: N rows, G users.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline.metrics.grouped_auc import grouped_auc
+from pipeline.metrics.spec import ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSums:
+    """Sums over one task's rows with a known label."""
+
+    rows: int
+    positives: int
+    loss: float
+    """Binary cross-entropy in nats."""
+    predicted: float
+    """Probabilities."""
+
+    @property
+    def entropy(self) -> float:
+        """Loss of predicting the base rate for every row, nats."""
+        counts = (self.positives, self.rows - self.positives)
+        return sum(n * math.log(self.rows / n) for n in counts if n)
+
+
+class UserAuc(NamedTuple):
+    mean: float
+    """Over `users` with both classes, weighted by their rows."""
+    users: int
+    left_out: int
+    """Users whose rows are of one class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRows(TaskSums):
+    """One task's rows with a known label, from all ranks, in no particular order."""
+
+    scores_N: Tensor
+    """float32. Logits order rows better than probabilities, which would tie near 0 and 1."""
+    labels_N: Tensor
+    """int8, 0 or 1."""
+    users_N: Tensor
+    """int64 from 0: groups of rows."""
+    scores_are_logits: bool = True
+    """Otherwise they are probabilities: an oracle's."""
+
+    @property
+    def probabilities_N(self) -> Tensor:
+        """float64."""
+        scores_N = self.scores_N.double()
+        return scores_N.sigmoid() if self.scores_are_logits else scores_N
+
+    @cached_property
+    def auc(self) -> float:
+        """A tied pair counts half. NaN for one class, or where a score is NaN."""
+        if self._has_nan:
+            return math.nan
+        group_N = torch.zeros_like(self.labels_N, dtype=torch.int64)
+        return float(grouped_auc(self.scores_N, self.labels_N, group_N, 1).auc_G)
+
+    @cached_property
+    def user_auc(self) -> UserAuc:
+        if self._has_nan:
+            return UserAuc(math.nan, 0, 0)
+        num_users = int(self.users_N.max()) + 1 if self.users_N.numel() else 0
+        auc_G, positives_G, negatives_G = grouped_auc(
+            self.scores_N, self.labels_N, self.users_N, num_users
+        )
+        rows_G = positives_G + negatives_G
+        counted_G = (positives_G > 0) & (negatives_G > 0)
+        weighted = float((auc_G * rows_G)[counted_G].sum())
+        users = int(counted_G.sum())
+        mean = ratio(weighted, int(rows_G[counted_G].sum()))
+        return UserAuc(mean, users, int((rows_G > 0).sum()) - users)
+
+    @cached_property
+    def _has_nan(self) -> bool:
+        return bool(self.scores_N.isnan().any())
