@@ -12,6 +12,7 @@ from torch import nn
 
 from models.probe import probing
 from models.ranker import Head
+from models.tower import TowerFactory
 from pipeline.checkpoint.layout import find_checkpoint
 from pipeline.checkpoint.load import load_model
 from pipeline.config.tree import Config
@@ -23,7 +24,8 @@ from pipeline.metrics.exact import ExactMetrics
 from pipeline.ranks.coordinate import gather_or_raise
 from pipeline.ranks.world import World
 from pipeline.training.build import build
-from pipeline.training.dataloader import open_split
+from pipeline.training.dataloader import OpenSplit
+from pipeline.training.dataloader import open_split as open_parquet
 from pipeline.training.resolve_features import Selection, select
 from pipeline.training.step import StepOutput
 from pipeline.training.train_pipeline import open_pipeline
@@ -79,9 +81,18 @@ def metric_value(results: Results, name: str) -> float | None:
 
 
 def evaluate_checkpoint(
-    checkpoint: str | AnyPath, split: SPLIT, data: Path | None, world: World
+    checkpoint: str | AnyPath,
+    split: SPLIT,
+    data: Path | None,
+    world: World,
+    *,
+    tower: TowerFactory | None = None,
+    open_split: OpenSplit = open_parquet,
 ) -> tuple[Results, dict[str, Any]]:
-    """Load a checkpoint (or a run's best one) and evaluate it; also what was evaluated."""
+    """Load a checkpoint (or a run's best one) and evaluate it; also what was evaluated.
+
+    `tower` and `open_split`: those that the run was trained with (see `train`).
+    """
     folder = gather_or_raise(world, lambda: find_checkpoint(checkpoint))
     config = gather_or_raise(world, lambda: Config.load(folder / "config.json"))
     # A plan's file and groups are for the ranks that trained; figures are the same under any plan.
@@ -96,7 +107,7 @@ def evaluate_checkpoint(
         return chosen, open_split(config, chosen, split, world, purpose="eval")
 
     chosen, source = gather_or_raise(world, opened)
-    step, parallel = build(config, chosen, world)
+    step, parallel = build(config, chosen, world, tower)
     load_model(folder, parallel.model, world)
     pipeline = open_pipeline(parallel, world)
     results, _ = evaluate(parallel.model, pipeline, step.model.head, source, chosen.tasks, world)

@@ -10,13 +10,14 @@ from pipeline.config.tree import Config
 from pipeline.evaluate import metric_value
 from pipeline.faults.stop_signals import stop_requests
 from pipeline.io.exit_codes import ExitCode
-from pipeline.loop.data import OpenSplit, open_data
+from pipeline.loop.data import open_data
 from pipeline.loop.hooks import all_hooks, bad_step_policy, expert_probe
 from pipeline.loop.run import build_run
 from pipeline.loop.segments import Segments
 from pipeline.ranks.coordinate import gather_or_raise
 from pipeline.ranks.world import World
 from pipeline.run_folder import RunFolder
+from pipeline.training.dataloader import OpenSplit
 from pipeline.training.dataloader import open_split as open_parquet
 
 

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 from pipeline.config.tree import Config
 from pipeline.data.batch_source import BatchSource
-from pipeline.data.schema import SPLIT, Schema
+from pipeline.data.schema import Schema
 from pipeline.ranks.world import World
+from pipeline.training.dataloader import OpenSplit
 from pipeline.training.resolve_features import Selection, select
-
-
-class OpenSplit(Protocol):
-    """Opens this rank's batches of a split; `pipeline.training.dataloader.open_split` is one."""
-
-    def __call__(
-        self,
-        config: Config,
-        chosen: Selection,
-        split: SPLIT,
-        world: World,
-        *,
-        purpose: Literal["train", "eval"],
-    ) -> BatchSource: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 from pipeline.config.tree import Config
+from pipeline.data.batch_source import BatchSource
 from pipeline.data.parquet_source import ParquetSource, open_batches
 from pipeline.data.schema import SPLIT
 from pipeline.ranks.world import World
 from pipeline.training.batch_size import step_rows
 from pipeline.training.resolve_features import Selection
+
+
+class OpenSplit(Protocol):
+    """Opens this rank's batches of a split; `open_split` is one."""
+
+    def __call__(
+        self,
+        config: Config,
+        chosen: Selection,
+        split: SPLIT,
+        world: World,
+        *,
+        purpose: Literal["train", "eval"],
+    ) -> BatchSource: ...
 
 
 def open_split(
