@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain, islice, repeat
+from itertools import islice
 
 from pipeline.checkpoint.save import Checkpoints
 from pipeline.data.batch import Batch
+from pipeline.data.batch_source import BatchSource
 from pipeline.faults.bad_step_policy import BadStepPolicy, is_out_of_memory
 from pipeline.faults.stop_signals import StopRequest
+from pipeline.io.errors import UserError
 from pipeline.loop.in_flight import InFlight
 from pipeline.loop.run import Run
 from pipeline.training.hooks import Hook
@@ -26,7 +28,7 @@ class Segments:
         self._run = run
         self._checkpoints = checkpoints
         self._stop = stop
-        self._stream = chain.from_iterable(repeat(run.data.train))  # pass after pass
+        self._stream = _passes(run.data.train)
         self.in_flight = InFlight(run.world, run.data.train)
 
     @property
@@ -108,6 +110,20 @@ class Segments:
         if every := config.checkpoint.incremental_every:
             return min(full, _next(step, every)), full <= _next(step, every)
         return full, True
+
+
+def _passes(source: BatchSource) -> Iterator[Batch]:
+    """Pass after pass."""
+    while True:
+        is_empty = True
+        for batch in source:
+            is_empty = False
+            yield batch
+        if is_empty:
+            raise UserError(
+                f"{type(source).__name__}: a pass over it yielded no batch; its __iter__ must "
+                "begin the next pass once one is over"
+            )
 
 
 def _next(step: int, every: int) -> int:

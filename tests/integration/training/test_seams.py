@@ -23,7 +23,7 @@ from pipeline.ranks.world import World, this_world
 from pipeline.train import train
 from pipeline.training.dataloader import open_split
 from pipeline.training.resolve_features import Selection
-from tests.integration.training.test_train import tensors
+from tests.integration.training.runs import tensors
 from tests.ranks import run_ranks
 
 
@@ -49,9 +49,12 @@ class ListSource:
         return None if self._endless else len(self._batches) - self._at
 
     def __iter__(self) -> Iterator[Batch]:
-        while self._endless or self._at < len(self._batches):
-            self._at = self._at % len(self._batches) + 1
+        self._at %= len(self._batches)
+        while self._at < len(self._batches):
+            self._at += 1
             yield self._batches[self._at - 1]
+            if self._endless:
+                self._at %= len(self._batches)
 
     def state_dict(self) -> dict[str, Any]:
         return {"at": self._at}
