@@ -35,7 +35,7 @@ from pipeline.ranks.coordinate import broadcast_from_rank0
 from pipeline.ranks.world import World, open_world
 from pipeline.training.build import build
 from pipeline.training.dataloader import open_split
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 
 KINDS = ("no save", "background", "waiting")
@@ -46,7 +46,7 @@ class Bench:
 
     def __init__(self, config: Config, world: World, folder: Path) -> None:
         schema = Schema.load(config.data.path)
-        chosen = select(config, schema)
+        chosen = resolve_features(config, schema)
         self._source = open_split(config, chosen, "train", world, purpose="train")
         self._stream = chain.from_iterable(repeat(self._source))
         _, self._parallel = build(config, chosen, world)

@@ -27,7 +27,7 @@ from pipeline.ranks.world import World, open_world
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.build import build
 from pipeline.training.dataloader import open_split
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 
 TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
@@ -36,7 +36,7 @@ TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
 def medians(config: Config, world: World, folder: Path, rounds: int) -> tuple[float, float]:
     """Seconds of a step without a probe, and what a probe adds."""
     schema = Schema.load(config.data.path)
-    chosen = select(config, schema)
+    chosen = resolve_features(config, schema)
     source = open_split(config, chosen, "train", world, purpose="train")
     step, parallel = build(config, chosen, world)
     pipeline = open_pipeline(parallel, world)

@@ -25,7 +25,7 @@ from pipeline.training.build import build
 from pipeline.training.dataloader import open_split
 from pipeline.training.parallelize import Parallel, table_of
 from pipeline.training.replica_groups import ReplicaGroupSync
-from pipeline.training.resolve_features import Selection, select
+from pipeline.training.resolve_features import Selection, resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 
 _WARMUP = 2
@@ -58,7 +58,7 @@ def measure_steps(config: Config, world: World, *, timed: int, counted: int) -> 
     Steps are those of train.py with its guard and flags, but for log, probes and checkpoints.
     UserError where the data have fewer steps.
     """
-    chosen = select(config, Schema.load(config.data.path))
+    chosen = resolve_features(config, Schema.load(config.data.path))
     source = open_split(config, chosen, "train", world, purpose="train")
     needed = _WARMUP + timed + counted
     if source.steps_per_epoch < needed:

@@ -35,7 +35,7 @@ from pipeline.ranks.machine import machine
 from pipeline.ranks.world import World
 from pipeline.training.build import build
 from pipeline.training.dataloader import open_split
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 
 PLANS: dict[str, tuple[str, ...]] = {
@@ -69,7 +69,7 @@ def run(
     for name, config in configs.items():
         dist.barrier(group=world.control)
         began = time.perf_counter()
-        _, parallel = build(config, select(config, Schema.load(config.data.path)), world)
+        _, parallel = build(config, resolve_features(config, Schema.load(config.data.path)), world)
         parallel.model.train()
         pipelines[name] = open_pipeline(parallel, world)
         built[name] = time.perf_counter() - began
@@ -99,7 +99,11 @@ def run(
 def _batches(config: Config, world: World, count: int) -> list[Batch]:
     """This rank's first ones, again from the first where the data have fewer."""
     source = open_split(
-        config, select(config, Schema.load(config.data.path)), "train", world, purpose="train"
+        config,
+        resolve_features(config, Schema.load(config.data.path)),
+        "train",
+        world,
+        purpose="train",
     )
 
     def endless() -> Iterator[Batch]:

@@ -26,7 +26,7 @@ from pipeline.ranks.world import World
 from pipeline.training.build import build
 from pipeline.training.dataloader import OpenSplit
 from pipeline.training.dataloader import open_split as open_parquet
-from pipeline.training.resolve_features import Selection, select
+from pipeline.training.resolve_features import Selection, resolve_features
 from pipeline.training.step import StepOutput
 from pipeline.training.train_pipeline import open_pipeline
 
@@ -103,7 +103,7 @@ def evaluate_checkpoint(
 
     def opened() -> tuple[Selection, BatchSource]:
         trained, found = Schema.load(folder), Schema.load(config.data.path)
-        chosen = select(config, trained.with_splits_of(found, config.data.path))
+        chosen = resolve_features(config, trained.with_splits_of(found, config.data.path))
         return chosen, open_split(config, chosen, split, world, purpose="eval")
 
     chosen, source = gather_or_raise(world, opened)

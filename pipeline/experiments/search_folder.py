@@ -17,7 +17,7 @@ from pipeline.experiments.search_report import FOUND, read_found
 from pipeline.experiments.search_space import Dimension, laid_over, read_searches
 from pipeline.io.claim_folder import Kind, claim
 from pipeline.io.errors import UserError
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 
 _SEARCH = Kind(
     name="search",
@@ -83,11 +83,11 @@ def _check(base: Config, dimensions: Sequence[Dimension]) -> None:
             "runs; leave it out, and each keeps its checkpoints in its own folder"
         )
     schema = Schema.load(base.data.path)
-    select(base, schema)
+    resolve_features(base, schema)
     for one in dimensions:
         for value in one.samples:
             where = f"--search {one.field}"
-            select(laid_over(base, {one.field: value}, where=where), schema)
+            resolve_features(laid_over(base, {one.field: value}, where=where), schema)
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> list[str]:

@@ -22,7 +22,7 @@ from pipeline.io.errors import UserError, nearest
 from pipeline.io.json_types import Json
 from pipeline.ranks.world import World
 from pipeline.training.dataloader import open_split
-from pipeline.training.resolve_features import Selection, select
+from pipeline.training.resolve_features import Selection, resolve_features
 
 Match = Literal["params", "flops"]
 
@@ -78,7 +78,7 @@ def design_study(
         )
     reference = against or ("single_task" if "single_task" in all_towers else all_towers[0])
     schema = Schema.load(base.data.path)
-    chosen = select(base, schema)
+    chosen = resolve_features(base, schema)
     open_split(base, chosen, "val", world, purpose="eval")
     split: Literal["test", "val"] = "test" if schema.splits["test"].rows else "val"
     if split == "test":

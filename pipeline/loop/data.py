@@ -9,7 +9,7 @@ from pipeline.data.batch_source import BatchSource
 from pipeline.data.schema import Schema
 from pipeline.ranks.world import World
 from pipeline.training.dataloader import OpenSplit
-from pipeline.training.resolve_features import Selection, select
+from pipeline.training.resolve_features import Selection, resolve_features
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class TrainData:
 def open_data(config: Config, world: World, open_split: OpenSplit) -> TrainData:
     """What the configuration names. Raises UserError on this rank for what is missing or wrong."""
     schema = Schema.load(config.data.path)
-    chosen = select(config, schema)
+    chosen = resolve_features(config, schema)
     return TrainData(
         schema=schema,
         chosen=chosen,

@@ -26,7 +26,7 @@ from pipeline.ranks.world import World
 from pipeline.training.build import build_step
 from pipeline.training.find_sharding_plan import FROM_A_RUN, limits_of_run
 from pipeline.training.parallelize import mark_tables
-from pipeline.training.resolve_features import Selection, select
+from pipeline.training.resolve_features import Selection, resolve_features
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,7 +141,7 @@ def _of_list(tables: tuple[ListedTable, ...]) -> Source:
 
 
 def _of_run(config: Config, schema: Schema, world: World) -> Source:
-    chosen = select(config, schema)
+    chosen = resolve_features(config, schema)
     step = build_step(config, chosen, world)
     mark_tables(step, config)
     tables = listed(chosen, config)

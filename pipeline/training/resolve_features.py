@@ -58,7 +58,7 @@ class Selection:
         return [feature.name for feature in self.features if feature.name not in apart]
 
 
-def select(config: Config, schema: Schema) -> Selection:
+def resolve_features(config: Config, schema: Schema) -> Selection:
     """The configuration's names looked up in the folder. UserError for an unknown one."""
     path = config.data.path / "schema.json"
     names = _features(config, schema, path)

@@ -28,7 +28,7 @@ from pipeline.io.errors import UserError
 from pipeline.io.storage import open_folder
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from tests.integration.training.runs import run
 from tests.ranks import run_ranks
 
@@ -132,7 +132,7 @@ def without_rename(rank: int, size: int, data: Path, folder: Path) -> Any:
     world = this_world()
     config = Config.load(folder / "config.json")
     schema = Schema.load(config.data.path)
-    _, parallel = build(config, select(config, schema), world)
+    _, parallel = build(config, resolve_features(config, schema), world)
     initialise(parallel.optimizer)  # as after a step
     store = UPath(f"file://{folder / 'store'}")
     checkpoints = Checkpoints(store, world, config, schema)

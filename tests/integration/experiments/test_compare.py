@@ -22,7 +22,7 @@ from pipeline.data.schema import Schema
 from pipeline.experiments.study_design import design_study
 from pipeline.ranks.world import open_world
 from pipeline.training.dataloader import open_split
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 
 _ARGUMENTS = ["--towers", "home,single_task", "--seeds", "2", "--jobs", "2"]
 _FIELDS = ["--train.batch_size", "64", "--train.max_steps", "40", "--train.eval_every", "20"]
@@ -194,7 +194,7 @@ def test_towers_of_a_seed_see_the_same_batches(synthetic: Path, tmp_path: Path) 
         labels = {}
         for run in design.runs:
             source = open_split(
-                run.config, select(run.config, schema), "train", world, purpose="train"
+                run.config, resolve_features(run.config, schema), "train", world, purpose="train"
             )
             batches = list(source)
             labels[run.tower, run.seed] = torch.stack(

@@ -26,7 +26,7 @@ from pipeline.data.schema import Table as DataTable
 from pipeline.planning.sources import listed
 from pipeline.ranks.world import World
 from pipeline.training.build import build_step
-from pipeline.training.resolve_features import Selection, select
+from pipeline.training.resolve_features import Selection, resolve_features
 from tests.integration.sharding.test_sharding import SCHEMA as PLAIN
 from tests.integration.sharding.test_sharding import config as plain_config
 
@@ -104,7 +104,7 @@ def config(plan: Path | None = None) -> Config:
 def write_plan(path: Path, way: Way, world: World) -> None:
     """The file of a plan that shards every table in this way."""
     run = config()
-    chosen = select(run, SCHEMA)
+    chosen = resolve_features(run, SCHEMA)
     hosts = world.size // world.local_size
     cluster = Cluster(
         hosts=hosts,

@@ -18,7 +18,7 @@ from pipeline.checkpoint.table_state import table_state
 from pipeline.ranks.world import World, this_world
 from pipeline.training.build import build
 from pipeline.training.parallelize import Parallel, table_of
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.every_plan import SCHEMA, Way, batch, config, write_plan
 from tests.integration.sharding.one_process import OneProcess
@@ -52,7 +52,7 @@ class Run:
 
 def widths(way: Way) -> dict[str, int]:
     """By table, the columns that share an accumulator."""
-    return {table.name: way.of(table)[2] for table in select(config(), SCHEMA).tables}
+    return {table.name: way.of(table)[2] for table in resolve_features(config(), SCHEMA).tables}
 
 
 def over_ranks(
@@ -85,7 +85,7 @@ def _open(folder: Path, world: World, way: Way, saved: Saved) -> tuple[Parallel,
     if world.is_first:
         write_plan(plan, way, world)
     run = config(plan)
-    _, parallel = build(run, select(run, SCHEMA), world)
+    _, parallel = build(run, resolve_features(run, SCHEMA), world)
     kinds = {(row["sharding_type"], row["compute_kernel"]) for row in parallel.plan["tables"]}
     assert (way.kind, way.kernel) in kinds, kinds
     place = folder / f"{saved[0]} {saved[1]}"
@@ -93,7 +93,7 @@ def _open(folder: Path, world: World, way: Way, saved: Saved) -> tuple[Parallel,
 
 
 def _train(parallel: Parallel, world: World, first: int, count: int) -> State:
-    chosen = select(config(), SCHEMA)
+    chosen = resolve_features(config(), SCHEMA)
     pipeline = open_pipeline(parallel, world)
     parallel.model.train()
     batches = iter([batch(step, world, chosen) for step in range(first, first + count)])

@@ -12,7 +12,7 @@ from embeddings.initialise import fill_shard
 from pipeline.config.tree import Config
 from pipeline.ranks.world import World
 from pipeline.training.build import build_step
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from tests.integration.sharding.every_plan import SCHEMA, batch
 
 
@@ -29,7 +29,7 @@ class OneProcess:
     def __init__(self, config: Config, world: World, widths: Mapping[str, int]) -> None:
         """`widths`: columns that share an accumulator, by table."""
         self._config, self._world, self._widths = config, world, dict(widths)
-        self._chosen = select(config, SCHEMA)
+        self._chosen = resolve_features(config, SCHEMA)
         self._step = build_step(config, self._chosen, world)
         head = self._step.model.head
         assert head.input_layer.attention is not None

@@ -15,7 +15,7 @@ from embeddings.planner.plans.stock_plan import plan_to_json
 from launchers.cli.main import main
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from tests.integration.training.runs import evaluated, run, tensors
 from tests.ranks import run_ranks
 
@@ -31,7 +31,7 @@ def write_plan(path: Path, data: Path, kind: str) -> None:
 def sharding_of(path: Path, out: Path) -> Any:
     """What a run under the plan must say of it."""
     config, schema = Config.load(out / "config.json"), Schema.load(out)
-    return plan_to_json(load_plan(path).sharding_plan(), select(config, schema).tables)
+    return plan_to_json(load_plan(path).sharding_plan(), resolve_features(config, schema).tables)
 
 
 @pytest.fixture(scope="module")

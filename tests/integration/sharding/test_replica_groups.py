@@ -17,7 +17,7 @@ from pipeline.io.errors import UserError
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
 from pipeline.training.replica_groups import ReplicaGroupSync
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, config, rank_batch, train_some
 from tests.integration.training.runs import copy_killed_after, evaluated, run, tensors
@@ -40,7 +40,7 @@ def _train(rank: int, size: int, given: Config, *, alike: bool) -> dict[str, Any
     And the shards of this rank before the last averaging, and after it.
     """
     world = this_world()
-    chosen = select(given, SCHEMA)
+    chosen = resolve_features(given, SCHEMA)
     _, parallel = build(given, chosen, world)
     pipeline = open_pipeline(parallel, world)
     sync = ReplicaGroupSync(parallel.model, given.sharding)

@@ -16,7 +16,7 @@ from pipeline.data.batch import Batch
 from pipeline.data.schema import DenseFeature, Label, Schema, SparseFeature, Split, Table
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 from tests.ranks import run_ranks
 
@@ -113,7 +113,7 @@ def rank_batch(step: int, rank: int, size: int, keys: list[str]) -> Batch:
 def train_some(rank: int, size: int, run: Config) -> dict[str, Any]:
     """A few steps; the global losses, and by table its sharding type and number of ranks."""
     world = this_world()
-    chosen = select(run, SCHEMA)
+    chosen = resolve_features(run, SCHEMA)
     _, parallel = build(run, chosen, world)
     pipeline = open_pipeline(parallel, world)
     parallel.model.train()

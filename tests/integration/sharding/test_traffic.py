@@ -11,7 +11,7 @@ from benchmarks.traffic import Traffic
 from pipeline.config.overrides import resolve
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, config, global_batch, rank_batch
 from tests.ranks import run_ranks
@@ -30,7 +30,7 @@ def _table_wise(rank: int, size: int) -> tuple[dict[str, int], dict[str, int]]:
     """What this rank sent in some steps, and the rank of each table."""
     world = this_world()
     run = config(("table_wise",))
-    chosen = select(run, SCHEMA)
+    chosen = resolve_features(run, SCHEMA)
     _, parallel = build(run, chosen, world)
     pipeline = open_pipeline(parallel, world)
     parallel.model.train()

@@ -19,7 +19,7 @@ from pipeline.io.errors import UserError
 from pipeline.ranks.world import this_world
 from pipeline.train import train
 from pipeline.training.build import build
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 
 _FIELDS = ["--train.max_steps", "8", "--train.eval_every", "5", "--train.batch_size", "256"]
 # A resume must bring back the random state of each rank, too.
@@ -73,7 +73,7 @@ def saved_again(rank: int, size: int, run_folder: Path, out: Path) -> Any:
     world = this_world()
     config = Config.load(run_folder / "config.json")
     schema = Schema.load(config.data.path)
-    _, parallel = build(config, select(config, schema), world)
+    _, parallel = build(config, resolve_features(config, schema), world)
     loaded = Checkpoints(run_folder / "checkpoints", world, config, schema)
     progress = loaded.load_latest(parallel.model, parallel.optimizer)
     assert progress is not None

@@ -18,7 +18,7 @@ from pipeline.ranks.world import this_world
 from pipeline.training.build import build
 from pipeline.training.dataloader import open_split
 from pipeline.training.reset_tables import reset_tables
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, train_some
 from tests.integration.sharding.test_sharding import config as plain_config
@@ -40,7 +40,7 @@ def attending(types: tuple[str, ...], *, bags: bool = True) -> Config:
 def refused(types: str) -> str:
     """The error of a plan of `types`."""
     try:
-        build(attending((types,)), select(attending((types,)), SCHEMA), this_world())
+        build(attending((types,)), resolve_features(attending((types,)), SCHEMA), this_world())
     except UserError as error:
         return str(error)
     raise AssertionError(f"{types} was planned")
@@ -121,7 +121,7 @@ def first_then_reset(rank: int, size: int, data: Path, words: list[str]) -> Any:
     """Table video_id at first, trained and renewed, and its accumulators before and after that."""
     words = ["--data.path", str(data), "--sparse.reset_min_rows", "100", *words]
     config, world = resolve("debug", None, words), this_world()
-    chosen = select(config, Schema.load(data))
+    chosen = resolve_features(config, Schema.load(data))
     _, parallel = build(config, chosen, world)
 
     def state() -> list[torch.Tensor]:

@@ -16,7 +16,7 @@ from pipeline.config.sections import LossConfig
 from pipeline.evaluate import outputs
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, config, rank_batch
 from tests.integration.training.runs import evaluated, run, saved_again, tensors
@@ -141,7 +141,7 @@ def train_some(rank: int, size: int, types: tuple[str, ...]) -> Any:
     loss = LossConfig.model_validate({"balance": {"kind": "pcgrad"}})
     train = settings.train.model_copy(update={"ema_decay": _DECAY})
     settings = settings.model_copy(update={"loss": loss, "train": train})
-    chosen = select(settings, SCHEMA)
+    chosen = resolve_features(settings, SCHEMA)
     step, parallel = build(settings, chosen, this_world())
     pipeline = open_pipeline(parallel, this_world())
     head = step.model.head

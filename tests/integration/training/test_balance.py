@@ -12,7 +12,7 @@ import torch
 from pipeline.config.sections import LossConfig
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, config, rank_batch
 from tests.integration.training.runs import run, tensors
@@ -37,7 +37,7 @@ def train_each(rank: int, size: int, types: tuple[str, ...]) -> dict[str, Any]:
     for name, loss in _LOSSES.items():
         settings = config(types)
         settings = settings.model_copy(update={"loss": LossConfig.model_validate(loss)})
-        chosen = select(settings, SCHEMA)
+        chosen = resolve_features(settings, SCHEMA)
         step, parallel = build(settings, chosen, this_world())
         pipeline = open_pipeline(parallel, this_world())
         parallel.model.train()

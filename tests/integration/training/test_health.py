@@ -15,7 +15,7 @@ from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from tests.integration.training.runs import copy_killed_after, run, tensors
 from tests.ranks import run_ranks
 
@@ -103,7 +103,7 @@ def killed_expert(rank: int, size: int, data: Path, out: Path, dead: str) -> Any
     world = this_world()
     config = Config.load(out / "config.json")
     schema = Schema.load(config.data.path)
-    step, parallel = build(config, select(config, schema), world)
+    step, parallel = build(config, resolve_features(config, schema), world)
     checkpoints = Checkpoints(out / "checkpoints", world, config, schema)
     progress = checkpoints.load_latest(parallel.model, parallel.optimizer)
     assert progress is not None

@@ -16,7 +16,7 @@ from pipeline.ranks.world import this_world
 from pipeline.training.build import build
 from pipeline.training.dataloader import open_split
 from pipeline.training.reset_tables import reset_tables
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.training.runs import copy_killed_after, run, tensors
 from tests.ranks import run_ranks
@@ -41,7 +41,7 @@ def trained_then_reset(rank: int, size: int, data: Path, types: str) -> Any:
     """Two steps, then a renewal: tables and accumulators of `_RESET` and `_KEPT`, as lists."""
     words = ["--data.path", str(data), "--sharding.types", types, "--sparse.reset_min_rows", "140"]
     config, world = resolve("debug", None, words), this_world()
-    chosen = select(config, Schema.load(data))
+    chosen = resolve_features(config, Schema.load(data))
     _, parallel = build(config, chosen, world)
     pipeline = open_pipeline(parallel, world)
     source = iter(open_split(config, chosen, "train", world, purpose="train"))

@@ -17,7 +17,7 @@ from pipeline.io.errors import UserError
 from pipeline.ranks.heartbeat import Pulse
 from pipeline.ranks.world import World, this_world
 from pipeline.training.build import build, build_step
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.every_plan import SCHEMA, batch
 from tests.integration.sharding.every_plan import config as plain_config
@@ -76,7 +76,7 @@ class LateRows(OneProcess):
 
 def alone(rank: int, size: int) -> dict[str, State]:
     run = config("base")
-    dims = {table.name: table.dim for table in select(run, SCHEMA).tables}
+    dims = {table.name: table.dim for table in resolve_features(run, SCHEMA).tables}
     found = {}
     for name, kind in (("now", OneProcess), ("late", LateRows)):
         one = kind(run, this_world(), dims)
@@ -93,7 +93,7 @@ def over_ranks(rank: int, size: int) -> dict[str, State] | None:
     found = {}
     for kind in KINDS:
         run = config(kind)
-        chosen = select(run, SCHEMA)
+        chosen = resolve_features(run, SCHEMA)
         _, parallel = build(run, chosen, world)
         pipeline = open_pipeline(parallel, world, config=run)
         losses = []
@@ -163,7 +163,7 @@ def refused(rank: int, size: int) -> list[str]:
         update={"train": replicated.train.model_copy(update={"pipeline": "prefetch"})}
     )
     for asked in (replicated, prefetch):
-        _, parallel = build(asked, select(asked, SCHEMA), world)
+        _, parallel = build(asked, resolve_features(asked, SCHEMA), world)
         with pytest.raises(UserError) as error:
             open_pipeline(parallel, world, config=asked)
         told.append(str(error.value))
@@ -182,7 +182,7 @@ def test_pieces_and_a_balance_of_gradients_are_refused(kind: str) -> None:
     loss = run.loss.model_validate({"balance": {"kind": kind}})
     run = run.model_copy(update={"loss": loss})
     with pytest.raises(UserError, match=rf"train.micro_batch_size: 3: loss.balance.kind {kind}"):
-        build_step(run, select(run, SCHEMA), ALONE)
+        build_step(run, resolve_features(run, SCHEMA), ALONE)
 
 
 class _Live:
@@ -211,7 +211,7 @@ def memory(rank: int, size: int) -> list[int]:
     most = []
     for kind in ("base", "pieces"):
         run = without_attention(config(kind))
-        chosen = select(run, SCHEMA)
+        chosen = resolve_features(run, SCHEMA)
         step, _ = build(run, chosen, world)
         head = step.model.head
         real, live = head.logits, _Live()

@@ -14,7 +14,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from pipeline.checkpoint.table_state import TablesLoader, table_state
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from tests.integration.sharding.test_sharding import SCHEMA, config
 from tests.ranks import run_ranks
 
@@ -22,7 +22,7 @@ from tests.ranks import run_ranks
 def load_wrong(rank: int, size: int, folder: Path) -> list[str]:
     """What is said of a checkpoint without a table's state, and with one of another shape."""
     run = config(("table_wise",))
-    _, parallel = build(run, select(run, SCHEMA), this_world())
+    _, parallel = build(run, resolve_features(run, SCHEMA), this_world())
     model, said = parallel.model.state_dict(), []
     state: dict[str, Any] = dict(table_state(parallel.model, parallel.optimizer))
     name = next(iter(state))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from pipeline.training.train_pipeline import open_pipeline
 from tests.integration.sharding.test_sharding import SCHEMA, config, rank_batch
 from tests.ranks import run_ranks
@@ -16,7 +16,7 @@ def first_losses(bf16: Literal["auto", "on", "off"]) -> list[float]:
     """Of the tasks, in a run's first step."""
     run = config(())
     run = run.model_copy(update={"train": run.train.model_copy(update={"bf16": bf16})})
-    chosen, world = select(run, SCHEMA), this_world()
+    chosen, world = resolve_features(run, SCHEMA), this_world()
     pipeline = open_pipeline(build(run, chosen, world)[1], world)
     batch = rank_batch(0, 0, 1, [feature.name for feature in chosen.features])
     losses: list[float] = pipeline.progress(iter([batch])).losses_T.tolist()

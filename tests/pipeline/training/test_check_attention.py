@@ -12,7 +12,7 @@ from pipeline.config.overrides import resolve
 from pipeline.config.sections import DataConfig, ModelConfig
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from tests.integration.sharding.test_sharding import SCHEMA
 
 BAD = [
@@ -35,7 +35,7 @@ def config(pairs: dict[str, str], **sections: object) -> Config:
 @pytest.mark.parametrize(("pairs", "message"), BAD)
 def test_names_that_do_not_fit_are_refused(pairs: dict[str, str], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        select(config(pairs), SCHEMA)
+        resolve_features(config(pairs), SCHEMA)
     assert re.search(message, str(caught.value)), caught.value
     assert str(caught.value).startswith("model.attention.events.seen.")
     assert "\n" not in str(caught.value)
@@ -44,7 +44,7 @@ def test_names_that_do_not_fit_are_refused(pairs: dict[str, str], message: str) 
 @pytest.mark.parametrize("left_out", ["history", "item"])
 def test_a_feature_left_out_is_named_so(left_out: str) -> None:
     with pytest.raises(UserError, match=f"'{left_out}' is left out by data.features or data.excl"):
-        select(config({"history": "item"}, data=DataConfig(exclude=(left_out,))), SCHEMA)
+        resolve_features(config({"history": "item"}, data=DataConfig(exclude=(left_out,))), SCHEMA)
 
 
 def test_tables_of_different_widths_are_refused() -> None:
@@ -52,9 +52,9 @@ def test_tables_of_different_widths_are_refused() -> None:
     schema = SCHEMA.model_copy(update={"sparse": tuple(sparse)})
     run = config({"history": "item", "tabs": "tab"}, embeddings=EmbeddingsConfig(small_rows=10))
     with pytest.raises(UserError, match=r"differ in width \(item 16, tab 8\).*NAME.dim"):
-        select(run, schema)
+        resolve_features(run, schema)
     even = run.model_copy(update={"embeddings": EmbeddingsConfig(small_rows=0)})
-    assert {t.name: t.unpooled for t in select(even, schema).tables} == {
+    assert {t.name: t.unpooled for t in resolve_features(even, schema).tables} == {
         "item": True,
         "user": False,
         "tab": True,
@@ -63,13 +63,13 @@ def test_tables_of_different_widths_are_refused() -> None:
 
 def test_width_of_the_towers_input() -> None:
     """[sum, sum * candidate] a history, instead of its bag or beside it."""
-    plain = select(Config(recipe="debug"), SCHEMA)
+    plain = resolve_features(Config(recipe="debug"), SCHEMA)
     run = config({"history": "item"})
     dim = {table.name: table.dim for table in plain.tables}["item"]
-    assert select(run, SCHEMA).num_features == plain.num_features + dim
+    assert resolve_features(run, SCHEMA).num_features == plain.num_features + dim
     attention = run.model.attention.model_copy(update={"bags": True})
     beside = run.model_copy(update={"model": ModelConfig(attention=attention)})
-    assert select(beside, SCHEMA).num_features == plain.num_features + 2 * dim
+    assert resolve_features(beside, SCHEMA).num_features == plain.num_features + 2 * dim
 
 
 def test_a_command_line_can_say_it() -> None:

@@ -11,7 +11,7 @@ from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from tests.integration.sharding.test_sharding import SCHEMA, config
 from tests.ranks import run_ranks
 
@@ -23,7 +23,7 @@ def planned_by(**fields: Any) -> Config:
 def outcome(run: Config) -> Any:
     """The plan, or the message where there is none."""
     try:
-        return build(run, select(run, SCHEMA), this_world())[1].plan
+        return build(run, resolve_features(run, SCHEMA), this_world())[1].plan
     except UserError as error:
         return str(error)
 

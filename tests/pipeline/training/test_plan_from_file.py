@@ -24,7 +24,7 @@ from pipeline.planning.sources import Source, listed
 from pipeline.ranks.world import World, this_world
 from pipeline.training.build import build, build_step
 from pipeline.training.parallelize import mark_tables
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 from tests.integration.sharding import every_plan
 from tests.integration.sharding.every_plan import Way
 from tests.integration.sharding.test_sharding import SCHEMA, config, train_some
@@ -43,7 +43,7 @@ def with_plan(path: Path) -> Config:
 
 def write_plan(path: Path, cluster: Cluster, run: Config, world: World) -> None:
     """A plan of `run` for `cluster`, some of it by rule."""
-    chosen = select(run, SCHEMA)
+    chosen = resolve_features(run, SCHEMA)
     step = build_step(run, chosen, world)
     mark_tables(step, run)
     tables = listed(chosen, run)
@@ -61,7 +61,7 @@ def train_by_file(rank: int, size: int, folder: Path) -> dict[str, Any]:
         write_plan(path, load_cluster("cpu-2x1"), config(()), world)
     torch.distributed.barrier()
     run = with_plan(path)
-    chosen = select(run, SCHEMA)
+    chosen = resolve_features(run, SCHEMA)
     _, parallel = build(run, chosen, world)
     return {
         "file": train_some(rank, size, run)["losses"],
@@ -100,10 +100,10 @@ def refuse(rank: int, size: int, folder: Path) -> list[str]:
         path = folder / "plan.json"
         write_plan(path, cluster, made_for, world)
         with pytest.raises(UserError) as caught:
-            build(with_plan(path), select(run, SCHEMA), world)
+            build(with_plan(path), resolve_features(run, SCHEMA), world)
         said.append(str(caught.value))
     with pytest.raises(UserError) as caught:
-        build(with_plan(folder / "none.json"), select(run, SCHEMA), world)
+        build(with_plan(folder / "none.json"), resolve_features(run, SCHEMA), world)
     return [*said, str(caught.value)]
 
 
@@ -120,7 +120,7 @@ def refuse_by_hand(rank: int, size: int, folder: Path) -> list[str]:
     """What a run with an attention says to plans that somebody has changed."""
     said, path, world = [], folder / "plan.json", this_world()
     run = every_plan.config(path)
-    chosen = select(run, every_plan.SCHEMA)
+    chosen = resolve_features(run, every_plan.SCHEMA)
     every_plan.write_plan(path, Way(kind="table_wise"), world)
     good = load_plan(path)
     for name, changes in (
@@ -164,7 +164,7 @@ def elastic(rank: int, size: int, folder: Path) -> list[str]:
     for machines in ("1:2", "2:2"):
         os.environ["HOMEREC_NNODES"] = machines
         try:
-            build(with_plan(path), select(run, SCHEMA), world)
+            build(with_plan(path), resolve_features(run, SCHEMA), world)
             said.append("taken")
         except UserError as error:
             said.append(str(error))

@@ -16,7 +16,7 @@ from pipeline.config.overrides import resolve
 from pipeline.data.parquet_source import open_batches
 from pipeline.data.prepare.synthetic import prepare_synthetic
 from pipeline.data.schema import Schema
-from pipeline.training.resolve_features import select
+from pipeline.training.resolve_features import resolve_features
 
 TABLES = """
 tables:
@@ -74,7 +74,7 @@ def test_facts_of_a_run_are_of_the_rows_that_training_looks_up(
     )
     facts = load_table_stats(out)
     config, schema = resolve("debug", None, fields), Schema.load(prepared)
-    chosen = select(config, schema)
+    chosen = resolve_features(config, schema)
     source = open_batches(
         prepared, schema, "train", features=chosen.features, tasks=chosen.labels,
         hash_rows=dict.fromkeys((table.name for table in chosen.tables), 3),
