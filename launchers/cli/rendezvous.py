@@ -21,10 +21,14 @@ def rendezvous(*, port: int = PORT) -> int:
     from launchers.elastic.rendezvous_store import open_rendezvous_store
 
     signals = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before the store's threads, or they get it
-    store = open_rendezvous_store(port)
-    place = f"{socket.gethostname()}:{store.port}"
-    sys.stdout.write(f"machines meet at {place}: homerec launch --rdzv-endpoint {place} ...\n")
-    sys.stdout.flush()
-    signal.sigwait(signals)
+    # Before the store's threads start, or they would get the signals.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        store = open_rendezvous_store(port)
+        place = f"{socket.gethostname()}:{store.port}"
+        sys.stdout.write(f"machines meet at {place}: homerec launch --rdzv-endpoint {place} ...\n")
+        sys.stdout.flush()
+        signal.sigwait(signals)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return 0
