@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from models.tower import TowerFactory
@@ -19,6 +20,7 @@ from pipeline.ranks.world import World
 from pipeline.run_folder import RunFolder
 from pipeline.training.dataloader import OpenSplit
 from pipeline.training.dataloader import open_split as open_parquet
+from pipeline.training.hooks import Hook
 
 
 def train(
@@ -30,6 +32,7 @@ def train(
     overwrite: bool = False,
     tower: TowerFactory | None = None,
     open_split: OpenSplit = open_parquet,
+    hooks: Sequence[Hook] = (),
 ) -> int:
     """Train `config` into folder `out`; return the exit code. Every rank must call this.
 
@@ -38,6 +41,7 @@ def train(
         overwrite: replace the run in `out`.
         tower: makes the dense half, instead of `config.model.tower`.
         open_split: opens this rank's batches, instead of the Parquet files of `config.data.path`.
+        hooks: called after the run's own.
 
     Raises:
         UserError: on all ranks, for what the user can mend.
@@ -56,7 +60,7 @@ def train(
     with stop_requests() as stop, tracker, checkpoints:
         segments = Segments(run, checkpoints, stop)
         probe, policy = expert_probe(run, tracker), bad_step_policy(run, segments, checkpoints)
-        hooks = all_hooks(run, tracker, policy, probe)
+        called = all_hooks(run, tracker, policy, probe, hooks)
         while True:
             if segments.evaluation_due:
                 checkpoints.wait()  # saved already: a kill from here on costs the evaluation alone
@@ -68,7 +72,7 @@ def train(
                 folder.show_best(progress.best_step)
             if segments.finished:
                 break
-            incremental = segments.run(hooks, policy)
+            incremental = segments.run(called, policy)
             run.save(checkpoints, incremental=incremental)
     if segments.stopped and progress.step < run.end:
         at = f"step {progress.step} of {run.end}"

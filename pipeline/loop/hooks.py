@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.checkpoint.save import Checkpoints
 from pipeline.expert_health.probes import ExpertProbe
 from pipeline.faults.bad_step_policy import BadStepPolicy
@@ -37,8 +39,14 @@ def bad_step_policy(run: Run, segments: Segments, checkpoints: Checkpoints) -> B
     )
 
 
-def all_hooks(run: Run, tracker: Tracker, policy: BadStepPolicy, probe: ExpertProbe) -> Hook:
-    """What the configuration asks for. Those before `policy` see refused steps, too."""
+def all_hooks(
+    run: Run,
+    tracker: Tracker,
+    policy: BadStepPolicy,
+    probe: ExpertProbe,
+    others: Sequence[Hook] = (),
+) -> Hook:
+    """What the configuration asks for, then `others`. Those before `policy` see all steps."""
     config, world, model = run.config, run.world, run.parallel.model
     head, optimizer = run.step.model.head, run.parallel.optimizer
     monitor = Monitor(
@@ -65,5 +73,6 @@ def all_hooks(run: Run, tracker: Tracker, policy: BadStepPolicy, probe: ExpertPr
             ReplicaConsistency(model, optimizer, world, every),
             FiniteWeights(model, world),
             BufferSync(head),
+            *others,
         ]
     )

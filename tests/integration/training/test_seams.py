@@ -1,4 +1,4 @@
-"""A tower, a source of batches and a metric of one's own: trained, resumed and reported as ours."""
+"""A tower, a batch source, a metric and a hook of one's own: trained, resumed and reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from pipeline.metrics.spec import METRICS, MetricSpec
 from pipeline.ranks.world import World, this_world
 from pipeline.train import train
 from pipeline.training.dataloader import open_split
+from pipeline.training.hooks import Hook
 from pipeline.training.resolve_features import Selection
+from pipeline.training.step import StepOutput
 from tests.integration.training.runs import tensors
 from tests.ranks import run_ranks
 
@@ -61,6 +63,15 @@ class ListSource:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._at = state["at"]
+
+
+class Counter(Hook):
+    """Counts the steps that were not skipped."""
+
+    steps = 0
+
+    def after_step(self, step: int, output: StepOutput) -> None:
+        self.steps += not output.skipped
 
 
 BRIER = MetricSpec(
@@ -107,7 +118,9 @@ def runs(rank: int, size: int, data: Path, out: Path, words: list[str], endless:
         config, folder = configure(
             "debug", None, out / name, given, resume=resume, must_exist=resume
         )
-        codes.append(train(config, folder, world, resume=resume, **options))
+        counter = Counter()
+        codes.append(train(config, folder, world, resume=resume, hooks=[counter], **options))
+        assert counter.steps == (8 if name == "whole" else 4)
     return codes, evaluate_checkpoint(out / "halves", "val", None, world, **options)[0]
 
 
