@@ -5,7 +5,7 @@
 The two take turns, so that a busy machine slows them alike; a probe's cost is the median of the
 differences between neighbours. A probe writes its
 log line and TensorBoard scalars as in a run. 'all' is an average step with a probe every --every
-steps (default: the recipe's expert_health.probe_every) over one without looks; fields such as
+steps (default: the recipe's expert_health.probe_every) over one without probes; fields such as
 `--train.compile on` go after the options.
 """
 
@@ -70,13 +70,13 @@ def main() -> None:
         for tower in args.towers:
             words = ["--data.path", args.data, "--model.tower.kind", tower, *fields]
             config = resolve(args.recipe, None, words)
-            plain, look = medians(config, world, Path(name) / tower, args.rounds)
-            share = look / plain
+            plain, probed = medians(config, world, Path(name) / tower, args.rounds)
+            share = probed / plain
             every = args.every or config.expert_health.probe_every
             table.add_row(
                 tower,
                 f"{plain * 1e3:.1f}",
-                f"{look * 1e3:.1f}",
+                f"{probed * 1e3:.1f}",
                 f"{share:.2f}",
                 f"{1 + share / every:.4f} (every {every})",
             )

@@ -89,31 +89,31 @@ class Head(nn.Module):
         self._bf16 = bf16
         self._keeps_input = keeps_input
         self._input_BF: Tensor | None = None
-        self.average: AveragedModel | None = None
+        self.ema: AveragedModel | None = None
         """The tower that evaluations use instead, if there is one."""
 
-    def keep_average(self, decay: float) -> None:
+    def keep_ema(self, decay: float) -> None:
         """Evaluate a moving average of the tower from here on (see `ema_of`)."""
-        self.average = ema_of(self.tower, decay)
+        self.ema = ema_of(self.tower, decay)
 
     @property
     def active_tower(self) -> nn.Module:
-        """The one that `forward` uses: in evaluation the average, if there is one."""
-        if self.training or self.average is None:
+        """The one that `forward` uses: in evaluation the EMA, if there is one."""
+        if self.training or self.ema is None:
             return self.tower
-        average: nn.Module = self.average.module
-        return average
+        ema: nn.Module = self.ema.module
+        return ema
 
     def compile_tower(self) -> None:
-        """torch.compile of what trains and of what is evaluated. After `keep_average`."""
+        """torch.compile of what trains and of what is evaluated. After `keep_ema`."""
         self.tower.compile()
-        if self.average is not None:
-            self.average.module.compile()
+        if self.ema is not None:
+            self.ema.module.compile()
 
-    def update_average(self) -> None:
-        """After every training step; nothing where no average is kept."""
-        if self.average is not None:
-            self.average.update_parameters(self.tower)
+    def update_ema(self) -> None:
+        """After every training step; nothing where no EMA is kept."""
+        if self.ema is not None:
+            self.ema.update_parameters(self.tower)
 
     def forward(self, pooled: Any, rows: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
         """Embeddings and dense numbers to float32 logits [B, T].

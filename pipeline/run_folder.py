@@ -16,7 +16,7 @@ from pipeline.checkpoint.layout import checkpoints_folder, named_steps, remove, 
 from pipeline.checkpoint.progress import Progress
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
-from pipeline.expert_health.diagnosis import verdicts
+from pipeline.expert_health.diagnosis import diagnose
 from pipeline.io import claim_folder as folders
 from pipeline.io.errors import UserError
 from pipeline.io.files import read_json, write_json, write_text
@@ -81,8 +81,8 @@ class RunFolder:
 
         def write() -> None:
             folder = step_folder(self.checkpoints, step)
-            found = [asdict(verdict) for verdict in verdicts(health)]
-            write_json(folder / "health.json", health | {"verdicts": found})
+            found = [asdict(finding) for finding in diagnose(health)]
+            write_json(folder / "health.json", health | {"diagnosis": found})
             write_json(folder / "results.json", {"split": "val", "step": step, "tasks": results})
 
         self._write(write)
@@ -188,7 +188,7 @@ def _show_best(out: Path, checkpoints: AnyPath, best_step: int | None) -> None:
 def _finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:
     remedy = f"'homerec evaluate --checkpoint {out}' gives its metrics"
     results = read_json(out / "results.json", needs=("step", "tasks"), remedy=remedy)
-    health = read_json(out / "health.json", needs=("verdicts",), remedy=remedy)
+    health = read_json(out / "health.json", needs=("diagnosis",), remedy=remedy)
     print_final_table(results["tasks"])
     report = _write_report(out)
     console = Console()
@@ -216,5 +216,5 @@ def _write_report(out: Path) -> str:
 
 def _wrong(health: Any) -> list[str]:
     """What is wrong with the experts, a line each, or that nothing is."""
-    lines = [verdict["text"] for verdict in health["verdicts"] if verdict["severity"] == "wrong"]
+    lines = [finding["text"] for finding in health["diagnosis"] if finding["severity"] == "wrong"]
     return lines or ["healthy, as far as checked (see the report)"]

@@ -70,7 +70,7 @@ def run_entry(tower: str, seed: int, folder: Path, status: str, error: str | Non
             speeds.append(speed)
             seconds += (line["step"] - before) * config["train"]["batch_size"] / speed
         before = line["step"]
-    findings = (files.health or {}).get("verdicts")
+    findings = (files.health or {}).get("diagnosis")
     return entry | {
         "step": outcome["step"],
         "seconds": round(seconds, 1),

@@ -216,7 +216,7 @@ def how_sure(study: Json) -> str:
     if n < 2:
         return (
             f"Not at all: {'one seed' if n else 'no seed'} shows no spread, so there is no "
-            "standard error and no verdict. Take --seeds 4 or more."
+            "standard error and no conclusion. Take --seeds 4 or more."
         )
     if is_alone(study):
         return (

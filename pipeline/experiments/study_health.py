@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from pipeline.io.json_types import Json
 
 WRONG = "wrong"
-"""The severity of a health verdict that names a fault."""
-_MOST = 6  # faults told in the answer
+"""The severity of a finding that names a fault."""
+_MOST = 6  # faults named in the answer
 
 
 def findings(study: Json, tower: str) -> list[tuple[Json, list[int]]] | None:
-    """The runs' verdicts on the tower's experts (and in which seeds); None where none looked."""
-    looked = _looked(study, tower)
+    """Findings on the tower's experts, each with its seeds; None where no run has a diagnosis."""
+    diagnosed = _diagnosed(study, tower)
     found: dict[tuple[str, ...], tuple[Json, list[int]]] = {}
-    for run in looked:
+    for run in diagnosed:
         for finding in run["findings"]:
             key = tuple(finding[part] for part in ("severity", "kind", "subject"))
             found.setdefault(key, (finding, []))[1].append(run["seed"])
-    return list(found.values()) if looked else None
+    return list(found.values()) if diagnosed else None
 
 
-def _looked(study: Json, tower: str) -> list[Json]:
+def _diagnosed(study: Json, tower: str) -> list[Json]:
     return [
         run
         for run in study["runs"]
@@ -34,20 +34,20 @@ def health_answer(study: Json, name: str) -> str:
     """Whether a tower's experts are sound, the faults first; and how many faults others have."""
     found = findings(study, name)
     if found is None:
-        return "Nobody has looked: its runs' health.json holds no verdicts."
+        return "Not known: its runs' health.json holds no diagnosis."
     wrong = [each for each in found if each[0]["severity"] == WRONG]
-    told = [_finding(*each) for each in (wrong or found)]
-    more = f"; and {len(told) - _MOST} more, below" if len(told) > _MOST else ""
-    text = "; ".join(told[:_MOST]) + more + "."
+    named = [_finding(*each) for each in (wrong or found)]
+    more = f"; and {len(named) - _MOST} more, below" if len(named) > _MOST else ""
+    text = "; ".join(named[:_MOST]) + more + "."
     if not wrong:
-        count = len(_looked(study, name))
+        count = len(_diagnosed(study, name))
         text = f"Yes, in {'its one run' if count == 1 else f'each of {count} runs'}: {text}"
     else:
         text = f"Not all. {text}"
     rates = [
         f"{tower} {count / len(runs):.1f}"
         for tower in study["towers"]
-        if (runs := _looked(study, tower))
+        if (runs := _diagnosed(study, tower))
         for count in [sum(f["severity"] == WRONG for run in runs for f in run["findings"])]
     ]
     return f"{text} Faults found a run: {', '.join(rates)}."

@@ -169,7 +169,7 @@ def _all(study: Json) -> str:
     headings = ["tower", "task", "metric", "seeds", "mean", "deviation"]
     if alone:
         return table(headings, rows, sortable=True)
-    headings += [f"minus {study['against']}", "verdict", "minus home", "verdict"]
+    headings += [f"minus {study['against']}", "conclusion", "minus home", "conclusion"]
     text = "Calibration is compared by its distance to 1."
     text += " ± is one standard error." if has_errors(study) else ""
     return note(text) + table(headings, rows, sortable=True)
@@ -218,10 +218,10 @@ def _health(study: Json) -> str:
             parts = [finding["severity"], finding["kind"], finding["text"]]
             parts.append(", ".join(map(str, seeds)))
             rows.append([Cell(tower), *map(Cell, parts)])
-    headings = ["tower", "verdict", "of", "finding", "seeds"]
+    headings = ["tower", "severity", "of", "finding", "seeds"]
     shown = [prose(table(headings, rows, sortable=True))] if rows else []
     if silent:
-        shown.append(missing(f"verdicts in health.json of {', '.join(silent)}"))
+        shown.append(missing(f"a diagnosis in health.json of {', '.join(silent)}"))
     return section("Experts' health", *shown)
 
 

@@ -50,7 +50,7 @@ def _caption(study: Json, metric: MetricSpec) -> str:
     )
     errors = "± standard error (▲ better, ▼ worse)"
     return f"{mean}; {what} {study['against']} " + (
-        errors if has_errors(study) else "of one seed, so without error and verdict"
+        errors if has_errors(study) else "of one seed, so without error and conclusion"
     )
 
 

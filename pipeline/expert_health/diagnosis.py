@@ -1,4 +1,4 @@
-"""What a person is to think of the experts' figures: the three anomalies, in plain language.
+"""Diagnosis of the experts' metrics: the three anomalies, in plain language.
 
 The anomalies are those of HoME (Wang et al., arXiv 2408.05430): expert collapse, expert
 degradation, expert underfitting. Plain Python, no torch.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from pipeline.expert_health.expert_use import GATES, own_weights, shared_weights
+from pipeline.expert_health.expert_use import GATES, shared_weights, task_specific_weights
 from pipeline.io.json_types import Json
 
 ZERO_LIMIT = 0.9
@@ -21,23 +21,23 @@ DEAD_LIMIT = 1e-3
 """Deviation over rows as a share of the output's own size: below it the expert is a constant, and
 what a gate makes of it does not depend on the row."""
 SCALE_LIMIT = 10.0
-"""Factor between the deviations of experts under one gate. The paper names no figure: at a factor
-of ten a gate must weigh ten to one for both to be heard alike."""
+"""Factor between the deviations of experts under one gate. The paper names no value: at a factor
+of ten a gate must weigh ten to one for both to count alike."""
 ALONE_LIMIT = 0.9
 """Share of one task in all tasks' gate weight on a shared expert: 'used by one task only', with
 room for what a softmax cannot take away."""
 IDLE_LIMIT = 0.05
 """Weight of a shared expert as a share of what an even gate would give it: where no gate reaches a
-twentieth, nobody hears the expert."""
-OWN_LIMIT = 0.2
-"""Weight of a task's own experts as a share of what an even gate would give them. The paper names
-no figure: a fifth is far from even, and well above the zero at which they stop learning."""
+twentieth, no task uses the expert."""
+TASK_SPECIFIC_LIMIT = 0.2
+"""Weight of task-specific experts as a share of what an even gate would give them. The paper names
+no value: a fifth is far from even, and well above the zero at which they stop learning."""
 
 Kind = Literal["collapse", "degradation", "underfitting"]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Finding:
     """One sentence on one expert or task, or on all of them where nothing is wrong."""
 
     kind: Kind
@@ -45,38 +45,38 @@ class Verdict:
     """An expert or a task; 'experts' or 'tasks' where all are meant."""
     severity: Literal["wrong", "healthy", "unchecked"]
     text: str
-    """The sentence, with figure and limit."""
+    """The sentence, with value and limit."""
 
 
-def verdicts(health: Json) -> list[Verdict]:
+def diagnose(health: Json) -> list[Finding]:
     """What is wrong, kind by kind; for a kind with nothing wrong, what was checked.
 
-    `health` is what ExpertHealth.compute gives, or that with ExpertProbe.add_to's figures.
+    `health` is what ExpertHealth.compute gives, or that with ExpertProbe.add_to's metrics.
     """
-    found: list[Verdict] = []
+    found: list[Finding] = []
     for kind, (check, summary) in _CHECKS.items():
-        wrong = [Verdict(kind, subject, "wrong", text) for subject, text in check(health)]
+        wrong = [Finding(kind, subject, "wrong", text) for subject, text in check(health)]
         found += wrong or [summary(health)]
     return found
 
 
 def _collapse(health: Json) -> Iterator[tuple[str, str]]:
     alive = {}
-    for expert, figures in health["experts"].items():
-        if None in figures.values():
+    for expert, metrics in health["experts"].items():
+        if None in metrics.values():
             yield expert, f"{expert}: its outputs are not finite"
-        elif figures["zero_fraction"] > ZERO_LIMIT:
-            share = _percent(figures["zero_fraction"])
+        elif metrics["zero_fraction"] > ZERO_LIMIT:
+            share = _percent(metrics["zero_fraction"])
             yield expert, f"{expert}: {share} of outputs are zero (limit {ZERO_LIMIT:.0%})"
-        elif figures["row_deviation"] <= DEAD_LIMIT * _size(figures):
+        elif metrics["row_deviation"] <= DEAD_LIMIT * _size(metrics):
             yield (
                 expert,
                 f"{expert}: dead, it says the same of every row (deviation over rows "
-                f"{figures['row_deviation']:.1g} at a size of {_size(figures):.2g}, "
+                f"{metrics['row_deviation']:.1g} at a size of {_size(metrics):.2g}, "
                 f"limit {DEAD_LIMIT:g} of it)",
             )
         else:
-            alive[expert] = figures["deviation"]
+            alive[expert] = metrics["deviation"]
     # Gates share experts: of each odd one out, the gate under which it is the oddest.
     odd: dict[str, tuple[float, str]] = {}
     for gate, scales in _scales(health, alive):
@@ -94,12 +94,12 @@ def _collapse(health: Json) -> Iterator[tuple[str, str]]:
     yield from ((expert, text) for expert, (_, text) in odd.items())
 
 
-def _no_collapse(health: Json) -> Verdict:
+def _no_collapse(health: Json) -> Finding:
     experts = health["experts"]
     if not experts:
-        return Verdict("collapse", "experts", "unchecked", "this tower has no experts")
-    zeros = max(figures["zero_fraction"] for figures in experts.values())
-    deviations = {expert: figures["deviation"] for expert, figures in experts.items()}
+        return Finding("collapse", "experts", "unchecked", "this tower has no experts")
+    zeros = max(metrics["zero_fraction"] for metrics in experts.values())
+    deviations = {expert: metrics["deviation"] for expert, metrics in experts.items()}
     factors = [max(s.values()) / min(s.values()) for _, s in _scales(health, deviations)]
     scale = (
         f"outputs under one gate spread within a factor of {max(factors):.1f} "
@@ -109,12 +109,12 @@ def _no_collapse(health: Json) -> Verdict:
     )
     under = {expert for kind in GATES for seen in health[kind].values() for expert in seen}
     if factors and len(under) < len(experts):
-        scale += f", {len(experts) - len(under)} are under no gate that is looked at"
+        scale += f", {len(experts) - len(under)} are under no gate that is probed"
     text = (
         f"{_count(experts, 'expert')}: none dead, at most {_percent(zeros)} of one's outputs are "
         f"zero (limit {ZERO_LIMIT:.0%}); {scale}"
     )
-    return Verdict("collapse", "experts", "healthy", text)
+    return Finding("collapse", "experts", "healthy", text)
 
 
 def _degradation(health: Json) -> Iterator[tuple[str, str]]:
@@ -140,59 +140,59 @@ def _degradation(health: Json) -> Iterator[tuple[str, str]]:
             )
 
 
-def _no_degradation(health: Json) -> Verdict:
+def _no_degradation(health: Json) -> Finding:
     shared = _shared(health)
     if not shared:
         text = "no expert is shared under gates, so none can be shared by name only"
-        return Verdict("degradation", "experts", "unchecked", text)
+        return Finding("degradation", "experts", "unchecked", text)
     share = max(max(weights.values()) / sum(weights.values()) for weights in shared.values())
     lowest = min(health["shared"][expert]["entropy"] for expert in shared)
     text = (
         f"{_count(shared, 'shared expert')}: at most {_percent(share)} of one's gate weight comes "
         f"from one place (limit {ALONE_LIMIT:.0%}); lowest entropy over tasks {lowest:.2f} of 1"
     )
-    return Verdict("degradation", "experts", "healthy", text)
+    return Finding("degradation", "experts", "healthy", text)
 
 
 def _underfitting(health: Json) -> Iterator[tuple[str, str]]:
-    for task, figures in health["tasks"].items():
-        beside = _beside(figures)
+    for task, metrics in health["tasks"].items():
+        beside = _beside(metrics)
         left_alone = False
-        for level, weight, even in own_weights(health, task):
-            if weight < OWN_LIMIT * even:
+        for level, weight, even in task_specific_weights(health, task):
+            if weight < TASK_SPECIFIC_LIMIT * even:
                 left_alone = True
                 where = f" of {level}" if level else ""
                 yield (
                     task,
-                    f"{task}: gate weight {weight:.2g} on its own experts{where}, an even gate "
-                    f"gives {even:.2g} (limit {OWN_LIMIT:g} of that){beside}",
+                    f"{task}: gate weight {weight:.2g} on its task-specific experts{where}, an "
+                    f"even gate gives {even:.2g} (limit {TASK_SPECIFIC_LIMIT:g} of that){beside}",
                 )
-        if not left_alone and figures.get("gradient_norm") == 0:
-            yield task, f"{task}: no gradient reaches its own experts{beside}"
+        if not left_alone and metrics.get("gradient_norm") == 0:
+            yield task, f"{task}: no gradient reaches its task-specific experts{beside}"
 
 
-def _no_underfitting(health: Json) -> Verdict:
+def _no_underfitting(health: Json) -> Finding:
     tasks = health["tasks"]
     shares = {
         task: min(weight / even for _, weight, even in found)
         for task in tasks
-        if (found := [*own_weights(health, task)])
+        if (found := [*task_specific_weights(health, task)])
     }
-    moved = [task for task, figures in tasks.items() if figures.get("gradient_norm")]
+    moved = [task for task, metrics in tasks.items() if metrics.get("gradient_norm")]
     parts = []
     if shares:
         least = min(shares.values())
         parts.append(
-            f"each gives its own experts at least {least:.2g} times an even gate's weight "
-            f"(limit {OWN_LIMIT:g})"
+            f"each gives its task-specific experts at least {least:.2g} times an even gate's "
+            f"weight (limit {TASK_SPECIFIC_LIMIT:g})"
         )
     if moved:
-        parts.append("gradients reach the own experts of all of them")
+        parts.append("gradients reach those of all of them")
     if not parts:
-        text = "no task has experts of its own under a gate, so none can be left alone"
-        return Verdict("underfitting", "tasks", "unchecked", text)
+        text = "no task has task-specific experts under a gate, so none can be left alone"
+        return Finding("underfitting", "tasks", "unchecked", text)
     number = _count(shares or moved, "task")
-    return Verdict("underfitting", "tasks", "healthy", f"{number}: {'; '.join(parts)}")
+    return Finding("underfitting", "tasks", "healthy", f"{number}: {'; '.join(parts)}")
 
 
 def _shared(health: Json) -> dict[str, dict[str, float]]:
@@ -213,22 +213,22 @@ def _scales(health: Json, deviations: dict[str, float]) -> Iterator[tuple[str, d
                 yield gate, scales
 
 
-def _beside(figures: Json) -> str:
-    """What helps to judge: how rare the task is, and how its own experts move."""
+def _beside(metrics: Json) -> str:
+    """What helps to judge: how rare the task is, and how its task-specific experts move."""
     parts = []
-    if figures.get("positive_rate") is not None:
-        parts.append(f"{figures['positive_rate']:.2%} of its rows are positive")
-    if figures.get("gradient_norm") and figures.get("weight_norm"):
+    if metrics.get("positive_rate") is not None:
+        parts.append(f"{metrics['positive_rate']:.2%} of its rows are positive")
+    if metrics.get("gradient_norm") and metrics.get("weight_norm"):
         parts.append(
-            f"gradient norm {figures['gradient_norm']:.2g} at a weight norm of "
-            f"{figures['weight_norm']:.2g}"
+            f"gradient norm {metrics['gradient_norm']:.2g} at a weight norm of "
+            f"{metrics['weight_norm']:.2g}"
         )
     return f"; {', '.join(parts)}" if parts else ""
 
 
-def _size(figures: Json) -> float:
+def _size(metrics: Json) -> float:
     """Root mean square of an expert's output."""
-    return float((figures["mean"] ** 2 + figures["deviation"] ** 2) ** 0.5)
+    return float((metrics["mean"] ** 2 + metrics["deviation"] ** 2) ** 0.5)
 
 
 def _percent(share: float) -> str:
@@ -240,7 +240,7 @@ def _count(things: Any, name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
-_CHECKS: dict[Kind, tuple[Callable[[Json], Iterator[tuple[str, str]]], Callable[[Json], Verdict]]]
+_CHECKS: dict[Kind, tuple[Callable[[Json], Iterator[tuple[str, str]]], Callable[[Json], Finding]]]
 _CHECKS = {
     "collapse": (_collapse, _no_collapse),
     "degradation": (_degradation, _no_degradation),

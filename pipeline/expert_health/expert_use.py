@@ -1,7 +1,7 @@
-"""Who uses which expert: figures that follow from mean gate weights. Plain Python, no torch.
+"""Who uses which expert: metrics that follow from mean gate weights. Plain Python, no torch.
 
 Two of the anomalies that HoME cures are seen here: experts that are shared by name only
-(degradation), and tasks that leave their own experts alone (underfitting).
+(degradation), and tasks that leave their task-specific experts alone (underfitting).
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ GATES = ("gates", "self_gates", "meta_gates", "meta_self_gates")
 """Kinds of gates, as models/probe.py calls them."""
 
 # 'level2.task_specific.click.0', 'task_specific.click.0'; a task's name may hold dots.
-_OWN = re.compile(r"(?:level\d+\.)?task_specific\.(.+)\.\d+", re.DOTALL)
+_TASK_SPECIFIC = re.compile(r"(?:level\d+\.)?task_specific\.(.+)\.\d+", re.DOTALL)
 # Of levels before the last: HoME's, and those of PLE and AdaTT.
 _LOWER_SHARED = re.compile(r"(?:meta|level\d+)\.shared\.\d+")
 _LEVEL = re.compile(r"level\d+")
 
 
-def own_task(expert: str) -> str | None:
-    """The task whose own the expert of this name is; None for one that is for several."""
-    found = _OWN.fullmatch(expert)
+def task_of_expert(expert: str) -> str | None:
+    """The task that the expert of this name is specific to; None where it serves several."""
+    found = _TASK_SPECIFIC.fullmatch(expert)
     return found[1] if found else None
 
 
 def shared_weights(health: Json) -> dict[str, dict[str, float | None]]:
     """Expert -> gate -> its mean weight, of experts that are there for more than one of the gates.
 
-    Those that several tasks' gates see and that are no task's own, and the 'shared' ones of levels
+    Those under several tasks' gates that are not task-specific, and the 'shared' ones of levels
     before the last, over the gates of their level.
     """
     found: dict[str, dict[str, float | None]] = {}
     for kind in ("gates", "meta_gates"):
         for gate, seen in health[kind].items():
             for expert, weight in seen.items():
-                if own_task(expert) is None and (
+                if task_of_expert(expert) is None and (
                     kind == "gates" or _LOWER_SHARED.fullmatch(expert)
                 ):
                     found.setdefault(expert, {})[gate] = weight
@@ -66,8 +66,10 @@ def lower_levels(health: Json, task: str) -> list[str]:
     return [level for level in levels if _LEVEL.fullmatch(level)]
 
 
-def own_weight(health: Json, task: str, level: str = "") -> float | None:
-    """What a task's gate and self-gate give its own experts together; None: unknown, or no gate.
+def task_specific_weight(health: Json, task: str, level: str = "") -> float | None:
+    """Sum of a task's gate and self-gate weights on its task-specific experts.
+
+    None: unknown, or no gate.
 
     `level`: one of `lower_levels`, or '' for the last one.
     """
@@ -76,47 +78,48 @@ def own_weight(health: Json, task: str, level: str = "") -> float | None:
         weight
         for kind in ("gates", "self_gates")
         for expert, weight in health[prefix + kind].get(gate, {}).items()
-        if own_task(expert) == task
+        if task_of_expert(expert) == task
     ]
     known = [weight for weight in weights if weight is not None]
     return sum(known) if known and len(known) == len(weights) else None
 
 
 def even_weight(health: Json, task: str, level: str = "") -> float:
-    """What a task's own experts would get of a gate that weighs all it sees alike."""
+    """What a task's specific experts would get of a gate that weighs all its experts alike."""
     gate, kind = (f"{level}.{task}", "meta_gates") if level else (task, "gates")
     seen = health[kind].get(gate, {})
-    return sum(own_task(expert) == task for expert in seen) / max(1, len(seen))
+    return sum(task_of_expert(expert) == task for expert in seen) / max(1, len(seen))
 
 
-def own_weights(health: Json, task: str) -> Iterator[tuple[str, float, float]]:
-    """Level ('' for the last), weight of the task's own experts there, and an even gate's."""
+def task_specific_weights(health: Json, task: str) -> Iterator[tuple[str, float, float]]:
+    """Level ('' for the last), weight of its task-specific experts there, and an even gate's."""
     for level in ("", *lower_levels(health, task)):
-        weight = health["tasks"][task].get(_own_weight_name(level))
+        weight = health["tasks"][task].get(_weight_name(level))
         if weight is not None:
             yield level, weight, even_weight(health, task, level)
 
 
-def _own_weight_name(level: str) -> str:
-    """A task's figure of that level: 'own_weight' (the last one), 'level1_own_weight'."""
-    return f"{level}_own_weight" if level else "own_weight"
+def _weight_name(level: str) -> str:
+    """'task_specific_weight' (the last level), 'level1_task_specific_weight'."""
+    return f"{level}_task_specific_weight" if level else "task_specific_weight"
 
 
 def add_use(health: Json) -> Json:
     """`health` with what follows from its gates:
 
     {"shared": {EXPERT: {"entropy": over the gates that see it, 0 to 1}},
-     "tasks": {TASK: {"own_weight": ..., "level1_own_weight": if it has a gate at that level}}}, of
-    tasks that have experts of their own under a gate
+     "tasks": {TASK: {"task_specific_weight": ...,
+                      "level1_task_specific_weight": if it has a gate at that level}}},
+    of tasks that have task-specific experts under a gate
     """
-    owners = [own_task(expert) for expert in health["experts"]]
+    owners = [task_of_expert(expert) for expert in health["experts"]]
     shared = {
         expert: {"entropy": entropy(list(by_gate.values()))}
         for expert, by_gate in shared_weights(health).items()
     }
     tasks = {
         task: {
-            _own_weight_name(level): own_weight(health, task, level)
+            _weight_name(level): task_specific_weight(health, task, level)
             for level in ("", *lower_levels(health, task))
         }
         for task in health["gates"]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.layers.experts import Experts
 from models.probe import Probe, probing
 from models.ranker import Head
-from pipeline.expert_health.expert_use import own_task
+from pipeline.expert_health.expert_use import task_of_expert
 from pipeline.expert_health.health import ExpertHealth, finite
 from pipeline.io.json_types import Json
 from pipeline.tracking.tracker import Tracker
@@ -22,7 +22,7 @@ from pipeline.training.step import StepOutput
 _REMEMBERED = 8
 
 Norms = dict[str, dict[str, float | None]]
-"""Task -> "weight_norm" and "gradient_norm" of its own experts in one probe; None: not finite."""
+"""Task -> "weight_norm" and "gradient_norm" of its task-specific experts; None: not finite."""
 
 
 class ExpertProbe(Hook):
@@ -65,7 +65,7 @@ class ExpertProbe(Hook):
         adder = ExpertHealth()
         adder.update(probe)
         health = adder.compute()
-        norms = own_norms(self._head.tower)
+        norms = task_specific_norms(self._head.tower)
         self._norms.append(
             {
                 task: {name: finite(value) for name, value in values.items()}
@@ -88,8 +88,8 @@ class ExpertProbe(Hook):
     def add_to(self, health: Json) -> Json:
         """An evaluation's health with that of training.
 
-        In "tasks": each task's "positive_rate", and "weight_norm" and "gradient_norm" of its own
-        experts, means over the last probes.
+        In "tasks": each task's "positive_rate", and "weight_norm" and "gradient_norm" of its
+        task-specific experts, means over the last probes.
         """
         tasks: dict[str, Json] = {}
         for task, rate in self._rates.items():
@@ -103,8 +103,8 @@ class ExpertProbe(Hook):
 
 
 @torch.no_grad()
-def own_norms(tower: nn.Module) -> dict[str, dict[str, float]]:
-    """Task -> "weight_norm" and "gradient_norm" of all parameters of its own experts.
+def task_specific_norms(tower: nn.Module) -> dict[str, dict[str, float]]:
+    """Task -> "weight_norm" and "gradient_norm" of all parameters of its task-specific experts.
 
     Gradients are those that the optimizer took last: of the global batch, after clipping. Equal
     on all ranks. Empty for a tower without such experts.
@@ -121,7 +121,7 @@ def own_norms(tower: nn.Module) -> dict[str, dict[str, float]]:
         return {}
     found: dict[str, list[float]] = {}
     for name, pair in zip(names, torch.cat(squares).tolist(), strict=True):
-        task = own_task(name)
+        task = task_of_expert(name)
         if task is not None:
             sums = found.get(task, (0.0, 0.0))
             found[task] = [total + value for total, value in zip(sums, pair, strict=True)]
@@ -138,7 +138,7 @@ def _squares(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _flat(tree: Json, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """'part/NAME/figure' and value of every leaf."""
+    """'part/NAME/metric' and value of every leaf."""
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}/")

@@ -121,13 +121,13 @@ def expert_bars(experts: Mapping[str, Mapping[str, float]], name: str, axis: str
     return figure
 
 
-def looks(
+def probe_curves(
     points: Mapping[str, Points],
     axis: str,
     scale: Literal["share", "from 0", "log"],
     order: Sequence[str],
 ) -> go.Figure:
-    """A line a name over the looks at the experts, styled by its place in `order`.
+    """A line a name over the probes, styled by its place in `order`.
 
     scale: 'share' is from 0 to 1, whatever the values.
     """

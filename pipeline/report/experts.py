@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pipeline.io.json_types import Json
-from pipeline.report.charts import against_rate, expert_bars, looks, style
+from pipeline.report.charts import against_rate, expert_bars, probe_curves, style
 from pipeline.report.page import (
     Cell,
     chart,
@@ -25,7 +25,7 @@ _KINDS = {
     "underfitting": "Underfitting:",
 }
 
-# Figure in health.json, heading, axis, how to read it.
+# Metric in health.json, heading, axis, how to read it.
 _EXPERT_BARS = (
     ("mean", "Mean of each expert's output", "mean", "Over rows and units."),
     (
@@ -48,7 +48,7 @@ _GATES = (
     (
         "self_gates",
         "Mean self-gate weight, expert by task",
-        "What a task adds of its own experts; a lone expert has a sigmoid gate of its own.",
+        "What a task adds of its task-specific experts; a lone expert has a sigmoid gate.",
     ),
     (
         "meta_gates",
@@ -59,8 +59,8 @@ _GATES = (
 )
 
 
-# Part and figure of a look in the log, heading, axis, its scale, how to read it.
-_LOOKS: tuple[tuple[str, str, str, str, Literal["share", "from 0", "log"], str], ...] = (
+# Part and metric of a probe in the log, heading, axis, its scale, how to read it.
+_PROBE_CHARTS: tuple[tuple[str, str, str, str, Literal["share", "from 0", "log"], str], ...] = (
     (
         "experts",
         "zero_fraction",
@@ -79,31 +79,35 @@ _LOOKS: tuple[tuple[str, str, str, str, Literal["share", "from 0", "log"], str],
     ),
     (
         "tasks",
-        "own_weight",
-        "Gate weight on a task's own experts",
+        "task_specific_weight",
+        "Gate weight on task-specific experts",
         "gate and self-gate",
         "from 0",
-        "Near 0, the task leaves its own experts alone.",
+        "Near 0, the task leaves its task-specific experts alone.",
     ),
     (
         "tasks",
         "gradient_norm",
-        "Gradient norm of a task's own experts",
+        "Gradient norm of task-specific experts",
         "gradient norm",
         "log",
         "Of one step's global batch, after clipping.",
     ),
 )
 
-# Figure of a task in health.json, heading, axis.
+# Metric of a task in health.json, heading, axis.
 _AGAINST_RATE = (
-    ("own_weight", "Sparse tasks and their own experts: gate weight", "gate and self-gate"),
-    ("gradient_norm", "Sparse tasks and their own experts: gradient", "gradient norm"),
+    (
+        "task_specific_weight",
+        "Sparse tasks: gate weight of task-specific experts",
+        "gate and self-gate",
+    ),
+    ("gradient_norm", "Sparse tasks: gradient of task-specific experts", "gradient norm"),
 )
 
 
 def experts_section(run: RunFiles) -> str:
-    """Verdicts, bars and heat maps of the best evaluation, curves over training."""
+    """Diagnosis, bars and heat maps of the best evaluation, curves over training."""
     curves = _curves(run)
     if run.health is None:
         return section(
@@ -123,7 +127,7 @@ def experts_section(run: RunFiles) -> str:
     tail = "" if heat_maps else missing("gate weights (this tower has no gates)")
     return section(
         "Experts",
-        _verdicts(health),
+        _diagnosis(health),
         charts(parts, "small"),
         *heat_maps,
         tail,
@@ -132,22 +136,22 @@ def experts_section(run: RunFiles) -> str:
     )
 
 
-def _verdicts(health: Json) -> str:
-    if "verdicts" not in health:
-        return missing("verdicts (its health.json was written before there were any)")
-    found = health["verdicts"]
-    wrong = sum(verdict["severity"] == "wrong" for verdict in found)
+def _diagnosis(health: Json) -> str:
+    if "diagnosis" not in health:
+        return missing("a diagnosis (its health.json was written before there was one)")
+    found = health["diagnosis"]
+    wrong = sum(finding["severity"] == "wrong" for finding in found)
     text = (
         f"{wrong} thing{'s' if wrong > 1 else ''} wrong with the experts of the best checkpoint."
         if wrong
         else "All experts of the best checkpoint are healthy, as far as could be checked:"
     )
-    lines = [(verdict["severity"], _KINDS[verdict["kind"]], verdict["text"]) for verdict in found]
+    lines = [(finding["severity"], _KINDS[finding["kind"]], finding["text"]) for finding in found]
     return note(text) + findings(lines)
 
 
 def _scatters(tasks: Json) -> list[str]:
-    """Tasks' own experts beside how rare the tasks are, where they have any."""
+    """Task-specific experts beside how rare the tasks are, where they have any."""
     found = [
         (title, against_rate(tasks, name, axis, order=[*tasks]))
         for name, title, axis in _AGAINST_RATE
@@ -158,18 +162,18 @@ def _scatters(tasks: Json) -> list[str]:
 
 
 def _curves(run: RunFiles) -> list[str]:
-    """Charts over the looks, those that have anything to show, and keys of their lines."""
+    """Charts over the probes, those that have anything to show, and keys of their lines."""
     parts = []
-    experts = [*run.look_points("experts", "mean")]
-    for part, figure, title, axis, scale, text in _LOOKS:
-        points = run.look_points(part, figure)
+    experts = [*run.probe_points("experts", "mean")]
+    for part, metric, title, axis, scale, text in _PROBE_CHARTS:
+        points = run.probe_points(part, metric)
         order = [*dict.fromkeys([*(run.tasks if part == "tasks" else experts), *points])]
         if points:
             lines = key((name, *style(order.index(name))) for name in points)
-            parts.append(chart(title, text, looks(points, axis, scale, order), lines))
+            parts.append(chart(title, text, probe_curves(points, axis, scale, order), lines))
     if parts:
         return ["<h3>While training</h3>", charts(parts)]
-    return [missing("looks at the experts while they trained (--expert_health.probe_every)")]
+    return [missing("probes of the experts in training (--expert_health.probe_every)")]
 
 
 def _heat_map(title: str, text: str, weights: dict[str, dict[str, float]]) -> str:

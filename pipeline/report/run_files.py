@@ -21,7 +21,7 @@ class RunFiles:
     """Lines of metrics.jsonl of kind 'train', by step."""
     evals: list[Json]
     """Lines of kind 'eval'."""
-    looks: list[Json]
+    probes: list[Json]
     """Lines of kind 'health': the experts while they train."""
     results: Json | None
     health: Json | None
@@ -41,15 +41,15 @@ class RunFiles:
         return [task for task in dict.fromkeys([*losses, *aucs]) if task != "total"]
 
     def points(self, name: str) -> Points:
-        """Steps and values of a figure in training; None where it was not finite."""
+        """Steps and values of a metric in training; None where it was not finite."""
         lines = [line for line in self.train if name in line]
         return [line["step"] for line in lines], [line[name] for line in lines]
 
-    def look_points(self, part: str, figure: str) -> dict[str, Points]:
-        """Name -> steps and values of 'PART/NAME/FIGURE' over the looks at the experts."""
+    def probe_points(self, part: str, metric: str) -> dict[str, Points]:
+        """Name -> steps and values of 'PART/NAME/METRIC' over the probes."""
         found: dict[str, Points] = {}
-        begin, end = f"{part}/", f"/{figure}"
-        for line in self.looks:
+        begin, end = f"{part}/", f"/{metric}"
+        for line in self.probes:
             for key, value in line.items():
                 if key.startswith(begin) and key.endswith(end):
                     name = key.removeprefix(begin).removesuffix(end)
@@ -93,7 +93,7 @@ def read_run(folder: Path) -> RunFiles:
         folder=folder,
         train=[line for line in lines if line["kind"] == "train"],
         evals=[line for line in lines if line["kind"] == "eval"],
-        looks=[line for line in lines if line["kind"] == "health"],
+        probes=[line for line in lines if line["kind"] == "health"],
         results=_read(folder / "results.json"),
         health=_read(folder / "health.json"),
         plan=_read(folder / "plan.json"),

@@ -62,7 +62,7 @@ def write_report(run: Path) -> Path:
 
 
 def _header(name: str, run: RunFiles) -> str:
-    lines = [*run.train, *run.evals, *run.looks]
+    lines = [*run.train, *run.evals, *run.probes]
     first, last = (pick(float(line["time"]) for line in lines) for pick in (min, max))
     begin, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC" for at in (first, last))
     items = [("Steps logged", f"{max(line['step'] for line in lines):,}")]

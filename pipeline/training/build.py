@@ -42,7 +42,7 @@ def build(
         attention.to_empty(device=world.device)
         attention.init_weights(config.train.seed)
     if config.train.ema_decay:
-        head.keep_average(config.train.ema_decay)
+        head.keep_ema(config.train.ema_decay)
     if config.train.compile == "on" or (
         config.train.compile == "auto" and world.device.type == "cuda"
     ):

@@ -16,7 +16,7 @@ class EmaUpdate(Hook):
 
     def after_step(self, step: int, output: StepOutput) -> None:
         if not output.skipped:
-            self._head.update_average()
+            self._head.update_ema()
 
 
 class BufferSync(Hook):

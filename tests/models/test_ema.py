@@ -68,15 +68,15 @@ def test_training_sees_the_tower_and_evaluation_the_average() -> None:
     assert NUM_FEATURES == 7
     tower = perturb(build(small_home()).float())
     head, alone = head_of(tower), head_of(copy.deepcopy(tower))
-    head.keep_average(0.9)
+    head.keep_ema(0.9)
     for step in range(4):
         perturb(head.tower, seed=step)
         perturb(alone.tower, seed=step)
-        head.update_average()
-        alone.update_average()
+        head.update_ema()
+        alone.update_ema()
     assert torch.equal(logits(head.train()), logits(alone.train()))
-    assert head.average is not None
-    averaged = head_of(head.average.module).eval()
+    assert head.ema is not None
+    averaged = head_of(head.ema.module).eval()
     assert torch.equal(logits(head.eval()), logits(averaged))
     assert not torch.allclose(logits(head), logits(alone.eval()))
     with probing(head.active_tower) as probe:
@@ -88,11 +88,11 @@ def test_nothing_trains_the_average_and_without_one_nothing_is_there() -> None:
     head = head_of(build(small_home()).float())
     names = set(head.state_dict())
     trained = [name for name, weight in head.named_parameters() if weight.requires_grad]
-    assert not [name for name in names if "average" in name]
-    head.keep_average(0.9)
+    assert not [name for name in names if "ema" in name]
+    head.keep_ema(0.9)
     assert [name for name, weight in head.named_parameters() if weight.requires_grad] == trained
-    assert {name for name in head.state_dict() if not name.startswith("average.")} == names
-    assert {"average.n_averaged"} < set(head.state_dict()) - names
+    assert {name for name in head.state_dict() if not name.startswith("ema.")} == names
+    assert {"ema.n_averaged"} < set(head.state_dict()) - names
     logits(head.train()).sum().backward()  # type: ignore[no-untyped-call]
-    assert head.average is not None
-    assert all(weight.grad is None for weight in head.average.parameters())
+    assert head.ema is not None
+    assert all(weight.grad is None for weight in head.ema.parameters())

@@ -56,13 +56,13 @@ def options_view(file: PlanFile, name: str, found: Sequence[Alternative]) -> Ite
             f"{one.shard_ms:.4g}",
             " + ".join(f"{size / 2**20:,.1f}" for size in one.memory if size) or "0",
             "no room" if one.plan_ms is None else f"{one.plan_ms:.4g}",
-            _verdict(one, file),
+            _outcome(one, file),
         )
     yield view
     yield why(file, name, found)
 
 
-def _verdict(one: Alternative, file: PlanFile) -> str:
+def _outcome(one: Alternative, file: PlanFile) -> str:
     if one.chosen:
         return "chosen"
     if not one.allowed:

@@ -126,20 +126,20 @@ def _bytes(placed: PlacedTable) -> float:
 
 def _option(one: Alternative, parts: list[int], time_ms: float) -> tuple[bool, list[str]]:
     if one.chosen:
-        verdict = "chosen"
+        outcome = "chosen"
     elif not one.allowed:
-        verdict = "against a rule"
+        outcome = "against a rule"
     elif one.plan_ms is None:
-        verdict = ""
+        outcome = ""
     else:
-        verdict = change(time_ms, one.plan_ms) or "equal"
+        outcome = change(time_ms, one.plan_ms) or "equal"
     return one.chosen, [
         one.sharding_type,
         one.kernel,
         str(one.width),
         f"{one.shards:,}",
         "does not fit" if one.plan_ms is None else number(one.plan_ms),
-        verdict,
+        outcome,
         number(one.shard_ms),
         " + ".join(memory(size) for size in one.memory.tolist() if size) or "0",
         *(number(float(one.perf[i]), 3) for i in parts),

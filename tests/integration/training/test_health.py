@@ -1,4 +1,4 @@
-"""Looks at the experts in real runs: they change nothing, and say what is so."""
+"""Probes in real runs: they change nothing, and report what is so."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from pipeline.training.resolve_features import resolve_features
 from tests.integration.training.runs import copy_killed_after, run, tensors
 from tests.ranks import run_ranks
 
-_LOOK = ["--expert_health.probe_every", "2"]
+_PROBE = ["--expert_health.probe_every", "2"]
 
 
 @pytest.fixture(scope="module")
-def looked(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 8 steps on two ranks, looked at in every other one."""
-    out = tmp_path_factory.mktemp("health") / "looked"
-    assert run_ranks(run, 2, synthetic, out, _LOOK) == [0, 0]
+def probed(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 8 steps on two ranks, probed in every other one."""
+    out = tmp_path_factory.mktemp("health") / "probed"
+    assert run_ranks(run, 2, synthetic, out, _PROBE) == [0, 0]
     return out
 
 
-def looks(out: Path) -> list[dict[str, Any]]:
+def probes(out: Path) -> list[dict[str, Any]]:
     lines = [
         json.loads(line)
         for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
@@ -38,20 +38,20 @@ def looks(out: Path) -> list[dict[str, Any]]:
     return [line for line in lines if line["kind"] == "health"]
 
 
-def test_training_is_bit_equal_with_looks_and_without(
-    looked: Path, synthetic: Path, tmp_path: Path
+def test_training_is_bit_equal_with_probes_and_without(
+    probed: Path, synthetic: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "unlooked"
+    out = tmp_path / "unprobed"
     assert run_ranks(run, 2, synthetic, out, ["--expert_health.probe_every", "0"]) == [0, 0]
-    assert looks(out) == []
-    left = tensors(looked / "checkpoints" / "step-00000008", tmp_path)
+    assert probes(out) == []
+    left = tensors(probed / "checkpoints" / "step-00000008", tmp_path)
     right = tensors(out / "checkpoints" / "step-00000008", tmp_path)
     assert left.keys() == right.keys()
     assert [name for name in left if not torch.equal(left[name], right[name])] == []
 
 
-def test_looks_come_when_due_and_are_in_tensorboard(looked: Path) -> None:
-    found = looks(looked)
+def test_probes_come_when_due_and_are_in_tensorboard(probed: Path) -> None:
+    found = probes(probed)
     assert [line["step"] for line in found] == [2, 4, 6, 8]
     names = set(found[0])
     for name in (
@@ -60,38 +60,38 @@ def test_looks_come_when_due_and_are_in_tensorboard(looked: Path) -> None:
         "self_gates/click/level2.task_specific.click.0",
         "meta_gates/watch/meta.shared.0",
         "shared/level2.global.0/entropy",
-        "tasks/click/own_weight",
+        "tasks/click/task_specific_weight",
         "tasks/click/weight_norm",
         "tasks/click/gradient_norm",
     ):
         assert name in names
         assert all(line[name] is not None for line in found)
-    events = b"".join(path.read_bytes() for path in (looked / "tensorboard").iterdir())
+    events = b"".join(path.read_bytes() for path in (probed / "tensorboard").iterdir())
     assert b"health/tasks/click/gradient_norm" in events
 
 
-def test_health_json_has_figures_of_training_and_verdicts(looked: Path) -> None:
-    health = json.loads((looked / "health.json").read_text(encoding="utf-8"))
+def test_health_json_has_figures_of_training_and_diagnosis(probed: Path) -> None:
+    health = json.loads((probed / "health.json").read_text(encoding="utf-8"))
     assert set(health["tasks"]["like"]) == {
         "positive_rate",
-        "own_weight",
+        "task_specific_weight",
         "weight_norm",
         "gradient_norm",
     }
-    verdicts = health["verdicts"]
-    assert {verdict["kind"] for verdict in verdicts} == {"collapse", "degradation", "underfitting"}
-    assert set(verdicts[0]) == {"kind", "subject", "severity", "text"}
+    findings = health["diagnosis"]
+    assert {finding["kind"] for finding in findings} == {"collapse", "degradation", "underfitting"}
+    assert set(findings[0]) == {"kind", "subject", "severity", "text"}
 
 
-def test_resume_remembers_the_looks_before(looked: Path, synthetic: Path, tmp_path: Path) -> None:
-    """The norms in health.json are means over looks before and after the interruption."""
-    out = copy_killed_after(5, looked, tmp_path / "cut")
+def test_resume_remembers_the_probes_before(probed: Path, synthetic: Path, tmp_path: Path) -> None:
+    """The norms in health.json are means over probes before and after the interruption."""
+    out = copy_killed_after(5, probed, tmp_path / "cut")
     assert run_ranks(run, 2, synthetic, out, [], True) == [0, 0]
     left, right = (
         json.loads(
             (folder / "checkpoints" / "step-00000008" / "meta.json").read_text(encoding="utf-8")
         )["norms"]
-        for folder in (looked, out)
+        for folder in (probed, out)
     )
     assert len(left) == 4
     assert left == right
@@ -127,9 +127,9 @@ def test_a_dead_expert_is_named(
     out = tmp_path / "dead"
     dead = "level2.category.watch.1"
     assert run_ranks(killed_expert, 1, synthetic, out, dead) == [0]
-    verdicts = json.loads((out / "health.json").read_text(encoding="utf-8"))["verdicts"]
-    wrong = [verdict for verdict in verdicts if verdict["severity"] == "wrong"]
-    assert [(verdict["kind"], verdict["subject"]) for verdict in wrong] == [("collapse", dead)]
+    findings = json.loads((out / "health.json").read_text(encoding="utf-8"))["diagnosis"]
+    wrong = [finding for finding in findings if finding["severity"] == "wrong"]
+    assert [(finding["kind"], finding["subject"]) for finding in wrong] == [("collapse", dead)]
     assert "dead, it says the same of every row" in wrong[0]["text"]
     printed = " ".join(capfd.readouterr().out.split())
     assert f"experts: {dead}: dead, it says the same of every row" in printed

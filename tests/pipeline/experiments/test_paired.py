@@ -59,7 +59,7 @@ def test_pairing_takes_out_what_a_seed_does_to_all() -> None:
         ("ne", 0.0, "inconclusive"),
     ],
 )
-def test_a_verdict_needs_two_standard_errors(metric: str, shift: float, conclusion: str) -> None:
+def test_a_conclusion_needs_two_standard_errors(metric: str, shift: float, conclusion: str) -> None:
     theirs = {0: 0.5, 1: 0.6, 2: 0.7, 3: 0.8}
     noise = (0.001, -0.001, 0.001, -0.001)
     ours = {seed: value + shift + noise[seed] for seed, value in theirs.items()}
@@ -73,7 +73,7 @@ def test_calibration_is_judged_by_its_distance_to_one() -> None:
     assert found.conclusion == "better"
 
 
-def test_one_seed_has_no_error_and_no_verdict() -> None:
+def test_one_seed_has_no_error_and_no_conclusion() -> None:
     assert estimate({3: 0.7}).deviation is None
     assert difference({3: 0.75}, {3: 0.5}, metric_named("auc")) == Difference(
         n=1, mean=0.25, error=None, conclusion="inconclusive"

@@ -103,7 +103,7 @@ def test_one_seed_says_so() -> None:
 def test_what_cannot_be_said_is_said_nowhere(
     tmp_path: Path, towers: tuple[str, ...], seeds: tuple[int, ...]
 ) -> None:
-    """Marks, deviations, errors and verdicts stand where there are such, and only there."""
+    """Marks, deviations, errors and conclusions stand where there are such, and only there."""
     about = {name: {"folder": name, "parameters": 1, "flops": 1, "config": {}} for name in towers}
     runs = [run(tower, seed) for seed in seeds for tower in towers]
     made = study(runs, towers=about, against=towers[-1], seeds=list(seeds))
@@ -210,7 +210,7 @@ def test_the_page_draws_the_differences_and_links_the_runs(tmp_path: Path) -> No
     assert page.row("home")[1].startswith("▲ 0.7240")
 
 
-def test_health_verdicts_are_told_by_tower_and_seed(tmp_path: Path) -> None:
+def test_health_findings_are_shown_by_tower_and_seed(tmp_path: Path) -> None:
     dead = {
         "kind": "collapse",
         "subject": "meta.shared.1",
@@ -226,7 +226,7 @@ def test_health_verdicts_are_told_by_tower_and_seed(tmp_path: Path) -> None:
     assert "home 0.0, mmoe* 1.0, single_task 0.0" in text
     page = Page(write_study_report(tmp_path, made).read_text(encoding="utf-8"))
     assert ["mmoe*", "wrong", "collapse", dead["text"], "0, 3, 5, 8"] in page.rows
-    assert "Not in this run: verdicts in health.json of home-no_self_gate" in page.text
+    assert "Not in this run: a diagnosis in health.json of home-no_self_gate" in page.text
     swapped = [run("home", 0, findings=[dead]), run("single_task", 0)]
     assert "Not all. meta.shared.1" in said(study(swapped))["Are home's experts healthy?"]
 

@@ -1,4 +1,4 @@
-"""Each anomaly is named with figure and limit; a sound tower is told what was checked."""
+"""Each anomaly is named with value and limit; a sound tower is told what was checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models.towers.config import (
     SingleTaskConfig,
     TowerConfig,
 )
-from pipeline.expert_health.diagnosis import Verdict, verdicts
+from pipeline.expert_health.diagnosis import Finding, diagnose
 from pipeline.expert_health.expert_use import add_use
 from pipeline.expert_health.health import ExpertHealth
 from tests.models.building import build, rows
@@ -29,13 +29,13 @@ EVEN = {"level2.global.0": 0.4, "level2.global.1": 0.4}
 
 
 def health(**experts: dict[str, float]) -> dict[str, Any]:
-    """Two global experts and one own for each of three tasks; `experts` changes figures."""
+    """Two global experts, one for each of three tasks; `experts` changes metrics."""
     tasks = ("click", "finish", "like")
-    own = [f"level2.task_specific.{task}.0" for task in tasks]
+    specific = [f"level2.task_specific.{task}.0" for task in tasks]
     return add_use(
         {
-            "experts": {name: SOUND | experts.get(name, {}) for name in (*EVEN, *own)},
-            "gates": {task: EVEN | {name: 0.2} for task, name in zip(tasks, own, strict=True)},
+            "experts": {name: SOUND | experts.get(name, {}) for name in (*EVEN, *specific)},
+            "gates": {task: EVEN | {name: 0.2} for task, name in zip(tasks, specific, strict=True)},
             "self_gates": {},
             "meta_gates": {},
             "meta_self_gates": {},
@@ -43,12 +43,12 @@ def health(**experts: dict[str, float]) -> dict[str, Any]:
     )
 
 
-def wrong(figures: dict[str, Any]) -> list[Verdict]:
-    return [verdict for verdict in verdicts(figures) if verdict.severity == "wrong"]
+def wrong(metrics: dict[str, Any]) -> list[Finding]:
+    return [finding for finding in diagnose(metrics) if finding.severity == "wrong"]
 
 
 def test_a_sound_tower_is_told_what_was_checked() -> None:
-    found = verdicts(health())
+    found = diagnose(health())
     assert [(v.kind, v.severity) for v in found] == [
         ("collapse", "healthy"),
         ("degradation", "healthy"),
@@ -56,11 +56,11 @@ def test_a_sound_tower_is_told_what_was_checked() -> None:
     ]
     assert "5 experts: none dead, at most 40%" in found[0].text
     assert "2 shared experts: at most 33%" in found[1].text
-    assert "3 tasks: each gives its own experts at least 0.6 times" in found[2].text
+    assert "3 tasks: each gives its task-specific experts at least 0.6 times" in found[2].text
 
 
 @pytest.mark.parametrize(
-    ("figures", "text"),
+    ("metrics", "text"),
     [
         ({"zero_fraction": 0.931}, "level2.global.1: 93% of outputs are zero (limit 90%)"),
         ({"row_deviation": 1e-7}, "level2.global.1: dead, it says the same of every row"),
@@ -69,71 +69,76 @@ def test_a_sound_tower_is_told_what_was_checked() -> None:
         ({"mean": None}, "level2.global.1: its outputs are not finite"),
     ],
 )
-def test_collapse(figures: dict[str, Any], text: str) -> None:
-    (verdict,) = wrong(health(**{"level2.global.1": figures}))
-    assert (verdict.kind, verdict.subject) == ("collapse", "level2.global.1")
-    assert verdict.text.startswith(text)
+def test_collapse(metrics: dict[str, Any], text: str) -> None:
+    (finding,) = wrong(health(**{"level2.global.1": metrics}))
+    assert (finding.kind, finding.subject) == ("collapse", "level2.global.1")
+    assert finding.text.startswith(text)
 
 
 def test_degradation() -> None:
-    figures = health()
+    metrics = health()
     for task in ("finish", "like"):
-        figures["gates"][task]["level2.global.0"] = 0.006
-    (verdict,) = wrong(figures)
-    assert (verdict.kind, verdict.subject) == ("degradation", "level2.global.0")
-    assert verdict.text == (
+        metrics["gates"][task]["level2.global.0"] = 0.006
+    (finding,) = wrong(metrics)
+    assert (finding.kind, finding.subject) == ("degradation", "level2.global.0")
+    assert finding.text == (
         "level2.global.0: 97% of its gate weight comes from click: shared by name only (limit 90%)"
     )
 
 
 @pytest.mark.parametrize("weight", [0.01, 0.0])
 def test_an_expert_that_nobody_hears(weight: float) -> None:
-    figures = health()
-    for seen in figures["gates"].values():
+    metrics = health()
+    for seen in metrics["gates"].values():
         seen["level2.global.0"] = weight
-    (verdict,) = wrong(figures)
-    assert verdict.text.startswith("level2.global.0: idle, no gate gives it more than")
+    (finding,) = wrong(metrics)
+    assert finding.text.startswith("level2.global.0: idle, no gate gives it more than")
 
 
 def test_the_level_1_gate_for_all_tasks_is_no_single_user() -> None:
-    figures = health()
-    figures["experts"] |= {"meta.shared.0": SOUND, "meta.watch.0": SOUND}
-    figures["meta_gates"] = {
+    metrics = health()
+    metrics["experts"] |= {"meta.shared.0": SOUND, "meta.watch.0": SOUND}
+    metrics["meta_gates"] = {
         "shared": {"meta.shared.0": 0.99, "meta.watch.0": 0.01},
         "watch": {"meta.shared.0": 0.01, "meta.watch.0": 0.99},
     }
-    assert wrong(add_use(figures)) == []
-    figures["meta_gates"] |= {"interact": {"meta.shared.0": 0.01}}
-    figures["meta_gates"]["shared"]["meta.shared.0"] = 0.01
-    figures["meta_gates"]["watch"]["meta.shared.0"] = 0.99
-    (verdict,) = wrong(add_use(figures))
-    assert verdict.text.startswith("meta.shared.0: 98% of its gate weight comes from watch")
+    assert wrong(add_use(metrics)) == []
+    metrics["meta_gates"] |= {"interact": {"meta.shared.0": 0.01}}
+    metrics["meta_gates"]["shared"]["meta.shared.0"] = 0.01
+    metrics["meta_gates"]["watch"]["meta.shared.0"] = 0.99
+    (finding,) = wrong(add_use(metrics))
+    assert finding.text.startswith("meta.shared.0: 98% of its gate weight comes from watch")
 
 
 def test_underfitting() -> None:
-    figures = health()
-    figures["tasks"]["like"] = {
+    metrics = health()
+    metrics["tasks"]["like"] = {
         "positive_rate": 0.014,
-        "own_weight": 0.02,
+        "task_specific_weight": 0.02,
         "weight_norm": 8.1,
         "gradient_norm": 1e-5,
     }
-    figures["tasks"]["click"] |= {"positive_rate": 0.4, "weight_norm": 8.0, "gradient_norm": 0.0}
-    click, like = wrong(figures)
+    metrics["tasks"]["click"] |= {"positive_rate": 0.4, "weight_norm": 8.0, "gradient_norm": 0.0}
+    click, like = wrong(metrics)
     assert (like.kind, like.subject) == ("underfitting", "like")
     assert like.text == (
-        "like: gate weight 0.02 on its own experts, an even gate gives 0.33 (limit 0.2 of that); "
+        "like: gate weight 0.02 on its task-specific experts, an even gate gives 0.33 "
+        "(limit 0.2 of that); "
         "1.40% of its rows are positive, gradient norm 1e-05 at a weight norm of 8.1"
     )
-    assert click.text.startswith("click: no gradient reaches its own experts; 40.00% of its rows")
+    assert click.text.startswith(
+        "click: no gradient reaches its task-specific experts; 40.00% of its rows"
+    )
 
 
 def two_levels() -> dict[str, Any]:
     """PLE's gates of level 1, too: two tasks, and what all of level 2 reads."""
     tasks = ("click", "like")
-    own = {task: f"task_specific.{task}.0" for task in tasks}
+    specific = {task: f"task_specific.{task}.0" for task in tasks}
     seen = {
-        level: {task: {f"{level}.shared.0": 0.6, f"{level}.{own[task]}": 0.4} for task in tasks}
+        level: {
+            task: {f"{level}.shared.0": 0.6, f"{level}.{specific[task]}": 0.4} for task in tasks
+        }
         for level in ("level1", "level2")
     }
     lower = {f"level1.{task}": gate for task, gate in seen["level1"].items()}
@@ -149,44 +154,44 @@ def two_levels() -> dict[str, Any]:
 
 
 def test_every_level_is_judged() -> None:
-    figures = two_levels()
-    found = verdicts(add_use(figures))
-    assert {verdict.severity for verdict in found} == {"healthy"}
+    metrics = two_levels()
+    found = diagnose(add_use(metrics))
+    assert {finding.severity for finding in found} == {"healthy"}
     assert "under no gate" not in found[0].text
     assert "2 shared experts: " in found[1].text
-    assert "2 tasks: each gives its own experts at least 0.8 times" in found[2].text
-    figures["meta_gates"]["level1.like"]["level1.task_specific.like.0"] = 0.01
-    (verdict,) = wrong(add_use(figures))
-    assert (verdict.kind, verdict.subject) == ("underfitting", "like")
-    assert verdict.text.startswith(
-        "like: gate weight 0.01 on its own experts of level1, an even gate gives 0.5"
+    assert "2 tasks: each gives its task-specific experts at least 0.8 times" in found[2].text
+    metrics["meta_gates"]["level1.like"]["level1.task_specific.like.0"] = 0.01
+    (finding,) = wrong(add_use(metrics))
+    assert (finding.kind, finding.subject) == ("underfitting", "like")
+    assert finding.text.startswith(
+        "like: gate weight 0.01 on its task-specific experts of level1, an even gate gives 0.5"
     )
-    figures["meta_self_gates"] = {"level1.like": {"level1.task_specific.like.0": 0.5}}
-    assert wrong(add_use(figures)) == []
+    metrics["meta_self_gates"] = {"level1.like": {"level1.task_specific.like.0": 0.5}}
+    assert wrong(add_use(metrics)) == []
 
 
 def test_shared_experts_of_every_level_are_judged() -> None:
-    figures = two_levels()
+    metrics = two_levels()
     for gate in ("level1.like", "level1.shared"):
-        figures["meta_gates"][gate]["level1.shared.0"] = 0.01
-    (verdict,) = wrong(add_use(figures))
-    assert verdict.text.startswith(
+        metrics["meta_gates"][gate]["level1.shared.0"] = 0.01
+    (finding,) = wrong(add_use(metrics))
+    assert finding.text.startswith(
         "level1.shared.0: 97% of its gate weight comes from level1.click"
     )
-    figures["meta_gates"]["level1.shared"]["level1.shared.0"] = 0.5
-    figures["meta_gates"]["level1.click"]["level1.shared.0"] = 0.01
-    assert wrong(add_use(figures)) == []  # what that gate mixes serves all tasks
-    figures["meta_gates"]["level1.shared"]["level1.shared.0"] = 0.01
-    (verdict,) = wrong(add_use(figures))
-    assert verdict.text.startswith("level1.shared.0: idle, no gate gives it more than 1.00%")
+    metrics["meta_gates"]["level1.shared"]["level1.shared.0"] = 0.5
+    metrics["meta_gates"]["level1.click"]["level1.shared.0"] = 0.01
+    assert wrong(add_use(metrics)) == []  # what that gate mixes serves all tasks
+    metrics["meta_gates"]["level1.shared"]["level1.shared.0"] = 0.01
+    (finding,) = wrong(add_use(metrics))
+    assert finding.text.startswith("level1.shared.0: idle, no gate gives it more than 1.00%")
 
 
 def test_a_self_gate_makes_up_for_the_mixing_gate() -> None:
-    figures = health()
-    figures["gates"]["like"]["level2.task_specific.like.0"] = 0.02
-    assert [v.subject for v in wrong(add_use(figures))] == ["like"]
-    figures["self_gates"] = {"like": {"level2.task_specific.like.0": 0.5}}
-    assert wrong(add_use(figures)) == []
+    metrics = health()
+    metrics["gates"]["like"]["level2.task_specific.like.0"] = 0.02
+    assert [v.subject for v in wrong(add_use(metrics))] == ["like"]
+    metrics["self_gates"] = {"like": {"level2.task_specific.like.0": 0.5}}
+    assert wrong(add_use(metrics)) == []
 
 
 @pytest.mark.parametrize(
@@ -202,18 +207,18 @@ def test_a_self_gate_makes_up_for_the_mixing_gate() -> None:
         (SingleTaskConfig.model_validate(WIDE), {"degradation", "underfitting"}),
     ],
 )
-def test_every_tower_gets_a_verdict_of_each_kind(config: TowerConfig, unchecked: set[str]) -> None:
+def test_every_tower_gets_a_finding_of_each_kind(config: TowerConfig, unchecked: set[str]) -> None:
     with torch.no_grad():
         tower = build(config)
         with probing(tower) as probe:
             tower(rows(200))
     adder = ExpertHealth()
     adder.update(probe)
-    found = verdicts(adder.compute())
-    assert {verdict.kind for verdict in found} == {"collapse", "degradation", "underfitting"}
-    assert {verdict.kind for verdict in found if verdict.severity == "unchecked"} == unchecked
-    assert not [verdict for verdict in found if verdict.severity == "wrong"]
+    found = diagnose(adder.compute())
+    assert {finding.kind for finding in found} == {"collapse", "degradation", "underfitting"}
+    assert {finding.kind for finding in found if finding.severity == "unchecked"} == unchecked
+    assert not [finding for finding in found if finding.severity == "wrong"]
 
 
 def test_a_tower_without_experts_is_unchecked() -> None:
-    assert {verdict.severity for verdict in verdicts(ExpertHealth().compute())} == {"unchecked"}
+    assert {finding.severity for finding in diagnose(ExpertHealth().compute())} == {"unchecked"}

@@ -12,9 +12,9 @@ from pipeline.expert_health.expert_use import (
     entropy,
     even_weight,
     lower_levels,
-    own_task,
-    own_weight,
     shared_weights,
+    task_of_expert,
+    task_specific_weight,
 )
 
 
@@ -37,7 +37,7 @@ def health(**parts: Any) -> dict[str, Any]:
     ],
 )
 def test_names_say_whose_an_expert_is(expert: str, task: str | None) -> None:
-    assert own_task(expert) == task
+    assert task_of_expert(expert) == task
 
 
 def test_entropy_is_that_of_the_shares() -> None:
@@ -49,8 +49,8 @@ def test_entropy_is_that_of_the_shares() -> None:
     assert entropy([0.5, None]) is None
 
 
-def test_what_is_shared_and_what_is_own() -> None:
-    """HoME's names; as in AdaTT, a gate may see another task's own experts."""
+def test_what_is_shared_and_what_is_task_specific() -> None:
+    """HoME's names; as in AdaTT, a gate may see another task's specific experts."""
     click = {
         "level2.global.0": 0.5,
         "level2.task_specific.click.0": 0.25,
@@ -74,32 +74,37 @@ def test_what_is_shared_and_what_is_own() -> None:
         "level2.global.0": {"click": 0.5, "like": 0.1},
         "meta.shared.0": {"shared": 0.5, "watch": 0.5},
     }
-    assert own_weight(use, "click") == pytest.approx(0.75)
+    assert task_specific_weight(use, "click") == pytest.approx(0.75)
     added = add_use(use)
-    assert added["tasks"] == {"click": {"own_weight": 0.75}, "like": {"own_weight": 0.3}}
+    assert added["tasks"] == {
+        "click": {"task_specific_weight": 0.75},
+        "like": {"task_specific_weight": 0.3},
+    }
     assert added["shared"]["meta.shared.0"]["entropy"] == pytest.approx(1)
     assert added["shared"]["level2.global.0"]["entropy"] == entropy([0.5, 0.1])
 
 
-def test_what_is_shared_and_own_before_the_last_level() -> None:
+def test_what_is_shared_and_task_specific_before_the_last_level() -> None:
     """PLE's names; a task's name may hold dots, and look like a level's."""
     task = "level1.click"
-    own = [f"level{n}.task_specific.{task}.0" for n in (1, 2)]
+    specific = [f"level{n}.task_specific.{task}.0" for n in (1, 2)]
     use = health(
-        experts=dict.fromkeys(own),
-        gates={task: {"level2.shared.0": 0.3, own[1]: 0.7}},
+        experts=dict.fromkeys(specific),
+        gates={task: {"level2.shared.0": 0.3, specific[1]: 0.7}},
         meta_gates={
-            f"level1.{task}": {"level1.shared.0": 0.75, own[0]: 0.25},
-            "level1.shared": {"level1.shared.0": 0.5, own[0]: 0.5},
+            f"level1.{task}": {"level1.shared.0": 0.75, specific[0]: 0.25},
+            "level1.shared": {"level1.shared.0": 0.5, specific[0]: 0.5},
         },
-        meta_self_gates={f"level1.{task}": {own[0]: 1.0}},
+        meta_self_gates={f"level1.{task}": {specific[0]: 1.0}},
     )
     assert shared_weights(use) == {
         "level1.shared.0": {f"level1.{task}": 0.75, "level1.shared": 0.5}
     }
     assert lower_levels(use, task) == ["level1"]
     assert lower_levels(use, "click") == []
-    assert add_use(use)["tasks"] == {task: {"own_weight": 0.7, "level1_own_weight": 1.25}}
+    assert add_use(use)["tasks"] == {
+        task: {"task_specific_weight": 0.7, "level1_task_specific_weight": 1.25}
+    }
     assert even_weight(use, task) == even_weight(use, task, "level1") == 0.5
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.probe import Probe
-from pipeline.expert_health.diagnosis import verdicts
+from pipeline.expert_health.diagnosis import diagnose
 from pipeline.expert_health.health import ExpertHealth
 from tests.ranks import run_ranks
 
@@ -102,7 +102,7 @@ def test_figures_that_overflow_are_none_in_json() -> None:
     adder = ExpertHealth()
     adder.update(probe)
     result = adder.compute()
-    text = json.dumps(result | {"verdicts": [v.text for v in verdicts(result)]}, allow_nan=False)
+    text = json.dumps(result | {"diagnosis": [v.text for v in diagnose(result)]}, allow_nan=False)
     assert "meta.watch.0: its outputs are not finite" in text
     assert result["experts"]["meta.watch.0"]["mean"] is None
     assert result["gates"]["click"]["meta.watch.0"] is None

@@ -1,4 +1,4 @@
-"""Norms of tasks' own experts, against the tower's parameters taken one by one."""
+"""Norms of task-specific experts, against the tower's parameters taken one by one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.towers.config import PleConfig, SharedBottomConfig
 from models.towers.level import Level
 from models.towers.ple import PLE
 from pipeline.expert_health.health import ExpertHealth
-from pipeline.expert_health.probes import ExpertProbe, Norms, own_norms
+from pipeline.expert_health.probes import ExpertProbe, Norms, task_specific_norms
 from tests.models.building import SMALL, TASKS, build, rows
 from tests.ranks import run_ranks
 
@@ -26,7 +26,7 @@ def test_norms_are_those_of_all_levels_parameters() -> None:
     tower = build(config)
     assert isinstance(tower, PLE)
     tower(rows(20)).square().sum().backward()
-    found = own_norms(tower)
+    found = task_specific_norms(tower)
     assert set(found) == {task.name for task in TASKS}
     for task in TASKS:
         weights = gradients = 0.0
@@ -43,10 +43,10 @@ def test_norms_are_those_of_all_levels_parameters() -> None:
         assert gradients > 0
 
 
-def test_a_tower_without_own_experts_has_none() -> None:
+def test_a_tower_without_task_specific_experts_has_none() -> None:
     tower = build(SharedBottomConfig.model_validate(SMALL))
     tower(rows(5)).sum().backward()
-    assert own_norms(tower) == {}
+    assert task_specific_norms(tower) == {}
 
 
 def test_gradients_are_not_touched() -> None:
@@ -55,7 +55,7 @@ def test_gradients_are_not_touched() -> None:
     before = [
         parameter.grad.clone() for parameter in tower.parameters() if parameter.grad is not None
     ]
-    own_norms(tower)
+    task_specific_norms(tower)
     after = [parameter.grad for parameter in tower.parameters() if parameter.grad is not None]
     assert all(torch.equal(left, right) for left, right in zip(before, after, strict=True))
 
@@ -83,7 +83,7 @@ def looked_at(rank: int, size: int) -> tuple[Any, Any]:
     with probing(tower) as probe:
         parallel(rows(40).chunk(size)[rank]).square().mean().backward()
     adder.update(probe)
-    return adder.compute(), own_norms(tower)
+    return adder.compute(), task_specific_norms(tower)
 
 
 def test_two_ranks_see_what_one_sees() -> None:

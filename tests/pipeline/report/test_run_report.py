@@ -30,10 +30,10 @@ HEALTH: dict[str, Any] = {
     "meta_gates": {},
     "meta_self_gates": {},
     "tasks": {
-        "click": {"positive_rate": 0.25, "own_weight": 0.375, "gradient_norm": 0.5},
-        "</script><b>": {"positive_rate": 0.01, "own_weight": None},
+        "click": {"positive_rate": 0.25, "task_specific_weight": 0.375, "gradient_norm": 0.5},
+        "</script><b>": {"positive_rate": 0.01, "task_specific_weight": None},
     },
-    "verdicts": [
+    "diagnosis": [
         {
             "kind": "collapse",
             "subject": "meta.shared.0",
@@ -161,38 +161,38 @@ def test_experts_and_gates_are_shown(run: Path) -> None:
     assert page.row("expert") == ["expert", "click"]
 
 
-def test_verdicts_stand_first(run: Path) -> None:
+def test_the_diagnosis_stands_first(run: Path) -> None:
     page = read(run)
     assert "1 thing wrong with the experts" in page.text
     assert "Collapse: meta.shared.0: 93% of outputs are zero (limit 90%)" in page.text
     assert "Underfitting: 1 task: <fine>" in page.text
-    sound = HEALTH | {"verdicts": HEALTH["verdicts"][1:]}
+    sound = HEALTH | {"diagnosis": HEALTH["diagnosis"][1:]}
     (run / "health.json").write_text(json.dumps(sound), encoding="utf-8")
     assert "All experts of the best checkpoint are healthy" in read(run).text
-    older = {name: part for name, part in HEALTH.items() if name != "verdicts"}
+    older = {name: part for name, part in HEALTH.items() if name != "diagnosis"}
     (run / "health.json").write_text(json.dumps(older), encoding="utf-8")
-    assert "Not in this run: verdicts" in read(run).text
+    assert "Not in this run: a diagnosis" in read(run).text
 
 
 def test_sparse_tasks_stand_beside_their_own_experts(run: Path) -> None:
     page = read(run)
-    weight = page.figures["Sparse tasks and their own experts: gate weight"]["data"]
+    weight = page.figures["Sparse tasks: gate weight of task-specific experts"]["data"]
     assert [(point["name"], point["x"], point["y"]) for point in weight] == [
         ("click", [0.25], [0.375])
     ]
-    gradient = page.trace("Sparse tasks and their own experts: gradient", "click")
+    gradient = page.trace("Sparse tasks: gradient of task-specific experts", "click")
     assert gradient["y"] == [0.5]
 
 
-def test_looks_at_the_experts_are_curves(run: Path) -> None:
-    assert "Not in this run: looks at the experts" in read(run).text
+def test_probes_are_curves(run: Path) -> None:
+    assert "Not in this run: probes of the experts" in read(run).text
     with (run / "metrics.jsonl").open("a", encoding="utf-8") as log:
         for step, zeros in ((5, 0.25), (10, None)):
             figures = {
                 "experts/a/b.0/zero_fraction": zeros,
                 "experts/a/b.0/mean": 0.5,
                 "shared/a/b.0/entropy": 0.75,
-                "tasks/click/own_weight": 0.5,
+                "tasks/click/task_specific_weight": 0.5,
                 "tasks/click/gradient_norm": 0.125,
             }
             head = {"kind": "health", "step": step, "time": 1_700_000_050}
@@ -201,16 +201,21 @@ def test_looks_at_the_experts_are_curves(run: Path) -> None:
     trace = page.trace("Zeros in each expert's output, in training", "a/b.0")
     assert (trace["x"], trace["y"]) == ([5, 10], [0.25, None])
     assert page.trace("How evenly tasks use a shared expert", "a/b.0")["y"] == [0.75, 0.75]
-    assert page.trace("Gate weight on a task's own experts", "click")["y"] == [0.5, 0.5]
-    assert page.trace("Gradient norm of a task's own experts", "click")["y"] == [0.125, 0.125]
+    assert page.trace("Gate weight on task-specific experts", "click")["y"] == [0.5, 0.5]
+    assert page.trace("Gradient norm of task-specific experts", "click")["y"] == [0.125, 0.125]
 
 
-def test_a_run_that_only_looked_has_a_report(run: Path) -> None:
+def test_a_run_with_probes_alone_has_a_report(run: Path) -> None:
     for name in ("results", "health"):
         (run / f"{name}.json").unlink()
-    look = {"kind": "health", "step": 5, "time": 1_700_000_000, "tasks/click/own_weight": 0.5}
-    (run / "metrics.jsonl").write_text(json.dumps(look) + "\n", encoding="utf-8")
-    assert read(run).trace("Gate weight on a task's own experts", "click")["y"] == [0.5]
+    probe = {
+        "kind": "health",
+        "step": 5,
+        "time": 1_700_000_000,
+        "tasks/click/task_specific_weight": 0.5,
+    }
+    (run / "metrics.jsonl").write_text(json.dumps(probe) + "\n", encoding="utf-8")
+    assert read(run).trace("Gate weight on task-specific experts", "click")["y"] == [0.5]
 
 
 def test_the_plan_and_the_bytes_of_each_rank_are_shown(run: Path) -> None:

@@ -27,7 +27,7 @@ _RUNS = ("on", "off")
 _STEPS = 8
 _KEPT = ["--checkpoint.every", "1", "--checkpoint.keep", "8", "--model.tower.dropout", "0.1"]
 _KEPT += ["--train.batch_size", "240"]
-_TOWER, _AVERAGE = "/model/model.head.tower.", "/model/model.head.average.module."
+_TOWER, _AVERAGE = "/model/model.head.tower.", "/model/model.head.ema.module."
 
 
 def step_folder(out: Path, step: int) -> Path:
@@ -70,14 +70,14 @@ def test_the_average_is_that_of_the_weights_after_each_step(
             torch.testing.assert_close(average.double(), expected, rtol=1e-5, atol=1e-7)
         different += not torch.equal(average, saved[-1][_TOWER + name])
     assert different > len(names) // 2
-    assert int(saved[-1]["/model/model.head.average.n_averaged"]) == _STEPS
+    assert int(saved[-1]["/model/model.head.ema.n_averaged"]) == _STEPS
 
 
 def test_training_does_not_feel_it(
     runs: Path, saved: list[dict[str, torch.Tensor]], tmp_path: Path
 ) -> None:
     off = tensors(step_folder(runs / "off", _STEPS), tmp_path)
-    on = {name: value for name, value in saved[-1].items() if ".average." not in name}
+    on = {name: value for name, value in saved[-1].items() if ".ema." not in name}
     assert on.keys() == off.keys()
     assert [name for name in on if not torch.equal(on[name], off[name])] == []
     first, second = (
@@ -151,14 +151,14 @@ def train_some(rank: int, size: int, types: tuple[str, ...]) -> Any:
         batch = rank_batch(number, rank, size, keys)
         parallel.model.train()
         next(outputs(pipeline, iter([batch])))
-        head.update_average()
+        head.update_ema()
         parallel.model.eval()
         with torch.no_grad():
             (output,) = outputs(pipeline, iter([batch]))
         torch.distributed.all_reduce(output.losses_T)
         losses.append(output.losses_T / size)
-    assert head.average is not None
-    average = {name: value.clone() for name, value in head.average.state_dict().items()}
+    assert head.ema is not None
+    average = {name: value.clone() for name, value in head.ema.state_dict().items()}
     return torch.stack(losses), average
 
 
