@@ -70,7 +70,7 @@ def test_probes_come_when_due_and_are_in_tensorboard(probed: Path) -> None:
     assert b"health/tasks/click/gradient_norm" in events
 
 
-def test_health_json_has_figures_of_training_and_diagnosis(probed: Path) -> None:
+def test_health_json_has_metrics_of_training_and_a_diagnosis(probed: Path) -> None:
     health = json.loads((probed / "health.json").read_text(encoding="utf-8"))
     assert set(health["tasks"]["like"]) == {
         "positive_rate",
