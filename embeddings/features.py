@@ -1,4 +1,4 @@
-"""Which id features there are and which table serves each: the facts a collection is built from."""
+"""Which id features there are and which table serves each: what a collection is built from."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def kuairand(
     max_history: int = 30,
     min_count: int = 2,
     smoothing: float = 20.0,
-    held: str = "click,long_view,finish",
+    frozen_labels: str = "click,long_view,finish",
     vocabulary_from: Path | None = None,
     overwrite: bool = False,
 ) -> int:
@@ -33,8 +33,8 @@ def kuairand(
         max_history: latest events kept in a history bag.
         min_count: training rows an id needs for a row of its own; rarer ids are hashed.
         smoothing: rows at the overall rate that are added to the statistics of each key.
-        held: labels, A,B,..., whose statistics by user and histories are those of whole earlier
-            days and do not change within val and test; '' for none.
+        frozen_labels: labels, A,B,..., whose user statistics and histories are those of whole
+            earlier days and do not change within val and test; '' for none.
         vocabulary_from: prepared folder whose vocabularies to use, to score new days with its
             models.
         overwrite: replace --out if it exists.
@@ -52,7 +52,7 @@ def kuairand(
             max_history=max_history,
             min_count=min_count,
             smoothing=smoothing,
-            held=[name.strip() for name in held.split(",") if name.strip()],
+            frozen_labels=[name.strip() for name in frozen_labels.split(",") if name.strip()],
             vocabulary_from=vocabulary_from,
             overwrite=overwrite,
             progress=progress,

@@ -126,24 +126,24 @@ class Slurm(stock.SlurmScheduler):
 
     def describe(self, app_id: str) -> DescribeAppResponse | None:
         """What scontrol says of the job, or what the job left; None if neither knows it."""
-        found = self.facts(app_id)
+        found = self.job_fields(app_id)
         if found is None:
             return None
         state, nodes = found["JobState"], int(found["NumNodes"].partition("-")[0])
-        told = _STATES.get(state, AppState.UNKNOWN)
+        app_state = _STATES.get(state, AppState.UNKNOWN)
         replicas = [
-            ReplicaStatus(id=k, role="train", state=told, hostname="") for k in range(nodes)
+            ReplicaStatus(id=k, role="train", state=app_state, hostname="") for k in range(nodes)
         ]
         return DescribeAppResponse(
             app_id=app_id,
             roles=[Role(name="train", image="", num_replicas=nodes)],
             roles_statuses=[RoleStatus("train", replicas)],
-            state=told,
+            state=app_state,
             num_restarts=int(found["Restarts"]),
             msg=_sentence(found),
         )
 
-    def facts(self, app_id: str) -> dict[str, str] | None:
+    def job_fields(self, app_id: str) -> dict[str, str] | None:
         """Slurm's words for the job: JobState, Reason, NodeList, Restarts, ExitCode, NumNodes."""
         if not app_id.isdecimal():
             raise UserError(f"command line: {app_id!r}: a Slurm job's number is digits")
@@ -168,7 +168,7 @@ class Slurm(stock.SlurmScheduler):
 
     def log_iter(self, app_id: str, role_name: str, k: int = 0, *args: Any, **more: Any) -> Any:
         """Lines of node `k`: see TorchX. From any folder while Slurm knows the job."""
-        if app_id not in stock._get_job_dirs() and (found := self.facts(app_id)):
+        if app_id not in stock._get_job_dirs() and (found := self.job_fields(app_id)):
             stock._save_job_dir(app_id, os.path.dirname(found.get("StdOut", "")) or FOLDER)
         return super().log_iter(app_id, role_name, k, *args, **more)
 

@@ -76,7 +76,7 @@ def train(
     cores = resource.cpu or os.cpu_count() or 1
     variables.setdefault("OMP_NUM_THREADS", str(max(1, cores // nproc)))
     variables.setdefault("COLUMNS", "120")  # a log has no width: room for tables
-    if variables.get("HOMEREC_NOISE") != "1":
+    if variables.get("HOMEREC_WARNINGS") != "1":
         # Else a machine that is gone shows as pages of C++ frames round the line that names it.
         variables.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if resource.gpu > 0:

@@ -28,14 +28,14 @@ class Shards:
         self, folder: Path, schema: Schema, split: SPLIT, columns: Mapping[str, pa.DataType]
     ) -> None:
         """`columns`: the columns to read and their types. UserError if the files lack one."""
-        facts = schema.splits.get(split)
-        if facts is None or facts.rows == 0:
+        info = schema.splits.get(split)
+        if info is None or info.rows == 0:
             raise UserError(
                 f"{folder}: split {split!r} has no rows; take another split, or {AGAIN} with some"
             )
         self.folder = folder
-        self._names = facts.files
-        self._paths = [folder / name for name in facts.files]
+        self._names = info.files
+        self._paths = [folder / name for name in info.files]
         self._columns = list(columns)
         self._footers = [_footer(path, columns) for path in self._paths]
         groups = [
@@ -44,9 +44,9 @@ class Shards:
             for group in range(footer.num_row_groups)
         ]
         found = sum(rows for _, _, rows in groups)
-        if found != facts.rows:
+        if found != info.rows:
             raise UserError(
-                f"{folder / 'schema.json'}: split {split!r} has {facts.rows} rows, but its files "
+                f"{folder / 'schema.json'}: split {split!r} has {info.rows} rows, but its files "
                 f"({', '.join(self._names)}) hold {found}: damaged or half-written; {AGAIN}"
             )
         self._groups = [(file, group) for file, group, rows in groups if rows]

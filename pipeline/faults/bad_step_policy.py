@@ -55,7 +55,7 @@ class BadStepPolicy(Hook):
         self._guard.before_step()
 
     def after_step(self, step: int, output: StepOutput) -> None:
-        """Mark the step as skipped if it was refused.
+        """Mark the step as skipped if it was rejected.
 
         Raises UserError on all ranks if the run is to stop for it.
         """

@@ -15,7 +15,7 @@ _PARTS = ("dense", "labels", "weights", "users", "oracle")
 
 
 def dump_batch(path: Path, batch: Batch, about: dict[str, Any]) -> None:
-    """Write `batch` and plain facts `about` it (step, rank, why)."""
+    """Write `batch` and what is known `about` it (step, rank, why)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sparse = batch.sparse
     torch.save(
@@ -50,7 +50,7 @@ def load_batch(path: Path) -> tuple[Batch, dict[str, Any]]:
 
 
 def show_batch(path: Path, row: int | None = None) -> str:
-    """The batch in words: facts, ranges by feature; with `row`, that row's ids and values."""
+    """Where the batch comes from, ranges by feature; with `row`, that row's ids and values."""
     batch, about = load_batch(path)
     lines = [f"{name}: {value}" for name, value in about.items()]
     rows = len(batch.weights)

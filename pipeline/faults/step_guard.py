@@ -31,7 +31,7 @@ Kind = Literal["nonfinite", "spike"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadStep:
-    """Why a step was refused. `kind` is equal on all ranks, the rest is each rank's own."""
+    """Why a step was rejected. `kind` is equal on all ranks, the rest is each rank's own."""
 
     kind: Kind
     mine: bool
@@ -43,7 +43,7 @@ class BadStep:
 
 
 class StepGuard:
-    """Judges every training step; `bad_step` is set where the last one was refused.
+    """Judges every training step; `bad_step` is set where the last one was rejected.
 
     Every rank must train the same number of steps. `seconds_W` holds each rank's time in the
     tower's forward and backward of the last step.
@@ -69,13 +69,13 @@ class StepGuard:
         step.result.register_forward_hook(self._on_result)
 
     def before_step(self) -> None:
-        """Copy running statistics, to restore them if the step is refused."""
+        """Copy running statistics, to restore them if the step is rejected."""
         self.bad_step = None
         if self._kept:
             self._copies = [buffer.detach().clone() for buffer in self._kept]
 
     def optimizer(self, optimizer: CombinedOptimizer) -> GuardedOptimizer:
-        """`optimizer` for the train pipeline: it does not step where a step was refused."""
+        """`optimizer` for the train pipeline: it does not step where a step was rejected."""
         return GuardedOptimizer(optimizer, self)
 
     def undo(self) -> None:
@@ -84,7 +84,7 @@ class StepGuard:
             for buffer, copy in zip(self._kept, self._copies, strict=True):
                 buffer.copy_(copy)
 
-    def refuse_gradient(self) -> None:
+    def reject_gradient(self) -> None:
         """The tower's own gradient, equal on all ranks, is not finite (the input's was)."""
         self.bad_step = BadStep(
             kind="nonfinite",
@@ -131,11 +131,11 @@ class StepGuard:
         if bool(bad_W.any()):
             what = "loss is not finite" if bad_loss else "gradient is not finite"
             mine = self._at_fault(bad_loss or bad_gradient, values_BF)
-            self._refuse("nonfinite", mine, what, values_BF, gradient_BF)
+            self._reject("nonfinite", mine, what, values_BF, gradient_BF)
         elif limit is not None and mean > limit:
             what = f"loss {mean:.6g} is a spike (above {limit:.6g})"
             mine = int(loss_W.argmax()) == self._world.rank
-            self._refuse("spike", mine, what, values_BF, gradient_BF)
+            self._reject("spike", mine, what, values_BF, gradient_BF)
         else:
             self._recent.append(mean)
             return None
@@ -157,7 +157,7 @@ class StepGuard:
         median = known.median()
         return float(median + self._config.spike_mad * (known - median).abs().median())
 
-    def _refuse(
+    def _reject(
         self,
         kind: Kind,
         mine: bool,
@@ -182,7 +182,7 @@ class GuardedOptimizer:
     def step(self, closure: Callable[[], Any] | None = None) -> None:
         guard = self._guard
         if guard.bad_step is None and not _finite(self._optimizer):
-            guard.refuse_gradient()
+            guard.reject_gradient()
         if guard.bad_step is None:
             self._optimizer.step(closure)
         else:

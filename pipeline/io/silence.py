@@ -1,4 +1,4 @@
-"""Complaints of libraries about their own insides, which a user can do nothing about."""
+"""Libraries' warnings about their own internals, which a user cannot act on."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MESSAGES = (
     ".*_all_gather_base.*",
     ".*dense_embedding_codegen_lookup_function: an autograd kernel was not registered.*",  # FBGEMM
 )
-# Of what TorchRec says to the root logger.
+# Messages of TorchRec to the root logger.
 _ROOT = ("[2D]", "[Connection]", "Sharding spec not found")
 _LOGGERS = ("torchrec", "torch.fx._symbolic_trace", "torch.distributed.checkpoint")
 
 
-def hush() -> None:
-    """Silence them, here and in what this process starts; HOMEREC_NOISE=1 lets them speak."""
-    if os.environ.get("HOMEREC_NOISE") == "1":
+def silence_libraries() -> None:
+    """Filter them out, here and in child processes; HOMEREC_WARNINGS=1 shows them."""
+    if os.environ.get("HOMEREC_WARNINGS") == "1":
         return
     for message in _MESSAGES:
         warnings.filterwarnings("ignore", message=message)

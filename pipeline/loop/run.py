@@ -19,7 +19,7 @@ from pipeline.io.errors import UserError
 from pipeline.loop.data import TrainData
 from pipeline.metrics.windowed import WindowedMetrics
 from pipeline.ranks.world import World
-from pipeline.training.batch_size import StepRows, step_rows
+from pipeline.training.batch_size import BatchSizes, batch_sizes
 from pipeline.training.build import build
 from pipeline.training.deterministic import make_deterministic
 from pipeline.training.parallelize import Parallel
@@ -40,7 +40,7 @@ class Run:
     folder: Path
     world: World
     data: TrainData
-    rows: StepRows
+    rows: BatchSizes
     step: Step
     parallel: Parallel
     guard: StepGuard
@@ -133,7 +133,7 @@ def build_run(
 
     `tower`: instead of the one that `config.model.tower` describes.
     """
-    rows = step_rows(config.train, world.size)
+    rows = batch_sizes(config.train, world.size)
     if config.train.deterministic:
         make_deterministic()
     step, parallel = build(config, data.chosen, world, tower)

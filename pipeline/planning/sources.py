@@ -62,9 +62,9 @@ class Source:
             )
         return self.global_batch // cluster.ranks
 
-    def with_stats(self, facts: TableStats, rows: int, share: float) -> Source:
-        """With tables used as `facts` say, in global batches of `rows` rows; ValueError."""
-        tables = tuple(facts.with_stats(table, rows, share) for table in self.tables)
+    def with_stats(self, stats: TableStats, rows: int, share: float) -> Source:
+        """With tables used as `stats` say, in global batches of `rows` rows; ValueError."""
+        tables = tuple(stats.with_stats(table, rows, share) for table in self.tables)
         return self._with_tables(tables)
 
     def _with_tables(self, tables: tuple[ListedTable, ...]) -> Source:

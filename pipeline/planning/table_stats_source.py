@@ -1,4 +1,4 @@
-"""Where the facts of a model's tables come from: a file of them, a prepared folder, any Parquet."""
+"""Where table statistics come from: a file of them, a prepared folder, any Parquet."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def _files(data: Path) -> list[Path]:
     if data.is_file():
         return [data]
     if not data.is_dir():
-        raise UserError(f"{data}: no such file or folder; name Parquet files or a file of facts")
+        raise UserError(
+            f"{data}: no such file or folder; name Parquet files or a file of 'plan table-stats'"
+        )
     if (data / "schema.json").is_file():
         return _split(data, Schema.load(data))
     found = sorted(data.rglob("*.parquet"))

@@ -53,7 +53,7 @@ def broadcast_from_rank0(world: World, value: T) -> T:
 
 
 class Flags:
-    """Small facts that all ranks learn of each other, one step late and without waiting.
+    """Small values that all ranks learn of each other, one step late and without waiting.
 
     `post` begins the exchange after a step, `read` ends it before the next one: a rank that wants
     to stop (a signal) or must (a loss that is not finite) stops all of them at the same step.

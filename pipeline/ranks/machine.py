@@ -1,4 +1,4 @@
-"""What the ranks run on, in words: a measurement is worth little without it."""
+"""A description of the ranks' hardware, to print beside every measurement."""
 
 from __future__ import annotations
 

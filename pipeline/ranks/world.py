@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch._C._distributed_c10d import HashStore
 
 from pipeline.io.errors import RankLost
-from pipeline.io.silence import hush
+from pipeline.io.silence import silence_libraries
 from pipeline.ranks.heartbeat import Pulse, of_a_peer, open_heartbeat, watched
 from pipeline.ranks.timed_all_reduce import all_reduce
 
@@ -59,7 +59,7 @@ def open_world(timeout: int = TIMEOUT_S) -> Iterator[World]:
     Raises:
         RankLost: where another rank did not answer in time, or was gone; the message names it.
     """
-    hush()
+    silence_libraries()
     arguments: dict[str, Any] = {"timeout": timedelta(seconds=timeout)}
     alone = "RANK" not in os.environ
     if alone:

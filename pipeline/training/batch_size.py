@@ -1,10 +1,10 @@
 """Rows of a step on any number of ranks, and the learning rates that go with them.
 
-A job that lost a machine goes on with fewer ranks. It holds its global batch: each rank takes more
-rows. Or, with train.base_world_size, each rank's rows stay and the global batch follows the ranks;
-then rates follow it by train.scale_lr. Both optimizers are adaptive, and for those the root of the
-batch is the rule (Malladi et al. 2022, On the SDEs and Scaling Rules for Adaptive Gradient
-Algorithms).
+A job that lost a machine continues with fewer ranks. It keeps its global batch: each rank takes
+more rows. With train.base_world_size, each rank's rows stay, the global batch scales with the
+ranks, and learning rates with it by train.scale_lr. Both optimizers are adaptive, and for those the
+root of the batch is the rule (Malladi et al. 2022, On the SDEs and Scaling Rules for Adaptive
+Gradient Algorithms).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _POWER = {"constant": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 
 @dataclass(frozen=True)
-class StepRows:
+class BatchSizes:
     """What a step is made of.
 
     Attributes:
@@ -32,7 +32,7 @@ class StepRows:
     rate: float
 
 
-def step_rows(config: TrainConfig, ranks: int) -> StepRows:
+def batch_sizes(config: TrainConfig, ranks: int) -> BatchSizes:
     """For `ranks` ranks. Where they do not divide the rows, each takes the nearest whole number.
 
     Raises:
@@ -52,4 +52,4 @@ def step_rows(config: TrainConfig, ranks: int) -> StepRows:
         )
     share = per_rank * ranks / config.batch_size
     power = _POWER[config.scale_lr] if config.base_world_size else 0.0
-    return StepRows(per_rank=per_rank, share=share, rate=share**power)
+    return BatchSizes(per_rank=per_rank, share=share, rate=share**power)

@@ -9,7 +9,7 @@ from pipeline.data.batch_source import BatchSource
 from pipeline.data.parquet_source import ParquetSource, open_batches
 from pipeline.data.schema import SPLIT
 from pipeline.ranks.world import World
-from pipeline.training.batch_size import step_rows
+from pipeline.training.batch_size import batch_sizes
 from pipeline.training.resolve_features import Selection
 
 
@@ -43,7 +43,7 @@ def open_split(
         features=chosen.features,
         tasks=chosen.labels,
         hash_rows={table.name: config.embeddings.hash_rows for table in chosen.tables},
-        batch_size=step_rows(config.train, world.size).per_rank,
+        batch_size=batch_sizes(config.train, world.size).per_rank,
         rank=world.rank,
         world_size=world.size,
         shuffle=purpose == "train",

@@ -31,7 +31,7 @@ from embeddings.planner.search.search import Budget
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
-from pipeline.training.batch_size import step_rows
+from pipeline.training.batch_size import batch_sizes
 from pipeline.training.plan_from_file import plan_from_file
 from pipeline.training.replica_groups import group_shape
 
@@ -58,7 +58,7 @@ def find_sharding_plan(
     sharding = config.sharding
     if sharding.plan is not None:
         return plan_from_file(sharding.plan, step, tables, world)
-    rows = step_rows(config.train, world.size).per_rank
+    rows = batch_sizes(config.train, world.size).per_rank
     if sharding.planner == "torchrec":
         if sharding.cluster:
             raise UserError(

@@ -14,7 +14,7 @@ class Hook:
         """Before step `step`, counted from 1."""
 
     def after_step(self, step: int, output: StepOutput) -> None:
-        """After it. `output.skipped`: the batch was refused, and nothing has been learned."""
+        """After it. `output.skipped`: the batch was rejected, and nothing has been learned."""
 
     def after_segment(self, step: int) -> None:
         """The train pipeline is drained: a save follows, and maybe an evaluation."""

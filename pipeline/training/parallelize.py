@@ -28,7 +28,7 @@ from embeddings.unfused_optimizer import UnfusedRowWiseAdagrad
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
-from pipeline.training.batch_size import step_rows
+from pipeline.training.batch_size import batch_sizes
 from pipeline.training.data_parallel import data_parallel
 from pipeline.training.find_sharding_plan import find_sharding_plan
 from pipeline.training.replica_groups import GroupedModel, group_shape
@@ -60,7 +60,7 @@ def parallelize(
     """
     mark_tables(step, config)
     _, local_size = group_shape(config.sharding, world)
-    rows = step_rows(config.train, world.size).per_rank
+    rows = batch_sizes(config.train, world.size).per_rank
     sending = config.sharding
     sharders = all_sharders(sent_as(sending.qcomm_forward, sending.qcomm_backward, rows))
     outcome: ShardingPlan | PlanError | UserError | None = None

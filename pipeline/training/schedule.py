@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from pipeline.config.sections import ScheduleConfig
-from pipeline.training.batch_size import StepRows
+from pipeline.training.batch_size import BatchSizes
 
 # A step that is all of train.batch_size, however many ranks share it.
-_ALL = StepRows(per_rank=0, share=1.0, rate=1.0)
+_ALL = BatchSizes(per_rank=0, share=1.0, rate=1.0)
 
 
 class HasGroups(Protocol):
@@ -49,7 +49,7 @@ class Schedule:
         optimizer: HasGroups,
         steps: int,
         *,
-        rows: StepRows = _ALL,
+        rows: BatchSizes = _ALL,
         at: float = 0.0,
     ) -> None:
         """`steps` are still to come, each of `rows`."""

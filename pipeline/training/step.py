@@ -24,7 +24,7 @@ class StepOutput:
     task_weights_T: Tensor | None
     """Those the balance chose for this step; None in evaluation."""
     skipped: bool = False
-    """Whether the batch was refused, and no weight has moved."""
+    """Whether the batch was rejected, and no weight has moved."""
 
 
 class Loss(nn.Module):

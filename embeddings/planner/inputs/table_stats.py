@@ -19,7 +19,7 @@ from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.inputs.table_list import CacheUse, ListedTable
 from embeddings.planner.inputs.yaml_files import Frozen, read_yaml, validate
 
-KIND = "homerec table facts"
+KIND = "homerec table stats"
 VERSION = 1
 
 
@@ -136,7 +136,7 @@ class AccessCounts(Frozen):
 class TableStats(Frozen):
     """Of all tables of a model."""
 
-    kind: Literal["homerec table facts"] = "homerec table facts"
+    kind: Literal["homerec table stats"] = "homerec table stats"
     version: Literal[1] = 1
     source: str
     """Where they were counted."""
@@ -157,8 +157,8 @@ class TableStats(Frozen):
     def with_stats(self, table: ListedTable, rows: int, share: float) -> ListedTable:
         """`table` as the data say it is used, in global batches of `rows` rows.
 
-        A cache holds the rows that `share` of the lookups fall on. ValueError if the facts are not
-        this table's, or a feature has no id at all.
+        A cache holds the rows that `share` of the lookups fall on. ValueError if the statistics are
+        another table's, or a feature has no id at all.
         """
         known = self.tables.get(table.name)
         if known is None:
@@ -198,12 +198,12 @@ class TableStats(Frozen):
 
 
 def load_table_stats(path: Path) -> TableStats:
-    """A file that `homerec plan facts` wrote, JSON or YAML. ValueError in one line."""
+    """A file that `homerec plan table-stats` wrote, JSON or YAML. ValueError in one line."""
     value: dict[str, Any] = read_yaml(path) if path.suffix != ".json" else _json(path)
     if value.get("kind") != KIND or value.get("version") != VERSION:
         raise ValueError(
             f"{path}: not table statistics of version {VERSION}; write them with "
-            "'homerec plan facts SOURCE --data DIR --out FILE'"
+            "'homerec plan table-stats SOURCE --data DIR --out FILE'"
         )
     return validate(TableStats, value, path)
 

@@ -19,7 +19,7 @@ from launchers.cli.plan.inputs import open_inputs
 from launchers.cli.plan.options import OutputOptions, PlanOptions
 from launchers.cli.plan.page import run_page, write_page
 from launchers.cli.plan.sweep import run_sweep, sweep_view
-from launchers.cli.plan.table_stats import facts_view
+from launchers.cli.plan.table_stats import table_stats_view
 from launchers.cli.plan.tables import options_view, plan_view, reshard_view
 from launchers.local.console import open_console, print_line
 from pipeline.io.errors import UserError
@@ -64,9 +64,9 @@ def find(
         sys.stdout.write(file.to_json())
         return 0
     console = open_console()
-    if inputs.facts:
+    if inputs.table_stats:
         rows = request.batch_size * request.group.ranks
-        console.print(facts_view(inputs.facts, rows, options.serve, most=12))
+        console.print(table_stats_view(inputs.table_stats, rows, options.serve, most=12))
     for part in plan_view(file):
         console.print(part)
     if output.out:
@@ -140,7 +140,7 @@ def page(plans: Sequence[Path], sweep_file: Path | None, options: int, out: Path
     return 0
 
 
-def facts(
+def table_stats(
     source_name: str,
     data: Path,
     overrides: Sequence[str],
@@ -162,7 +162,7 @@ def facts(
         sys.stdout.write(found.to_json())
         return 0
     console = open_console()
-    console.print(facts_view(found, batch_size, serve))
+    console.print(table_stats_view(found, batch_size, serve))
     if out:
         print_line(console, f"written to {out}; plan with it: --data {out}")
     return 0

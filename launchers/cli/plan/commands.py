@@ -102,7 +102,7 @@ def page(*plans: Path, sweep: Path | None = None, options: Natural = 200, out: P
 
 
 @app.command
-def facts(
+def table_stats(
     source: str,
     /,
     *,
@@ -127,7 +127,7 @@ def facts(
     """
     from launchers.cli.plan import actions
 
-    return actions.facts(
+    return actions.table_stats(
         source, data, overrides, fold=fold, serve=serve, batch_size=batch_size, out=out, json=json
     )
 

@@ -61,11 +61,11 @@ class Inputs:
     rules: tuple[Rule, ...]
     setup: Mapping[str, Any]
     """Fields of `TrainingSetup`."""
-    facts: TableStats | None
+    table_stats: TableStats | None
     serve: float
 
     def made(self) -> tuple[Source, PlanRequest]:
-        """The model as facts tell of it, and what is asked of the planner. ValueError."""
+        """The model with its table statistics, and the request to the planner. ValueError."""
         from embeddings.planner.inputs.training_setup import TrainingSetup
         from embeddings.planner.inputs.yaml_files import validate
         from pipeline.io.errors import UserError
@@ -77,9 +77,9 @@ class Inputs:
         setup = validate(TrainingSetup, given, "command line", _OPTIONS)
         rows = source.rows_a_rank(self.cluster, self.batch_size)
         group = setup.group(self.cluster)
-        if self.facts is not None:
+        if self.table_stats is not None:
             try:
-                source = source.with_stats(self.facts, rows * group.ranks, self.serve)
+                source = source.with_stats(self.table_stats, rows * group.ranks, self.serve)
             except ValueError as error:
                 raise UserError(f"--data: {error}") from error
         return source, source.request(self.cluster, rows, self.rules, setup)
@@ -97,13 +97,13 @@ def open_inputs(
     cluster = load_cluster(options.cluster)
     rules = load_rules(options.constraints) if options.constraints else ()
     source = open_source(source_name, overrides, world)
-    facts = open_table_stats(options.data, source, fold=options.fold) if options.data else None
+    stats = open_table_stats(options.data, source, fold=options.fold) if options.data else None
     return Inputs(
         source=source,
         cluster=cluster,
         batch_size=options.batch_size,
         rules=rules,
         setup=condition_fields(asdict(options)),
-        facts=facts,
+        table_stats=stats,
         serve=options.serve,
     )

@@ -23,7 +23,7 @@ class PlanOptions:
     """rules by table pattern (.yaml)."""
     data: Path | None = None
     """table statistics: a prepared folder, a Parquet file or folder to count them in, or a file
-    that 'plan facts' wrote."""
+    that 'plan table-stats' wrote."""
     fold: bool = False
     """take ids in --data modulo the rows of a table (table lists only)."""
     serve: float = SERVE

@@ -7,10 +7,10 @@ from rich.table import Table
 from embeddings.planner.inputs.table_stats import TableStats
 
 
-def facts_view(facts: TableStats, rows: int, serve: float, most: int | None = None) -> Table:
+def table_stats_view(stats: TableStats, rows: int, serve: float, most: int | None = None) -> Table:
     """A line a table, the `most` looked up first; `rows` of a global batch."""
     view = Table(
-        title=f"Counted in {facts.source}, {facts.rows:,} rows; batches of {rows:,} rows",
+        title=f"Counted in {stats.source}, {stats.rows:,} rows; batches of {rows:,} rows",
         title_justify="left",
     )
     view.add_column("table")
@@ -25,10 +25,10 @@ def facts_view(facts: TableStats, rows: int, serve: float, most: int | None = No
         f"rows for {serve:.4g} of lookups",
     ):
         view.add_column(heading, justify="right")
-    for name, table in sorted(facts.tables.items(), key=lambda one: -one[1].lookups)[:most]:
-        features = [facts.features[feature] for feature in table.features]
+    for name, table in sorted(stats.tables.items(), key=lambda one: -one[1].lookups)[:most]:
+        features = [stats.features[feature] for feature in table.features]
         ids = sum(feature.mean for feature in features)
-        held = table.rows_for(serve)
+        cached = table.rows_for(serve)
         view.add_row(
             name,
             f"{table.rows:,}",
@@ -38,8 +38,8 @@ def facts_view(facts: TableStats, rows: int, serve: float, most: int | None = No
             " + ".join(str(feature.quantiles["p99"]) for feature in features),
             f"{table.distinct_in(rows) / (rows * ids):.3f}" if ids else "-",
             f"{table.served(max(1, table.rows // 100)):.1%}",
-            f"{held:,} ({held / table.rows:.3g})",
+            f"{cached:,} ({cached / table.rows:.3g})",
         )
-    if most is not None and (rest := len(facts.tables) - most) > 0:
+    if most is not None and (rest := len(stats.tables) - most) > 0:
         view.add_row(f"{rest} looked up less")
     return view

@@ -35,7 +35,7 @@ from pipeline.data.prepare.kuairand_features import (
     read_videos,
 )
 from pipeline.data.prepare.kuairand_files import find_files, stage_files
-from pipeline.data.prepare.kuairand_shards import bucket_shards, held_from, with_statistics
+from pipeline.data.prepare.kuairand_shards import bucket_shards, frozen_from, with_statistics
 from pipeline.data.prepare.statistics import Ledger
 from pipeline.data.prepare.writer import ProgressCallback, ShardWriter, new_folder, no_progress
 from pipeline.data.schema import SPLIT, Schema
@@ -43,7 +43,7 @@ from pipeline.io.errors import UserError, nearest
 
 BUCKETS_PER_PARTITION = 16  # of the counts by video, author, ..: far fewer than rows
 
-HELD = ("click", "long_view", "finish")
+FROZEN_LABELS = ("click", "long_view", "finish")
 """Labels whose user statistics and histories stand still within val and test. Moving, they would
 put a user's rows of a later day above those of an earlier one that was clicked, and orders within
 users (GAUC) would be upset by it: .60 for .64 on the Pure slice. Rare labels move few rows, and
@@ -59,7 +59,7 @@ def prepare_kuairand(
     max_history: int = 30,
     min_count: int = 2,
     smoothing: float = 20.0,
-    held: Sequence[str] = HELD,
+    frozen_labels: Sequence[str] = FROZEN_LABELS,
     vocabulary_from: Path | None = None,
     rows_per_group: int = 8_192,
     bytes_per_bucket: int = 1 << 27,
@@ -71,10 +71,10 @@ def prepare_kuairand(
 
     Days (YYYYMMDD): train < `val_from` <= val < `test_from` <= test. An id enters a vocabulary with
     `min_count` rows of the train split. `smoothing`: rows at the overall rate that are added to a
-    key's own before its rate is taken; `held`: labels whose statistics by user (pipeline/data/
-    statistics.py) and histories are of whole earlier days and stand still within val and test; the
-    other histories reach up to the row itself. A bucket is about `bytes_per_bucket` of the log's
-    CSV; memory is some 20 times that. `with_random` adds the log of randomly exposed videos.
+    key's own before its rate is taken. `frozen_labels`: labels whose statistics by user
+    (pipeline/data/prepare/statistics.py) and histories are of whole earlier days, and do not change
+    within val and test; the other histories reach up to the row itself. A bucket is about
+    `bytes_per_bucket` of the log's CSV; memory is some 20 times that. `with_random` adds the log of randomly exposed videos.
     `vocabulary_from`: a prepared folder whose vocabularies to use, for a model trained on it; then
     any split may be empty.
     UserError: options, files or values at fault, a full disk, an `out` that may not be replaced.
@@ -87,9 +87,11 @@ def prepare_kuairand(
     )
     if not smoothing > 0:
         raise UserError(f"smoothing: {smoothing} must be above 0")
-    for name in held:
+    for name in frozen_labels:
         if name not in COUNTED:
-            raise UserError(f"held: {name!r} has no statistics; {nearest(name, list(COUNTED))}")
+            raise UserError(
+                f"frozen_labels: {name!r} has no statistics; {nearest(name, list(COUNTED))}"
+            )
     split_of = _by_day(val_from, test_from)
     found = find_files(Path(raw), with_random=with_random)
     size = sum(path.stat().st_size for path in found.logs)
@@ -143,13 +145,13 @@ def prepare_kuairand(
         for number, (bucket, path) in enumerate(zip(buckets, joined, strict=True)):
             log, features = pl.read_parquet(bucket), pl.read_parquet(path)
             path.unlink()
-            features = features.with_columns(held_from(val_from, test_from))
-            features = with_statistics(features, ledger, held, smoothing)
-            for day, part, columns in bucket_shards(log, features, max_history, held):
+            features = features.with_columns(frozen_from(val_from, test_from))
+            features = with_statistics(features, ledger, frozen_labels, smoothing)
+            for day, part, columns in bucket_shards(log, features, max_history, frozen_labels):
                 writer.write(split_of(day), f"{day}-{number:04}-{part:02}", columns)
             step(f"wrote bucket {number + 1} of {num_buckets}")
         options = f"--val-from {val_from} --test-from {test_from} --max-history {max_history}"
-        options += f" --held '{','.join(held)}'"
+        options += f" --frozen-labels '{','.join(frozen_labels)}'"
         return writer.finish(
             dataset="kuairand",
             command=f"prepare kuairand {options} --min-count {min_count} --smoothing {smoothing:g}",

@@ -250,7 +250,7 @@ def join_features(
 
     Also the columns `date` and `time_ms`, and of the video its first tag and the octave of its
     duration (0: up to 2 s), to count by. `users` and `videos` come encoded; of `videos`, which may
-    be many, only those in `log` are held in memory.
+    be many, only those in `log` are kept in memory.
     """
     seen = videos.join(log.lazy().select("video_id").unique(), on="video_id", how="semi")
     seconds = pl.coalesce(_log_duration_s(), "video_duration_s")

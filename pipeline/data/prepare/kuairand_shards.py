@@ -16,15 +16,15 @@ from pipeline.data.prepare.writer import to_lists
 ROWS_PER_SHARD = 262_144  # six bags of up to 30 take about 1.5 kB a row in memory
 
 
-def held_from(val_from: int, test_from: int) -> pl.Expr:
-    """The date at which a row's held statistics end: its own, or the first of its split."""
+def frozen_from(val_from: int, test_from: int) -> pl.Expr:
+    """The date at which a row's frozen statistics end: its own, or the first of its split."""
     date = pl.col("date")
-    held = pl.when(date >= test_from).then(test_from).when(date >= val_from).then(val_from)
-    return held.otherwise(date).cast(pl.Int32).alias("held_from")
+    frozen = pl.when(date >= test_from).then(test_from).when(date >= val_from).then(val_from)
+    return frozen.otherwise(date).cast(pl.Int32).alias("frozen_from")
 
 
 def with_statistics(
-    features: pl.DataFrame, ledger: Ledger, held: Sequence[str], smoothing: float
+    features: pl.DataFrame, ledger: Ledger, frozen_labels: Sequence[str], smoothing: float
 ) -> pl.DataFrame:
     """`features` of a bucket, and those of KEYS. All rows of a user are in one bucket."""
     overall = ledger.known(EVERYTHING, features)
@@ -41,7 +41,7 @@ def with_statistics(
                 known,
                 overall,
                 tuple(COUNTED),
-                held=tuple(held) if key.of_user else (),
+                frozen=tuple(frozen_labels) if key.of_user else (),
                 smoothing=smoothing,
             )
         )
@@ -49,7 +49,7 @@ def with_statistics(
 
 
 def bucket_shards(
-    log: pl.DataFrame, features: pl.DataFrame, max_history: int, held: Sequence[str]
+    log: pl.DataFrame, features: pl.DataFrame, max_history: int, frozen_labels: Sequence[str]
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """Day, number within the day, and all columns of each shard of a bucket, by time.
 
@@ -58,8 +58,8 @@ def bucket_shards(
     time = log["time_ms"].to_numpy()
     events = {event: log[column].to_numpy() == 1 for event, column in EVENTS.items()}
     past = find_past(log["user_id"].to_numpy(), time)
-    days_before = until(past, log["date"].to_numpy(), features["held_from"].to_numpy())
-    past_of = {event: days_before if event in held else past for event in events}
+    days_before = until(past, log["date"].to_numpy(), features["frozen_from"].to_numpy())
+    past_of = {event: days_before if event in frozen_labels else past for event in events}
     bags = {
         event: last_events(past_of[event], happened, max_history)
         for event, happened in events.items()

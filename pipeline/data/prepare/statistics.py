@@ -8,7 +8,7 @@ shown on earlier days, and for each label how its rows turned out:
 
 with r the rate of all rows on the same days and s `smoothing`: 0 for a key never seen, and near 0
 for one seen a few times. Only whole earlier days count, so no row tells of itself or of what was
-shown beside it. A label may be held: in val and test it stays as it was when the split began.
+shown beside it. A label may be frozen: in val and test it stays as it was when the split began.
 """
 
 from __future__ import annotations
@@ -70,20 +70,22 @@ def look_up(
     overall: pl.DataFrame,
     labels: Sequence[str],
     *,
-    held: Sequence[str],
+    frozen: Sequence[str],
     smoothing: float,
 ) -> pl.DataFrame:
     """The key's features, float32, a row for each of `rows`, in their order.
 
     Args:
-        rows: the key's columns, `date`, and `held_from`: the date from which the `held` labels of
-            a row know nothing (its own, or the first of its split).
+        rows: the key's columns, `date`, and `frozen_from`: the first date that a row's `frozen`
+            labels do not count (its own, or the first of its split).
         known, overall: `running` of the key (its values in `rows`, at least) and of EVERYTHING.
-        labels, held: names; the counts of the key are held if any label is.
+        labels, frozen: names; the counts of the key are frozen if any label is.
     """
-    moving = [name for name in labels if name not in held]
-    parts = [_as_of(rows, "held_from", key, known, overall, held, smoothing, shown=bool(held))]
-    parts += [_as_of(rows, _DATE, key, known, overall, moving, smoothing, shown=not held)]
+    moving = [name for name in labels if name not in frozen]
+    parts = [
+        _as_of(rows, "frozen_from", key, known, overall, frozen, smoothing, shown=bool(frozen))
+    ]
+    parts += [_as_of(rows, _DATE, key, known, overall, moving, smoothing, shown=not frozen)]
     features = pl.concat([part for part in parts if part.width], how="horizontal")
     return features.select(key.features(labels))
 

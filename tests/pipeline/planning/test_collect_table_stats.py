@@ -50,26 +50,26 @@ def write(
     st.sampled_from([1, 5, 2**22]),
 )
 @settings(max_examples=40, deadline=None)
-def test_facts_are_what_a_plain_count_finds(
+def test_stats_are_what_a_plain_count_finds(
     tmp_path_factory: pytest.TempPathFactory,
     data: list[tuple[int | None, list[int | None] | None]],
     kind: pa.DataType,
     at_once: int,
 ) -> None:
-    folder = tmp_path_factory.mktemp("facts")
-    facts = collect_table_stats(write(folder, data, kind), [TABLE], FOLD, "data", at_once)
+    folder = tmp_path_factory.mktemp("stats")
+    stats = collect_table_stats(write(folder, data, kind), [TABLE], FOLD, "data", at_once)
     # A missing id is none; so is one in a bag.
     item = [[] if one is None else [one] for one, _ in data]
     history = [[one for one in bag or [] if one is not None] for _, bag in data]
     for name, values in (("item", item), ("history", history)):
         lengths = sorted(map(len, values))
-        known = facts.features[name]
+        known = stats.features[name]
         assert known.mean == pytest.approx(sum(lengths) / len(data))
         assert known.empty == pytest.approx(lengths.count(0) / len(data))
         for quantile, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)):
             assert known.quantiles[quantile] == lengths[ceil(share * len(data)) - 1]
     together = [a + b for a, b in zip(item, history, strict=True)]
-    known_table = facts.tables["item"]
+    known_table = stats.tables["item"]
     spectrum = Counter(Counter(one for row in together for one in row).values())
     assert known_table.spectrum == tuple(sorted(spectrum.items(), reverse=True))
     wanted = []
@@ -78,28 +78,28 @@ def test_facts_are_what_a_plain_count_finds(
         found = [len({one for row in block for one in row}) for block in blocks]
         wanted.append(sum(found) / len(found))
     assert known_table.distinct == pytest.approx([*wanted, known_table.seen])
-    assert facts.rows == len(data)
+    assert stats.rows == len(data)
 
 
 def test_ids_become_rows_as_in_training(tmp_path: Path) -> None:
     known = Fold(known=3, rest=2, null=0)
     pq.write_table(pa.table({"t": pa.array([0, 2, None, 3, 4, 5, 2**61])}), tmp_path / "a.parquet")
     table = ListedTable(name="t", rows=5, dim=16)
-    facts = collect_table_stats([tmp_path / "a.parquet"], [table], {"t": known}, "data")
+    stats = collect_table_stats([tmp_path / "a.parquet"], [table], {"t": known}, "data")
     # Rows 0, 2, 0, 3, 4, 3 and 3 + (2**61 - 3) % 2 = 4.
-    assert facts.tables["t"].spectrum == ((2, 3), (1, 1))
-    assert facts.features["t"].empty == 0
+    assert stats.tables["t"].spectrum == ((2, 3), (1, 1))
+    assert stats.features["t"].empty == 0
 
 
 def test_lists_of_fixed_size_are_read(tmp_path: Path) -> None:
     pairs = pa.array([[1, 2], None, [2, 3]], pa.list_(pa.int64(), 2))
     pq.write_table(pa.table({"t": pairs}), tmp_path / "a.parquet")
     table = ListedTable(name="t", rows=5, dim=16)
-    facts = collect_table_stats(
+    stats = collect_table_stats(
         [tmp_path / "a.parquet"], [table], {"t": Fold(known=5, rest=0)}, "data"
     )
-    assert facts.features["t"].mean == pytest.approx(4 / 3)
-    assert facts.tables["t"].spectrum == ((2, 1), (1, 2))
+    assert stats.features["t"].mean == pytest.approx(4 / 3)
+    assert stats.tables["t"].spectrum == ((2, 1), (1, 2))
 
 
 @pytest.mark.parametrize(

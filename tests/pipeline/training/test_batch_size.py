@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.sections import TrainConfig
 from pipeline.io.errors import UserError
-from pipeline.training.batch_size import step_rows
+from pipeline.training.batch_size import batch_sizes
 
 
 @given(batch=st.integers(1, 5000), ranks=st.integers(1, 64))
@@ -14,9 +14,9 @@ def test_the_global_batch_is_held_to_half_a_row_a_rank(batch: int, ranks: int) -
     config = TrainConfig(batch_size=batch)
     if batch < ranks:
         with pytest.raises(UserError, match="fewer than"):
-            step_rows(config, ranks)
+            batch_sizes(config, ranks)
         return
-    rows = step_rows(config, ranks)
+    rows = batch_sizes(config, ranks)
     assert abs(rows.per_rank * ranks - batch) <= ranks / 2
     assert rows.share == rows.per_rank * ranks / batch
     assert rows.rate == 1
@@ -27,13 +27,13 @@ def test_the_global_batch_is_held_to_half_a_row_a_rank(batch: int, ranks: int) -
 @pytest.mark.parametrize(("rule", "rate"), [("constant", 1), ("sqrt", 0.5), ("linear", 0.25)])
 def test_the_batch_follows_the_ranks_where_it_may(rule: str, rate: float) -> None:
     config = TrainConfig(batch_size=64, base_world_size=8, scale_lr=rule)
-    rows = step_rows(config, 2)
+    rows = batch_sizes(config, 2)
     assert (rows.per_rank, rows.share, rows.rate) == (8, 0.25, rate)
-    assert step_rows(config, 8).rate == 1
+    assert batch_sizes(config, 8).rate == 1
 
 
 def test_ranks_that_do_not_divide_the_rows_are_named() -> None:
     with pytest.raises(
         UserError, match=r"train.batch_size: 10 rows do not divide by train.base_world_size"
     ):
-        step_rows(TrainConfig(batch_size=10, base_world_size=4), 4)
+        batch_sizes(TrainConfig(batch_size=10, base_world_size=4), 4)

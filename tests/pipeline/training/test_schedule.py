@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.config.sections import ScheduleConfig
-from pipeline.training.batch_size import StepRows
+from pipeline.training.batch_size import BatchSizes
 from pipeline.training.schedule import Schedule, factor
 
 
@@ -44,7 +44,7 @@ def test_half_the_ranks_halve_the_pace_and_end_at_the_same_rate(cut: int) -> Non
     """10 steps with all ranks, or `cut` of them and the rest with half the ranks."""
     config = ScheduleConfig(warmup_steps=0)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    half = StepRows(per_rank=4, share=0.5, rate=0.5)
+    half = BatchSizes(per_rank=4, share=0.5, rate=0.5)
     schedule = Schedule(config, optimizer, 2 * (10 - cut), rows=half, at=float(cut))
     rates = []
     for _ in range(2 * (10 - cut)):

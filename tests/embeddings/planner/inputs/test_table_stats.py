@@ -1,4 +1,4 @@
-"""What facts say of a table's lookups is what counting them one by one says."""
+"""Table statistics agree with counting lookups one by one."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_distinct_ids_between_what_was_counted() -> None:
     ]  # fmt: skip
 
 
-def some_facts() -> TableStats:
+def some_stats() -> TableStats:
     lookups = [8, 4, 2, 1, 1, 0, 0, 0]
     return TableStats(
         source="data",
@@ -91,20 +91,20 @@ def some_facts() -> TableStats:
     )
 
 
-def test_a_table_is_used_as_its_facts_say() -> None:
-    facts = some_facts()
-    told = facts.with_stats(ListedTable(name="t", rows=8, dim=16, pooling_factor=7.0), 4, 0.75)
-    known = usage([told])["t"]
+def test_a_table_is_used_as_its_statistics_say() -> None:
+    stats = some_stats()
+    used = stats.with_stats(ListedTable(name="t", rows=8, dim=16, pooling_factor=7.0), 4, 0.75)
+    known = usage([used])["t"]
     assert known.pooling_factors == [2.0]
     assert known.cache_params.load_factor == 2 / 8  # 12 of 16 lookups
     assert known.cache_params.stats.expected_lookups == 3.5
-    miss = facts.tables["t"].miss_rate(2, lookups=4 * 2.0)
+    miss = stats.tables["t"].miss_rate(2, lookups=4 * 2.0)
     assert known.cache_params.stats.expected_miss_rate(2 / 8) == miss
     assert 0.25 < miss < 1  # of distinct ids more are missed than of lookups
-    assert known.cache_params.stats.cacheability == facts.tables["t"].cacheability()
+    assert known.cache_params.stats.cacheability == stats.tables["t"].cacheability()
     # Two bags a sample share its ids.
     two = ListedTable(name="t", rows=8, dim=16, num_poolings=2.0)
-    assert facts.with_stats(two, 4, 0.75).pooling_factor == (1.0,)
+    assert stats.with_stats(two, 4, 0.75).pooling_factor == (1.0,)
 
 
 @pytest.mark.parametrize(
@@ -115,15 +115,15 @@ def test_a_table_is_used_as_its_facts_say() -> None:
         ({"features": ("v",)}, "table 't' has features t there and v here"),
     ],
 )
-def test_facts_of_another_table_are_refused(table: dict[str, Any], message: str) -> None:
+def test_stats_of_another_table_are_refused(table: dict[str, Any], message: str) -> None:
     fields = {"name": "t", "rows": 8, "dim": 16, **table}
     with pytest.raises(ValueError, match=message):
-        some_facts().with_stats(ListedTable(**fields), 4, 0.95)
+        some_stats().with_stats(ListedTable(**fields), 4, 0.95)
 
 
 def test_a_feature_that_never_comes_is_refused() -> None:
-    facts = some_facts()
-    empty = facts.model_copy(
+    stats = some_stats()
+    empty = stats.model_copy(
         update={"features": {"t": FeatureStats(mean=0.0, empty=1.0, quantiles={})}}
     )
     with pytest.raises(ValueError, match="feature 't' has no id in any row"):
@@ -131,10 +131,10 @@ def test_a_feature_that_never_comes_is_refused() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
-def test_facts_come_back_from_a_file(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"facts{suffix}"
-    path.write_text(some_facts().to_json(), encoding="utf-8")  # JSON is YAML
-    assert load_table_stats(path) == some_facts()
+def test_stats_come_back_from_a_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"stats{suffix}"
+    path.write_text(some_stats().to_json(), encoding="utf-8")  # JSON is YAML
+    assert load_table_stats(path) == some_stats()
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_facts_come_back_from_a_file(tmp_path: Path, suffix: str) -> None:
     ],
 )  # fmt: skip
 def test_other_files_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    path = tmp_path / "facts.json"
-    path.write_text(json.dumps(json.loads(some_facts().to_json()) | change), encoding="utf-8")
+    path = tmp_path / "stats.json"
+    path.write_text(json.dumps(json.loads(some_stats().to_json()) | change), encoding="utf-8")
     with pytest.raises(ValueError, match=message) as caught:
         load_table_stats(path)
     assert str(caught.value).startswith(f"{path}: ")

@@ -64,15 +64,16 @@ def printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_facts_of_a_run_are_of_the_rows_that_training_looks_up(
+def test_stats_of_a_run_are_of_the_rows_that_training_looks_up(
     prepared: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "facts.json"
+    out = tmp_path / "stats.json"
     fields = ["--data.path", str(prepared), "--embeddings.hash_rows", "3"]
     assert (
-        main(["plan", "facts", "debug", *fields, "--data", str(prepared), "--out", str(out)]) == 0
+        main(["plan", "table-stats", "debug", *fields, "--data", str(prepared), "--out", str(out)])
+        == 0
     )
-    facts = load_table_stats(out)
+    stats = load_table_stats(out)
     config, schema = resolve("debug", None, fields), Schema.load(prepared)
     chosen = resolve_features(config, schema)
     source = open_batches(
@@ -92,16 +93,16 @@ def test_facts_of_a_run_are_of_the_rows_that_training_looks_up(
         )
         counts = torch.bincount(ids, minlength=table.rows)
         wanted = sorted(counts[counts > 0].tolist(), reverse=True)
-        known = facts.tables[table.name]
+        known = stats.tables[table.name]
         assert [count for count, rows in known.spectrum for _ in range(rows)] == wanted
         assert known.rows == table.rows
-    assert facts.rows == sum(rows for _, rows in batches)
+    assert stats.rows == sum(rows for _, rows in batches)
 
 
 def test_a_plan_knows_what_is_in_the_data(
     foreign: Path, tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "facts.json"
+    out = tmp_path / "stats.json"
     by_data = printed([str(tables), *WORDS, "--data", str(foreign), "--serve", "0.5"], capsys)
     user, item = (placed["table"] for placed in by_data["tables"])
     assert user["pooling_factor"] == [1.0]
@@ -109,13 +110,15 @@ def test_a_plan_knows_what_is_in_the_data(
     # 250 of 500 users, each four times; a global batch is of 2 x 64 of them in turn.
     assert user["cache"]["load_factor"] == 125 / 500
     assert user["cache"]["distinct"] == pytest.approx(128, abs=1e-9)
-    assert main(["plan", "facts", str(tables), "--data", str(foreign), "--out", str(out)]) == 0
+    assert (
+        main(["plan", "table-stats", str(tables), "--data", str(foreign), "--out", str(out)]) == 0
+    )
     assert "on the top 1% of rows" in capsys.readouterr().out
     by_file = printed([str(tables), *WORDS, "--data", str(out), "--serve", "0.5"], capsys)
     assert by_file == by_data
     one = printed([str(tables), *WORDS, "--data", str(foreign / "a.parquet")], capsys)
     assert one["tables"][0]["table"]["cache"]["load_factor"] > 125 / 500
-    # Alternatives are priced with the same facts.
+    # Alternatives are priced with the same statistics.
     plan = tmp_path / "plan.json"
     words = [word for word in WORDS if word != "--json"]
     assert main(["plan", str(tables), *words, "--data", str(out), "--out", str(plan)]) == 0
@@ -128,7 +131,7 @@ def test_ids_outside_a_table_are_folded_if_asked(
 ) -> None:
     path = tmp_path / "small.yaml"
     path.write_text("tables: [{name: user, rows: 25, dim: 128}]", encoding="utf-8")
-    words = ["plan", "facts", str(path), "--data", str(foreign), "--json"]
+    words = ["plan", "table-stats", str(path), "--data", str(foreign), "--json"]
     assert main(words) == 2
     assert "column 'user': id 249 in a table of 25 rows; give it more rows, or --fold" in (
         capsys.readouterr().err
@@ -146,7 +149,7 @@ def test_ids_outside_a_table_are_folded_if_asked(
         (["--data", "other.parquet"], "none of the tables' features is a column of it"),
         (["--data", "partly.parquet"], "partly.parquet: no column 'history'"),
         (["--data", "good.parquet", "--serve", "95"], "--serve: 95.0 is no share of lookups"),
-        (["--data", "facts.json"], "--data: no table 'user'; tables: u"),
+        (["--data", "stats.json"], "--data: no table 'user'; tables: u"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -164,7 +167,10 @@ def test_a_mistake_is_one_line(
     good = pl.DataFrame({"user": [1], "item": [1], "history": [[1]], "u": [1]})
     good.write_parquet("good.parquet")
     Path("u.yaml").write_text("tables: [{name: u, rows: 25, dim: 128}]", encoding="utf-8")
-    assert main(["plan", "facts", "u.yaml", "--data", "good.parquet", "--out", "facts.json"]) == 0
+    assert (
+        main(["plan", "table-stats", "u.yaml", "--data", "good.parquet", "--out", "stats.json"])
+        == 0
+    )
     capsys.readouterr()
     assert main(["plan", str(tables), *WORDS, *words]) == 2
     errors = capsys.readouterr().err.splitlines()

@@ -140,7 +140,7 @@ def test_the_past_is_what_a_loop_finds_and_crosses_splits(small: Path, in_order:
     table = read_all(small)
     video_name, author_name = raw_ids(small, "video_id"), raw_ids(small, "author_id")
     author_of = {row["video_id"]: row["author_id"] for row in make_videos().to_dicts()}
-    crossed = held_back = 0
+    crossed = frozen = 0
     for row, seen in zip(in_order, table.iter_rows(named=True), strict=True):
         past = [
             other
@@ -151,10 +151,10 @@ def test_the_past_is_what_a_loop_finds_and_crosses_splits(small: Path, in_order:
         assert seen["log_past_impressions"] == pytest.approx(math.log1p(len(past)))
         gap = math.log1p((row["time_ms"] - past[-1]["time_ms"]) / 1000) if past else None
         assert seen["log_seconds_since_last"] == (gap if gap is None else pytest.approx(gap))
-        held_from = next(
+        frozen_from = next(
             (first for first in (20220505, 20220502) if row["date"] >= first), row["date"]
         )
-        days_before = list(itertools.takewhile(lambda other: other["date"] < held_from, past))  # noqa: B023
+        days_before = list(itertools.takewhile(lambda other: other["date"] < frozen_from, past))  # noqa: B023
         for event, column, known in (("click", "is_click", days_before), ("like", "is_like", past)):
             happened = [other["video_id"] for other in known if other[column]]
             assert seen[f"log_past_{event}s"] == pytest.approx(math.log1p(len(happened)))
@@ -164,9 +164,9 @@ def test_the_past_is_what_a_loop_finds_and_crosses_splits(small: Path, in_order:
             authors = [author_name.get(code, "-1") for code in seen[f"hist_{event}_author"]]
             assert authors == [str(author_of[video]) for video in last]
         crossed += row["date"] >= 20220502 and any(other["date"] < 20220502 for other in past)
-        held_back += len(past) - len(days_before)
+        frozen += len(past) - len(days_before)
     assert crossed
-    assert held_back
+    assert frozen
 
 
 CONSEQUENCES = (

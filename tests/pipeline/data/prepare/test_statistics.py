@@ -39,7 +39,7 @@ def make_rows(rows: int, seed: int) -> pl.DataFrame:
                 [value if known else None for value, known in zip(like, date % 3 > 0, strict=True)],
                 dtype=pl.Float32,
             ),
-            "held_from": pl.Series(np.minimum(date, VAL_FROM), dtype=pl.Int32),
+            "frozen_from": pl.Series(np.minimum(date, VAL_FROM), dtype=pl.Int32),
         }
     )
 
@@ -48,15 +48,15 @@ def logit(share: float) -> float:
     return math.log(share / (1 - share))
 
 
-def naive(rows: pl.DataFrame, key: Key, held: tuple[str, ...]) -> list[dict[str, float]]:
+def naive(rows: pl.DataFrame, key: Key, frozen: tuple[str, ...]) -> list[dict[str, float]]:
     """Row by row, label by label, over every earlier row."""
     everything = rows.to_dicts()
     found = []
     for row in everything:
 
         def before(label: str | None, row: dict[str, Any] = row) -> list[dict[str, Any]]:
-            is_held = label in held if label else bool(held)
-            limit = row["held_from"] if is_held else row["date"]
+            is_frozen = label in frozen if label else bool(frozen)
+            limit = row["frozen_from"] if is_frozen else row["date"]
             return [other for other in everything if other["date"] < limit]
 
         def of_key(others: list[dict[str, Any]], row: dict[str, Any] = row) -> list[dict[str, Any]]:
@@ -75,9 +75,11 @@ def naive(rows: pl.DataFrame, key: Key, held: tuple[str, ...]) -> list[dict[str,
     return found
 
 
-def assert_equal(found: pl.DataFrame, rows: pl.DataFrame, key: Key, held: tuple[str, ...]) -> None:
+def assert_equal(
+    found: pl.DataFrame, rows: pl.DataFrame, key: Key, frozen: tuple[str, ...]
+) -> None:
     assert found.columns == list(key.features(tuple(LABELS)))
-    for seen, expected in zip(found.to_dicts(), naive(rows, key, held), strict=True):
+    for seen, expected in zip(found.to_dicts(), naive(rows, key, frozen), strict=True):
         assert seen == pytest.approx(expected, abs=1e-5)
 
 
@@ -86,16 +88,16 @@ def assert_equal(found: pl.DataFrame, rows: pl.DataFrame, key: Key, held: tuple[
     num_rows=st.integers(1, 60),
     seed=st.integers(0, 1000),
     key=st.sampled_from([USER, PAIR, TAB]),
-    held=st.sampled_from([(), ("click",), ("click", "like")]),
+    frozen=st.sampled_from([(), ("click",), ("click", "like")]),
 )
 def test_features_are_what_a_loop_finds(
-    num_rows: int, seed: int, key: Key, held: tuple[str, ...]
+    num_rows: int, seed: int, key: Key, frozen: tuple[str, ...]
 ) -> None:
     rows = make_rows(num_rows, seed)
     known = running(daily(rows, key, LABELS).lazy(), key)
     overall = running(daily(rows, EVERYTHING, LABELS).lazy(), EVERYTHING)
-    found = look_up(rows, key, known, overall, tuple(LABELS), held=held, smoothing=SMOOTHING)
-    assert_equal(found, rows, key, held)
+    found = look_up(rows, key, known, overall, tuple(LABELS), frozen=frozen, smoothing=SMOOTHING)
+    assert_equal(found, rows, key, frozen)
 
 
 @settings(max_examples=5, deadline=None)
@@ -121,7 +123,7 @@ def test_buckets_and_partitions_change_nothing(cuts: list[int], partitions: int,
                     ledger.known(key, bucket),
                     ledger.known(EVERYTHING, bucket),
                     tuple(LABELS),
-                    held=(),
+                    frozen=(),
                     smoothing=SMOOTHING,
                 )
                 for bucket in buckets
@@ -133,5 +135,5 @@ def test_a_key_never_seen_says_nothing() -> None:
     rows = make_rows(1, 0)
     known = running(daily(rows, USER, LABELS).lazy(), USER)
     overall = running(daily(rows, EVERYTHING, LABELS).lazy(), EVERYTHING)
-    found = look_up(rows, USER, known, overall, tuple(LABELS), held=(), smoothing=SMOOTHING)
+    found = look_up(rows, USER, known, overall, tuple(LABELS), frozen=(), smoothing=SMOOTHING)
     assert found.row(0) == (0.0, 0.0, 0.0)
