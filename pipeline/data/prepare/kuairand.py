@@ -74,9 +74,9 @@ def prepare_kuairand(
     key's own before its rate is taken. `frozen_labels`: labels whose statistics by user
     (pipeline/data/prepare/statistics.py) and histories are of whole earlier days, and do not change
     within val and test; the other histories reach up to the row itself. A bucket is about
-    `bytes_per_bucket` of the log's CSV; memory is some 20 times that. `with_random` adds the log of randomly exposed videos.
-    `vocabulary_from`: a prepared folder whose vocabularies to use, for a model trained on it; then
-    any split may be empty.
+    `bytes_per_bucket` of the log's CSV; memory is some 20 times that. `with_random` adds the log of
+    randomly exposed videos. `vocabulary_from`: a prepared folder whose vocabularies to use, for a
+    model trained on it; then any split may be empty.
     UserError: options, files or values at fault, a full disk, an `out` that may not be replaced.
     """
     _check_positive(
