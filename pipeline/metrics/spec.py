@@ -1,8 +1,8 @@
 """The table of metrics. To add one, add a row here and a test of its function.
 
-Everything else reads this table: results.json, train.select, the final table, reports, studies and
-searches. From outside the project, append a row to METRICS before training. Imports no torch, so
-that the configuration and reports stay light.
+Everything else reads this table: results.json, metrics.jsonl, train.select, the final table,
+reports, studies and searches. From outside the project, append a row to METRICS before training.
+Imports no torch, so that the configuration and reports stay light.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pipeline.metrics.task_rows import TaskRows
@@ -36,6 +36,9 @@ class MetricSpec:
     """How to read it, one sentence, for reports."""
     digits: int = 4
     """Decimals in tables."""
+    window: Literal["every line", "once a window", "never"] = "once a window"
+    """How often training logs it over its last samples. 'every line' is for functions of TaskSums,
+    which cost little. 'never' is for functions of users, which the window does not have."""
     oracle: bool = False
     """Also report 'oracle_NAME', the metric of the true probabilities where the data has them."""
     in_tables: bool = True
@@ -76,6 +79,7 @@ METRICS: list[MetricSpec] = [
         no_skill=0.5,
         title="AUC within users (GAUC)",
         note="Higher is better, 0.5 is chance.",
+        window="never",
         oracle=True,
         headline=True,
     ),
@@ -88,6 +92,7 @@ METRICS: list[MetricSpec] = [
         no_skill=1.0,
         title="Normalised entropy",
         note="Lower is better, 1 is predicting the base rate.",
+        window="every line",
         oracle=True,
     ),
     MetricSpec(
@@ -97,6 +102,7 @@ METRICS: list[MetricSpec] = [
         function=lambda rows: ratio(rows.loss, rows.rows),
         higher_is_better=False,
         note="Lower is better.",
+        window="every line",
         in_tables=False,
     ),
     MetricSpec(
@@ -108,6 +114,7 @@ METRICS: list[MetricSpec] = [
         no_skill=1.0,
         title="Calibration",
         note="Predicted over observed: 1 is right.",
+        window="every line",
     ),
 ]
 

@@ -52,7 +52,7 @@ class TaskRows(TaskSums):
     labels_N: Tensor
     """int8, 0 or 1."""
     users_N: Tensor
-    """int64 from 0: groups of rows."""
+    """int64 from 0: groups of rows. Empty in a window of training."""
     scores_are_logits: bool = True
     """Otherwise they are probabilities: an oracle's."""
 

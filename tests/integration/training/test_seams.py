@@ -149,6 +149,9 @@ def test_parts_of_ones_own_train_resume_and_report(
     results = json.loads((tmp_path / "halves" / "results.json").read_text(encoding="utf-8"))
     assert results["tasks"] == evaluated
     assert all(0 < row["brier"] < 1 for row in evaluated.values())
+    logged = (tmp_path / "halves" / "metrics.jsonl").read_text(encoding="utf-8")
+    lines = [line for line in map(json.loads, logged.splitlines()) if line["kind"] == "train"]
+    assert all(any(f"{task}/brier" in line for line in lines) for task in evaluated)
     assert (tmp_path / "halves" / "report.html").is_file()
 
 
