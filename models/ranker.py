@@ -146,22 +146,35 @@ class Ranker(nn.Module):
     """Sparse ids and dense numbers to one logit a task.
 
     Args:
+        inputs: raw ids and numbers -> those that `forward` takes.
         embeddings: KeyedJaggedTensor -> KeyedTensor (an EmbeddingBagCollection, sharded or not).
         rows: KeyedJaggedTensor -> JaggedTensor by feature (an EmbeddingCollection); one of the two
             may be None, for features that there are not.
         head: what both return, KeyedJaggedTensor, dense -> logits.
     """
 
-    def __init__(self, embeddings: nn.Module | None, rows: nn.Module | None, head: Head) -> None:
+    def __init__(
+        self,
+        inputs: nn.Module,
+        embeddings: nn.Module | None,
+        rows: nn.Module | None,
+        head: Head,
+    ) -> None:
         super().__init__()
+        self.inputs = inputs
         self.embeddings = embeddings
         self.rows = rows
         self.head = head
 
     def forward(self, sparse: Any, dense_BN: Tensor) -> Tensor:
-        """Logits [B, T]."""
+        """Logits [B, T] of rows of tables and normalised numbers, as the reader gives them."""
         pooled, rows = self.look_up(sparse)
         logits_BT: Tensor = self.head(pooled, rows, sparse, dense_BN)
+        return logits_BT
+
+    def predict(self, sparse: Any, dense_BN: Tensor) -> Tensor:
+        """Logits [B, T] of raw columns: ids as in the data, numbers with NaN where missing."""
+        logits_BT: Tensor = self(*self.inputs(sparse, dense_BN))
         return logits_BT
 
     def look_up(self, sparse: Any) -> tuple[Any, Any]:

@@ -15,6 +15,7 @@ import torch
 import torchrec  # noqa: F401  (loads torch.ops.fbgemm)
 from torch import Tensor
 
+from embeddings.input_layer import IdRange, InputLayer
 from pipeline.data.rows import Rows
 from pipeline.data.schema import DenseFeature, Label, Schema, SparseFeature
 from pipeline.data.split_files import AGAIN
@@ -23,6 +24,17 @@ from pipeline.io.errors import UserError
 
 Locate = Callable[[int], str]
 """Row of the table being decoded -> 'FILE: row R', for error messages."""
+
+
+def input_layer(
+    schema: Schema, features: Sequence[SparseFeature], hash_rows: Mapping[str, int]
+) -> InputLayer:
+    """What a model of these features does with raw columns, `hash_rows` by table."""
+    ids = {
+        feature.name: IdRange(schema.table(feature.table).vocab_size, hash_rows[feature.table])
+        for feature in features
+    }
+    return InputLayer(ids, [(number.mean, number.std) for number in schema.dense])
 
 
 class Columns:
@@ -49,13 +61,7 @@ class Columns:
         self._multi = [feature for feature in features if feature.multi]
         places = {feature.name: index for index, feature in enumerate(self._multi)}
         self._events = [[places[name] for name in names] for names in events]
-        self._vocabulary = {
-            table: (schema.table(table).vocab_size, hash_rows[table])
-            for table in dict.fromkeys(feature.table for feature in features)
-        }
-        rows = max(size + extra for size, extra in self._vocabulary.values())
-        self.id_dtype = torch.int32 if rows <= torch.iinfo(torch.int32).max else torch.int64
-        """The narrowest that numbers every row of every table."""
+        self.inputs = input_layer(schema, features, hash_rows)
         self._dense = schema.dense
         self._tasks = tuple(tasks)
         self._oracles = tuple(task.oracle for task in tasks) if with_oracle else None
@@ -107,7 +113,7 @@ class Columns:
             single=torch.from_numpy(single),
             bags=tuple(bags),
             lengths=lengths,
-            dense=torch.from_numpy(dense),
+            dense=self.inputs.normalise(torch.from_numpy(dense)),
             labels=torch.from_numpy(labels),
             weights=torch.from_numpy(weights),
             users=torch.from_numpy(_integers(table[self._user_column])[order]),
@@ -153,7 +159,7 @@ class Columns:
 
     def _fold(self, values: Ints, feature: SparseFeature, locate: Locate) -> Ints:
         """Rows of the feature's table: ids outside its vocabulary share its hash rows."""
-        vocab_size, hash_rows = self._vocabulary[feature.table]
+        vocab_size, hash_rows = self.inputs.ids[feature.name]
         # Seen as unsigned, a negative id is huge: one pass finds both kinds of outsiders.
         if not values.size or values.view(np.uint64).max() < vocab_size:
             return values
@@ -172,7 +178,8 @@ class Columns:
                 "set --embeddings.hash_rows",
             )
         folded = values.copy()
-        folded[outside] = vocab_size + (values[outside] - vocab_size) % hash_rows
+        ids = torch.from_numpy(values[outside])
+        folded[outside] = self.inputs.fold(feature.name, ids).numpy()
         return folded
 
 
@@ -182,7 +189,7 @@ def _integers(column: pa.Array | pa.ChunkedArray) -> Ints:
 
 
 def _numbers(column: pa.ChunkedArray, feature: DenseFeature, locate: Locate) -> Floats:
-    """Normalised; null is the mean."""
+    """Null is NaN."""
     values: Floats = column.to_numpy()  # null becomes NaN
     finite = np.isfinite(values)
     if len(values) - np.count_nonzero(finite) > column.null_count:
@@ -194,8 +201,7 @@ def _numbers(column: pa.ChunkedArray, feature: DenseFeature, locate: Locate) -> 
             "not a finite number",
             "write null for a missing one, and " + AGAIN,
         )
-    values = (values - np.float32(feature.mean)) / np.float32(feature.std)
-    return np.where(finite, values, np.float32(0)) if column.null_count else values
+    return values
 
 
 def _targets(column: pa.ChunkedArray, task: Label, locate: Locate) -> Floats:

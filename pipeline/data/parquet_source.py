@@ -244,7 +244,7 @@ class ParquetSource:
                     for rows, part in zip(parts, mine, strict=True)
                 ]
                 columns = self._columns
-                batch = Rows.join(taken).batch(columns.keys, columns.multi, columns.id_dtype)
+                batch = Rows.join(taken).batch(columns.keys, columns.multi, columns.inputs.id_dtype)
                 assert self._plan is plan, "another iterator of this source has begun an epoch"
                 assert self._step == step, "another iterator of this source has moved on"
                 step += 1

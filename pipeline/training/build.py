@@ -15,9 +15,11 @@ from models.ranker import Head, Ranker, TowerInput
 from models.tower import TowerFactory, init_weights
 from pipeline.config.sections import Switch
 from pipeline.config.tree import Config
+from pipeline.data.columns import input_layer
 from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World, rank_mean
+from pipeline.training.dataloader import hash_rows
 from pipeline.training.micro_batches import MicroBatches
 from pipeline.training.parallelize import Parallel, parallelize
 from pipeline.training.resolve_features import Selection
@@ -83,7 +85,9 @@ def build_step(
             keeps_input=balance.takes_gradients,
         )
         loss = Loss(balance, head, _label_weights(config, chosen, world))
-        step = Step(Ranker(build_bags(chosen.tables), build_rows(chosen.tables), head), loss)
+        inputs = input_layer(chosen.schema, chosen.features, hash_rows(config, chosen))
+        bags, rows_of = build_bags(chosen.tables), build_rows(chosen.tables)
+        step = Step(Ranker(inputs, bags, rows_of, head), loss)
     if rows := config.train.micro_batch_size:
         if loss.balance.takes_gradients:
             raise UserError(

@@ -27,6 +27,11 @@ class OpenSplit(Protocol):
     ) -> BatchSource: ...
 
 
+def hash_rows(config: Config, chosen: Selection) -> dict[str, int]:
+    """Rows behind each table's vocabulary."""
+    return {table.name: config.embeddings.hash_rows for table in chosen.tables}
+
+
 def open_split(
     config: Config,
     chosen: Selection,
@@ -42,7 +47,7 @@ def open_split(
         split,
         features=chosen.features,
         tasks=chosen.labels,
-        hash_rows={table.name: config.embeddings.hash_rows for table in chosen.tables},
+        hash_rows=hash_rows(config, chosen),
         batch_size=batch_sizes(config.train, world.size).per_rank,
         rank=world.rank,
         world_size=world.size,
