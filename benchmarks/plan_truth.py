@@ -85,7 +85,7 @@ def measures(taken: Sequence[Taken]) -> dict[str, float]:
 
 
 def row_of(name: str, file: PlanFile, own: Cluster, taken: Sequence[Taken]) -> dict[str, Any]:
-    """A plan's figures, milliseconds."""
+    """A plan's times, milliseconds."""
     after = repriced(file, own)
     return {
         "plan": name,
@@ -165,9 +165,9 @@ def show(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any], off: Mapping
     for row in sorted(rows, key=lambda row: row["fastest parts"]):
         view.add_row(row["plan"], *(f"{row[key]:.1f}" for key in (*MEASURES, *PREDICTED[:2])))
     console.print(view)
-    for title, figures in (("Spearman", judged), ("Off by a factor of", off)):
+    for title, measures in (("Spearman", judged), ("Off by a factor of", off)):
         view = Table(title, *MEASURES)
-        for name, by_measure in figures.items():
+        for name, by_measure in measures.items():
             view.add_row(name, *(f"{by_measure[key]:.3f}" for key in MEASURES))
         console.print(view)
 

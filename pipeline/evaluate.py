@@ -95,7 +95,7 @@ def evaluate_checkpoint(
     """
     folder = gather_or_raise(world, lambda: find_checkpoint(checkpoint))
     config = gather_or_raise(world, lambda: Config.load(folder / "config.json"))
-    # A plan's file and groups are for the ranks that trained; figures are the same under any plan.
+    # A plan's file and groups are for the ranks that trained; metrics are the same under any plan.
     sharding = config.sharding.model_copy(update={"plan": None, "replica_groups": 1})
     config = config.model_copy(update={"sharding": sharding})
     if data is not None:

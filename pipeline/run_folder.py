@@ -116,7 +116,7 @@ def claim(out: Path, checkpoints: AnyPath, resume: bool, overwrite: bool) -> Non
     if checkpoints != out / "checkpoints" and steps and not resume:
         if not overwrite:
             raise UserError(
-                f"checkpoint.path: {checkpoints} holds checkpoints{state}; --resume goes on with "
+                f"checkpoint.path: {checkpoints} holds checkpoints{state}; --resume continues from "
                 "them, --overwrite replaces them, or name another folder"
             )
         for step in steps:

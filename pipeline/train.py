@@ -37,7 +37,7 @@ def train(
     """Train `config` into folder `out`; return the exit code. Every rank must call this.
 
     Args:
-        resume: go on from the newest checkpoint in `out`, if there is one.
+        resume: continue from the newest checkpoint in `out`, if there is one.
         overwrite: replace the run in `out`.
         tower: makes the dense half, instead of `config.model.tower`.
         open_split: opens this rank's batches, instead of the Parquet files of `config.data.path`.
@@ -76,7 +76,7 @@ def train(
             run.save(checkpoints, incremental=incremental)
     if segments.stopped and progress.step < run.end:
         at = f"step {progress.step} of {run.end}"
-        folder.print(f"stopped by a signal at {at}, saved; go on with --resume")
+        folder.print(f"stopped by a signal at {at}, saved; continue with --resume")
         return ExitCode.STOPPED
     if progress.step < run.end:
         why = f"{config.train.patience} evaluations without a better {config.train.select}"

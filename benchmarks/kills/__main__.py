@@ -50,13 +50,13 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     _print(json.dumps({k: v for k, v in found.items() if k != "deaths"}, indent=1))
-    return int(not found["held"])
+    return int(not found["passed"])
 
 
 def marathon(
     disk: Path, kills: int, ranks: int, seed: int, *, change_ranks: bool
 ) -> dict[str, Any]:
-    """Both runs, on `disk`; what happened, and whether what must hold held."""
+    """Both runs, on `disk`; what happened, and whether all that must hold did."""
     prepare_synthetic(disk / "data", rows=12_000, seed=3)
     # Dropout draws from each rank's own random numbers: other ranks, other draws.
     words = [*_WORDS, "--model.tower.dropout", "0" if change_ranks else "0.1"]
@@ -72,10 +72,10 @@ def marathon(
     loss = [_loss(job) for job in (calm, hit)]
     counted = [death for death in deaths if death["struck"]]
     wrong = [death["number"] for death in counted if death["wrong"]]
-    held = not wrong and len(counted) == kills and left.keys() == right.keys()
-    held &= abs(loss[0] - loss[1]) <= _LOSS if change_ranks else not unequal
+    passed = not wrong and len(counted) == kills and left.keys() == right.keys()
+    passed &= abs(loss[0] - loss[1]) <= _LOSS if change_ranks else not unequal
     found = {
-        "held": held,
+        "passed": passed,
         "kills": len(counted),
         "planned but not met": len(deaths) - len(counted),
         "wrong": wrong,
@@ -95,7 +95,7 @@ def marathon(
 
 def _finish(job: Job, ranks: int, *, resume: bool) -> None:
     end = job.start(ranks, None, resume=resume)
-    if end.code or end.whole[-1:] != [_STEPS]:
+    if end.code or end.valid[-1:] != [_STEPS]:
         raise SystemExit(f"a run that nothing happens to did not end well:\n{end.log}")
 
 
@@ -120,9 +120,9 @@ def _die(
         if newest < acknowledged:
             wrong.append(f"step {acknowledged} was saved and is lost")
         if resumed not in (None, acknowledged):
-            wrong.append(f"step {acknowledged} was saved, and it went on from {resumed}")
+            wrong.append(f"step {acknowledged} was saved, and it resumed from {resumed}")
         if end.struck and not end.as_it_should(fault.how):
-            wrong.append("the launcher said something else")
+            wrong.append("the launcher printed something else")
         death = {
             "number": number,
             "how": fault.how,
@@ -136,14 +136,14 @@ def _die(
             "wrong": wrong,
         }
         deaths.append(death)
-        acknowledged = max(end.whole, default=0)
+        acknowledged = max(end.valid, default=0)
         _print(
             f"{number:>3} {fault.how:>9} in {fault.place:<10} {now} ranks: code {end.code:>4}, "
             f"from step {resumed}, saved up to {newest}, {end.seconds:.0f} s"
             f"{'' if end.struck else ' (not met, does not count)'}"
             f"{' WRONG: ' + '; '.join(wrong) if wrong else ''}"
         )
-        # There may be nothing whole to damage: then it died as planned, but that is not counted.
+        # There may be no valid one to damage: then it died as planned, but that is not counted.
         astray = end.code and not end.struck and fault.how not in DAMAGING
         if wrong or astray:
             _print(end.log)
@@ -155,7 +155,7 @@ def _die(
 
 
 def _resumed(end: End) -> int | None:
-    """The step that it went on from; None for a start that died before it said so."""
+    """The step that it resumed from; None for a start that died before it printed one."""
     _, found, rest = end.log.partition("resumed after step ")
     return int(rest.split(",")[0]) if found else None
 
@@ -177,7 +177,7 @@ def _table(deaths: list[dict[str, Any]]) -> str:
 
 def _tensors(job: Job) -> dict[str, torch.Tensor]:
     """Everything in the last checkpoint, both optimizers' and random states included."""
-    last = job.out / "checkpoints" / f"step-{job.whole()[-1]:08d}"
+    last = job.out / "checkpoints" / f"step-{job.valid_steps()[-1]:08d}"
     whole = job.out.parent / "whole.pt"
     dcp_to_torch_save(last, whole)
     found: dict[str, torch.Tensor] = {}

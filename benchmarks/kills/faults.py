@@ -42,7 +42,7 @@ class Fault:
         how: whom SIGKILL takes (one rank, one of two agents with its rank, all with the launcher);
             or a SIGTERM to the launcher; or a disk that is full; or all, with the newest checkpoint
             damaged after.
-        place: what the rank is doing: a step, writing a whole checkpoint or one of changed rows,
+        place: what the rank is doing: a step, writing a full or an incremental checkpoint,
             making a checkpoint of what all have written, loading one, evaluating.
         rank: which rank sees to it.
         nth: at which step, save, or evaluation after the start.

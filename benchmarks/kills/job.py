@@ -41,8 +41,8 @@ class End:
         code: the launcher's exit code; negative: the signal that killed it.
         seconds: from start to end.
         log: what it wrote.
-        saved: the whole checkpoints it left.
-        whole: those of them that are, now that the fault has damaged one.
+        saved: the finished checkpoints it left.
+        valid: those of them that still are, now that the fault has damaged one.
         struck: whether it met its fault.
     """
 
@@ -50,11 +50,11 @@ class End:
     seconds: float
     log: str
     saved: list[int]
-    whole: list[int]
+    valid: list[int]
     struck: bool
 
     def as_it_should(self, how: str) -> bool:
-        """Whether the launcher said what there was to say of such a death."""
+        """Whether the launcher said what is right for such a death."""
         code, words = _SAID[how]
         return self.code in code and words in self.log
 
@@ -99,13 +99,13 @@ class Job:
             processes.send(signal.SIGKILL, left)
             time.sleep(0.005)
         struck = met.exists()
-        before = self.whole()
+        before = self.valid_steps()
         if fault and fault.how in DAMAGING and struck:
             struck = self._damage(fault.how)
         seconds = time.monotonic() - began
-        return End(process.returncode, seconds, log, before, self.whole(), struck)
+        return End(process.returncode, seconds, log, before, self.valid_steps(), struck)
 
-    def whole(self) -> list[int]:
+    def valid_steps(self) -> list[int]:
         """Steps that are saved, but for those that were damaged and not saved again."""
         damaged = self._seals.read_text(encoding="utf-8") if self._seals.exists() else ""
         steps = saved_steps(self.out / "checkpoints")
@@ -120,10 +120,13 @@ class Job:
 
     def _damage(self, how: str) -> bool:
         """The largest file of the newest checkpoint, cut short or with a bit turned; whether it
-        was whole before. Not the only one: nothing could be gone on from, and rightly so."""
-        if len(self.whole()) < 2 or saved_steps(self.out / "checkpoints")[-1:] != self.whole()[-1:]:
+        was valid before. Not the only one: nothing would be left to resume from."""
+        if (
+            len(self.valid_steps()) < 2
+            or saved_steps(self.out / "checkpoints")[-1:] != self.valid_steps()[-1:]
+        ):
             return False
-        manifest = self._manifest(self.whole()[-1])
+        manifest = self._manifest(self.valid_steps()[-1])
         with self._seals.open("a", encoding="utf-8") as seals:
             seals.write(digest(manifest).sha256 + "\n")
         file = max(manifest.parent.iterdir(), key=lambda f: f.stat().st_size)

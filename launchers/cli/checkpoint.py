@@ -22,7 +22,7 @@ def ls(where: str, /, *, json: bool = False) -> int:
 
 @app.command
 def verify(where: str, /, *, json: bool = False) -> int:
-    """Read every byte; the exit code is 1 if a checkpoint is damaged.
+    """Read every byte; the exit code is 1 if a checkpoint is corrupt.
 
     Args:
         where: folder of a run or of one checkpoint, or its address (s3://...).
@@ -53,20 +53,20 @@ def prune(
     *,
     keep: int | None = None,
     keep_every: int | None = None,
-    damaged: bool = False,
+    corrupt: bool = False,
     dry_run: bool = False,
 ) -> int:
-    """Delete checkpoints that no rule keeps. A damaged one never counts as kept.
+    """Delete checkpoints that no rule keeps. A corrupt one never counts as kept.
 
     Args:
         where: folder of a run, or its address (s3://...).
         keep: number of newest ones to keep (default: the run's checkpoint.keep).
         keep_every: steps; the first one at or after each multiple is kept (default: the run's).
-        damaged: delete damaged ones, too.
+        corrupt: delete corrupt ones, too.
         dry_run: only list what would be deleted.
     """
     from launchers.cli import checkpoint_actions
 
     return checkpoint_actions.prune(
-        where, keep=keep, keep_every=keep_every, damaged=damaged, dry_run=dry_run
+        where, keep=keep, keep_every=keep_every, corrupt=corrupt, dry_run=dry_run
     )

@@ -45,7 +45,7 @@ def ls(where: str, *, json: bool) -> int:
 
 
 def verify(where: str, *, json: bool) -> int:
-    """Read every byte. Returns 1 if a checkpoint is damaged; prints its step and file."""
+    """Read every byte. Returns 1 if a checkpoint is corrupt; prints its step and file."""
     place = open_folder(where)
     if is_finished(place):
         step = int(place.name.rpartition("-")[2])
@@ -57,7 +57,7 @@ def verify(where: str, *, json: bool) -> int:
     else:
         console = open_console()
         for one in found:
-            state = "whole" if one.problem is None else f"damaged: {one.problem}"
+            state = "valid" if one.problem is None else f"corrupt: {one.problem}"
             print_line(console, f"step {one.step}: {state}")
     return 1 if any(one.problem for one in found) else 0
 
@@ -87,7 +87,7 @@ def show(where: str, *, json: bool) -> int:
 
 
 def prune(
-    where: str, *, keep: int | None, keep_every: int | None, damaged: bool, dry_run: bool
+    where: str, *, keep: int | None, keep_every: int | None, corrupt: bool, dry_run: bool
 ) -> int:
     """Remove checkpoints that no rule retains. All are verified first: only valid ones count."""
     folder = open_checkpoints(where)
@@ -96,8 +96,8 @@ def prune(
     stay = retained(folder, found, rules)
     console = open_console()
     for one in found:
-        if one.problem is not None and not damaged:
-            print_line(console, f"step {one.step}: left alone, damaged: {one.problem}")
+        if one.problem is not None and not corrupt:
+            print_line(console, f"step {one.step}: kept, corrupt: {one.problem}")
         elif one.step in stay:
             print_line(console, f"step {one.step}: stays as {stay[one.step]}")
         else:

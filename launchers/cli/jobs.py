@@ -8,7 +8,7 @@ import time
 from queue import SimpleQueue
 from typing import Any
 
-from launchers.torchx.schedulers import open_runner, read_handle, refusals_of, tools_of
+from launchers.torchx.schedulers import open_runner, read_handle, service_errors, tools_of
 from pipeline.io.errors import UserError
 
 _POLL_S = 1.0
@@ -41,7 +41,7 @@ def cancel(handle: str, /) -> int:
         state = _status(runner, handle).state
         if is_terminal(state):
             raise UserError(f"{handle}: has ended already ({state.name}); nothing to cancel")
-        with tools_of(scheduler), refusals_of(scheduler):
+        with tools_of(scheduler), service_errors(scheduler):
             runner.cancel(handle)
     sys.stdout.write(f"{handle}: told to stop; its ranks save a checkpoint first\n")
     return 0
@@ -107,7 +107,7 @@ def show_logs(runner: Any, handle: str, *, node: int | None = None, wait: bool =
         error = failures.get()
         if isinstance(error, RuntimeError) and "finished without writing" in str(error):
             raise UserError(f"{handle}: ended before it wrote anything: {found.msg}") from error
-        with tools_of(scheduler), refusals_of(scheduler):
+        with tools_of(scheduler), service_errors(scheduler):
             raise error
     if not wait:
         return 0
@@ -117,7 +117,7 @@ def show_logs(runner: Any, handle: str, *, node: int | None = None, wait: bool =
 def _status(runner: Any, handle: str) -> Any:
     """Of a job that is known. UserError else."""
     scheduler, app = read_handle(runner, handle)
-    with tools_of(scheduler), refusals_of(scheduler):
+    with tools_of(scheduler), service_errors(scheduler):
         found = runner.status(handle)
     if found is None:
         raise UserError(

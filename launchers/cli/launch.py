@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from launchers.cli.command import FLAT, Natural, Positive
 from launchers.cli.jobs import show_logs
-from launchers.torchx.schedulers import open_runner, refusals_of, scheduler_options, tools_of
+from launchers.torchx.schedulers import open_runner, scheduler_options, service_errors, tools_of
 from pipeline.io.errors import UserError, nearest
 
 RANK_MODULE = "launchers.cli"
@@ -120,7 +120,7 @@ def _submit(runner: Any, app: Any, options: LaunchOptions, cfg: dict[str, Any]) 
     scheduler: str = options.scheduler
     # A dry run writes nothing, so it patches no image and copies no code.
     workspace = None if options.dryrun else options.workspace
-    with tools_of(scheduler), refusals_of(scheduler):
+    with tools_of(scheduler), service_errors(scheduler):
         try:
             request = runner.dryrun(app, scheduler, cfg, workspace=workspace)
         except InvalidRunConfigException as error:

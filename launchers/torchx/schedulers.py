@@ -53,8 +53,8 @@ def tools_of(scheduler: str) -> Iterator[None]:
 
 
 @contextmanager
-def refusals_of(scheduler: str) -> Iterator[None]:
-    """UserError with the message of a service (Docker, Kubernetes, AWS) that said no."""
+def service_errors(scheduler: str) -> Iterator[None]:
+    """UserError with the message of a service (Docker, Kubernetes, AWS) that rejects a request."""
     try:
         yield
     except UserError:
@@ -72,7 +72,7 @@ def scheduler_options(runner: Any, scheduler: str, text: str) -> dict[str, Any]:
     Raises UserError for a scheduler or an option that is not known.
     """
     check_known(runner, scheduler)
-    with tools_of(scheduler), refusals_of(scheduler):
+    with tools_of(scheduler), service_errors(scheduler):
         options = runner.scheduler_run_opts(scheduler)
     names = [name for name, _ in options]
     for name in re.findall(r"(?:^|[,;])\s*([^=,;]+)=", text):

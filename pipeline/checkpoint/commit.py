@@ -38,7 +38,7 @@ class Committer:
         self._config = config
         self._schema = schema
         self.lease: Lease | None = None
-        self.damaged: list[int] = []
+        self.corrupt: list[int] = []
         """Steps found corrupt when the run began; the next save removes them."""
 
     def partial(self, step: int) -> AnyPath:
@@ -113,10 +113,10 @@ class Committer:
 
     def _prune(self, best: int | None, newest: int) -> None:
         """Remove checkpoints that no rule retains, and those found corrupt."""
-        for step in self.damaged:
+        for step in self.corrupt:
             if step != newest and step_folder(self._folder, step).exists():
                 remove(self._folder, step)
-        self.damaged = []
+        self.corrupt = []
         found = bases(self._folder, saved_steps(self._folder))
         for step in found.keys() - retained_steps(found, best, self._config.checkpoint).keys():
             remove(self._folder, step)

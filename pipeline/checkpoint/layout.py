@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.checkpoint.manifest import META, NAME, Damaged, read_manifest
+from pipeline.checkpoint.manifest import META, NAME, CorruptError, read_manifest
 from pipeline.config.sections import CheckpointConfig
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
@@ -49,7 +49,7 @@ def bases(folder: AnyPath, steps: list[int]) -> dict[int, int | None]:
     for step in steps:
         try:
             found[step] = read_manifest(step_folder(folder, step)).base
-        except Damaged:
+        except CorruptError:
             continue
     return found
 
@@ -90,7 +90,7 @@ def remove(folder: AnyPath, step: int) -> None:
 
 
 def best_step(folder: AnyPath) -> int | None:
-    """The best step, as of the last evaluation. UserError if best.json is damaged."""
+    """The best step, as of the last evaluation. UserError if best.json is corrupt."""
     path = folder / "best.json"
     if not path.is_file():
         return None

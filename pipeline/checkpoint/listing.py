@@ -16,7 +16,7 @@ from pipeline.checkpoint.layout import (
     retained_steps,
     step_folder,
 )
-from pipeline.checkpoint.manifest import META, Damaged, Manifest, read_manifest, read_sealed
+from pipeline.checkpoint.manifest import META, CorruptError, Manifest, read_manifest, read_sealed
 from pipeline.checkpoint.verify import problem
 from pipeline.config.sections import CheckpointConfig
 from pipeline.config.tree import Config
@@ -30,9 +30,9 @@ class ListedCheckpoint:
 
     step: int
     manifest: Manifest | None
-    """None if that is damaged."""
+    """None if that is corrupt."""
     problem: str | None
-    """What is damaged, None if nothing was found."""
+    """What is corrupt, None if nothing was found."""
 
     def as_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {"step": self.step, "problem": self.problem}
@@ -58,8 +58,8 @@ def list_checkpoints(folder: AnyPath, *, contents: bool) -> list[ListedCheckpoin
         place = step_folder(folder, step)
         try:
             manifest = read_manifest(place)
-        except Damaged as damaged:
-            found.append(ListedCheckpoint(step=step, manifest=None, problem=str(damaged)))
+        except CorruptError as error:
+            found.append(ListedCheckpoint(step=step, manifest=None, problem=str(error)))
             continue
         found_problem = problem(place, contents=contents)
         found.append(ListedCheckpoint(step=step, manifest=manifest, problem=found_problem))

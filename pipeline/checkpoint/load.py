@@ -46,31 +46,31 @@ def load_newest(
     Raises:
         UserError: there are checkpoints, but none is valid.
     """
-    steps, damaged = broadcast_from_rank0(world, named_steps(folder)), {}
+    steps, corrupt = broadcast_from_rank0(world, named_steps(folder)), {}
     for step in reversed(steps):
         place = step_folder(folder, step)
         if (problem := damage(place, world)) is None:
             break
-        damaged[step] = problem
+        corrupt[step] = problem
     else:
         # Object stores cannot rename: there an unfinished save looks like a checkpoint.
         in_store = not isinstance(folder, Path)
         if not steps or (in_store and not any(_has_manifest(folder, step) for step in steps)):
             return None, steps
-        listed = "; ".join(f"step {step}: {problem}" for step, problem in damaged.items())
+        listed = "; ".join(f"step {step}: {problem}" for step, problem in corrupt.items())
         raise UserError(
             f"{folder}: no checkpoint here is valid ({listed}); repair one, or start the run over "
             "with --overwrite"
         )
     if world.is_first:
-        for broken, problem in damaged.items():
+        for broken, problem in corrupt.items():
             line = f"checkpoint of step {broken} skipped: {problem}; resuming from step {step}"
             Console().print(line, markup=False, highlight=False, soft_wrap=True)
     progress = gather_or_raise(world, lambda: _read(place, config, schema))
     judged = [
         step
         for step in steps
-        if step not in damaged and (step_folder(folder, step) / "results.json").is_file()
+        if step not in corrupt and (step_folder(folder, step) / "results.json").is_file()
     ]
     progress = progress.with_best_among(broadcast_from_rank0(world, judged))
     state = empty_state_dict(model, optimizer, world, progress, windowed)
@@ -78,13 +78,13 @@ def load_newest(
     _load(state, place, world, tables)
     tables.finish()
     load_state_dict(state, optimizer, world, progress, windowed)
-    return progress, list(damaged)
+    return progress, list(corrupt)
 
 
 def load_model(folder: AnyPath, model: nn.Module, world: World) -> None:
     """Load the weights alone, under any plan of `model`. Every rank must call this.
 
-    UserError if the checkpoint is damaged or is another model's.
+    UserError if the checkpoint is corrupt or is another model's.
     """
     if (problem := damage(folder, world)) is not None:
         raise UserError(f"{folder}: {problem}; name another checkpoint of the run")

@@ -1,7 +1,7 @@
 """Manifest of a checkpoint: `manifest.json`, the last file that a save writes.
 
 It lists every file with its bytes and SHA-256 and carries a digest of its own, so that a file that
-is damaged, cut short or gone is found out before anything is loaded. `sha256sum` gives the same.
+is corrupt, cut short or gone is found out before anything is loaded. `sha256sum` gives the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SEAL = "sha256"
 _CHUNK_BYTES = 1 << 20
 
 
-class Damaged(Exception):
+class CorruptError(Exception):
     """A corrupt or incomplete checkpoint; the message names the file and what is wrong."""
 
 
@@ -82,16 +82,16 @@ def write_sealed(path: AnyPath, value: dict[str, Any]) -> None:
 
 
 def read_sealed(path: AnyPath) -> dict[str, Any]:
-    """What `write_sealed` wrote. Damaged, naming the file, if it is anything else."""
+    """What `write_sealed` wrote. CorruptError, naming the file, if it is anything else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         sealed = isinstance(value, dict) and value.pop(_SEAL, None) == _seal(value)
     except FileNotFoundError as error:
-        raise Damaged(f"{path.name} is missing") from error
+        raise CorruptError(f"{path.name} is missing") from error
     except (OSError, ValueError) as error:
-        raise Damaged(f"{path.name} cannot be read ({error})") from error
+        raise CorruptError(f"{path.name} cannot be read ({error})") from error
     if not sealed:
-        raise Damaged(f"{path.name} is damaged: its text does not match the checksum in it")
+        raise CorruptError(f"{path.name} is corrupt: its text does not match the checksum in it")
     found: dict[str, Any] = value
     return found
 
@@ -102,10 +102,12 @@ def _seal(value: dict[str, Any]) -> str:
 
 
 def read_manifest(folder: AnyPath) -> Manifest:
-    """Raises Damaged."""
+    """Raises CorruptError."""
     found = read_sealed(folder / NAME)
     if found.get("version") != VERSION:
-        raise Damaged(f"{NAME} is of version {found.get('version')}, this is version {VERSION}")
+        raise CorruptError(
+            f"{NAME} is of version {found.get('version')}, this is version {VERSION}"
+        )
     files = {name: FileDigest(**file) for name, file in found.pop("files").items()}
     return Manifest(**found, files=files)
 
@@ -113,7 +115,7 @@ def read_manifest(folder: AnyPath) -> Manifest:
 def expected_files(folder: AnyPath) -> dict[str, FileDigest]:
     """Every file that must be there: those of the save, and those an evaluation added.
 
-    Raises Damaged.
+    Raises CorruptError.
     """
     later = read_sealed(folder / META).get("files", {})
     return read_manifest(folder).files | {name: FileDigest(**file) for name, file in later.items()}
@@ -122,14 +124,14 @@ def expected_files(folder: AnyPath) -> dict[str, FileDigest]:
 def check_sizes(folder: AnyPath) -> dict[str, FileDigest]:
     """`expected_files`, all there and as long as they were. No file but the small ones is read.
 
-    Raises Damaged.
+    Raises CorruptError.
     """
     expected, present = expected_files(folder), file_sizes(folder)
     for name, file in expected.items():
         if name not in present:
-            raise Damaged(f"{name} is missing")
+            raise CorruptError(f"{name} is missing")
         if present[name] != file.bytes:
-            raise Damaged(f"{name} has {present[name]:,} bytes, {file.bytes:,} were written")
+            raise CorruptError(f"{name} has {present[name]:,} bytes, {file.bytes:,} were written")
     return expected
 
 
@@ -146,11 +148,11 @@ def files_of_rank(expected: dict[str, FileDigest], rank: int, world_size: int) -
 
 
 def check_digests(folder: AnyPath, expected: dict[str, FileDigest], names: Iterable[str]) -> None:
-    """Verify the checksums of the named files. Raises Damaged."""
+    """Verify the checksums of the named files. Raises CorruptError."""
     for name in names:
         try:
             found = digest(folder / name)
         except OSError as error:
-            raise Damaged(f"{name} cannot be read ({error.strerror or error})") from error
+            raise CorruptError(f"{name} cannot be read ({error.strerror or error})") from error
         if found != expected[name]:
-            raise Damaged(f"{name} is damaged: its checksum is not that of what was written")
+            raise CorruptError(f"{name} is corrupt: its checksum is not that of what was written")

@@ -192,7 +192,7 @@ class Checkpoints:
 
         Corrupt checkpoints are skipped, with a line on the console. UserError if all are corrupt.
         """
-        progress, self._committer.damaged = load_newest(
+        progress, self._committer.corrupt = load_newest(
             self._folder,
             model,
             optimizer,
@@ -205,7 +205,7 @@ class Checkpoints:
 
     def _is_there(self, step: int) -> bool:
         """Whether the step is saved, as rank 0 sees it: shared file systems show files late."""
-        there = is_finished(step_folder(self._folder, step)) and step not in self._committer.damaged
+        there = is_finished(step_folder(self._folder, step)) and step not in self._committer.corrupt
         return bool(broadcast_from_rank0(self._world, there))
 
     def _on_disk(self, step: int, action: Any) -> None:

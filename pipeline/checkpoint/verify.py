@@ -7,7 +7,7 @@ from functools import partial
 from pipeline.checkpoint.layout import step_folder
 from pipeline.checkpoint.manifest import (
     NAME,
-    Damaged,
+    CorruptError,
     check_digests,
     check_sizes,
     digest,
@@ -24,7 +24,7 @@ def damage(folder: AnyPath, world: World) -> str | None:
     try:
         for part in range(gather_or_raise(world, lambda: len(chain(folder)))):
             gather_or_raise(world, partial(_check, folder, part, world.rank, world.size))
-    except Damaged as found:
+    except CorruptError as found:
         return str(found)
     return None
 
@@ -34,7 +34,7 @@ def problem(folder: AnyPath, *, contents: bool = True) -> str | None:
     try:
         for part in range(len(chain(folder))):
             _check(folder, part, 0, 1, contents=contents)
-    except Damaged as found:
+    except CorruptError as found:
         return str(found)
     return None
 
@@ -42,7 +42,7 @@ def problem(folder: AnyPath, *, contents: bool = True) -> str | None:
 def chain(folder: AnyPath) -> list[AnyPath]:
     """The folder of a checkpoint and, if it is incremental, that of its base.
 
-    Raises Damaged if the base is missing or was replaced.
+    Raises CorruptError if the base is missing or was replaced.
     """
     manifest = read_manifest(folder)
     if manifest.base is None:
@@ -51,22 +51,22 @@ def chain(folder: AnyPath) -> list[AnyPath]:
     try:
         same = digest(base / NAME).sha256 == manifest.base_manifest
     except OSError as error:
-        raise Damaged(f"its base, step {manifest.base}, is missing") from error
+        raise CorruptError(f"its base, step {manifest.base}, is missing") from error
     if not same:
-        raise Damaged(f"step {manifest.base} is not the base it was saved with")
+        raise CorruptError(f"step {manifest.base} is not the base it was saved with")
     return [folder, base]
 
 
 def _check(
     folder: AnyPath, part: int, rank: int, world_size: int, *, contents: bool = True
 ) -> None:
-    """Check the files of a rank in one part of the chain. Raises Damaged."""
+    """Check the files of a rank in one part of the chain. Raises CorruptError."""
     place = chain(folder)[part]
     try:
         expected = check_sizes(place)
         if contents:
             check_digests(place, expected, files_of_rank(expected, rank, world_size))
-    except Damaged as found:
+    except CorruptError as found:
         if place == folder:
             raise
-        raise Damaged(f"its base, {place.name}: {found}") from found
+        raise CorruptError(f"its base, {place.name}: {found}") from found

@@ -56,7 +56,7 @@ def kuairand() -> Config:
     - Left out: histories of likes, of which there are few, and counts of the past that the
       statistics contain as well.
 
-    Figures: docs/design/measurements.md.
+    Measured: docs/design/measurements.md.
     """
     return Config(
         recipe="kuairand",

@@ -66,7 +66,7 @@ class ExpertHealth:
 
         `deviation` is the standard deviation over rows and units, `row_deviation` that over rows
         of a unit (root mean square over units; 0: the expert says the same of every row),
-        `zero_fraction` the share of outputs below 1e-6 in size. A figure that is not finite is
+        `zero_fraction` the share of outputs below 1e-6 in size. A value that is not finite is
         None. A tower without experts or gates has empty parts.
         """
         health: dict[str, Any] = {"experts": {}, **{kind: {} for kind in GATES}}
@@ -89,9 +89,9 @@ class ExpertHealth:
         variance_E = (squares_ED.mean(1) - mean_E.square()).clamp(min=0)
         row_variance_E = (squares_ED - means_ED.square()).clamp(min=0).mean(1)
         zeros_E = zeros_E / (rows * means_ED.shape[1])
-        figures = torch.stack([mean_E, variance_E.sqrt(), row_variance_E.sqrt(), zeros_E], 1)
+        metrics = torch.stack([mean_E, variance_E.sqrt(), row_variance_E.sqrt(), zeros_E], 1)
         names = ("mean", "deviation", "row_deviation", "zero_fraction")
-        for expert, values in zip(self._experts, figures.tolist(), strict=True):
+        for expert, values in zip(self._experts, metrics.tolist(), strict=True):
             health["experts"][expert] = dict(zip(names, map(finite, values), strict=True))
         means = (weights_G / rows).tolist()
         for (kind, gate, expert), mean in zip(self._pairs, means, strict=True):

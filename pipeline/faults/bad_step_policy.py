@@ -19,7 +19,7 @@ from pipeline.ranks.world import World
 from pipeline.training.hooks import Hook
 from pipeline.training.step import StepOutput
 
-_REMEDY = "lower --dense.lr or --sparse.lr, then go on with --resume"
+_REMEDY = "lower --dense.lr or --sparse.lr, then continue with --resume"
 
 
 class BadStepPolicy(Hook):

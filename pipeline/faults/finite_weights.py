@@ -22,7 +22,7 @@ class FiniteWeights(Hook):
         check_finite(self._model, step, self._world)
 
 
-_REMEDY = "lower --dense.lr or --sparse.lr, then go on with --resume"
+_REMEDY = "lower --dense.lr or --sparse.lr, then continue with --resume"
 
 
 def check_finite(model: nn.Module, step: int, world: World) -> None:

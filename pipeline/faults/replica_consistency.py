@@ -60,7 +60,7 @@ def check_replicas(model: nn.Module, optimizer: CombinedOptimizer, step: int, wo
         raise UserError(
             f"step {step}: {name} differs between ranks: rank {', '.join(map(str, ranks))} from "
             f"rank 0, first at {index} by {abs(value - value_0):.6g} ({value:.9g}, rank 0 "
-            f"{value_0:.9g}); go on from the last checkpoint with --resume, and suspect the "
+            f"{value_0:.9g}); resume from the last checkpoint with --resume, and suspect the "
             "hardware or a step that is not the same on all ranks"
         )
 

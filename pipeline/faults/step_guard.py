@@ -37,7 +37,7 @@ class BadStep:
     mine: bool
     """Whether this rank's part of the batch is at fault (for a spike: has the largest loss)."""
     what: str
-    """'loss is not finite', with its figures; says nothing of task, batch or rank."""
+    """'loss is not finite', with its values; says nothing of task, batch or rank."""
     feature: str
     """The feature at fault, as far as it can be told; '' where not `mine`."""
 

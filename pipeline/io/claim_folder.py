@@ -41,7 +41,7 @@ def claim(
     elif used and not resume:
         replaces = "--overwrite replaces it, " if kind.check is not None else ""
         raise UserError(
-            f"{out}: holds a {kind.name}{state}; --resume goes on with it, {replaces}--out names "
+            f"{out}: holds a {kind.name}{state}; --resume continues it, {replaces}--out names "
             "another folder"
         )
     elif not used and out.is_dir() and not all(map(kind.is_leftover, out.iterdir())):

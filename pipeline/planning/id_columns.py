@@ -51,8 +51,8 @@ def id_chunks(
     at_once: int,
 ) -> Iterator[tuple[Ints, Ints]]:
     """(ids, their rows of the data) of a few million lookups; `lengths` are counted on the way."""
-    waiting: list[tuple[Ints, Ints]] = []
-    row = held = 0
+    pending: list[tuple[Ints, Ints]] = []
+    row = num_pending = 0
     for path in files:
         try:
             with pq.ParquetFile(path) as parquet:
@@ -68,16 +68,16 @@ def id_chunks(
                         lengths[name] = total
                         where = f"{path}, column {name!r}"
                         mine.append((fold.rows(ids, where), of_row + row))
-                    waiting.append(_in_order(mine))
+                    pending.append(_in_order(mine))
                     row += len(batch)
-                    held += len(waiting[-1][0])
-                    if held > at_once:
-                        yield _joined(waiting)
-                        waiting, held = [], 0
+                    num_pending += len(pending[-1][0])
+                    if num_pending > at_once:
+                        yield _joined(pending)
+                        pending, num_pending = [], 0
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
-    if held:
-        yield _joined(waiting)
+    if num_pending:
+        yield _joined(pending)
 
 
 def _flat(column: pa.Array, fold: Fold) -> tuple[Ints, Ints, Ints]:

@@ -180,7 +180,7 @@ def lost(pulse: Pulse, why: str) -> str:
     """The one line: when, why, and what to do."""
     return (
         f"step {pulse.step}: {why}; nothing of a save that was under way counts; when it is "
-        "mended, go on with --resume"
+        "mended, continue with --resume"
     )
 
 

@@ -132,8 +132,8 @@ def _training(run: RunFiles) -> str:
     return section("Training", tasks, charts(parts), tail)
 
 
-def _lines_and_points(run: RunFiles, figure: str) -> str:
-    names = [f"{task}/{figure}" for task in run.tasks]
+def _lines_and_points(run: RunFiles, metric: str) -> str:
+    names = [f"{task}/{metric}" for task in run.tasks]
     splits = sorted({split for name in names for split in run.eval_points(name)})
     text = []
     if any(run.points(name)[0] for name in names):

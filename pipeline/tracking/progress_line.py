@@ -30,7 +30,7 @@ def progress_line(
 
 
 def speed_text(per_second: float) -> str:
-    """Three figures: 950, 14.2k, 1.25M."""
+    """Three digits: 950, 14.2k, 1.25M."""
     for unit, size in (("M", 1e6), ("k", 1e3)):
         if per_second >= size:
             return f"{per_second / size:.3g}{unit}"

@@ -51,8 +51,8 @@ class Tracker:
         """Figures of an evaluation by task, as 'TASK/FIGURE'."""
         values = {
             f"{task}/{name}": value
-            for task, figures in results.items()
-            for name, value in figures.items()
+            for task, metrics in results.items()
+            for name, value in metrics.items()
         }
         if self._outputs:
             self._outputs.write(step, {"kind": "eval", "split": split}, values, tag=split)
@@ -181,10 +181,10 @@ def print_final_table(results: Mapping[str, Mapping[str, Any]]) -> None:
     for title in columns.values():
         table.add_column(title, justify="right")
     table.columns[1].justify = "right"
-    for task, figures in results.items():
-        values = [figures.get(name) for name in columns]
+    for task, metrics in results.items():
+        values = [metrics.get(name) for name in columns]
         cells = ["-" if value is None else f"{value:.4f}" for value in values]
-        table.add_row(task, f"{figures['rows']:,}", *cells)
+        table.add_row(task, f"{metrics['rows']:,}", *cells)
     Console().print(table)
 
 

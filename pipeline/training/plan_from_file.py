@@ -30,9 +30,9 @@ def plan_from_file(
     fewest, colon, most = os.environ.get("HOMEREC_NNODES", "").partition(":")
     if colon and fewest != most:
         raise UserError(
-            f"sharding.plan: {path}: a plan is for one number of ranks, and this job goes on with "
-            f"{fewest} to {most} machines; take --sharding.plan '' (each start plans anew), or "
-            f"--nnodes {most}"
+            f"sharding.plan: {path}: a plan is for one number of ranks, and this job continues "
+            f"with {fewest} to {most} machines; take --sharding.plan '' (each start plans anew), "
+            f"or --nnodes {most}"
         )
     try:
         file = load_plan(path)

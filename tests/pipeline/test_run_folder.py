@@ -28,7 +28,7 @@ def test_a_run_is_replaced_when_asked(tmp_path: Path) -> None:
 
 def test_a_run_is_kept_when_not_asked(tmp_path: Path) -> None:
     make_run(tmp_path / "run")
-    with pytest.raises(UserError, match="holds a run; --resume goes on with it, --overwrite"):
+    with pytest.raises(UserError, match="holds a run; --resume continues it, --overwrite"):
         claim(tmp_path / "run", tmp_path / "run" / "checkpoints", False, False)
     claim(tmp_path / "run", tmp_path / "run" / "checkpoints", True, False)
     assert (tmp_path / "run" / "config.json").exists()

@@ -118,13 +118,13 @@ class AccessCounts(Frozen):
         return missed / everything if everything else 0.0
 
     def cacheability(self) -> float:
-        """Area under the share of lookups missed, by the share of rows held: 0 easy, 0.5 none."""
+        """Area under the share of lookups missed, by the share of rows cached: 0 easy, 0.5 none."""
         counts, held = self._steps()
         if not len(counts):
             return 0.0
         ends = (counts * held).cumsum() / self.lookups
         starts = ends - counts * held / self.lookups
-        # Straight within rows of one count; nothing is missed once all seen rows are held.
+        # Straight within rows of one count; nothing is missed once all seen rows are cached.
         return float((held * (1 - (starts + ends) / 2)).sum() / self.rows)
 
     def _steps(self) -> tuple[FloatArray, IntArray]:

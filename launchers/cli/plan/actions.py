@@ -75,7 +75,7 @@ def find(
 
 
 def show(plan: Path, table: str | None) -> int:
-    """A plan's tables of figures; or why one of its tables lies as it does."""
+    """A plan's tables; or why one of its tables lies as it does."""
     console = open_console()
     with user_errors():
         file = load_plan(plan)

@@ -27,7 +27,7 @@ def plan_view(file: PlanFile) -> Iterator[Table | str]:
         f"{len(file.tables)} tables on {cluster.ranks} ranks ({name}, {cluster.hosts} x "
         f"{cluster.devices_per_host}), {file.batch_size:,} rows a rank"
     )
-    yield _figures(file)
+    yield _summary(file)
     yield _largest(file)
     if file.cut_off:
         yield f"The search was cut off after {file.rounds:,} rounds; --seconds gives it more time."
@@ -106,7 +106,7 @@ def reshard_view(found: Reshard, cluster: Cluster) -> Iterator[Table | str]:
     )
 
 
-def _figures(file: PlanFile) -> Table:
+def _summary(file: PlanFile) -> Table:
     view = Table(title="Predicted step of the tables", title_justify="left", show_header=False)
     view.add_column()
     view.add_column(justify="right")

@@ -1,4 +1,4 @@
-"""Two plans of the same tables: figures side by side, and what moves between them."""
+"""Two plans of the same tables: numbers side by side, and what moves between them."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class SweepPoint(_Data):
         return found
 
     @model_validator(mode="after")
-    def _has_figures(self) -> Self:
+    def _has_values(self) -> Self:
         lacking = [name for name in ("time_ms", "lower_bound_ms", "imbalance", "ms", "memory")
                    if getattr(self, name) in (None, {})]  # fmt: skip
         if self.feasible and lacking:

@@ -176,13 +176,13 @@ class SweepView:
                 for name in inputs
             ]
             if point.feasible:
-                figures = [
+                values = [
                     (point.time_ms or 0, number(point.time_ms or 0)),
                     (point.lower_bound_ms or 0, number(point.lower_bound_ms or 0)),
                     (point.imbalance or 0, number(point.imbalance or 0, 3)),
                     *((point.memory[name][1], _memory(point, name)) for name in self.memories),
                 ]
-                cells += [Cell(text, float(value)) for value, text in figures]
+                cells += [Cell(text, float(value)) for value, text in values]
             else:
                 texts = ["does not fit", *["-"] * (2 + len(self.memories))]
                 cells += [Cell(text, math.inf) for text in texts]

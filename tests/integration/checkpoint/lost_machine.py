@@ -3,7 +3,7 @@
     python -m tests.integration.checkpoint.lost_machine launch ...
 
 Rank 1 kills its own agent with SIGKILL at the start of step `LOST_AT`, once in the life of the job.
-The one that goes on alone stops before step `ALONE_UNTIL` until it is told to stop, for the other
+The one that continues alone waits before step `ALONE_UNTIL` until a signal stops it, for the other
 machine is back: else a quick run would have ended before.
 """
 
@@ -26,12 +26,12 @@ def main() -> int:
     """The exit code of `homerec` with the same words."""
     from launchers.cli import main as cli
     from pipeline import train
-    from pipeline.faults import stop_signals as watch
+    from pipeline.faults import stop_signals
     from pipeline.training.hooks import Hooks
 
     ranks, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
     lost = Path(os.environ["LOST"])
-    before_step, stop_requests = Hooks.before_step, watch.stop_requests
+    before_step, stop_requests = Hooks.before_step, stop_signals.stop_requests
     requests: list[Any] = []
 
     @contextmanager

@@ -16,7 +16,7 @@ from tests.ranks import run_ranks
 
 
 def saved(rank: int, size: int, data: Path, out: Path) -> int:
-    """Whole ones after steps 4 and 8, changed rows after 2 (nothing to add to: whole), 6."""
+    """Full ones after steps 2 (it has no base), 4 and 8, an incremental one after 6."""
     words = [
         "--checkpoint.every",
         "4",
@@ -63,41 +63,41 @@ def test_ls_and_show_say_what_is_there(whole: Path, capsys: pytest.CaptureFixtur
     assert shown["progress"]["step"] == 6
     base = one.with_name("step-00000004")
     of_base = json.loads(answer(capsys, "show", str(base), "--json"))
-    # But for the window of training figures, which had fewer rows then.
+    # But for the window of training metrics, which had fewer rows then.
     left, right = (
-        {name: told for name, told in which["tensors"].items() if not name.startswith("window.")}
+        {name: entry for name, entry in which["tensors"].items() if not name.startswith("window.")}
         for which in (shown, of_base)
     )
     assert left == right
     assert "holds the rows changed since step 4" in answer(capsys, "show", str(one))
 
 
-def test_verify_names_what_is_damaged(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert answer(capsys, "verify", str(copy)).count("whole") == 4
+def test_verify_names_what_is_corrupt(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(capsys, "verify", str(copy)).count("valid") == 4
     changed(copy / "checkpoints" / "step-00000004" / "__0_0.distcp", "flipped")
     assert main(["checkpoint", "verify", str(copy), "--json"]) == 1
     problems = {one["step"]: one["problem"] for one in json.loads(capsys.readouterr().out)}
     assert problems[2] is None
     assert problems[8] is None
-    assert problems[4].startswith("__0_0.distcp is damaged")
-    assert problems[6].startswith("its base, step-00000004: __0_0.distcp is damaged")
+    assert problems[4].startswith("__0_0.distcp is corrupt")
+    assert problems[6].startswith("its base, step-00000004: __0_0.distcp is corrupt")
     assert main(["checkpoint", "verify", str(copy / "checkpoints" / "step-00000006")]) == 1
-    assert capsys.readouterr().out.startswith("step 6: damaged: its base, step-00000004")
+    assert capsys.readouterr().out.startswith("step 6: corrupt: its base, step-00000004")
 
 
-def test_prune_counts_whole_ones_alone(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prune_counts_valid_ones_alone(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = copy / "checkpoints"
     (folder / "best.json").unlink()
     changed(folder / "step-00000008" / "__0_0.distcp", "flipped")
     assert "step 2: would go" in answer(capsys, "prune", str(copy), "--keep", "1", "--dry-run")
     assert named_steps(folder) == [2, 4, 6, 8]
     said = answer(capsys, "prune", str(copy), "--keep", "1")
-    assert "step 8: left alone, damaged: __0_0.distcp is damaged" in said
-    assert named_steps(folder) == [4, 6, 8]  # the newest whole one, and what adds to it
-    answer(capsys, "prune", str(copy), "--keep", "1", "--damaged")
+    assert "step 8: kept, corrupt: __0_0.distcp is corrupt" in said
+    assert named_steps(folder) == [4, 6, 8]  # the newest valid one, and what adds to it
+    answer(capsys, "prune", str(copy), "--keep", "1", "--corrupt")
     assert named_steps(folder) == [4, 6]
     changed(folder / "step-00000004" / "manifest.json", "gone")
-    assert main(["checkpoint", "prune", str(copy), "--damaged"]) == 2
+    assert main(["checkpoint", "prune", str(copy), "--corrupt"]) == 2
     assert "no checkpoint here is valid" in capsys.readouterr().err
     assert named_steps(folder) == [4, 6]
 

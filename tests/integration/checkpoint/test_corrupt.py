@@ -33,17 +33,17 @@ def changed(path: Path, change: str) -> None:
 # What happens to which file of the newest checkpoint, and what is said of it. Every other file's
 # damage is found in tests/pipeline/checkpoint/test_manifest.py.
 DAMAGE = [
-    ("flipped", "__0_0.distcp", "__0_0.distcp is damaged: its checksum is not that of what was"),
+    ("flipped", "__0_0.distcp", "__0_0.distcp is corrupt: its checksum is not that of what was"),
     ("cut", "__0_0.distcp", "__0_0.distcp has "),
     ("gone", "__0_0.distcp", "__0_0.distcp is missing"),
-    ("flipped", ".metadata", ".metadata is damaged"),
+    ("flipped", ".metadata", ".metadata is corrupt"),
     ("flipped", "meta.json", "meta.json "),
     ("gone", "manifest.json", "manifest.json is missing"),
 ]
 
 
-def damaged_and_resumed(rank: int, size: int, data: Path, folder: Path) -> Any:
-    """A run whose newest checkpoint is damaged, each way, and that goes on; and all of them."""
+def corrupted_and_resumed(rank: int, size: int, data: Path, folder: Path) -> Any:
+    """A run whose newest checkpoint is corrupt, each way, and that goes on; and all of them."""
     whole = folder / "whole"
     # One evaluation, so that the last checkpoint is the best and holds results.
     words = ["--checkpoint.asynchronous", "false", "--train.eval_every", "8"]
@@ -61,7 +61,7 @@ def damaged_and_resumed(rank: int, size: int, data: Path, folder: Path) -> Any:
     for path in (broken / "checkpoints").glob("step-*/__0_0.distcp"):
         changed(path, "flipped")
     best = find_checkpoint(broken)
-    with pytest.raises(UserError, match=r"__0_0.distcp is damaged.*name another checkpoint"):
+    with pytest.raises(UserError, match=r"__0_0.distcp is corrupt.*name another checkpoint"):
         evaluate_checkpoint(best, "val", None, this_world())
     return found, run(rank, size, data, broken, [], resume=True)
 
@@ -69,7 +69,7 @@ def damaged_and_resumed(rank: int, size: int, data: Path, folder: Path) -> Any:
 def test_a_corrupt_checkpoint_is_skipped_and_the_previous_one_loaded(
     synthetic: Path, tmp_path: Path
 ) -> None:
-    ((found, none_whole),) = run_ranks(damaged_and_resumed, 1, synthetic, tmp_path)
+    ((found, none_valid),) = run_ranks(corrupted_and_resumed, 1, synthetic, tmp_path)
     whole = tensors(tmp_path / "whole" / "checkpoints" / LAST, tmp_path)
     for number, ((code, said), (_, _, message)) in enumerate(zip(found, DAMAGE, strict=True)):
         assert code == 0, (number, code)
@@ -81,9 +81,9 @@ def test_a_corrupt_checkpoint_is_skipped_and_the_previous_one_loaded(
         again = tensors(tmp_path / str(number) / "checkpoints" / LAST, tmp_path)
         assert again.keys() == whole.keys()
         assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
-    assert none_whole.startswith(f"{tmp_path / 'broken' / 'checkpoints'}: no checkpoint here is v")
-    assert "(step 8: __0_0.distcp is damaged" in none_whole
-    assert "; step 5: __0_0.distcp is damaged" in none_whole
+    assert none_valid.startswith(f"{tmp_path / 'broken' / 'checkpoints'}: no checkpoint here is v")
+    assert "(step 8: __0_0.distcp is corrupt" in none_valid
+    assert "; step 5: __0_0.distcp is corrupt" in none_valid
 
 
 def often(rank: int, size: int, data: Path, out: Path) -> Any:

@@ -49,17 +49,17 @@ def test_a_lost_machine_costs_the_steps_since_the_last_checkpoint_and_comes_back
     command = [sys.executable, "-m", "tests.integration.checkpoint.lost_machine", "launch"]
     command += ["--nnodes", "1:2", "--nproc", "1", "--max-retries", "1", "--", *run, str(hit)]
     job = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-    told = job.stdout + job.stderr
-    assert job.returncode == 0, told
+    printed = job.stdout + job.stderr
+    assert job.returncode == 0, printed
     assert (tmp_path / "lost").exists()
-    told = " ".join(told.split())  # long paths break lines
-    starts = re.findall(r"training debug into \S+, (.+?), to step", told)
-    assert starts[:2] == ["from the start", f"resumed after step {LOST_AT // 5 * 5}"], told
+    printed = " ".join(printed.split())  # long paths break lines
+    starts = re.findall(r"training debug into \S+, (.+?), to step", printed)
+    assert starts[:2] == ["from the start", f"resumed after step {LOST_AT // 5 * 5}"], printed
     # Told to stop in step ALONE_UNTIL; ranks stop after one that all have agreed on, soon after.
-    assert len(starts) == 3, told
+    assert len(starts) == 3, printed
     assert ALONE_UNTIL <= int(starts[2].removeprefix("resumed after step ")) < _STEPS
-    assert "2 ranks saved this, 1 go on with it" in told
-    assert "1 ranks saved this, 2 go on with it" in told
+    assert "2 ranks saved this, 1 continue with it" in printed
+    assert "1 ranks saved this, 2 continue with it" in printed
     assert [line["step"] for line in _lines(hit, "train")] == list(range(1, _STEPS + 1))
     assert _losses(hit) == pytest.approx(_losses(calm), abs=1e-4)
     # The same rows at each step, whoever had them: what is logged of a step does not differ.

@@ -58,7 +58,7 @@ def runs(
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_base_and_rows_are_the_whole_one_on_other_ranks(
+def test_base_and_increment_are_the_full_one_on_other_ranks(
     runs: Path, ranks: int, tmp_path: Path
 ) -> None:
     bases = {number: read_manifest(step(runs / "often", number)).base for number in (2, 4, 6, 8)}
@@ -88,16 +88,16 @@ def test_resuming_from_an_incremental_checkpoint_changes_nothing(
 
 
 def test_damage_of_checkpoint_or_base_is_named(runs: Path, tmp_path: Path) -> None:
-    for name, at, told in (
-        ("base", 4, "its base, step-00000004: __0_0.distcp is damaged"),
-        ("own", 6, "__0_0.distcp is damaged"),
+    for name, at, beginning in (
+        ("base", 4, "its base, step-00000004: __0_0.distcp is corrupt"),
+        ("own", 6, "__0_0.distcp is corrupt"),
     ):
         copy = tmp_path / name
         shutil.copytree(runs / "often", copy)
         changed(step(copy, at) / "__0_0.distcp", "flipped")
         found = problem(step(copy, 6))
         assert found is not None
-        assert found.startswith(told)
+        assert found.startswith(beginning)
         assert problem(step(copy, 6), contents=False) is None
     shutil.rmtree(step(copy, 4))
     assert problem(step(copy, 6)) == "its base, step 4, is missing"

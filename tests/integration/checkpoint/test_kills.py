@@ -25,6 +25,6 @@ def test_what_dies_loses_nothing(seed: str, words: list[str], tmp_path: Path) ->
         [*command, "--json", str(found)], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(found.read_text(encoding="utf-8"))
-    assert (told["held"], told["kills"]) == (True, 4)
-    assert told["bit-equal"] or words
+    result = json.loads(found.read_text(encoding="utf-8"))
+    assert (result["passed"], result["kills"]) == (True, 4)
+    assert result["bit-equal"] or words

@@ -63,10 +63,10 @@ def test_a_full_disk_is_reported_after_the_next_step_and_room_fixes_it(
     out, disk = tmp_path / "run", tmp_path / "disk"
     with small_disk(disk, 2.0):
         first, second = run_ranks(on_small_disk, 2, synthetic, out, disk)
-        told, steps, again = first
+        message, steps, again = first
         assert second == first
-        assert "not saved: [Errno 28] No space left on device" in told
-        assert "MB free there" in told
+        assert "not saved: [Errno 28] No space left on device" in message
+        assert "MB free there" in message
         assert steps
         assert steps[-1] < 8
         assert again == 0
@@ -86,29 +86,29 @@ def in_memory(rank: int, size: int, data: Path, out: Path) -> Any:
     used = run(rank, size, data, out.with_name("other"), words)
     codes.append(run(rank, size, data, out, ["--train.max_steps", "8"], resume=True))
     checkpoint = find_checkpoint(out)
-    figures, _ = evaluate_checkpoint(checkpoint, "val", None, this_world())
+    metrics, _ = evaluate_checkpoint(checkpoint, "val", None, this_world())
     results = json.loads((checkpoint / "results.json").read_text(encoding="utf-8"))
     local = out.with_name("local")
     codes.append(run(rank, size, data, local, ["--checkpoint.keep", "1"]))
     same = json.loads((local / "results.json").read_text(encoding="utf-8")) == json.loads(
         (out / "results.json").read_text(encoding="utf-8")
     )
-    return codes, used, str(checkpoint), figures["click"], results["tasks"]["click"], same
+    return codes, used, str(checkpoint), metrics["click"], results["tasks"]["click"], same
 
 
 def test_checkpoints_are_stored_at_any_address(synthetic: Path, tmp_path: Path) -> None:
     (found,) = run_ranks(in_memory, 1, synthetic, tmp_path / "run")
-    codes, used, checkpoint, figures, results, same = found
+    codes, used, checkpoint, metrics, results, same = found
     assert codes == [0, 0, 0]
     assert checkpoint in (f"memory://bucket/a/step-0000000{step}" for step in (5, 8))
     assert used.startswith("checkpoint.path: memory://bucket/a holds checkpoints (saved up to st")
-    assert figures == pytest.approx(results, rel=1e-5)
+    assert metrics == pytest.approx(results, rel=1e-5)
     assert same
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def rows_in_memory(rank: int, size: int, data: Path, out: Path) -> Any:
-    """Figures of step 6, saved as changed rows into fsspec's memory, and whole onto the disk."""
+    """Tensors of step 6, saved as changed rows into fsspec's memory, and whole onto the disk."""
     words = ["--train.eval_every", "100", "--checkpoint.keep", "9", "--checkpoint.every"]
     often = ["4", "--checkpoint.incremental_every", "2", "--checkpoint.path", "memory://bucket/b"]
     assert run(rank, size, data, out / "rows", [*words, *often]) == 0

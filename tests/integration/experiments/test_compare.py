@@ -158,7 +158,9 @@ def test_a_study_keeps_what_is_not_asked_for_again(
     assert any("(home 1, single_task 2)" in note for note in study["notes"])
 
 
-def test_a_run_that_fails_is_told_and_the_others_go_on(undisturbed: Path, synthetic: Path) -> None:
+def test_a_run_that_fails_is_reported_and_the_others_continue(
+    undisturbed: Path, synthetic: Path
+) -> None:
     """Last on this study: it takes one of its runs away."""
     broken = undisturbed / "single_task" / "seed-1"
     (broken / "outcome.json").unlink()
@@ -254,7 +256,7 @@ def test_a_study_is_not_mixed_with_another(
 ) -> None:
     base = ["compare", "--recipe", "debug", "--data.path", str(synthetic), *_ARGUMENTS, *_FIELDS]
     assert main([*base, "--out", str(undisturbed)]) == 2
-    assert "--resume goes on with it" in capsys.readouterr().err
+    assert "--resume continues it" in capsys.readouterr().err
     assert main([*base, "--out", str(undisturbed), "--resume", "--dense.lr", "0.5"]) == 2
     assert "dense.lr is not what this command asks for" in capsys.readouterr().err
     (tmp_path / "photo.jpg").touch()

@@ -118,7 +118,7 @@ def test_resume_is_bit_equal(synthetic: Path, tmp_path: Path) -> None:
 
 
 def first_then_reset(rank: int, size: int, data: Path, words: list[str]) -> Any:
-    """Table video_id at first, trained and renewed, and its accumulators before and after that."""
+    """Table video_id at first, trained and reset, and its accumulators before and after that."""
     words = ["--data.path", str(data), "--sparse.reset_min_rows", "100", *words]
     config, world = resolve("debug", None, words), this_world()
     chosen = resolve_features(config, Schema.load(data))
@@ -140,7 +140,7 @@ def first_then_reset(rank: int, size: int, data: Path, words: list[str]) -> Any:
     return first, trained, state()
 
 
-def test_first_and_renewed_tables_are_those_without_attention(synthetic: Path) -> None:
+def test_first_and_reset_tables_are_those_without_attention(synthetic: Path) -> None:
     row_wise = ["--sharding.types", "row_wise"]
     on = run_ranks(first_then_reset, 2, synthetic, [*_WORDS, *row_wise])[0]
     off = run_ranks(first_then_reset, 1, synthetic, [*_WORDS[:2], *row_wise])[0]

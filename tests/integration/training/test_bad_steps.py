@@ -1,4 +1,4 @@
-"""Steps that go wrong on real ranks: refused, told, and without a trace in the weights."""
+"""Steps that go wrong on real ranks: rejected, reported, and without a trace in the weights."""
 
 from __future__ import annotations
 

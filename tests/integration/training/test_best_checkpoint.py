@@ -92,7 +92,7 @@ def test_a_kill_in_an_evaluation_leaves_nothing_at_odds(synthetic: Path, tmp_pat
 
 
 def without_the_best(rank: int, size: int, data: Path, out: Path) -> Any:
-    """A run whose best checkpoint goes, then one judged by another figure: the steps of results and
+    """A run whose best checkpoint goes, then one judged by another metric: the steps of results and
     of the best checkpoint after each."""
     every = ["--train.eval_every", "1", "--train.select", "mean/log_loss"]
     assert run(rank, size, data, out, [*every, "--train.max_steps", "3"]) == 0
@@ -107,4 +107,4 @@ def without_the_best(rank: int, size: int, data: Path, out: Path) -> Any:
 def test_results_are_those_of_a_checkpoint_that_is_there(synthetic: Path, tmp_path: Path) -> None:
     (((removed, best), other),) = run_ranks(without_the_best, 1, synthetic, tmp_path / "run")
     assert best == f"step-{removed:08d}"
-    assert other == (4, "step-00000004")  # what was best by another figure is not known to be
+    assert other == (4, "step-00000004")  # what was best by another metric is not known to be

@@ -87,11 +87,11 @@ def test_training_does_not_feel_it(
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_evaluating_the_checkpoint_again_gives_its_figures(runs: Path, size: int) -> None:
+def test_evaluating_the_checkpoint_again_gives_its_metrics(runs: Path, size: int) -> None:
     results = json.loads((runs / "on" / "results.json").read_text(encoding="utf-8"))
     again = run_ranks(evaluated, size, find_checkpoint(runs / "on"))
-    for task, figures in results["tasks"].items():
-        assert again[0][task] == pytest.approx(figures, rel=1e-5), task
+    for task, metrics in results["tasks"].items():
+        assert again[0][task] == pytest.approx(metrics, rel=1e-5), task
 
 
 def resumed(rank: int, size: int, off: Path, on: Path) -> list[Any]:

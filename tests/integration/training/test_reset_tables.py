@@ -38,7 +38,7 @@ def whole(found: Any) -> torch.Tensor:
 
 
 def trained_then_reset(rank: int, size: int, data: Path, types: str) -> Any:
-    """Two steps, then a renewal: tables and accumulators of `_RESET` and `_KEPT`, as lists."""
+    """Two steps, then a reset: tables and accumulators of `_RESET` and `_KEPT`, as lists."""
     words = ["--data.path", str(data), "--sharding.types", types, "--sparse.reset_min_rows", "140"]
     config, world = resolve("debug", None, words), this_world()
     chosen = resolve_features(config, Schema.load(data))
@@ -92,7 +92,7 @@ def test_large_tables_begin_anew_and_small_ones_stay(
     assert torch.equal(after[f"{_RESET}/weight"], whole_tables[1][f"{_RESET}/weight"])
 
 
-def test_a_resume_at_an_epochs_end_renews_as_if_undisturbed(
+def test_a_resume_at_an_epochs_end_resets_as_if_undisturbed(
     synthetic: Path, tmp_path: Path
 ) -> None:
     rows = Schema.load(synthetic).splits["train"].rows

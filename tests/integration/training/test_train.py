@@ -95,18 +95,18 @@ def test_resume_is_bit_equal(undisturbed: Path, synthetic: Path, tmp_path: Path)
     ]
     steps = [line["step"] for line in lines]
     assert steps == sorted(steps)
-    # The window that training figures are of goes on, too.
+    # The window that training metrics are of goes on, too.
     whole = [
         json.loads(line)
         for line in (undisturbed / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     ]
-    now, then = (_figures(found, step=8) for found in (lines, whole))
+    now, then = (_window_metrics(found, step=8) for found in (lines, whole))
     assert len(now) > 3
     assert now == pytest.approx(then, rel=1e-6)
 
 
-def _figures(lines: list[dict[str, Any]], step: int) -> dict[str, float]:
-    """Window figures as logged in training, but for AUC, which does not always come."""
+def _window_metrics(lines: list[dict[str, Any]], step: int) -> dict[str, float]:
+    """Window metrics as logged in training, but for AUC, which does not always come."""
     (line,) = [line for line in lines if (line["kind"], line["step"]) == ("train", step)]
     ends = ("/ne", "/log_loss", "/calibration")
     return {name: value for name, value in line.items() if name.endswith(ends)}
@@ -123,7 +123,7 @@ def test_other_numbers_of_ranks_hold_the_same_state_and_go_on(
         copy = tmp_path / f"on{size}"
         assert run_ranks(saved_again, size, out, copy) == [4] * size
         right = tensors(copy / "checkpoints" / "step-00000004", tmp_path)
-        # Each rank has random states, and rows of the window of figures, of its own.
+        # Each rank has random states, and rows of the window of training metrics, of its own.
         names = [name for name in left if not name.startswith(("/random/", "/window/"))]
         assert len(names) > 50
         assert [name for name in names if not torch.equal(left[name], right[name])] == []
@@ -214,14 +214,14 @@ def test_a_loss_that_is_not_finite_names_step_task_and_batch(
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_evaluating_the_checkpoint_again_gives_its_figures(undisturbed: Path, size: int) -> None:
+def test_evaluating_the_checkpoint_again_gives_its_metrics(undisturbed: Path, size: int) -> None:
     results = json.loads((undisturbed / "results.json").read_text(encoding="utf-8"))
     best = find_checkpoint(undisturbed)
     assert best.name == f"step-{results['step']:08d}"
     again = run_ranks(evaluated, size, best)
     assert again[0] == again[-1]
-    for task, figures in results["tasks"].items():
-        assert again[0][task] == pytest.approx(figures, rel=1e-5), task
+    for task, metrics in results["tasks"].items():
+        assert again[0][task] == pytest.approx(metrics, rel=1e-5), task
 
 
 def test_a_used_folder_is_not_written_over(undisturbed: Path, synthetic: Path) -> None:

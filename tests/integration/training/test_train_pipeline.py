@@ -157,7 +157,7 @@ def test_base_is_the_same_to_the_bit(found: dict[str, State]) -> None:
 
 def refused(rank: int, size: int) -> list[str]:
     world = this_world()
-    told = []
+    messages = []
     replicated = without_attention(config("semi_sync", ("data_parallel",)))
     prefetch = replicated.model_copy(
         update={"train": replicated.train.model_copy(update={"pipeline": "prefetch"})}
@@ -166,8 +166,8 @@ def refused(rank: int, size: int) -> list[str]:
         _, parallel = build(asked, resolve_features(asked, SCHEMA), world)
         with pytest.raises(UserError) as error:
             open_pipeline(parallel, world, config=asked)
-        told.append(str(error.value))
-    return told
+        messages.append(str(error.value))
+    return messages
 
 
 def test_what_cannot_be_had_is_one_line() -> None:

@@ -24,7 +24,7 @@ from pipeline.data.prepare.synthetic import prepare_synthetic
         (["train", "--a.b"], ["train"], ["--a.b"]),
     ],
 )
-def test_fields_are_told_from_the_recipe(
+def test_fields_are_distinguished_from_the_recipe(
     words: list[str], plain: list[str], overrides: list[str]
 ) -> None:
     assert split_overrides(words) == (plain, overrides)

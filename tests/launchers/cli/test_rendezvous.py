@@ -31,7 +31,7 @@ def place() -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_when_it_is_told_to(
+def test_it_ends_when_asked_to(
     place: tuple[subprocess.Popen[str], str], number: signal.Signals
 ) -> None:
     process, address = place

@@ -112,10 +112,10 @@ def test_what_an_exit_code_means_for_the_job(
     job = start(folder, script(folder, "bash", "-c", f"exit {code}", **more), **env)
     job.communicate()
     assert job.returncode == code
-    told = left(folder)
-    assert told["JobState"] == state
-    assert told["ExitCode"] == f"{code}:0"
-    assert told["Restarts"] == env.get("SLURM_RESTART_COUNT", "0")
+    state_file = left(folder)
+    assert state_file["JobState"] == state
+    assert state_file["ExitCode"] == f"{code}:0"
+    assert state_file["Restarts"] == env.get("SLURM_RESTART_COUNT", "0")
     assert (folder / "requeued").exists() == again
 
 

@@ -87,9 +87,9 @@ def test_torchx_shows_a_help_for_every_argument() -> None:
     assert "Trains on nnodes x nproc ranks" in shown
     assert "(default: 29500)" in shown
     assert components.train.__doc__
-    told = " ".join(shown.split())
+    printed = " ".join(shown.split())
     for line in components.train.__doc__.partition("Args:")[2].strip().splitlines():
-        assert line.partition(": ")[2] in told
+        assert line.partition(": ")[2] in printed
 
 
 def test_slurm_gets_one_group_of_tasks_a_machine() -> None:

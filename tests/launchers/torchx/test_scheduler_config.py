@@ -70,7 +70,7 @@ def test_a_mistake_in_torchxconfig_is_one_line_that_names_the_file(
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".torchxconfig").write_text(text, encoding="utf-8")
     assert main([*LAUNCH, *RANKS]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"homerec: error: {tmp_path}/.torchxconfig: ")
-    assert said in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"homerec: error: {tmp_path}/.torchxconfig: ")
+    assert said in printed
+    assert printed.count("\n") == 1

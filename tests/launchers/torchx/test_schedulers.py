@@ -39,10 +39,10 @@ def test_each_scheduler_gets_the_same_command_or_says_what_it_lacks(
     scheduler: str, args: str, package: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main([*LAUNCH, "--scheduler", scheduler, "--scheduler-args", args, *RANKS])
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     if package is None or installed(package):
-        assert code == 0, told.err
-        _, _, request = told.out.partition("\n\n")  # after the AppDef
+        assert code == 0, printed.err
+        _, _, request = printed.out.partition("\n\n")  # after the AppDef
         for words in (
             "launchers.elastic.agent",
             "--nproc_per_node",
@@ -52,8 +52,8 @@ def test_each_scheduler_gets_the_same_command_or_says_what_it_lacks(
             assert words in request
     else:
         assert code == 2
-        assert told.err.count("\n") == 1
-        assert re.search(rf"--scheduler {scheduler} needs '\w+(\.\w+)*', which is not", told.err)
+        assert printed.err.count("\n") == 1
+        assert re.search(rf"--scheduler {scheduler} needs '\w+(\.\w+)*', which is not", printed.err)
 
 
 def test_variables_mounts_and_kinds_of_machine_are_in_the_request(
@@ -91,10 +91,10 @@ def test_what_cannot_be_asked_for_is_one_line(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["launch", "--dryrun", *words, *RANKS]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("homerec: error: command line: ")
-    assert said in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("homerec: error: command line: ")
+    assert said in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize("text", ["A", "=b", "1A=b", "A-B=c"])

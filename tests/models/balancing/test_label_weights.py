@@ -54,7 +54,7 @@ def test_sampled_negatives_leave_the_fit_at_the_true_rate_but_for_chance() -> No
     assert (off > 1.5).all()
 
 
-def test_a_label_counts_as_told() -> None:
+def test_a_label_counts_as_configured() -> None:
     labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [math.nan, 0.0]])
     row_weights = torch.tensor([1.0, 0.0, 1.0])
     module = LabelWeights([5.0, 2.0], [1.0, 1.0], 0, GlobalBatch())

@@ -93,7 +93,7 @@ def test_native_weights_are_learned_unless_there_is_one_expert() -> None:
     assert not [*NativeWeights(gates[:1], 4).parameters()]
 
 
-def test_gates_that_ignore_own_experts_leave_them_a_gradient() -> None:
+def test_gates_that_ignore_task_specific_experts_leave_them_a_gradient() -> None:
     """That of the native weights: what AdaTT has against experts that no gate picks."""
     tower = adatt(num_levels=1)
     (level,) = tower.levels

@@ -13,7 +13,7 @@ from tests.models.towers.configurations import CONFIGS, KINDS
 
 
 @pytest.mark.parametrize("kind", ["home", "mmoe", "ple", "adatt", "shared_bottom", "single_task"])
-def test_configs_are_told_apart_by_kind(kind: str) -> None:
+def test_configs_are_distinguished_by_kind(kind: str) -> None:
     config = TypeAdapter(TowerConfig).validate_python({"kind": kind, "expert_dim": 3})
     assert config.kind == kind
     assert TypeAdapter(TowerConfig).validate_json(config.model_dump_json()) == config

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.checkpoint.manifest import Damaged as DamagedError
 from pipeline.checkpoint.manifest import (
+    CorruptError,
     FileDigest,
     Manifest,
     check_digests,
@@ -43,7 +43,7 @@ def check(folder: Path) -> None:
     check_digests(folder, expected, expected)
 
 
-def test_a_whole_one_passes_and_tells_what_it_is(tmp_path: Path) -> None:
+def test_a_valid_one_passes_and_tells_what_it_is(tmp_path: Path) -> None:
     check(make(tmp_path))
     manifest = read_manifest(tmp_path)
     assert (manifest.step, manifest.epoch, manifest.world_size) == (7, 1, 2)
@@ -65,7 +65,7 @@ def test_any_flipped_bit_is_found_and_its_file_named(data: st.DataObject) -> Non
         # White space of JSON may turn into other white space: no change in what it says.
         if path.suffix == ".json" and new.split() == old.split():
             return
-        with pytest.raises(DamagedError, match=f"^{re.escape(path.name)} "):
+        with pytest.raises(CorruptError, match=f"^{re.escape(path.name)} "):
             check(folder)
 
 
@@ -73,10 +73,10 @@ def test_any_flipped_bit_is_found_and_its_file_named(data: st.DataObject) -> Non
 def test_what_is_cut_short_or_gone_is_named(name: str, tmp_path: Path) -> None:
     path = make(tmp_path) / name
     path.write_bytes(path.read_bytes()[:-2])
-    with pytest.raises(DamagedError, match=f"^{re.escape(name)} "):
+    with pytest.raises(CorruptError, match=f"^{re.escape(name)} "):
         check_sizes(tmp_path)
     path.unlink()
-    with pytest.raises(DamagedError, match=f"^{re.escape(name)} is missing$"):
+    with pytest.raises(CorruptError, match=f"^{re.escape(name)} is missing$"):
         check_sizes(tmp_path)
 
 

@@ -27,7 +27,7 @@ def test_the_best_is_kept_and_the_others_counted(
     assert progress.evaluations_without_better == len(values) - 1 - best
 
 
-def test_another_figure_starts_anew() -> None:
+def test_another_metric_starts_anew() -> None:
     progress = Progress(step=9, select="mean/auc", best_step=4, best_value=0.7)
     assert progress.selecting("mean/auc") is progress
     other = progress.selecting("mean/ne")

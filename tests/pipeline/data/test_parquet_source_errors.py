@@ -17,7 +17,7 @@ from tests.pipeline.data.small_folder import TYPES, open_small, random_rows, wri
 SECOND = "train/part-00001.parquet"  # rows 10 to 19; row groups of 5
 
 
-def refusal(folder: Path, **options: Any) -> str:
+def error_of(folder: Path, **options: Any) -> str:
     """The message of the error that opening or reading `folder` ends in."""
     before = threading.active_count()
     with pytest.raises(UserError) as caught:
@@ -65,7 +65,7 @@ def test_a_bad_value_is_named_with_its_file_row_and_column(
     rows = random_rows(20)
     rows[17][column] = value
     write_folder(tmp_path, rows)
-    message = refusal(tmp_path, shuffle=shuffle, num_workers=num_workers)
+    message = error_of(tmp_path, shuffle=shuffle, num_workers=num_workers)
     assert message.startswith(f"{SECOND}: row 7 (from 0), column {column!r}: {what}")
 
 
@@ -76,7 +76,7 @@ def test_an_id_outside_the_vocabulary_needs_hash_rows(
     rows = [row | {"tag": 4, "likes": None} for row in random_rows(20)]
     rows[12][column] = value
     write_folder(tmp_path, rows)
-    assert refusal(tmp_path, hash_rows={"video": 1, "tag": 0}) == (
+    assert error_of(tmp_path, hash_rows={"video": 1, "tag": 0}) == (
         f"{SECOND}: row 2 (from 0), column {column!r}: 7 is outside the vocabulary of table 'tag' "
         "(5 rows), which has no hash rows; set --embeddings.hash_rows"
     )
@@ -90,7 +90,7 @@ def test_histories_of_one_event_must_be_equally_long(tmp_path: Path, shuffle: bo
     assert len(list(open_small(tmp_path, shuffle=shuffle, events=events))) > 0
     rows[12]["likes"] = [3]
     write_folder(tmp_path, rows)
-    assert refusal(tmp_path, shuffle=shuffle, events=events) == (
+    assert error_of(tmp_path, shuffle=shuffle, events=events) == (
         f"{SECOND}: row 2 (from 0), column 'likes': 1 is its number of values, but 'history', "
         "which model.attention pairs with it, has 2; make these two features of separate events, "
         "or prepare the folder again"
@@ -114,7 +114,7 @@ def test_rows_before_a_bad_one_are_handed_out(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(folder: Path) -> None:
     (folder / SECOND).unlink()
-    assert refusal(folder) == (
+    assert error_of(folder) == (
         f"{SECOND}: listed in schema.json, but there is no such file; prepare the folder again"
     )
 
@@ -122,13 +122,13 @@ def test_a_missing_file_is_named(folder: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"user,video\n1,2\n" * 9])
 def test_a_file_that_is_not_parquet_is_named(folder: Path, content: bytes) -> None:
     (folder / SECOND).write_bytes(content)
-    assert refusal(folder).startswith(f"{SECOND}: not a Parquet file (")
+    assert error_of(folder).startswith(f"{SECOND}: not a Parquet file (")
 
 
 def test_a_half_written_file_is_named(folder: Path) -> None:
     whole = (folder / SECOND).read_bytes()
     (folder / SECOND).write_bytes(whole[: len(whole) // 2])
-    assert refusal(folder).startswith(f"{SECOND}: not a Parquet file (")
+    assert error_of(folder).startswith(f"{SECOND}: not a Parquet file (")
 
 
 def test_a_damaged_row_group_is_named(folder: Path) -> None:
@@ -138,12 +138,12 @@ def test_a_damaged_row_group_is_named(folder: Path) -> None:
     content = bytearray((folder / SECOND).read_bytes())
     content[start : start + 8] = b"\xff" * 8
     (folder / SECOND).write_bytes(content)
-    assert re.match(rf"{SECOND}: row groups 1 cannot be read \(.+\); prepare", refusal(folder))
+    assert re.match(rf"{SECOND}: row groups 1 cannot be read \(.+\); prepare", error_of(folder))
 
 
 def test_a_missing_column_is_named(folder: Path) -> None:
     change(folder, "video", None)
-    assert refusal(folder) == (
+    assert error_of(folder) == (
         f"{SECOND}: no column 'video'; did you mean 'last_video'?; prepare the folder again"
     )
 
@@ -163,7 +163,7 @@ def test_a_column_of_the_wrong_type_is_named(
     folder: Path, column: str, values: pa.Array, kinds: str
 ) -> None:
     change(folder, column, values)
-    assert refusal(folder) == f"{SECOND}: column {column!r} is {kinds}; prepare the folder again"
+    assert error_of(folder) == f"{SECOND}: column {column!r} is {kinds}; prepare the folder again"
 
 
 def test_lists_with_wide_offsets_are_lists(folder: Path) -> None:
@@ -175,7 +175,7 @@ def test_lists_with_wide_offsets_are_lists(folder: Path) -> None:
 
 def test_a_file_with_other_rows_than_the_schema_says_is_refused(folder: Path) -> None:
     pq.write_table(pq.read_table(folder / SECOND).slice(0, 7), folder / SECOND)
-    assert refusal(folder) == (
+    assert error_of(folder) == (
         "schema.json: split 'train' has 20 rows, but its files (train/part-00000.parquet, "
         "train/part-00001.parquet) hold 17: damaged or half-written; prepare the folder again"
     )
@@ -183,14 +183,14 @@ def test_a_file_with_other_rows_than_the_schema_says_is_refused(folder: Path) ->
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path, [], split="test", files=1)
-    message = refusal(tmp_path, split="test")
+    message = error_of(tmp_path, split="test")
     assert message.startswith("FOLDER: split 'test' has no rows; take another split")
-    assert refusal(tmp_path, split="val").startswith("FOLDER: split 'val' has no rows")
+    assert error_of(tmp_path, split="val").startswith("FOLDER: split 'val' has no rows")
 
 
 def test_training_needs_one_batch_on_every_rank(folder: Path) -> None:
     options: dict[str, Any] = {"world_size": 4, "batch_size": 6}
-    assert refusal(folder, shuffle=True, **options) == (
+    assert error_of(folder, shuffle=True, **options) == (
         "FOLDER: split 'train' has 20 rows, fewer than one global batch of 24 (4 ranks x 6); "
         "take a smaller batch size or fewer ranks"
     )

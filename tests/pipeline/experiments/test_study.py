@@ -44,7 +44,7 @@ def test_the_summary_is_numpys() -> None:
             assert row[name]["error"] == pytest.approx((ours - other).std(ddof=1) / 2)
 
 
-def test_figures_are_those_of_the_split_in_the_headline() -> None:
+def test_metrics_are_those_of_the_split_in_the_headline() -> None:
     made = study([run("home", 0, val={task: metrics(0.6) for task in TASKS})], split="val")
     assert made["summary"]["auc"]["click"]["home"]["mean"] == 0.6
     assert any("validation" in note for note in made["notes"])
@@ -100,7 +100,7 @@ def test_one_seed_says_so() -> None:
 
 @pytest.mark.parametrize("seeds", [(0,), SEEDS])
 @pytest.mark.parametrize("towers", [("home",), ("home", "single_task")])
-def test_what_cannot_be_said_is_said_nowhere(
+def test_what_is_not_known_is_reported_nowhere(
     tmp_path: Path, towers: tuple[str, ...], seeds: tuple[int, ...]
 ) -> None:
     """Marks, deviations, errors and conclusions stand where there are such, and only there."""
@@ -190,7 +190,7 @@ def test_tables_have_a_row_a_tower() -> None:
     assert costs["home"]["training"] == "0:30"
 
 
-def test_markdown_holds_every_figure(tmp_path: Path) -> None:
+def test_markdown_holds_every_metric(tmp_path: Path) -> None:
     text = write_markdown(tmp_path, study()).read_text(encoding="utf-8")
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| home |")]
     assert len(rows) == len(METRICS) + 1

@@ -47,7 +47,7 @@ def wrong(metrics: dict[str, Any]) -> list[Finding]:
     return [finding for finding in diagnose(metrics) if finding.severity == "wrong"]
 
 
-def test_a_sound_tower_is_told_what_was_checked() -> None:
+def test_a_sound_tower_gets_a_list_of_what_was_checked() -> None:
     found = diagnose(health())
     assert [(v.kind, v.severity) for v in found] == [
         ("collapse", "healthy"),
@@ -87,7 +87,7 @@ def test_degradation() -> None:
 
 
 @pytest.mark.parametrize("weight", [0.01, 0.0])
-def test_an_expert_that_nobody_hears(weight: float) -> None:
+def test_an_expert_that_no_task_uses(weight: float) -> None:
     metrics = health()
     for seen in metrics["gates"].values():
         seen["level2.global.0"] = weight

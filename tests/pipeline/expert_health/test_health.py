@@ -44,7 +44,7 @@ def flat(value: Any) -> list[float]:
     return [leaf for part in value.values() for leaf in flat(part)]
 
 
-def test_figures_are_those_of_all_rows() -> None:
+def test_metrics_are_those_of_all_rows() -> None:
     probe = outputs(slice(None))
     result = health(slice(0, 7), slice(7, 90))
     for name, out in probe.experts.items():
@@ -90,12 +90,12 @@ def test_a_constant_expert_has_no_deviation() -> None:
 def test_an_expert_that_says_the_same_of_every_row_has_no_row_deviation() -> None:
     adder = ExpertHealth()
     adder.update(Probe(experts={"expert.0": torch.tensor([[1.0, 5.0]]).expand(6, 2)}))
-    figures = adder.compute()["experts"]["expert.0"]
-    assert figures["deviation"] == pytest.approx(2)
-    assert figures["row_deviation"] == pytest.approx(0, abs=1e-7)
+    metrics = adder.compute()["experts"]["expert.0"]
+    assert metrics["deviation"] == pytest.approx(2)
+    assert metrics["row_deviation"] == pytest.approx(0, abs=1e-7)
 
 
-def test_figures_that_overflow_are_none_in_json() -> None:
+def test_metrics_that_overflow_are_none_in_json() -> None:
     probe = outputs(slice(None))
     probe.experts["meta.watch.0"] = torch.full((90, 8), torch.nan)
     probe.gates["click"]["meta.watch.0"] = torch.full((90,), torch.inf)

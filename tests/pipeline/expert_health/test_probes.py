@@ -92,8 +92,8 @@ def test_two_ranks_see_what_one_sees() -> None:
     for health, norms in run_ranks(looked_at, 2):
         assert health["experts"].keys() == alone["experts"].keys() != set()
         for part in ("experts", "gates", "shared", "tasks"):
-            for name, figures in alone[part].items():
-                assert health[part][name] == pytest.approx(figures), name
-        for task, figures in alone_norms.items():
-            assert norms[task] == pytest.approx(figures), task
-            assert figures["gradient_norm"] > 0
+            for name, metrics in alone[part].items():
+                assert health[part][name] == pytest.approx(metrics), name
+        for task, metrics in alone_norms.items():
+            assert norms[task] == pytest.approx(metrics), task
+            assert metrics["gradient_norm"] > 0

@@ -20,7 +20,7 @@ def fed(rank: int, size: int) -> list[list[str]]:
     return [slow.update(step, torch.tensor(row).double()) for step, row in enumerate(rows)]
 
 
-def test_a_slow_rank_is_told_once_with_its_host() -> None:
+def test_a_straggler_is_reported_once_with_its_host() -> None:
     first, second = run_ranks(fed, 2)
     assert first == second
     assert [len(lines) for lines in first] == [0, 0, 0, 1, 0, 0, 0, 0, 0, 1]

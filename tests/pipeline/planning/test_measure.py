@@ -113,7 +113,7 @@ def only_steps(rank: int, world_size: int) -> bool:
     return taken.parts == [[{}, {}]] * 2 and min(map(min, [*taken.steps, *taken.busy])) > 0
 
 
-def refusals(rank: int, world_size: int) -> list[str]:
+def errors(rank: int, world_size: int) -> list[str]:
     found = []
     for name in ("h100-2x1", "cpu-4x1", "cpu-1x2"):
         with pytest.raises(UserError) as caught:
@@ -126,7 +126,7 @@ def refusals(rank: int, world_size: int) -> list[str]:
 
 
 def both(rank: int, world_size: int) -> tuple[bool, list[str]]:
-    return only_steps(rank, world_size), refusals(rank, world_size)
+    return only_steps(rank, world_size), errors(rank, world_size)
 
 
 def test_steps_alone_and_another_clusters_ranks() -> None:

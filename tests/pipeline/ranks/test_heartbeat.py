@@ -57,8 +57,8 @@ def test_the_lost_rank_is_named(what: str, said: str, tmp_path: Path) -> None:
         port = probe.getsockname()[1]
     with pytest.raises(RankError, match=r"exit codes by rank: \[75, "):
         run_ranks(lose_rank_one, 2, what, port, tmp_path)
-    told = (tmp_path / "stderr0").read_text(encoding="utf-8")
-    assert re.search(rf"lost: step 7: rank 1 on \S+ {said}", told), told
+    printed = (tmp_path / "stderr0").read_text(encoding="utf-8")
+    assert re.search(rf"lost: step 7: rank 1 on \S+ {said}", printed), printed
 
 
 def test_the_next_rank_is_well_as_long_as_it_has_news_or_has_left_in_order() -> None:

@@ -174,7 +174,7 @@ def test_the_diagnosis_stands_first(run: Path) -> None:
     assert "Not in this run: a diagnosis" in read(run).text
 
 
-def test_sparse_tasks_stand_beside_their_own_experts(run: Path) -> None:
+def test_sparse_tasks_stand_beside_their_task_specific_experts(run: Path) -> None:
     page = read(run)
     weight = page.figures["Sparse tasks: gate weight of task-specific experts"]["data"]
     assert [(point["name"], point["x"], point["y"]) for point in weight] == [

@@ -102,12 +102,12 @@ def test_a_log_gets_a_line_now_and_then_and_the_last(
 
 
 def test_the_final_table_has_a_row_a_task(capsys: pytest.CaptureFixture[str]) -> None:
-    figures = {"rows": 1_200, "auc": 0.7512, "gauc": None, "ne": 0.9, "calibration": 1.0}
-    print_final_table({"click": figures, "like": figures})
+    metrics = {"rows": 1_200, "auc": 0.7512, "gauc": None, "ne": 0.9, "calibration": 1.0}
+    print_final_table({"click": metrics, "like": metrics})
     plain = capsys.readouterr().out
     assert "1,200" in plain
     assert "0.7512" in plain
     assert "oracle" not in plain
     assert "like" in plain
-    print_final_table({"click": figures | {"oracle_auc": 0.8}})
+    print_final_table({"click": metrics | {"oracle_auc": 0.8}})
     assert "0.8000" in capsys.readouterr().out

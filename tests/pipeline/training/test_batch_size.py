@@ -10,7 +10,7 @@ from pipeline.training.batch_size import batch_sizes
 
 
 @given(batch=st.integers(1, 5000), ranks=st.integers(1, 64))
-def test_the_global_batch_is_held_to_half_a_row_a_rank(batch: int, ranks: int) -> None:
+def test_the_global_batch_is_kept_to_half_a_row_a_rank(batch: int, ranks: int) -> None:
     config = TrainConfig(batch_size=batch)
     if batch < ranks:
         with pytest.raises(UserError, match="fewer than"):

@@ -175,7 +175,7 @@ def test_a_plan_is_refused_where_the_ranks_may_become_other(tmp_path: Path) -> N
     refused, taken = run_ranks(elastic, 1, tmp_path)[0]
     assert refused == (
         f"sharding.plan: {tmp_path / 'plan.json'}: a plan is for one number of ranks, and this job "
-        "goes on with 1 to 2 machines; take --sharding.plan '' (each start plans anew), or "
+        "continues with 1 to 2 machines; take --sharding.plan '' (each start plans anew), or "
         "--nnodes 2"
     )
     assert taken == "taken"

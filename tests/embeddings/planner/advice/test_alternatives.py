@@ -84,20 +84,20 @@ def test_why_it_won_is_what_the_options_say() -> None:
     file = plan_of()
     for name in "abc":
         found = alternatives(file, name)
-        told = why(file, name, found)
+        reason = why(file, name, found)
         others = [one.plan_ms for one in found if not one.chosen and one.plan_ms is not None]
-        assert ("would do as well" in told) == (min(others) == pytest.approx(file.objective_ms()))
+        assert ("would do as well" in reason) == (min(others) == pytest.approx(file.objective_ms()))
         slower = min(others) / file.objective_ms() - 1
-        assert ("Every other option makes the busiest rank slower" in told) == (slower > 1e-9)
-        assert slower <= 1e-9 or f"by {100 * slower:.3g}%" in told
+        assert ("Every other option makes the busiest rank slower" in reason) == (slower > 1e-9)
+        assert slower <= 1e-9 or f"by {100 * slower:.3g}%" in reason
         assert why(file, name, [one for one in found if one.chosen]).startswith("It is the only")
     # Had the search stopped at a slower plan, it would not call it the best.
     slow = file.model_copy(update={"time_ms": 2 * file.time_ms})
-    told = why(slow, "a", alternatives(file, "a"))
-    assert "would make the busiest rank faster" in told
+    reason = why(slow, "a", alternatives(file, "a"))
+    assert "would make the busiest rank faster" in reason
 
 
-def test_what_has_no_room_is_said() -> None:
+def test_what_has_no_room_is_reported() -> None:
     file = plan_of()
     full = file.model_copy(
         update={"ranks": tuple(rank.model_copy(update={"room": rank.bytes}) for rank in file.ranks)}

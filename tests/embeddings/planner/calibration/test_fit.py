@@ -121,9 +121,9 @@ def test_known_constants_come_back() -> None:
     costs = found.costs
     assert costs is not None
     # Row-wise gradients are gathered and copied; how these two share the time cannot be told.
-    told = {"all_to_all", "reduce_scatter", "all_reduce"}
-    assert costs.shares.model_dump(include=told) == pytest.approx(
-        KNOWN.shares.model_dump(include=told), rel=1e-3
+    determined = {"all_to_all", "reduce_scatter", "all_reduce"}
+    assert costs.shares.model_dump(include=determined) == pytest.approx(
+        KNOWN.shares.model_dump(include=determined), rel=1e-3
     )
     assert costs.fixed.model_dump() == pytest.approx(KNOWN.fixed.model_dump(), rel=1e-2)
     for own_start, known_start in (
@@ -147,7 +147,7 @@ def test_known_constants_come_back() -> None:
     assert off(found, truth, PARTS[:5]) < 1e-3
 
 
-def test_links_within_and_between_hosts_are_told_apart() -> None:
+def test_links_within_and_between_hosts_are_distinguished() -> None:
     cluster = load_cluster("cpu-2x2")
     links = {"costs": KNOWN, "ddr_bw": 9.0, "intra_bw": 3.0, "inter_bw": 1.0}
     true = cluster.model_copy(update=links)

@@ -1,4 +1,4 @@
-"""The fit finds the constants that made the figures, and never a negative one."""
+"""The fit finds the constants that made the times, and never a negative one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from embeddings.planner.calibration.least_squares import fit
     ).filter(any),
     seed=st.integers(0, 1000),
 )
-def test_exact_figures_give_their_constants(constants: list[float], seed: int) -> None:
+def test_exact_times_give_their_constants(constants: list[float], seed: int) -> None:
     draw = np.random.default_rng(seed)
     # Bytes and counts: columns of very different sizes.
     columns = draw.uniform(0.1, 1, (40, len(constants))) * 10.0 ** draw.integers(

@@ -103,7 +103,9 @@ def test_rules_in_the_way_are_named() -> None:
         (2.0, {"reserve_share": 1.0, "dense_gib": 0.5}),
     ],
 )
-def test_a_reservation_larger_than_a_device_is_said(hbm_gb: float, given: dict[str, Any]) -> None:
+def test_a_reservation_larger_than_a_device_is_reported(
+    hbm_gb: float, given: dict[str, Any]
+) -> None:
     asked = request_of(
         giants(1, 1000), small_cluster(hbm_gb=hbm_gb), batch_size=5_000_000,
         setup=TrainingSetup(**given),
@@ -186,7 +188,7 @@ def test_amounts_are_as_little_as_suffice() -> None:
             find_plan(short, NONE, diagnosis_seconds=0)
 
 
-def test_what_was_not_tried_for_lack_of_time_is_said() -> None:
+def test_what_was_not_tried_for_lack_of_time_is_reported() -> None:
     with pytest.raises(Infeasible) as caught:
         find_plan(request_of(giants(5), small_cluster()), NONE, diagnosis_seconds=0)
     found = caught.value

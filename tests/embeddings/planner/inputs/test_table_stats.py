@@ -56,7 +56,7 @@ def test_no_fewer_rows_serve_a_share(lookups: list[int], share: float) -> None:
 
 
 @given(counts, st.integers(1, 500))
-def test_misses_are_distinct_ids_that_are_not_held(lookups: list[int], batch: int) -> None:
+def test_misses_are_distinct_ids_that_are_not_cached(lookups: list[int], batch: int) -> None:
     known = accesses(lookups)
     ordered = sorted(lookups, reverse=True)
     total = sum(lookups)

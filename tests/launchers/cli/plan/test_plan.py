@@ -156,7 +156,7 @@ def two_plans(tables: Path, tmp_path: Path) -> tuple[Path, Path]:
     return paths[0], paths[1]
 
 
-def test_a_difference_is_told(
+def test_a_difference_is_reported(
     two_plans: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, after = map(str, two_plans)

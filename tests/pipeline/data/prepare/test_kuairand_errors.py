@@ -25,7 +25,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_raw(tmp_path_factory.mktemp("raw") / "raw")
 
 
-def refuse(raw: Path, out: Path, **options: Any) -> str:
+def error_of(raw: Path, out: Path, **options: Any) -> str:
     """The one line with which `raw` is refused; nothing may be left behind."""
     before = sorted(out.parent.iterdir())
     with pytest.raises(UserError) as caught:
@@ -39,16 +39,16 @@ def refuse(raw: Path, out: Path, **options: Any) -> str:
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     folder = write_raw(tmp_path / "raw")
     (folder / name).unlink()
-    assert name.split("_")[0] in refuse(folder, tmp_path / "out")
+    assert name.split("_")[0] in error_of(folder, tmp_path / "out")
 
 
 def test_a_folder_without_or_with_too_many_editions_is_refused(tmp_path: Path) -> None:
-    assert "no such folder" in refuse(tmp_path / "nowhere", tmp_path / "out")
+    assert "no such folder" in error_of(tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "raw").mkdir()
-    assert "_pure, _1k, _27k" in refuse(tmp_path / "raw", tmp_path / "out")
+    assert "_pure, _1k, _27k" in error_of(tmp_path / "raw", tmp_path / "out")
     write_raw(tmp_path / "raw")
     write_raw(tmp_path / "raw", edition="1k")
-    assert "pure and 1k" in refuse(tmp_path / "raw", tmp_path / "out")
+    assert "pure and 1k" in error_of(tmp_path / "raw", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_folder_without_or_with_too_many_editions_is_refused(tmp_path: Path) -
 def test_a_missing_column_is_named(tmp_path: Path, name: str, column: str) -> None:
     folder = write_raw(tmp_path / "raw")
     pl.read_csv(folder / name).drop(column).write_csv(folder / name)
-    message = refuse(folder, tmp_path / "out")
+    message = error_of(folder, tmp_path / "out")
     assert name in message
     assert column in message
 
@@ -85,14 +85,14 @@ def test_a_bad_value_in_a_late_file_is_named_and_leaves_nothing(
     table.slice(4).with_columns(bad.alias(column)).write_csv(
         folder / name.replace("pure", "pure_part2")
     )
-    message = refuse(folder, tmp_path / "out")
+    message = error_of(folder, tmp_path / "out")
     assert f"{name.replace('pure', 'pure_part2')}: line 4: column {column}: {value!r}" in message
 
 
 def test_a_user_twice_is_refused(tmp_path: Path) -> None:
     folder = write_raw(tmp_path / "raw")
     pl.concat([make_users(), make_users().slice(3, 1)]).write_csv(folder / USERS_NAME)
-    assert "user_id: 3 is there 2 times" in refuse(folder, tmp_path / "out")
+    assert "user_id: 3 is there 2 times" in error_of(folder, tmp_path / "out")
 
 
 def test_splits_without_days_are_refused_with_the_days_there_are(raw: Path, tmp_path: Path) -> None:
@@ -101,9 +101,9 @@ def test_splits_without_days_are_refused_with_the_days_there_are(raw: Path, tmp_
         {"val_from": 20230101, "test_from": 20230102},
         {"val_from": 20220503, "test_from": 20220505},
     ):
-        assert "20220429 to 20220505" in refuse(raw, tmp_path / "out", **options)
+        assert "20220429 to 20220505" in error_of(raw, tmp_path / "out", **options)
     empty = write_raw(tmp_path / "raw", log=make_log().head(0))
-    assert "no rows" in refuse(empty, tmp_path / "out")
+    assert "no rows" in error_of(empty, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -119,17 +119,17 @@ def test_splits_without_days_are_refused_with_the_days_there_are(raw: Path, tmp_
 def test_options_that_make_no_sense_are_refused(
     raw: Path, tmp_path: Path, options: dict[str, int], expected: str
 ) -> None:
-    assert expected in refuse(raw, tmp_path / "out", **options)
+    assert expected in error_of(raw, tmp_path / "out", **options)
 
 
 def test_an_existing_folder_stays_unless_it_may_be_overwritten(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     prepare_kuairand(raw, out, min_count=1)
     before = (out / "schema.json").read_bytes()
-    assert "exists already" in refuse(raw, out)
+    assert "exists already" in error_of(raw, out)
     bad = write_raw(tmp_path / "bad")
     (bad / LOG_NAME).write_text("user_id\n1\n", encoding="utf-8")
-    refuse(bad, out, overwrite=True)
+    error_of(bad, out, overwrite=True)
     assert (out / "schema.json").read_bytes() == before
     prepare_kuairand(raw, out, min_count=3, overwrite=True)
     assert (out / "schema.json").read_bytes() != before

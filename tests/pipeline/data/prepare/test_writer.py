@@ -213,7 +213,7 @@ def write_arrow(folder: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 @pytest.mark.parametrize("write", [write_text, write_polars, write_arrow])
-def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(tmp_path: Path, write: Any) -> None:
+def test_a_full_disk_is_reported_in_one_line_and_leaves_nothing(tmp_path: Path, write: Any) -> None:
     with pytest.raises(UserError, match="no space left"), new_folder(tmp_path / "out") as folder:
         write(folder)
     assert not any(tmp_path.iterdir())

@@ -18,7 +18,7 @@ def text_of(browser: Browser, selector: str) -> str:
     return found
 
 
-def test_what_moves_is_told(plan: PlanFile, other_plan: PlanFile, show: Show) -> None:
+def test_what_moves_is_shown(plan: PlanFile, other_plan: PlanFile, show: Show) -> None:
     browser = show(plan, other_plan)
     found = reshard(plan, other_plan)
     assert found.moves

@@ -54,9 +54,9 @@ def test_a_rank_says_what_it_takes(plan: PlanFile, show: Show) -> None:
         assert float(ms.removesuffix(" ms")) == pytest.approx(plan.rated()[rank], rel=1e-3)
         shown = sum(float(part.split(" ")[2]) for part in parts if part.startswith(("for", "back")))
         assert shown == pytest.approx(plan.rated()[rank], rel=2e-3)
-        told = tip_at(browser, "#memory .plot", x, 0.5)
-        assert f"({100 * used[rank, hbm] / room[rank, hbm]:.3g}% used)" in told
-        assert "weights" in told
+        tip = tip_at(browser, "#memory .plot", x, 0.5)
+        assert f"({100 * used[rank, hbm] / room[rank, hbm]:.3g}% used)" in tip
+        assert "weights" in tip
     browser.mouse("moved", 5, 5)
     assert browser.run(TIP) is None
 

@@ -1,6 +1,6 @@
-"""What the guard costs: its own time in a step, as a share of the step, in one run on one rank.
+"""What the step guard costs: its share of the time of a step, in one run on one rank.
 
-    python -m benchmarks.guard --data data/demo [--steps 60] [--recipe demo]
+    python -m benchmarks.step_guard --data data/demo [--steps 60] [--recipe demo]
 
 The time is taken inside the guard (`before_step`, the judgement in backward, the optimizer's
 check), so that noise of other work on the machine falls on both sides of the ratio.
@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline import train as training
 from pipeline.config.overrides import configure
-from pipeline.faults import step_guard as guarding
+from pipeline.faults import step_guard
 from pipeline.loop.segments import Segments
 from pipeline.ranks.world import open_world
 
@@ -31,20 +31,20 @@ def main() -> None:
     args = parser.parse_args()
     spent: dict[str, list[float]] = {}
 
-    def timed(name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*words: Any, **more: Any) -> Any:
             began = time.perf_counter()
             try:
-                return whole(*words, **more)
+                return function(*words, **more)
             finally:
                 spent.setdefault(name, []).append(time.perf_counter() - began)
 
         return wrapper
 
     for where, name in (
-        (guarding.StepGuard, "before_step"),
-        (guarding.StepGuard, "_judge"),
-        (guarding, "_finite"),
+        (step_guard.StepGuard, "before_step"),
+        (step_guard.StepGuard, "_judge"),
+        (step_guard, "_finite"),
         (Segments, "_step"),
     ):
         setattr(where, name, timed(name, getattr(where, name)))
