@@ -29,6 +29,8 @@ from launchers.local import processes
 from pipeline.io.errors import RankLost, UserError
 from pipeline.io.exit_codes import ExitCode
 
+# Between a failure that a rank raised and the report of the one that caused it.
+_CAUSE_S = 2.0
 _EXIT_S = 10.0  # for a rank that has returned to take its process group down
 _PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -120,6 +122,21 @@ class LocalRanks:
         """
         if self._ended:
             return self._ended
+        failures = self._receive(timeout)
+        if failures and all(_distance_from_cause(error) == 2 for error in failures):
+            failures += self._receive(_CAUSE_S)  # maybe of a peer whose own news are on their way
+        if failures:
+            self.kill()
+            self._ended = Ended(error=min(failures, key=_distance_from_cause))
+        elif not self._open:
+            for process in self._processes:
+                process.join(_EXIT_S)
+            self.kill()
+            self._ended = Ended(self._value)
+        return self._ended
+
+    def _receive(self, timeout: float | None) -> list[Exception]:
+        """What ranks reported within `timeout` seconds; returns their failures."""
         failures: list[Exception] = []
         for pipe in wait(self.pipes, timeout):
             assert isinstance(pipe, Connection)
@@ -134,15 +151,7 @@ class LocalRanks:
                 failures.append(error)
             elif rank == 0:
                 self._value = value
-        if failures:
-            self.kill()
-            self._ended = Ended(error=min(failures, key=_distance_from_cause))
-        elif not self._open:
-            for process in self._processes:
-                process.join(_EXIT_S)
-            self.kill()
-            self._ended = Ended(self._value)
-        return self._ended
+        return failures
 
     def stop(self) -> None:
         """Send SIGTERM: ranks that train save and return."""

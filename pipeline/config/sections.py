@@ -199,7 +199,8 @@ class TrainConfig(Section):
     def _metric(cls, value: str) -> str:
         names = selectable()
         if "/" not in value or value.rpartition("/")[2] not in names:
-            raise ValueError(f"write TASK/METRIC, with metric {', '.join(names)}")
+            known = f"{', '.join(names[:-1])} or {names[-1]}"
+            raise ValueError(f"write TASK/METRIC, with metric {known}")
         return value
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = "{'torch', 'torchrec', 'fbgemm_gpu', 'numpy', 'polars', 'pyarrow', 'plotly', 'rich'}"
+HEAVY = "{'torch', 'torchrec', 'fbgemm_gpu', 'numpy', 'polars', 'pyarrow', 'plotly'}"
 
 TREE = """
 from pipeline.config.overrides import field_help, resolve
