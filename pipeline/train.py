@@ -1,4 +1,4 @@
-"""A run: train, evaluate, checkpoint, until done or told to stop."""
+"""A run: train, evaluate, checkpoint, until done or stopped."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def cancel(handle: str, /) -> int:
             raise UserError(f"{handle}: has ended already ({state.name}); nothing to cancel")
         with tools_of(scheduler), service_errors(scheduler):
             runner.cancel(handle)
-    sys.stdout.write(f"{handle}: told to stop; its ranks save a checkpoint first\n")
+    sys.stdout.write(f"{handle}: asked to stop; its ranks save a checkpoint first\n")
     return 0
 
 

@@ -55,7 +55,7 @@ class MonitoredRendezvousHandler(RendezvousHandler):
         self._patience = patience
         self._asking = threading.Lock()
         self._left = threading.Event()
-        self._watch: threading.Thread | None = None
+        self._monitor: threading.Thread | None = None
         self._waiting = 0
         self._over: tuple[float, str] | None = None
 
@@ -68,11 +68,11 @@ class MonitoredRendezvousHandler(RendezvousHandler):
             met = self._inner.next_rendezvous()
         finally:
             self._asking.release()
-        if self._watch is None:
-            self._watch = threading.Thread(
+        if self._monitor is None:
+            self._monitor = threading.Thread(
                 target=self._poll_forever, daemon=True, name="rendezvous-poll"
             )
-            self._watch.start()
+            self._monitor.start()
         return met
 
     def num_nodes_waiting(self) -> int:

@@ -29,11 +29,11 @@ HOMEREC_FIRST_NODE=$(scontrol show node "$first" | sed -n 's/.*NodeAddr=\\([^ ]*
 HOMEREC_RDZV_PORT=$((20000 + SLURM_JOB_ID % 10000))
 export PYTHONUNBUFFERED=1
 
-told=
-pass_on() {{ told=$1; echo "homerec: $2: the ranks save a checkpoint first" >&2; \
+received=
+pass_on() {{ received=$1; echo "homerec: $2: the ranks save a checkpoint first" >&2; \
 kill -s USR1 "$step" 2>/dev/null; }}
 trap 'pass_on USR1 "the end of the time limit is near"' USR1
-trap 'pass_on TERM "the job was told to stop"' TERM
+trap 'pass_on TERM "the job was asked to stop"' TERM
 
 srun {options} \\
     {command} &
@@ -46,18 +46,18 @@ preempted() {{ scontrol show job --oneliner "$SLURM_JOB_ID" \
     | {{ read -r start at && [[ ! "$at" < "$start" ]]; }}; }}
 
 again=
-if [ "$told" = USR1 ] && [ "$code" -ne 0 ]; then
+if [ "$received" = USR1 ] && [ "$code" -ne 0 ]; then
     again={again}
-elif [ -z "$told" ] && [ "$code" -ne 0 ] && preempted; then
-    told=PREEMPTED again={again}
-elif [ -z "$told" ] && [ "$code" -ne 0 ] && [ "$code" -ne {user_error} ] \\
+elif [ -z "$received" ] && [ "$code" -ne 0 ] && preempted; then
+    received=PREEMPTED again={again}
+elif [ -z "$received" ] && [ "$code" -ne 0 ] && [ "$code" -ne {user_error} ] \\
     && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {retries} ]; then
     again=yes
 fi
 state=FAILED
 [ "$code" -eq 0 ] && state=COMPLETED
-[ "$told" = TERM ] && state=CANCELLED
-[ "$told" = PREEMPTED ] && state=PREEMPTED
+[ "$received" = TERM ] && state=CANCELLED
+[ "$received" = PREEMPTED ] && state=PREEMPTED
 cat > {exit_file} <<EXIT
 JobState=$state
 ExitCode=$code:0
@@ -83,7 +83,7 @@ class Script:
         folder: where its logs and exit file go.
         options: for sbatch, as they are.
         requeue: whether it goes back into the queue when it lost its nodes or its time is up.
-        grace: seconds before the end of its time at which the ranks are told to save.
+        grace: seconds before the end of its time at which the ranks are asked to save.
     """
 
     name: str

@@ -74,7 +74,7 @@ class Slurm(stock.SlurmScheduler):
             "grace",
             type_=int,
             default=120,
-            help="seconds before the end of the job's time at which the ranks are told to save",
+            help="seconds before the end of the job's time at which the ranks are asked to save",
         )
         return options
 

@@ -76,15 +76,15 @@ class TablesLoader(DefaultLoadPlanner):
         rows = weight.size[0]
         if state.size != torch.Size([rows, len(blocks)]):
             raise ValueError(f"{key} is {list(state.size)}, not {rows} rows, {len(blocks)} blocks")
-        for piece in table.pieces:
+        for shard in table.shards:
             parts = []
-            for block, common in overlaps((piece.column, piece.column + piece.width), blocks):
+            for block, common in overlaps((shard.column, shard.column + shard.width), blocks):
                 # Shards that the saved plan had as one read the same; they lie in the same rows.
-                at = key, (piece.row, block)
-                values = self._read.setdefault(at, torch.empty_like(piece.sums))
-                assert values.shape == piece.sums.shape
+                at = key, (shard.row, block)
+                values = self._read.setdefault(at, torch.empty_like(shard.sums))
+                assert values.shape == shard.sums.shape
                 parts.append((values, common))
-            self._parts.append((piece.sums, parts))
+            self._parts.append((shard.sums, parts))
 
     def _saved(self, key: str) -> TensorStorageMetadata:
         assert self.metadata is not None
@@ -101,8 +101,8 @@ def _blocks(shards: list[tuple[int, int]]) -> list[ColumnRange]:
 
 def _to_save(table: LocalTable) -> Tensor | ShardedTensor:
     if not isinstance(table.weight, ShardedTensor):
-        (piece,) = table.pieces
-        return piece.sums
+        (shard,) = table.shards
+        return shard.sums
     weight = table.weight.metadata()
     blocks = _blocks([(s.shard_offsets[1], s.shard_sizes[1]) for s in weight.shards_metadata])
     index = {first: number for number, (first, _) in enumerate(blocks)}
@@ -116,11 +116,11 @@ def _to_save(table: LocalTable) -> Tensor | ShardedTensor:
         if shard.shard_sizes[0]
     }
     return ShardedTensor._init_from_local_shards_and_global_metadata(
-        local_shards=[Shard(p.sums, moved[p.row, p.column]) for p in table.pieces],
+        local_shards=[Shard(p.sums, moved[p.row, p.column]) for p in table.shards],
         sharded_tensor_metadata=ShardedTensorMetadata(
             shards_metadata=list(moved.values()),
             size=torch.Size([weight.size[0], len(blocks)]),
-            tensor_properties=TensorProperties(dtype=table.pieces[0].sums.dtype),
+            tensor_properties=TensorProperties(dtype=table.shards[0].sums.dtype),
         ),
         process_group=table.weight._process_group,
     )

@@ -205,7 +205,7 @@ def _shared(health: Json) -> dict[str, dict[str, float]]:
 
 
 def _scales(health: Json, deviations: dict[str, float]) -> Iterator[tuple[str, dict[str, float]]]:
-    """Gate -> deviation of each expert it sees, where that is two or more."""
+    """Gate -> deviation of each of its experts, where those are two or more."""
     for kind in ("gates", "meta_gates"):
         for gate, seen in health[kind].items():
             scales = {expert: deviations[expert] for expert in seen if expert in deviations}

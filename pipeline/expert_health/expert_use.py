@@ -107,7 +107,7 @@ def _weight_name(level: str) -> str:
 def add_use(health: Json) -> Json:
     """`health` with what follows from its gates:
 
-    {"shared": {EXPERT: {"entropy": over the gates that see it, 0 to 1}},
+    {"shared": {EXPERT: {"entropy": over the gates it is under, 0 to 1}},
      "tasks": {TASK: {"task_specific_weight": ...,
                       "level1_task_specific_weight": if it has a gate at that level}}},
     of tasks that have task-specific experts under a gate

@@ -1,6 +1,6 @@
 """Health of a tower's experts over some batches: plain numbers for health.json and the log.
 
-Suffixes: E experts, B rows, D width, G pairs of a gate and an expert that it sees.
+Suffixes: E experts, B rows, D width, G pairs of a gate and one of its experts.
 """
 
 from __future__ import annotations

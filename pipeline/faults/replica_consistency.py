@@ -46,16 +46,16 @@ def check_replicas(model: nn.Module, optimizer: CombinedOptimizer, step: int, wo
         at = -1
         if bool(differs.any()):
             at = int(differs.nonzero()[0]) // mine.element_size()
-        mine_told = (at, float(mine[at]), float(first[at])) if at >= 0 else None
-        told: list[tuple[int, float, float] | None] = [None] * world.size
-        # One exchange a tensor would be slow for many: the places are told only if there are any.
+        mine_differs = (at, float(mine[at]), float(first[at])) if at >= 0 else None
+        differences: list[tuple[int, float, float] | None] = [None] * world.size
+        # One exchange per tensor would be slow: places are gathered only where there are any.
         flag = torch.tensor(int(at >= 0))
         dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=world.control)
         if not int(flag):
             continue
-        dist.all_gather_object(told, mine_told, group=world.control)
-        ranks = [rank for rank, found in enumerate(told) if found]
-        place, value, value_0 = next(found for found in told if found)
+        dist.all_gather_object(differences, mine_differs, group=world.control)
+        ranks = [rank for rank, found in enumerate(differences) if found]
+        place, value, value_0 = next(found for found in differences if found)
         index = [int(i) for i in torch.unravel_index(torch.tensor(place), tensor.shape)]
         raise UserError(
             f"step {step}: {name} differs between ranks: rank {', '.join(map(str, ranks))} from "

@@ -39,7 +39,7 @@ class BadStep:
     what: str
     """'loss is not finite', with its values; says nothing of task, batch or rank."""
     feature: str
-    """The feature at fault, as far as it can be told; '' where not `mine`."""
+    """The feature at fault, as far as it is known; '' where not `mine`."""
 
 
 class StepGuard:

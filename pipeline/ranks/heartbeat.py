@@ -58,7 +58,10 @@ class Heartbeat:
         self._unwell_s = 0.0
         self._over = threading.Event()
         self._beat()
-        for name, target in (("heartbeat", self._go_on), ("heartbeat-watch", self._watch)):
+        for name, target in (
+            ("heartbeat", self._keep_beating),
+            ("heartbeat-deadline", self._enforce_deadline),
+        ):
             threading.Thread(target=target, daemon=True, name=name).start()
 
     def close(self) -> None:
@@ -78,7 +81,7 @@ class Heartbeat:
     def explain(self) -> str:
         """Who is missing, in one sentence. Takes a few intervals; never much longer."""
         answer: list[str] = []
-        reader = threading.Thread(target=lambda: answer.append(self._look()), daemon=True)
+        reader = threading.Thread(target=lambda: answer.append(self._missing()), daemon=True)
         reader.start()
         # A store across a link that is cut does not answer, and does not say so either.
         reader.join(self._interval * (2 * _INTERVALS) + 2)
@@ -87,8 +90,8 @@ class Heartbeat:
         host = os.environ.get("MASTER_ADDR", "its machine")
         return f"rank 0 on {host} is not reachable from here ({socket.gethostname()})"
 
-    def _go_on(self) -> None:
-        # The store is gone: the collectives will say so to the rank itself, or `_watch` will.
+    def _keep_beating(self) -> None:
+        # The store is gone: a collective will fail, or `_enforce_deadline` ends the process.
         with suppress(dist.DistError):
             while not self._over.wait(self._interval):
                 self._beat()
@@ -110,7 +113,7 @@ class Heartbeat:
         before, self._next_note = self._next_note, self._store.get(f"beat{after}")
         return before != self._next_note
 
-    def _watch(self) -> None:
+    def _enforce_deadline(self) -> None:
         """End this process where its main thread should have, long ago."""
         while not self._over.wait(self._interval):
             # Not by a clock: a job that Slurm suspended comes back to find hours gone.
@@ -124,7 +127,7 @@ class Heartbeat:
                     sys.stderr.flush()
                     os._exit(ExitCode.RANK_LOST)
 
-    def _look(self) -> str:
+    def _missing(self) -> str:
         try:
             before = self._read("beat")
             self._over.wait(self._interval * _INTERVALS)
@@ -160,7 +163,7 @@ _LOST = "missed another rank"
 
 
 @contextmanager
-def watched(beat: Heartbeat, pulse: Pulse) -> Iterator[None]:
+def monitored(beat: Heartbeat, pulse: Pulse) -> Iterator[None]:
     """What goes on among the ranks; a peer that failed us is named. Raises RankLost for that."""
     try:
         yield

@@ -17,7 +17,7 @@ from torch._C._distributed_c10d import HashStore
 
 from pipeline.io.errors import RankLost
 from pipeline.io.silence import silence_libraries
-from pipeline.ranks.heartbeat import Pulse, of_a_peer, open_heartbeat, watched
+from pipeline.ranks.heartbeat import Pulse, monitored, of_a_peer, open_heartbeat
 from pipeline.ranks.timed_all_reduce import all_reduce
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ def open_world(timeout: int = TIMEOUT_S) -> Iterator[World]:
         return
     beat = open_heartbeat(nonce, world.rank, world.size, timeout, world.pulse)
     try:
-        with watched(beat, world.pulse):
+        with monitored(beat, world.pulse):
             yield world
     except RankLost:
         raise  # the groups are broken: to take them down would wait for the rank that is lost

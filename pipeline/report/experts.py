@@ -177,7 +177,7 @@ def _curves(run: RunFiles) -> list[str]:
 
 
 def _heat_map(title: str, text: str, weights: dict[str, dict[str, float]]) -> str:
-    """A row an expert, a column a gate; empty where the gate does not see the expert."""
+    """A row an expert, a column a gate; empty where the expert is not under the gate."""
     experts = list(dict.fromkeys(expert for seen in weights.values() for expert in seen))
     rows = [
         [

@@ -94,7 +94,7 @@ def build_step(
                 f"train.micro_batch_size: {rows}: loss.balance.kind {config.loss.balance.kind} "
                 "compares gradients of a step's rows all at once; take fixed or uncertainty, or 0"
             )
-        step.pieces = MicroBatches(head, loss, rows)
+        step.micro_batches = MicroBatches(head, loss, rows)
     return step
 
 

@@ -37,11 +37,11 @@ class LocalTable:
     parameter: str
     name: str
     weight: Tensor | ShardedTensor
-    pieces: tuple[AccumulatorShard, ...]
+    shards: tuple[AccumulatorShard, ...]
 
 
 def local_tables(model: nn.Module, optimizer: CombinedOptimizer) -> Iterator[LocalTable]:
-    """Every table that this rank has rows of; a shard without rows is no piece."""
+    """Every table that this rank has rows of; shards without rows are left out."""
     weights = model.state_dict()
     for part, tables in optimizer.optimizers:
         if part == TOWER:
@@ -55,8 +55,8 @@ def local_tables(model: nn.Module, optimizer: CombinedOptimizer) -> Iterator[Loc
                 if fused is not None
                 else _dense(state["sum"], weight, tables.params[parameter])
             )
-            if pieces := tuple(piece for piece in found if len(piece.sums)):
-                yield LocalTable(parameter=parameter, name=name, weight=weight, pieces=pieces)
+            if shards := tuple(shard for shard in found if len(shard.sums)):
+                yield LocalTable(parameter=parameter, name=name, weight=weight, shards=shards)
 
 
 def _fused(sums: ShardedTensor, weight: ShardedTensor) -> list[AccumulatorShard]:
@@ -72,13 +72,15 @@ def _dense(
 ) -> list[AccumulatorShard]:
     if not isinstance(weight, ShardedTensor):
         return [_shard([0, 0], list(weight.shape), sums)]
-    shards, start, pieces = weight.local_shards(), parameter.data_ptr(), []
+    shards, start, accumulators = weight.local_shards(), parameter.data_ptr(), []
     of_shard = torch.split(sums, [len(shard.tensor) for shard in shards])
     for shard, values in zip(shards, of_shard, strict=True):
         assert shard.tensor.data_ptr() == start or not shard.tensor.numel(), "not as in memory"
         start += shard.tensor.nbytes
-        pieces.append(_shard(shard.metadata.shard_offsets, shard.metadata.shard_sizes, values))
-    return pieces
+        accumulators.append(
+            _shard(shard.metadata.shard_offsets, shard.metadata.shard_sizes, values)
+        )
+    return accumulators
 
 
 def _shard(offsets: Any, sizes: Any, sums: Tensor) -> AccumulatorShard:

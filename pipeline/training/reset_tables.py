@@ -30,5 +30,5 @@ def reset_tables(
     fill_tables(parallel.model, chosen, config, epoch=epoch)
     names = {table.name for table in chosen}
     for table in local_tables(parallel.model, parallel.optimizer):
-        for piece in table.pieces if table.name in names else ():
-            piece.sums.zero_()
+        for shard in table.shards if table.name in names else ():
+            shard.sums.zero_()

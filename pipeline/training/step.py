@@ -76,8 +76,8 @@ class Step(nn.Module):
         super().__init__()
         self.model = model
         self.loss = loss
-        self.pieces: nn.Module | None = None
-        """MicroBatches, where the tower is to take a step's rows in pieces."""
+        self.micro_batches: nn.Module | None = None
+        """MicroBatches if train.micro_batch_size is set."""
         self.result = nn.Identity()
         """(total loss, StepOutput) of every step, before its backward: a place for forward hooks.
 
@@ -85,9 +85,9 @@ class Step(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, StepOutput]:
         result: tuple[Tensor, StepOutput]
-        if self.pieces is None:
+        if self.micro_batches is None:
             result = self.loss(self.model(batch.sparse, batch.dense), batch)
         else:
-            result = self.pieces(*self.model.look_up(batch.sparse), batch.sparse, batch)
+            result = self.micro_batches(*self.model.look_up(batch.sparse), batch.sparse, batch)
         result = self.result(result)
         return result

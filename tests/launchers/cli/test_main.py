@@ -1,4 +1,4 @@
-"""The command line: quick help, recipes told from values, one line for a user's mistake."""
+"""The command line: quick help, recipes or values, one line for a user's mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each anomaly is named with value and limit; a sound tower is told what was checked."""
+"""Each anomaly is named with value and limit; a sound tower gets a list of what was checked."""
 
 from __future__ import annotations
 

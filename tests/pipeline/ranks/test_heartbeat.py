@@ -16,7 +16,7 @@ from torch._C._distributed_c10d import HashStore
 
 from pipeline.io.errors import RankLost
 from pipeline.io.exit_codes import ExitCode
-from pipeline.ranks.heartbeat import Heartbeat, Pulse, watched
+from pipeline.ranks.heartbeat import Heartbeat, Pulse, monitored
 from pipeline.ranks.world import open_world
 from tests.ranks import RankError, run_ranks
 
@@ -70,7 +70,7 @@ def test_the_next_rank_is_well_as_long_as_it_has_news_or_has_left_in_order() -> 
     assert not beat._next_is_well()
     store.set("beat0", "2 0 host")
     assert beat._next_is_well()
-    with watched(Heartbeat(store, 0, 2, 600, Pulse(step=3)), Pulse()):
+    with monitored(Heartbeat(store, 0, 2, 600, Pulse(step=3)), Pulse()):
         pass
     assert beat._next_is_well()
     assert beat._next_is_well()

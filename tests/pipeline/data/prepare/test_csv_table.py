@@ -1,4 +1,4 @@
-"""A CSV file comes through as it is, or the user is told which line is at fault."""
+"""A CSV file comes through as it is, or the error names the line at fault."""
 
 from __future__ import annotations
 
