@@ -207,6 +207,7 @@ def _weight() -> torch.Tensor:
 
     from models.ranker import Head
 
+    gc.collect()  # the Head of the previous run is in a reference cycle
     heads = [found for found in gc.get_objects() if type(found) is Head]
     return max(heads[-1].tower.parameters(), key=lambda p: p.numel())
 
