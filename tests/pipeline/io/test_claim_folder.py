@@ -27,7 +27,9 @@ def test_a_folder_is_made_with_its_parents(tmp_path: Path) -> None:
 
 def test_what_holds_one_is_kept_unless_replaced(tmp_path: Path) -> None:
     write_json(tmp_path / "study.json", study())
-    with pytest.raises(UserError, match=r"holds a study; --resume goes .* --overwrite replaces"):
+    with pytest.raises(
+        UserError, match=r"holds a study; --resume continues .* --overwrite replaces"
+    ):
         claim(tmp_path, STUDY)
     claim(tmp_path, STUDY, resume=True)
     assert (tmp_path / "study.json").exists()
