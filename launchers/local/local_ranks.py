@@ -237,6 +237,7 @@ def _rank(pipe: Connection, start: _Start) -> None:
     from pipeline.ranks.world import open_world
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].partition(",")[0]))
+    reported = False
     try:
         with open_world() as world:
             try:
@@ -244,13 +245,19 @@ def _rank(pipe: Connection, start: _Start) -> None:
             except Exception as error:
                 # Before the group is gone: peers that fail for want of this rank come later.
                 _send(pipe, error, None)
+                reported = True
                 raise
             _send(pipe, None, value if world.is_first else None)
+            reported = True
     except UserError as error:
+        if not reported:
+            _send(pipe, error, None)
         if start.log:
             sys.stderr.write(f"homerec: error: {error}\n")
         sys.exit(ExitCode.USER_ERROR)
     except Exception as error:  # noqa: BLE001 (the other process raises it)
+        if not reported:  # this rank could not join the others
+            _send(pipe, error, None)
         if start.log:
             traceback.print_exc()
         if isinstance(error, RankLost):  # threads still wait for what will not come

@@ -87,7 +87,10 @@ def false_positive_rate(n: int) -> float:
 
 
 def _compared(value: float, metric: MetricSpec) -> float:
-    return metric.loss(value) if metric.higher_is_better is None else value
+    if metric.higher_is_better is not None:
+        return value
+    assert metric.no_skill is not None
+    return abs(value - metric.no_skill)
 
 
 def _conclusion(mean: float | None, error: float | None, metric: MetricSpec) -> Conclusion:

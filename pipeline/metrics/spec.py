@@ -51,13 +51,6 @@ class MetricSpec:
         found = self.function(rows)
         return found if math.isfinite(found) else None
 
-    def loss(self, value: float) -> float:
-        """`value` turned so that lower is better."""
-        if self.higher_is_better is None:
-            assert self.no_skill is not None
-            return abs(value - self.no_skill)
-        return -value if self.higher_is_better else value
-
 
 METRICS: list[MetricSpec] = [
     MetricSpec(

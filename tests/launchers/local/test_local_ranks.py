@@ -58,6 +58,12 @@ def test_a_failed_rank_fails_all(fn: object, words: str) -> None:
         run_ranks(fn, 2)  # type: ignore[arg-type]
 
 
+def test_a_rank_that_cannot_join_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "none0")  # no such network interface
+    with pytest.raises(RankFailed, match="none0"):
+        run_ranks(summed, 2, 10)
+
+
 def save_when_stopped(world: World) -> None:
     caught: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
