@@ -63,7 +63,7 @@ class Head(nn.Module):
     modules symbolically: in here, plain Python on real tensors.
 
     Args:
-        input_layer: what the collections return -> the tower's input [B, F].
+        tower_input: what the collections return -> the tower's input [B, F].
         tower: [B, F] -> [B, T].
         prior: [T], each task's logit before anything is known (the base rate's), so that training
             need not find it out; rare tasks would take hundreds of steps.
@@ -75,7 +75,7 @@ class Head(nn.Module):
 
     def __init__(
         self,
-        input_layer: TowerInput,
+        tower_input: TowerInput,
         tower: nn.Module,
         *,
         prior: Sequence[float],
@@ -84,7 +84,7 @@ class Head(nn.Module):
     ) -> None:
         super().__init__()
         self.tower = tower
-        self.input_layer = input_layer
+        self.tower_input = tower_input
         self.register_buffer("prior", torch.tensor(prior, device="cpu"))
         self._bf16 = bf16
         self._keeps_input = keeps_input
@@ -124,7 +124,7 @@ class Head(nn.Module):
             sparse: the KeyedJaggedTensor that both came from.
             dense_BN: [B, N].
         """
-        v_BF = self.input_layer(pooled, rows, sparse, dense_BN)
+        v_BF = self.tower_input(pooled, rows, sparse, dense_BN)
         if self._keeps_input and self.training:
             self._input_BF, self._num_pooled = v_BF, v_BF.shape[1] - dense_BN.shape[1]
         return self.logits(v_BF)

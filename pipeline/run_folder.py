@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -190,28 +191,31 @@ def _finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:
     results = read_json(out / "results.json", needs=("step", "tasks"), remedy=remedy)
     health = read_json(out / "health.json", needs=("diagnosis",), remedy=remedy)
     print_final_table(results["tasks"])
-    report = _write_report(out)
+    _write_report(out)
     console = Console()
     for line in _wrong(health):
         console.print(f"experts:         {line}", markup=False)
     console.print(f"best checkpoint: step {results['step']} in {checkpoints}")
-    console.print(f"report:          {report}")
+    console.print(f"report:          {out / 'report.html'}")
     console.print(f"curves:          tensorboard --logdir {out}")
     split = "test" if schema.splits["test"].rows else "val"
     console.print(f"evaluate again:  homerec evaluate --checkpoint {out} --split {split}")
 
 
-def _write_report(out: Path) -> str:
+def _write_report(out: Path) -> None:
     """In a process of its own: charts are no business of a rank that trains."""
     command = [sys.executable, "-m", "pipeline.report", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # It must import what this process imports, whatever lies in the working directory.
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, check=False)
     if done.returncode:
-        cause = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        cause = (said or [f"exit code {done.returncode}"])[-1]
         raise UserError(
             f"{out}: the run is complete, but its report was not written: {cause}; write it with "
             f"'homerec report {out}'"
         )
-    return done.stdout.strip()
 
 
 def _wrong(health: Any) -> list[str]:

@@ -65,7 +65,7 @@ class StepGuard:
         self._began = 0.0
         self.bad_step: BadStep | None = None
         self.seconds_W = torch.zeros(world.size, dtype=torch.float64)
-        step.model.head.input_layer.register_forward_hook(self._on_input)
+        step.model.head.tower_input.register_forward_hook(self._on_input)
         step.result.register_forward_hook(self._on_result)
 
     def before_step(self) -> None:

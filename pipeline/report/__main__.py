@@ -1,4 +1,4 @@
-"""`python -m pipeline.report RUN`: write a run's report.html and print its path."""
+"""`python -m pipeline.report RUN`: write a run's report.html."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,6 @@ from pipeline.report.run_report import write_report
 
 if __name__ == "__main__":
     try:
-        sys.stdout.write(f"{write_report(Path(sys.argv[1]))}\n")
+        write_report(Path(sys.argv[1]))
     except (UserError, OSError) as error:
         sys.exit(str(error))

@@ -40,7 +40,7 @@ def build(
         init_weights(head.tower, config.train.seed)
     except ValueError as error:
         raise UserError(f"tower: {error}") from error
-    if (attention := head.input_layer.attention) is not None:
+    if (attention := head.tower_input.attention) is not None:
         attention.to_empty(device=world.device)
         attention.init_weights(config.train.seed)
     if config.train.ema_decay:

@@ -46,7 +46,7 @@ class MicroBatches(nn.Module):
                 head(pooled, embedded, sparse, batch.dense), batch
             )
             return result
-        v_BF = head.input_layer(pooled, embedded, sparse, batch.dense)
+        v_BF = head.tower_input(pooled, embedded, sparse, batch.dense)
         weights_BT = loss.label_weights_of(batch)
         columns = [
             torch.tensor_split(part, pieces)

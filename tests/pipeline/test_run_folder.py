@@ -10,7 +10,7 @@ from pipeline.checkpoint.progress import Progress
 from pipeline.config.recipes import recipe
 from pipeline.data.prepare.synthetic import prepare_synthetic
 from pipeline.io.errors import UserError
-from pipeline.run_folder import claim, describe
+from pipeline.run_folder import _write_report, claim, describe
 from tests.integration.sharding.test_sharding import SCHEMA
 
 
@@ -101,3 +101,14 @@ def test_preparing_data_does_not_delete_a_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a prepared folder, so it is not overwritten"):
         prepare_synthetic(tmp_path / "run", rows=100, seed=0, overwrite=True)
     assert (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_report_is_written_by_our_modules_whatever_the_working_directory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it fails, for want of metrics: in one line, with its cause."""
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"its report was not written: .*metrics\.jsonl"):
+        _write_report(tmp_path)

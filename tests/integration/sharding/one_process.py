@@ -32,8 +32,8 @@ class OneProcess:
         self._chosen = resolve_features(config, SCHEMA)
         self._step = build_step(config, self._chosen, world)
         head = self._step.model.head
-        assert head.input_layer.attention is not None
-        for module in (head.tower, head.input_layer.attention):
+        assert head.tower_input.attention is not None
+        for module in (head.tower, head.tower_input.attention):
             module.to_empty(device="cpu")
             module.init_weights(config.train.seed)  # type: ignore[operator]
         self.weights: dict[str, Tensor] = {}
