@@ -21,7 +21,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from launchers.local.local_ranks import fork_server
+from launchers.local.fork_server import fork_server
 
 # A busy machine may take long to start the ranks; that is no hang of `fn`.
 _START_S = 120

@@ -6,37 +6,26 @@ and share nothing else, so a rank that crashes takes no other job with it.
 
 from __future__ import annotations
 
-import fcntl
-import multiprocessing
 import os
 import pickle
 import signal
 import socket
-import sys
-import threading
-import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext
-from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from launchers.local import processes
-from pipeline.io.errors import RankLost, UserError
-from pipeline.io.exit_codes import ExitCode
+from launchers.local.fork_server import fork_server
+from launchers.local.rank_process import RankFailed, Start, run_rank
+from pipeline.io.errors import UserError
 
 # Between a failure that a rank raised and the report of the one that caused it.
 _CAUSE_S = 2.0
 _EXIT_S = 10.0  # for a rank that has returned to take its process group down
 _PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-
-class RankFailed(RuntimeError):
-    """A rank raised; the message has its traceback."""
 
 
 class RankDied(RankFailed):
@@ -101,8 +90,8 @@ class LocalRanks:
         for rank in range(size):
             place = {"RANK": str(rank), "LOCAL_RANK": str(rank % local)} if size > 1 else {}
             ours, theirs = context.Pipe(duplex=False)
-            start = _Start(fn, tuple(args), common | place, os.getcwd(), log, rank)
-            process = context.Process(target=_rank, args=(theirs, start))
+            start = Start(fn, tuple(args), common | place, os.getcwd(), log, rank)
+            process = context.Process(target=run_rank, args=(theirs, start))
             process.start()
             theirs.close()
             self._open[ours] = rank
@@ -186,115 +175,6 @@ def run_ranks(fn: Callable[..., Any], size: int, *args: Any, local_size: int | N
 
 def _distance_from_cause(error: Exception) -> int:
     return 0 if isinstance(error, UserError) else 1 if isinstance(error, RankDied) else 2
-
-
-def fork_server(*modules: str) -> ForkServerContext:
-    """Processes forked from a server that has imported torch and `modules`; the server runs.
-
-    There is one server a process: of later calls `modules` are ignored.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.train", *modules])
-    before = dict(os.environ)
-    # It must import what this process imports, and not what lies in the working directory; and it
-    # must not touch CUDA, which no fork survives.
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    os.environ.update(PYTHONPATH=paths, PYTHONSAFEPATH="1", PYTORCH_NVML_BASED_CUDA_CHECK="1")
-    # Until a rank has a session of its own, Ctrl-C would reach it, too.
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
-        os.environ.clear()
-        os.environ.update(before)
-    return context
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """What a rank needs to know."""
-
-    fn: Callable[..., Any]
-    args: tuple[Any, ...]
-    environment: dict[str, str]
-    folder: str
-    log: Path | None
-    rank: int
-
-
-def _rank(pipe: Connection, start: _Start) -> None:
-    """In the rank's process."""
-    os.setsid()
-    _stop_with_parent()
-    os.chdir(start.folder)
-    os.environ.clear()
-    os.environ.update(start.environment)
-    if start.log:
-        _write_into(start.log, wait=start.rank == 0)
-    import torch
-
-    from pipeline.ranks.world import open_world
-
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].partition(",")[0]))
-    reported = False
-    try:
-        with open_world() as world:
-            try:
-                value = start.fn(world, *start.args)
-            except Exception as error:
-                # Before the group is gone: peers that fail for want of this rank come later.
-                _send(pipe, error, None)
-                reported = True
-                raise
-            _send(pipe, None, value if world.is_first else None)
-            reported = True
-    except UserError as error:
-        if not reported:
-            _send(pipe, error, None)
-        if start.log:
-            sys.stderr.write(f"homerec: error: {error}\n")
-        sys.exit(ExitCode.USER_ERROR)
-    except Exception as error:  # noqa: BLE001 (the other process raises it)
-        if not reported:  # this rank could not join the others
-            _send(pipe, error, None)
-        if start.log:
-            traceback.print_exc()
-        if isinstance(error, RankLost):  # threads still wait for what will not come
-            os._exit(ExitCode.RANK_LOST)
-        sys.exit(ExitCode.FAILED)
-
-
-def _send(pipe: Connection, error: Exception | None, value: Any) -> None:
-    if error is not None and not isinstance(error, UserError):
-        error = RankFailed(f"rank {os.environ.get('RANK', 0)}:\n{traceback.format_exc()}")
-    with suppress(BrokenPipeError):  # nobody is there to hear of it
-        pipe.send_bytes(pickle.dumps((error, value)))
-
-
-def _stop_with_parent() -> None:
-    """SIGTERM, once, when the process that started us is gone.
-
-    The kernel's parent-death signal will not do: our parent, to the kernel, is the server.
-    """
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def stop() -> None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=stop, daemon=True).start()
-
-
-def _write_into(log: Path, *, wait: bool) -> None:
-    """Both streams at the end of a file; `wait` until no other process holds it."""
-    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    if wait:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    os.close(handle)
 
 
 def _free_port() -> int:

@@ -14,7 +14,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from launchers.local.local_ranks import LocalRanks, RankFailed, run_ranks
+from launchers.local.local_ranks import LocalRanks, run_ranks
+from launchers.local.rank_process import RankFailed
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
 

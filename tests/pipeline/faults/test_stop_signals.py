@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from launchers.local.local_ranks import fork_server
+from launchers.local.fork_server import fork_server
 from pipeline.faults import stop_signals
 
 
