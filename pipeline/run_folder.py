@@ -106,7 +106,7 @@ class RunFolder:
             run_on_rank0(self._world, write)
         except OSError as error:
             path = error.filename or self.path
-            raise UserError(f"{path}: cannot be written: {error.strerror}; mend that") from error
+            raise UserError(f"{path}: cannot be written: {error.strerror}; fix that") from error
 
 
 def claim(out: Path, checkpoints: AnyPath, resume: bool, overwrite: bool) -> None:

@@ -44,7 +44,7 @@ def train(
         hooks: called after the run's own.
 
     Raises:
-        UserError: on all ranks, for what the user can mend.
+        UserError: on all ranks, for what the user can fix.
     """
     # Ranks may see different files: what fails on one must fail on all, or the others would wait.
     data = gather_or_raise(world, lambda: open_data(config, world, open_split))

@@ -3,7 +3,7 @@
     python -m launchers.elastic.agent --nnodes 2 ... -m launchers.cli train demo
 
 torchrun itself ends with 1 whatever happened: a scheduler could not tell a user's mistake, which no
-second try mends, from a machine that was lost, and tries again either way. And of SIGUSR1, which
+second try repairs, from a machine that was lost, and tries again either way. And of SIGUSR1, which
 Slurm sends as a warning before it ends a job, it dies without a word to the ranks. Last comes what
 a person needs to know: the ranks' own line, which torchrun's summary would bury.
 """

@@ -31,8 +31,8 @@ from pipeline.io.rank_exit import describe_code, read_exit
 GRACE_S = 60
 """Seconds that ranks get to save and end after a signal; then their agent kills them."""
 
-_STUCK_S = GRACE_S + 30  # an agent that is still there by then will not end of itself
-# Agents end together; one that goes on for longer than this waits for one that died.
+_STUCK_S = GRACE_S + 30  # an agent that is still there by then will not end on its own
+# Agents end together; one that runs for longer than this waits for one that died.
 _STRAGGLE_S = 15
 _POLL_S = 0.1
 _EXIT = ".exit"
@@ -185,7 +185,7 @@ class _Job:
 
     def _an_agent_ended(self) -> bool:
         if self._elastic:
-            return 0 in self._exits()  # the others go on without one that is lost
+            return 0 in self._exits()  # the others continue without one that is lost
         return len(self._agent_pids & self._children()) < len(self._agents)
 
     def _show(self, *, last: bool) -> None:
@@ -217,7 +217,7 @@ class _Job:
         first = min(failures, key=lambda end: end.order)
         if first.code == ExitCode.STOPPED:
             self._release()
-            if self._agent_lost:  # nobody asked: we did, for the others could not go on
+            if self._agent_lost:  # nobody asked: we did, for the others could not continue
                 print_notice(
                     "the agent (torchrun) of a machine was killed and the ranks of the others have "
                     f"saved; logs of all ranks are kept in {self._logs}"

@@ -102,7 +102,7 @@ class RankLog:
             else:
                 console.write(self.rank, line, sys.stderr)
         if self._traceback_since is not None and time.monotonic() - self._traceback_since > _HOLD_S:
-            self.release(console)  # the job goes on: whoever watches needs to see why it is odd
+            self.release(console)  # the job continues: whoever watches needs to see what happened
 
     @property
     def exit(self) -> RankExit | None:

@@ -121,7 +121,7 @@ def train(
                 min_replicas=min_nnodes or None,
                 resource=resource,
                 max_retries=max_retries,
-                retry_policy=specs.RetryPolicy.APPLICATION,  # ranks go on together or not at all
+                retry_policy=specs.RetryPolicy.APPLICATION,  # ranks restart together or not at all
                 port_map={"c10d": rdzv_port},
                 mounts=specs.parse_mounts(mounts) if mounts else [],
             )

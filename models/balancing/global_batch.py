@@ -1,4 +1,4 @@
-"""This process's rows among those of the global batch. models/ knows no ranks, so it is told."""
+"""This process's rows among those of the global batch: set from outside, models/ knows no ranks."""
 
 from typing import NamedTuple
 

@@ -107,7 +107,7 @@ class ParquetSource:
     """The batches of one rank, epoch after epoch.
 
     Iterating yields what is left of the epoch under way, or else the next epoch. So
-    `itertools.islice(source, n)` takes n batches, and the next iteration goes on behind them.
+    `itertools.islice(source, n)` takes n batches, and the next iteration continues after them.
     A batch counts as consumed once it has been handed out, however far workers have read ahead.
     """
 

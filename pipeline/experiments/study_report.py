@@ -189,7 +189,7 @@ def _costs(study: Json) -> str:
     text = (
         "Parameters and floating-point operations (a sample, forward and backward) of the tower "
         "alone, without the tables, which are the same for all. Training is the time of the steps, "
-        "without start and evaluations, as fast as the machine was while other runs went on."
+        "without start and evaluations, at the speed the machine had while other runs were active."
     )
     return section("Costs", note(text), table(list(next(cost_rows(study))), rows, sortable=True))
 

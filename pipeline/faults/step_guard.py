@@ -3,7 +3,7 @@
 Sharded tables are updated inside backward, so afterwards is too late. Forward hooks put the guard
 on the tower's input: when its gradient is there, the loss is known, the tower's own backward is
 done and no table has moved. One small all-reduce gives all ranks the same decision. A bad step's
-gradient goes on to the tables as zeros, which row-wise Adagrad answers with no change, and the
+gradient reaches the tables as zeros, which row-wise Adagrad answers with no change, and the
 optimizer does not step.
 """
 

@@ -127,7 +127,7 @@ _MISSING = -1  # in labels_NT, which is int8
 
 
 class _Sums(Metric):
-    """Figures that add up, each [T]."""
+    """Sums over rows, each [T]."""
 
     rows: Tensor
     positives: Tensor
@@ -163,7 +163,7 @@ class _Sums(Metric):
 
 
 class _Rows(Metric):
-    """The rows themselves: ranks' figures of an order cannot be added up."""
+    """The rows themselves: ranking metrics of ranks do not add up to that of all."""
 
     scores: list[Tensor]
     labels: list[Tensor]

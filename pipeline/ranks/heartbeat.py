@@ -104,7 +104,7 @@ class Heartbeat:
         self._store.set(f"beat{self._rank}", note)
 
     def _next_is_well(self) -> bool:
-        """Whether the store answers and has news of the next rank: a ring, so that many can."""
+        """Whether the store answers and has heard from the next rank: a ring, so that it scales."""
         after = (self._rank + 1) % self._size
         if self._store.check([f"bye{after}"]):
             return True
@@ -164,7 +164,7 @@ _LOST = "missed another rank"
 
 @contextmanager
 def monitored(beat: Heartbeat, pulse: Pulse) -> Iterator[None]:
-    """What goes on among the ranks; a peer that failed us is named. Raises RankLost for that."""
+    """Runs communication; a peer that fails it is named. Raises RankLost for that."""
     try:
         yield
     except Exception as error:
@@ -183,7 +183,7 @@ def lost(pulse: Pulse, why: str) -> str:
     """The one line: when, why, and what to do."""
     return (
         f"step {pulse.step}: {why}; nothing of a save that was under way counts; when it is "
-        "mended, continue with --resume"
+        "fixed, continue with --resume"
     )
 
 

@@ -103,7 +103,7 @@ def bytes_by_rank(table: Mapping[str, Any]) -> dict[int, float]:
 
 def expert_bars(experts: Mapping[str, Mapping[str, float]], name: str, axis: str) -> go.Figure:
     """One bar an expert, the first on top. `name`: mean, deviation or zero_fraction."""
-    values = [figures[name] for figures in experts.values()]
+    values = [values[name] for values in experts.values()]
     figure = base()
     figure.add_bar(
         x=values,
@@ -147,14 +147,14 @@ def probe_curves(
 def against_rate(
     tasks: Mapping[str, Mapping[str, float | None]], name: str, axis: str, *, order: Sequence[str]
 ) -> go.Figure:
-    """A point a task that has the figure: its rate of positive rows, and `name`."""
+    """One point per task that has `name`: its rate of positive rows, and `name`."""
     figure = base()
-    for task, figures in tasks.items():
-        if figures.get(name) is None:
+    for task, metrics in tasks.items():
+        if metrics.get(name) is None:
             continue
         figure.add_scatter(
-            x=[figures["positive_rate"]],
-            y=[figures[name]],
+            x=[metrics["positive_rate"]],
+            y=[metrics[name]],
             name=task,
             text=[task],
             mode="markers+text",

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.io.json_types import Json
 from pipeline.metrics.spec import METRICS, result_columns
-from pipeline.report import charts as figures
+from pipeline.report import charts as curves
 from pipeline.report.experts import experts_section
 from pipeline.report.page import (
     Cell,
@@ -112,20 +112,20 @@ def _results(run: RunFiles) -> str:
 
 
 def _training(run: RunFiles) -> str:
-    tasks = key((task, *figures.style(index)) for index, task in enumerate(run.tasks))
-    rates = key((name, *figures.style(i)) for i, name in enumerate(figures.LEARNING_RATES))
+    tasks = key((task, *curves.style(index)) for index, task in enumerate(run.tasks))
+    rates = key((name, *curves.style(i)) for i, name in enumerate(curves.LEARNING_RATES))
     text = "Mean over the steps since the last point."
     found = [
-        ("Training loss by task", text, figures.loss_by_task(run), ""),
-        ("Training loss, all tasks together", text, figures.total_loss(run), ""),
+        ("Training loss by task", text, curves.loss_by_task(run), ""),
+        ("Training loss, all tasks together", text, curves.total_loss(run), ""),
     ]
     for metric in METRICS:
         if metric.in_tables:
-            figure = figures.figure_by_task(run, metric.name, metric.heading)
+            figure = curves.figure_by_task(run, metric.name, metric.heading)
             text = f"{metric.note} {_lines_and_points(run, metric.name)}".strip()
             found.append((f"{metric.title or metric.heading} by task", text, figure, ""))
-    found.append(("Learning rates", "", figures.learning_rates(run), rates))
-    found.append(("Training speed, all ranks together", "", figures.speed(run), ""))
+    found.append(("Learning rates", "", curves.learning_rates(run), rates))
+    found.append(("Training speed, all ranks together", "", curves.speed(run), ""))
     parts = [chart(*part) for part in found if part[2].data]
     absent = [title[0].lower() + title[1:] for title, _, figure, _ in found if not figure.data]
     tail = missing(f"{', '.join(absent)} (nothing in metrics.jsonl)") if absent else ""
@@ -175,7 +175,7 @@ def _plan(plan: Json | None) -> str:
                 chart(
                     "Weights of the tables on each rank",
                     "Without optimizer state.",
-                    figures.megabytes_by_rank(tables),
+                    curves.megabytes_by_rank(tables),
                 )
             ]
         ),

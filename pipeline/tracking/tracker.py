@@ -1,4 +1,4 @@
-"""What a run leaves behind of itself: metrics.jsonl, TensorBoard events, progress on the screen."""
+"""What a run records: metrics.jsonl, TensorBoard events, progress on the screen."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Tracker:
     """Made on every rank; writes on rank 0 alone, and does nothing on the others.
 
     Into `folder`: metrics.jsonl, one line a call with "kind", "step", "time" (Unix seconds) and
-    the values, null where not finite; and tensorboard/, the same as scalars. A run that goes on
+    the values, null where not finite; and tensorboard/, the same as scalars. A resumed run
     from step N first drops what was logged after N: it lives on from there.
     """
 
@@ -48,7 +48,7 @@ class Tracker:
     def log_results(
         self, step: int, results: Mapping[str, Mapping[str, Any]], *, split: str
     ) -> None:
-        """Figures of an evaluation by task, as 'TASK/FIGURE'."""
+        """Metrics of an evaluation by task, as 'TASK/METRIC'."""
         values = {
             f"{task}/{name}": value
             for task, metrics in results.items()

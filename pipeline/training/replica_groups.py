@@ -111,7 +111,7 @@ class GroupedModel(DMPCollection):
 
 
 def _without_index(plan: ShardingPlan) -> None:
-    """TorchRec places shards on cpu:N, and no tensor says that of itself."""
+    """TorchRec places shards on cpu:N, and no tensor says so."""
     for module in plan.plan.values():
         for sharding in module.values():
             for shard in sharding.sharding_spec.shards if sharding.sharding_spec else []:

@@ -125,14 +125,14 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 def machines(up: Machines) -> Iterator[Machines]:
     """Both idle, and the wire whole."""
     yield up
-    up.wire.mend()
+    up.wire.repair()
     up.wire.delay = 0.0
     for agent in up.agents:
         send(signal.SIGKILL, [agent.pid, *below(agent.pid)])
         agent.wait()
 
 
-def test_slow_broken_for_a_moment_then_cut_the_run_goes_on_bit_equal(
+def test_slow_broken_for_a_moment_then_cut_the_run_continues_bit_equal(
     machines: Machines, tmp_path: Path
 ) -> None:
     machines.wire.delay = 0.002
@@ -143,7 +143,7 @@ def test_slow_broken_for_a_moment_then_cut_the_run_goes_on_bit_equal(
     machines.wire.cut()
     until(lambda: machines.wire.lost > 5, "frames are lost")
     assert machines.running()
-    machines.wire.mend()
+    machines.wire.repair()
     machines.reach("cut", 60)
     assert min(machines.wire.carried) > max(carried)
 
@@ -157,7 +157,7 @@ def test_slow_broken_for_a_moment_then_cut_the_run_goes_on_bit_equal(
     assert 60 <= int(left[1]) < STEPS
     assert "frame #" not in machines.logs()  # torch's C++ traceback
 
-    machines.wire.mend()
+    machines.wire.repair()
     (newest,) = saved_steps(machines.folder / "cut" / "checkpoints")[-1:]
     assert newest % SAVED == 0
     machines.start("cut", "--resume", "auto")

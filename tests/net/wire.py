@@ -47,7 +47,7 @@ class Wire:
         """Both ways."""
         self.dead = {0, 1}
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """As it was."""
         self.dead = set()
 

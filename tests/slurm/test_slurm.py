@@ -72,7 +72,7 @@ def test_two_nodes_train_as_one_process_does(login: Login) -> None:
     assert pair == pytest.approx(alone, rel=1e-5)
 
 
-def test_a_job_cancelled_warned_preempted_and_robbed_of_a_node_goes_on_each_time_bit_equal(
+def test_a_job_cancelled_warned_preempted_and_robbed_of_a_node_resumes_each_time_bit_equal(
     login: Login, undisturbed: Path, tmp_path: Path
 ) -> None:
     run = login.folder / "runs" / "disturbed"

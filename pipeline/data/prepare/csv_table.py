@@ -110,16 +110,16 @@ def _first_fault(path: Path, kinds: Mapping[str, Kind], reason: str) -> UserErro
                 if len(fields) != len(header):
                     return UserError(
                         f"{where}: {len(fields)} fields, but the header has {len(header)}; "
-                        "mend or remove the line"
+                        "correct or remove the line"
                     )
                 for position, name, kind in columns:
                     if not _fits(fields[position], kind):
                         return UserError(
                             f"{where}: column {name}: {fields[position]!r} is not "
-                            f"{_EXPECTED[kind]}; mend or remove the line"
+                            f"{_EXPECTED[kind]}; correct or remove the line"
                         )
         except csv.Error as error:
-            return UserError(f"{path}: line {lines.line_num}: not CSV ({error}); mend the line")
+            return UserError(f"{path}: line {lines.line_num}: not CSV ({error}); correct the line")
     first_line = reason.strip().splitlines()[0]
     return UserError(f"{path}: not readable as CSV ({first_line}); download it again")
 

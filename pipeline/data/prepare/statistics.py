@@ -7,8 +7,8 @@ shown on earlier days, and for each label how its rows turned out:
     LABEL  logit((positives + s * r) / (known + s)) - logit(r)
 
 with r the rate of all rows on the same days and s `smoothing`: 0 for a key never seen, and near 0
-for one seen a few times. Only whole earlier days count, so no row tells of itself or of what was
-shown beside it. A label may be frozen: in val and test it stays as it was when the split began.
+for one seen a few times. Only whole earlier days count: neither the row itself nor what was shown
+beside it. A label may be frozen: in val and test it stays as it was when the split began.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def main() -> int:
         if ranks == 2 and rank == 1 and step == LOST_AT and not lost.exists():
             lost.touch()
             os.kill(os.getppid(), signal.SIGKILL)
-            threading.Event().wait()  # a lost machine does not go on, either
+            threading.Event().wait()  # a lost machine does not continue, either
         while ranks == 1 and step == ALONE_UNTIL and not requests[-1].received:
             threading.Event().wait(0.05)
         before_step(hooks, step)

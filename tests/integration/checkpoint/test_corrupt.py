@@ -43,7 +43,7 @@ DAMAGE = [
 
 
 def corrupted_and_resumed(rank: int, size: int, data: Path, folder: Path) -> Any:
-    """A run whose newest checkpoint is corrupt, each way, and that goes on; and all of them."""
+    """A run whose newest checkpoint is corrupt, each way, and then resumes; and all of them."""
     whole = folder / "whole"
     # One evaluation, so that the last checkpoint is the best and holds results.
     words = ["--checkpoint.asynchronous", "false", "--train.eval_every", "8"]

@@ -52,7 +52,7 @@ def assert_same(left: Path, right: Path, scratch: Path) -> None:
 def runs(
     request: pytest.FixtureRequest, synthetic: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    folder = tmp_path_factory.mktemp("deltas")
+    folder = tmp_path_factory.mktemp("incremental")
     assert run_ranks(trained, 2, synthetic, folder, request.param) == [(0, 0)] * 2
     return folder
 

@@ -65,7 +65,7 @@ def test_a_kill_in_a_save_leaves_the_previous_checkpoint(
 
 
 def killed_loading(rank: int, size: int, data: Path, out: Path) -> Any:
-    """A run that goes on, of which rank 1 is killed in the middle of reading."""
+    """A resumed run, of which rank 1 is killed in the middle of reading."""
     with dying(DefaultLoadPlanner, "commit_tensor", 9 if rank == 1 else -1):
         return run(rank, size, data, out, [], resume=True)
 

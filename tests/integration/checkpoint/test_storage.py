@@ -80,7 +80,7 @@ def test_a_full_disk_is_reported_after_the_next_step_and_room_fixes_it(
 
 
 def in_memory(rank: int, size: int, data: Path, out: Path) -> Any:
-    """A run that keeps its checkpoints in fsspec's memory, cut in two; what it says of itself."""
+    """A run that keeps its checkpoints in fsspec's memory, cut in two; what it prints."""
     words = ["--checkpoint.path", "memory://bucket/a"]
     codes = [run(rank, size, data, out, [*words, "--train.max_steps", "5"])]
     used = run(rank, size, data, out.with_name("other"), words)

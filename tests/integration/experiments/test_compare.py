@@ -1,4 +1,4 @@
-"""A study of real runs: what it refuses, what it leaves, how it goes on after a kill."""
+"""A study of real runs: what it refuses, what it writes, how it resumes after a kill."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_study_leaves_what_it_should(undisturbed: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # three starts of a study, on a machine that may be busy
-def test_a_study_stopped_and_killed_goes_on_to_the_same_result(
+def test_a_study_stopped_and_killed_continues_to_the_same_result(
     undisturbed: Path, synthetic: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "disturbed"

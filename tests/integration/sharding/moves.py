@@ -43,7 +43,7 @@ class State:
 
 @dataclass(kw_only=True)
 class Run:
-    """What ranks did: under each plan; then as they came back, and when they had gone on."""
+    """What ranks did: under each plan; then as they came back, and after more steps."""
 
     trained: dict[Way, State]
     back: dict[tuple[Saved, Way], State]

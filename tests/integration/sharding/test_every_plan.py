@@ -51,7 +51,7 @@ def few_moves(size: int) -> tuple[Move, ...]:
 
 
 def trained(size: int) -> tuple[Way, ...]:
-    """Plans that train from the first step. On four ranks those that are left: the others go on
+    """Plans that train from the first step. On four ranks those that are left: the others resume
     there from a checkpoint of two."""
     if size == 2:
         return WAYS
@@ -133,12 +133,12 @@ def check_move(
 
 
 @pytest.mark.parametrize("size", [1, *SIZES])
-def test_a_checkpoint_of_any_plan_goes_on_under_any(
+def test_a_checkpoint_of_any_plan_continues_under_any(
     size: int,
     runs: dict[int, Run],
     one_process: Alone,
 ) -> None:
-    """It comes back bit for bit, but for rounding where blocks are joined, and goes on as one
+    """It comes back bit for bit, but for rounding where blocks are joined, and resumes as one
     process does."""
     for move in runs[size].back:
         check_move(move, runs, size, one_process)

@@ -1,4 +1,4 @@
-"""A run under a plan's file: shards as it says, is evaluated anywhere, goes on under any other."""
+"""A run under a plan's file: shards as it says, is evaluated anywhere, resumes under any other."""
 
 from __future__ import annotations
 

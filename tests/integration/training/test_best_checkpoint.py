@@ -81,7 +81,7 @@ def with_stats(out: Path) -> list[Any]:
 
 
 def test_a_kill_in_an_evaluation_leaves_nothing_at_odds(synthetic: Path, tmp_path: Path) -> None:
-    """Best checkpoint, results and health are those of one evaluation once the run goes on."""
+    """Best checkpoint, results and health are those of one evaluation once the run resumes."""
     (found,) = run_ranks(killed_at_each, 1, synthetic, tmp_path)
     code, _, undisturbed = found.pop(0)
     assert code == 0

@@ -98,7 +98,7 @@ def test_resume_remembers_the_probes_before(probed: Path, synthetic: Path, tmp_p
 
 
 def killed_expert(rank: int, size: int, data: Path, out: Path, dead: str) -> Any:
-    """A run whose expert `dead` has lost its last layer's weights after step 4, gone on with."""
+    """A run whose expert `dead` has lost its last layer's weights after step 4, then resumed."""
     assert run(rank, size, data, out, ["--train.max_steps", "4"]) == 0
     world = this_world()
     config = Config.load(out / "config.json")

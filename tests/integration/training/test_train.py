@@ -1,4 +1,4 @@
-"""A run on two ranks: what it leaves, how it goes on, how it ends when it must."""
+"""A run on two ranks: what it writes, how it resumes, how it ends."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_resume_is_bit_equal(undisturbed: Path, synthetic: Path, tmp_path: Path)
     ]
     steps = [line["step"] for line in lines]
     assert steps == sorted(steps)
-    # The window that training metrics are of goes on, too.
+    # The window that training metrics are of continues, too.
     whole = [
         json.loads(line)
         for line in (undisturbed / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
@@ -139,7 +139,7 @@ def test_training_changes_the_weights(undisturbed: Path, tmp_path: Path) -> None
     assert len(different) > len(early) // 2
 
 
-def test_a_signal_to_one_rank_saves_on_all_and_resume_goes_on(
+def test_a_signal_to_one_rank_saves_on_all_and_resume_continues(
     undisturbed: Path, synthetic: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "stopped"
@@ -179,8 +179,8 @@ def test_weights_that_a_step_broke_are_not_saved(synthetic: Path, tmp_path: Path
     assert first == second
     assert re.search(r"step 1: weights .* are not finite on rank \d; not saved", first), first
     assert saved_steps(out / "checkpoints") == []
-    mended = ["--dense.lr", "0.001", "--dense.weight_decay", "0"]
-    assert run_ranks(run, 2, synthetic, out, mended, True) == [0, 0]
+    fixed = ["--dense.lr", "0.001", "--dense.weight_decay", "0"]
+    assert run_ranks(run, 2, synthetic, out, fixed, True) == [0, 0]
 
 
 def test_other_data_is_not_resumed_with(undisturbed: Path, synthetic: Path, tmp_path: Path) -> None:

@@ -250,7 +250,7 @@ def test_ranks_that_lost_a_machine_have_saved_but_the_job_has_failed(
     words = ["--nnodes", "2", "--nproc", "1", "--", "train", "save"]
     job = start(*words, ALIVE=str(tmp_path / "alive"))
     pipe = alive(tmp_path)
-    # The second agent: the first one often keeps the store, and without that no agent goes on.
+    # The second agent: the first one often keeps the store, and without that no agent continues.
     os.kill(processes.children(job.pid)[-1], signal.SIGKILL)
     out, err = job.communicate()
     assert os.read(pipe, 1) == b""

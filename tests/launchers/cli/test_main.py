@@ -48,7 +48,7 @@ def test_resume_auto_is_one_word_and_a_recipe_after_resume_none(
     assert resuming_if_there(words) == read
 
 
-def test_resume_auto_begins_goes_on_and_a_requeued_start_overwrites_nothing(
+def test_resume_auto_begins_resumes_and_a_requeued_start_overwrites_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare_synthetic(tmp_path / "data", rows=2_000, seed=3)

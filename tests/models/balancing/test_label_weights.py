@@ -69,7 +69,7 @@ def test_a_label_counts_as_configured() -> None:
     assert (kept[2_000:] == 1).all()
 
 
-def test_parts_of_a_batch_draw_as_the_whole_and_a_resume_goes_on() -> None:
+def test_parts_of_a_batch_draw_as_the_whole_and_a_resume_continues() -> None:
     labels, ones = torch.zeros(60, 2), torch.ones(60)
     whole = LabelWeights([1.0, 1.0], [0.5, 0.2], 7, GlobalBatch())
     draws = [whole(labels, ones) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""AdaTT's two fusions, and what it shows of itself."""
+"""AdaTT's two fusions, and its probes."""
 
 import pytest
 import torch

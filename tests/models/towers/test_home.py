@@ -1,4 +1,4 @@
-"""HoME's wiring, its switches, and what it shows of itself."""
+"""HoME's wiring, its switches, and its probes."""
 
 import shutil
 

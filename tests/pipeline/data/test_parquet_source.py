@@ -196,7 +196,7 @@ def test_workers_do_not_change_batches(folder: Path, num_workers: int, shuffle: 
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_iteration_goes_on_where_it_stopped(folder: Path, num_workers: int) -> None:
+def test_iteration_continues_where_it_stopped(folder: Path, num_workers: int) -> None:
     straight = open_small(folder, shuffle=True)
     stopping = open_small(folder, shuffle=True, num_workers=num_workers)
     parts = [*islice(stopping, 3), *islice(stopping, 1), *stopping]

@@ -107,7 +107,7 @@ def test_with_other_ranks_or_batch_size_the_rows_still_due_come_once(
 
 @pytest.mark.parametrize("changes", [[1], [4], [8, 2], [1, 4, 2]])
 def test_other_ranks_take_the_same_steps_together(folder: Path, changes: list[int]) -> None:
-    """Two ranks begin with 8 rows a step, others go on: each step has the rows it would have had,
+    """Two ranks begin with 8 rows a step, others resume: each step has the rows it would have had,
     in the next epoch too, and in their order."""
 
     def opened(ranks: int) -> list[ParquetSource]:

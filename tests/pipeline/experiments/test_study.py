@@ -142,7 +142,7 @@ def test_failed_and_missing_runs_are_named_counted_and_left_out() -> None:
     assert made["summary"]["auc"]["click"]["home"]["against"]["n"] == 3
 
 
-def test_a_task_of_one_class_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_a_task_of_one_class_is_named_and_the_rest_continues(tmp_path: Path) -> None:
     nothing = metrics(None, positives=0, ne=None, calibration=None, gauc_users=0)
     runs = [
         run(tower, seed, test={"click": metrics(0.7), TASKS[1]: nothing})

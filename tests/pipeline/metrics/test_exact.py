@@ -39,7 +39,7 @@ def batches(data: Batch, size: int) -> Iterator[Batch]:
         yield logits[rows], labels[rows], weights[rows], users[rows], part
 
 
-def figures(data: Batch, batch_size: int = 512) -> dict[str, TaskResults]:
+def metrics_of(data: Batch, batch_size: int = 512) -> dict[str, TaskResults]:
     metrics = ExactMetrics(TASKS, torch.device("cpu"))
     for batch in batches(data, batch_size):
         metrics.update(*batch)
@@ -53,7 +53,7 @@ def figures_of_a_rank(
     rows = slice(starts[rank], starts[rank + 1])
     logits, labels, weights, users, oracle = data
     part = None if oracle is None else oracle[rows]
-    return figures((logits[rows], labels[rows], weights[rows], users[rows], part))
+    return metrics_of((logits[rows], labels[rows], weights[rows], users[rows], part))
 
 
 def gauc_user_by_user(
@@ -74,7 +74,7 @@ def gauc_user_by_user(
 def test_figures_agree_with_scikit_learn() -> None:
     logits, labels, weights, users, oracle = data = sample()
     assert oracle is not None
-    for index, (task, result) in enumerate(figures(data).items()):
+    for index, (task, result) in enumerate(metrics_of(data).items()):
         keep = (weights > 0) & ~labels[:, index].isnan()
         y, z, u = (column[keep].numpy() for column in (labels[:, index], logits[:, index], users))
         p = 1 / (1 + np.exp(-z.astype(np.float64)))
@@ -105,7 +105,7 @@ def test_figures_agree_with_scikit_learn() -> None:
 )
 def test_ranks_agree_with_one_process(starts: list[int]) -> None:
     data = sample()
-    expected = figures(data)
+    expected = metrics_of(data)
     for result in run_ranks(figures_of_a_rank, len(starts) - 1, data, starts):
         for task, metrics in expected.items():
             assert result[task] == pytest.approx(metrics, rel=1e-12)
@@ -113,13 +113,13 @@ def test_ranks_agree_with_one_process(starts: list[int]) -> None:
 
 def test_ranks_without_any_row_do_not_hang() -> None:
     first, second = run_ranks(figures_of_a_rank, 2, sample(0), [0, 0, 0])
-    assert first == second == figures(sample(0))
+    assert first == second == metrics_of(sample(0))
     assert first["click"]["rows"] == 0
 
 
 def test_batch_size_does_not_matter() -> None:
     data = sample()
-    whole, pieces = figures(data, 3_000), figures(data, 7)
+    whole, pieces = metrics_of(data, 3_000), metrics_of(data, 7)
     for task in TASKS:
         assert pieces[task] == pytest.approx(whole[task], rel=1e-12)
 
@@ -127,7 +127,7 @@ def test_batch_size_does_not_matter() -> None:
 @pytest.mark.parametrize("label", [0.0, 1.0, torch.nan])
 def test_one_class_has_counts_and_no_ranking(label: float) -> None:
     logits, labels, weights, users, oracle = sample()
-    result = figures((logits, torch.full_like(labels, label), weights, users, oracle))["click"]
+    result = metrics_of((logits, torch.full_like(labels, label), weights, users, oracle))["click"]
     assert result["auc"] is result["gauc"] is result["ne"] is None
     assert result["gauc_users"] == 0
     rows = 0 if label != label else int(weights.sum())
@@ -139,19 +139,19 @@ def test_one_class_has_counts_and_no_ranking(label: float) -> None:
 
 def test_a_diverged_model_has_none_instead_of_nan() -> None:
     logits, labels, weights, users, oracle = sample()
-    result = figures((torch.full_like(logits, torch.nan), labels, weights, users, oracle))
+    result = metrics_of((torch.full_like(logits, torch.nan), labels, weights, users, oracle))
     json.dumps(result, allow_nan=False)
     assert result["click"]["auc"] is result["click"]["log_loss"] is None
     assert result["click"]["oracle_auc"] is not None
-    assert result["forward"]["rows"] == figures(sample())["forward"]["rows"]
+    assert result["forward"]["rows"] == metrics_of(sample())["forward"]["rows"]
 
 
 def test_weights_count_rows_once_and_padding_never() -> None:
     logits, labels, weights, users, oracle = sample()
-    heavy = figures((logits, labels, weights * 5, users, oracle))
+    heavy = metrics_of((logits, labels, weights * 5, users, oracle))
     keep = weights > 0
     assert oracle is not None
-    alone = figures((logits[keep], labels[keep], weights[keep], users[keep], oracle[keep]))
+    alone = metrics_of((logits[keep], labels[keep], weights[keep], users[keep], oracle[keep]))
     for task in TASKS:
         assert heavy[task] == pytest.approx(alone[task], rel=1e-12)
 
@@ -163,6 +163,6 @@ def test_compute_twice_and_then_more_rows() -> None:
     metrics.update(*parts[0])
     assert metrics.compute() == metrics.compute()
     metrics.update(*parts[1])
-    whole = figures(data)
+    whole = metrics_of(data)
     for task, result in metrics.compute().items():
         assert result == pytest.approx(whole[task], rel=1e-12)

@@ -1,4 +1,4 @@
-"""What a run writes of itself, and what is left of it after a resume."""
+"""What a run records, and what remains of it after a resume."""
 
 import json
 from pathlib import Path
