@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.checkpoint._fsspec_filesystem import FsspecReader
 from torch.distributed.checkpoint._nested_dict import flatten_state_dict
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner, ReadItem
@@ -25,7 +24,7 @@ from torchrec.distributed.types import ShardedTensor
 
 from pipeline.checkpoint.layout import step_folder
 from pipeline.checkpoint.manifest import read_manifest
-from pipeline.checkpoint.writer import reader
+from pipeline.checkpoint.reader import CheckpointReader, load_plain
 from pipeline.io.storage import AnyPath
 
 _CHANGED = "changed"
@@ -71,27 +70,29 @@ def differing_rows(new: Tensor, old: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def open_reader(folder: AnyPath) -> FsspecReader:
+def open_reader(folder: AnyPath) -> CheckpointReader:
     """Reader of a full checkpoint, or of an incremental one together with its base."""
     base = read_manifest(folder).base
-    return reader(folder) if base is None else _Overlay(folder, step_folder(folder.parent, base))
+    if base is None:
+        return CheckpointReader(folder)
+    return _Overlay(folder, step_folder(folder.parent, base))
 
 
-class _Overlay(FsspecReader):
+class _Overlay(CheckpointReader):
     """Reads an incremental checkpoint laid over its base.
 
     Loading works as from a full checkpoint: any part of the base's shards can be read.
     """
 
     def __init__(self, folder: AnyPath, base: AnyPath) -> None:
-        around = reader(folder.parent)
-        super().__init__(around.path)
-        self.fs = around.fs
+        super().__init__(folder.parent)
         self._places = (base, folder)
         self._changes: dict[str, Any] = {}
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        base, incremental = (reader(place).read_metadata(*args, **kwargs) for place in self._places)
+        base, incremental = (
+            CheckpointReader(place).read_metadata(*args, **kwargs) for place in self._places
+        )
         for place, metadata in zip(self._places, (base, incremental), strict=True):
             metadata.storage_data = {
                 index: replace(info, relative_path=f"{place.name}/{info.relative_path}")
@@ -145,7 +146,7 @@ class _Overlay(FsspecReader):
         path = self.fs.concat_path(self.path, info.relative_path)
         with self.fs.create_stream(path, "rb") as stream:
             data = io.BytesIO(self._slice_file(stream, info).read(info.length))
-        found: Tensor = torch.load(data, map_location="cpu", weights_only=True)
+        found: Tensor = load_plain(data, name)
         return found
 
 

@@ -87,11 +87,14 @@ def retention_rules(folder: AnyPath, found: Sequence[ListedCheckpoint]) -> Check
 
 
 def contents(place: AnyPath) -> dict[str, Any]:
-    """Contents of a checkpoint. UserError if files are missing or of another size."""
-    if (found_problem := problem(place, contents=False)) is not None:
-        raise UserError(f"{place}: {found_problem}; name another checkpoint of the run")
-    progress, manifest = read_sealed(place / META), read_manifest(place)
-    saved = open_reader(place).read_metadata().state_dict_metadata
+    """Contents of a checkpoint. UserError if files are missing, of another size or corrupt."""
+    try:
+        if (found_problem := problem(place, contents=False)) is not None:
+            raise CorruptError(found_problem)
+        progress, manifest = read_sealed(place / META), read_manifest(place)
+        saved = open_reader(place).read_metadata().state_dict_metadata
+    except CorruptError as error:
+        raise UserError(f"{place}: {error}; name another checkpoint of the run") from error
     tensors = {
         name: {"shape": list(entry.size), "dtype": str(entry.properties.dtype).partition(".")[2]}
         for name, entry in sorted(saved.items())

@@ -13,8 +13,9 @@ from torchrec.optim.keyed import CombinedOptimizer
 
 from pipeline.checkpoint.incremental import open_reader
 from pipeline.checkpoint.layout import named_steps, step_folder
-from pipeline.checkpoint.manifest import META, NAME, read_sealed
+from pipeline.checkpoint.manifest import META, NAME, CorruptError, read_sealed
 from pipeline.checkpoint.progress import Progress
+from pipeline.checkpoint.reader import CheckpointPlanner
 from pipeline.checkpoint.run_state import empty_state_dict, load_state_dict
 from pipeline.checkpoint.table_state import TablesLoader
 from pipeline.checkpoint.verify import damage
@@ -102,7 +103,7 @@ def origin(error: BaseException) -> BaseException:
     while isinstance(error, CheckpointException) and error.failures:
         first = next(iter(error.failures.values()))
         error = first[0] if isinstance(first, tuple) else first
-    while error.__cause__ is not None:
+    while error.__cause__ is not None and not isinstance(error, CorruptError):
         error = error.__cause__
     return error
 
@@ -145,10 +146,12 @@ def _load(
         dcp_load(
             state,
             storage_reader=open_reader(folder),
-            planner=tables,
+            planner=tables or CheckpointPlanner(),
             process_group=world.control,
         )
     except (CheckpointException, OSError, ValueError, RuntimeError) as error:
+        if isinstance(reason := origin(error), CorruptError):
+            raise UserError(f"{folder}: {reason}; load another checkpoint of the run") from error
         raise UserError(
             f"{folder}: cannot be loaded: {cause(error)}; it is of another model: remove it to "
             "resume from the previous one"

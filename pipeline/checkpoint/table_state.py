@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.metadata import (
     ChunkStorageMetadata,
     MetadataIndex,
@@ -27,6 +26,7 @@ from torchrec.distributed.types import (
 )
 from torchrec.optim.keyed import CombinedOptimizer
 
+from pipeline.checkpoint.reader import CheckpointPlanner
 from pipeline.checkpoint.reshard_optimizer import ColumnRange, mean_of_columns, overlaps
 from pipeline.training.optimizer_shards import LocalTable, local_tables
 
@@ -36,7 +36,7 @@ def table_state(model: nn.Module, optimizer: CombinedOptimizer) -> dict[str, Ten
     return {table.parameter: _to_save(table) for table in local_tables(model, optimizer)}
 
 
-class TablesLoader(DefaultLoadPlanner):
+class TablesLoader(CheckpointPlanner):
     """Reads, besides the state that torch's `load` is called with, the tables' optimizer state.
 
     Only what this rank's shards need is read. `finish` then puts it into the optimizer. A table

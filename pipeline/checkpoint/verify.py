@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from pipeline.checkpoint.layout import step_folder
 from pipeline.checkpoint.manifest import (
     NAME,
     CorruptError,
+    FileDigest,
     check_digests,
     check_sizes,
     digest,
     files_of_rank,
     read_manifest,
 )
+from pipeline.checkpoint.reader import METADATA, CheckpointReader
 from pipeline.io.storage import AnyPath
 from pipeline.ranks.coordinate import gather_or_raise
 from pipeline.ranks.world import World
@@ -65,8 +68,19 @@ def _check(
     try:
         expected = check_sizes(place)
         if contents:
-            check_digests(place, expected, files_of_rank(expected, rank, world_size))
+            names = files_of_rank(expected, rank, world_size)
+            check_digests(place, expected, names)
+            if METADATA in names:
+                _check_metadata(place, expected)
     except CorruptError as found:
         if place == folder:
             raise
         raise CorruptError(f"its base, {place.name}: {found}") from found
+
+
+def _check_metadata(folder: AnyPath, files: Mapping[str, FileDigest]) -> None:
+    """Check that the metadata can be parsed and point into the files. Raises CorruptError."""
+    for index, part in CheckpointReader(folder).read_metadata().storage_data.items():
+        file = files.get(part.relative_path)
+        if file is None or part.offset + part.length > file.bytes:
+            raise CorruptError(f"{METADATA}: {index.fqn} lies outside {part.relative_path}")

@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch.distributed.checkpoint._fsspec_filesystem import FileSystem, FsspecReader, FsspecWriter
+from torch.distributed.checkpoint._fsspec_filesystem import FileSystem, FsspecWriter
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
 from pipeline.checkpoint.manifest import FileDigest
+from pipeline.checkpoint.reader import METADATA, path_text, use_files_of
 from pipeline.io.storage import AnyPath
 
 
@@ -40,11 +41,11 @@ class CheckpointWriter(FsspecWriter):
         commit: Callable[[dict[str, FileDigest]], None],
     ) -> None:
         # Object stores cannot sync: without a file descriptor DCP would sync all disks.
-        super().__init__(_path(folder), sync_files=isinstance(folder, Path))
+        super().__init__(path_text(folder), sync_files=isinstance(folder, Path))
         self._begin = begin
         self._commit = commit
         self._hashing = _Hashing()
-        self.fs = _opened(self._hashing, folder)  # type: ignore[assignment]
+        self.fs = use_files_of(self._hashing, folder)  # type: ignore[assignment]
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         return plan  # the folder is rank 0's to make, once what was left there is gone
@@ -66,27 +67,8 @@ class CheckpointWriter(FsspecWriter):
             assert isinstance(of_rank, _Written)
             files |= of_rank.files
         super().finish(metadata, results)
-        files[".metadata"] = self._hashing.written[".metadata.tmp"]
+        files[METADATA] = self._hashing.written[f"{METADATA}.tmp"]
         self._commit(files)
-
-
-def reader(folder: AnyPath) -> FsspecReader:
-    """Of what `CheckpointWriter` wrote."""
-    found = FsspecReader(_path(folder))
-    found.fs = _opened(FileSystem(), folder)  # type: ignore[assignment]
-    return found
-
-
-def _path(folder: AnyPath) -> str:
-    return str(folder.absolute()) if isinstance(folder, Path) else folder.path
-
-
-def _opened(files: FileSystem, folder: AnyPath) -> FileSystem:
-    """Use the folder's file system: a path alone lacks host and credentials."""
-    files.init_path(_path(folder))
-    if not isinstance(folder, Path):
-        files.fs = folder.fs
-    return files
 
 
 class _Written(list[WriteResult]):

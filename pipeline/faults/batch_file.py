@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +33,43 @@ def dump_batch(path: Path, batch: Batch, about: dict[str, Any]) -> None:
 
 
 def load_batch(path: Path) -> tuple[Batch, dict[str, Any]]:
-    """What `dump_batch` wrote, on the CPU. UserError if the file is not one of its."""
+    """What `dump_batch` wrote, on the CPU. UserError if the file is not one of its.
+
+    The file cannot run code: it may hold tensors, numbers, text and collections of them.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        sparse = KeyedJaggedTensor(
-            keys=state["keys"],
-            values=state["values"],
-            lengths=state["lengths"],
-            weights=state["sparse_weights"],
-        )
-        return Batch(sparse=sparse, **{name: state[name] for name in _PARTS}), state["about"]
+        return _batch(state), state["about"]
+    except pickle.UnpicklingError as error:
+        cause = "it holds more than tensors, numbers and text"
+        raise UserError(f"{path}: not a batch ({cause}); name a file of RUN/debug") from error
     except Exception as error:  # a damaged pickle may raise anything
         cause = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{path}: no batch that can be read ({cause}); name a file of RUN/debug"
         ) from error
+
+
+def _batch(state: Any) -> Batch:
+    """Raises ValueError for tensors that do not belong together."""
+    sparse = KeyedJaggedTensor(
+        keys=state["keys"],
+        values=state["values"],
+        lengths=state["lengths"],
+        weights=state["sparse_weights"],
+    )
+    batch = Batch(sparse=sparse, **{name: state[name] for name in _PARTS})
+    rows = len(batch.weights)
+    if not isinstance(state["about"], dict) or not all(type(key) is str for key in state["keys"]):
+        raise ValueError("what it says of the batch is no text")
+    if any(part.shape[:1] != (rows,) or part.dim() != 2 for part in (batch.dense, batch.labels)):
+        raise ValueError("its parts are not of one number of rows")
+    lengths = sparse.lengths()
+    if len(lengths) != rows * len(state["keys"]) or bool((lengths < 0).any()):
+        raise ValueError("its features are not of one number of rows")
+    if int(lengths.sum()) != len(sparse.values()):
+        raise ValueError("its lengths are not those of its values")
+    return batch
 
 
 def show_batch(path: Path, row: int | None = None) -> str:

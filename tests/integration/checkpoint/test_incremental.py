@@ -11,8 +11,8 @@ import torch
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from pipeline.checkpoint.manifest import read_manifest
+from pipeline.checkpoint.reader import CheckpointReader
 from pipeline.checkpoint.verify import problem
-from pipeline.checkpoint.writer import reader
 from tests.integration.checkpoint.test_corrupt import changed
 from tests.integration.training.runs import run, saved_again, tensors
 from tests.ranks import run_ranks
@@ -37,7 +37,7 @@ def step(folder: Path, number: int) -> Path:
 
 def sizes(checkpoint: Path) -> dict[str, int]:
     """Of each tensor in a checkpoint's own files that has rows, how many."""
-    found = reader(checkpoint).read_metadata().state_dict_metadata
+    found = CheckpointReader(checkpoint).read_metadata().state_dict_metadata
     tensors = {n: t.size for n, t in found.items() if isinstance(t, TensorStorageMetadata)}
     return {name: size[0] for name, size in tensors.items() if size}
 

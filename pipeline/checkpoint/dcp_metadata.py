@@ -1,0 +1,172 @@
+"""Read DCP's `.metadata` without running code.
+
+The file is a pickle, and unpickling calls whatever the file names. Here each class that the file
+may name stands for a plain record, and nothing else can be named. What a record says is checked
+before it becomes DCP's object.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.filesystem import _StorageInfo
+from torch.distributed.checkpoint.metadata import (
+    BytesStorageMetadata,
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    StorageMeta,
+    TensorProperties,
+    TensorStorageMetadata,
+)
+
+from pipeline.checkpoint.manifest import CorruptError
+
+_METADATA = "torch.distributed.checkpoint.metadata"
+_NAMED = {
+    (_METADATA, "Metadata"),
+    (_METADATA, "TensorStorageMetadata"),
+    (_METADATA, "BytesStorageMetadata"),
+    (_METADATA, "ChunkStorageMetadata"),
+    (_METADATA, "TensorProperties"),
+    (_METADATA, "_MEM_FORMAT_ENCODING"),
+    (_METADATA, "MetadataIndex"),
+    (_METADATA, "StorageMeta"),
+    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
+    ("torch.serialization", "_get_layout"),
+}
+
+
+def parse_metadata(stream: io.IOBase) -> Metadata:
+    """Metadata of a checkpoint, without `planner_data`, which loading does not use.
+
+    Raises CorruptError if the file is not what DCP writes for one of our checkpoints.
+    """
+    try:
+        return _metadata(_Unpickler(io.BytesIO(stream.read())).load())
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle may raise anything
+        message = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise CorruptError(f".metadata is not DCP's metadata ({message})") from error
+
+
+class _Record:
+    """What the pickle says of an object: arguments of its constructor, and its state."""
+
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Unpickler(pickle.Unpickler):
+    """Makes records, sizes and dtypes."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream)
+        # A pickle can set attributes of the classes it names: they are classes of this file alone.
+        self._records = {names: type(names[1], (_Record,), {}) for names in _NAMED}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (found := self._records.get((module, name))) is not None:
+            return found
+        if module == "torch":
+            known = getattr(torch, name, None)
+            if known is torch.Size or isinstance(known, torch.dtype):
+                return known
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which no checkpoint holds")
+
+
+def _metadata(record: Any) -> Metadata:
+    fields = _fields(record, "Metadata")
+    entries = {_text(name): _entry(one) for name, one in _dict(fields["state_dict_metadata"])}
+    stored = {_index(index): _storage(info) for index, info in _dict(fields["storage_data"])}
+    version = fields.get("version")
+    return Metadata(
+        state_dict_metadata=entries,
+        storage_data=stored,
+        storage_meta=StorageMeta(),
+        version=None if version is None else _text(version),
+    )
+
+
+def _entry(record: Any) -> TensorStorageMetadata | BytesStorageMetadata:
+    if type(record).__name__ == "BytesStorageMetadata":
+        return BytesStorageMetadata()
+    fields = _fields(record, "TensorStorageMetadata")
+    dtype, *_ = _state(fields["properties"], "TensorProperties", tuple)
+    size = _size(fields["size"])
+    chunks = [_chunk(one, size) for one in _typed(fields["chunks"], list)]
+    properties = TensorProperties(dtype=_typed(dtype, torch.dtype))
+    return TensorStorageMetadata(properties=properties, size=size, chunks=chunks)
+
+
+def _chunk(record: Any, whole: torch.Size) -> ChunkStorageMetadata:
+    fields = _fields(record, "ChunkStorageMetadata")
+    offsets, sizes = _size(fields["offsets"]), _size(fields["sizes"])
+    ends = [first + count for first, count in zip(offsets, sizes, strict=True)]
+    if any(end > limit for end, limit in zip(ends, whole, strict=True)):
+        raise ValueError(f"a chunk ends at {ends} in a tensor of {list(whole)}")
+    return ChunkStorageMetadata(offsets=offsets, sizes=sizes)
+
+
+def _index(record: Any) -> MetadataIndex:
+    fields = _fields(record, "MetadataIndex")
+    offset, index = fields.get("offset"), fields.get("index")
+    return MetadataIndex(
+        _text(fields["fqn"]),
+        None if offset is None else _size(offset),
+        None if index is None else _natural(index),
+    )
+
+
+def _storage(record: Any) -> _StorageInfo:
+    fields = _fields(record, "_StorageInfo")
+    name = _text(fields["relative_path"])
+    if "/" in name or name in ("", ".", ".."):
+        raise ValueError(f"{name!r} is no file of the checkpoint")
+    if fields.get("transform_descriptors") is not None:
+        raise ValueError("its files are transformed")
+    return _StorageInfo(name, _natural(fields["offset"]), _natural(fields["length"]))
+
+
+def _fields(record: Any, name: str) -> dict[str, Any]:
+    return _state(record, name, dict)
+
+
+def _state(record: Any, name: str, kind: type) -> Any:
+    if not isinstance(record, _Record) or type(record).__name__ != name:
+        raise TypeError(f"{type(record).__name__} where {name} was expected")
+    return _typed(record.state, kind)
+
+
+def _dict(value: Any) -> list[tuple[Any, Any]]:
+    return list(_typed(value, dict).items())
+
+
+def _text(value: Any) -> str:
+    return _typed(value, str)
+
+
+def _size(value: Any) -> torch.Size:
+    if any(part < 0 for part in _typed(value, torch.Size)):
+        raise ValueError(f"a negative size: {list(value)}")
+    return value
+
+
+def _natural(value: Any) -> int:
+    if _typed(value, int) < 0:
+        raise ValueError(f"{value} where a number of at least 0 was expected")
+    return value
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{type(value).__name__} where {kind.__name__} was expected")
+    return value

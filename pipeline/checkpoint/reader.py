@@ -1,0 +1,74 @@
+"""Read a checkpoint's files, none of which may run code."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint._fsspec_filesystem import FileSystem, FsspecReader
+from torch.distributed.checkpoint._traverse import set_element
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, ReadItem
+from torch.futures import Future
+
+from pipeline.checkpoint.dcp_metadata import parse_metadata
+from pipeline.checkpoint.manifest import CorruptError
+from pipeline.io.storage import AnyPath
+
+METADATA = ".metadata"
+
+
+class CheckpointReader(FsspecReader):
+    """DCP's reader, but the metadata are parsed, not unpickled. Raises CorruptError."""
+
+    def __init__(self, folder: AnyPath) -> None:
+        super().__init__(path_text(folder))
+        self.fs = use_files_of(FileSystem(), folder)  # type: ignore[assignment]
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        if kwargs.get("rank") is not None:  # where DCP looks once there is none for all ranks
+            raise CorruptError(f"{METADATA} cannot be read")
+        with self.fs.create_stream(self.fs.concat_path(self.path, METADATA), "rb") as stream:
+            metadata = parse_metadata(stream)
+        assert metadata.storage_meta is not None
+        metadata.storage_meta.load_id = self.load_id
+        return metadata
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+        try:
+            return super().read_data(plan, planner)
+        except pickle.UnpicklingError as error:
+            raise CorruptError("a tensor holds more than numbers") from error
+
+
+class CheckpointPlanner(DefaultLoadPlanner):
+    """DCP's planner, but what is not a tensor is loaded as plain values. Raises CorruptError."""
+
+    def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
+        name = read_item.dest_index.fqn
+        set_element(self.original_state_dict, self.mappings[name], load_plain(value, name))
+
+
+def load_plain(stream: io.BytesIO, name: str) -> Any:
+    """Tensors, numbers, text and collections of them. CorruptError if there is anything else."""
+    try:
+        return torch.load(stream, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CorruptError(f"{name} holds more than tensors, numbers and text") from error
+
+
+def path_text(folder: AnyPath) -> str:
+    """A folder's path as DCP takes it."""
+    return str(folder.absolute()) if isinstance(folder, Path) else folder.path
+
+
+def use_files_of(files: FileSystem, folder: AnyPath) -> FileSystem:
+    """Use the folder's file system: a path alone lacks host and credentials."""
+    files.init_path(path_text(folder))
+    if not isinstance(folder, Path):
+        files.fs = folder.fs
+    return files

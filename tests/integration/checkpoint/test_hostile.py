@@ -1,0 +1,76 @@
+"""A checkpoint from someone else runs no code, whichever command reads it."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import shutil
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.distributed.checkpoint.metadata import BytesStorageMetadata
+
+from launchers.cli.main import main
+from pipeline.checkpoint.manifest import NAME, digest, read_sealed, write_sealed
+from pipeline.evaluate import evaluate_checkpoint
+from pipeline.io.errors import UserError
+from pipeline.ranks.world import this_world
+from tests.hostile import Touch, assert_works
+from tests.integration.training.runs import run
+from tests.ranks import run_ranks
+
+REASON = ".metadata is not DCP's metadata (it names posix.system, which no checkpoint holds)"
+
+
+def poison(step: Path, sign: Path) -> None:
+    """Code in the metadata of a checkpoint, under valid checksums."""
+    path = step / ".metadata"
+    metadata = pickle.loads(path.read_bytes())
+    metadata.state_dict_metadata["extra"] = BytesStorageMetadata()
+    metadata.planner_data = Touch(sign)
+    payload = pickle.dumps(metadata)
+    assert_works(payload, sign)
+    path.write_bytes(payload)
+    manifest = read_sealed(step / NAME)
+    manifest["files"][".metadata"] = asdict(digest(path))
+    write_sealed(step / NAME, manifest)
+
+
+def refused(rank: int, size: int, data: Path, folder: Path) -> Any:
+    """What each reader says of a run whose checkpoints are hostile, but for the first."""
+    out = folder / "run"
+    words = ["--checkpoint.asynchronous", "false", "--checkpoint.keep", "9"]
+    assert run(rank, size, data, out, words) == 0
+    steps = sorted((out / "checkpoints").glob("step-*"))
+    for step in steps[1:]:
+        poison(step, folder / "sign")
+    said: dict[str, Any] = {}
+    with pytest.raises(UserError) as raised:
+        evaluate_checkpoint(steps[-1], "val", None, this_world())
+    said["evaluate"] = str(raised.value)
+    again = folder / "again"
+    shutil.copytree(out, again)
+    with redirect_stdout(io.StringIO()) as printed:
+        assert run(rank, size, data, again, [], resume=True) == 0
+    said["resume"] = printed.getvalue()
+    return said
+
+
+def test_no_reader_runs_what_is_in_a_checkpoint(
+    synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (said,) = run_ranks(refused, 1, synthetic, tmp_path)
+    assert REASON in said["evaluate"]
+    assert f"checkpoint of step 8 skipped: {REASON}; resuming from step 5" in said["resume"]
+    out = tmp_path / "run"
+    assert main(["checkpoint", "show", str(out / "checkpoints" / "step-00000008")]) == 2
+    assert REASON in capsys.readouterr().err
+    assert main(["checkpoint", "verify", str(out), "--json"]) == 1
+    problems = {one["step"]: one["problem"] for one in json.loads(capsys.readouterr().out)}
+    assert problems == {5: None, 8: REASON}
+    assert main(["checkpoint", "ls", str(out)]) == 0
+    assert not (tmp_path / "sign").exists()
