@@ -27,6 +27,7 @@ from pipeline.ranks.world import World
 from pipeline.tracking.tracker import Tracker, print_final_table
 
 _RESULTS = ("health.json", "results.json")
+_SAVED = "saved.json"
 
 
 class RunFolder:
@@ -63,6 +64,14 @@ class RunFolder:
         folder = cls(path, checkpoints, config, schema, world)
         folder._write(lambda: claim(path, checkpoints, resume, overwrite))
         return folder
+
+    def note_saved(self, step: int) -> None:
+        """Record that a checkpoint is complete. On rank 0 alone, and maybe in another thread."""
+        write_json(self.path / _SAVED, {"step": step, "folder": str(self.checkpoints)})
+
+    def check_unsaved(self, *, may_start: bool) -> None:
+        """UserError if the run, which has no checkpoint, had one, or else if it may not start."""
+        self._write(lambda: _check_unsaved(self.path, self.checkpoints, may_start))
 
     def describe(self, plan: dict[str, Any], progress: Progress, end: int) -> None:
         """Write what the run is, show the best evaluation so far, and print where it begins."""
@@ -152,6 +161,22 @@ def _check_is_run(out: Path) -> None:
 
 
 _RUN = folders.Kind(name="run", mark="config.json", is_leftover=_is_leftover, check=_check_is_run)
+
+
+def _check_unsaved(out: Path, checkpoints: AnyPath, may_start: bool) -> None:
+    """A mount that is away and an emptied bucket look like a run that has only begun."""
+    if (out / _SAVED).exists():
+        saved = read_json(out / _SAVED, needs=("step", "folder"), remedy="--overwrite begins anew")
+        raise UserError(
+            f"{out}: saved step {saved['step']} in {saved['folder']}, and {checkpoints} holds no "
+            "checkpoint; bring them back (is a disk not mounted?), name their folder with "
+            "--checkpoint.path, or begin anew with --overwrite"
+        )
+    if not may_start:
+        raise UserError(
+            f"{out}: no checkpoint to resume from in {checkpoints}, the run has saved none yet; "
+            "begin it with --resume auto, or anew with --overwrite"
+        )
 
 
 def describe(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from models.tower import TowerFactory
 from pipeline.checkpoint.save import Checkpoints
@@ -28,7 +29,7 @@ def train(
     out: Path,
     world: World,
     *,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     overwrite: bool = False,
     tower: TowerFactory | None = None,
     open_split: OpenSplit = open_parquet,
@@ -37,7 +38,8 @@ def train(
     """Train `config` into folder `out`; return the exit code. Every rank must call this.
 
     Args:
-        resume: continue from the newest checkpoint in `out`, if there is one.
+        resume: continue from the newest checkpoint in `out`. UserError if there is none; 'auto'
+            starts a run that has saved none yet.
         overwrite: replace the run in `out`.
         tower: makes the dense half, instead of `config.model.tower`.
         open_split: opens this rank's batches, instead of the Parquet files of `config.data.path`.
@@ -50,9 +52,15 @@ def train(
     data = gather_or_raise(world, lambda: open_data(config, world, open_split))
     run = build_run(config, out, data, world, tower)
     # Only now: a run that cannot start leaves no folder, and replaces none.
-    folder = RunFolder.claim(out, config, data.schema, world, resume=resume, overwrite=overwrite)
-    checkpoints = Checkpoints(folder.checkpoints, world, config, data.schema)
-    run.start(checkpoints, resume=resume)
+    folder = RunFolder.claim(
+        out, config, data.schema, world, resume=bool(resume), overwrite=overwrite
+    )
+    checkpoints = Checkpoints(
+        folder.checkpoints, world, config, data.schema, on_commit=folder.note_saved
+    )
+    resumed = run.start(checkpoints, resume=bool(resume))
+    if resume and not resumed:
+        folder.check_unsaved(may_start=resume == "auto")
     progress = run.progress
     folder.describe(run.parallel.plan, progress, run.end)
     checkpoints.claim()

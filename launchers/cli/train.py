@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -34,7 +34,7 @@ def train(
         config: YAML file laid over the recipe.
         out: folder of the run (default: runs/RECIPE).
         resume: continue from the newest checkpoint in --out, with its configuration;
-            '--resume auto': if there is one, else start.
+            '--resume auto': or start, if the run has saved none yet.
         overwrite: replace the run in --out.
     """
     from pipeline.config.overrides import configure
@@ -46,9 +46,10 @@ def train(
         die_with_parent()
     # torchrun and schedulers start ranks again with the same words: they resume, replace nothing.
     again = any(int(os.environ.get(name, 0)) > first for name, first in _STARTS.items())
-    go_on = resume or resume_auto or again
+    must_exist = resume and not resume_auto
+    go_on: bool | Literal["auto"] = must_exist or ("auto" if resume_auto or again else False)
     tree, folder = configure(
-        recipe, config, out, overrides, resume=go_on, must_exist=resume and not resume_auto
+        recipe, config, out, overrides, resume=bool(go_on), must_exist=must_exist
     )
     # Only now, as they import torch: a mistyped field answers at once.
     from pipeline.ranks.world import open_world

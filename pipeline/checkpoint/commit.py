@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,13 @@ _LATER = ("health.json", "results.json")
 class Committer:
     """Commits the checkpoints of one run to its folder. Methods raise OSError and UserError."""
 
-    def __init__(self, folder: AnyPath, config: Config, schema: Schema) -> None:
+    def __init__(
+        self, folder: AnyPath, config: Config, schema: Schema, on_commit: Callable[[int], None]
+    ) -> None:
         self._folder = folder
         self._config = config
         self._schema = schema
+        self._on_commit = on_commit
         self.lease: Lease | None = None
         self.corrupt: list[int] = []
         """Steps found corrupt when the run began; the next save removes them."""
@@ -105,6 +109,7 @@ class Committer:
             remove_tree(final, missing_ok=True)
             os.rename(partial, final)
             sync_folder(final.parent)
+        self._on_commit(step)
         self._prune(progress["best_step"], step)
 
     def _check_lease(self) -> None:

@@ -16,6 +16,7 @@ written last, commits the checkpoint.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
@@ -47,16 +48,26 @@ from pipeline.ranks.world import World
 class Checkpoints:
     """Saves to, prunes, and loads from one run's folder. Every rank must call each method.
 
+    `on_commit` is called on rank 0 with the step of each checkpoint once that is complete.
+
     As a context manager it waits for the save under way on exit. If the body raised, an error of
     that save is added to the exception as a note.
     """
 
-    def __init__(self, folder: AnyPath, world: World, config: Config, schema: Schema) -> None:
+    def __init__(
+        self,
+        folder: AnyPath,
+        world: World,
+        config: Config,
+        schema: Schema,
+        *,
+        on_commit: Callable[[int], None] = lambda step: None,
+    ) -> None:
         self._folder = folder
         self._world = world
         self._config = config
         self._schema = schema
-        self._committer = Committer(folder, config, schema)
+        self._committer = Committer(folder, config, schema, on_commit)
         # A process group of its own: a save runs beside the collectives of training steps.
         self._group = dist.new_group(backend="gloo")
         self._staging = HostStaging()

@@ -39,7 +39,7 @@ class Run:
 
     def train(self, world: World) -> int:
         """Train, or resume. Every rank must call this. Returns the exit code: OK or STOPPED."""
-        return train(self.config, self.folder, world, resume=True, overwrite=False)
+        return train(self.config, self.folder, world, resume="auto")
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,8 @@ class Study:
         self._entries: dict[tuple[str, int], Json] = {
             (entry["tower"], entry["seed"]): entry for entry in before.get("runs", ())
         }
+        for run in (*runs, *kept):
+            self._check_there(run)
         for run in (*kept, *runs):
             if run.is_over:
                 self._note(run, "done")
@@ -109,6 +111,15 @@ class Study:
     def record(self) -> Json:
         """What study.json says."""
         return build_study(self._head, list(self._entries.values()))
+
+    def _check_there(self, run: TowerRun) -> None:
+        """A run that ended and is gone is not to be trained anew unasked."""
+        entry = self._entries.get((run.tower, run.seed))
+        if entry and entry["status"] == "done" and not (run.folder / "config.json").is_file():
+            raise UserError(
+                f"{self._out}: {run.tower} seed {run.seed} was done, and {run.folder} is gone; "
+                "bring it back (is a disk not mounted?), or begin the study anew with --overwrite"
+            )
 
     def _note(self, run: TowerRun, status: str, error: str | None = None) -> None:
         entry = run_entry(run.tower, run.seed, run.folder, status, error)

@@ -52,8 +52,11 @@ class Run:
     end: int = field(init=False)
     """The last step."""
 
-    def start(self, checkpoints: Checkpoints, *, resume: bool) -> None:
-        """Go to the newest checkpoint, if it is to resume and there is one; else stay at step 0."""
+    def start(self, checkpoints: Checkpoints, *, resume: bool) -> bool:
+        """Go to the newest checkpoint, if it is to resume and there is one; else stay at step 0.
+
+        Returns whether there was one.
+        """
         world, config = self.world, self.config
         # A resume brings back the random state, which building may have moved.
         torch.manual_seed(config.train.seed * world.size + world.rank)
@@ -78,6 +81,7 @@ class Run:
             at=step if scheduled is None else scheduled,
         )
         world.pulse.step = step
+        return found is not None
 
     def reset_tables(self) -> None:
         """Tables that begin each pass anew, as for the pass under way."""

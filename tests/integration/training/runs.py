@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
@@ -26,12 +26,21 @@ _FIELDS = ["--train.max_steps", "8", "--train.eval_every", "5", "--train.batch_s
 DROPOUT = ["--model.tower.dropout", "0.1"]
 
 
-def run(rank: int, size: int, data: Path, out: Path, words: list[str], resume: bool = False) -> Any:
+def run(
+    rank: int,
+    size: int,
+    data: Path,
+    out: Path,
+    words: list[str],
+    resume: bool | Literal["auto"] = False,
+) -> Any:
     """`homerec train debug` on ranks that are up; the exit code, or the user's error."""
     fields = ["--data.path", str(data), *_FIELDS, *words]
     try:
         words = words if resume else fields
-        config, out = configure("debug", None, out, words, resume=resume, must_exist=resume)
+        config, out = configure(
+            "debug", None, out, words, resume=bool(resume), must_exist=resume is True
+        )
         return train(config, out, this_world(), resume=resume, overwrite=False)
     except UserError as error:
         return str(error)

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.config.recipes import recipe
 from pipeline.experiments.study import folder_name, load_study, save_study
 from pipeline.experiments.study_findings import answer
 from pipeline.experiments.study_report import write_study_report
+from pipeline.experiments.study_runs import Study, TowerRun
 from pipeline.experiments.study_tables import cost_rows, metric_table, write_markdown
 from pipeline.io.errors import UserError
 from pipeline.metrics.spec import METRICS, metric_named
@@ -238,3 +240,22 @@ def test_a_study_is_plain_json() -> None:
 def test_pages_of_studies_need_no_torch() -> None:
     code = "import sys, pipeline.experiments.study_report; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_run_that_was_done_and_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    made = TowerRun(
+        name="home seed 0",
+        folder=tmp_path / "home" / "seed-0",
+        log=tmp_path / "log",
+        config=recipe("debug"),
+        steps=20,
+        tower="home",
+        seed=0,
+    )
+    for status in ("done", "failed"):
+        before = {"runs": [run("home", 0, status=status)]}
+        if status == "done":
+            with pytest.raises(UserError, match=r"home seed 0 was done, and .*/seed-0 is gone"):
+                Study(tmp_path, study(), [made], [], before)
+        else:
+            assert Study(tmp_path, study(), [made], [], before).num_waiting == 1

@@ -1,0 +1,63 @@
+"""A run whose checkpoints are gone is never begun anew by a resume."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from tests.integration.training.runs import run
+from tests.ranks import run_ranks
+
+_PLAIN: tuple[bool | Literal["auto"], ...] = (True, "auto")
+
+
+def without_checkpoints(rank: int, size: int, data: Path, out: Path) -> Any:
+    """What a run says that is resumed without its checkpoints, and from another folder."""
+    assert run(rank, size, data, out, ["--train.max_steps", "2"]) == 0
+    if rank == 0:
+        (out / "checkpoints").rename(out.with_name("away"))
+    torch.distributed.barrier()
+    words = ["--train.max_steps", "3"]
+    before = contents(out)
+    said = [run(rank, size, data, out, words, resume=how) for how in _PLAIN]
+    assert contents(out) == before
+    elsewhere = [*words, "--checkpoint.path", str(out.with_name("away"))]
+    return said, run(rank, size, data, out, elsewhere, resume=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in found if "tensorboard" not in path.parts}
+
+
+def test_checkpoints_that_are_gone_end_a_resume_and_nothing_is_touched(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    first, second = run_ranks(without_checkpoints, 2, synthetic, tmp_path / "run")
+    assert first == second
+    said, code = first
+    for message in said:
+        assert "run: saved step 2 in" in message
+        assert "holds no checkpoint; bring them back" in message
+    assert code == 0
+
+
+def not_saved(rank: int, size: int, data: Path, out: Path) -> Any:
+    """A run that died before its first save, resumed."""
+    assert run(rank, size, data, out, ["--train.max_steps", "2"]) == 0
+    shutil.rmtree(out / "checkpoints")
+    (out / "saved.json").unlink()
+    before = contents(out)
+    said = run(rank, size, data, out, [], resume=True)
+    assert contents(out) == before
+    return said, run(rank, size, data, out, [], resume="auto")
+
+
+def test_a_run_that_has_saved_none_is_begun_by_auto_alone(synthetic: Path, tmp_path: Path) -> None:
+    ((said, code),) = run_ranks(not_saved, 1, synthetic, tmp_path / "run")
+    assert "no checkpoint to resume from" in said
+    assert "begin it with --resume auto" in said
+    assert code == 0
