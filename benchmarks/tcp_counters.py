@@ -8,11 +8,11 @@ import struct
 from pathlib import Path
 
 # struct tcp_info of linux/tcp.h, since Linux 4.19.
-_BYTES_SENT = 200
+_SENT_AND_RESENT = 200  # tcpi_bytes_sent, tcpi_bytes_retrans
 
 
 def bytes_sent() -> int:
-    """Over all TCP connections that are open now. Linux alone has this."""
+    """Over all open TCP connections, retransmissions left out. Linux only."""
     total = 0
     for entry in Path("/proc/self/fd").iterdir():
         try:
@@ -26,6 +26,7 @@ def bytes_sent() -> int:
                 continue
             if each.type != socket.SOCK_STREAM:
                 continue
-            told = each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-        total += int(struct.unpack_from("Q", told, _BYTES_SENT)[0])
+            info = each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        sent, sent_again = struct.unpack_from("QQ", info, _SENT_AND_RESENT)
+        total += sent - sent_again
     return total
