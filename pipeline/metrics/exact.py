@@ -80,6 +80,10 @@ class ExactMetrics:
         has_oracle = any(sums["oracle_rows"])
         self._rows.update(none_0T, none_0T, none_0, none_0T if has_oracle else None)
         scores_NT, labels_NT, users_N, oracle_NT = self._rows.compute()
+        # torchmetrics takes their dimensions from tensors of one element.
+        scores_NT, labels_NT = (x.view(-1, len(self._tasks)) for x in (scores_NT, labels_NT))
+        users_N = users_N.view(-1)
+        oracle_NT = None if oracle_NT is None else oracle_NT.view(-1, len(self._tasks))
         groups_N = torch.unique(users_N, return_inverse=True)[1]
 
         results = {}

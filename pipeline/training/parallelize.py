@@ -16,7 +16,7 @@ from torchrec.optim.clipping import GradientClipping, GradientClippingOptimizer
 from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimizerWrapper
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
-from embeddings.empty_shards import end_row_counts
+from embeddings.empty_shards import pad_empty_shards
 from embeddings.features import EmbeddingTable
 from embeddings.fused_optimizer import in_backward
 from embeddings.initialise import fill_shard
@@ -89,7 +89,7 @@ def parallelize(
             sharders=sharders,
             data_parallel_wrapper=data_parallel(world.size),
         )
-    end_row_counts(model)
+    pad_empty_shards(model)
     fill_tables(model, tables, config)
     return Parallel(
         model=model, optimizer=_optimizer(model, config), plan=plan_to_json(plan, tables)

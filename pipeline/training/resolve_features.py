@@ -131,4 +131,8 @@ def _labels(config: Config, schema: Schema, path: Path) -> list[Label]:
             raise UserError(f"data.tasks: unknown task {name!r} in {path}; {nearest(name, names)}")
     if config.data.tasks:
         return [known[name] for name in config.data.tasks]
-    return [label for label in schema.labels if label.default]
+    if default := [label for label in schema.labels if label.default]:
+        return default
+    others = ", ".join(label.name for label in schema.labels)
+    remedy = f"name some of {others}" if others else "prepare a folder with labels"
+    raise UserError(f"data.tasks: no label of {path} is trained by default; {remedy}")

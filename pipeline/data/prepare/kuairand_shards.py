@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -78,9 +79,10 @@ def bucket_shards(
     )
     by_day = np.lexsort((time, log["date"].to_numpy()))
     days, starts = np.unique(log["date"].to_numpy()[by_day], return_index=True)
-    for day, rows_of_day in zip(days.tolist(), np.split(by_day, starts[1:]), strict=True):
-        for part, start in enumerate(range(0, len(rows_of_day), ROWS_PER_SHARD)):
-            rows = rows_of_day[start : start + ROWS_PER_SHARD]
+    borders = np.append(starts, len(by_day)).tolist()
+    for day, (first, end) in zip(days.tolist(), pairwise(borders), strict=True):
+        for part, start in enumerate(range(first, end, ROWS_PER_SHARD)):
+            rows = by_day[start : min(start + ROWS_PER_SHARD, end)]
             columns: dict[str, Any] = {
                 series.name: series.to_arrow() for series in features[rows].iter_columns()
             }

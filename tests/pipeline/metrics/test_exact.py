@@ -124,6 +124,20 @@ def test_batch_size_does_not_matter() -> None:
         assert pieces[task] == pytest.approx(whole[task], rel=1e-12)
 
 
+@pytest.mark.parametrize("num_tasks", [1, 2])
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_few_rows_of_few_tasks(rows: int, num_tasks: int) -> None:
+    metrics = ExactMetrics(TASKS[:num_tasks], torch.device("cpu"))
+    labels = torch.tensor([[0.0, 1.0], [1.0, 0.0]])[:rows, :num_tasks]
+    users = torch.zeros(rows, dtype=torch.int64)
+    metrics.update(labels - 0.5, labels, torch.ones(rows), users, 0.1 + 0.8 * labels)
+    for task, result in metrics.compute().items():
+        assert (result["rows"], result["gauc_users"]) == (rows, rows // 2), task
+        assert (
+            result["auc"] == result["oracle_auc" if rows else "auc"] == (1 if rows == 2 else None)
+        )
+
+
 @pytest.mark.parametrize("label", [0.0, 1.0, torch.nan])
 def test_one_class_has_counts_and_no_ranking(label: float) -> None:
     logits, labels, weights, users, oracle = sample()
