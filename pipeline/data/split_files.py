@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.data.column_types import cast, is_castable
 from pipeline.data.schema import SPLIT, Schema
 from pipeline.io.arrays import Ints
 from pipeline.io.errors import UserError, nearest
@@ -36,7 +38,7 @@ class Shards:
         self.folder = folder
         self._names = info.files
         self._paths = [folder / name for name in info.files]
-        self._columns = list(columns)
+        self._columns = dict(columns)
         self._footers = [_footer(path, columns) for path in self._paths]
         groups = [
             (file, group, footer.row_group(group).num_rows)
@@ -53,21 +55,31 @@ class Shards:
         self.group_rows = [rows for _, _, rows in groups if rows]
 
     def read(self, groups: Ints) -> pa.Table:
-        """The rows of `groups` (ascending), one after the other."""
+        """The rows of `groups` (ascending), one after the other, whoever wrote their files.
+
+        UserError: a file is damaged, or a value is not one of its column's type.
+        """
         tables = []
+        rows = 0
         for file, of_file in self._by_file(groups):
             path = self._paths[file]
             try:
                 with pq.ParquetFile(path, metadata=self._footers[file], memory_map=True) as parquet:
-                    tables.append(
-                        parquet.read_row_groups(of_file, columns=self._columns, use_threads=False)
+                    table = parquet.read_row_groups(
+                        of_file, columns=list(self._columns), use_threads=False
                     )
-            except (pa.ArrowInvalid, OSError) as error:
+            except (pa.ArrowException, OSError) as error:
                 raise UserError(
                     f"{path}: row groups {_listed(of_file)} cannot be read "
                     f"({_first_line(error)}); {AGAIN}"
                 ) from error
+            locate = partial(self._locate_behind, groups, rows)
+            tables.append(cast(table, self._columns, locate, AGAIN))
+            rows += len(table)
         return pa.concat_tables(tables)
+
+    def _locate_behind(self, groups: Ints, before: int, row: int) -> str:
+        return self.locate(groups, before + row)
 
     def locate(self, groups: Ints, row: int) -> str:
         """'FILE: row R' (from 0) of a row of what `read` returned, for messages."""
@@ -96,7 +108,7 @@ def _footer(path: Path, columns: Mapping[str, pa.DataType]) -> pq.FileMetaData:
         raise UserError(f"{path}: listed in schema.json, but there is no such file; {AGAIN}")
     try:
         footer = pq.read_metadata(path)
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise UserError(f"{path}: not a Parquet file ({_first_line(error)}); {AGAIN}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({_first_line(error)})") from error
@@ -104,17 +116,13 @@ def _footer(path: Path, columns: Mapping[str, pa.DataType]) -> pq.FileMetaData:
     for name, expected in columns.items():
         if name not in found.names:
             raise UserError(f"{path}: no column {name!r}; {nearest(name, found.names)}; {AGAIN}")
-        if _plain(found.field(name).type) != expected:
+        if found.names.count(name) > 1:
+            raise UserError(f"{path}: two columns are named {name!r}; {AGAIN}")
+        if not is_castable(found.field(name).type, expected):
             raise UserError(
                 f"{path}: column {name!r} is {found.field(name).type}, expected {expected}; {AGAIN}"
             )
     return footer
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """Lists differ in the width of their offsets (Polars) and in their items' name: not to us."""
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return pa.list_(kind.value_type) if is_list else kind
 
 
 def _listed(numbers: list[int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +155,14 @@ def test_a_missing_column_is_named(folder: Path) -> None:
         ("video", pa.array(["a"] * 10), "string, expected int64"),
         ("history", pa.array([1] * 10), "int64, expected list<item: int64>"),
         ("tag", pa.array([[1]] * 10), "list<element: int64>, expected int64"),
-        ("age", pa.array([1.0] * 10), "double, expected float"),
-        ("is_like", pa.array([True] * 10), "bool, expected float"),
+        (
+            "age",
+            pa.array(["1.0"] * 10).dictionary_encode(),
+            "dictionary<values=string, indices=int32, ordered=0>, expected float",
+        ),
+        ("is_like", pa.array([b"1"] * 10), "binary, expected float"),
+        ("hour", pa.array([1] * 10, pa.timestamp("ms")), "timestamp[ms], expected float"),
+        ("history", pa.array([["a"]] * 10), "list<element: string>, expected list<item: int64>"),
         ("user", pa.array(["a"] * 10), "string, expected int64"),
     ],
 )
@@ -166,11 +173,29 @@ def test_a_column_of_the_wrong_type_is_named(
     assert error_of(folder) == f"{SECOND}: column {column!r} is {kinds}; prepare the folder again"
 
 
-def test_lists_with_wide_offsets_are_lists(folder: Path) -> None:
-    values = pq.read_table(folder / SECOND)["history"].cast(pa.large_list(pa.int64()))
-    before = [batch.sparse.values().tolist() for batch in open_small(folder)]
-    change(folder, "history", values)
-    assert [batch.sparse.values().tolist() for batch in open_small(folder)] == before
+def test_a_column_that_is_there_twice_is_named(folder: Path) -> None:
+    table = pq.read_table(folder / SECOND)
+    pq.write_table(table.append_column("tag", table["tag"]), folder / SECOND)
+    assert error_of(folder) == f"{SECOND}: two columns are named 'tag'; prepare the folder again"
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "what"),
+    [
+        ("video", [1.0] * 7 + [1.5] * 3, "1.5 is not a whole number of 64 bits"),
+        ("video", [1.0] * 7 + [float("nan")] * 3, "nan is not a whole number of 64 bits"),
+        ("tag", [0] * 7 + [2**63] * 3, f"{2**63} is not a whole number of 64 bits"),
+        ("user", [Decimal("0.0")] * 7 + [Decimal("0.5")] * 3, "0.5 is not a whole number"),
+        ("likes", [[1.0]] * 7 + [[1.0, 2.5]] * 3, "[1.0, 2.5] is not a list of whole numbers"),
+        ("age", [1.0] * 7 + [1e300] * 3, "inf is not a finite number"),
+        ("is_like", [1] * 7 + [2] * 3, "2.0 is not a label (0 or 1) of task 'like'"),
+    ],
+)
+def test_a_value_that_another_type_cannot_hold_is_named(
+    folder: Path, column: str, values: list[Any], what: str
+) -> None:
+    change(folder, column, pa.array(values, pa.uint64() if values[-1] == 2**63 else None))
+    assert error_of(folder).startswith(f"{SECOND}: row 7 (from 0), column {column!r}: {what}")
 
 
 def test_a_file_with_other_rows_than_the_schema_says_is_refused(folder: Path) -> None:

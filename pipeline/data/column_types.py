@@ -1,0 +1,85 @@
+"""Columns as files have them -> the types that batches are made of.
+
+Writers disagree about widths (int32, double), layouts (large lists, fixed-size lists, dictionaries)
+and what may be null, even among the files of one split. None of it changes a value, so each file's
+columns are cast before they are joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pyarrow as pa
+
+from pipeline.io.errors import UserError
+
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+_NUMBERS = (
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_boolean,
+    pa.types.is_decimal128,
+    pa.types.is_decimal256,
+    pa.types.is_null,
+)
+
+
+def is_castable(found: pa.DataType, expected: pa.DataType) -> bool:
+    """Whether the values of a column of type `found` can be ones of `expected`, a number or a list
+    of numbers. Single values may still not be: 1.5 is no id."""
+    if pa.types.is_dictionary(found):
+        return is_castable(found.value_type, expected)
+    if not pa.types.is_list(expected):
+        return any(test(found) for test in _NUMBERS)
+    if pa.types.is_null(found):
+        return True
+    return any(test(found) for test in _LISTS) and is_castable(
+        found.value_type, expected.value_type
+    )
+
+
+def cast(
+    table: pa.Table, types: Mapping[str, pa.DataType], locate: Callable[[int], str], remedy: str
+) -> pa.Table:
+    """The columns `types` of `table`, in that order and of those types.
+
+    UserError, naming the row, for a value that has no place in its type; a number too large for
+    float32 becomes infinite.
+    """
+    columns = []
+    for name, kind in types.items():
+        column = table[name]
+        if column.type != kind:
+            try:
+                column = _cast(column, kind)
+            except pa.ArrowInvalid as error:
+                row = _first_fault(column, kind)
+                raise UserError(
+                    f"{locate(row)}, column {name!r}: {column[row].as_py()} is not "
+                    f"{_NOUNS[pa.types.is_list(kind)]}; {remedy}"
+                ) from error
+        columns.append(column)
+    return pa.table(columns, names=list(types))
+
+
+_NOUNS = {False: "a whole number of 64 bits", True: "a list of whole numbers of 64 bits"}
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    # To be as exact as float32 is, which is all that a number or a label needs, is no error.
+    return column.cast(kind, safe=not pa.types.is_floating(kind))
+
+
+def _first_fault(column: pa.ChunkedArray, kind: pa.DataType) -> int:
+    """The first row that cannot be cast, where one cannot."""
+    first, end = 0, len(column)
+    while end - first > 1:
+        middle = (first + end) // 2
+        try:
+            # Taken, not sliced: the values of a slice's other lists would be cast, too.
+            _cast(column.take(pa.array(range(first, middle))), kind)
+        except pa.ArrowInvalid:
+            end = middle
+        else:
+            first = middle
+    return first
