@@ -8,37 +8,41 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 
 from embeddings.planner.plans.stock_plan import plan_table
-from pipeline.checkpoint.layout import checkpoints_folder, named_steps, remove, step_folder
+from pipeline.checkpoint.layout import checkpoints_folder, step_folder
 from pipeline.checkpoint.progress import Progress
+from pipeline.claim_run import check_unsaved, claim
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.expert_health.diagnosis import diagnose
-from pipeline.io import claim_folder as folders
 from pipeline.io.errors import UserError
 from pipeline.io.files import read_json, write_json, write_text
+from pipeline.io.restarts import has_no_name, this_job
+from pipeline.io.set_aside import FAILED, SAVED, Replaced
 from pipeline.io.storage import AnyPath
 from pipeline.ranks.coordinate import gather_or_raise, run_on_rank0
 from pipeline.ranks.world import World
 from pipeline.tracking.tracker import Tracker, print_final_table
 
 _RESULTS = ("health.json", "results.json")
-_SAVED = "saved.json"
 
 
 class RunFolder:
     """Every rank calls each method; rank 0 writes while the others wait.
 
-    A full disk, or one that may not be written, is a UserError on all of them.
+    A full disk, or one that may not be written, is a UserError on all of them. As a context manager
+    it puts back the run that it was to replace, where it ends before anything was saved.
     """
 
     def __init__(
         self, path: Path, checkpoints: AnyPath, config: Config, schema: Schema, world: World
     ) -> None:
+        self._replaced: Replaced | None = None  # on rank 0
         self.path = path
         self.checkpoints = checkpoints
         self._config = config
@@ -62,16 +66,42 @@ class RunFolder:
         """
         checkpoints = gather_or_raise(world, lambda: checkpoints_folder(config, path))
         folder = cls(path, checkpoints, config, schema, world)
-        folder._write(lambda: claim(path, checkpoints, resume, overwrite))
+
+        def take() -> None:
+            folder._replaced = claim(path, checkpoints, resume, overwrite)
+
+        folder._write(take)
         return folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._replaced is None or (self.path / SAVED).exists():
+            return
+        if has_no_name() and not isinstance(error, UserError):
+            return  # torchrun may start this again, and would take the other run for this one's
+        if self._replaced.put_back():
+            self.print(
+                f"{self.path}: nothing was saved, so the run that was to be replaced is back; what "
+                f"this start left is in {self.path / FAILED}"
+            )
 
     def note_saved(self, step: int) -> None:
         """Record that a checkpoint is complete. On rank 0 alone, and maybe in another thread."""
-        write_json(self.path / _SAVED, {"step": step, "folder": str(self.checkpoints)})
+        note = {"step": step, "folder": str(self.checkpoints), "job": this_job()}
+        write_json(self.path / SAVED, note)
+        if self._replaced is not None:
+            self._replaced.discard()
 
     def check_unsaved(self, *, may_start: bool) -> None:
         """UserError if the run, which has no checkpoint, had one, or else if it may not start."""
-        self._write(lambda: _check_unsaved(self.path, self.checkpoints, may_start))
+        self._write(lambda: check_unsaved(self.path, self.checkpoints, may_start))
 
     def describe(self, plan: dict[str, Any], progress: Progress, end: int) -> None:
         """Write what the run is, show the best evaluation so far, and print where it begins."""
@@ -116,67 +146,6 @@ class RunFolder:
         except OSError as error:
             path = error.filename or self.path
             raise UserError(f"{path}: cannot be written: {error.strerror}; fix that") from error
-
-
-def claim(out: Path, checkpoints: AnyPath, resume: bool, overwrite: bool) -> None:
-    """Make both folders ours. UserError if what is in them is another run's, or no run at all."""
-    steps = named_steps(checkpoints)
-    state = f" (saved up to step {steps[-1]})" if steps else ""
-    folders.claim(out, _RUN, resume=resume, overwrite=overwrite, state=state)
-    if checkpoints != out / "checkpoints" and steps and not resume:
-        if not overwrite:
-            raise UserError(
-                f"checkpoint.path: {checkpoints} holds checkpoints{state}; --resume continues from "
-                "them, --overwrite replaces them, or name another folder"
-            )
-        for step in steps:
-            remove(checkpoints, step)
-        (checkpoints / "best.json").unlink(missing_ok=True)
-
-
-def _is_leftover(path: Path) -> bool:
-    """Whether a start left it, ended by a kill or a full disk before config.json was there."""
-    try:
-        if path.name == "schema.json":
-            Schema.load(path.parent)
-        elif path.name == "plan.json":
-            read_json(path, needs=("tables",), remedy="")
-        else:
-            names = ("schema.json", "plan.json", "config.json")
-            return path.name in {f".{name}.partial" for name in names}
-    except UserError:
-        return False
-    return True
-
-
-def _check_is_run(out: Path) -> None:
-    """Other programs have a config.json too: what is to be deleted must be a run of ours."""
-    remedy = "so it is not replaced: remove it yourself, or name another folder with --out"
-    if not (out / "schema.json").is_file():
-        raise UserError(f"{out}: has a config.json but no schema.json, so it is no run, {remedy}")
-    try:
-        Config.load(out / "config.json")
-    except UserError as error:
-        raise UserError(f"{error}; {out} is no run this version knows, {remedy}") from error
-
-
-_RUN = folders.Kind(name="run", mark="config.json", is_leftover=_is_leftover, check=_check_is_run)
-
-
-def _check_unsaved(out: Path, checkpoints: AnyPath, may_start: bool) -> None:
-    """A mount that is away and an emptied bucket look like a run that has only begun."""
-    if (out / _SAVED).exists():
-        saved = read_json(out / _SAVED, needs=("step", "folder"), remedy="--overwrite begins anew")
-        raise UserError(
-            f"{out}: saved step {saved['step']} in {saved['folder']}, and {checkpoints} holds no "
-            "checkpoint; bring them back (is a disk not mounted?), name their folder with "
-            "--checkpoint.path, or begin anew with --overwrite"
-        )
-    if not may_start:
-        raise UserError(
-            f"{out}: no checkpoint to resume from in {checkpoints}, the run has saved none yet; "
-            "begin it with --resume auto, or anew with --overwrite"
-        )
 
 
 def describe(

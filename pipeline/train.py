@@ -14,7 +14,7 @@ from pipeline.faults.stop_signals import stop_requests
 from pipeline.io.exit_codes import ExitCode
 from pipeline.loop.data import open_data
 from pipeline.loop.hooks import all_hooks, bad_step_policy, expert_probe
-from pipeline.loop.run import build_run
+from pipeline.loop.run import Run, build_run
 from pipeline.loop.segments import Segments
 from pipeline.ranks.coordinate import gather_or_raise
 from pipeline.ranks.world import World
@@ -55,8 +55,17 @@ def train(
     folder = RunFolder.claim(
         out, config, data.schema, world, resume=bool(resume), overwrite=overwrite
     )
+    with folder:
+        return _train_into(folder, run, resume=resume, hooks=hooks)
+
+
+def _train_into(
+    folder: RunFolder, run: Run, *, resume: bool | Literal["auto"], hooks: Sequence[Hook]
+) -> int:
+    """From the folder on. Returns the exit code."""
+    world, config = run.world, run.config
     checkpoints = Checkpoints(
-        folder.checkpoints, world, config, data.schema, on_commit=folder.note_saved
+        folder.checkpoints, world, config, run.data.schema, on_commit=folder.note_saved
     )
     resumed = run.start(checkpoints, resume=bool(resume))
     if resume and not resumed:

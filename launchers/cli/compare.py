@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.experiments.study_design import StudyDesign
     from pipeline.experiments.study_runs import Study
     from pipeline.io.json_types import Json
+    from pipeline.io.set_aside import Replaced
 
 _TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
 _SEEDS = 4
@@ -65,9 +68,13 @@ def compare(
     from pipeline.experiments.study import NAME, STUDY, load_study
     from pipeline.experiments.study_design import design_study
     from pipeline.experiments.study_runs import Study
-    from pipeline.io.claim_folder import claim
+    from pipeline.io.claim_folder import claim, recover
+    from pipeline.io.set_aside import is_pending
     from pipeline.ranks.world import open_world
 
+    if (resume or overwrite) and is_pending(out):
+        with only_writer(out, "study"):
+            recover(out, STUDY)
     if resume and not (out / NAME).exists():
         raise UserError(f"{out}: no study to resume (no {NAME}); leave --resume out to start one")
     before = load_study(out) if resume else None
@@ -88,8 +95,13 @@ def compare(
     if dryrun:
         _show_design(design, console)
         return 0
-    claim(out, STUDY, resume=resume, overwrite=overwrite)
-    with only_writer(out, "study"):
+    replaced = None
+    if overwrite and (out / NAME).exists():
+        with only_writer(out, "study"):
+            replaced = claim(out, STUDY, overwrite=True)
+    else:
+        claim(out, STUDY, resume=resume)
+    with only_writer(out, "study"), _back_unless_saved(out, replaced, console):
         study = Study(out, design.head, design.runs, design.kept, before or {})
         jobs = max(1, min(jobs or os.cpu_count() or 1, study.num_waiting))
         _show_start(study, design, out, jobs, console)
@@ -101,6 +113,26 @@ def compare(
         )
         return 128 + stopped_by
     return int(study.num_ended < study.total)
+
+
+@contextmanager
+def _back_unless_saved(out: Path, replaced: Replaced | None, console: Console) -> Iterator[None]:
+    """Afterwards the study that was to be replaced is deleted, or back where no run saved."""
+    from pipeline.experiments.study import STUDY
+    from pipeline.io.set_aside import FAILED
+
+    try:
+        yield
+    finally:
+        if replaced is not None:
+            if STUDY.has_saved(out):
+                replaced.discard()
+            elif replaced.put_back():
+                print_line(
+                    console,
+                    f"no run has saved anything, so the study that was to be replaced is back; "
+                    f"what is left of the new one is in {out / FAILED}",
+                )
 
 
 def _show_design(design: StudyDesign, console: Console) -> None:

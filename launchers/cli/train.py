@@ -11,9 +11,7 @@ from cyclopts import Parameter
 from launchers.cli.command import Overrides
 from launchers.local.processes import die_with_parent
 from pipeline.io.errors import UserError
-
-# Where a restart, a requeue or a retry shows: a variable, and what it is on the first start.
-_STARTS = {"TORCHELASTIC_RESTART_COUNT": 0, "SLURM_RESTART_COUNT": 0, "AWS_BATCH_JOB_ATTEMPT": 1}
+from pipeline.io.restarts import is_restart
 
 
 def train(
@@ -37,17 +35,21 @@ def train(
             '--resume auto': or start, if the run has saved none yet.
         overwrite: replace the run in --out.
     """
-    from pipeline.config.overrides import configure
+    from pipeline.config.overrides import configure, default_folder
+    from pipeline.io.set_aside import saved_by_this_job
 
     if (resume or resume_auto) and overwrite:
         raise UserError("command line: --resume and --overwrite contradict each other")
     if "TORCHELASTIC_RUN_ID" in os.environ:
         # An agent that is killed cannot end its ranks: they would train on beside a new start.
         die_with_parent()
-    # torchrun and schedulers start ranks again with the same words: they resume, replace nothing.
-    again = any(int(os.environ.get(name, 0)) > first for name, first in _STARTS.items())
     must_exist = resume and not resume_auto
-    go_on: bool | Literal["auto"] = must_exist or ("auto" if resume_auto or again else False)
+    again = is_restart()
+    if overwrite and again:
+        overwrite = not saved_by_this_job(out or default_folder(recipe, config))
+    go_on: bool | Literal["auto"] = False
+    if must_exist or resume_auto or (again and not overwrite):
+        go_on = True if must_exist else "auto"
     tree, folder = configure(
         recipe, config, out, overrides, resume=bool(go_on), must_exist=must_exist
     )
@@ -56,4 +58,4 @@ def train(
     from pipeline.train import train as train_run
 
     with open_world(tree.train.timeout) as world:
-        return train_run(tree, folder, world, resume=go_on, overwrite=overwrite and not again)
+        return train_run(tree, folder, world, resume=go_on, overwrite=overwrite)

@@ -33,6 +33,11 @@ def named_steps(folder: AnyPath) -> list[int]:
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
+def is_ours(name: str) -> bool:
+    """Whether an entry of a folder of checkpoints is one that saves make there."""
+    return name.startswith((_STEP, f".{_STEP}")) or name in ("best.json", "lease.json")
+
+
 def saved_steps(folder: AnyPath) -> list[int]:
     """Steps whose save was committed, oldest first. Their contents are not checked."""
     return [step for step in named_steps(folder) if is_finished(step_folder(folder, step))]

@@ -14,6 +14,7 @@ from pipeline.config.renamed import renamed
 from pipeline.config.tree import Config, Tree, build, merge
 from pipeline.config.yaml_file import read_yaml
 from pipeline.io.errors import UserError, nearest
+from pipeline.io.set_aside import standing
 
 
 def resolve(name: str | None, config: Path | None, overrides: Sequence[str]) -> Config:
@@ -45,9 +46,8 @@ def configure(
 
     UserError if the run to resume `must_exist` and does not.
     """
-    tree = read_yaml(config) if config else {}
-    folder = out or Path("runs") / (name or str(tree.get("recipe", "demo")))
-    saved = folder / "config.json"
+    folder = out or default_folder(name, config)
+    saved = standing(folder) / "config.json"
     if resume and saved.exists():
         return amend(Config.load(saved), name, config, overrides), folder
     if must_exist:
@@ -56,6 +56,12 @@ def configure(
             "new run without --resume"
         )
     return resolve(name, config, overrides), folder
+
+
+def default_folder(name: str | None, config: Path | None) -> Path:
+    """The folder of a run of that recipe, which the YAML file may name."""
+    tree = read_yaml(config) if config else {}
+    return Path("runs") / (name or str(tree.get("recipe", "demo")))
 
 
 def amend(saved: Config, name: str | None, config: Path | None, overrides: Sequence[str]) -> Config:

@@ -25,6 +25,7 @@ from pipeline.io.claim_folder import Kind
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json
 from pipeline.io.json_types import Json
+from pipeline.io.set_aside import SAVED
 from pipeline.metrics.spec import METRICS, MetricSpec
 from pipeline.report.run_files import read_run
 
@@ -215,4 +216,5 @@ STUDY = Kind(
     mark=NAME,
     is_leftover=lambda path: path.name == f".{NAME}.partial",
     check=load_study,
+    has_saved=lambda out: any(out.glob(f"*/*/{SAVED}")),
 )

@@ -83,13 +83,37 @@ def file_sizes(folder: AnyPath) -> dict[str, int]:
 
 
 def remove_tree(folder: AnyPath, *, missing_ok: bool = False) -> None:
-    """Delete a folder and everything in it."""
-    if missing_ok and not folder.exists():
+    """Delete a folder and everything in it. Of a link, the link; of a file, the file."""
+    if isinstance(folder, Path) and (folder.is_symlink() or folder.is_file()):
+        folder.unlink()
+    elif missing_ok and not folder.exists():
         return
-    if isinstance(folder, Path):
+    elif isinstance(folder, Path):
         shutil.rmtree(folder)
     else:
         folder.fs.rm(folder.path, recursive=True)
+
+
+def move(entry: AnyPath, folder: AnyPath, *, last: str) -> None:
+    """Move a file or folder into `folder`, on the same disk or in the same store.
+
+    A store copies each file, those named `last` after all others, and then deletes them in the
+    opposite order: killed in between, one of the two places holds everything.
+    """
+    target = folder / entry.name
+    if isinstance(entry, Path) or isinstance(target, Path):
+        assert isinstance(entry, Path)
+        assert isinstance(target, Path)
+        entry.rename(target)
+        return
+    files = sorted(entry.fs.find(entry.path), key=lambda file: file.endswith(f"/{last}"))
+    for file in files:
+        copy = target.path + file.removeprefix(entry.path)
+        entry.fs.makedirs(copy.rpartition("/")[0], exist_ok=True)
+        entry.fs.copy(file, copy)
+    for file in reversed(files):
+        entry.fs.rm(file)
+    remove_tree(entry, missing_ok=True)  # empty folders, where there are any
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.checkpoint.progress import Progress
+from pipeline.claim_run import claim
 from pipeline.config.recipes import recipe
 from pipeline.data.prepare.synthetic import prepare_synthetic
 from pipeline.io.errors import UserError
-from pipeline.run_folder import _write_report, claim, describe
+from pipeline.run_folder import _write_report, describe
 from tests.integration.sharding.test_sharding import SCHEMA
 
 
@@ -22,7 +23,9 @@ def make_run(folder: Path) -> None:
 
 def test_a_run_is_replaced_when_asked(tmp_path: Path) -> None:
     make_run(tmp_path / "run")
-    claim(tmp_path / "run", tmp_path / "run" / "checkpoints", False, True)
+    replaced = claim(tmp_path / "run", tmp_path / "run" / "checkpoints", False, True)
+    assert replaced is not None
+    replaced.discard()
     assert list((tmp_path / "run").iterdir()) == []
 
 

@@ -158,6 +158,25 @@ def test_a_study_keeps_what_is_not_asked_for_again(
     assert any("(home 1, single_task 2)" in note for note in study["notes"])
 
 
+def test_a_study_is_back_if_none_of_the_new_one_saves(
+    undisturbed: Path, synthetic: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    shutil.copytree(undisturbed, out)
+    words = ["--overwrite", "--towers", "home", "--seeds", "1", "--dense.lr", "1e30"]
+    words += ["--schedule.warmup_steps", "0", "--dense.clip_norm", "0"]
+    code, shown = compare(synthetic, out, *words)
+    assert code == 1
+    assert "no run has saved anything, so the study that was to be replaced is back" in shown
+    assert metrics(out) == metrics(undisturbed)
+    assert (out / "failed-start" / "home" / "seed-0.log").exists()
+    code, shown = compare(synthetic, out, "--overwrite", "--towers", "home", "--seeds", "1")
+    assert code == 0, shown
+    assert {path.name for path in out.iterdir()} >= {"home", "study.json"}
+    assert not (out / "failed-start").exists()
+    assert not (out / ".replaced").exists()
+
+
 def test_a_run_that_fails_is_reported_and_the_others_continue(
     undisturbed: Path, synthetic: Path
 ) -> None:

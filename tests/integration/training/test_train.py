@@ -180,7 +180,7 @@ def test_weights_that_a_step_broke_are_not_saved(synthetic: Path, tmp_path: Path
     assert re.search(r"step 1: weights .* are not finite on rank \d; not saved", first), first
     assert saved_steps(out / "checkpoints") == []
     fixed = ["--dense.lr", "0.001", "--dense.weight_decay", "0"]
-    assert run_ranks(run, 2, synthetic, out, fixed, True) == [0, 0]
+    assert run_ranks(run, 2, synthetic, out, fixed, "auto") == [0, 0]
 
 
 def test_other_data_is_not_resumed_with(undisturbed: Path, synthetic: Path, tmp_path: Path) -> None:

@@ -62,6 +62,12 @@ def test_resume_auto_begins_resumes_and_a_requeued_start_overwrites_nothing(
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert main([*words, "--overwrite", "--train.max_steps", "6"]) == 0
     assert "resumed after step 4" in capsys.readouterr().out
+    # A job whose first start has saved nothing has all to do still.
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert main([*words, "--overwrite", "--train.max_steps", "2"]) == 0
+    assert "from the start" in capsys.readouterr().out
+    assert main([*words, "--overwrite", "--train.max_steps", "4"]) == 0
+    assert "resumed after step 2" in capsys.readouterr().out
     monkeypatch.delenv("SLURM_RESTART_COUNT")
     assert main([*words, "--overwrite", "--train.max_steps", "2"]) == 0
     assert "from the start" in capsys.readouterr().out

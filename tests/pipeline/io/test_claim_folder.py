@@ -33,7 +33,12 @@ def test_what_holds_one_is_kept_unless_replaced(tmp_path: Path) -> None:
         claim(tmp_path, STUDY)
     claim(tmp_path, STUDY, resume=True)
     assert (tmp_path / "study.json").exists()
-    claim(tmp_path, STUDY, overwrite=True)
+    replaced = claim(tmp_path, STUDY, overwrite=True)
+    assert not (tmp_path / "study.json").exists()
+    with pytest.raises(UserError, match="a study that replaces another one has saved nothing"):
+        claim(tmp_path, STUDY)
+    assert replaced is not None
+    replaced.discard()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,175 @@
+"""What a run or a study replaces, kept until the new one has saved something.
+
+    OUT/.replaced.json         journal: since when, which folders, and whether all of it is moved
+    OUT/.replaced/             all that OUT held
+    CHECKPOINTS/.replaced/     the checkpoints, where they are not in a plain folder of OUT
+    OUT/failed-start/          what a start left that saved nothing
+
+`set_aside` moves the old one there, `discard` deletes it, `put_back` brings it back. Each may be
+killed at any moment: `recover` finishes it, at the next start. Entries are renamed, which keeps
+links and mounts in their place; a store copies them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.io.errors import UserError
+from pipeline.io.files import read_json, write_json
+from pipeline.io.restarts import is_same_job
+from pipeline.io.storage import AnyPath, children, move, open_folder, remove_tree
+
+SAVED = "saved.json"
+"""In a run's folder: its newest checkpoint. Written after each save: the run has proved itself."""
+FAILED = "failed-start"
+LOCK = "lock"
+"""Held by the process that runs a study or a search: it stays."""
+
+_ASIDE = ".replaced"
+_JOURNAL = ".replaced.json"
+# The last file of a checkpoint to be written: without it a store holds a part of one.
+_LAST = "manifest.json"
+
+IsOurs = Callable[[str], bool]
+"""Whether an entry of a folder outside OUT is of what is replaced, by its name."""
+
+
+class Replaced:
+    """What `out` and the folders outside it held. One process at a time: of a later `set_aside` by
+    another one, this one's methods leave everything as it is."""
+
+    def __init__(self, out: Path, outside: Sequence[AnyPath], is_ours: IsOurs) -> None:
+        self._out = out
+        self._outside = outside
+        self._is_ours = is_ours
+        self._id = uuid.uuid4().hex
+
+    def set_aside(self) -> None:
+        """Raises OSError, with everything where it was."""
+        remove_tree(self._out / FAILED, missing_ok=True)
+        self._note(complete=False)
+        try:
+            for folder in (*self._outside, self._out):
+                entries = self._entries(folder)
+                if entries:
+                    (folder / _ASIDE).mkdir(exist_ok=True)
+                for entry in entries:
+                    move(entry, folder / _ASIDE, last=_LAST)
+            self._note(complete=True)
+        except OSError:
+            self.put_back()
+            raise
+
+    def discard(self) -> None:
+        """Delete it: the new one has proved itself."""
+        if self._is_current():
+            for folder in (*self._outside, self._out):
+                remove_tree(folder / _ASIDE, missing_ok=True)
+            (self._out / _JOURNAL).unlink()
+
+    def put_back(self) -> bool:
+        """Bring it back, and move what the new one left to OUT/failed-start. False: no need."""
+        if not self._is_current():
+            return False
+        for folder in self._outside:
+            self._check_there(folder)
+        if _journal(self._out)["complete"]:
+            for folder in self._outside:
+                for entry in self._entries(folder):
+                    remove_tree(entry)
+            failed = self._out / FAILED
+            failed.mkdir(exist_ok=True)
+            for entry in self._entries(self._out):
+                move(entry, failed, last=_LAST)
+            self._note(complete=False)
+        for folder in (*self._outside, self._out):
+            aside = folder / _ASIDE
+            for entry in list(children(aside)) if aside.is_dir() else []:
+                _move_back(entry, folder)
+            remove_tree(aside, missing_ok=True)
+        (self._out / _JOURNAL).unlink()
+        return True
+
+    def _entries(self, folder: AnyPath) -> list[AnyPath]:
+        """What is to be moved out of `folder`."""
+        if folder != self._out:
+            found = list(children(folder)) if folder.is_dir() else []
+            return [entry for entry in found if self._is_ours(entry.name)]
+        stay = {_ASIDE, _JOURNAL, FAILED, LOCK}
+        here = self._out.resolve()
+        stay |= {path.name for path in self._outside if _parent(path) == here}
+        return [entry for entry in self._out.iterdir() if entry.name not in stay]
+
+    def _check_there(self, folder: AnyPath) -> None:
+        """UserError for a disk that is away: the journal is what knows of the checkpoints there."""
+        if not (folder / _ASIDE).is_dir() and not self._entries(folder):
+            raise UserError(
+                f"{folder}: holds nothing, and checkpoints of the run in {self._out} were set "
+                "aside there; bring them back (is a disk not mounted?)"
+            )
+
+    def _note(self, *, complete: bool) -> None:
+        folders = [str(folder) for folder in self._outside]
+        journal = {"id": self._id, "outside": folders, "complete": complete}
+        write_json(self._out / _JOURNAL, journal)
+
+    def _is_current(self) -> bool:
+        return is_pending(self._out) and _journal(self._out)["id"] == self._id
+
+
+def is_pending(out: Path) -> bool:
+    """Whether what `out` held is set aside, or was when a process was killed."""
+    return (out / _JOURNAL).is_file()
+
+
+def recover(out: Path, is_ours: IsOurs, has_saved: Callable[[Path], bool]) -> None:
+    """Finish what a killed process began: discard the old one if the new one has saved something,
+    else put it back."""
+    if not is_pending(out):
+        return
+    journal = _journal(out)
+    found = Replaced(out, [open_folder(address) for address in journal["outside"]], is_ours)
+    found._id = journal["id"]
+    if journal["complete"] and has_saved(out):
+        found.discard()
+    else:
+        found.put_back()
+
+
+def standing(out: Path) -> Path:
+    """The folder whose config.json is that of the run in `out`: one that replaces another, but has
+    saved nothing yet, does not count."""
+    old = out / _ASIDE
+    if not is_pending(out) or (_journal(out)["complete"] and (out / SAVED).exists()):
+        return out
+    return old if (old / "config.json").is_file() else out
+
+
+def saved_by_this_job(out: Path) -> bool:
+    """Whether the run in `out` has saved in an earlier start of this job, which is a restart."""
+    if standing(out) != out or not (out / SAVED).is_file():
+        return False
+    remedy = "remove it to replace the run"
+    return is_same_job(read_json(out / SAVED, needs=("job",), remedy=remedy)["job"])
+
+
+def _journal(out: Path) -> dict[str, Any]:
+    remedy = f"move what is in {out / _ASIDE} back, then remove this file"
+    return read_json(out / _JOURNAL, needs=("id", "outside", "complete"), remedy=remedy)
+
+
+def _parent(path: AnyPath) -> Path | None:
+    return path.parent.resolve() if isinstance(path, Path) else None
+
+
+def _move_back(entry: AnyPath, folder: AnyPath) -> None:
+    """What was killed in the middle of a copy is whole at one of the two places."""
+    place = folder / entry.name
+    if place.is_file() or (place / _LAST).is_file():
+        remove_tree(entry)
+    else:
+        remove_tree(place, missing_ok=True)
+        move(entry, folder, last=_LAST)
