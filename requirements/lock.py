@@ -39,7 +39,9 @@ def main() -> None:
         python = str(Path(folder, "bin", "python"))
 
         def run(*args: str) -> str:
-            done = subprocess.run([python, *args], check=True, stdout=subprocess.PIPE, text=True)
+            done = subprocess.run(
+                [python, *args], check=True, stdout=subprocess.PIPE, encoding="utf-8"
+            )
             return done.stdout
 
         def freeze() -> list[str]:

@@ -206,7 +206,7 @@ def _disk() -> Iterator[Path]:
         done = subprocess.run(
             ["mount", "-t", "tmpfs", "-o", "size=256m", "kills", folder],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=False,
         )
         if done.returncode:

@@ -209,8 +209,9 @@ def _app(options: LaunchOptions, words: list[str]) -> Any:
     """The AppDef of this command line."""
     from launchers.local.local_job import GRACE_S
     from launchers.torchx.components import train
+    from launchers.torchx.literal import literal
 
-    env = _variables(options.env)
+    env = {name: literal(value) for name, value in _variables(options.env).items()}
     cpu = options.cpu
     fewest, most = options.min_nnodes, options.max_nnodes
     restarts = options.max_restarts
@@ -222,17 +223,17 @@ def _app(options: LaunchOptions, words: list[str]) -> Any:
         cpu = cpu or max(1, (os.cpu_count() or 1) // most)
         rdzv_port = _free_port()
         if "OMP_NUM_THREADS" in os.environ:
-            env.setdefault("OMP_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
+            env.setdefault("OMP_NUM_THREADS", literal(os.environ["OMP_NUM_THREADS"]))
     if options.resource:
         _check_resource(options.resource)
     if fewest and "--resume" not in words:
         words = [*words, "--resume", "auto"]  # a machine that comes back has no count of restarts
     return train(
-        *words[1:],
+        *map(literal, words[1:]),
         subcommand=words[0],
         nnodes=most,
         min_nnodes=fewest,
-        rdzv_endpoint=options.rdzv_endpoint,
+        rdzv_endpoint=options.rdzv_endpoint and literal(options.rdzv_endpoint),
         nproc=options.nproc,
         cpu=cpu,
         gpu=options.gpu,

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.io.errors import UserError, nearest
 from pipeline.io.exit_codes import ExitCode
 from pipeline.io.rank_exit import exit_of, write_exit
+from pipeline.io.streams import escape_unencodable_output
 
 _DESCRIPTION = "Train, evaluate and inspect HoME multi-task rankers on sharded embedding tables."
 
@@ -40,6 +41,7 @@ _WITH_FIELDS = ("train", "compare", "tune", "plan")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code (0 fine, 2 bad input, 75 lost another rank, 143 stopped
     by a signal)."""
+    escape_unencodable_output()
     words = list(sys.argv[1:] if argv is None else argv)
     ours = words[: words.index("--")] if "--" in words else words
     debug = "--debug" in ours
@@ -63,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    _check_encoding(words)
     if not words:
         raise UserError("command line: no command; 'homerec --help' lists them")
     name, *rest = words
@@ -87,6 +90,20 @@ def _run(words: list[str]) -> int:
 
         print(field_help())  # noqa: T201
     return code
+
+
+def _check_encoding(words: list[str]) -> None:
+    """What the locale cannot decode (Python keeps such bytes as lone surrogates) no file of ours
+    could name."""
+    for word in words:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError as error:
+            encoding = sys.getfilesystemencoding()
+            raise UserError(
+                f"command line: {word!r}: not text in {encoding}, the encoding of this locale; set "
+                "LC_ALL to the locale it was written in, such as C.UTF-8, or use other letters"
+            ) from error
 
 
 def open_command(name: str) -> Any:

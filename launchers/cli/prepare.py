@@ -57,6 +57,7 @@ def kuairand(
             overwrite=overwrite,
             progress=progress,
         ),
+        reads=(raw, vocabulary_from),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,13 +12,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pipeline.data.schema import Schema
+from pipeline.io.errors import UserError
 
 Progressed = Callable[[int, int, str], None]
 """Rows done, rows in all, what is being done."""
 
 
-def run_prepare(out: Path, prepare: Callable[[Progressed], Schema]) -> int:
-    """Call `prepare` with a function that it reports its progress to; returns the exit code."""
+def run_prepare(
+    out: Path, prepare: Callable[[Progressed], Schema], *, reads: Sequence[Path | None] = ()
+) -> int:
+    """Call `prepare` with a function that it reports its progress to; returns the exit code.
+
+    `reads`: the folders that it reads.
+    """
+    for path in (out, *reads):
+        if path is not None:
+            _check_name(path)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
         line = bar.add_task("reading", total=None)
@@ -34,6 +45,15 @@ def run_prepare(out: Path, prepare: Callable[[Progressed], Schema]) -> int:
         f"{len(schema.dense)} dense, {len(schema.labels)} labels"
     )
     return 0
+
+
+def _check_name(path: Path) -> None:
+    """Polars takes names as UTF-8, whatever the locale's encoding."""
+    if os.fsencode(path) != str(path).encode("utf-8"):
+        raise UserError(
+            f"{path}: not a name that Polars can open in this locale, whose encoding is "
+            f"{sys.getfilesystemencoding()}; use ASCII letters, or set LC_ALL=C.UTF-8"
+        )
 
 
 def _summary(schema: Schema) -> Table:

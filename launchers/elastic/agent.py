@@ -20,13 +20,19 @@ from pathlib import Path
 
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.elastic.multiprocessing.errors import (
+    ChildFailedError,
+    ProcessFailure,
+    record,
+)
 from torch.distributed.elastic.rendezvous import RendezvousError
 
 from launchers.elastic import no_restart_on_user_error
 from launchers.elastic.rendezvous_handler import RendezvousEnded, register
+from launchers.torchx.literal import literal
 from pipeline.io.exit_codes import ExitCode
 from pipeline.io.rank_exit import RankExit, describe_code, read_exit, write_exit
+from pipeline.io.streams import escape_unencodable_output
 
 _NAMED_IN_ONE_LINE = (ExitCode.USER_ERROR, ExitCode.RANK_LOST)
 _PASSED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
@@ -39,12 +45,13 @@ def main(words: Sequence[str]) -> int:
     rendezvous failed, or the job is over on the other nodes; else the exit code of the rank that
     failed first (128 + number for one that a signal killed).
     """
+    escape_unencodable_output()  # which torchrun tees the ranks' lines to
     os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", _PASSED_ON)
     register()
     no_restart_on_user_error.register()
     with _log_folder():
         try:
-            run.main(["--signals-to-handle", os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"], *words])
+            _torchrun(["--signals-to-handle", os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"], *words])
         except ChildFailedError as error:
             sys.stderr.write(f"{error}\n")
             ends = exits_of(error.failures)
@@ -59,6 +66,14 @@ def main(words: Sequence[str]) -> int:
         except SignalException:
             return ExitCode.STOPPED
     return 0
+
+
+@record
+def _torchrun(words: Sequence[str]) -> None:
+    """torchrun's main, but that the ranks get the words that follow their module as they are."""
+    options = run.parse_args(words)  # type: ignore[no-untyped-call]
+    options.training_script_args = [literal(word) for word in options.training_script_args]
+    run.run(options)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

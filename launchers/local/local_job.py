@@ -25,6 +25,7 @@ from torchx.specs import AppState, is_terminal, macros
 from launchers.local import processes
 from launchers.local.console import print_notice
 from launchers.local.rank_logs import Console, RankLog
+from launchers.torchx.literal import literal
 from pipeline.io.exit_codes import ExitCode
 from pipeline.io.rank_exit import describe_code, read_exit
 
@@ -57,14 +58,17 @@ def run_here(
         Path(base).mkdir(parents=True, exist_ok=True)
     logs = Path(tempfile.mkdtemp(prefix="homerec-launch-", dir=base)).resolve()
     role = app.roles[0]
-    role.env["PATH"] = os.path.dirname(sys.executable)  # the same python, whatever PATH says
+    # The same python, whatever PATH says.
+    role.env["PATH"] = literal(os.path.dirname(sys.executable))
     # torchrun writes each rank's streams to files of their own: there no two lines can mix.
-    role.env["PET_LOG_DIR"] = str(logs / f"node{macros.replica_id}")
+    role.env["PET_LOG_DIR"] = f"{literal(str(logs))}/node{macros.replica_id}"
     # Tables as wide as our terminal; a log has no width, so give them room there.
     role.env["COLUMNS"] = str(shutil.get_terminal_size(fallback=(120, 24)).columns)
+    # What ranks write goes to files, which are UTF-8 whatever our terminal's encoding is.
+    role.env["PYTHONIOENCODING"] = "utf-8:backslashreplace"
     command = [role.entrypoint, *role.args]
     if restarts is not None:
-        exit_file = str(logs / f"node{macros.replica_id}{_EXIT}")
+        exit_file = f"{literal(str(logs))}/node{macros.replica_id}{_EXIT}"
         supervisor = [
             "python",
             "-m",

@@ -19,6 +19,7 @@ from typing import Any
 
 from pipeline.io.errors import RankLost, UserError
 from pipeline.io.exit_codes import ExitCode
+from pipeline.io.streams import escape_unencodable_output
 
 
 class RankFailed(RuntimeError):
@@ -46,6 +47,7 @@ def run_rank(pipe: Connection, start: Start) -> None:
     os.environ.update(start.environment)
     if start.log:
         _write_into(start.log, wait=start.rank == 0)
+    escape_unencodable_output("utf-8" if start.log else None)
     import torch
 
     from pipeline.ranks.world import open_world

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchx.specs import Role, macros
+from torchx.specs import Role
 
 from pipeline.io.exit_codes import ExitCode
+
+JOB_NUMBER = "\0"
+"""What stands for the job's number in words and variables; no other word can hold it."""
 
 # Signals reach the ranks through srun, which passes them to torchrun, and torchrun to them. Bash
 # runs a trap only once a foreground command has ended: hence `&` and `wait`, and `wait` again,
@@ -81,7 +85,7 @@ class Script:
         name: the job's.
         role: what each node runs, macros filled in but for the job's number.
         folder: where its logs and exit file go.
-        options: for sbatch, as they are.
+        options: for sbatch; without control characters, as is `folder`.
         requeue: whether it goes back into the queue when it lost its nodes or its time is up.
         grace: seconds before the end of its time at which the ranks are asked to save.
     """
@@ -94,11 +98,11 @@ class Script:
     grace: int
 
     def __str__(self) -> str:
-        header = "".join(f"#SBATCH --{key}{value}\n" for key, value in self._header())
+        header = "".join(f"#SBATCH --{_escaped(key + value)}\n" for key, value in self._header())
         environment = "".join(
             f"export {name}={_quoted(value)}\n" for name, value in self.role.env.items()
         )
-        logs = f"{self.folder}/slurm-%j-{self.role.name}-%t"
+        logs = f"{self._log}-{self.role.name}-%t"
         srun = {
             "output": f"{logs}.out",
             "error": f"{logs}.err",
@@ -118,6 +122,11 @@ class Script:
         )
         return f"#!/bin/bash\n{header}\n{environment}{body}"
 
+    @property
+    def _log(self) -> str:
+        """Where logs begin: to Slurm %j is the job's number, and %% a percent sign."""
+        return str(self.folder).replace("%", "%%") + "/slurm-%j"
+
     def _header(self) -> list[tuple[str, str]]:
         role, resource = self.role, self.role.resource
         asked: list[tuple[str, object]] = [
@@ -134,12 +143,17 @@ class Script:
         asked += self.options.items()
         if self.grace:
             asked.append(("signal", f"B:USR1@{self.grace}"))
-        asked += [("output", f"{self.folder}/slurm-%j.log"), ("open-mode", "append")]
+        asked += [("output", f"{self._log}.log"), ("open-mode", "append")]
         # A retry asks for a requeue too, and a job that may not be requeued is refused it.
         again = "requeue" if self.requeue or role.max_retries else "no-requeue"
         return [(key, f"={value}") for key, value in asked] + [(again, "")]
 
 
+def _escaped(option: str) -> str:
+    """For sbatch, which reads its lines much as a shell would."""
+    return re.sub(r"""([\s\\"'#])""", r"\\\1", option)
+
+
 def _quoted(word: str) -> str:
     """For bash, with the job's number where the word names it."""
-    return '"$SLURM_JOB_ID"'.join(shlex.quote(part) for part in word.split(macros.app_id))
+    return '"$SLURM_JOB_ID"'.join(map(shlex.quote, word.split(JOB_NUMBER)))

@@ -21,7 +21,8 @@ from torchx.schedulers import slurm_scheduler as stock
 from torchx.schedulers.api import AppDryRunInfo, DescribeAppResponse
 from torchx.specs import AppDef, AppState, ReplicaStatus, Role, RoleStatus, macros, runopts
 
-from launchers.slurm.batch_script import Script
+from launchers.slurm.batch_script import JOB_NUMBER, Script
+from launchers.torchx.literal import literal
 from pipeline.io.errors import UserError
 
 FOLDER = "slurm-jobs"
@@ -94,13 +95,13 @@ class Slurm(stock.SlurmScheduler):
         from torchx.workspace.dir_workspace import _copy_to_dir
 
         _copy_to_dir(workspace, str(target))
-        role.env["PYTHONPATH"] = str(target)
+        role.env["PYTHONPATH"] = literal(str(target))
 
     def _submit_dryrun(self, app: AppDef, cfg: Mapping[str, Any]) -> AppDryRunInfo[Request]:
         (role,) = app.roles
         values = macros.Values(
             img_root=role.image,
-            app_id=macros.app_id,
+            app_id=JOB_NUMBER,
             replica_id="0",  # our component uses none: all nodes run the same words
             rank0_env="HOMEREC_FIRST_NODE",
         )
@@ -182,16 +183,24 @@ def create_scheduler(session_name: str, **_: object) -> Slurm:
 
 
 def _folder(cfg: Mapping[str, Any]) -> Path:
-    return Path(cfg.get("job_dir") or FOLDER).resolve()
+    folder = Path(cfg.get("job_dir") or FOLDER).resolve()
+    if re.search(r"[\x00-\x1f\x7f\\]", str(folder)):  # after a backslash Slurm fills in no number
+        raise UserError(
+            f"{str(folder)!r}: the folder of a Slurm job can have no control character or "
+            "backslash in its name; give another with --scheduler-args job_dir=DIR"
+        )
+    return folder
 
 
 def _ask(command: list[str], stdin: str | None = None) -> str:
     """A Slurm tool's answer. UserError with its own words if it refuses."""
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    # As bytes: names of files are what the file system has, in whatever encoding.
+    script = None if stdin is None else os.fsencode(stdin)
+    done = subprocess.run(command, input=script, capture_output=True, check=False)
     if done.returncode:
-        said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        said = " ".join(os.fsdecode(done.stderr).split()) or f"exit code {done.returncode}"
         raise UserError(f"{command[0]}: {said.removeprefix(f'{command[0]}: ')}")
-    return done.stdout
+    return os.fsdecode(done.stdout)
 
 
 def _sentence(found: Mapping[str, str]) -> str:

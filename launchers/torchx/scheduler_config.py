@@ -7,10 +7,12 @@ looks into the folder in which the process was when TorchX was imported.
 from __future__ import annotations
 
 import configparser
+import re
 from pathlib import Path
 from typing import Any
 
 from pipeline.io.errors import UserError, nearest
+from pipeline.io.files import read_text
 
 FILE = ".torchxconfig"
 
@@ -34,19 +36,24 @@ def configured(scheduler: str, options: Any) -> dict[str, Any]:
     return cfg
 
 
+def check_printable(where: str, text: str) -> None:
+    """UserError for a control character: a line break would be a line of a scheduler's script."""
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise UserError(f"{where}: {text!r} has a control character in it; remove it")
+
+
 def _section(path: str, name: str) -> dict[str, str]:
     parser = configparser.ConfigParser()
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     try:
-        parser.read_string(Path(path).read_text(encoding="utf-8"))
+        parser.read_string(read_text(Path(path), remedy="save it as UTF-8"))
         return dict(parser.items(name)) if parser.has_section(name) else {}
     except configparser.Error as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from error
 
 
 def _typed(where: str, options: Any, name: str, text: str) -> Any:
+    check_printable(where, text)
     known = {known: option for known, option in options}
     if name not in known:
         raise UserError(f"{where}: no such option; {nearest(name, list(known))}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from launchers.torchx.scheduler_config import configured
+from launchers.torchx.scheduler_config import check_printable, configured
 from pipeline.io.errors import UserError, nearest
 
 _EXTRAS = {
@@ -74,6 +74,7 @@ def scheduler_options(runner: Any, scheduler: str, text: str) -> dict[str, Any]:
     check_known(runner, scheduler)
     with tools_of(scheduler), service_errors(scheduler):
         options = runner.scheduler_run_opts(scheduler)
+    check_printable("command line: --scheduler-args", text)
     names = [name for name, _ in options]
     for name in re.findall(r"(?:^|[,;])\s*([^=,;]+)=", text):
         if name not in names:

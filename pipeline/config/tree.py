@@ -25,7 +25,7 @@ from pipeline.config.sections import (
     TrainConfig,
 )
 from pipeline.io.errors import UserError
-from pipeline.io.files import write_text
+from pipeline.io.files import read_text, write_text
 from pipeline.io.storage import AnyPath
 
 
@@ -68,11 +68,7 @@ class Config(Section):
     def load(path: AnyPath) -> Config:
         """Read back what `save` wrote. Equal to what was saved."""
         try:
-            tree = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: not UTF-8: corrupt, or not written by homerec") from error
+            tree = json.loads(read_text(path, remedy="corrupt, or not written by homerec"))
         except json.JSONDecodeError as error:
             raise UserError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from error
         if isinstance(tree, dict) and (old := old_name_in(tree)):

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from pipeline.io.errors import UserError
+from pipeline.io.files import read_text
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -17,16 +18,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     read, is not UTF-8 (a byte order mark may precede it) or not YAML, a key that is not text or
     is given twice, or a value that contains itself.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        byte = f"byte 0x{data[error.start]:02x}"
-        raise UserError(f"{path}: line {line}: not UTF-8: {byte}; save it as UTF-8") from error
+    text = read_text(path, remedy="save it as UTF-8")
     try:
         tree = yaml.load(text, _Loader)
     except yaml.reader.ReaderError as error:

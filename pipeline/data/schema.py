@@ -179,7 +179,7 @@ class Schema(_Frozen):
                 "make one with 'homerec prepare kuairand|synthetic --out DIR'"
             )
         try:
-            return Schema.model_validate_json(path.read_text(encoding="utf-8"))
+            return Schema.model_validate_json(path.read_text(encoding="utf-8-sig"))
         except ValidationError as error:
             first = error.errors()[0]
             where = "".join(f"{part}: " for part in first["loc"])

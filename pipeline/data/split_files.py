@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.data.column_types import cast, is_castable
+from pipeline.data.parquet_input import open_input, read_footer
 from pipeline.data.schema import SPLIT, Schema
 from pipeline.io.arrays import Ints
 from pipeline.io.errors import UserError, nearest
@@ -64,7 +65,10 @@ class Shards:
         for file, of_file in self._by_file(groups):
             path = self._paths[file]
             try:
-                with pq.ParquetFile(path, metadata=self._footers[file], memory_map=True) as parquet:
+                with (
+                    open_input(path, mapped=True) as mapped,
+                    pq.ParquetFile(mapped, metadata=self._footers[file]) as parquet,
+                ):
                     table = parquet.read_row_groups(
                         of_file, columns=list(self._columns), use_threads=False
                     )
@@ -107,7 +111,7 @@ def _footer(path: Path, columns: Mapping[str, pa.DataType]) -> pq.FileMetaData:
     if not path.is_file():
         raise UserError(f"{path}: listed in schema.json, but there is no such file; {AGAIN}")
     try:
-        footer = pq.read_metadata(path)
+        footer = read_footer(path)
     except pa.ArrowException as error:
         raise UserError(f"{path}: not a Parquet file ({_first_line(error)}); {AGAIN}") from error
     except OSError as error:

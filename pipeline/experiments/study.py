@@ -61,7 +61,7 @@ def run_entry(tower: str, seed: int, folder: Path, status: str, error: str | Non
     }
     if status != "done":
         return entry
-    outcome = json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
+    outcome = json.loads((folder / OUTCOME).read_text(encoding="utf-8-sig"))
     files = read_run(folder)
     config = files.config
     assert config is not None
@@ -201,7 +201,7 @@ def load_study(out: Path) -> Json:
     """UserError if `out` holds no study, or one of another version."""
     path = out / NAME
     try:
-        study: Any = json.loads(path.read_text(encoding="utf-8"))
+        study: Any = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     except json.JSONDecodeError as error:

@@ -36,7 +36,7 @@ class TowerRun(Run):
         code = Run.train(self, world)
         if code:
             return code
-        results = json.loads((self.folder / "results.json").read_text(encoding="utf-8"))
+        results = json.loads((self.folder / "results.json").read_text(encoding="utf-8-sig"))
         best = find_checkpoint(self.folder)
         test = None
         if Schema.load(self.folder).splits["test"].rows:

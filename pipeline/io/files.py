@@ -28,6 +28,23 @@ def write_text(path: AnyPath, text: str) -> None:
     partial.replace(path)
 
 
+def read_text(path: AnyPath, *, remedy: str) -> str:
+    """The text of a UTF-8 file, after its byte order mark if an editor left one.
+
+    Raises UserError, ending with `remedy`, with the line of the first byte that is not UTF-8.
+    """
+    try:
+        data: bytes = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        byte = f"byte 0x{data[error.start]:02x}"
+        raise UserError(f"{path}: line {line}: not UTF-8: {byte}; {remedy}") from error
+
+
 def write_json(path: AnyPath, value: Any) -> None:
     """Like `write_text`. Raises ValueError for NaN and infinity, which JSON does not have."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
@@ -39,7 +56,7 @@ def read_json(path: AnyPath, *, needs: tuple[str, ...], remedy: str) -> dict[str
     Raises UserError, ending with `remedy`, if it is not JSON or lacks a key of `needs`.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({error}); {remedy}") from error
     for key in needs:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embeddings.planner.inputs.table_list import ListedTable
+from pipeline.data.parquet_input import open_input, read_footer
 from pipeline.io.arrays import Ints
 from pipeline.io.errors import UserError, nearest
 
@@ -55,7 +56,7 @@ def id_chunks(
     row = num_pending = 0
     for path in files:
         try:
-            with pq.ParquetFile(path) as parquet:
+            with open_input(path) as file, pq.ParquetFile(file) as parquet:
                 names = list(table.feature_names)
                 for batch in parquet.iter_batches(
                     min(_ROWS, at_once), columns=names, use_threads=False
@@ -122,7 +123,7 @@ def _joined(parts: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
 def id_footer(path: Path, tables: Sequence[ListedTable]) -> pq.FileMetaData:
     """Of a file with all columns; UserError for one that lacks any."""
     try:
-        footer = pq.read_metadata(path)
+        footer = read_footer(path)
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a Parquet file ({reason}); name one") from error

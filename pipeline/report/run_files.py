@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.io.errors import UserError
+from pipeline.io.files import read_text
 from pipeline.io.json_types import Json
 
+_REMEDY = "remove the damaged line or file"
 Points = tuple[list[int], list[float | None]]
 
 
@@ -80,7 +82,7 @@ def read_run(folder: Path) -> RunFiles:
     # A line without its end is still being written, or was cut off.
     whole = [
         line
-        for line in log.read_text(encoding="utf-8").splitlines(keepends=True)
+        for line in read_text(log, remedy=_REMEDY).splitlines(keepends=True)
         if line.endswith("\n")
     ]
     lines = [_parse(log, line, number) for number, line in enumerate(whole, start=1)]
@@ -103,7 +105,7 @@ def read_run(folder: Path) -> RunFiles:
 
 
 def _read(path: Path) -> Json | None:
-    return _parse(path, path.read_text(encoding="utf-8"), 1) if path.is_file() else None
+    return _parse(path, read_text(path, remedy=_REMEDY), 1) if path.is_file() else None
 
 
 def _parse(path: Path, text: str, first_line: int) -> Json:
@@ -111,12 +113,10 @@ def _parse(path: Path, text: str, first_line: int) -> Json:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
-        raise UserError(
-            f"{path}: line {line}: not JSON ({error.msg}); remove the damaged line or file"
-        ) from error
+        raise UserError(f"{path}: line {line}: not JSON ({error.msg}); {_REMEDY}") from error
     if not isinstance(value, dict):
         raise UserError(
             f"{path}: line {first_line}: {type(value).__name__} where an object was expected; "
-            "remove the damaged line or file"
+            + _REMEDY
         )
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 import weakref
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from pipeline.io.errors import UserError
+from pipeline.io.files import read_text
 from pipeline.metrics.spec import METRICS
 from pipeline.tracking.progress_line import duration_text, progress_line, speed_text
 
@@ -90,7 +92,7 @@ class _Outputs:
         drop_after(path, resume_step)
         self._lines = path.open("a", encoding="utf-8")
         self._scalars: SummaryWriter = SummaryWriter(
-            str(folder / "tensorboard"), purge_step=resume_step + 1
+            _utf8_name(folder / "tensorboard"), purge_step=resume_step + 1
         )
         self._total = total_steps
         self._first = resume_step
@@ -154,11 +156,8 @@ def drop_after(path: Path, step: int) -> None:
     """
     if not path.exists():
         return
-    whole = [
-        line
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
-        if line.endswith("\n")
-    ]
+    text = read_text(path, remedy="remove that line, then resume")
+    whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
     kept = []
     for number, line in enumerate(whole, start=1):
         try:
@@ -170,6 +169,15 @@ def drop_after(path: Path, step: int) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text("".join(kept), encoding="utf-8")
     partial.replace(path)
+
+
+def _utf8_name(folder: Path) -> str:
+    """For TensorBoard, which takes names as UTF-8 whatever the locale's encoding."""
+    name = str(folder)
+    if os.fsencode(name) == name.encode():
+        return name
+    folder.mkdir(exist_ok=True)
+    return f"/proc/self/fd/{os.open(folder, os.O_RDONLY)}"  # until this process ends
 
 
 def print_final_table(results: Mapping[str, Mapping[str, Any]]) -> None:

@@ -26,7 +26,7 @@ COMMANDS = [
 @cache
 def _help(*words: str) -> str:
     command = [sys.executable, "-m", "launchers.cli", *words, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

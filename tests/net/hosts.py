@@ -54,7 +54,7 @@ def lacking() -> str:
     tried = subprocess.run(
         ["unshare", "--pid", "--fork", "--mount-proc", *_BOX, "true"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     return tried.stderr.strip()

@@ -92,7 +92,11 @@ class Cluster:
     def ask(self, *command: str, check: bool = True) -> str:
         """What one of Slurm's tools answers."""
         done = subprocess.run(
-            [*self.inside, *command], env=self.env, capture_output=True, text=True, check=False
+            [*self.inside, *command],
+            env=self.env,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
         )
         assert not check or done.returncode == 0, f"{done.stderr}\n{self.health()}"
         return done.stdout

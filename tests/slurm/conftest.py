@@ -32,7 +32,12 @@ class Login:
         """`homerec WORDS`, run to its end in this folder."""
         command = [*self.cluster.inside, sys.executable, "-P", "-m", "launchers.cli", *words]
         return subprocess.run(
-            command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False
+            command,
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
         )
 
     def launch(self, *words: str) -> str:

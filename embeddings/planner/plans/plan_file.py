@@ -141,7 +141,7 @@ def load_plan(path: Path) -> PlanFile:
     """Raises ValueError, in one line, for what is no plan file of this version."""
     remedy = "'homerec plan SOURCE --out FILE' writes one"
     try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
+        value: Any = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); {remedy}") from error
     except json.JSONDecodeError as error:

@@ -76,7 +76,7 @@ def load_sweep(path: Path) -> SweepFile:
     """Raises ValueError, in one line, for what is no sweep of this version."""
     remedy = "'homerec plan sweep SOURCE --vary .. --out FILE' writes one"
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); {remedy}") from error
     return read_sweep(value, path, remedy)

@@ -48,7 +48,7 @@ def test_a_lost_machine_costs_the_steps_since_the_last_checkpoint_and_comes_back
     subprocess.run([*command, *run, str(calm)], capture_output=True, check=True, env=env)
     command = [sys.executable, "-m", "tests.integration.checkpoint.lost_machine", "launch"]
     command += ["--nnodes", "1:2", "--nproc", "1", "--max-retries", "1", "--", *run, str(hit)]
-    job = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    job = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, env=env)
     printed = job.stdout + job.stderr
     assert job.returncode == 0, printed
     assert (tmp_path / "lost").exists()

@@ -22,7 +22,11 @@ def test_what_dies_loses_nothing(seed: str, words: list[str], tmp_path: Path) ->
     found = tmp_path / "found.json"
     command = [sys.executable, "-m", "benchmarks.kills", "--kills", "4", "--seed", seed, *words]
     done = subprocess.run(
-        [*command, "--json", str(found)], capture_output=True, text=True, check=False, cwd=ROOT
+        [*command, "--json", str(found)],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(found.read_text(encoding="utf-8"))

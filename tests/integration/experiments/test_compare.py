@@ -47,7 +47,7 @@ def end_early(number: signal.Signals, data: Path, out: Path, *more: str) -> tupl
         [sys.executable, "-m", "launchers.cli", *arguments(data, out, *more)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
     ) as process:
         while logged(out) <= before and process.poll() is None:
             time.sleep(0.01)

@@ -47,7 +47,7 @@ def tune(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     with process:
         yield process

@@ -1,5 +1,6 @@
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -29,7 +30,7 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
             [sys.executable, "-m", "tests.launchers.cli.launch_job", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             cwd=tmp_path / "here",
             env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "logs"), **env},
         )
@@ -79,8 +80,12 @@ def test_options_before_the_dashes_are_ours_and_after_them_the_ranks(
 
 def test_dryrun_shows_the_request_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--scheduler", "slurm", "--scheduler-args", "partition=P", "--gpu", "2"]
-    assert launch(*options, "--dryrun", "--", "evaluate", "--split", "test") == 0
+    options += ["--env", "A=$$ ${app_id}"]
+    words = ["--split", "test", "--checkpoint", "it's $$ ${app_id} {} 100%"]
+    assert launch(*options, "--dryrun", "--", "evaluate", *words) == 0
     shown = capsys.readouterr().out
+    assert shlex.join(words) in shown
+    assert "export A='$$ ${app_id}'\n" in shown
     assert "--partition=P" in shown
     assert "--gpus-per-node=2" in shown
     assert "-m launchers.cli evaluate --split test" in shown
@@ -88,22 +93,29 @@ def test_dryrun_shows_the_request_and_starts_nothing(capsys: pytest.CaptureFixtu
 
 def test_the_command_starts_without_torch_and_torchx() -> None:
     code = "import sys, launchers.cli.launch; print({'torch', 'torchx'} & set(sys.modules))"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
+    )
     assert shown.stdout.strip() == "set()"
 
 
 def test_a_job_that_ends_well(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
-    job = start("--nproc", "2", "--", "train", "report", "--x", "a b", OMP_NUM_THREADS="3")
+    words = ["--x", "a b", "$$", "${app_id}", "${local_rank}", "$(id)", "{} 100% %j", "'é\"\\"]
+    logs = tmp_path / "logs" / "$$ ${app_id} 'é'"
+    logs.mkdir()
+    job = start(
+        *("--nproc", "2", "--", "train", "report", *words), OMP_NUM_THREADS="3", TMPDIR=str(logs)
+    )
     out, err = job.communicate()
     assert job.returncode == 0, err
     said, threads, *progress = out.splitlines()
-    assert said == "['train', 'report', '--x', 'a b'] in here"
+    assert said == f"{['train', 'report', *words]} in here"
     assert threads == "3"
     assert len(progress) == 2
     assert all(PROGRESS_LINE.fullmatch(line) for line in progress)
     # Nothing but what the ranks wrote: no chatter of TorchX or torchrun.
     assert sorted(err.splitlines()) == ["[rank1]: warning of rank 1", "warning of rank 0"]
-    assert not list((tmp_path / "logs").iterdir())
+    assert not list(logs.iterdir())
 
 
 def test_two_nodes_on_this_machine(start: Callable[..., subprocess.Popen[str]]) -> None:

@@ -80,7 +80,9 @@ def test_help_imports_nothing_heavy() -> None:
         "heavy = {'torch', 'polars', 'pydantic', 'cyclopts', 'numpy', 'rich'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "prepare" in done.stdout
 
@@ -113,6 +115,8 @@ def test_every_subcommand_has_help(command: str, capsys: pytest.CaptureFixture[s
         (["checkpoint", "verfy", "x"], 'Did you mean "verify"?'),
         (["prepare", "kuai"], "kuairand"),
         (["plan", "--cluster", "h100"], "SOURCE"),
+        # Bytes of a command line that are not text: Python gives them as lone surrogates.
+        (["report", "runs/\udce9"], "'runs/\\udce9': not text in utf-8, the encoding of this"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

@@ -21,7 +21,7 @@ _AGENT += ["--local_addr", "localhost", "--no-python", "bash", "-c", "echo $RANK
 @pytest.fixture
 def place() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process, and where it said that it listens."""
-    with subprocess.Popen([*_MEET, "0"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*_MEET, "0"], stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout is not None
         said = process.stdout.readline()
         try:
@@ -48,7 +48,7 @@ def test_machines_meet_there_and_it_outlives_their_job(
     words = list(_AGENT)
     words[words.index("--local_addr") : words.index("--local_addr")] = ["--rdzv_endpoint", endpoint]
     agents = [
-        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
         for _ in range(2)
     ]
     ends = [agent.communicate() for agent in agents]

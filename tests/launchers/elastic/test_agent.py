@@ -59,7 +59,7 @@ def test_a_failed_rendezvous_is_one_line(tmp_path: Path) -> None:
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path), "TORCH_CPP_LOG_LEVEL": "ERROR"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == ExitCode.RANK_LOST, done.stderr

@@ -36,7 +36,7 @@ class Supervisor:
             [*command, "--", sys.executable, "-c", agent],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
 
     def agent(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,9 +16,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torchx.specs import Resource, Role, macros
+from torchx.specs import Resource, Role
 
-from launchers.slurm.batch_script import Script
+from launchers.slurm.batch_script import JOB_NUMBER, Script
 
 # Slurm's own words to a job, and the least of its programs: one node, this one.
 _SLURM = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n0", "SLURM_JOB_NUM_NODES": "1"}
@@ -58,7 +59,7 @@ def start(folder: Path, made: Script, **env: str) -> subprocess.Popen[str]:
         env={**_SLURM, "PATH": path, "PREEMPTED": "None", **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
 
 
@@ -78,7 +79,7 @@ def test_any_words_and_variables_reach_the_ranks_as_they_are(
     folder: Path, words: list[str], value: str
 ) -> None:
     code = "import os, sys; print(ascii((sys.argv[1:], os.environ['VALUE'])))"
-    made = script(folder, sys.executable, "-c", code, *words, macros.app_id, env={"VALUE": value})
+    made = script(folder, sys.executable, "-c", code, *words, JOB_NUMBER, env={"VALUE": value})
     job = start(folder, made)
     out, err = job.communicate()
     assert job.returncode == 0, err
@@ -141,6 +142,21 @@ def test_a_signal_to_the_script_is_a_warning_to_the_ranks(
     assert "the ranks save a checkpoint first" in err
     assert left(folder)["JobState"] == state
     assert (folder / "requeued").exists() == again
+
+
+@given(
+    value=st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp", "Zs"])),
+    blank=st.sampled_from([" ", "  "]),
+)
+def test_an_option_is_one_word_of_the_header_whatever_is_in_it(value: str, blank: str) -> None:
+    """sbatch reads a line as a shell does, as far as blanks, quotes, # and backslashes go."""
+    value = f"{value}{blank}'\"#\\$(id)"
+    shown = str(script(Path(f"/a{blank}b 100%"), "true", options={"comment": value}))
+    (line,) = (line for line in shown.splitlines() if "--comment=" in line)
+    assert shlex.split(line.removeprefix("#SBATCH ")) == [f"--comment={value}"]
+    assert (
+        f"#SBATCH --output=/a{blank.replace(' ', chr(92) + ' ')}b\\ 100%%/slurm-%j.log\n" in shown
+    )
 
 
 def test_the_header_asks_for_equal_nodes_and_a_warning(tmp_path: Path) -> None:

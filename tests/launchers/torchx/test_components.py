@@ -18,7 +18,9 @@ def torchx(*words: str) -> str:
     folder = Path(sys.executable).parent
     env = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
     command = [str(folder / "torchx"), *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=env)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False, env=env
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -45,7 +45,20 @@ def test_the_home_folders_file_says_what_this_folders_does_not(
     assert main([*LAUNCH, *RANKS]) == 0
     shown = capsys.readouterr().out
     assert "#SBATCH --partition=here\n" in shown
-    assert "#SBATCH --qos=low, or not\n" in shown
+    assert "#SBATCH --qos=low,\\ or\\ not\n" in shown
+
+
+def test_a_byte_order_mark_is_read_over_and_another_encoding_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file, text = tmp_path / ".torchxconfig", "[slurm]\npartition = é\n"
+    file.write_text(text, encoding="utf-8-sig")
+    assert main([*LAUNCH, *RANKS]) == 0
+    assert "#SBATCH --partition=é\n" in capsys.readouterr().out
+    file.write_text(text, encoding="latin-1")
+    assert main([*LAUNCH, *RANKS]) == 2
+    assert f"{file}: line 2: not UTF-8: byte 0xe9; save it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -58,6 +71,7 @@ def test_the_home_folders_file_says_what_this_folders_does_not(
         ("[slurm]\ngrace = soon\n", "[slurm] grace = 'soon': "),
         ("[slurm]\nrequeue = maybe\n", "[slurm] requeue = 'maybe': write true or false"),
         ("partition = gpu\n", "no section headers"),
+        ("[slurm]\ncomment = a\n  rm -r b\n", "comment: 'a\\nrm -r b' has a control character"),
     ],
 )
 def test_a_mistake_in_torchxconfig_is_one_line_that_names_the_file(

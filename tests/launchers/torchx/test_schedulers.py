@@ -84,6 +84,7 @@ def test_variables_mounts_and_kinds_of_machine_are_in_the_request(
         (["--scheduler", "local_docker", "--mount", "src=/a"], "--mount 'src=/a'"),
         (["--scheduler", "aws_batch", "--scheduler-args", "queue=Q"], "give --mem-mb N"),
         (["--requeue"], "--requeue is Slurm's"),
+        (["--scheduler-args", "log_dir=a\nb"], "'log_dir=a\\nb' has a control character in it"),
         (["--workspace", "."], "a job on this machine runs this code as it is"),
     ],
 )

@@ -24,5 +24,5 @@ TYPO = "from launchers.cli.main import main; main(['train', 'debug', '--train.ep
 def test_the_configuration_imports_nothing_heavy(code: str) -> None:
     watched = f"import atexit, sys\natexit.register(lambda: print({HEAVY} & set(sys.modules)))\n"
     run = [sys.executable, "-c", watched + code]
-    done = subprocess.run(run, capture_output=True, text=True, encoding="utf-8", check=False)
+    done = subprocess.run(run, capture_output=True, encoding="utf-8", check=False)
     assert done.stdout.endswith("set()\n"), done.stdout + done.stderr

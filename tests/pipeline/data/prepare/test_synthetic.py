@@ -158,5 +158,7 @@ def test_preparing_data_needs_no_torch() -> None:
         "import sys, pipeline.data.prepare.kuairand, pipeline.data.prepare.synthetic\n"
         "print('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
+    )
     assert done.stdout.strip() == "False"
