@@ -68,6 +68,17 @@ class _Known(CacheStatistics):
     def cacheability(self) -> float:
         return self._use.cacheability
 
+    # Tables that are used alike are estimated once.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Known) and self._use == other._use
+
+    def __hash__(self) -> int:
+        return hash(self._use)
+
+    # TorchRec hashes constraints by what they look like.
+    def __repr__(self) -> str:
+        return repr(self._use)
+
 
 class ListedTable(Frozen):
     """One embedding table and how it is used."""

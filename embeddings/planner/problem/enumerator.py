@@ -1,13 +1,15 @@
 """TorchRec's enumerator, asked for one shard of each size instead of all shards.
 
 It makes a Python object of each shard of each option: 1,024 of them for one row-wise table on 1,024
-ranks. Its estimators, though, give equally large shards of an option equal costs.
+ranks. Its estimators, though, give equally large shards of an option equal costs, and equal tables
+equal options.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -25,8 +27,9 @@ from torchrec.distributed.planner.types import (
 from torchrec.distributed.planner.utils import build_sharder_data_map, sharder_name
 from torchrec.distributed.sharding_plan import calculate_shard_sizes_and_offsets
 from torchrec.distributed.types import ModuleSharder, ShardingType
+from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 
-from embeddings.optimizer_mark import copy_mark
+from embeddings.optimizer_mark import copy_mark, marked_optimizer
 from embeddings.planner.problem.options import MEMORIES, PARTS, ModelTable, Option, Options
 
 # A row-wise table's shards: full ones, a smaller one, and empty ones if rows are few.
@@ -55,6 +58,7 @@ class CompactEnumerator(EmbeddingEnumerator):
         """`half`: tables to be taken as if they were stored in fp16."""
         self._of = dict(constraints)
         self._half = half
+        self._buckets: dict[int, dict[str, int | None]] = {}
         super().__init__(topology, batch_size, self._of, list(estimators))
 
     def options(self, module: nn.Module, sharders: Sequence[ModuleSharder[Any]]) -> Options:
@@ -66,20 +70,28 @@ class CompactEnumerator(EmbeddingEnumerator):
         found: list[Option] = []
         stock: list[ShardingOption] = []
         counts: list[list[int]] = []
+        # Equal tables share their options: of each, the option and its place in `stock`.
+        shared: dict[Hashable, list[tuple[Option, int]]] = {}
+        places: list[int] = []
         for model_table, sharder in self._tables(module, sharders):
-            first = len(found)
-            for option, sizes in self._of_table(len(tables), model_table, sharder):
-                found.append(option)
-                runs = [(size, len(list(run))) for size, run in groupby(map(tuple, sizes))]
-                assert len(runs) <= _SIZES, f"{model_table.name}: {len(runs)} sizes of shards"
-                counts.append([count for _, count in runs] + [0] * (_SIZES - len(runs)))
-                shards = [Shard(size=list(size), offset=[0, 0]) for size, _ in runs]
-                stock.append(self.stock_option(model_table, option, shards))
-            if len(found) == first:
+            kind = self._kind(model_table)
+            if kind not in shared:
+                mine = shared[kind] = []
+                for option, sizes in self._of_table(len(tables), model_table, sharder):
+                    mine.append((option, len(stock)))
+                    runs = [(size, len(list(run))) for size, run in groupby(map(tuple, sizes))]
+                    assert len(runs) <= _SIZES, f"{model_table.name}: {len(runs)} sizes of shards"
+                    counts.append([count for _, count in runs] + [0] * (_SIZES - len(runs)))
+                    shards = [Shard(size=list(size), offset=[0, 0]) for size, _ in runs]
+                    stock.append(self.stock_option(model_table, option, shards))
+            if not shared[kind]:
                 raise ValueError(
                     f"table {model_table.name!r}: no sharding type and kernel is left of "
                     f"{', '.join(sharder.sharding_types(self._compute_device))}; allow one"
                 )
+            for option, place in shared[kind]:
+                found.append(replace(option, table=len(tables)))
+                places.append(place)
             tables.append(model_table)
         if not tables:
             raise ValueError("the model has no table that can be sharded; nothing to plan")
@@ -93,14 +105,39 @@ class CompactEnumerator(EmbeddingEnumerator):
             blocks=np.array(
                 [tables[option.table].tensor.shape[1] // option.width for option in found], np.int64
             ),
-            counts=np.array(counts, np.int64).reshape(-1, _SIZES),
-            perf=np.array([_perf_of(option) for option in stock], np.float64).reshape(-1, 6),
-            memory=np.array([_memory_of(option) for option in stock], np.int64).reshape(
-                -1, _SIZES, len(MEMORIES)
-            ),
-            rows=np.array([option.shards[0].size[0] for option in stock], np.int64),
+            counts=np.array(counts, np.int64).reshape(-1, _SIZES)[places],
+            perf=np.array([_perf_of(option) for option in stock], np.float64)[places],
+            memory=np.array([_memory_of(option) for option in stock], np.int64)[places],
+            rows=np.array([option.shards[0].size[0] for option in stock], np.int64)[places],
             sync=np.zeros(len(found)),
         )
+
+    def _kind(self, model_table: ModelTable) -> Hashable:
+        """Equal for tables that TorchRec's estimators and cuts cannot tell apart."""
+        tensor, module = model_table.tensor, model_table.module
+        return (
+            id(module),
+            tuple(tensor.shape),
+            tensor.dtype,
+            marked_optimizer(tensor),
+            self._get_num_buckets(model_table.name, module),
+            self._of.get(model_table.name),
+        )
+
+    def _get_num_buckets(self, parameter: str, module: nn.Module) -> int | None:
+        """As TorchRec has it, which walks through all tables for each one."""
+        if not isinstance(module, EmbeddingBagCollection | EmbeddingCollection):
+            buckets: int | None = super()._get_num_buckets(parameter, module)
+            return buckets
+        if id(module) not in self._buckets:
+            bags = isinstance(module, EmbeddingBagCollection)
+            configs = module.embedding_bag_configs() if bags else module.embedding_configs()
+            self._buckets[id(module)] = {
+                config.name: config.total_num_buckets
+                for config in configs
+                if config.use_virtual_table
+            }
+        return self._buckets[id(module)].get(parameter)
 
     def stock_option(
         self, model_table: ModelTable, option: Option, shards: list[Shard]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from torchrec.distributed.planner.constants import DEFAULT_PERF_ESTIMATOR
 from torchrec.distributed.planner.estimator.estimator import EmbeddingPerfEstimatorFactory
 from torchrec.distributed.planner.shard_estimators import EmbeddingStorageEstimator
 from torchrec.distributed.planner.types import ParameterConstraints, ShardEstimator, Topology
 from torchrec.distributed.types import PipelineType
 
-from embeddings.planner.inputs.costs import Costs, calibrated_config
+from embeddings.planner.inputs.costs import Costs, TorchRecConfig, calibrated_config
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.problem.enumerator import CompactEnumerator
 from embeddings.planner.problem.limits import Limits, apply_rules
@@ -97,14 +96,9 @@ def estimators(
     costs: Costs | None = None,
 ) -> list[ShardEstimator]:
     """TorchRec's estimators of time and memory, with its own constants or with `costs`."""
-    time = (
-        EmbeddingPerfEstimatorFactory.create(
-            DEFAULT_PERF_ESTIMATOR, topology=topology, constraints=usage
-        )
-        if costs is None
-        else EmbeddingPerfEstimatorFactory.create_with_config(
-            calibrated_config(costs, topology.compute_device), topology=topology, constraints=usage
-        )
+    config = calibrated_config(costs, topology.compute_device) if costs else TorchRecConfig()
+    time = EmbeddingPerfEstimatorFactory.create_with_config(
+        config, topology=topology, constraints=usage
     )
     return [
         time,

@@ -100,10 +100,12 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
     placements: list[tuple[int, ...]] = []
     first = [0]
     local = storage.intra_group_size
+    rooms = np.unique(free, axis=1)
     for tables in members:
         mine = _joint(options, limits, layout, tables)
         if tables[0] in limits.pins:
             mine = _on_ranks(mine, limits.pins[tables[0]], options, layout, local, tables[0])
+        mine = _fitting_alone(mine, options, rooms) or mine
         placements += _undominated(mine, options, layout, time)
         first.append(len(placements))
     lead = np.array([placement[0] for placement in placements], np.int64)
@@ -201,6 +203,19 @@ def _on_ranks(
             "row-wise within a host: a host's ranks in order); name other ranks or allow more types"
         )
     return fitting
+
+
+def _fitting_alone(
+    placements: Sequence[tuple[int, ...]], options: Options, rooms: IntArray
+) -> list[tuple[int, ...]]:
+    """The placements whose largest shard fits on a rank that has nothing else. `rooms`: [2, K]
+    memories that there are of ranks."""
+    needs = [options.memory[list(placement), 0].sum(axis=0) for placement in placements]
+    return [
+        placement
+        for placement, need in zip(placements, needs, strict=True)
+        if (rooms >= need[:, None]).all(axis=0).any()
+    ]
 
 
 def _undominated(

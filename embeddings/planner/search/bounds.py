@@ -29,6 +29,7 @@ def bound(problem: Problem) -> Bound:
     carry at most R * T. For any prices l >= 0 a byte they carry at least the sum over items of the
     cheapest placement's time + l * bytes, less l * (all memory). T is at least the smallest number
     for which the two agree. The prices are the lowest at which the cheapest placements fit.
+    Placements that take no longer than T must also fit into all memory for themselves.
     """
     total = _Pooled(problem)
     prices = np.zeros(2)
@@ -47,7 +48,27 @@ class _Pooled:
         self.time = problem.total_time()
         self.memory = problem.total_memory().astype(np.float64)
         self.room = np.maximum(problem.free, 0).sum(axis=1).astype(np.float64)
-        self.smallest = float(np.minimum.reduceat(problem.time, problem.first[:-1]).max())
+        self.smallest = self._fitting_limit()
+
+    def _fitting_limit(self) -> float:
+        """The least T at which every item has a placement, and the smallest ones fit together."""
+        least = float(np.minimum.reduceat(self.problem.time, self.problem.first[:-1]).max())
+        times = np.unique(self.problem.time)
+        times = times[times >= least]
+
+        def fits(limit: float) -> bool:
+            return all(
+                cheapest_cost(self.problem, self.memory[:, kind], limit).sum() <= room
+                for kind, room in enumerate(self.room)
+            )
+
+        low, high = 0, len(times) - 1
+        if not fits(times[high]):  # the search will say what is missing
+            return least
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if fits(times[middle]) else (middle + 1, high)
+        return float(times[low])
 
     def least_limit(self, prices: FloatArray) -> float:
         """The least T that the prices do not contradict."""

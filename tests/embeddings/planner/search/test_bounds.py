@@ -8,9 +8,13 @@ import math
 import numpy as np
 from hypothesis import given, settings
 
+from embeddings.planner.find import find_plan
+from embeddings.planner.inputs.cluster import load_cluster
+from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.problem.problem import Problem
 from embeddings.planner.search.bounds import bound, cheapest
 from embeddings.planner.search.search import Budget, search
+from tests.embeddings.planner.models import request_of
 from tests.embeddings.planner.search.test_assignment import problems
 
 
@@ -63,3 +67,20 @@ def test_cheapest_is_the_first_of_least_cost(problem: Problem) -> None:
     for item, placement in enumerate(cheapest(problem, cost).tolist()):
         placements = problem.placements(item)
         assert placement == min(placements, key=lambda w: (cost[w], w))
+
+
+def test_the_bound_counts_only_placements_that_fit() -> None:
+    """A table of 60 GiB a rank leaves HBM for no whole copy; nor do 11 of 24 GiB on 8 ranks of 34."""
+    giant = [ListedTable(name="giant", rows=2_000_000_000, dim=64)]
+    small = [ListedTable(name=f"t{i}", rows=100_000, dim=64) for i in range(8)]
+    roomy = load_cluster("h100-8x1")
+    found = find_plan(request_of([*giant, *small], roomy), Budget(rounds=200))
+    assert found.time < 1.3 * found.lower_bound
+    tight = load_cluster("a100-40-8x1").model_copy(update={"ddr_gb": 2000})
+    large = [
+        ListedTable(name=f"t{i}", rows=10**8, dim=64, pooling_factor=1 + 5 * (i % 7))
+        for i in range(12)
+    ]
+    found = find_plan(request_of(large, tight), Budget(rounds=2000))
+    assert any("uvm" in choice.kernel for choice in found.choices)
+    assert found.time < 2 * found.lower_bound
