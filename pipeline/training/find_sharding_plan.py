@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torchrec.distributed.planner.constants import (
     CROSS_NODE_BANDWIDTH,
@@ -35,9 +38,13 @@ from pipeline.training.batch_size import batch_sizes
 from pipeline.training.plan_from_file import plan_from_file
 from pipeline.training.replica_groups import group_shape
 
-# A run starts soon: small models are planned in milliseconds, large ones in this time at most.
-_BUDGET = Budget(rounds=2_000, seconds=20)
-_DIAGNOSIS_SECONDS = 10.0
+# The plan follows from the rounds, so that every start of a run has the same one; 500 tables on 128
+# ranks take 3 s. Seconds only end what the other ranks would not wait for.
+_ROUNDS = 2_000
+_MOST_SECONDS = 120.0
+_PART_OF_PATIENCE = 4
+"""Of train.timeout, which other ranks wait for a plan, the search takes a fourth at most; so do
+TorchRec's planner, and looking for what would help where nothing fits."""
 
 FROM_A_RUN = ("qcomm_forward", "qcomm_backward", "replica_groups", "sync_every")
 """What `sharding` and `TrainingSetup` both have."""
@@ -50,8 +57,12 @@ def find_sharding_plan(
     *,
     sharders: list[ModuleSharder[Any]],
     world: World,
+    memory: Memory,
 ) -> ShardingPlan:
-    """The plan for `step`, found on this rank alone.
+    """The plan for `step`, found on this rank alone, in far less than the others' patience.
+
+    Args:
+        memory: that every rank has.
 
     Raises UserError for a file or cluster that is not this run's, PlanError if nothing fits.
     """
@@ -59,6 +70,7 @@ def find_sharding_plan(
     if sharding.plan is not None:
         return plan_from_file(sharding.plan, step, tables, world)
     rows = batch_sizes(config.train, world.size).per_rank
+    seconds = planning_seconds(config)
     if sharding.planner == "torchrec":
         if sharding.cluster:
             raise UserError(
@@ -75,20 +87,35 @@ def find_sharding_plan(
             world_size=size,
             local_world_size=local_size,
             device=world.device,
+            seconds=int(seconds),
+            hbm_bytes=int(memory.hbm_gib * GIB),
         )
     try:
         request = PlanRequest(
             module=step,
-            cluster=cluster_of(config, world),
+            cluster=cluster_of(config, world, memory),
             batch_size=rows,
             usage=_limits(tables, config, world),
             setup=TrainingSetup(**{name: getattr(sharding, name) for name in FROM_A_RUN}),
         )
-        return find_plan(request, _BUDGET, diagnosis_seconds=_DIAGNOSIS_SECONDS).plan
+        budget = Budget(rounds=_ROUNDS, seconds=seconds)
+        found = find_plan(request, budget, diagnosis_seconds=seconds / 2)
     except PlanError:
         raise
     except ValueError as error:
         raise UserError(f"sharding: {error}") from error
+    if found.cut_off:
+        sys.stderr.write(
+            f"homerec: the search for a sharding plan was cut off after {found.rounds:,} rounds "
+            f"({seconds:g} s): another start may find another plan; plan with 'homerec plan' and "
+            "give --sharding.plan\n"
+        )
+    return found.plan
+
+
+def planning_seconds(config: Config) -> float:
+    """The longest that a search may take."""
+    return max(1.0, min(_MOST_SECONDS, config.train.timeout / _PART_OF_PATIENCE))
 
 
 def limits_of_run(
@@ -132,7 +159,29 @@ def _limits(
 _NO_COPIES = ("data_parallel", "grid_shard")
 
 
-def cluster_of(config: Config, world: World) -> Cluster:
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """GiB that a device and a host have; no device, no HBM."""
+
+    hbm_gib: float
+    host_gib: float
+
+
+def least_memory(world: World) -> Memory:
+    """What every device and host of the run has at least. Every rank must call this.
+
+    No GPU has run this.
+    """
+    hbm = 0.0
+    if world.device.type == "cuda":
+        hbm = torch.cuda.get_device_properties(world.device).total_memory / GIB
+    mine = (hbm, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB)
+    every = [mine] * world.size
+    dist.all_gather_object(every, mine, group=world.control)
+    return Memory(*(min(values) for values in zip(*every, strict=True)))
+
+
+def cluster_of(config: Config, world: World, memory: Memory) -> Cluster:
     """What the run is planned for: `sharding.cluster`, or the ranks that run.
 
     UserError for a cluster of another shape or device.
@@ -161,40 +210,38 @@ def cluster_of(config: Config, world: World) -> Cluster:
             )
         return cluster
     if device == "cpu":
-        return _shaped(load_cluster("cpu"), world, hosts).model_copy(update={"ddr_gb": _host_gib()})
-    return _shaped(_of_gpu(world.device), world, hosts)
+        return _shaped(load_cluster("cpu"), world, hosts).model_copy(
+            update={"ddr_gb": memory.host_gib}
+        )
+    return _shaped(of_gpu(torch.cuda.get_device_name(world.device), memory), world, hosts)
 
 
 def _shaped(cluster: Cluster, world: World, hosts: int) -> Cluster:
     return cluster.model_copy(update={"hosts": hosts, "devices_per_host": world.local_size})
 
 
-def _of_gpu(device: torch.device) -> Cluster:
-    """The preset whose name is the GPU's and whose memory is as much; else TorchRec's constants."""
-    found = torch.cuda.get_device_properties(device)
-    gib = found.total_memory / GIB
-    words = set(re.split(r"[\s-]+", found.name.lower()))
-    for name in presets():
-        cluster = load_cluster(name)
-        model = name.partition("-")[0]
-        if model in words and 0.8 * cluster.hbm_gb < gib < 1.2 * cluster.hbm_gb:
-            return cluster.model_copy(update={"hbm_gb": gib, "ddr_gb": _host_gib()})
+def of_gpu(name: str, memory: Memory) -> Cluster:
+    """The preset whose name is the GPU's and whose memory is as much; else TorchRec's constants.
+
+    The memory is the device's in any case. No GPU has run this.
+    """
+    words = set(re.split(r"[\s-]+", name.lower()))
+    own = {"hbm_gb": memory.hbm_gib, "ddr_gb": memory.host_gib}
+    for preset in presets():
+        cluster = load_cluster(preset)
+        model = preset.partition("-")[0]
+        if model in words and 0.8 * cluster.hbm_gb < memory.hbm_gib < 1.2 * cluster.hbm_gb:
+            return cluster.model_copy(update=own)
     return Cluster(
-        name=found.name,
+        name=name,
         hosts=1,
         devices_per_host=1,
         device="cuda",
-        hbm_gb=gib,
-        ddr_gb=_host_gib(),
         hbm_bw=HBM_MEM_BW / GBS,
         ddr_bw=DDR_MEM_BW / GBS,
         intra_bw=INTRA_NODE_BANDWIDTH / GBS,
         inter_bw=CROSS_NODE_BANDWIDTH / GBS,
         host_device_bw=HBM_TO_DDR_MEM_BW / GBS,
         source="TorchRec's defaults",
+        **own,
     )
-
-
-def _host_gib() -> float:
-    """Main memory of this host."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB

@@ -27,10 +27,15 @@ from embeddings.sharders import all_sharders, sent_as
 from embeddings.unfused_optimizer import UnfusedRowWiseAdagrad
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
+from pipeline.ranks.slow_notice import notice_if_slow
 from pipeline.ranks.world import World
 from pipeline.training.batch_size import batch_sizes
 from pipeline.training.data_parallel import data_parallel
-from pipeline.training.find_sharding_plan import find_sharding_plan
+from pipeline.training.find_sharding_plan import (
+    find_sharding_plan,
+    least_memory,
+    planning_seconds,
+)
 from pipeline.training.replica_groups import GroupedModel, group_shape
 from pipeline.training.step import Step
 
@@ -64,17 +69,21 @@ def parallelize(
     sending = config.sharding
     sharders = all_sharders(sent_as(sending.qcomm_forward, sending.qcomm_backward, rows))
     outcome: ShardingPlan | PlanError | UserError | None = None
-    if world.is_first:
+    memory = least_memory(world)
+    with notice_if_slow(_planning(tables, config, world)):
+        if world.is_first:
+            try:
+                outcome = find_sharding_plan(
+                    step, tables, config, sharders=sharders, world=world, memory=memory
+                )
+            except (PlanError, UserError) as error:
+                outcome = error
         try:
-            outcome = find_sharding_plan(step, tables, config, sharders=sharders, world=world)
-        except (PlanError, UserError) as error:
-            outcome = error
-    try:
-        plan = shared_plan(outcome, world.control)
-    except Infeasible as error:  # says itself what would help
-        raise UserError(str(error)) from error
-    except PlanError as error:
-        raise UserError(f"{error}; change --sharding.types or the number of ranks") from error
+            plan = shared_plan(outcome, world.control)
+        except Infeasible as error:  # says itself what would help
+            raise UserError(str(error)) from error
+        except PlanError as error:
+            raise UserError(f"{error}; change --sharding.types or the number of ranks") from error
 
     if (groups := config.sharding.replica_groups) > 1:
         model: DistributedModelParallel = GroupedModel(
@@ -93,6 +102,16 @@ def parallelize(
     fill_tables(model, tables, config)
     return Parallel(
         model=model, optimizer=_optimizer(model, config), plan=plan_to_json(plan, tables)
+    )
+
+
+def _planning(tables: Sequence[EmbeddingTable], config: Config, world: World) -> str:
+    """What a rank does while one of them plans."""
+    who = "searching" if world.is_first else "waiting for rank 0, which searches"
+    return (
+        f"rank {world.rank}: {who} for a sharding plan ({len(tables)} tables, {world.size} ranks); "
+        f"the search ends after {planning_seconds(config):g} s, and ranks wait "
+        f"{config.train.timeout} s (--train.timeout)"
     )
 
 

@@ -39,8 +39,15 @@ def make_plan(
     world_size: int,
     local_world_size: int,
     device: torch.device,
+    seconds: int,
+    hbm_bytes: int,
 ) -> ShardingPlan:
-    """TorchRec's planner on this process alone; `batch_size` in rows a rank.
+    """TorchRec's planner on this process alone.
+
+    Args:
+        batch_size: rows a rank.
+        seconds: after which it takes the best plan so far; it looks between two proposals.
+        hbm_bytes: of a device, in place of TorchRec's 32 GiB; unused on CPU.
 
     Raises PlanError with the planner's reason.
     """
@@ -62,9 +69,14 @@ def make_plan(
             world_size=world_size,
             local_world_size=local_world_size,
             compute_device=device.type,
+            hbm_cap=hbm_bytes if device.type == "cuda" else None,
         )
     planner = EmbeddingShardingPlanner(
-        topology=topology, batch_size=batch_size, constraints=constraints, debug=False
+        topology=topology,
+        batch_size=batch_size,
+        constraints=constraints,
+        debug=False,
+        timeout_seconds=seconds,
     )
     try:
         # The planner prints and logs its own table; ours is shorter and goes to the run's folder.

@@ -30,7 +30,7 @@ from torchrec.distributed.types import ModuleSharder, ShardingType
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 
 from embeddings.optimizer_mark import copy_mark, marked_optimizer
-from embeddings.planner.problem.options import MEMORIES, PARTS, ModelTable, Option, Options
+from embeddings.planner.problem.options import PARTS, ModelTable, Option, Options
 
 # A row-wise table's shards: full ones, a smaller one, and empty ones if rows are few.
 _SIZES = 3

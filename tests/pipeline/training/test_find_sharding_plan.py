@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from embeddings.config import ShardingConfig
+from embeddings.planner.inputs.cluster import load_cluster
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
+from pipeline.training.find_sharding_plan import Memory, of_gpu, planning_seconds
 from pipeline.training.resolve_features import resolve_features
 from tests.integration.sharding.test_sharding import SCHEMA, config
 from tests.ranks import run_ranks
@@ -108,3 +110,21 @@ def test_no_copies_on_one_rank_nor_for_semi_sync() -> None:
         alone, semi_sync = run_ranks(lone, size)[0]
         assert "data_parallel" not in types_of(semi_sync)
         assert size == 2 or "data_parallel" not in types_of(alone)
+
+
+def test_a_gpu_has_the_memory_that_it_has() -> None:
+    """A preset's links where the name is known, TorchRec's constants where not."""
+    known = of_gpu("NVIDIA H100 80GB HBM3", Memory(79.1, 500.0))
+    assert (known.hbm_gb, known.ddr_gb) == (79.1, 500.0)
+    assert known.intra_bw == load_cluster("h100").intra_bw
+    other = of_gpu("NVIDIA A10G", Memory(22.5, 60.0))
+    assert (other.hbm_gb, other.ddr_gb) == (22.5, 60.0)
+    assert other.source == "TorchRec's defaults"
+
+
+@pytest.mark.parametrize("timeout", [1, 60, 600, 100_000])
+def test_a_search_ends_before_the_others_lose_patience(timeout: int) -> None:
+    run = planned_by()
+    run = run.model_copy(update={"train": run.train.model_copy(update={"timeout": timeout})})
+    # With what TorchRec's planner or the diagnosis takes on top.
+    assert planning_seconds(run) * 1.5 < max(timeout, 2)
