@@ -1,4 +1,4 @@
-"""The loss of several binary tasks. It sits outside the model that is exported."""
+"""The loss of several binary tasks. It is not part of the model."""
 
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Embeddings and tower in one module: what trains, and what is exported."""
+"""Embeddings and tower in one module; the loss stays outside."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pipeline.evaluate import metric_value
 from pipeline.faults.stop_signals import stop_requests
 from pipeline.io.exit_codes import ExitCode
 from pipeline.loop.data import open_data
-from pipeline.loop.hooks import all_hooks, bad_step_policy, expert_probe
+from pipeline.loop.hooks import all_hooks
 from pipeline.loop.run import Run, build_run
 from pipeline.loop.segments import Segments
 from pipeline.ranks.coordinate import gather_or_raise
@@ -76,20 +76,19 @@ def _train_into(
     tracker = folder.tracker(total_steps=run.end, resume_step=progress.step)
     with stop_requests() as stop, tracker, checkpoints:
         segments = Segments(run, checkpoints, stop)
-        probe, policy = expert_probe(run, tracker), bad_step_policy(run, segments, checkpoints)
-        called = all_hooks(run, tracker, policy, probe, hooks)
+        called = all_hooks(run, segments, tracker, checkpoints, hooks)
         while True:
             if segments.evaluation_due:
                 checkpoints.wait()  # saved already: a kill from here on costs the evaluation alone
                 results, health = run.evaluate()
-                tracker.log_results(progress.step, results, split="val")
+                called.after_evaluation(progress.step, results, health)
                 if progress.note(metric_value(results, config.train.select)):
-                    folder.record(progress.step, results, probe.add_to(health))
+                    folder.record(progress.step, results, health)
                 run.save(checkpoints)
                 folder.show_best(progress.best_step)
             if segments.finished:
                 break
-            incremental = segments.run(called, policy)
+            incremental = segments.run(called)
             run.save(checkpoints, incremental=incremental)
     if segments.stopped and progress.step < run.end:
         at = f"step {progress.step} of {run.end}"

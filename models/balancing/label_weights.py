@@ -19,8 +19,8 @@ class LabelWeights(nn.Module):
 
         shift_t = log(w_t) - log(r_t),
 
-    and is least where the model's own logits are logit(p): they stay calibrated, and a model
-    that is exported needs no correction. (He et al., ADKDD 2014, doi 10.1145/2648584.2648589,
+    and is least where the model's own logits are logit(p): they stay calibrated, and the model
+    needs no correction. (He et al., ADKDD 2014, doi 10.1145/2648584.2648589,
     correct predictions for r afterwards; this is the same map, taken during training.)
 
     A step's draw is a function of the seed, the step and the row's place in the global batch:

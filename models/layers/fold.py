@@ -1,4 +1,4 @@
-"""BatchNorms of a trained tower folded into its Linears: what one exports and serves."""
+"""BatchNorms of a trained tower folded into its Linears: the eval form."""
 
 import copy
 from typing import TypeVar

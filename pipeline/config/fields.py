@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -26,19 +26,25 @@ class ConfigField(NamedTuple):
 def fields(
     model: type[BaseModel], default: BaseModel | None = None, prefix: str = ""
 ) -> Iterator[ConfigField]:
-    """Every field in `model` and its sections. A union's members follow each other, and a name
-    that several of them share comes once."""
-    seen: set[str] = set()
+    """Every field in `model` and its sections.
+
+    Members of a union follow each other. A name that several members share comes once, with the
+    default of the chosen member and the literals of all: `kind` is 'home, mmoe or ple'.
+    """
     for name, info in model.model_fields.items():
         value = getattr(default, name, None) if default is not None else default_of(info)
-        for section in section_types(info.annotation):
+        sections = section_types(info.annotation)
+        if not sections:
+            yield config_field(info, value, f"{prefix}{name}")
+        found: dict[str, ConfigField] = {}
+        for section in sorted(sections, key=lambda one: not isinstance(value, one)):
             chosen = value if isinstance(value, section) else section.model_construct()
             for field in fields(section, chosen, f"{prefix}{name}."):
-                if field.name not in seen:
-                    seen.add(field.name)
-                    yield field
-        if not section_types(info.annotation):
-            yield config_field(info, value, f"{prefix}{name}")
+                first = found.setdefault(field.name, field)
+                if get_origin(first.annotation) is get_origin(field.annotation) is Literal:
+                    literals = (*get_args(first.annotation), *get_args(field.annotation))
+                    found[field.name] = first._replace(annotation=Literal[literals])
+        yield from found.values()
 
 
 def config_field(info: FieldInfo, default: Any, name: str) -> ConfigField:

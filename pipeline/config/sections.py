@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from models.balancing.config import BalanceConfig, FixedConfig
 from models.layers.config import AttentionConfig
 from models.towers.config import HomeConfig, TowerConfig
-from pipeline.metrics.spec import selectable
+from pipeline.metrics.spec import METRICS, selectable
 
 
 def _on_off(value: Any) -> Any:
@@ -33,6 +33,19 @@ class Section(BaseModel):
         protected_namespaces=(),
         allow_inf_nan=False,
     )
+
+
+def _names(higher_is_better: bool) -> str:
+    return " or ".join(
+        metric.name for metric in METRICS if metric.higher_is_better is higher_is_better
+    )
+
+
+_SELECT = (
+    "Validation metric that selects the best checkpoint: TASK/METRIC, where task 'mean' is the "
+    f"mean over tasks and the metric is {_names(True)} (higher is better), {_names(False)} (lower "
+    "is better)."
+)
 
 
 class DataConfig(Section):
@@ -173,10 +186,7 @@ class TrainConfig(Section):
     eval_every: int = Field(default=0, ge=0)
     """Steps between evaluations on the validation split; 0: once per epoch. Training always ends
     with one."""
-    select: str = "mean/auc"
-    """Validation metric that selects the best checkpoint: TASK/METRIC, where task 'mean' is the
-    mean over tasks and the metric is auc or gauc (higher is better), ne or log_loss (lower is
-    better)."""
+    select: str = Field(default="mean/auc", description=_SELECT)
     patience: int = Field(default=0, ge=0)
     """Evaluations without a better `select` before training stops early; 0: never."""
     ema_decay: Decay = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ Norms = dict[str, dict[str, float | None]]
 
 
 class ExpertProbe(Hook):
-    """Logs the experts' health as 'health', and remembers the last norms for an evaluation.
+    """Logs the experts' health as 'health'; adds the last norms to an evaluation's.
 
     Args:
         rates: each task's share of positive rows in the training split.
@@ -85,8 +86,10 @@ class ExpertProbe(Hook):
         self._active.close()
         self._probe = None
 
-    def add_to(self, health: Json) -> Json:
-        """An evaluation's health with that of training.
+    def after_evaluation(
+        self, step: int, results: Mapping[str, Mapping[str, Any]], health: Json
+    ) -> None:
+        """Add to an evaluation's health that of training.
 
         In "tasks": each task's "positive_rate", and "weight_norm" and "gradient_norm" of its
         task-specific experts, means over the last probes.
@@ -99,7 +102,7 @@ class ExpertProbe(Hook):
                 known = [value for probe in probes if (value := probe[name]) is not None]
                 is_whole = len(known) == len(probes)
                 tasks[task][name] = finite(sum(known) / len(known)) if is_whole else None
-        return health | {"tasks": tasks}
+        health["tasks"] = tasks
 
 
 @torch.no_grad()

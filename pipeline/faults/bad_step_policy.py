@@ -103,16 +103,18 @@ class BadStepPolicy(Hook):
             count = f"{self.skipped} of at most {self._config.max_skipped}"
             Console(stderr=True).print(f"{first}; {done} ({count})", markup=False)
 
-    def out_of_memory(self, step: int, batch: Batch, where: str, error: Exception) -> UserError:
-        """The error to raise on the rank whose memory was too small for `batch`."""
+    def on_error(self, step: int, batch: Batch, error: Exception) -> None:
+        """Out of memory is a UserError that names the batch, which is kept."""
+        if not is_out_of_memory(error):
+            return
         path = self._dump(step, batch, f"out of memory: {error}")
         ids = {key: len(batch.sparse[key].values()) for key in batch.sparse.keys()}  # noqa: SIM118
         most = max(ids, key=lambda key: ids[key])
-        return UserError(
+        raise UserError(
             f"step {step}: out of memory on rank {self._world.rank} ({socket.gethostname()}); "
-            f"feature {most} has the most ids, {ids[most]}; batch: {where}; kept as {path}; lower "
-            "--train.batch_size, or give tables more ranks"
-        )
+            f"feature {most} has the most ids, {ids[most]}; batch: {self._where()}; kept as "
+            f"{path}; lower --train.batch_size, or give tables more ranks"
+        ) from error
 
     def _dump(self, step: int, batch: Batch, why: str) -> Path:
         rank = self._world.rank

@@ -19,40 +19,32 @@ from pipeline.training.replica_groups import ReplicaGroupSync
 from pipeline.training.tower_hooks import BufferSync, EmaUpdate
 
 
-def expert_probe(run: Run, tracker: Tracker) -> ExpertProbe:
-    """The one that also adds training's norms to an evaluation's health."""
-    rates = {task: run.data.schema.rate(task) for task in run.data.chosen.tasks}
-    every = run.config.expert_health.probe_every
-    return ExpertProbe(run.step.model.head, tracker, rates, every, run.progress.norms)
-
-
-def bad_step_policy(run: Run, segments: Segments, checkpoints: Checkpoints) -> BadStepPolicy:
-    """What `config.faults` asks for."""
-    return BadStepPolicy(
+def all_hooks(
+    run: Run,
+    segments: Segments,
+    tracker: Tracker,
+    checkpoints: Checkpoints,
+    others: Sequence[Hook] = (),
+) -> Hook:
+    """What the configuration asks for, then `others`. Those before BadStepPolicy see all steps."""
+    config, world, model = run.config, run.world, run.parallel.model
+    head, optimizer = run.step.model.head, run.parallel.optimizer
+    tasks = run.data.chosen.tasks
+    policy = BadStepPolicy(
         run.guard,
-        run.config.faults,
-        run.world,
-        run.data.chosen.tasks,
+        config.faults,
+        world,
+        tasks,
         run.folder / "debug",
         segments.in_flight.where,
         lambda: run.roll_back(checkpoints),
     )
-
-
-def all_hooks(
-    run: Run,
-    tracker: Tracker,
-    policy: BadStepPolicy,
-    probe: ExpertProbe,
-    others: Sequence[Hook] = (),
-) -> Hook:
-    """What the configuration asks for, then `others`. Those before `policy` see all steps."""
-    config, world, model = run.config, run.world, run.parallel.model
-    head, optimizer = run.step.model.head, run.parallel.optimizer
+    rates = {task: run.data.schema.rate(task) for task in tasks}
+    probe = ExpertProbe(head, tracker, rates, config.expert_health.probe_every, run.progress.norms)
     monitor = Monitor(
         tracker,
         run.windowed,
-        run.data.chosen.tasks,
+        tasks,
         world,
         batch_size=run.rows.per_rank * world.size,
         log_every=config.train.log_every,

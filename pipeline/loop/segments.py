@@ -8,7 +8,6 @@ from itertools import islice
 from pipeline.checkpoint.save import Checkpoints
 from pipeline.data.batch import Batch
 from pipeline.data.batch_source import BatchSource
-from pipeline.faults.bad_step_policy import BadStepPolicy, is_out_of_memory
 from pipeline.faults.stop_signals import StopRequest
 from pipeline.io.errors import UserError
 from pipeline.loop.in_flight import InFlight
@@ -60,7 +59,7 @@ class Segments:
         """Whether no segment is left to run."""
         return self._run.progress.step >= self._run.end or self.stopped or self.out_of_patience
 
-    def run(self, hooks: Hook, policy: BadStepPolicy) -> bool:
+    def run(self, hooks: Hook) -> bool:
         """Train to the next event; whether what changed since the last full save will do for it."""
         run, progress, flight = self._run, self._run.progress, self.in_flight
         if run.data.train.steps_left == 0:
@@ -68,7 +67,7 @@ class Segments:
             run.reset_tables()
         until, is_full = self._next_event()
         feed = flight.feed(islice(self._stream, until - progress.step))
-        while (output := self._step(feed, hooks, policy)) is not None:
+        while (output := self._step(feed, hooks)) is not None:
             progress.step += 1
             run.world.pulse.step = progress.step
             saving = self._checkpoints.due or self._checkpoints.failed
@@ -80,7 +79,7 @@ class Segments:
         flight.save_due = False
         return not is_full
 
-    def _step(self, feed: Iterator[Batch], hooks: Hook, policy: BadStepPolicy) -> StepOutput | None:
+    def _step(self, feed: Iterator[Batch], hooks: Hook) -> StepOutput | None:
         """One step; None once `feed` has ended and the pipeline is drained."""
         run, flight = self._run, self.in_flight
         step = run.progress.step + 1
@@ -90,10 +89,10 @@ class Segments:
             output: StepOutput = run.pipeline.progress(feed)
         except StopIteration:
             return None
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or not flight.batches:
-                raise
-            raise policy.out_of_memory(step, flight.batches[0], flight.where(), error) from error
+        except Exception as error:
+            if flight.batches:
+                hooks.on_error(step, flight.batches[0], error)
+            raise
         run.schedule.move()
         return output
 

@@ -1,7 +1,7 @@
 """The table of metrics. To add one, add a row here and a test of its function.
 
-Everything else reads this table: results.json, metrics.jsonl, train.select, the final table,
-reports, studies and searches. From outside the project, append a row to METRICS before training.
+results.json, metrics.jsonl, train.select and its help, the final table, reports, studies and
+searches read it. From outside the project, append a row to METRICS before training.
 Imports no torch, so that the configuration and reports stay light.
 """
 

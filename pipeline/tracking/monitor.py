@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch.distributed as dist
 
@@ -16,7 +17,7 @@ from pipeline.training.step import StepOutput
 
 
 class Monitor(Hook):
-    """Logs every `log_every` steps and after step `last`, on rank 0."""
+    """Logs every `log_every` steps, after step `last`, and evaluations, on rank 0."""
 
     def __init__(
         self,
@@ -53,6 +54,11 @@ class Monitor(Hook):
     def after_segment(self, step: int) -> None:
         """Leave out of the speed what is not training: an evaluation, a save."""
         self._start = None
+
+    def after_evaluation(
+        self, step: int, results: Mapping[str, Mapping[str, Any]], health: dict[str, Any]
+    ) -> None:
+        self._tracker.log_results(step, results, split="val")
 
     def after_step(self, step: int, output: StepOutput) -> None:
         if output.skipped:

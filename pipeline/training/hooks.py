@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from pipeline.data.batch import Batch
 from pipeline.training.step import StepOutput
 
 
@@ -16,8 +18,17 @@ class Hook:
     def after_step(self, step: int, output: StepOutput) -> None:
         """After it. `output.skipped`: the batch was rejected, and nothing has been learned."""
 
+    def on_error(self, step: int, batch: Batch, error: Exception) -> None:
+        """Step `step` failed on this rank, in `batch` or one behind it. May raise a clearer error;
+        otherwise `error` is raised."""
+
     def after_segment(self, step: int) -> None:
         """The train pipeline is drained: a save follows, and maybe an evaluation."""
+
+    def after_evaluation(
+        self, step: int, results: Mapping[str, Mapping[str, Any]], health: dict[str, Any]
+    ) -> None:
+        """After an evaluation on the validation split. May add to `health`, which is recorded."""
 
 
 class Hooks(Hook):
@@ -37,3 +48,13 @@ class Hooks(Hook):
     def after_segment(self, step: int) -> None:
         for hook in self._hooks:
             hook.after_segment(step)
+
+    def on_error(self, step: int, batch: Batch, error: Exception) -> None:
+        for hook in self._hooks:
+            hook.on_error(step, batch, error)
+
+    def after_evaluation(
+        self, step: int, results: Mapping[str, Mapping[str, Any]], health: dict[str, Any]
+    ) -> None:
+        for hook in self._hooks:
+            hook.after_evaluation(step, results, health)

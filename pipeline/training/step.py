@@ -1,4 +1,4 @@
-"""One step's arithmetic: a batch to its loss. The loss stays outside the model that is exported."""
+"""One step's arithmetic: a batch to its loss. The loss is not part of the model."""
 
 from __future__ import annotations
 

@@ -78,9 +78,7 @@ def prepare_synthetic(
             progress(number + 1, len(firsts), f"planted {number + 1} of {len(firsts)} chunks")
         return writer.finish(
             dataset="synthetic",
-            command=f"prepare synthetic --rows {rows} --seed {seed} "
-            f"--num-users {num_users} --num-videos {num_videos} --max-history {max_history} "
-            f"--min-count {min_count}",
+            command=f"prepare synthetic --rows {rows} --seed {seed}",
             user_column="user_id",
             vocabularies=list(vocabularies.values()),
         )

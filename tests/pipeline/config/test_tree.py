@@ -14,6 +14,7 @@ from pipeline.config.overrides import amend, field_help, parse, resolve
 from pipeline.config.recipes import RECIPES, recipe
 from pipeline.config.tree import Config, build, merge
 from pipeline.io.errors import UserError
+from pipeline.metrics.spec import selectable
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -159,3 +160,11 @@ def test_parse_keeps_text() -> None:
     assert parse(["--train.select=like/auc"]) == {"train": {"select": "like/auc"}}
     with pytest.raises(UserError, match="command line"):
         build(merge(recipe("demo").model_dump(mode="json"), {"data": 3}), where="command line")
+
+
+def test_help_names_every_kind_of_a_union() -> None:
+    text = " ".join(field_help().split())
+    assert "(home, mmoe, ple, adatt, shared_bottom or single_task; default: home)" in text
+    assert "(fixed, uncertainty, gradnorm or pcgrad; default: fixed)" in text
+    for metric in selectable():
+        assert re.search(rf"--train\.select .*?\b{metric}\b.*?--train\.patience", text)

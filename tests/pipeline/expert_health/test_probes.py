@@ -67,13 +67,10 @@ def test_a_norm_that_is_not_finite_is_unknown() -> None:
     tower: Any = None
     both = [norms, other]
     json.dumps(both, allow_nan=False)
-    assert ExpertProbe(tower, tower, {"click": 0.5}, 1, both).add_to({"tasks": {}})["tasks"][
-        "click"
-    ] == {
-        "positive_rate": 0.5,
-        "weight_norm": 3.0,
-        "gradient_norm": None,
-    }
+    health: dict[str, Any] = {"tasks": {}}
+    ExpertProbe(tower, tower, {"click": 0.5}, 1, both).after_evaluation(1, {}, health)
+    expected = {"positive_rate": 0.5, "weight_norm": 3.0, "gradient_norm": None}
+    assert health["tasks"]["click"] == expected
 
 
 def looked_at(rank: int, size: int) -> tuple[Any, Any]:
