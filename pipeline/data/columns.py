@@ -77,6 +77,32 @@ class Columns:
         kinds |= {name: pa.float32() for name in self._oracles or () if name is not None}
         return kinds | {self._user_column: pa.int64()}
 
+    @property
+    def floats(self) -> list[str]:
+        """The columns of numbers and labels, each once."""
+        return [name for name, kind in self.types.items() if pa.types.is_floating(kind)]
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The least and the largest value that a column may have, both included."""
+        found: dict[str, tuple[float, float]] = {}
+        for feature in (*self._single, *self._multi):
+            vocab_size, hash_rows = self.inputs.ids[feature.name]
+            found[feature.column] = (0, 2**63 - 1 if hash_rows else vocab_size - 1)
+        largest = float(np.finfo(np.float32).max)
+        found |= {number.column: (-largest, largest) for number in self._dense}
+        return found | {task.column: (0, 1) for task in self._tasks}
+
+    def check_floats(self, table: pa.Table, locate: Locate) -> None:
+        """Numbers and labels of `table`, which may lack all other columns.
+
+        Raises UserError as `decode` does.
+        """
+        for number in self._dense:
+            _numbers(table[number.column], number, locate)
+        for task in self._tasks:
+            _targets(table[task.column], task, locate)
+
     def decode(self, table: pa.Table, order: Ints, weights: Floats, locate: Locate) -> Rows:
         """The rows `order` of `table`, in that order.
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.batch import Batch
+from pipeline.data.check_values import check_values
 from pipeline.data.columns import Columns
 from pipeline.data.ordering import EpochPermutation, ReadSpan, ShardPlan
 from pipeline.data.prefetch import in_order
@@ -138,6 +139,13 @@ class ParquetSource:
             seed=plan.seed,
             buffer_row_groups=plan.buffer_row_groups,
         )
+
+    def check_values(self) -> float:
+        """Check the split's values, as far as that is quick; see check_values.py.
+
+        Returns the share of its row groups in which all numbers and labels were.
+        """
+        return check_values(self._shards, self._columns, rank=self._rank, world_size=self._ranks)
 
     @property
     def epoch(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -55,11 +55,13 @@ class Shards:
         self._groups = [(file, group) for file, group, rows in groups if rows]
         self.group_rows = [rows for _, _, rows in groups if rows]
 
-    def read(self, groups: Ints) -> pa.Table:
+    def read(self, groups: Ints, names: Iterable[str] | None = None) -> pa.Table:
         """The rows of `groups` (ascending), one after the other, whoever wrote their files.
 
-        UserError: a file is damaged, or a value is not one of its column's type.
+        `names`: the columns to read; None: all. UserError: a file is damaged, or a value is not one
+        of its column's type.
         """
+        types = {name: self._columns[name] for name in names or self._columns}
         tables = []
         rows = 0
         for file, of_file in self._by_file(groups):
@@ -69,21 +71,42 @@ class Shards:
                     open_input(path, mapped=True) as mapped,
                     pq.ParquetFile(mapped, metadata=self._footers[file]) as parquet,
                 ):
-                    table = parquet.read_row_groups(
-                        of_file, columns=list(self._columns), use_threads=False
-                    )
+                    table = parquet.read_row_groups(of_file, columns=list(types), use_threads=False)
             except (pa.ArrowException, OSError) as error:
                 raise UserError(
                     f"{path}: row groups {_listed(of_file)} cannot be read "
                     f"({_first_line(error)}); {AGAIN}"
                 ) from error
             locate = partial(self._locate_behind, groups, rows)
-            tables.append(cast(table, self._columns, locate, AGAIN))
+            tables.append(cast(table, types, locate, AGAIN))
             rows += len(table)
         return pa.concat_tables(tables)
 
     def _locate_behind(self, groups: Ints, before: int, row: int) -> str:
         return self.locate(groups, before + row)
+
+    def in_range(self, group: int, ranges: Mapping[str, tuple[float, float]]) -> bool | None:
+        """Whether the columns of a row group keep to `ranges`, by the statistics in the footer.
+
+        None: they do as far as the statistics tell, which lack a column.
+        """
+        file, of_file = self._groups[group]
+        footer = self._footers[file].row_group(of_file)
+        known: set[str] = set()
+        for index in range(footer.num_columns):
+            column = footer.column(index)
+            name = column.path_in_schema.partition(".")[0]
+            if (limits := ranges.get(name)) is None:
+                continue
+            if (statistics := column.statistics) is None:
+                continue
+            if statistics.has_min_max:
+                if not limits[0] <= statistics.min <= statistics.max <= limits[1]:
+                    return False
+            elif not statistics.has_null_count or statistics.null_count < column.num_values:
+                continue
+            known.add(name)
+        return True if len(known) == len(ranges) else None
 
     def locate(self, groups: Ints, row: int) -> str:
         """'FILE: row R' (from 0) of a row of what `read` returned, for messages."""

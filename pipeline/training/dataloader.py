@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from rich.console import Console
+
 from pipeline.config.tree import Config
 from pipeline.data.batch_source import BatchSource
 from pipeline.data.parquet_source import ParquetSource, open_batches
@@ -40,8 +42,11 @@ def open_split(
     *,
     purpose: Literal["train", "eval"],
 ) -> ParquetSource:
-    """This rank's batches of a split: shuffled for training; whole, in order, for evaluation."""
-    return open_batches(
+    """This rank's batches of a split: shuffled for training; whole, in order, for evaluation.
+
+    UserError for what is wrong with the files, and with values as far as looking is quick.
+    """
+    source = open_batches(
         config.data.path,
         chosen.schema,
         split,
@@ -58,3 +63,10 @@ def open_split(
         with_oracle=purpose == "eval",
         events=[tuple(pairs) for pairs in chosen.attention.events.values()],
     )
+    share = source.check_values()
+    if share < 1 and world.is_first:
+        Console().print(
+            f"{split}: numbers and labels of {share:.0%} of the row groups checked; the others are "
+            "checked as they are read"
+        )
+    return source
