@@ -98,7 +98,7 @@ class Script:
     grace: int
 
     def __str__(self) -> str:
-        header = "".join(f"#SBATCH --{_escaped(key + value)}\n" for key, value in self._header())
+        header = "".join(f"#SBATCH --{key}{value}\n" for key, value in self._header())
         environment = "".join(
             f"export {name}={_quoted(value)}\n" for name, value in self.role.env.items()
         )
@@ -146,12 +146,14 @@ class Script:
         asked += [("output", f"{self._log}.log"), ("open-mode", "append")]
         # A retry asks for a requeue too, and a job that may not be requeued is refused it.
         again = "requeue" if self.requeue or role.max_retries else "no-requeue"
-        return [(key, f"={value}") for key, value in asked] + [(again, "")]
+        return [(key, f"={_escaped(str(value))}") for key, value in asked] + [(again, "")]
 
 
-def _escaped(option: str) -> str:
-    """For sbatch, which reads its lines much as a shell would."""
-    return re.sub(r"""([\s\\"'#])""", r"\\\1", option)
+def _escaped(value: str) -> str:
+    """For sbatch: only in quotes is a blank part of a word, and only after a backslash a #."""
+    if re.fullmatch(r"[\w@%+=:,./-]*", value):
+        return value
+    return '"' + re.sub(r"""([\\"#])""", r"\\\1", value) + '"'
 
 
 def _quoted(word: str) -> str:

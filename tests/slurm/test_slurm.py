@@ -123,20 +123,25 @@ def test_a_users_mistake_is_not_tried_again_by_the_workspaces_code_and_is_rememb
     (workspace / "launchers" / "__init__.py").write_text(
         'print("this is the copy")\n', encoding="utf-8"
     )
+    odd = "a 'b' \"c\" #1 100% $$ ${app_id} %j é"  # to a shell, TorchX, torchrun or Slurm
     handle = login.launch(
-        *("--max-retries", "2", "--workspace", str(workspace), "--"),
-        *("train", "debug", "--data.path", "nowhere"),
+        *("--max-retries", "2", "--workspace", str(workspace), "--env", f"GREETING={odd}"),
+        *("--scheduler-args", f"job_dir={odd},comment={odd}", "--"),
+        *("train", "debug", "--data.path", f"nowhere {odd}"),
     )
     shutil.rmtree(workspace)  # the job has its own
     assert login.ended(handle).endswith("exit code 2")
     shown = login.homerec("logs", handle, "--node", "1")
     assert "this is the copy" in shown.stdout
-    assert "nowhere" in shown.stderr
+    assert f"nowhere {odd}: not a prepared folder" in shown.stderr
+    assert f"Comment={odd} " in login.ask("scontrol", "show", "job", "-o", number(handle))
 
     # Once Slurm has forgotten the job its exit file tells.
     forgotten = f"{number(handle)}000"
     folder = login.folder / "slurm-jobs"
-    shutil.copy(folder / f"slurm-{number(handle)}.exit", folder / f"slurm-{forgotten}.exit")
+    folder.mkdir(exist_ok=True)
+    exit_file = login.folder / odd / f"slurm-{number(handle)}.exit"
+    shutil.copy(exit_file, folder / f"slurm-{forgotten}.exit")
     assert login.state(f"slurm://homerec/{forgotten}") == "FAILED on hn[0-1] exit code 2"
     done = login.homerec("status", "slurm://homerec/987654")
     assert done.returncode == 2

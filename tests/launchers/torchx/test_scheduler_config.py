@@ -45,7 +45,7 @@ def test_the_home_folders_file_says_what_this_folders_does_not(
     assert main([*LAUNCH, *RANKS]) == 0
     shown = capsys.readouterr().out
     assert "#SBATCH --partition=here\n" in shown
-    assert "#SBATCH --qos=low,\\ or\\ not\n" in shown
+    assert '#SBATCH --qos="low, or not"\n' in shown
 
 
 def test_a_byte_order_mark_is_read_over_and_another_encoding_is_one_line(
