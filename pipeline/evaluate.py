@@ -16,6 +16,7 @@ from models.tower import TowerFactory
 from pipeline.checkpoint.layout import find_checkpoint
 from pipeline.checkpoint.load import load_model
 from pipeline.config.tree import Config
+from pipeline.data.batch import NO_USER
 from pipeline.data.batch_source import BatchSource
 from pipeline.data.schema import SPLIT, Schema
 from pipeline.expert_health.health import ExpertHealth
@@ -54,7 +55,7 @@ def evaluate(
 
     The pipeline must be drained. Every rank must call this; all get the same metrics.
     """
-    metrics = ExactMetrics(tasks, world.device)
+    metrics = ExactMetrics(tasks, world.device, no_user=NO_USER)
     health = ExpertHealth()
     model.eval()
     with ExitStack() as stack:

@@ -11,6 +11,9 @@ from torch import Tensor
 from torchrec import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
+NO_USER = -(2**63)
+"""In place of the user of a row that has none."""
+
 
 @dataclass(slots=True)
 class Batch(Pipelineable):
@@ -30,7 +33,7 @@ class Batch(Pipelineable):
     weights: Tensor
     """[B] float32: 1, or 0 for a padding row, which loss and metrics must ignore."""
     users: Tensor
-    """[B] int64: groups rows for GAUC."""
+    """[B] int64: groups rows for GAUC, which leaves out those of NO_USER."""
     oracle: Tensor | None = None
     """[B, T] float32: the true probability of each label; NaN for a task that has none."""
 

@@ -16,6 +16,7 @@ import torchrec  # noqa: F401  (loads torch.ops.fbgemm)
 from torch import Tensor
 
 from embeddings.input_layer import IdRange, InputLayer
+from pipeline.data.batch import NO_USER
 from pipeline.data.rows import Rows
 from pipeline.data.schema import DenseFeature, Label, Schema, SparseFeature
 from pipeline.data.split_files import AGAIN
@@ -66,6 +67,7 @@ class Columns:
         self._tasks = tuple(tasks)
         self._oracles = tuple(task.oracle for task in tasks) if with_oracle else None
         self._user_column = schema.user_column
+        self._users_are_indices = schema.user_column in [one.column for one in schema.sparse]
 
     @property
     def types(self) -> dict[str, pa.DataType]:
@@ -142,9 +144,14 @@ class Columns:
             dense=self.inputs.normalise(torch.from_numpy(dense)),
             labels=torch.from_numpy(labels),
             weights=torch.from_numpy(weights),
-            users=torch.from_numpy(_integers(table[self._user_column])[order]),
+            users=torch.from_numpy(self._users(table[self._user_column])[order]),
             oracle=None if oracle is None else torch.from_numpy(oracle),
         )
+
+    def _users(self, column: pa.ChunkedArray) -> Ints:
+        """NO_USER where null, and where a user feature's index says 'missing'."""
+        users: Ints = column.fill_null(NO_USER).to_numpy()
+        return np.where(users == 0, NO_USER, users) if self._users_are_indices else users
 
     def _bag(
         self, column: pa.ChunkedArray, feature: SparseFeature, order: Ints, locate: Locate

@@ -12,7 +12,7 @@ Columns of a shard, one row an impression:
 - a dense feature: float32, raw (the reader normalises with the schema's mean and std); null = mean.
 - a label: float32, 0 or 1; null = missing, masked out of loss and metrics.
 - an oracle, where there is one: float32, the row's true probability of that label.
-- `user_column`: int64, groups rows for GAUC.
+- `user_column`: int64, groups rows for GAUC; null (or index 0 of a sparse feature) = no user.
 """
 
 from __future__ import annotations

@@ -17,14 +17,15 @@ from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
 from pipeline.metrics.spec import METRICS
-from pipeline.metrics.task_rows import TaskRows
+from pipeline.metrics.task_rows import NO_GROUP, TaskRows
 
 TaskResults = dict[str, Any]
 """One task's entry in results.json.
 
 The counts 'rows', 'positives', 'gauc_users' and 'gauc_left_out' (users with both classes, and with
-one), and each metric of METRICS by its name, None where it is undefined. 'oracle_NAME' only where
-every counted row came with its true probability: the best that any model can expect.
+one) and 'gauc_rows_without_user', and each metric of METRICS by its name, None where it is
+undefined. 'oracle_NAME' only where every counted row came with its true probability: the best that
+any model can expect.
 """
 
 
@@ -35,7 +36,11 @@ class ExactMetrics:
     oracle) and 8 a row; during `compute` every rank holds the rows of all.
     """
 
-    def __init__(self, tasks: Sequence[str], device: torch.device) -> None:
+    def __init__(
+        self, tasks: Sequence[str], device: torch.device, *, no_user: int | None = None
+    ) -> None:
+        """`no_user`: in place of the user of a row that has none."""
+        self._no_user = no_user
         self._tasks = tuple(tasks)
         self._device = device
         self._sums = _Sums(len(tasks)).to(device)
@@ -85,6 +90,8 @@ class ExactMetrics:
         users_N = users_N.view(-1)
         oracle_NT = None if oracle_NT is None else oracle_NT.view(-1, len(self._tasks))
         groups_N = torch.unique(users_N, return_inverse=True)[1]
+        if self._no_user is not None:
+            groups_N.masked_fill_(users_N == self._no_user, NO_GROUP)
 
         results = {}
         for t, task in enumerate(self._tasks):
@@ -124,6 +131,7 @@ def _results(rows: TaskRows) -> TaskResults:
         **{metric.name: metric.value(rows) for metric in METRICS},
         "gauc_users": users.users,
         "gauc_left_out": users.left_out,
+        "gauc_rows_without_user": users.rows_without_user,
     }
 
 

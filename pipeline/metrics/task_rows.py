@@ -35,12 +35,18 @@ class TaskSums:
         return sum(n * math.log(self.rows / n) for n in counts if n)
 
 
+NO_GROUP = -1
+"""In place of the group of a row that has no user."""
+
+
 class UserAuc(NamedTuple):
     mean: float
     """Over `users` with both classes, weighted by their rows."""
     users: int
     left_out: int
     """Users whose rows are of one class."""
+    rows_without_user: int
+    """Left out, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +58,7 @@ class TaskRows(TaskSums):
     labels_N: Tensor
     """int8, 0 or 1."""
     users_N: Tensor
-    """int64 from 0: groups of rows. Empty in a window of training."""
+    """int64 from 0: groups of rows; NO_GROUP: of none. Empty in a window of training."""
     scores_are_logits: bool = True
     """Otherwise they are probabilities: an oracle's."""
 
@@ -72,18 +78,21 @@ class TaskRows(TaskSums):
 
     @cached_property
     def user_auc(self) -> UserAuc:
+        grouped_N = self.users_N != NO_GROUP
+        without = len(grouped_N) - int(grouped_N.sum())
         if self._has_nan:
-            return UserAuc(math.nan, 0, 0)
-        num_users = int(self.users_N.max()) + 1 if self.users_N.numel() else 0
+            return UserAuc(math.nan, 0, 0, without)
+        users_N = self.users_N[grouped_N]
+        num_users = int(users_N.max()) + 1 if users_N.numel() else 0
         auc_G, positives_G, negatives_G = grouped_auc(
-            self.scores_N, self.labels_N, self.users_N, num_users
+            self.scores_N[grouped_N], self.labels_N[grouped_N], users_N, num_users
         )
         rows_G = positives_G + negatives_G
         counted_G = (positives_G > 0) & (negatives_G > 0)
         weighted = float((auc_G * rows_G)[counted_G].sum())
         users = int(counted_G.sum())
         mean = ratio(weighted, int(rows_G[counted_G].sum()))
-        return UserAuc(mean, users, int((rows_G > 0).sum()) - users)
+        return UserAuc(mean, users, int((rows_G > 0).sum()) - users, without)
 
     @cached_property
     def _has_nan(self) -> bool:

@@ -39,8 +39,10 @@ def batches(data: Batch, size: int) -> Iterator[Batch]:
         yield logits[rows], labels[rows], weights[rows], users[rows], part
 
 
-def metrics_of(data: Batch, batch_size: int = 512) -> dict[str, TaskResults]:
-    metrics = ExactMetrics(TASKS, torch.device("cpu"))
+def metrics_of(
+    data: Batch, batch_size: int = 512, no_user: int | None = None
+) -> dict[str, TaskResults]:
+    metrics = ExactMetrics(TASKS, torch.device("cpu"), no_user=no_user)
     for batch in batches(data, batch_size):
         metrics.update(*batch)
     return metrics.compute()
@@ -180,3 +182,22 @@ def test_compute_twice_and_then_more_rows() -> None:
     whole = metrics_of(data)
     for task, result in metrics.compute().items():
         assert result == pytest.approx(whole[task], rel=1e-12)
+
+
+def test_rows_without_a_user_are_left_out_of_gauc_alone_and_counted() -> None:
+    logits, labels, weights, users, oracle = sample()
+    known = torch.arange(len(users)) % 3 > 0
+    users = users.where(known, -8)  # before the first user, who is -7
+    results = metrics_of((logits, labels, weights, users, oracle), no_user=-8)
+    mixed = metrics_of((logits, labels, weights, users, oracle))
+    alone = metrics_of((logits, labels, weights * known, users, oracle))
+    for index, (task, result) in enumerate(results.items()):
+        counted = (weights > 0) & ~labels[:, index].isnan()
+        assert result["gauc_rows_without_user"] == int((counted & ~known).sum()) > 0
+        assert result["auc"] == mixed[task]["auc"]
+        for name in ("gauc", "gauc_users", "gauc_left_out", "oracle_gauc"):
+            assert result.get(name) == alone[task].get(name)
+        assert result["gauc_users"] == mixed[task]["gauc_users"] - 1
+
+    nobody = metrics_of((logits, labels, weights, torch.full_like(users, -8), oracle), no_user=-8)
+    assert all(row["gauc"] is None and row["gauc_users"] == 0 for row in nobody.values())
