@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.exceptions import UnknownOptionError
 from cyclopts.validators import Number
 
 from pipeline.io.errors import UserError
@@ -20,6 +21,9 @@ FLAT = Parameter(name="*")
 """Fields of a dataclass are options of the command."""
 Overrides = Annotated[Sequence[str], Parameter(parse=False)]
 """The `--section.field value` words of the command line."""
+
+_REMOVED = {"--recipe": "--recipe: the recipe is an argument now: 'homerec compare RECIPE ...'"}
+"""Options of older versions that cyclopts takes for the wrong one."""
 
 
 def new_app(name: str, summary: str | None = None) -> App:
@@ -35,6 +39,19 @@ def new_app(name: str, summary: str | None = None) -> App:
     )
 
 
+def list_help_option(app: App) -> None:
+    """List --help among the parameters of a command and of its subcommands.
+
+    cyclopts lists it among the commands, and not at all for a subcommand.
+    """
+    for name in app:
+        if name in app.help_flags:
+            app[name].show = True
+            app[name].group = "Parameters"
+        else:
+            list_help_option(app[name])
+
+
 def _shown(default: Any) -> str | None:
     """A default in the help; none for what is off or left out."""
     off = default is None or default is False or default in ("", ())
@@ -46,7 +63,9 @@ def call(app: App, words: Sequence[str], overrides: Sequence[str] = ()) -> int:
     try:
         command, bound, hidden = app.parse_args(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise UserError(f"command line: {' '.join(str(error).split())}") from error
+        option = error.token.value if isinstance(error, UnknownOptionError) else ""
+        text = _REMOVED.get(option) or " ".join(str(error).split())
+        raise UserError(f"command line: {text}") from error
     if command == app.help_print and {"-h", "--help"}.isdisjoint(words):
         known = ", ".join(name for name in app if not name.startswith("-"))
         raise UserError(f"command line: no command after '{' '.join(app.name)}'; known: {known}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from launchers.cli.command import Natural, Overrides
+from launchers.cli.command import Overrides, Positive
 from launchers.local.console import open_console, print_line
 from pipeline.io.errors import UserError
 
@@ -25,18 +25,18 @@ _SEEDS = 4
 
 
 def compare(
-    *,
     recipe: str,
+    /,
+    *,
     out: Path,
     towers: str | None = None,
-    skip_unknown: bool = False,
     seeds: str | None = None,
     against: str | None = None,
     match: Literal["params", "flops"] | None = None,
-    jobs: Natural = 0,
+    jobs: Positive | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    dryrun: bool = False,
+    dry_run: bool = False,
     overrides: Overrides = (),
 ) -> int:
     """Compare towers over several seeds on the same batches. Any --section.field VALUE ('homerec
@@ -44,12 +44,11 @@ def compare(
     tower, from which the others take their widths. The exit code is 1 if a run failed.
 
     Args:
-        recipe: what all runs have in common.
+        recipe: what all runs have in common: demo, debug or kuairand.
         out: folder of the study.
         towers: towers to compare, A,B,...: home, single_task, shared_bottom, mmoe, cgc, ple, adatt,
             these with experts like HoME's (mmoe*), and HoME without a part (home-no_self_gate)
             (default: home,mmoe,ple,shared_bottom,single_task; with --resume: those of the study).
-        skip_unknown: continue without towers of unknown names.
         seeds: N for 0 to N-1, or a list such as 3,5,7 (default: 4; with --resume: those of the
             study).
         against: tower that all are compared with (default: single_task, or the first of --towers).
@@ -57,7 +56,7 @@ def compare(
         jobs: number of runs at a time (default: one a core).
         resume: continue the study in --out; towers and seeds that are given are added to it.
         overwrite: replace the study in --out.
-        dryrun: list the runs and the costs of the towers; run nothing.
+        dry_run: list the runs and the costs of the towers; run nothing.
     """
     chosen = _names(towers) if towers is not None else []
     numbers = _seeds(seeds) if seeds is not None else []
@@ -83,7 +82,6 @@ def compare(
             recipe=recipe,
             overrides=overrides,
             towers=chosen or list(before["towers"] if before else _TOWERS),
-            skip_unknown=skip_unknown,
             seeds=numbers or (before["seeds"] if before else range(_SEEDS)),
             out=out,
             against=against,
@@ -92,7 +90,7 @@ def compare(
             study=before,
         )
     console = open_console()
-    if dryrun:
+    if dry_run:
         _show_design(design, console)
         return 0
     replaced = None
@@ -140,8 +138,6 @@ def _show_design(design: StudyDesign, console: Console) -> None:
     from pipeline.experiments.study_tables import cost_table
 
     console.print(cost_table(build_study(design.head, [])))
-    for text in design.head["left_out"]:
-        print_line(console, f"note: {text}")
     for run in design.runs:
         print_line(console, f"{run.name}: {run.folder}")
     print_line(

@@ -66,7 +66,7 @@ class LaunchOptions:
     """container image, if the scheduler uses one."""
     name: str = "homerec"
     """name of the job."""
-    dryrun: bool = False
+    dry_run: bool = False
     """print the request to the scheduler; start nothing."""
 
     @property
@@ -105,7 +105,7 @@ def launch(*command: str, options: Annotated[LaunchOptions, FLAT] = LaunchOption
         if here and elastic and not options.rdzv_endpoint:
             options = replace(options, rdzv_endpoint=f"localhost:{_free_port()}")
         app = _app(options, words)
-        if here and not options.dryrun:
+        if here and not options.dry_run:
             from launchers.local.local_job import run_here
 
             restarts = options.max_retries if elastic else None
@@ -114,19 +114,19 @@ def launch(*command: str, options: Annotated[LaunchOptions, FLAT] = LaunchOption
 
 
 def _submit(runner: Any, app: Any, options: LaunchOptions, cfg: dict[str, Any]) -> int:
-    """Submit the job and print its handle; with --dryrun only print the request."""
+    """Submit the job and print its handle; with --dry-run only print the request."""
     from torchx.specs import InvalidRunConfigException
 
     scheduler: str = options.scheduler
     # A dry run writes nothing, so it patches no image and copies no code.
-    workspace = None if options.dryrun else options.workspace
+    workspace = None if options.dry_run else options.workspace
     with tools_of(scheduler), service_errors(scheduler):
         try:
             request = runner.dryrun(app, scheduler, cfg, workspace=workspace)
         except InvalidRunConfigException as error:
             reason = str(error).partition(". Given")[0]
             raise UserError(f"command line: --scheduler-args: {reason}") from error
-        if options.dryrun:
+        if options.dry_run:
             sys.stdout.write(f"{pformat(asdict(app))}\n\n{request}\n")
             return 0
         handle = runner.schedule(request)

@@ -110,14 +110,15 @@ def open_command(name: str) -> Any:
     """The cyclopts App of a command."""
     from cyclopts import App
 
-    from launchers.cli.command import new_app
+    from launchers.cli.command import list_help_option, new_app
 
     module, _, attribute = _COMMANDS[name][0].partition(":")
     found = getattr(import_module(f"launchers.cli.{module}"), attribute)
-    if isinstance(found, App):
-        return found
-    app = new_app(f"homerec {name}")
-    app.default(found)
+    app = found
+    if not isinstance(found, App):
+        app = new_app(f"homerec {name}")
+        app.default(found)
+    list_help_option(app)
     return app
 
 

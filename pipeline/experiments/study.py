@@ -1,10 +1,9 @@
 """study.json: what a study's runs came to, seed by seed and taken together. No torch.
 
-version, recipe, dataset, data, overrides, select, match, against, seeds, split, tasks,
-        left_out (what of the command line is not compared)
+version, recipe, dataset, data, overrides, select, match, against, seeds, split, tasks
 towers: {TOWER: {folder, parameters, flops (a sample, forward and backward), config}}
 runs: [{tower, seed, folder, status, error, step, seconds, samples_per_s, val, test, findings}]
-summary: {FIGURE: {TASK: {TOWER: {n, mean, deviation, against, home}}}}, the last two
+summary: {METRIC: {TASK: {TOWER: {n, mean, deviation, against, home}}}}, the last two
     {n, mean, error, conclusion} or null for the tower itself
 rows: {TASK: {rows, positives, gauc_users, gauc_left_out}} of the split
 notes: [what is undefined or missing, and how much of it]
@@ -120,7 +119,7 @@ def _summary(head: Json, done: Sequence[Json], task: str, metric: MetricSpec) ->
 
 def _notes(study: Json) -> list[str]:
     """What a reader must know before believing a metric."""
-    notes = list(study["left_out"])
+    notes = []
     split, runs = study["split"], study["runs"]
     for status, what in (
         ("failed", "failed and are left out"),

@@ -51,7 +51,6 @@ def design_study(
     recipe: str,
     overrides: Sequence[str],
     towers: Sequence[str],
-    skip_unknown: bool = False,
     seeds: Sequence[int],
     out: Path,
     against: str | None,
@@ -68,9 +67,9 @@ def design_study(
             raise UserError(f"command line: {field} is set run by run; use {_OURS[field]} instead")
     # After the best one nothing else of a finished run is needed; a user's own value wins.
     base = resolve(recipe, None, ["--checkpoint.keep", "1", *overrides])
-    asked, left_out = _known(towers, skip_unknown)
+    _check_names(towers)
     before = study or {"towers": {}, "seeds": [], "runs": []}
-    all_towers = list(dict.fromkeys([*before["towers"], *asked]))
+    all_towers = list(dict.fromkeys([*before["towers"], *towers]))
     if against is not None and against not in all_towers:
         raise UserError(
             f"command line: --against {against!r} is no tower of this study; "
@@ -99,7 +98,7 @@ def design_study(
             seed=seed,
         )
 
-    runs = tuple(run(name, seed) for seed in seeds for name in asked)
+    runs = tuple(run(name, seed) for seed in seeds for name in towers)
     there = (run(entry["tower"], entry["seed"]) for entry in before["runs"])
     kept = tuple(one for one in there if one not in runs)
     _assert_same_batches([*runs, *kept])
@@ -115,7 +114,6 @@ def design_study(
         "seeds": list(dict.fromkeys([*before["seeds"], *seeds])),
         "split": split,
         "tasks": chosen.tasks,
-        "left_out": left_out,
         "towers": {
             name: {
                 "folder": folder_name(name),
@@ -129,20 +127,14 @@ def design_study(
     return StudyDesign(runs=runs, kept=kept, head=head)
 
 
-def _known(towers: Sequence[str], skip_unknown: bool) -> tuple[list[str], list[str]]:
-    """The towers that there are, and a sentence about those that there are not."""
-    unknown = [name for name in towers if name not in VARIANTS]
-    known = [name for name in towers if name in VARIANTS]
-    for name in known:
-        if known.count(name) > 1:
+def _check_names(towers: Sequence[str]) -> None:
+    """UserError for a tower that is unknown or named twice."""
+    if unknown := [name for name in towers if name not in VARIANTS]:
+        names = ", ".join(f"{name!r} ({nearest(name, list(VARIANTS))})" for name in unknown)
+        raise UserError(f"command line: --towers: unknown: {names}")
+    for name in towers:
+        if towers.count(name) > 1:
             raise UserError(f"command line: --towers: {name!r} is there twice; name it once")
-    if not unknown:
-        return known, []
-    names = ", ".join(f"{name!r} ({nearest(name, list(VARIANTS))})" for name in unknown)
-    text = f"{len(unknown)} of {len(towers)} towers unknown: {names}"
-    if not known or not skip_unknown:
-        raise UserError(f"command line: --towers: {text}; --skip-unknown compares the others")
-    return known, [f"{text}; left out."]
 
 
 def _towers(

@@ -11,7 +11,7 @@ from typing import Annotated
 from launchers.cli.command import FLAT, Natural, Overrides, Positive, new_app
 from launchers.cli.plan.options import SERVE, OutputOptions, PlanOptions, RepeatOptions
 
-app = new_app("homerec plan")
+app = new_app("homerec plan", "Find, inspect and measure sharding plans.")
 
 
 @app.command

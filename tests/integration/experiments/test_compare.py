@@ -29,7 +29,7 @@ _FIELDS = ["--train.batch_size", "64", "--train.max_steps", "40", "--train.eval_
 
 
 def arguments(data: Path, out: Path, *more: str) -> list[str]:
-    study = ["compare", "--recipe", "debug", "--data.path", str(data), "--out", str(out)]
+    study = ["compare", "debug", "--data.path", str(data), "--out", str(out)]
     return [*study, *_ARGUMENTS, *_FIELDS, *more]
 
 
@@ -135,7 +135,7 @@ def test_a_study_keeps_what_is_not_asked_for_again(
     out = tmp_path / "study"
     shutil.copytree(undisturbed, out)
     table = (out / "table.md").read_text(encoding="utf-8")
-    base = ["compare", "--recipe", "debug", "--data.path", str(synthetic), "--out", str(out)]
+    base = ["compare", "debug", "--data.path", str(synthetic), "--out", str(out)]
     base += [*_FIELDS, "--resume"]
     assert main([*base, "--towers", "home", "--seeds", "1"]) == 0
     assert "1 of 1 runs are there already, 3 others stay as they are" in capsys.readouterr().out
@@ -228,9 +228,8 @@ def test_towers_of_a_seed_see_the_same_batches(synthetic: Path, tmp_path: Path) 
 
 
 BAD = [
-    (["--recipe", "dmeo"], "unknown recipe 'dmeo'"),
-    (["--towers", "home,mmo"], r"1 of 2 towers unknown: 'mmo' \(did you mean 'mmoe'\?\)"),
-    (["--towers", "x,y", "--skip-unknown"], "2 of 2 towers unknown"),
+    (["--towers", "home,mmo"], r"--towers: unknown: 'mmo' \(did you mean 'mmoe'\?\)$"),
+    (["--jobs", "0"], "--jobs"),
     (["--towers", "home,home"], "'home' is there twice"),
     (["--against", "adatt"], "--against 'adatt' is no tower of this study"),
     (["--train.epoch", "2"], "unknown field 'train.epoch'"),
@@ -252,28 +251,34 @@ def test_what_would_not_run_is_refused_before_anything_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "study"
-    base = ["compare", "--recipe", "debug", "--out", str(out), "--data.path", str(synthetic)]
+    base = ["compare", "debug", "--out", str(out), "--data.path", str(synthetic)]
     assert main([*base, *words]) == 2
     (line,) = [text for text in capsys.readouterr().err.splitlines() if "homerec: error" in text]
     assert re.search(message, line), line
     assert not out.exists()
 
 
-def test_unknown_towers_can_be_left_out_and_are_counted(
+def test_dry_run_lists_the_runs_and_writes_nothing(
     synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["compare", "--recipe", "debug", "--out", str(tmp_path / "x"), "--dryrun"]
-    words += ["--data.path", str(synthetic), "--towers", "home,mmo", "--skip-unknown"]
+    words = ["compare", "debug", "--out", str(tmp_path / "x"), "--dry-run"]
+    words += ["--data.path", str(synthetic), "--towers", "home,mmoe", "--seeds", "1"]
     assert main(words) == 0
     shown = capsys.readouterr().out
-    assert "1 of 2 towers unknown: 'mmo'" in shown
+    assert "home seed 0: " in shown
+    assert "2 runs of " in shown
     assert not (tmp_path / "x").exists()
+
+
+def test_an_unknown_recipe_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "dmeo", "--out", str(tmp_path / "study")]) == 2
+    assert "unknown recipe 'dmeo'" in capsys.readouterr().err
 
 
 def test_a_study_is_not_mixed_with_another(
     undisturbed: Path, synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base = ["compare", "--recipe", "debug", "--data.path", str(synthetic), *_ARGUMENTS, *_FIELDS]
+    base = ["compare", "debug", "--data.path", str(synthetic), *_ARGUMENTS, *_FIELDS]
     assert main([*base, "--out", str(undisturbed)]) == 2
     assert "--resume continues it" in capsys.readouterr().err
     assert main([*base, "--out", str(undisturbed), "--resume", "--dense.lr", "0.5"]) == 2
@@ -286,5 +291,5 @@ def test_a_study_is_not_mixed_with_another(
 
 @pytest.mark.parametrize("seeds", ["0", "-1", "3,3", "", "a", "1.5", str(2**31) + ","])
 def test_seeds_that_are_none_are_refused(seeds: str, tmp_path: Path) -> None:
-    words = ["compare", "--recipe", "debug", "--out", str(tmp_path / "x"), "--seeds", seeds]
+    words = ["compare", "debug", "--out", str(tmp_path / "x"), "--seeds", seeds]
     assert main(words) == 2

@@ -54,7 +54,7 @@ def launch(*words: str) -> int:
         (["--scheduler", "slrm", "--", "train"], "did you mean 'slurm'"),
         (["--scheduler", "slurm", "--scheduler-args", "partitin=x", "--", "train"], "'partition'"),
         (["--scheduler", "slurm", "--scheduler-args", "x", "--", "train"], "name=value"),
-        (["--scheduler", "kubernetes", "--dryrun", "--", "train"], "queue"),
+        (["--scheduler", "kubernetes", "--dry-run", "--", "train"], "queue"),
     ],
 )
 def test_a_command_line_that_cannot_start_is_a_user_error(words: list[str], reason: str) -> None:
@@ -72,17 +72,17 @@ def test_counts_are_whole_and_positive(option: str, value: str) -> None:
 def test_options_before_the_dashes_are_ours_and_after_them_the_ranks(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert launch("--nproc", "3", "--dryrun", "--", "train", "demo", "--nproc", "9") == 0
+    assert launch("--nproc", "3", "--dry-run", "--", "train", "demo", "--nproc", "9") == 0
     shown = capsys.readouterr().out
     assert "'--nproc_per_node',\n" in shown or "--nproc_per_node 3" in shown
     assert "train demo --nproc 9" in " ".join(shown.replace("'", "").replace(",", "").split())
 
 
-def test_dryrun_shows_the_request_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_shows_the_request_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--scheduler", "slurm", "--scheduler-args", "partition=P", "--gpu", "2"]
     options += ["--env", "A=$$ ${app_id}"]
     words = ["--split", "test", "--checkpoint", "it's $$ ${app_id} {} 100%"]
-    assert launch(*options, "--dryrun", "--", "evaluate", *words) == 0
+    assert launch(*options, "--dry-run", "--", "evaluate", *words) == 0
     shown = capsys.readouterr().out
     assert shlex.join(words) in shown
     assert "export A='$$ ${app_id}'\n" in shown

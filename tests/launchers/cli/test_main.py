@@ -117,6 +117,8 @@ def test_every_subcommand_has_help(command: str, capsys: pytest.CaptureFixture[s
         (["plan", "--cluster", "h100"], "SOURCE"),
         # Bytes of a command line that are not text: Python gives them as lone surrogates.
         (["report", "runs/\udce9"], "'runs/\\udce9': not text in utf-8, the encoding of this"),
+        (["compare", "--recipe", "demo", "--out", "x"], "'homerec compare RECIPE ...'"),
+        (["launch", "--dryrun", "--", "train"], "Did you mean --dry-run?"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
@@ -139,10 +141,19 @@ def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == f"homerec {version('homerec')}\n"
 
 
-def test_help_shows_each_default_once(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["launch", "--help"]) == 0
+@pytest.mark.parametrize("words", [["train"], ["plan"], ["plan", "show"], ["status"]])
+def test_help_is_listed_among_the_parameters(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--help"]) == 0
+    _, _, parameters = capsys.readouterr().out.partition("─ Parameters ─")
+    assert "--help" in parameters
+
+
+@pytest.mark.parametrize("command", ["launch", "compare", "tune"])
+def test_help_shows_each_default_once(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
     text = " ".join(capsys.readouterr().out.replace("│", "").split())
-    assert "with more once they are back. [default: 1]" in text
     assert "[default: None]" not in text
     assert "[default: False]" not in text
     assert not re.search(r"\(default: [^()]*\)\.? \[default", text)

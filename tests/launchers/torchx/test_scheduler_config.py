@@ -9,7 +9,7 @@ import pytest
 
 from launchers.cli.main import main
 
-LAUNCH = ["launch", "--dryrun", "--scheduler", "slurm"]
+LAUNCH = ["launch", "--dry-run", "--scheduler", "slurm"]
 RANKS = ["--", "train", "demo"]
 
 

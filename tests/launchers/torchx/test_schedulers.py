@@ -11,7 +11,7 @@ from launchers.cli.main import main
 from launchers.torchx.schedulers import open_runner, read_handle
 from pipeline.io.errors import UserError
 
-LAUNCH = ["launch", "--dryrun", "--nnodes", "2", "--nproc", "4", "--cpu", "8", "--mem-mb", "9000"]
+LAUNCH = ["launch", "--dry-run", "--nnodes", "2", "--nproc", "4", "--cpu", "8", "--mem-mb", "9000"]
 RANKS = ["--", "train", "demo", "--train.epochs", "2"]
 # What each needs to be told, and the package without which TorchX cannot make a request.
 SCHEDULERS = [
@@ -59,7 +59,7 @@ def test_each_scheduler_gets_the_same_command_or_says_what_it_lacks(
 def test_variables_mounts_and_kinds_of_machine_are_in_the_request(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["launch", "--dryrun", "--scheduler", "local_docker", "--env", "A=b, c=d"]
+    words = ["launch", "--dry-run", "--scheduler", "local_docker", "--env", "A=b, c=d"]
     words += ["--mount", "type=bind,src=/data,dst=/job/data,readonly", "--env", "NCCL_DEBUG=INFO"]
     if installed("docker"):
         assert main([*words, *RANKS]) == 0
@@ -69,7 +69,7 @@ def test_variables_mounts_and_kinds_of_machine_are_in_the_request(
             "'src_path': '/data'" in shown and "'read_only': True" in shown
         )
     resource = ["--scheduler", "slurm", "--resource", "aws_p4d.24xlarge"]
-    assert main(["launch", "--dryrun", *resource, "--nproc", "8", *RANKS]) == 0
+    assert main(["launch", "--dry-run", *resource, "--nproc", "8", *RANKS]) == 0
     shown = capsys.readouterr().out
     assert "#SBATCH --gpus-per-node=8\n" in shown
     assert "#SBATCH --cpus-per-task=96\n" in shown
@@ -91,7 +91,7 @@ def test_variables_mounts_and_kinds_of_machine_are_in_the_request(
 def test_what_cannot_be_asked_for_is_one_line(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["launch", "--dryrun", *words, *RANKS]) == 2
+    assert main(["launch", "--dry-run", *words, *RANKS]) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("homerec: error: command line: ")
     assert said in printed

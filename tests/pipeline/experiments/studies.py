@@ -72,7 +72,6 @@ def head(**changes: Any) -> Json:
         "seeds": list(SEEDS),
         "split": "test",
         "tasks": list(TASKS),
-        "left_out": [],
         "towers": {
             name: {"folder": name, "parameters": 1_000 + i, "flops": 3_000_000 + i, "config": {}}
             for i, name in enumerate(TOWERS)
