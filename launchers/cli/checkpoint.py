@@ -54,6 +54,7 @@ def prune(
     keep: int | None = None,
     keep_every: int | None = None,
     corrupt: bool = False,
+    outside: bool = False,
     dry_run: bool = False,
 ) -> int:
     """Delete checkpoints that no rule keeps. A corrupt one never counts as kept.
@@ -63,10 +64,16 @@ def prune(
         keep: number of newest ones to keep (default: the run's checkpoint.keep).
         keep_every: steps; the first one at or after each multiple is kept (default: the run's).
         corrupt: delete corrupt ones, too.
+        outside: delete also where checkpoint.path or a link leads out of the run's folder.
         dry_run: only list what would be deleted.
     """
     from launchers.cli import checkpoint_actions
 
     return checkpoint_actions.prune(
-        where, keep=keep, keep_every=keep_every, corrupt=corrupt, dry_run=dry_run
+        where,
+        keep=keep,
+        keep_every=keep_every,
+        corrupt=corrupt,
+        outside=outside,
+        dry_run=dry_run,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from json import dumps
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -22,7 +23,7 @@ from pipeline.checkpoint.listing import (
 from pipeline.checkpoint.verify import problem
 from pipeline.config.sections import CheckpointConfig
 from pipeline.io.errors import UserError
-from pipeline.io.storage import open_folder
+from pipeline.io.storage import AnyPath, open_folder
 
 
 def ls(where: str, *, json: bool) -> int:
@@ -87,14 +88,27 @@ def show(where: str, *, json: bool) -> int:
 
 
 def prune(
-    where: str, *, keep: int | None, keep_every: int | None, corrupt: bool, dry_run: bool
+    where: str,
+    *,
+    keep: int | None,
+    keep_every: int | None,
+    corrupt: bool,
+    outside: bool,
+    dry_run: bool,
 ) -> int:
     """Remove checkpoints that no rule retains. All are verified first: only valid ones count."""
     folder = open_checkpoints(where)
+    place = folder.resolve() if isinstance(folder, Path) else folder
+    if not (outside or dry_run or _is_within(place, open_folder(where))):
+        raise UserError(
+            f"{where}: its checkpoints are in {place}, outside of it; --outside deletes there, "
+            "--dry-run lists what would be deleted"
+        )
     found = list_checkpoints(folder, contents=True)
     rules = _rules(retention_rules(folder, found), keep, keep_every)
     stay = retained(folder, found, rules)
     console = open_console()
+    print_line(console, f"checkpoints in {place}")
     for one in found:
         if one.problem is not None and not corrupt:
             print_line(console, f"step {one.step}: kept, corrupt: {one.problem}")
@@ -105,6 +119,13 @@ def prune(
             if not dry_run:
                 remove(folder, one.step)
     return 0
+
+
+def _is_within(place: AnyPath, named: AnyPath) -> bool:
+    """Whether the checkpoints are where the user has said, or below."""
+    if isinstance(place, Path) and isinstance(named, Path):
+        return place.is_relative_to(named.resolve())
+    return str(place).startswith(str(named))
 
 
 def _rules(rules: CheckpointConfig, keep: int | None, keep_every: int | None) -> CheckpointConfig:

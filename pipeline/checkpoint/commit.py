@@ -9,7 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.checkpoint.layout import bases, remove, retained_steps, saved_steps, step_folder
+from pipeline.checkpoint.layout import (
+    bases,
+    named_steps,
+    remove,
+    retained_steps,
+    saved_steps,
+    step_folder,
+)
 from pipeline.checkpoint.lease import Lease
 from pipeline.checkpoint.manifest import (
     META,
@@ -119,7 +126,7 @@ class Committer:
     def _prune(self, best: int | None, newest: int) -> None:
         """Remove checkpoints that no rule retains, and those found corrupt."""
         for step in self.corrupt:
-            if step != newest and step_folder(self._folder, step).exists():
+            if step != newest and step in named_steps(self._folder):
                 remove(self._folder, step)
         self.corrupt = []
         found = bases(self._folder, saved_steps(self._folder))

@@ -85,7 +85,10 @@ def retained_steps(
 
 
 def remove(folder: AnyPath, step: int) -> None:
-    """Remove a checkpoint; a kill half way leaves nothing that looks complete."""
+    """Remove a checkpoint; a kill half way leaves nothing that looks complete.
+
+    Of a link to one, the link: what it points to is not the run's.
+    """
     old = step_folder(folder, step)
     if isinstance(old, Path):
         remove_tree(old.rename(old.with_name(f".{old.name}.old")))

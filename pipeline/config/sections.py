@@ -277,10 +277,20 @@ class CheckpointConfig(Section):
     """Interval, in steps, of checkpoints kept for ever, the first at or after each multiple; 0:
     none."""
     path: str | None = None
-    """Folder or fsspec address (s3://bucket/runs/a) for checkpoints, used by one run only. '': the
-    run's own folder."""
+    """Folder or fsspec address (s3://bucket/runs/a) for checkpoints, used by one run only; not
+    memory://, which ends with the process. '': the run's own folder."""
 
     @field_validator("path", mode="before")
     @classmethod
     def _own_folder(cls, value: Any) -> Any:
         return value or None
+
+    @field_validator("path")
+    @classmethod
+    def _outlives_the_process(cls, value: str | None) -> str | None:
+        if value and any(part.startswith("memory://") for part in value.split("::")):
+            raise ValueError(
+                "what is stored there is lost when the process ends; name a folder or a store such "
+                "as s3://bucket/runs/a"
+            )
+        return value

@@ -1,4 +1,4 @@
-"""Folders on this machine or at any fsspec address (s3://, gs://, memory://), as pathlib has them.
+"""Folders on this machine or at any fsspec address (s3://, gs://), as pathlib has them.
 
 `universal_pathlib` gives addresses the methods of `pathlib.Path`. This module adds clear errors,
 listings that are never stale, deletion of folders, and syncing. In a store a file exists whole or

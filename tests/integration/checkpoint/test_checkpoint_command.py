@@ -10,6 +10,7 @@ import pytest
 
 from launchers.cli.main import main
 from pipeline.checkpoint.layout import named_steps
+from pipeline.config.tree import Config, build
 from tests.integration.checkpoint.test_corrupt import changed
 from tests.integration.training.runs import run
 from tests.ranks import run_ranks
@@ -100,6 +101,30 @@ def test_prune_counts_valid_ones_alone(copy: Path, capsys: pytest.CaptureFixture
     assert main(["checkpoint", "prune", str(copy), "--corrupt"]) == 2
     assert "no checkpoint here is valid" in capsys.readouterr().err
     assert named_steps(folder) == [4, 6]
+
+
+@pytest.mark.parametrize("how", ["link", "path"])
+def test_prune_names_its_folder_and_deletes_outside_the_run_only_when_told(
+    how: str, copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copy / "checkpoints" / "best.json").unlink()
+    elsewhere = tmp_path / "elsewhere"
+    (copy / "checkpoints").rename(elsewhere)
+    if how == "link":
+        (copy / "checkpoints").symlink_to(elsewhere)
+    else:
+        config = Config.load(copy / "config.json").model_dump(mode="json")
+        config["checkpoint"]["path"] = str(elsewhere)
+        build(config, where="test").save(copy / "config.json")
+    words = ["prune", str(copy), "--keep", "1"]
+    assert main(["checkpoint", *words]) == 2
+    error = capsys.readouterr().err
+    assert f"its checkpoints are in {elsewhere}, outside of it; --outside deletes there" in error
+    assert f"checkpoints in {elsewhere}\n" in answer(capsys, *words, "--dry-run")
+    assert named_steps(elsewhere) == [2, 4, 6, 8]
+    assert f"checkpoints in {elsewhere}\n" in answer(capsys, *words, "--outside")
+    assert named_steps(elsewhere) == [4, 6, 8]
+    answer(capsys, "prune", str(elsewhere), "--keep", "1")  # named by the user: no flag
 
 
 @pytest.mark.parametrize(

@@ -61,3 +61,30 @@ def test_a_run_that_has_saved_none_is_begun_by_auto_alone(synthetic: Path, tmp_p
     assert "no checkpoint to resume from" in said
     assert "begin it with --resume auto" in said
     assert code == 0
+
+
+def links(rank: int, size: int, data: Path, out: Path, archive: Path) -> Any:
+    """A run with links and a file among its checkpoints, resumed to retain fewer of them."""
+    words = ["--checkpoint.keep", "9", "--checkpoint.every", "1", "--train.eval_every", "100"]
+    assert run(rank, size, data, out, [*words, "--train.max_steps", "2"]) == 0
+    folder = out / "checkpoints"
+    archive.mkdir()
+    for step in ("step-00000001", "step-00000002"):  # the second is the best
+        (folder / step).rename(archive / step)
+        (folder / step).symlink_to(archive / step)
+    for name in ("step-00000003", ".step-00000009.old"):
+        (folder / name).symlink_to(archive / "nowhere")
+    (folder / ".step-00000001.partial").touch()
+    more = ["--train.max_steps", "8", "--checkpoint.keep", "1"]
+    code = run(rank, size, data, out, more, resume=True)
+    return code, {path.name for path in folder.iterdir() if "step-" in path.name}
+
+
+def test_links_among_checkpoints_are_read_and_removed_as_links(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    ((code, left),) = run_ranks(links, 1, synthetic, tmp_path / "run", archive)
+    assert code == 0
+    assert left <= {"step-00000002", "step-00000008"}
+    assert (archive / "step-00000001" / "manifest.json").exists()

@@ -29,6 +29,7 @@ from pipeline.io.storage import open_folder
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
 from pipeline.training.resolve_features import resolve_features
+from tests.integration.checkpoint.bucket import open_bucket
 from tests.integration.training.runs import run
 from tests.ranks import run_ranks
 
@@ -79,9 +80,10 @@ def test_a_full_disk_is_reported_after_the_next_step_and_room_fixes_it(
     assert not (out / "checkpoints").exists()
 
 
-def in_memory(rank: int, size: int, data: Path, out: Path) -> Any:
-    """A run that keeps its checkpoints in fsspec's memory, cut in two; what it prints."""
-    words = ["--checkpoint.path", "memory://bucket/a"]
+def in_store(rank: int, size: int, data: Path, out: Path) -> Any:
+    """A run that keeps its checkpoints in a store, cut in two; what it prints."""
+    open_bucket()
+    words = ["--checkpoint.path", "bucket:///a"]
     codes = [run(rank, size, data, out, [*words, "--train.max_steps", "5"])]
     used = run(rank, size, data, out.with_name("other"), words)
     codes.append(run(rank, size, data, out, ["--train.max_steps", "8"], resume=True))
@@ -97,23 +99,24 @@ def in_memory(rank: int, size: int, data: Path, out: Path) -> Any:
 
 
 def test_checkpoints_are_stored_at_any_address(synthetic: Path, tmp_path: Path) -> None:
-    (found,) = run_ranks(in_memory, 1, synthetic, tmp_path / "run")
+    (found,) = run_ranks(in_store, 1, synthetic, tmp_path / "run")
     codes, used, checkpoint, metrics, results, same = found
     assert codes == [0, 0, 0]
-    assert checkpoint in (f"memory://bucket/a/step-0000000{step}" for step in (5, 8))
-    assert used.startswith("checkpoint.path: memory://bucket/a holds checkpoints (saved up to st")
+    assert checkpoint in (f"bucket:///a/step-0000000{step}" for step in (5, 8))
+    assert used.startswith("checkpoint.path: bucket:///a holds checkpoints (saved up to st")
     assert metrics == pytest.approx(results, rel=1e-5)
     assert same
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def rows_in_memory(rank: int, size: int, data: Path, out: Path) -> Any:
-    """Tensors of step 6, saved as changed rows into fsspec's memory, and whole onto the disk."""
+def rows_in_store(rank: int, size: int, data: Path, out: Path) -> Any:
+    """Tensors of step 6, saved as changed rows into a store, and whole onto the disk."""
+    open_bucket()
     words = ["--train.eval_every", "100", "--checkpoint.keep", "9", "--checkpoint.every"]
-    often = ["4", "--checkpoint.incremental_every", "2", "--checkpoint.path", "memory://bucket/b"]
+    often = ["4", "--checkpoint.incremental_every", "2", "--checkpoint.path", "bucket:///b"]
     assert run(rank, size, data, out / "rows", [*words, *often]) == 0
     assert run(rank, size, data, out / "whole", [*words, "2"]) == 0
-    places = ("memory://bucket/b", out / "whole" / "checkpoints")
+    places = ("bucket:///b", out / "whole" / "checkpoints")
     found = [
         evaluate_checkpoint(f"{place}/step-00000006", "val", None, this_world())[0]
         for place in places
@@ -122,7 +125,7 @@ def rows_in_memory(rank: int, size: int, data: Path, out: Path) -> Any:
 
 
 def test_incremental_checkpoints_are_stored_at_any_address(synthetic: Path, tmp_path: Path) -> None:
-    ((base, (rows, whole)),) = run_ranks(rows_in_memory, 1, synthetic, tmp_path)
+    ((base, (rows, whole)),) = run_ranks(rows_in_store, 1, synthetic, tmp_path)
     assert base == 4
     assert rows == whole
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from pipeline.config.overrides import configure, resolve
+from pipeline.config.recipes import recipe
+from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 
 
@@ -60,3 +63,20 @@ def test_a_new_run_takes_nothing_from_an_old_one(home: Path) -> None:
     config, folder = configure("debug", None, None, [], resume=False, must_exist=False)
     assert folder == Path("runs/debug")
     assert config == resolve("debug", None, [])
+
+
+@pytest.mark.parametrize("address", ["memory://runs/a", "simplecache::memory://a"])
+def test_checkpoints_in_a_process_memory_are_refused(address: str, tmp_path: Path) -> None:
+    """In a new run, on resuming, and in a tree that an earlier version saved."""
+    words = ["--checkpoint.path", address]
+    with pytest.raises(UserError, match=r"checkpoint\.path: .*lost when the process ends; name a"):
+        resolve("debug", None, words)
+    recipe("debug").save(tmp_path / "config.json")
+    with pytest.raises(UserError, match=r"checkpoint\.path: .*lost when the process ends; name a"):
+        configure(None, None, tmp_path, words, resume=True, must_exist=True)
+    text = (tmp_path / "config.json").read_text(encoding="utf-8")
+    saved = json.loads(text)
+    saved["checkpoint"]["path"] = address
+    (tmp_path / "config.json").write_text(json.dumps(saved), encoding="utf-8")
+    with pytest.raises(UserError, match=r"checkpoint\.path: .*lost when the process ends; name a"):
+        Config.load(tmp_path / "config.json")
