@@ -36,6 +36,7 @@ _FLAGS = (
     "--remote-debugging-pipe",
     "--window-size=1280,1000",
 )
+_FAULTS = ("error", "warning", "assert")
 # Keys that are no letters: the code that Windows gave them, which the protocol asks for.
 _KEYS = {"Backspace": 8, "Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "End": 35, "Home": 36,
          "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}  # fmt: skip
@@ -68,13 +69,14 @@ class Browser:
                  downloadThroughput=-1, uploadThroughput=-1)  # fmt: skip
 
     def open(self, path: Path) -> None:
-        """Until its load event; there is no network."""
+        """Until it is loaded and its charts are drawn; there is no network."""
         self._loaded = False
         self.faults.clear()
         self.addresses.clear()
         self.ask("Page.navigate", url=path.resolve().as_uri())
         while not self._loaded:
             self._take(self._message())
+        self.run("window.ready")
 
     def run(self, script: str) -> Any:
         """The value of an expression; a promise's, once it is kept."""
@@ -182,20 +184,24 @@ class Browser:
         return found
 
     def _take(self, event: dict[str, Any]) -> None:
-        kind, told = event.get("method"), event.get("params", {})
+        kind, params = event.get("method"), event.get("params", {})
         if kind == "Page.loadEventFired":
             self._loaded = True
         elif kind == "Runtime.exceptionThrown":
-            details = told["exceptionDetails"]
+            details = params["exceptionDetails"]
             self.faults.append(details.get("exception", {}).get("description", details["text"]))
-        elif kind == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
-            self.faults.append(str([each.get("value") for each in told["args"]]))
-        elif kind == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
-            self.faults.append(told["entry"]["text"])
+        elif kind == "Runtime.consoleAPICalled" and params["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
+            self.faults.append(str([each.get("value") for each in params["args"]]))
+        elif kind == "Log.entryAdded" and params["entry"]["level"] in _FAULTS:
+            self.faults.append(params["entry"]["text"])
         elif kind == "Network.loadingFailed":
-            self.faults.append(told["errorText"])
+            self.faults.append(params["errorText"])
         elif kind == "Network.requestWillBeSent":
-            self.addresses.append(told["request"]["url"])
+            self.addresses.append(params["request"]["url"])
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from pipeline.io.json_types import Json
-from pipeline.report.charts import COLOURS, base
+from pipeline.report.charts import COLOURS, base, literal
 
 FINISHED, PRUNED, BEST = COLOURS[0], COLOURS[1], COLOURS[3]
 # Up to this many values an axis names each.
@@ -31,7 +31,7 @@ def history(found: Mapping[str, Any]) -> go.Figure:
     line = {"color": BEST, "width": 2, "shape": "hv"}
     figure.add_scatter(x=numbers, y=best, mode="lines", line=line, name="best so far")
     figure.update_xaxes(title="trial", tickformat="d")
-    figure.update_yaxes(title=found["select"])
+    figure.update_yaxes(title=literal(found["select"]))
     return figure
 
 
@@ -58,7 +58,7 @@ def curves(found: Mapping[str, Any]) -> go.Figure:
             },
         )
     figure.update_xaxes(title="rows seen", rangemode="tozero")
-    figure.update_yaxes(title=found["select"])
+    figure.update_yaxes(title=literal(found["select"]))
     return figure
 
 
@@ -66,8 +66,9 @@ def slice_of(found: Mapping[str, Any], field: str, *, log: bool) -> go.Figure:
     """The figure over one field's values, all trials."""
     figure = base()
     figure.update_layout(hovermode="closest", height=260)
-    _points(figure, found, lambda trial: trial["params"][field])
-    values = [trial["params"][field] for trial in found["trials"] if field in trial["params"]]
+    _points(figure, found, lambda trial: _value(trial["params"][field]))
+    all_params = [trial["params"] for trial in found["trials"]]
+    values = [_value(params[field]) for params in all_params if field in params]
     distinct = list(dict.fromkeys(values))
     if any(isinstance(value, str) for value in values):
         order = _sorted(distinct)
@@ -76,8 +77,8 @@ def slice_of(found: Mapping[str, Any], field: str, *, log: bool) -> go.Figure:
         figure.update_xaxes(type="log", exponentformat="power")
     elif len(distinct) <= _FEW and all(isinstance(value, int) for value in distinct):
         figure.update_xaxes(tickvals=sorted(distinct))
-    figure.update_xaxes(title=field)
-    figure.update_yaxes(title=found["select"])
+    figure.update_xaxes(title=literal(field))
+    figure.update_yaxes(title=literal(found["select"]))
     return figure
 
 
@@ -87,7 +88,7 @@ def importance(found: Mapping[str, Any]) -> go.Figure:
     shares = found["importance"]
     figure.add_bar(
         x=list(shares.values()),
-        y=list(shares),
+        y=[literal(field) for field in shares],
         orientation="h",
         marker_color=FINISHED,
         texttemplate="%{x:.2f}",
@@ -119,8 +120,12 @@ def _points(figure: go.Figure, found: Mapping[str, Any], x: Callable[[Json], Any
 
 
 def _about(trial: Json) -> str:
-    params = "<br>".join(f"{field} {value}" for field, value in trial["params"].items())
+    params = "<br>".join(literal(f"{field} {value}") for field, value in trial["params"].items())
     return f"trial {trial['trial']}: {trial['value']:.4f}<br>{params}"
+
+
+def _value(value: Any) -> Any:
+    return literal(value) if isinstance(value, str) else value
 
 
 def _sorted(names: Sequence[str]) -> list[str]:

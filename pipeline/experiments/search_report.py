@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from rich.table import Table
 
 from pipeline.experiments import search_charts as draw
@@ -17,13 +19,13 @@ from pipeline.report.page import (
     chart,
     charts,
     commands,
-    facts,
     header,
     key,
     missing,
     note,
     page,
     section,
+    summary,
     table,
 )
 from pipeline.tracking.progress_line import duration_text
@@ -60,7 +62,7 @@ def ranked(found: Mapping[str, Any]) -> list[Json]:
 def write_tune_report(folder: Path, found: Mapping[str, Any]) -> Path:
     """Write `folder`/report.html, whole or not at all, and return its path."""
     name = folder.resolve().name
-    body = "".join((_header(name, found), _trials(found), _charts(found), _next(folder, found)))
+    body = (_header(name, found), _trials(found), *_charts(found), *_next(folder, found))
     path = folder / "report.html"
     write_text(path, page(f"{name}: homerec search", body))
     return path
@@ -73,7 +75,7 @@ def read_found(folder: Path) -> Json:
     return read_json(folder / FOUND, needs=needs, remedy=remedy)
 
 
-def _header(name: str, found: Mapping[str, Any]) -> str:
+def _header(name: str, found: Mapping[str, Any]) -> Markup:
     trials: Sequence[Json] = found["trials"]
     states = [trial["state"] for trial in trials]
     counts = [f"{states.count(s)} {s}" for s in dict.fromkeys(sorted(states))]
@@ -87,10 +89,10 @@ def _header(name: str, found: Mapping[str, Any]) -> str:
         f"recipe {found['recipe']}; data {found['data']}; compared by {found['select']} on the "
         f"validation split; searched: {', '.join(found['searches'])}"
     )
-    return header(name, lead, facts(items))
+    return header(name, lead, summary(items))
 
 
-def _trials(found: Mapping[str, Any]) -> str:
+def _trials(found: Mapping[str, Any]) -> Markup:
     if not found["trials"]:
         return section("Trials", missing("a trial that has ended"))
     failed = [trial for trial in found["trials"] if trial["error"]]
@@ -119,9 +121,9 @@ def _trials(found: Mapping[str, Any]) -> str:
     return section("Trials", *parts)
 
 
-def _charts(found: Mapping[str, Any]) -> str:
+def _charts(found: Mapping[str, Any]) -> list[Markup]:
     if not any(trial["value"] is not None for trial in found["trials"]):
-        return section("How it went", missing("an evaluation"))
+        return [section("How it went", missing("an evaluation"))]
     states = [("finished", draw.FINISHED, "solid"), ("stopped early", draw.PRUNED, "dot")]
     with_best = [*states, ("best", draw.BEST, "solid")]
     better = "Lower is better." if found["lower_is_better"] else "Higher is better."
@@ -148,23 +150,26 @@ def _charts(found: Mapping[str, Any]) -> str:
         )
         weights = chart("Which field matters", text, draw.importance(found))
         sections.append(section("Importance", charts([weights])))
-    return "".join(sections)
+    return sections
 
 
-def _next(folder: Path, found: Mapping[str, Any]) -> str:
+def _next(folder: Path, found: Mapping[str, Any]) -> list[Markup]:
     if found["best"] is None:
-        return ""
+        return []
     run = folder / found["trials"][found["best"]]["run"]
-    return section(
-        "Where next",
-        commands(
-            [
-                ("Train the best again", f"homerec train --config {folder / 'best.yaml'}"),
-                ("Evaluate its checkpoint", f"homerec evaluate --checkpoint {run} --split test"),
-                ("More trials", f"homerec tune --out {folder} --resume --trials N"),
-            ]
+    name, best = shlex.quote(str(folder)), shlex.quote(str(folder / "best.yaml"))
+    lines = [
+        (
+            "Train the best again",
+            f"homerec train --config {best}",
         ),
-    )
+        (
+            "Evaluate its checkpoint",
+            f"homerec evaluate --checkpoint {shlex.quote(str(run))} --split test",
+        ),
+        ("More trials", f"homerec tune --out {name} --resume --trials N"),
+    ]
+    return [section("Where next", commands(lines))]
 
 
 def _param(value: Any) -> Cell:

@@ -11,7 +11,7 @@ from pipeline.experiments.paired import ERRORS
 from pipeline.experiments.study_findings import difference_text
 from pipeline.io.json_types import Json
 from pipeline.metrics.spec import MetricSpec
-from pipeline.report.charts import base
+from pipeline.report.charts import base, literal
 
 # Better, worse, inconclusive: Okabe and Ito's green and vermilion, and a grey seen on both pages.
 COLOURS = {"better": "#009E73", "worse": "#D55E00", "inconclusive": "#8A939C"}
@@ -31,7 +31,9 @@ def see_saw(
 ) -> go.Figure:
     """Differences of `towers` to another one: a point, a thick bar of one standard error, a thin
     one of two. A thin bar that does not reach 0 is what is called better or worse."""
-    names = [f"<b>{tower}</b>" if tower == emphasised else tower for tower in towers]
+    names = [
+        f"<b>{literal(tower)}</b>" if tower == emphasised else literal(tower) for tower in towers
+    ]
     drawn = base()
     drawn.update_layout(height=90 + 26 * len(towers), hovermode="closest")
     width = (1 + _GAP) / len(tasks)
@@ -41,13 +43,13 @@ def see_saw(
         axis = "" if index == 0 else str(index + 1)
         for tower, name, row, colour in zip(towers, names, rows, colours, strict=True):
             if row["mean"] is not None:
-                _point(drawn, f"x{axis}", name, row, colour, f"{tower}, {task}")
+                _point(drawn, f"x{axis}", name, row, colour, literal(f"{tower}, {task}"))
         drawn.update_layout(
             {
                 f"xaxis{axis}": {
                     "domain": [index * width, index * width + width - _GAP],
                     "anchor": "y",
-                    "title": {"text": task},
+                    "title": {"text": literal(task)},
                     "nticks": 3,
                     "tickfont": {"size": 9},
                     "tickangle": 0,

@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import Literal
 
+from markupsafe import Markup
+
 from pipeline.experiments.paired import ERRORS
 from pipeline.experiments.study import HOME, has_errors, is_alone, metrics_of
 from pipeline.experiments.study_charts import COLOURS, PANELS, see_saw
@@ -28,8 +30,8 @@ from pipeline.report.page import (
     answers,
     chart,
     charts,
-    facts,
     header,
+    heading,
     key,
     links,
     missing,
@@ -37,6 +39,7 @@ from pipeline.report.page import (
     page,
     prose,
     section,
+    summary,
     table,
     unfolded,
 )
@@ -45,23 +48,21 @@ from pipeline.report.page import (
 def write_study_report(out: Path, study: Json) -> Path:
     """Write `out`/report.html, whole or not at all, and return its path."""
     name = out.resolve().name
-    body = "".join(
-        (
-            _header(name, study),
-            section("The answer", answers(answer(study)), *(note(text) for text in study["notes"])),
-            _see_saw(study),
-            _metrics(study),
-            _costs(study),
-            _health(study),
-            _runs(study),
-        )
+    body = (
+        _header(name, study),
+        section("The answer", answers(answer(study)), *(note(text) for text in study["notes"])),
+        _see_saw(study),
+        _metrics(study),
+        _costs(study),
+        _health(study),
+        _runs(study),
     )
     path = out / "report.html"
     write_text(path, page(f"{name}: homerec study", body))
     return path
 
 
-def _header(name: str, study: Json) -> str:
+def _header(name: str, study: Json) -> Markup:
     done = sum(1 for run in study["runs"] if run["status"] == "done")
     rows = next(iter(study["rows"].values()), None)
     items = [
@@ -75,10 +76,10 @@ def _header(name: str, study: Json) -> str:
     what = f"data {study['dataset']}; recipe {study['recipe']}; tasks {', '.join(study['tasks'])}"
     if study["overrides"]:
         what += f"; {' '.join(study['overrides'])}"
-    return header(name, what, facts(items))
+    return header(name, what, summary(items))
 
 
-def _see_saw(study: Json) -> str:
+def _see_saw(study: Json) -> Markup:
     title = f"See-saw: each tower's difference to {study['against']}, task by task"
     if is_alone(study):
         return section(title, missing("differences (there is one tower alone)"))
@@ -97,13 +98,13 @@ def _see_saw(study: Json) -> str:
     pictures = _pictures(study, towers, "against")
     parts = [note(text), colours, charts(pictures, "wide")]
     if off := ablations(study):
-        parts.append("<h3>HoME without a part: the difference to the whole</h3>")
+        parts.append(heading("HoME without a part: the difference to the whole"))
         parts.append(note("Left of the line: the part is missed."))
         parts.append(charts(_pictures(study, off, "home"), "wide"))
     return section(title, *parts)
 
 
-def _pictures(study: Json, towers: list[str], to: Literal["against", "home"]) -> list[str]:
+def _pictures(study: Json, towers: list[str], to: Literal["against", "home"]) -> list[Markup]:
     """One a metric, or more where there are many tasks."""
     pictures = []
     for metric in headline():
@@ -118,7 +119,7 @@ def _pictures(study: Json, towers: list[str], to: Literal["against", "home"]) ->
     return pictures
 
 
-def _metrics(study: Json) -> str:
+def _metrics(study: Json) -> Markup:
     parts = []
     for metric in headline():
         rows = [
@@ -131,7 +132,7 @@ def _metrics(study: Json) -> str:
             ]
             for tower in study["towers"]
         ]
-        parts.append(f"<h3>{metric.title or metric.heading}</h3>")
+        parts.append(heading(metric.title or metric.heading))
         parts.append(table(["tower", *study["tasks"]], rows, sortable=True))
     return section(
         "Metrics",
@@ -146,7 +147,7 @@ def _mean_cell(row: Json) -> Cell:
     return Cell(f"{mark} {mean_text(row)}".strip(), _number(row["mean"]))
 
 
-def _all(study: Json) -> str:
+def _all(study: Json) -> Markup:
     """Tower by task by metric, with both differences where there are any."""
     alone = is_alone(study)
     rows = []
@@ -181,7 +182,7 @@ def _difference_cells(found: Json | None) -> list[Cell]:
     return [Cell(difference_text(found), found["mean"]), Cell(found["conclusion"])]
 
 
-def _costs(study: Json) -> str:
+def _costs(study: Json) -> Markup:
     rows = [
         [Cell(text) if heading == "tower" else Cell(text, _sort_key(text)) for heading, text in row]
         for row in (list(row.items()) for row in cost_rows(study))
@@ -207,7 +208,7 @@ def _sort_key(text: str) -> float:
     return float(text.rstrip("kM").replace(",", "")) * scale
 
 
-def _health(study: Json) -> str:
+def _health(study: Json) -> Markup:
     rows, silent = [], []
     for tower in study["towers"]:
         found = findings(study, tower)
@@ -225,7 +226,7 @@ def _health(study: Json) -> str:
     return section("Experts' health", *shown)
 
 
-def _runs(study: Json) -> str:
+def _runs(study: Json) -> Markup:
     items = []
     for tower in study["towers"]:
         runs = [run for run in study["runs"] if run["tower"] == tower]
@@ -237,7 +238,7 @@ def _runs(study: Json) -> str:
         items.append((tower, done))
     failed = [run for run in study["runs"] if run["error"]]
     rows = [[Cell(f"{run['tower']} seed {run['seed']}"), Cell(run["error"])] for run in failed]
-    parts = [f"<h3>Failed</h3>{table(['run', 'why'], rows)}"] if rows else []
+    parts = [heading("Failed"), table(["run", "why"], rows)] if rows else []
     return section("Each run's own report", links(items), *parts)
 
 

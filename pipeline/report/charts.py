@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any, Literal
 
 import plotly.graph_objects as go
@@ -20,6 +21,11 @@ _SYMBOLS = {"val": "diamond", "test": "square"}
 _MOST_POINTS = 2_000
 
 Points = tuple[Sequence[int], Sequence[float | None]]
+
+
+def literal(text: str) -> str:
+    """Text that plotly shows as it is: it takes names, labels and ticks for HTML."""
+    return escape(text, quote=False)
 
 
 def total_loss(run: RunFiles) -> go.Figure:
@@ -46,7 +52,7 @@ def figure_by_task(run: RunFiles, name: str, axis: str) -> go.Figure:
             figure.add_scatter(
                 x=list(steps),
                 y=list(values),
-                name=f"{task} ({split})",
+                name=literal(f"{task} ({split})"),
                 mode="markers" if points[0] else "lines+markers",
                 line={"color": colour, "dash": dash, "width": 1},
                 marker={"color": colour, "size": 9, "symbol": _SYMBOLS.get(split, "circle")},
@@ -107,7 +113,7 @@ def expert_bars(experts: Mapping[str, Mapping[str, float]], name: str, axis: str
     figure = base()
     figure.add_bar(
         x=values,
-        y=list(experts),
+        y=[literal(name) for name in experts],
         orientation="h",
         marker_color=COLOURS[0],
         # Beside a bar to the left it would lie on the expert's name.
@@ -155,8 +161,8 @@ def against_rate(
         figure.add_scatter(
             x=[metrics["positive_rate"]],
             y=[metrics[name]],
-            name=task,
-            text=[task],
+            name=literal(task),
+            text=[literal(task)],
             mode="markers+text",
             textposition="top center",
             cliponaxis=False,
@@ -203,7 +209,7 @@ def _line(figure: go.Figure, name: str, points: Points, colour: str, dash: str) 
     figure.add_scatter(
         x=list(steps[::-1][::every][::-1]),
         y=list(values[::-1][::every][::-1]),
-        name=name,
+        name=literal(name),
         # A single point makes no line.
         mode="lines" if len(steps) > 1 else "markers",
         line={"color": colour, "dash": dash, "width": 2},

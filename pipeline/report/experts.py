@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from markupsafe import Markup
+
 from pipeline.io.json_types import Json
 from pipeline.report.charts import against_rate, expert_bars, probe_curves, style
 from pipeline.report.page import (
@@ -11,6 +13,7 @@ from pipeline.report.page import (
     chart,
     charts,
     findings,
+    heading,
     key,
     missing,
     note,
@@ -106,7 +109,7 @@ _AGAINST_RATE = (
 )
 
 
-def experts_section(run: RunFiles) -> str:
+def experts_section(run: RunFiles) -> Markup:
     """Diagnosis, bars and heat maps of the best evaluation, curves over training."""
     curves = _curves(run)
     if run.health is None:
@@ -124,19 +127,19 @@ def experts_section(run: RunFiles) -> str:
     heat_maps = [
         _heat_map(title, text, health[part]) for part, title, text in _GATES if health.get(part)
     ]
-    tail = "" if heat_maps else missing("gate weights (this tower has no gates)")
+    tail = [] if heat_maps else [missing("gate weights (this tower has no gates)")]
     return section(
         "Experts",
         _diagnosis(health),
         charts(parts, "small"),
         *heat_maps,
-        tail,
+        *tail,
         *_scatters(health.get("tasks", {})),
         *curves,
     )
 
 
-def _diagnosis(health: Json) -> str:
+def _diagnosis(health: Json) -> Markup:
     if "diagnosis" not in health:
         return missing("a diagnosis (its health.json was written before there was one)")
     found = health["diagnosis"]
@@ -146,11 +149,11 @@ def _diagnosis(health: Json) -> str:
         if wrong
         else "All experts of the best checkpoint are healthy, as far as could be checked:"
     )
-    lines = [(finding["severity"], _KINDS[finding["kind"]], finding["text"]) for finding in found]
+    lines = [(one["severity"], _KINDS.get(one["kind"], one["kind"]), one["text"]) for one in found]
     return note(text) + findings(lines)
 
 
-def _scatters(tasks: Json) -> list[str]:
+def _scatters(tasks: Json) -> list[Markup]:
     """Task-specific experts beside how rare the tasks are, where they have any."""
     found = [
         (title, against_rate(tasks, name, axis, order=[*tasks]))
@@ -161,7 +164,7 @@ def _scatters(tasks: Json) -> list[str]:
     return [charts(parts)] if parts else []
 
 
-def _curves(run: RunFiles) -> list[str]:
+def _curves(run: RunFiles) -> list[Markup]:
     """Charts over the probes, those that have anything to show, and keys of their lines."""
     parts = []
     experts = [*run.probe_points("experts", "mean")]
@@ -172,11 +175,11 @@ def _curves(run: RunFiles) -> list[str]:
             lines = key((name, *style(order.index(name))) for name in points)
             parts.append(chart(title, text, probe_curves(points, axis, scale, order), lines))
     if parts:
-        return ["<h3>While training</h3>", charts(parts)]
+        return [heading("While training"), charts(parts)]
     return [missing("probes of the experts in training (--expert_health.probe_every)")]
 
 
-def _heat_map(title: str, text: str, weights: dict[str, dict[str, float]]) -> str:
+def _heat_map(title: str, text: str, weights: dict[str, dict[str, float]]) -> Markup:
     """A row an expert, a column a gate; empty where the expert is not under the gate."""
     experts = list(dict.fromkeys(expert for seen in weights.values() for expert in seen))
     rows = [
@@ -191,4 +194,4 @@ def _heat_map(title: str, text: str, weights: dict[str, dict[str, float]]) -> st
         ]
         for expert in experts
     ]
-    return f"<h3>{title}</h3>{note(text)}{table(['expert', *weights], rows)}"
+    return heading(title) + note(text) + table(["expert", *weights], rows)

@@ -13,6 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from markupsafe import Markup
+
 from pipeline.io.json_types import Json
 from pipeline.metrics.spec import METRICS, result_columns
 from pipeline.report import charts as curves
@@ -22,7 +24,6 @@ from pipeline.report.page import (
     chart,
     charts,
     commands,
-    facts,
     folded,
     header,
     key,
@@ -30,6 +31,7 @@ from pipeline.report.page import (
     note,
     page,
     section,
+    summary,
     table,
 )
 from pipeline.report.run_files import RunFiles, read_run
@@ -43,16 +45,14 @@ def write_report(run: Path) -> Path:
     """
     files = read_run(run)
     name = run.resolve().name
-    body = "".join(
-        (
-            _header(name, files),
-            _results(files),
-            _training(files),
-            experts_section(files),
-            _plan(files.plan),
-            _config(files.config),
-            _where_next(files),
-        )
+    body = (
+        _header(name, files),
+        _results(files),
+        _training(files),
+        experts_section(files),
+        _plan(files.plan),
+        _config(files.config),
+        _where_next(files),
     )
     path = run / "report.html"
     partial = run / ".report.html.partial"
@@ -61,7 +61,7 @@ def write_report(run: Path) -> Path:
     return path
 
 
-def _header(name: str, run: RunFiles) -> str:
+def _header(name: str, run: RunFiles) -> Markup:
     lines = [*run.train, *run.evals, *run.probes]
     first, last = (pick(float(line["time"]) for line in lines) for pick in (min, max))
     begin, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC" for at in (first, last))
@@ -78,10 +78,10 @@ def _header(name: str, run: RunFiles) -> str:
         what.append(f"recipe {run.config['recipe']}")
         what.append(f"tower {run.config['model']['tower']['kind']}")
     what.append(f"tasks {', '.join(run.tasks)}")
-    return header(name, "; ".join(what), facts(items))
+    return header(name, "; ".join(what), summary(items))
 
 
-def _results(run: RunFiles) -> str:
+def _results(run: RunFiles) -> Markup:
     if run.results is None:
         return section("Results", missing("results.json, written with the first evaluation"))
     tasks = run.results["tasks"]
@@ -111,7 +111,7 @@ def _results(run: RunFiles) -> str:
     return section("Results", note(text), table(headings, rows))
 
 
-def _training(run: RunFiles) -> str:
+def _training(run: RunFiles) -> Markup:
     tasks = key((task, *curves.style(index)) for index, task in enumerate(run.tasks))
     rates = key((name, *curves.style(i)) for i, name in enumerate(curves.LEARNING_RATES))
     text = "Mean over the steps since the last point."
@@ -128,8 +128,8 @@ def _training(run: RunFiles) -> str:
     found.append(("Training speed, all ranks together", "", curves.speed(run), ""))
     parts = [chart(*part) for part in found if part[2].data]
     absent = [title[0].lower() + title[1:] for title, _, figure, _ in found if not figure.data]
-    tail = missing(f"{', '.join(absent)} (nothing in metrics.jsonl)") if absent else ""
-    return section("Training", tasks, charts(parts), tail)
+    tail = [missing(f"{', '.join(absent)} (nothing in metrics.jsonl)")] if absent else []
+    return section("Training", tasks, charts(parts), *tail)
 
 
 def _lines_and_points(run: RunFiles, metric: str) -> str:
@@ -143,7 +143,7 @@ def _lines_and_points(run: RunFiles, metric: str) -> str:
     return " ".join(text)
 
 
-def _plan(plan: Json | None) -> str:
+def _plan(plan: Json | None) -> Markup:
     if plan is None:
         return section("Embedding tables and where they lie", missing("plan.json"))
     tables = sorted(plan["tables"], key=lambda row: -int(row["bytes"]))
@@ -182,13 +182,13 @@ def _plan(plan: Json | None) -> str:
     )
 
 
-def _config(config: Json | None) -> str:
+def _config(config: Json | None) -> Markup:
     if config is None:
         return section("Configuration", missing("config.json"))
     return section("Configuration", folded("config.json", json.dumps(config, indent=2)))
 
 
-def _where_next(run: RunFiles) -> str:
+def _where_next(run: RunFiles) -> Markup:
     folder = shlex.quote(str(run.folder))
     return section(
         "Where next",

@@ -17,11 +17,11 @@ h3 { font-size:1rem; margin:0; }
 .note, .missing, .lead { color:var(--soft); margin:.15rem 0 .75rem; max-width:75ch; }
 figcaption .note { font-size:.875rem; margin-bottom:.35rem; }
 .missing { border-left:3px solid var(--line); padding-left:.75rem; }
-.facts { display:grid; grid-template-columns:repeat(auto-fit, minmax(min(100%, 13rem), 1fr));
+.summary { display:grid; grid-template-columns:repeat(auto-fit, minmax(min(100%, 13rem), 1fr));
   gap:.75rem; margin:1rem 0; }
-.facts div, figure, .scroll, details { background:var(--card); border:1px solid var(--line);
+.summary div, figure, .scroll, details { background:var(--card); border:1px solid var(--line);
   border-radius:8px; }
-.facts div { padding:.5rem .75rem; }
+.summary div { padding:.5rem .75rem; }
 dt { color:var(--soft); font-size:.875rem; }
 dd { margin:0; overflow-wrap:anywhere; }
 .charts { display:grid; grid-template-columns:repeat(auto-fit, minmax(min(100%, 30rem), 1fr));

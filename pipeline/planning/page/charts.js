@@ -130,7 +130,7 @@ function sweepChart(plot, { data, layout, places, tips }) {
   const paint = () => { if (plot.offsetParent) draw(plot, data, layout); };
   redraws.push(paint);
   plot.closest('.choice').addEventListener('shown', paint);
-  Plotly.newPlot(plot, [], {});
+  Plotly.newPlot(plot, [], {}, { displayModeBar: false });
   plot.on('plotly_hover', ({ xvals: [x], event }) => {
     const near = places.reduce((best, place, i) => (Math.abs(place - x) < Math.abs(places[best] - x) ? i : best), 0);
     showTip(tips[near], event.clientX, event.clientY);

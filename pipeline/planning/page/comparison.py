@@ -29,7 +29,7 @@ def comparison(before: PlanView, after: PlanView) -> Json:
     return {
         "names": [before.name, after.name],
         "lines": side_by_side(before, after),
-        "facts": [
+        "summary": [
             ("tables that move", f"{len(moves.moves):,} of {len(after.file.tables):,}"),
             (
                 "over links",

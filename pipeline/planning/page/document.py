@@ -1,17 +1,13 @@
-"""The page as one file that needs no network and runs no scripts but the page's and plotly.js."""
+"""The page of plans and sweeps: what its template shows, and its scripts."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Sequence
 from importlib.resources import files
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from embeddings.planner.plans.plan_file import PlanFile
 from pipeline.io.json_types import Json
@@ -27,7 +23,7 @@ from pipeline.planning.page.rank_charts import (
 from pipeline.planning.page.sweep_file import SweepFile
 from pipeline.planning.page.sweep_view import SweepView
 from pipeline.planning.page.table_list import map_data, table_list
-from pipeline.report.style import STYLE
+from pipeline.report.document import TEMPLATES, document
 
 # In the order in which they stand on the page: a script may use what stands before it.
 _SCRIPTS = ("charts", "list", "map", "main")
@@ -49,26 +45,11 @@ def plan_page(
     """
     folder = files("pipeline.planning.page")
     sources = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
-    script = "'use strict';\n(() => {\n" + "\n".join(sources) + "})();\n"
-    scripts = [get_plotlyjs(), script]
-    environment = Environment(
-        loader=PackageLoader("pipeline.planning", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    script = "\n".join(sources)
+    body = TEMPLATES.get_template("planning/page/page.html").render(
+        title=title, infinity=math.inf, **page_content(plans, sweep, options=options)
     )
-    return environment.get_template("page.html").render(
-        # Names come from outside. Should one ever become markup, this keeps it from running and
-        # from loading anything; plotly.js needs inline styles.
-        policy="default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src "
-        + " ".join(map(_digest, scripts)),
-        title=title.encode("utf-8", "replace").decode(),
-        style=Markup(STYLE + (folder / "page.css").read_text(encoding="utf-8")),
-        infinity=math.inf,
-        scripts=[Markup(text) for text in scripts],
-        **page_content(plans, sweep, options=options),
-    )
+    return document(title, Markup(body), script, (folder / "page.css").read_text(encoding="utf-8"))
 
 
 def page_content(
@@ -81,7 +62,7 @@ def page_content(
         "plans": [
             {
                 "name": view.name,
-                "facts": view.facts(),
+                "summary": view.summary(),
                 "rules": [rule.model_dump_json(exclude_defaults=True) for rule in view.file.rules],
                 "list": table_list(view, np.argsort(-view.took, kind="stable").tolist(), options),
                 "options": min(options, len(view.file.tables)),
@@ -96,7 +77,3 @@ def page_content(
         "memory_key": list(KIND_COLOURS.items()),
         "sweep": None if sweep is None else SweepView(sweep).content(),
     }
-
-
-def _digest(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -129,7 +129,7 @@ function shardMap(root, { ranks, local, tables }, shown, open) {
     if (!waiting) requestAnimationFrame(() => setTimeout(paintNow)); // after the list
     waiting = true;
   };
-  Plotly.newPlot(plot, [], { margin: { l: LEFT, r: RIGHT, t: TOP, b: BOTTOM } });
+  Plotly.newPlot(plot, [], { margin: { l: LEFT, r: RIGHT, t: TOP, b: BOTTOM } }, { displayModeBar: false });
   interact(plot, {
     text: (place, point) => (shown.rows.length ? describe(...at(place, point)) : ''),
     act: (place, point) => { if (shown.rows.length) open(shown.rows[at(place, point)[0]]); },

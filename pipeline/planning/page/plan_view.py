@@ -1,4 +1,4 @@
-"""A plan with what the page derives from it: loads, bytes of tables, facts."""
+"""A plan with what the page derives from it: loads, bytes of tables, a summary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from embeddings.planner.problem.options import MEMORIES, PARTS
 from pipeline.io.json_types import Json
 from pipeline.planning.page.numbers import change, memory, milliseconds, number, percent, plural
 
-Facts = list[tuple[str, str]]
+Summary = list[tuple[str, str]]
 
 PART_TITLES = {
     "fwd_compute": "forward compute",
@@ -58,7 +58,7 @@ class PlanView:
             f"rank {rank}, host {rank // self.local}" if self.world > self.local else f"rank {rank}"
         )
 
-    def facts(self) -> Facts:
+    def summary(self) -> Summary:
         file, cluster = self.file, self.file.cluster
         bound = file.lower_bound_ms
         found = [
@@ -95,7 +95,7 @@ class PlanView:
         busy = shards.count(busiest) * placed.rated_ms
         found: Json = {
             "name": table.name,
-            "facts": [
+            "summary": [
                 ("placement", f"{placed.sharding_type}, {placed.compute_kernel}, "
                  f"{plural(len(shards), 'shard')} of {placed.width} columns"),
                 ("ranks", placed.ranks.replace(",", ", ")),

@@ -203,7 +203,7 @@ def test_markdown_holds_every_metric(tmp_path: Path) -> None:
 def test_the_page_draws_the_differences_and_links_the_runs(tmp_path: Path) -> None:
     page = Page(write_study_report(tmp_path, study()).read_text(encoding="utf-8"))
     assert page.open == []
-    assert "mmoe-star/seed-3/report.html" in page.links
+    assert "./mmoe-star/seed-3/report.html" in page.links
     assert all(not link.startswith("http") for link in page.links)
     points = page.figures["AUC minus single_task's"]["data"]
     home = next(p for p in points if p["y"] == ["<b>home</b>"] and "hovertemplate" in p)

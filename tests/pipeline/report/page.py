@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -51,4 +52,4 @@ class Page(HTMLParser):
 
     def trace(self, figure: str, name: str | None = None) -> dict[str, Any]:
         traces = self.figures[figure]["data"]
-        return next(trace for trace in traces if name is None or trace["name"] == name)
+        return next(t for t in traces if name is None or unescape(t["name"]) == name)

@@ -73,7 +73,10 @@ SCHEMA = {"dataset": "synthetic", "splits": {"train": {"rows": 12_345}}}
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    folder = tmp_path / "first run"
+    return make_run(tmp_path / "first run")
+
+
+def make_run(folder: Path) -> Path:
     folder.mkdir()
     lines: list[dict[str, Any]] = [
         {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,31 +10,11 @@ import pytest
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.plans.plan_file import PlanFile
 from pipeline.planning.page.document import plan_page
-from tests.browser import NAMES, Browser, find_browser, open_browser
+from tests.browser import Browser
 from tests.pipeline.planning.page.plans import plan_of, tables_of
 
 OPTIONS = 5
 Show = Callable[..., Browser]
-
-
-@pytest.fixture(scope="package")
-def shared_browser() -> Iterator[Browser]:
-    if find_browser() is None:
-        pytest.skip(
-            f"no browser ({', '.join(NAMES[:3])}) on this machine; apt-get install chromium"
-        )
-    with open_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(shared_browser: Browser) -> Iterator[Browser]:
-    """As new; at the end of a test nothing may have gone wrong in it."""
-    shared_browser.resize(1280, 1000)
-    shared_browser.dark(False)
-    yield shared_browser
-    assert shared_browser.faults == []
-    assert {address.partition(":")[0] for address in shared_browser.addresses} <= {"file", "data"}
 
 
 @pytest.fixture(scope="package")
