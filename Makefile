@@ -1,10 +1,10 @@
-# `make` lists the targets. Needs Python 3.11 and an index of packages; everything lands in .venv.
+# `make` lists the targets. Needs Python 3.11 or 3.12 and a package index; installs into .venv.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev test test-slow test-slurm demo docs lock clean
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3,$(if $(shell command -v $(name)),$(name))) python3.11)
-# Optional: the address of an index of CPU wheels of torch (the default index serves CUDA builds).
+# Optional: the URL of an index of CPU wheels of torch (the default index has CUDA builds).
 TORCH_INDEX ?=
 
 BIN := .venv/bin
@@ -15,17 +15,17 @@ TORCH_FROM := $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX),--constra
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: .venv/.runtime ## create .venv and install homerec (CUDA build where an NVIDIA GPU is present)
+setup: .venv/.runtime ## create .venv and install homerec (CUDA build if an NVIDIA GPU is present)
 
-setup-dev: .venv/.dev ## the same, and the tools of `make test`
+setup-dev: .venv/.dev ## the same, with the tools of `make test`
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null \
-	    || { echo "make: '$(PYTHON)' is not Python 3.11 or 3.12; install one, or say PYTHON=its/path"; exit 1; }
+	    || { echo "make: '$(PYTHON)' is not Python 3.11 or 3.12; install one, or pass PYTHON=/path"; exit 1; }
 	$(PYTHON) -m venv .venv
 
 .venv/.runtime: $(PINS) pyproject.toml | $(BIN)/python
-	@echo "Installing into .venv (about a minute, and the time to download torch) ..."
+	@echo "Installing into .venv (about a minute, plus the download of torch) ..."
 	@set -e; if nvidia-smi -L >/dev/null 2>&1; then \
 	    $(PIP) --requirement requirements/torch.txt; \
 	    $(PIP) --no-build-isolation --editable .; \
@@ -53,7 +53,7 @@ test: setup-dev ## lint, types, import rules, tests
 test-slow: setup-dev ## tests of whole studies and searches, killed and resumed
 	$(BIN)/pytest -m "slow and not slurm"
 
-test-slurm: setup-dev ## jobs on a real Slurm, and machines whose link breaks, on this host (as root)
+test-slurm: setup-dev ## tests with a real Slurm and with broken links, on this host (as root)
 	HOMEREC_REQUIRE_SLURM=1 $(BIN)/pytest tests/slurm tests/net --numprocesses 2 --dist loadfile
 
 demo: setup data/demo/schema.json ## train HoME on synthetic data with two ranks: runs/demo
@@ -65,9 +65,9 @@ data/demo/schema.json: | .venv/.runtime
 docs: setup ## generate docs/reference/configuration.md
 	$(BIN)/python -m pipeline.config.reference > docs/reference/configuration.md
 
-lock: ## renew the pins in requirements/ from pyproject.toml's ranges
+lock: ## update the pins in requirements/ from the ranges in pyproject.toml
 	$(PYTHON) requirements/lock.py
 
-clean: ## remove .venv, caches and the demo; other data and runs stay
+clean: ## remove .venv, caches and the demo; keep other data and runs
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info data/demo runs/demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
