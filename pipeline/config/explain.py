@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from embeddings.quoted import quoted
 from pipeline.config.fields import entry_type, fields, section_types
 from pipeline.io.errors import nearest
 
@@ -63,7 +64,7 @@ def explain(error: ValidationError, model: type[BaseModel], tree: Tree) -> str:
             remedy = _REMEDIES[other].format(field=field, first=known[-1], **first.get("ctx", {}))
         case _:
             remedy = first["msg"][:1].lower() + first["msg"][1:]
-    return f"{field}: {first['input']!r}: {remedy}"
+    return f"{field}: {quoted(first['input'])}: {remedy}"
 
 
 def _written_path(first: ErrorDetails, tree: Tree) -> tuple[list[str], str | None]:

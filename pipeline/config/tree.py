@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from embeddings.config import EmbeddingsConfig, ShardingConfig, SparseOptimizerConfig
+from embeddings.number_types import misplaced_bool
 from pipeline.config.explain import explain
 from pipeline.config.renamed import old_name_in, renamed
 from pipeline.config.sections import (
@@ -102,6 +103,11 @@ def build(tree: Tree, *, where: str) -> Config:
     """The checked tree. UserError: field, value, remedy, in one line; `where` names its origin."""
     if isinstance(tree, Mapping) and (old := old_name_in(tree)):
         raise UserError(f"{where}: {old}: renamed to {renamed(old)}")
+    if place := misplaced_bool(Config, tree):
+        field = ".".join(map(str, place))
+        raise UserError(
+            f"{where}: {field}: true or false; write a number (yes and on are true to YAML)"
+        )
     try:
         return Config.model_validate(tree)
     except ValidationError as error:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from embeddings.number_types import misplaced_bool
+from embeddings.quoted import quoted
+from embeddings.strict_yaml import parse_yaml
 
 
 class Frozen(BaseModel):
@@ -18,18 +21,20 @@ class Frozen(BaseModel):
     )
 
 
+Place = tuple[int | str, ...]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; ValueError in one line if there is none."""
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); name a YAML file") from error
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: not YAML ({reason}); correct that line") from error
+    try:
+        value = parse_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path}: a {type(value).__name__}; give a mapping of fields to values")
     return value
@@ -39,35 +44,40 @@ def validate(
     model: type[ModelT],
     value: Mapping[str, Any],
     source: Path | str,
-    names: Mapping[tuple[int | str, ...], str] | None = None,
+    names: Mapping[Place, str] | None = None,
 ) -> ModelT:
     """`value` as `model`; ValueError in one line: source, place, value, remedy (the first fault).
 
     `names`: what to call a place in errors, by its first keys.
     """
+    if place := misplaced_bool(model, value):
+        where = _where(source, place, names or {})
+        raise ValueError(f"{where}: true or false where a number is needed (yes and on are true)")
     try:
         return model.model_validate(value)
     except ValidationError as error:
         faults = error.errors(include_url=False)
         first = faults[0]
-        place = tuple(first["loc"])
-        where = [str(source)]
-        for length in range(len(place), 0, -1):
-            if names and place[:length] in names:
-                where.append(names[place[:length]])
-                place = place[length:]
-                break
-        # A union's branches are in the path too; users know only the field.
-        field = ".".join(str(key) for key in place if "[" not in str(key) and key != "float")
-        if field:
-            where.append(field)
+        where = _where(source, first["loc"], names or {})
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = "no such field; fields: " + ", ".join(_fields_at(model, first["loc"]))
         elif first["type"] not in ("missing", "value_error"):
-            message = f"{first['input']!r}: {message}"
+            message = f"{quoted(first['input'])}: {message}"
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise ValueError(": ".join(where) + f": {message}{more}") from error
+        raise ValueError(f"{where}: {message}{more}") from error
+
+
+def _where(source: Path | str, place: Place, names: Mapping[Place, str]) -> str:
+    where = [str(source)]
+    for length in range(len(place), 0, -1):
+        if place[:length] in names:
+            where.append(names[place[:length]])
+            place = place[length:]
+            break
+    # A union's branches are in the path too; users know only the field.
+    field = ".".join(str(key) for key in place if "[" not in str(key) and key != "float")
+    return ": ".join([*where, *([field] if field else [])])
 
 
 def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:

@@ -47,6 +47,9 @@ def test_what_is_read(data: bytes, tree: dict[str, object], tmp_path: Path) -> N
         (b"- a", "run.yaml: a list; write sections, such as 'train:'"),
         (b"train: {epoch: 2}", "run.yaml: unknown field 'train.epoch'; did you mean 'epochs'?"),
         (b"train: 3", "run.yaml: train: 3: a section; name its fields, such as train."),
+        (b"train: {epochs: yes}", "run.yaml: train.epochs: true or false; write a number"),
+        (b"loss: {task_weights: {a: on}}", "run.yaml: loss.task_weights.a: true or false; write"),
+        (b"train: {epochs: " + b"x" * 5000 + b"}", "xxx...: write a whole number"),
         (b"recipe: dem", "unknown recipe 'dem'; did you mean 'demo'?"),
     ],
 )
@@ -57,6 +60,7 @@ def test_a_faulty_file_is_named_in_one_line(data: bytes, message: str, tmp_path:
         resolve(None, path, [])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 300
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
