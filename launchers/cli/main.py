@@ -27,7 +27,7 @@ _COMMANDS = {
     "status": ("jobs:status", "state of a launched job"),
     "cancel": ("jobs:cancel", "stop a launched job, which saves a checkpoint first"),
     "logs": ("jobs:logs", "output of a launched job"),
-    "rendezvous": ("rendezvous:rendezvous", "store where the machines of an elastic job meet"),
+    "rendezvous": ("rendezvous:rendezvous", "rendezvous store of an elastic job"),
     "plan": ("plan.commands:app", "find and inspect sharding plans for any cluster"),
     "debug": ("debug:app", "inspect a batch that a run kept"),
     "checkpoint": ("checkpoint:app", "list, verify, show and prune the checkpoints of a run"),

@@ -13,7 +13,7 @@ PORT = 29500
 
 
 def rendezvous(*, port: int = PORT) -> int:
-    """Store where the machines of an elastic job meet; runs until a signal comes.
+    """Rendezvous store of an elastic job; runs until stopped.
 
     Args:
         port: TCP port to listen on; 0: any free one.
@@ -26,7 +26,9 @@ def rendezvous(*, port: int = PORT) -> int:
     try:
         store = open_rendezvous_store(port)
         place = f"{socket.gethostname()}:{store.port}"
-        sys.stdout.write(f"machines meet at {place}: homerec launch --rdzv-endpoint {place} ...\n")
+        sys.stdout.write(
+            f"rendezvous store at {place}: homerec launch --rdzv-endpoint {place} ...\n"
+        )
         sys.stdout.flush()
         signal.sigwait(signals)
     finally:

@@ -144,7 +144,7 @@ class Script:
         if self.grace:
             asked.append(("signal", f"B:USR1@{self.grace}"))
         asked += [("output", f"{self._log}.log"), ("open-mode", "append")]
-        # A retry asks for a requeue too, and a job that may not be requeued is refused it.
+        # A retry requeues, too, which Slurm does only for a job that allows it.
         again = "requeue" if self.requeue or role.max_retries else "no-requeue"
         return [(key, f"={_escaped(str(value))}") for key, value in asked] + [(again, "")]
 

@@ -118,7 +118,7 @@ class Slurm(stock.SlurmScheduler):
         return AppDryRunInfo(Request(script, folder), str)
 
     def schedule(self, dryrun_info: AppDryRunInfo[Request]) -> str:
-        """Submit. UserError with sbatch's own message if it refuses."""
+        """Submit. UserError with sbatch's own message if it rejects the job."""
         request = dryrun_info.request
         request.folder.mkdir(parents=True, exist_ok=True)
         job = _ask(request.command, stdin=str(request.script)).partition(";")[0].strip()
@@ -193,7 +193,7 @@ def _folder(cfg: Mapping[str, Any]) -> Path:
 
 
 def _ask(command: list[str], stdin: str | None = None) -> str:
-    """A Slurm tool's answer. UserError with its own words if it refuses."""
+    """A Slurm tool's answer. UserError with its own message if it fails."""
     # As bytes: names of files are what the file system has, in whatever encoding.
     script = None if stdin is None else os.fsencode(stdin)
     done = subprocess.run(command, input=script, capture_output=True, check=False)

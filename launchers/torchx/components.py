@@ -15,7 +15,7 @@ from torchx.specs import macros
 
 # TorchX fills in which variable holds the first node's name; only a shell on the node can read it.
 # A scheduler that runs several jobs on a node gives each a port of its own in HOMEREC_RDZV_PORT.
-_MEET_ON_FIRST_NODE = (
+_RENDEZVOUS_ON_FIRST_NODE = (
     f'export PET_RDZV_ENDPOINT="$${{{macros.rank0_env}:=localhost}}:$${{HOMEREC_RDZV_PORT:=%d}}"; '
     'exec "$$@"'
 )
@@ -106,7 +106,7 @@ def train(
         # Port 0: any free one. localhost: this machine's full name need not resolve.
         command += ["--rdzv_endpoint", "localhost:0", "--local_addr", "localhost"]
     else:
-        command = ["bash", "-c", _MEET_ON_FIRST_NODE % rdzv_port, "bash", *command]
+        command = ["bash", "-c", _RENDEZVOUS_ON_FIRST_NODE % rdzv_port, "bash", *command]
     command += ["-m", m, subcommand, *args]
     return specs.AppDef(
         name=name,

@@ -181,7 +181,7 @@ class Columns:
                 wrong = (lengths[first] != lengths[other]).nonzero()
                 if len(wrong):
                     index = int(wrong[0])
-                    _refuse(
+                    _reject(
                         locate(int(order[index])),
                         self._multi[other].column,
                         int(lengths[other, index]),
@@ -198,11 +198,11 @@ class Columns:
             return values
         if values.min() < 0:
             index = int(np.argmax(values < 0))
-            _refuse(locate(index), feature.column, values[index], "a negative index", AGAIN)
+            _reject(locate(index), feature.column, values[index], "a negative index", AGAIN)
         outside = np.flatnonzero(values >= vocab_size)
         if not hash_rows:
             index = int(outside[0])
-            _refuse(
+            _reject(
                 locate(index),
                 feature.column,
                 values[index],
@@ -227,7 +227,7 @@ def _numbers(column: pa.ChunkedArray, feature: DenseFeature, locate: Locate) -> 
     finite = np.isfinite(values)
     if len(values) - np.count_nonzero(finite) > column.null_count:
         index = int(np.argmin(finite | column.is_null().to_numpy()))
-        _refuse(
+        _reject(
             locate(index),
             feature.column,
             values[index],
@@ -243,7 +243,7 @@ def _targets(column: pa.ChunkedArray, task: Label, locate: Locate) -> Floats:
     known = (values == 0) | (values == 1)
     if len(values) - np.count_nonzero(known) > column.null_count:
         index = int(np.argmin(known | column.is_null().to_numpy()))
-        _refuse(
+        _reject(
             locate(index),
             task.column,
             values[index],
@@ -253,5 +253,5 @@ def _targets(column: pa.ChunkedArray, task: Label, locate: Locate) -> Floats:
     return values
 
 
-def _refuse(where: str, column: str, value: object, what: str, remedy: str) -> NoReturn:
+def _reject(where: str, column: str, value: object, what: str, remedy: str) -> NoReturn:
     raise UserError(f"{where}, column {column!r}: {value} is {what}; {remedy}")

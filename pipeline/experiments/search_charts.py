@@ -17,7 +17,7 @@ _KINDS = (("complete", FINISHED, "circle"), ("pruned", PRUNED, "circle-open"))
 
 
 def history(found: Mapping[str, Any]) -> go.Figure:
-    """Figure of each trial by number, and the best finished one so far."""
+    """Value of each trial by number, and the best finished one so far."""
     figure = base()
     figure.update_layout(hovermode="closest")
     _points(figure, found, lambda trial: trial["trial"])
@@ -63,7 +63,7 @@ def curves(found: Mapping[str, Any]) -> go.Figure:
 
 
 def slice_of(found: Mapping[str, Any], field: str, *, log: bool) -> go.Figure:
-    """The figure over one field's values, all trials."""
+    """The value over one field's values, all trials."""
     figure = base()
     figure.update_layout(hovermode="closest", height=260)
     _points(figure, found, lambda trial: _value(trial["params"][field]))
@@ -101,7 +101,7 @@ def importance(found: Mapping[str, Any]) -> go.Figure:
 
 
 def _points(figure: go.Figure, found: Mapping[str, Any], x: Callable[[Json], Any]) -> None:
-    """A marker a trial, where it has a figure."""
+    """A marker a trial, where it has a value."""
     for state, colour, symbol in _KINDS:
         trials = [
             trial

@@ -151,8 +151,8 @@ class WindowedMetrics:
         parts_4TN = torch.stack([part.where(labels_TN != _MISSING, 0) for part in parts])
         whole, rest = divmod(labels_TN.shape[1], self._batch_size)
         sizes = [rest] * (rest > 0) + [self._batch_size] * whole
-        pieces = (torch.split(rows, sizes, -1) for rows in (predictions_TN, labels_TN, parts_4TN))
-        for predictions_TB, labels_TB, parts_4TB in zip(*pieces, strict=True):
+        batches = (torch.split(rows, sizes, -1) for rows in (predictions_TN, labels_TN, parts_4TN))
+        for predictions_TB, labels_TB, parts_4TB in zip(*batches, strict=True):
             self._steps.append(_Step(predictions_TB, labels_TB, parts_4TB.sum(-1)))
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, int]]:

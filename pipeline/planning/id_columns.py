@@ -22,7 +22,7 @@ _ROWS = 2**14
 class Fold:
     """How ids become rows of a table: below `known` as they are, others by `known` + id % `rest`.
 
-    `rest` 0: others are refused.
+    `rest` 0: other ids are an error.
     """
 
     known: int
@@ -30,7 +30,7 @@ class Fold:
     null: int | None = None
     """The row of a missing id; None: it is no id."""
     remedy: str = "give it more rows, or --fold to take ids modulo its rows"
-    """Where ids outside are refused."""
+    """Of the error for an id outside."""
 
     def rows(self, ids: Ints, where: str) -> Ints:
         if not ids.size or ids.view(np.uint64).max() < self.known:  # negative ones are huge

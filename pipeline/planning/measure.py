@@ -87,10 +87,10 @@ def take(
     steps: list[tuple[float, float]] = []
     for n in range(warmup + repeats):
         step = tables.step() if whole else (0.0, 0.0)
-        pieces = tables.parts() if parts else {}
+        parted = tables.parts() if parts else {}
         if n >= warmup:
             steps.append(step)
-            mine.append(pieces)
+            mine.append(parted)
     own = (mine, steps, tables.bytes | tables.local_bytes())
     every: list[tuple[list[dict[str, float]], list[tuple[float, float]], dict[str, int]]] = [
         own
@@ -98,7 +98,7 @@ def take(
     dist.all_gather_object(every, own, group=world.control)
     whole_steps = list(zip(*(steps for _, steps, _ in every), strict=True))
     return Taken(
-        parts=[list(row) for row in zip(*(pieces for pieces, _, _ in every), strict=True)],
+        parts=[list(row) for row in zip(*(parted for parted, _, _ in every), strict=True)],
         steps=[[took for took, _ in row] for row in whole_steps],
         busy=[[busy for _, busy in row] for row in whole_steps],
         bytes=[bytes_ for _, _, bytes_ in every],

@@ -73,7 +73,9 @@ def open_world(timeout: int = TIMEOUT_S) -> Iterator[World]:
         if not of_a_peer(error):
             raise
         reason = str(error).strip().splitlines()[0]
-        raise RankLost(f"the ranks did not all meet within {timeout} s: {reason}") from error
+        raise RankLost(
+            f"not all ranks joined the rendezvous within {timeout} s: {reason}"
+        ) from error
     if world.size == 1:
         try:
             yield world

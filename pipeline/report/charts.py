@@ -41,7 +41,7 @@ def loss_by_task(run: RunFiles) -> go.Figure:
     return figure
 
 
-def figure_by_task(run: RunFiles, name: str, axis: str) -> go.Figure:
+def metric_by_task(run: RunFiles, name: str, axis: str) -> go.Figure:
     """TASK/name: lines for the window in training, markers for evaluations."""
     figure = _curves(axis)
     for index, task in enumerate(run.tasks):

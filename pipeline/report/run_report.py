@@ -121,7 +121,7 @@ def _training(run: RunFiles) -> Markup:
     ]
     for metric in METRICS:
         if metric.in_tables:
-            figure = curves.figure_by_task(run, metric.name, metric.heading)
+            figure = curves.metric_by_task(run, metric.name, metric.heading)
             text = f"{metric.note} {_lines_and_points(run, metric.name)}".strip()
             found.append((f"{metric.title or metric.heading} by task", text, figure, ""))
     found.append(("Learning rates", "", curves.learning_rates(run), rates))

@@ -49,7 +49,7 @@ def build(
         config.train.compile == "auto" and world.device.type == "cuda"
     ):
         if step.loss.balance.takes_gradients:
-            # Compiled backward would give its buffers away, and refuse to run again.
+            # Compiled backward would give its buffers away, and could not run again.
             torch._functorch.config.donated_buffer = False
         head.compile_tower()
     return step, parallelize(step, chosen.tables, config, world)

@@ -1,4 +1,4 @@
-"""A step's rows through the tower in pieces, so that only a piece's activations are in memory.
+"""A step's rows through the tower in micro-batches: only one's activations are in memory.
 
 The tables are looked up once for all rows, and updated once: their optimizer, which works inside
 backward, sees the gradient of the whole step. Suffixes: B rows of a step, F the tower's input,
@@ -20,14 +20,15 @@ from pipeline.training.step import Loss, StepOutput
 
 
 class MicroBatches(nn.Module):
-    """What `Loss(Head(..))` gives, and the same gradients but for rounding, piece by piece.
+    """What `Loss(Head(..))` gives, and the same gradients but for rounding, by micro-batch.
 
-    Forward and backward of a piece follow each other; the gradient at the tower's input is
+    Forward and backward of a micro-batch follow each other; the gradient at the tower's input is
     collected, and so are those of the weights, which the step's own backward then hands on: once,
-    as hooks and DistributedDataParallel expect. Batch norms have the statistics of each piece.
+    as hooks and DistributedDataParallel expect. Batch norms have the statistics of each
+    micro-batch.
 
     Args:
-        rows: of a piece at most. Pieces differ by one row at most.
+        rows: of a micro-batch at most. Micro-batches differ by one row at most.
     """
 
     def __init__(self, head: Head, loss: Loss, rows: int) -> None:
@@ -40,8 +41,8 @@ class MicroBatches(nn.Module):
         self, pooled: Any, embedded: Any, sparse: Any, batch: Batch
     ) -> tuple[Tensor, StepOutput]:
         head, loss = self._parts()
-        pieces = -(-len(batch.weights) // self._rows)
-        if not self.training or pieces == 1:
+        count = -(-len(batch.weights) // self._rows)
+        if not self.training or count == 1:
             result: tuple[Tensor, StepOutput] = loss(
                 head(pooled, embedded, sparse, batch.dense), batch
             )
@@ -49,14 +50,14 @@ class MicroBatches(nn.Module):
         v_BF = head.tower_input(pooled, embedded, sparse, batch.dense)
         weights_BT = loss.label_weights_of(batch)
         columns = [
-            torch.tensor_split(part, pieces)
+            torch.tensor_split(part, count)
             for part in (v_BF.detach(), batch.labels, batch.weights[:, None], weights_BT)
         ]
         weights = [p for part in (head.tower, loss) for p in part.parameters() if p.requires_grad]
         logits: list[Tensor] = []
         outputs: list[tuple[Tensor, Tensor]] = []
 
-        def piece(number: int, input_BF: Tensor) -> Tensor:
+        def loss_of(number: int, input_BF: Tensor) -> Tensor:
             """Its part of the step's loss: each divides by its own rows."""
             _, labels_BT, row_weights_B1, label_weights_BT = (part[number] for part in columns)
             share = len(labels_BT) / len(batch.weights)
@@ -68,18 +69,18 @@ class MicroBatches(nn.Module):
             outputs.append((losses_T * share, weights_T))
             return total * share
 
-        total = _Collected.apply(piece, columns[0], v_BF, *weights)  # type: ignore[no-untyped-call]
+        total = _Collected.apply(loss_of, columns[0], v_BF, *weights)  # type: ignore[no-untyped-call]
         losses_T = torch.stack([losses_T for losses_T, _ in outputs]).sum(0)
         return total, StepOutput(losses_T, torch.cat(logits), batch, outputs[-1][1])
 
 
 class _Collected(torch.autograd.Function):
-    """The sum of all pieces' losses. Their backward is over when forward is."""
+    """The sum of all micro-batches' losses. Their backward is over when forward is."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        piece: Callable[[int, Tensor], Tensor],
+        loss_of: Callable[[int, Tensor], Tensor],
         inputs: Sequence[Tensor],
         v_BF: Tensor,
         *weights: Tensor,
@@ -91,7 +92,7 @@ class _Collected(torch.autograd.Function):
         for number, values in enumerate(inputs):
             with torch.enable_grad():
                 leaf = values.detach().requires_grad_()
-                loss = piece(number, leaf)
+                loss = loss_of(number, leaf)
             own, *rest = torch.autograd.grad(loss, (leaf, *weights), allow_unused=True)
             gradient_BF[begin : begin + len(values)] = 0 if own is None else own
             begin += len(values)

@@ -54,9 +54,9 @@ def group_shape(config: ShardingConfig, world: World) -> tuple[int, int]:
 class GroupedModel(DMPCollection):
     """TorchRec's DMPCollection on any device, with table state as ShardedTensors over the group.
 
-    DMPCollection's constructor in TorchRec 1.8 refuses CPU and makes DTensors, which checkpoints
-    here do not read. This constructor replaces it, so it sets the private attributes that
-    DMPCollection's methods read; there is no public way. Compare both when TorchRec changes.
+    DMPCollection's constructor in TorchRec 1.8 rejects the CPU and makes DTensors, which
+    checkpoints here do not read. This constructor replaces it, so it sets the private attributes
+    that DMPCollection's methods read; there is no public way. Compare both when TorchRec changes.
     """
 
     def __init__(

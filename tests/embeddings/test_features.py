@@ -65,7 +65,7 @@ def test_pooling_is_a_features_own() -> None:
     assert mean_pooled(EmbeddingsConfig(), FEATURES) == ["tags", "hist_video"]
 
 
-def test_an_override_that_matches_nothing_is_refused() -> None:
+def test_an_override_that_matches_nothing_is_rejected() -> None:
     config = EmbeddingsConfig.model_validate({"tables": {"vidoe": {"dim": 8}}})
     with pytest.raises(ValueError, match=r"embeddings\.tables\.vidoe: .*user, video, tag, tab"):
         build_tables(config, FEATURES, SIZES)

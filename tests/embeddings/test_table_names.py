@@ -12,7 +12,7 @@ def collection(name: str) -> EmbeddingBagCollection:
 
 
 @pytest.mark.parametrize("name", ["items", "values", "type", "training"])
-def test_a_name_that_torch_keeps_is_refused_before_torch_does(name: str) -> None:
+def test_a_name_that_torch_keeps_is_rejected_before_torch_does(name: str) -> None:
     with pytest.raises(KeyError):
         collection(name)
     with pytest.raises(ValueError, match=f"cannot be called '{name}'.*'{name}_'"):

@@ -30,7 +30,7 @@ def test_positions_lead_back_to_the_given_order() -> None:
         ([Task(name="click", category="shared")], "category 'shared'"),
     ],
 )
-def test_bad_lists_are_refused_in_one_line(tasks: list[Task], message: str) -> None:
+def test_bad_lists_are_rejected_in_one_line(tasks: list[Task], message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         canonical(tasks)
     assert "\n" not in str(error.value)

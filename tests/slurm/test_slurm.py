@@ -148,7 +148,7 @@ def test_a_users_mistake_is_not_tried_again_by_the_workspaces_code_and_is_rememb
     assert "knows no job '987654'" in done.stderr
 
 
-def test_a_job_that_slurm_refuses_is_one_line(login: Login) -> None:
+def test_a_job_that_slurm_rejects_is_one_line(login: Login) -> None:
     for args, said in [
         ("partition=nope", "invalid partition"),
         ("time=soon", "Invalid --time"),

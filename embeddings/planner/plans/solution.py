@@ -167,7 +167,7 @@ def _without_cache_stats(plan: ShardingPlan) -> ShardingPlan:
 
 
 def start_from(priced: Priced, plan: ShardingPlan) -> Mapping[int, tuple[int, IntArray]]:
-    """Ways and ranks of the items that an earlier plan has and that may still be so."""
+    """Placements and ranks of the items that an earlier plan has and that may still be so."""
     before: dict[str, ParameterSharding] = {}
     for module in plan.plan.values():
         assert isinstance(module, EmbeddingModuleShardingPlan)

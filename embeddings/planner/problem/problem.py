@@ -35,8 +35,8 @@ LAYOUTS = {
 class Problem:
     """M items with N placements in all to place them on R = hosts x local ranks.
 
-    An item is a table, or a group of tables that stay together. Ways of an item lie next to each
-    other. Times in milliseconds, memory in bytes.
+    An item is a table, or a group of tables that stay together. Placements of an item lie next to
+    each other. Times in milliseconds, memory in bytes.
     """
 
     hosts: int
@@ -147,7 +147,7 @@ def shard_ms(options: Options) -> FloatArray:
 def _joint(
     options: Options, limits: Limits, layout: IntArray, tables: tuple[int, ...]
 ) -> list[tuple[int, ...]]:
-    """Ways for tables that stay together: of one type and kernel, in equally many blocks."""
+    """Placements for tables that stay together: of one type and kernel, in equally many blocks."""
     allowed = [[n for n in options.of(t) if limits.allows(options.options[n])] for t in tables]
     for table, mine in zip(tables, allowed, strict=True):
         if not mine:

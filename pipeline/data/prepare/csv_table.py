@@ -1,6 +1,6 @@
 """A CSV file with declared column kinds becomes Parquet, or the line at fault is named.
 
-Polars does the reading, streaming and fast. Only when it (or the check of the values) refuses the
+Polars does the reading, streaming and fast. Only when it (or the check of the values) rejects the
 file do we read it again line by line, slowly, to tell the user where the fault is.
 """
 

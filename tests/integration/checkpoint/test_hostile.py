@@ -40,7 +40,7 @@ def poison(step: Path, sign: Path) -> None:
     write_sealed(step / NAME, manifest)
 
 
-def refused(rank: int, size: int, data: Path, folder: Path) -> Any:
+def rejected(rank: int, size: int, data: Path, folder: Path) -> Any:
     """What each reader says of a run whose checkpoints are hostile, but for the first."""
     out = folder / "run"
     words = ["--checkpoint.asynchronous", "false", "--checkpoint.keep", "9"]
@@ -63,7 +63,7 @@ def refused(rank: int, size: int, data: Path, folder: Path) -> Any:
 def test_no_reader_runs_what_is_in_a_checkpoint(
     synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (said,) = run_ranks(refused, 1, synthetic, tmp_path)
+    (said,) = run_ranks(rejected, 1, synthetic, tmp_path)
     assert REASON in said["evaluate"]
     assert f"checkpoint of step 8 skipped: {REASON}; resuming from step 5" in said["resume"]
     out = tmp_path / "run"

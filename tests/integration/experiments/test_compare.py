@@ -1,4 +1,4 @@
-"""A study of real runs: what it refuses, what it writes, how it resumes after a kill."""
+"""A study of real runs: what it rejects, what it writes, how it resumes after a kill."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_study_keeps_what_is_not_asked_for_again(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Fewer towers and seeds run nothing and lose nothing; other settings are refused."""
+    """Fewer towers and seeds run nothing and lose nothing; other settings are rejected."""
     out = tmp_path / "study"
     shutil.copytree(undisturbed, out)
     table = (out / "table.md").read_text(encoding="utf-8")
@@ -243,7 +243,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("words", "message"), BAD)
-def test_what_would_not_run_is_refused_before_anything_runs(
+def test_what_would_not_run_is_rejected_before_anything_runs(
     words: list[str],
     message: str,
     synthetic: Path,
@@ -290,6 +290,6 @@ def test_a_study_is_not_mixed_with_another(
 
 
 @pytest.mark.parametrize("seeds", ["0", "-1", "3,3", "", "a", "1.5", str(2**31) + ","])
-def test_seeds_that_are_none_are_refused(seeds: str, tmp_path: Path) -> None:
+def test_seeds_that_are_none_are_rejected(seeds: str, tmp_path: Path) -> None:
     words = ["compare", "debug", "--out", str(tmp_path / "x"), "--seeds", seeds]
     assert main(words) == 2

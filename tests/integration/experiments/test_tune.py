@@ -1,4 +1,4 @@
-"""homerec tune with real runs: failed, pruned, finished; killed and resumed; refused at once."""
+"""homerec tune with real runs: failed, pruned, finished; killed and resumed; rejected at once."""
 
 from __future__ import annotations
 

@@ -53,9 +53,9 @@ def test_a_run_under_a_plans_file(
     assert json.loads((out / "plan.json").read_text(encoding="utf-8")) == sharding_of(path, out)
     # The file is for two ranks; an evaluation on one needs none.
     assert run_ranks(evaluated, 1, out)[0]["click"]["rows"] > 0
-    (refused,) = run_ranks(run, 1, synthetic, out, [], True)
-    assert "plan.json: made for 2 ranks, and this run has 1" in refused
-    assert "--sharding.plan ''" in refused
+    (rejected,) = run_ranks(run, 1, synthetic, out, [], True)
+    assert "plan.json: made for 2 ranks, and this run has 1" in rejected
+    assert "--sharding.plan ''" in rejected
     more = ["--sharding.plan", "", "--train.max_steps", "9"]
     assert run_ranks(run, 1, synthetic, out, more, True) == [0]
     assert Config.load(out / "config.json").sharding.plan is None

@@ -37,7 +37,7 @@ def attending(types: tuple[str, ...], *, bags: bool = True) -> Config:
     )
 
 
-def refused(types: str) -> str:
+def rejected(types: str) -> str:
     """The error of a plan of `types`."""
     try:
         build(attending((types,)), resolve_features(attending((types,)), SCHEMA), this_world())
@@ -52,7 +52,7 @@ def train_each(rank: int, size: int) -> dict[str, Any]:
         **{kind: train_some(rank, size, attending((kind,))) for kind in UNPOOLED_TYPES},
         "mixed": train_some(rank, size, attending(("grid_shard", "row_wise"))),
         "apart": train_some(rank, size, attending(("row_wise",), bags=False)),
-        "refused": [refused(types) for types in ("grid_shard", "data_parallel")],
+        "rejected": [rejected(types) for types in ("grid_shard", "data_parallel")],
     }
 
 
@@ -93,7 +93,7 @@ def test_other_types_are_for_other_tables_alone(together: list[dict[str, Any]]) 
     # What the planner picks for the other tables, of the two it may, is its own affair.
     assert together[0]["mixed"]["types"]["item"] == "row_wise"
     for result in together:
-        for types, message in zip(("grid_shard", "data_parallel"), result["refused"], strict=True):
+        for types, message in zip(("grid_shard", "data_parallel"), result["rejected"], strict=True):
             assert "table 'item', whose rows model.attention needs unpooled" in message
             assert f"not {types}; add one of them" in message
 

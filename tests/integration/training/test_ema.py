@@ -106,8 +106,8 @@ def test_resume_is_bit_equal_and_no_average_begins_late(
         shutil.copytree(runs / name, tmp_path / name)
         for step in range(5, _STEPS + 1):
             shutil.rmtree(step_folder(tmp_path / name, step))
-    for refused, code in run_ranks(resumed, 2, tmp_path / "off", tmp_path / "on"):
-        assert "was trained without train.ema_decay" in refused
+    for rejected, code in run_ranks(resumed, 2, tmp_path / "off", tmp_path / "on"):
+        assert "was trained without train.ema_decay" in rejected
         assert code == 0
     right = tensors(step_folder(tmp_path / "on", _STEPS), tmp_path)
     assert saved[-1].keys() == right.keys()

@@ -1,5 +1,5 @@
-"""What a step overlaps, and how many pieces it takes its rows in: against plain torch in one
-process, which looks rows up when the pipeline's kind says."""
+"""What a step overlaps, and its micro-batches: against plain torch in one process, which looks rows
+up when the pipeline's kind says."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "sparse_dist": {},
     "base": {"pipeline": "base"},
     "semi_sync": {"pipeline": "semi_sync"},
-    "pieces": {"micro_batch_size": 3},
-    "a piece": {"micro_batch_size": 99},
-    "semi_sync pieces": {"pipeline": "semi_sync", "micro_batch_size": 5},
+    "micro-batches": {"micro_batch_size": 3},
+    "one micro-batch": {"micro_batch_size": 99},
+    "semi_sync micro-batches": {"pipeline": "semi_sync", "micro_batch_size": 5},
 }
 
 
@@ -135,14 +135,14 @@ def assert_close(left: State, right: State) -> None:
             torch.testing.assert_close(mine[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("kind", ["sparse_dist", "base", "pieces", "a piece"])
+@pytest.mark.parametrize("kind", ["sparse_dist", "base", "micro-batches", "one micro-batch"])
 def test_it_trains_as_one_process(
     kind: str, found: dict[str, State], expected: dict[str, State]
 ) -> None:
     assert_close(found[kind], expected["now"])
 
 
-@pytest.mark.parametrize("kind", ["semi_sync", "semi_sync pieces"])
+@pytest.mark.parametrize("kind", ["semi_sync", "semi_sync micro-batches"])
 def test_semi_sync_trains_on_rows_of_one_step_before(
     kind: str, found: dict[str, State], expected: dict[str, State]
 ) -> None:
@@ -155,7 +155,7 @@ def test_base_is_the_same_to_the_bit(found: dict[str, State]) -> None:
         assert torch.equal(value, found["sparse_dist"].weights[name])
 
 
-def refused(rank: int, size: int) -> list[str]:
+def rejected(rank: int, size: int) -> list[str]:
     world = this_world()
     messages = []
     replicated = without_attention(config("semi_sync", ("data_parallel",)))
@@ -171,14 +171,14 @@ def refused(rank: int, size: int) -> list[str]:
 
 
 def test_what_cannot_be_had_is_one_line() -> None:
-    replicated, prefetch = run_ranks(refused, 1)[0]
+    replicated, prefetch = run_ranks(rejected, 1)[0]
     assert "semi_sync needs tables that are updated in backward" in replicated
     assert "prefetch fills caches on a GPU, and this rank runs on cpu" in prefetch
 
 
 @pytest.mark.parametrize("kind", ["pcgrad", "gradnorm"])
-def test_pieces_and_a_balance_of_gradients_are_refused(kind: str) -> None:
-    run = config("pieces")
+def test_micro_batches_and_a_balance_of_gradients_are_rejected(kind: str) -> None:
+    run = config("micro-batches")
     loss = run.loss.model_validate({"balance": {"kind": kind}})
     run = run.model_copy(update={"loss": loss})
     with pytest.raises(UserError, match=rf"train.micro_batch_size: 3: loss.balance.kind {kind}"):
@@ -209,7 +209,7 @@ class _Held:
 def memory(rank: int, size: int) -> list[int]:
     world = this_world()
     most = []
-    for kind in ("base", "pieces"):
+    for kind in ("base", "micro-batches"):
         run = without_attention(config(kind))
         chosen = resolve_features(run, SCHEMA)
         step, _ = build(run, chosen, world)
@@ -228,10 +228,10 @@ def memory(rank: int, size: int) -> list[int]:
     return most
 
 
-def test_pieces_take_less_memory() -> None:
-    whole, pieces = run_ranks(memory, 1)[0]
+def test_micro_batches_take_less_memory() -> None:
+    whole, split = run_ranks(memory, 1)[0]
     # Weights are among what is saved; they stay.
-    assert 0 < pieces < whole / 2
+    assert 0 < split < whole / 2
 
 
 def test_resume_is_bit_equal(synthetic: Path, tmp_path: Path) -> None:

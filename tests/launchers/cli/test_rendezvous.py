@@ -1,4 +1,4 @@
-"""The rendezvous store as a process: agents of a job that meet there, a port that is taken."""
+"""The rendezvous store as a process: agents of a job that use it, a port that is taken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from launchers.cli.main import main
 
-_MEET = [sys.executable, "-m", "launchers.cli", "rendezvous", "--port"]
+_STORE = [sys.executable, "-m", "launchers.cli", "rendezvous", "--port"]
 _AGENT = [sys.executable, "-m", "launchers.elastic.agent", "--nnodes", "2", "--nproc_per_node", "1"]
 _AGENT += ["--rdzv_backend", "c10d", "--rdzv_id", "here", "--rdzv_conf", "is_host=0"]
 _AGENT += ["--local_addr", "localhost", "--no-python", "bash", "-c", "echo $RANK of $WORLD_SIZE"]
@@ -21,7 +21,7 @@ _AGENT += ["--local_addr", "localhost", "--no-python", "bash", "-c", "echo $RANK
 @pytest.fixture
 def place() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process, and where it said that it listens."""
-    with subprocess.Popen([*_MEET, "0"], stdout=subprocess.PIPE, encoding="utf-8") as process:
+    with subprocess.Popen([*_STORE, "0"], stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout is not None
         said = process.stdout.readline()
         try:
@@ -40,7 +40,7 @@ def test_it_ends_when_asked_to(
     assert process.wait() == 0
 
 
-def test_machines_meet_there_and_it_outlives_their_job(
+def test_agents_rendezvous_there_and_it_outlives_their_job(
     place: tuple[subprocess.Popen[str], str],
 ) -> None:
     process, address = place

@@ -26,7 +26,7 @@ def summed(world: World, start: int) -> tuple[int, int, int]:
     return int(total), world.size, world.local_size
 
 
-def refuse(world: World) -> None:
+def reject(world: World) -> None:
     if world.rank == 1:
         raise UserError("plan.json: not today; come again")
     dist.barrier()
@@ -48,7 +48,7 @@ def test_ranks_meet_and_the_first_answers() -> None:
 
 def test_a_users_mistake_on_any_rank_is_the_users() -> None:
     with pytest.raises(UserError, match=r"plan\.json: not today; come again"):
-        run_ranks(refuse, 2)
+        run_ranks(reject, 2)
 
 
 @pytest.mark.parametrize(

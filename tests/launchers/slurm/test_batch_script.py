@@ -85,7 +85,7 @@ def test_any_words_and_variables_reach_the_ranks_as_they_are(
     assert out.strip() == ascii(([*words, "7"], value))
 
 
-def test_a_node_knows_where_the_machines_meet(folder: Path) -> None:
+def test_a_node_knows_the_rendezvous_endpoint(folder: Path) -> None:
     shown = "echo $HOMEREC_FIRST_NODE $HOMEREC_RDZV_PORT"
     job = start(folder, script(folder, "bash", "-c", shown), SLURM_JOB_ID="123456")
     assert job.communicate()[0] == "10.0.0.5 23456\n"

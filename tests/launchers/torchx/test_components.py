@@ -34,7 +34,7 @@ def test_one_machine_needs_no_shell_and_no_fixed_port() -> None:
     assert role.args[role.args.index("--rdzv_endpoint") + 1] == "localhost:0"
 
 
-def test_several_machines_meet_on_the_first() -> None:
+def test_the_rendezvous_of_several_machines_is_on_the_first() -> None:
     (role,) = components.train("a b", nnodes=3, nproc=8, gpu=8, memMB=9, rdzv_port=12).roles
     assert role.num_replicas == 3
     assert (role.resource.gpu, role.resource.memMB) == (8, 9)

@@ -122,6 +122,6 @@ def test_first_weights_depend_on_seed_and_event_alone() -> None:
     assert not torch.equal(click, both.get_parameter("nets.1.2.weight"))
 
 
-def test_an_event_without_history_is_refused() -> None:
+def test_an_event_without_history_is_rejected() -> None:
     with pytest.raises(ValidationError, match="event 'click' has no history"):
         AttentionConfig(events={"click": {}})

@@ -112,7 +112,7 @@ def test_widths_that_fit_stay() -> None:
 
 
 @pytest.mark.parametrize("by", get_args(By))
-def test_costs_out_of_reach_are_refused(by: By) -> None:
+def test_costs_out_of_reach_are_rejected(by: By) -> None:
     """HoME's feature-gates have a size of their own, whatever its widths."""
     small = cost(SharedBottomConfig(expert_hidden=(8,), expert_dim=4), F, TASKS)
     with pytest.raises(ValueError, match="home: no widths come within 20%") as error:

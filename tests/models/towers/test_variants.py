@@ -120,7 +120,7 @@ def test_cgc_is_one_level_and_ple_more(star: str) -> None:
     assert variant("ple", HomeConfig()) == PleConfig()
 
 
-def test_unknown_names_are_refused_with_the_known_ones() -> None:
+def test_unknown_names_are_rejected_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="unknown tower 'mmeo'") as error:
         variant("mmeo", HomeConfig())
     assert all(name in str(error.value) for name in VARIANTS)

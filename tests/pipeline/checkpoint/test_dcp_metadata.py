@@ -129,12 +129,12 @@ def test_a_file_cannot_change_the_classes_it_names() -> None:
         ),
     ],
 )
-def test_what_does_not_hold_is_refused(parts: dict[str, Any], message: str) -> None:
+def test_what_does_not_hold_is_rejected(parts: dict[str, Any], message: str) -> None:
     with pytest.raises(CorruptError, match=message):
         parse_metadata(io.BytesIO(pickle.dumps(saved(**parts))))
 
 
-def test_bytes_that_are_no_pickle_are_refused() -> None:
+def test_bytes_that_are_no_pickle_are_rejected() -> None:
     whole = pickle.dumps(saved())
     for data in (b"", b"not a pickle", whole[: len(whole) // 2], pickle.dumps([1])):
         with pytest.raises(CorruptError, match="is not DCP's metadata"):

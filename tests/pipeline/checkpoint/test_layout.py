@@ -78,7 +78,7 @@ def test_a_path_of_nothing_is_the_runs_own() -> None:
 
 
 @pytest.mark.parametrize("value", [-1, float("inf")])
-def test_minutes_that_cannot_be_are_refused(value: float) -> None:
+def test_minutes_that_cannot_be_are_rejected(value: float) -> None:
     with pytest.raises(ValueError, match="minutes"):
         CheckpointConfig(minutes=value)
 

@@ -1,4 +1,4 @@
-"""What a checkpoint holds besides metadata is loaded as plain values, or refused."""
+"""What a checkpoint holds besides metadata is loaded as plain values, or rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a checkpoint must have of the tables' optimizer state, or it is refused."""
+"""What a checkpoint must have of the tables' optimizer state, or it is rejected."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def load_wrong(rank: int, size: int, folder: Path) -> list[str]:
     return [name, *said]
 
 
-def test_a_checkpoint_without_a_tables_state_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_tables_state_is_rejected(tmp_path: Path) -> None:
     name, missing, other = run_ranks(load_wrong, 1, tmp_path)[0]
     assert f"has no tables.{name}" in missing
     assert f"tables.{name} is [7, 1], not " in other

@@ -41,7 +41,7 @@ def test_a_recipe_named_in_yaml_names_the_folder(home: Path) -> None:
     assert (config.train.seed, config.train.max_steps) == (5, 7)
 
 
-def test_another_recipe_is_refused_wherever_it_is_named(home: Path) -> None:
+def test_another_recipe_is_rejected_wherever_it_is_named(home: Path) -> None:
     (home / "run.yaml").write_text("recipe: demo\n", encoding="utf-8")
     out = Path("runs/debug")
     for name, config in (("demo", None), (None, Path("run.yaml"))):

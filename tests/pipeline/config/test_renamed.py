@@ -42,7 +42,7 @@ def test_an_old_name_in_a_search() -> None:
         read_searches(["train.average=0.9:0.99"], recipe("demo"), [])
 
 
-def test_a_run_of_an_older_version_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_run_of_an_older_version_is_rejected_in_one_line(tmp_path: Path) -> None:
     tree = recipe("demo").model_dump(mode="json")
     tree["sparse"]["renew_rows"] = tree["sparse"].pop("reset_min_rows")
     (tmp_path / "config.json").write_text(json.dumps(tree), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Bad input is refused in one line that says where it is, what it is and what to do."""
+"""Bad input is rejected in one line that says where it is, what it is and what to do."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_a_value_that_another_type_cannot_hold_is_named(
     assert error_of(folder).startswith(f"{SECOND}: row 7 (from 0), column {column!r}: {what}")
 
 
-def test_a_file_with_other_rows_than_the_schema_says_is_refused(folder: Path) -> None:
+def test_a_file_with_other_rows_than_the_schema_says_is_rejected(folder: Path) -> None:
     pq.write_table(pq.read_table(folder / SECOND).slice(0, 7), folder / SECOND)
     assert error_of(folder) == (
         "schema.json: split 'train' has 20 rows, but its files (train/part-00000.parquet, "
@@ -206,7 +206,7 @@ def test_a_file_with_other_rows_than_the_schema_says_is_refused(folder: Path) ->
     )
 
 
-def test_an_empty_split_is_refused(tmp_path: Path) -> None:
+def test_an_empty_split_is_rejected(tmp_path: Path) -> None:
     write_folder(tmp_path, [], split="test", files=1)
     message = error_of(tmp_path, split="test")
     assert message.startswith("FOLDER: split 'test' has no rows; take another split")

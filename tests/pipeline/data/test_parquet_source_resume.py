@@ -153,7 +153,7 @@ def test_resume_reads_only_what_is_still_to_come(folder: Path, tmp_path: Path) -
     assert users(list(resumed)) == list(range(32, 40))
 
 
-def test_a_position_in_another_split_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_position_in_another_split_is_rejected(folder: Path, tmp_path: Path) -> None:
     write_folder(tmp_path, random_rows(30), files=1)
     assert pq.read_metadata(tmp_path / "train/part-00000.parquet").num_row_groups == 6
     with pytest.raises(UserError, match=r"split of 30 rows in 6 row groups, this one has 43 in 12"):

@@ -1,4 +1,4 @@
-"""A schema that contradicts itself is refused before any row is read."""
+"""A schema that contradicts itself is rejected before any row is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--search: what it means, and what is refused before anything runs."""
+"""--search: what it means, and what is rejected before anything runs."""
 
 from __future__ import annotations
 
@@ -113,11 +113,11 @@ def test_any_field_of_a_run_can_be_searched(text: str, name: str, first: Any) ->
         ("train.select=mean/auc,mean/ne", "trials are compared by it"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(UserError, match=re.escape(reason)) as refused:
+def test_what_cannot_be_searched_is_rejected(text: str, reason: str) -> None:
+    with pytest.raises(UserError, match=re.escape(reason)) as rejected:
         read_searches([text], BASE, [])
-    assert str(refused.value).startswith(f"--search {text}: ")
-    assert "\n" not in str(refused.value)
+    assert str(rejected.value).startswith(f"--search {text}: ")
+    assert "\n" not in str(rejected.value)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_what_cannot_be_searched_is_refused(text: str, reason: str) -> None:
         ),
     ],
 )
-def test_searches_that_contradict_are_refused(
+def test_searches_that_contradict_are_rejected(
     texts: list[str], fixed: list[str], reason: str
 ) -> None:
     with pytest.raises(UserError, match=re.escape(reason)):

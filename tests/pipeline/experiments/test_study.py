@@ -60,7 +60,7 @@ def test_a_study_is_read_back_equal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 0}', '{"version": 2}', "\x00"])
-def test_what_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
+def test_what_is_no_study_is_rejected(tmp_path: Path, text: str) -> None:
     (tmp_path / "study.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"study\.json"):
         load_study(tmp_path)

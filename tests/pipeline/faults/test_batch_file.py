@@ -1,4 +1,4 @@
-"""A batch's file comes back as it was; any other file is refused, and none runs code."""
+"""A batch's file comes back as it was; any other file is rejected, and none runs code."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_file_runs_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         {"values": "text"},
     ],
 )
-def test_parts_that_do_not_belong_together_are_refused(
+def test_parts_that_do_not_belong_together_are_rejected(
     parts: dict[str, Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "a.pt"

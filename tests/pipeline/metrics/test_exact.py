@@ -1,4 +1,4 @@
-"""Figures of an evaluation: against scikit-learn, and the same however the rows are spread."""
+"""Metrics of an evaluation: against scikit-learn, and the same however the rows are spread."""
 
 import json
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def metrics_of(
     return metrics.compute()
 
 
-def figures_of_a_rank(
+def metrics_of_a_rank(
     rank: int, world_size: int, data: Batch, starts: list[int]
 ) -> dict[str, TaskResults]:
     """The rank's rows are those from its start to the next rank's."""
@@ -73,7 +73,7 @@ def gauc_user_by_user(
     return total / weight, counted, left_out
 
 
-def test_figures_agree_with_scikit_learn() -> None:
+def test_metrics_agree_with_scikit_learn() -> None:
     logits, labels, weights, users, oracle = data = sample()
     assert oracle is not None
     for index, (task, result) in enumerate(metrics_of(data).items()):
@@ -108,22 +108,22 @@ def test_figures_agree_with_scikit_learn() -> None:
 def test_ranks_agree_with_one_process(starts: list[int]) -> None:
     data = sample()
     expected = metrics_of(data)
-    for result in run_ranks(figures_of_a_rank, len(starts) - 1, data, starts):
+    for result in run_ranks(metrics_of_a_rank, len(starts) - 1, data, starts):
         for task, metrics in expected.items():
             assert result[task] == pytest.approx(metrics, rel=1e-12)
 
 
 def test_ranks_without_any_row_do_not_hang() -> None:
-    first, second = run_ranks(figures_of_a_rank, 2, sample(0), [0, 0, 0])
+    first, second = run_ranks(metrics_of_a_rank, 2, sample(0), [0, 0, 0])
     assert first == second == metrics_of(sample(0))
     assert first["click"]["rows"] == 0
 
 
 def test_batch_size_does_not_matter() -> None:
     data = sample()
-    whole, pieces = metrics_of(data, 3_000), metrics_of(data, 7)
+    whole, split = metrics_of(data, 3_000), metrics_of(data, 7)
     for task in TASKS:
-        assert pieces[task] == pytest.approx(whole[task], rel=1e-12)
+        assert split[task] == pytest.approx(whole[task], rel=1e-12)
 
 
 @pytest.mark.parametrize("num_tasks", [1, 2])

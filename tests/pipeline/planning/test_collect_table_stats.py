@@ -115,7 +115,7 @@ def test_lists_of_fixed_size_are_read(tmp_path: Path) -> None:
         ({"t": pa.array([2**63], pa.uint64())}, "cannot be read"),
     ],
 )
-def test_what_cannot_be_counted_is_refused(
+def test_what_cannot_be_counted_is_rejected(
     column: dict[str, pa.Array], message: str, tmp_path: Path
 ) -> None:
     pq.write_table(pa.table(column), tmp_path / "a.parquet")
@@ -129,7 +129,7 @@ def test_what_cannot_be_counted_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_a_broken_file_is_refused(tmp_path: Path) -> None:
+def test_a_broken_file_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_text("no", encoding="utf-8")
     with pytest.raises(UserError, match=r"a\.parquet: not a Parquet file"):

@@ -14,11 +14,11 @@ from pipeline.report.charts import bytes_by_rank
 from pipeline.report.run_report import write_report
 from tests.pipeline.report.page import Page
 
-FIGURES = {"rows": 900, "positives": 90, "auc": 0.71, "gauc": None, "ne": 0.93, "calibration": 1.02}
+METRICS = {"rows": 900, "positives": 90, "auc": 0.71, "gauc": None, "ne": 0.93, "calibration": 1.02}
 RESULTS = {
     "split": "val",
     "step": 20,
-    "tasks": {"click": FIGURES | {"oracle_auc": 0.82}, "</script><b>": FIGURES | {"auc": None}},
+    "tasks": {"click": METRICS | {"oracle_auc": 0.82}, "</script><b>": METRICS | {"auc": None}},
 }
 HEALTH: dict[str, Any] = {
     "experts": {
@@ -93,7 +93,7 @@ def make_run(folder: Path) -> Path:
         }
         for step in (10, 20)
     ]
-    evaluation = {f"click/{name}": value for name, value in FIGURES.items()}
+    evaluation = {f"click/{name}": value for name, value in METRICS.items()}
     lines.append({"kind": "eval", "split": "val", "step": 20, "time": 1_700_000_100} | evaluation)
     (folder / "metrics.jsonl").write_text(
         "".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8"
@@ -191,7 +191,7 @@ def test_probes_are_curves(run: Path) -> None:
     assert "Not in this run: probes of the experts" in read(run).text
     with (run / "metrics.jsonl").open("a", encoding="utf-8") as log:
         for step, zeros in ((5, 0.25), (10, None)):
-            figures = {
+            metrics = {
                 "experts/a/b.0/zero_fraction": zeros,
                 "experts/a/b.0/mean": 0.5,
                 "shared/a/b.0/entropy": 0.75,
@@ -199,7 +199,7 @@ def test_probes_are_curves(run: Path) -> None:
                 "tasks/click/gradient_norm": 0.125,
             }
             head = {"kind": "health", "step": step, "time": 1_700_000_050}
-            log.write(json.dumps({**head, **figures}) + "\n")
+            log.write(json.dumps({**head, **metrics}) + "\n")
     page = read(run)
     trace = page.trace("Zeros in each expert's output, in training", "a/b.0")
     assert (trace["x"], trace["y"]) == ([5, 10], [0.25, None])

@@ -33,7 +33,7 @@ def config(pairs: dict[str, str], **sections: object) -> Config:
 
 
 @pytest.mark.parametrize(("pairs", "message"), BAD)
-def test_names_that_do_not_fit_are_refused(pairs: dict[str, str], message: str) -> None:
+def test_names_that_do_not_fit_are_rejected(pairs: dict[str, str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         resolve_features(config(pairs), SCHEMA)
     assert re.search(message, str(caught.value)), caught.value
@@ -47,7 +47,7 @@ def test_a_feature_left_out_is_named_so(left_out: str) -> None:
         resolve_features(config({"history": "item"}, data=DataConfig(exclude=(left_out,))), SCHEMA)
 
 
-def test_tables_of_different_widths_are_refused() -> None:
+def test_tables_of_different_widths_are_rejected() -> None:
     sparse = [*SCHEMA.sparse, SCHEMA.sparse[2].model_copy(update={"name": "tabs", "table": "tab"})]
     schema = SCHEMA.model_copy(update={"sparse": tuple(sparse)})
     run = config({"history": "item", "tabs": "tab"}, embeddings=EmbeddingsConfig(small_rows=10))

@@ -84,7 +84,7 @@ def test_two_ranks_train_under_a_files_plan(tmp_path: Path) -> None:
         )
 
 
-def refuse(rank: int, size: int, folder: Path) -> list[str]:
+def reject(rank: int, size: int, folder: Path) -> list[str]:
     """What a run on this one rank says to plans that were made for something else."""
     said = []
     world = this_world()
@@ -107,8 +107,8 @@ def refuse(rank: int, size: int, folder: Path) -> list[str]:
     return [*said, str(caught.value)]
 
 
-def test_a_plan_for_something_else_is_refused(tmp_path: Path) -> None:
-    ranks, device, tables, none = run_ranks(refuse, 1, tmp_path)[0]
+def test_a_plan_for_something_else_is_rejected(tmp_path: Path) -> None:
+    ranks, device, tables, none = run_ranks(reject, 1, tmp_path)[0]
     assert "plan.json: made for 2 ranks, and this run has 1; plan this run (" in ranks
     assert "made for cuda, and this run is on cpu" in device
     assert "table 'user' has rows 43 there and 42 in this run" in tables
@@ -116,7 +116,7 @@ def test_a_plan_for_something_else_is_refused(tmp_path: Path) -> None:
     assert not any("\n" in line for line in (ranks, device, tables, none))
 
 
-def refuse_by_hand(rank: int, size: int, folder: Path) -> list[str]:
+def reject_by_hand(rank: int, size: int, folder: Path) -> list[str]:
     """What a run with an attention says to plans that somebody has changed."""
     said, path, world = [], folder / "plan.json", this_world()
     run = every_plan.config(path)
@@ -142,8 +142,8 @@ def refuse_by_hand(rank: int, size: int, folder: Path) -> list[str]:
     return said
 
 
-def test_a_plan_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
-    dense, kind, uvm, copied = run_ranks(refuse_by_hand, 1, tmp_path)[0]
+def test_a_plan_that_cannot_be_run_is_rejected(tmp_path: Path) -> None:
+    dense, kind, uvm, copied = run_ranks(reject_by_hand, 1, tmp_path)[0]
     assert "table 'item' has kernel 'dense' there; table_wise on CPU it can have fused;" in dense
     assert "'item' is table_row_wise there and can be table_wise, column_wise, row_wise;" in kind
     assert "table 'user' has kernel 'fused_uvm' there; table_wise on CPU it can have fused" in uvm
@@ -171,9 +171,9 @@ def elastic(rank: int, size: int, folder: Path) -> list[str]:
     return said
 
 
-def test_a_plan_is_refused_where_the_ranks_may_become_other(tmp_path: Path) -> None:
-    refused, taken = run_ranks(elastic, 1, tmp_path)[0]
-    assert refused == (
+def test_a_plan_is_rejected_where_the_ranks_may_become_other(tmp_path: Path) -> None:
+    rejected, taken = run_ranks(elastic, 1, tmp_path)[0]
+    assert rejected == (
         f"sharding.plan: {tmp_path / 'plan.json'}: a plan is for one number of ranks, and this job "
         "continues with 1 to 2 machines; take --sharding.plan '' (each start plans anew), or "
         "--nnodes 2"

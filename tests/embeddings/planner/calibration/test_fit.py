@@ -168,7 +168,7 @@ def test_noise_of_a_tenth_stays_about_that() -> None:
     assert off(found, truth, PARTS[:4]) < 0.4
 
 
-def test_times_without_bytes_in_them_are_refused() -> None:
+def test_times_without_bytes_in_them_are_rejected() -> None:
     cluster = load_cluster("cpu-2x1")
     flat = [
         Observed(file=one.file, ms=[dict.fromkeys(rank, 1.0) for rank in one.ms])

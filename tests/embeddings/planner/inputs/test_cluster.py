@@ -1,4 +1,4 @@
-"""Clusters from files and presets: every number arrives, and bad ones are refused in a line."""
+"""Clusters from files and presets: every number arrives, and bad ones are rejected in a line."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_file_may_start_from_a_preset(tmp_path: Path) -> None:
         ({"preset": "h1000"}, "no preset 'h1000'; presets: a100-40"),
     ],
 )
-def test_bad_files_are_refused_in_a_line(
+def test_bad_files_are_rejected_in_a_line(
     tmp_path: Path, change: dict[str, object], words: str
 ) -> None:
     path = write(tmp_path / "c.yaml", {**H100, **change})
@@ -102,7 +102,7 @@ def test_a_written_cluster_is_read_back(tmp_path: Path, name: str) -> None:
         ({"dense_bw": 0}, "costs.dense_bw: 0: "),
     ],
 )
-def test_bad_costs_are_refused_in_a_line(tmp_path: Path, costs: object, words: str) -> None:
+def test_bad_costs_are_rejected_in_a_line(tmp_path: Path, costs: object, words: str) -> None:
     path = write(tmp_path / "c.yaml", {"preset": "cpu", "costs": costs})
     with pytest.raises(ValueError, match=r"^\S*c\.yaml: ") as caught:
         load_cluster(path)
@@ -116,7 +116,7 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["hosts: [", "- 1\n- 2\n", "", "\xff"])
-def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+def test_what_is_no_mapping_is_rejected(tmp_path: Path, text: str) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"c\.yaml: ") as caught:

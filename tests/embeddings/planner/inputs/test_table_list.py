@@ -1,4 +1,4 @@
-"""Lists of tables: what they build, and what they refuse."""
+"""Lists of tables: what they build, and what they reject."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_file_becomes_collections_on_meta(tmp_path: Path) -> None:
         ({"name": "a.b"}, "name: 'a.b': "),
     ],
 )
-def test_bad_tables_are_refused_in_a_line(
+def test_bad_tables_are_rejected_in_a_line(
     tmp_path: Path, row: dict[str, object], words: str
 ) -> None:
     path = tmp_path / "tables.yaml"
@@ -75,7 +75,7 @@ def test_bad_tables_are_refused_in_a_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_without_tables_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_tables_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "tables.yaml"
     path.write_text("tables: []\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"tables\.yaml: tables: "):

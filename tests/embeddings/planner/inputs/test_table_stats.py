@@ -115,13 +115,13 @@ def test_a_table_is_used_as_its_statistics_say() -> None:
         ({"features": ("v",)}, "table 't' has features t there and v here"),
     ],
 )
-def test_stats_of_another_table_are_refused(table: dict[str, Any], message: str) -> None:
+def test_stats_of_another_table_are_rejected(table: dict[str, Any], message: str) -> None:
     fields = {"name": "t", "rows": 8, "dim": 16, **table}
     with pytest.raises(ValueError, match=message):
         some_stats().with_stats(ListedTable(**fields), 4, 0.95)
 
 
-def test_a_feature_that_never_comes_is_refused() -> None:
+def test_a_feature_that_never_comes_is_rejected() -> None:
     stats = some_stats()
     empty = stats.model_copy(
         update={"features": {"t": FeatureStats(mean=0.0, empty=1.0, quantiles={})}}
@@ -151,7 +151,7 @@ def test_stats_come_back_from_a_file(tmp_path: Path, suffix: str) -> None:
          "does not end with all ids"),
     ],
 )  # fmt: skip
-def test_other_files_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_other_files_are_rejected(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     path = tmp_path / "stats.json"
     path.write_text(json.dumps(json.loads(some_stats().to_json()) | change), encoding="utf-8")
     with pytest.raises(ValueError, match=message) as caught:
@@ -160,7 +160,7 @@ def test_other_files_are_refused(change: dict[str, Any], message: str, tmp_path:
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         load_table_stats(tmp_path / "none.json")
     (tmp_path / "list.json").write_text("[1]", encoding="utf-8")

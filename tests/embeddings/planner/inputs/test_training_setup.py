@@ -1,4 +1,4 @@
-"""TrainingSetup: replica groups are the ones TorchRec forms; what makes no sense is refused."""
+"""TrainingSetup: replica groups are the ones TorchRec forms; what makes no sense is rejected."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_replica_groups_are_formed_on_cpu_too() -> None:
         ({"replicas": 2}, "replicas"),
     ],
 )
-def test_what_makes_no_sense_is_refused(fields: dict[str, Any], message: str) -> None:
+def test_what_makes_no_sense_is_rejected(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         validate(TrainingSetup, fields, "setup")
     assert "\n" not in str(caught.value)

@@ -75,14 +75,14 @@ def test_links_and_shares_reach_the_estimate() -> None:
         ({"ranks": (0,)}, "table 'a': 1 ranks for 2 shards"),
     ],
 )
-def test_what_cannot_be_is_refused(change: dict[str, object], words: str) -> None:
+def test_what_cannot_be_is_rejected(change: dict[str, object], words: str) -> None:
     one = {"table": TABLE, "sharding_type": "column_wise", "width": 32, "ranks": (0, 1)} | change
     with pytest.raises(ValueError, match="table 'a'") as caught:
         fixed_plan([FixedTable(**one)], uncalibrated("cpu-2x1"), 256)  # type: ignore[arg-type]
     assert words in str(caught.value)
 
 
-def test_another_clusters_shape_is_refused() -> None:
+def test_another_clusters_shape_is_rejected() -> None:
     file = fixed_plan(
         [FixedTable(table=TABLE, sharding_type="table_wise", width=64, ranks=(1,))],
         uncalibrated("cpu-2x1"),

@@ -1,4 +1,4 @@
-"""A plan in a file is the plan; what is no such file is refused in one line."""
+"""A plan in a file is the plan; what is no such file is rejected in one line."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_any_plan_comes_back(
         ({"colour": 1}, "no such field"),
     ],
 )
-def test_other_files_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_other_files_are_rejected(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     _, file = plan_of([ListedTable(name="a", rows=10, dim=16)], load_cluster("a100-40-2x1"))
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(json.loads(file.to_json()) | change), encoding="utf-8")
@@ -96,7 +96,7 @@ def test_other_files_are_refused(change: dict[str, Any], message: str, tmp_path:
         ("width", 12, "do not make up its 10 x 16"),
     ],
 )
-def test_shards_that_are_not_the_table_are_refused(
+def test_shards_that_are_not_the_table_are_rejected(
     field: str, value: Any, message: str, tmp_path: Path
 ) -> None:
     rule = Rule(tables="*", types=("table_wise",))
@@ -111,7 +111,7 @@ def test_shards_that_are_not_the_table_are_refused(
         load_plan(path)
 
 
-def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         load_plan(tmp_path / "none.json")
     (tmp_path / "half.json").write_text('{"kind": ', encoding="utf-8")

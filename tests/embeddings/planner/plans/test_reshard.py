@@ -115,7 +115,7 @@ def test_row_wise_state_moves_with_its_rows() -> None:
         ({"optimizer": "adam"}, "has optimizer rowwise_adagrad in the first plan and adam"),
     ],
 )
-def test_other_tables_are_refused(change: dict[str, str], message: str) -> None:
+def test_other_tables_are_rejected(change: dict[str, str], message: str) -> None:
     fields = {"path": "bags", "sharding_type": "table_wise", "width": 8, "ranks": "0"}
     fields |= {"compute_kernel": "fused", "rows": ((10, 1),), "shard_ms": (0.0,) * len(PARTS)}
     tables = [{"name": "t", "rows": 10, "dim": 8}, {"name": "t", "rows": 10, "dim": 8, **change}]

@@ -211,14 +211,14 @@ def test_rules_hold() -> None:
         ([Rule(tables="user_*", together=True, types=("row_wise",))], "group of user_1"),
     ],
 )  # fmt: skip
-def test_rules_that_cannot_hold_are_refused(rules: list[Rule], message: str) -> None:
+def test_rules_that_cannot_hold_are_rejected(rules: list[Rule], message: str) -> None:
     request = request_of(some_tables(), load_cluster("h100-4x2"), rules=rules)
     with pytest.raises(ValueError, match=message) as caught:
         find_plan(request, SHORT)
     assert "\n" not in str(caught.value)
 
 
-def test_a_rule_that_requires_nothing_is_refused() -> None:
+def test_a_rule_that_requires_nothing_is_rejected() -> None:
     with pytest.raises(ValueError, match="requires nothing"):
         Rule(tables="*")
     with pytest.raises(ValueError, match="unknown sharding type 'tablewise'"):

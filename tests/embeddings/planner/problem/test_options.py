@@ -77,7 +77,7 @@ def test_a_table_in_fp16_costs_what_it_costs_when_stored_so() -> None:
     assert (taken.memory == stored.memory).all()
 
 
-def test_two_tables_of_one_name_are_refused() -> None:
+def test_two_tables_of_one_name_are_rejected() -> None:
     from torch import nn
 
     from embeddings.planner.inputs.table_list import build_module

@@ -118,7 +118,7 @@ def test_what_is_averaged_is_what_torchrecs_sync_takes_from_the_kernel(
     assert shard_bytes("t", table, rows=100, columns=32) == total
 
 
-def test_an_optimizer_that_is_not_averaged_is_refused() -> None:
+def test_an_optimizer_that_is_not_averaged_is_rejected() -> None:
     cluster = some_cluster(hosts=1, devices=4, hbm_gb=40.0)
     table = ListedTable(name="t", rows=100, dim=32, optimizer="adam")
     request = request_of([table], cluster, setup=TrainingSetup(replica_groups=2))

@@ -1,4 +1,4 @@
-"""`--page` and `homerec plan page`: what is written, what is refused."""
+"""`--page` and `homerec plan page`: what is written, what is rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`homerec plan`: what may be planned, what is printed, what is written, what is refused."""
+"""`homerec plan`: what may be planned, what is printed, what is written, what is rejected."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_an_answer_for_programs_too(
     assert found["nearest"] == found["changes"][0]
 
 
-def test_a_batch_that_does_not_divide_is_refused(
+def test_a_batch_that_does_not_divide_is_rejected(
     prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["plan", "debug", "--data.path", str(prepared), "--cluster", "cpu-3x1"]) == 2

@@ -177,7 +177,7 @@ def test_a_mistake_is_one_line(
     assert [message in line for line in errors if "homerec: error" in line] == [True]
 
 
-def test_a_run_refuses_data_of_other_vocabularies(
+def test_a_run_rejects_data_of_other_vocabularies(
     prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other"

@@ -99,7 +99,7 @@ def test_a_value_that_does_not_fit_is_named_with_line_and_column(
     ],
     ids=["column", "tabs", "empty", "binary", "short line", "long line", "latin1", "open quote"],
 )
-def test_a_file_that_is_no_such_table_is_refused(
+def test_a_file_that_is_no_such_table_is_rejected(
     tmp_path: Path, content: str | bytes, expected: str
 ) -> None:
     with pytest.raises(UserError, match=expected):

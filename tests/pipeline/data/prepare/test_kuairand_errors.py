@@ -1,4 +1,4 @@
-"""Bad files and options of KuaiRand are refused in one line, and nothing half-made is left."""
+"""Bad files and options of KuaiRand are rejected in one line, and nothing half-made is left."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def error_of(raw: Path, out: Path, **options: Any) -> str:
-    """The one line with which `raw` is refused; nothing may be left behind."""
+    """The one line with which `raw` is rejected; nothing may be left behind."""
     before = sorted(out.parent.iterdir())
     with pytest.raises(UserError) as caught:
         prepare_kuairand(raw, out, **options)
@@ -42,7 +42,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     assert name.split("_")[0] in error_of(folder, tmp_path / "out")
 
 
-def test_a_folder_without_or_with_too_many_editions_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_or_with_too_many_editions_is_rejected(tmp_path: Path) -> None:
     assert "no such folder" in error_of(tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "raw").mkdir()
     assert "_pure, _1k, _27k" in error_of(tmp_path / "raw", tmp_path / "out")
@@ -89,13 +89,15 @@ def test_a_bad_value_in_a_late_file_is_named_and_leaves_nothing(
     assert f"{name.replace('pure', 'pure_part2')}: line 4: column {column}: {value!r}" in message
 
 
-def test_a_user_twice_is_refused(tmp_path: Path) -> None:
+def test_a_user_twice_is_rejected(tmp_path: Path) -> None:
     folder = write_raw(tmp_path / "raw")
     pl.concat([make_users(), make_users().slice(3, 1)]).write_csv(folder / USERS_NAME)
     assert "user_id: 3 is there 2 times" in error_of(folder, tmp_path / "out")
 
 
-def test_splits_without_days_are_refused_with_the_days_there_are(raw: Path, tmp_path: Path) -> None:
+def test_splits_without_days_are_rejected_with_the_days_there_are(
+    raw: Path, tmp_path: Path
+) -> None:
     for options in (
         {"val_from": 20220401},
         {"val_from": 20230101, "test_from": 20230102},
@@ -116,7 +118,7 @@ def test_splits_without_days_are_refused_with_the_days_there_are(raw: Path, tmp_
         ({"min_count": 0}, "min_count: 0"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(
+def test_options_that_make_no_sense_are_rejected(
     raw: Path, tmp_path: Path, options: dict[str, int], expected: str
 ) -> None:
     assert expected in error_of(raw, tmp_path / "out", **options)

@@ -146,7 +146,7 @@ def test_few_rows_and_one_user_are_enough(tmp_path: Path) -> None:
     ("option", "value"),
     [("rows", 99), ("rows", -5), ("seed", -1), ("num_users", 0), ("max_history", 0)],
 )
-def test_options_that_make_no_sense_are_refused(tmp_path: Path, option: str, value: int) -> None:
+def test_options_that_make_no_sense_are_rejected(tmp_path: Path, option: str, value: int) -> None:
     options: dict[str, Any] = {"rows": 1_000, "seed": 0} | {option: value}
     with pytest.raises(UserError, match=f"{option}: {value} must be at least"):
         prepare_synthetic(tmp_path / "out", **options)

@@ -1,4 +1,4 @@
-"""A sweep's file is read back, refused in one line, and shown."""
+"""A sweep's file is read back, rejected in one line, and shown."""
 
 from __future__ import annotations
 
