@@ -26,7 +26,7 @@ from pipeline.checkpoint.layout import step_folder
 from pipeline.checkpoint.manifest import read_manifest
 from pipeline.checkpoint.progress import Progress
 from pipeline.checkpoint.save import Checkpoints
-from pipeline.checkpoint.verify import damage
+from pipeline.checkpoint.verify import find_damage_on_ranks
 from pipeline.config.overrides import resolve
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
@@ -85,7 +85,7 @@ class Bench:
     def load(self) -> tuple[float, float]:
         """Seconds of checking the newest checkpoint, and of a resume, which checks it too."""
         start = time.perf_counter()
-        assert damage(step_folder(self.folder, self.last), self._world) is None
+        assert find_damage_on_ranks(step_folder(self.folder, self.last), self._world) is None
         checked = time.perf_counter()
         self._savers["waiting"].load_latest(self._parallel.model, self._parallel.optimizer)
         return checked - start, time.perf_counter() - checked

@@ -68,7 +68,7 @@ def _check_is_run(out: Path) -> None:
         raise UserError(f"{error}; {out} is no run this version knows, {remedy}") from error
 
 
-_RUN = folders.Kind(
+_RUN = folders.FolderKind(
     name="run",
     mark="config.json",
     is_leftover=_is_leftover,

@@ -110,7 +110,7 @@ def _die(
         number = sum(death["struck"] for death in deaths) + 1
         if number > kills:
             break
-        # The ranks that a run begins with are those its rows are dealt to, for good.
+        # Rows are split over the ranks that a run begins with, for good.
         now = dice.choice((1, 2, 4)) if change_ranks and acknowledged else ranks
         fault = Fault(**{**vars(planned), "rank": planned.rank % now})
         end = job.start(now, fault, resume=True)

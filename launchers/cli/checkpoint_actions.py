@@ -20,7 +20,7 @@ from pipeline.checkpoint.listing import (
     retained,
     retention_rules,
 )
-from pipeline.checkpoint.verify import problem
+from pipeline.checkpoint.verify import find_damage
 from pipeline.config.sections import CheckpointConfig
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath, open_folder
@@ -32,8 +32,8 @@ def ls(where: str, *, json: bool) -> int:
     found = list_checkpoints(folder, contents=False)
     if json:
         return _print_json([one.as_json() for one in found])
-    any_whole = any(one.problem is None for one in found)
-    why = retained(folder, found, retention_rules(folder, found)) if any_whole else {}
+    any_valid = any(one.problem is None for one in found)
+    why = retained(folder, found, retention_rules(folder, found)) if any_valid else {}
     view = Table(title=str(folder), title_justify="left")
     for heading in ("step", "epoch", "MB", "ranks"):
         view.add_column(heading, justify="right")
@@ -50,7 +50,7 @@ def verify(where: str, *, json: bool) -> int:
     place = open_folder(where)
     if is_finished(place):
         step = int(place.name.rpartition("-")[2])
-        found = [ListedCheckpoint(step=step, manifest=None, problem=problem(place))]
+        found = [ListedCheckpoint(step=step, manifest=None, problem=find_damage(place))]
     else:
         found = list_checkpoints(open_checkpoints(where), contents=True)
     if json:

@@ -101,7 +101,7 @@ def compare(
         claim(out, STUDY, resume=resume)
     with only_writer(out, "study"), _back_unless_saved(out, replaced, console):
         study = Study(out, design.head, design.runs, design.kept, before or {})
-        jobs = max(1, min(jobs or os.cpu_count() or 1, study.num_waiting))
+        jobs = max(1, min(jobs or os.cpu_count() or 1, study.num_pending))
         _show_start(study, design, out, jobs, console)
         stopped_by = run_experiment(study, jobs=jobs, console=console)
         _show_results(out, study.record(), console)

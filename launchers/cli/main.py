@@ -83,7 +83,7 @@ def _run(words: list[str]) -> int:
 
     rest, overrides = split_overrides(rest) if name in _WITH_FIELDS else (rest, [])
     if name == "train":
-        rest = resuming_if_there(rest)
+        rest = normalize_resume_auto(rest)
     code = call(open_command(name), rest, overrides)
     if name == "train" and not {"-h", "--help"}.isdisjoint(rest):
         from pipeline.config.overrides import field_help
@@ -158,7 +158,7 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return plain, overrides
 
 
-def resuming_if_there(words: Sequence[str]) -> list[str]:
+def normalize_resume_auto(words: Sequence[str]) -> list[str]:
     """`--resume auto` in one word: a bare --resume may stand before the recipe."""
     plain = list(words)
     for at, pair in enumerate(pairwise(words)):

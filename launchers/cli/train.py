@@ -44,18 +44,18 @@ def train(
         # An agent that is killed cannot end its ranks: they would train on beside a new start.
         die_with_parent()
     must_exist = resume and not resume_auto
-    again = is_restart()
-    if overwrite and again:
+    restarted = is_restart()
+    if overwrite and restarted:
         overwrite = not saved_by_this_job(out or default_folder(recipe, config))
-    go_on: bool | Literal["auto"] = False
-    if must_exist or resume_auto or (again and not overwrite):
-        go_on = True if must_exist else "auto"
+    resume_run: bool | Literal["auto"] = False
+    if must_exist or resume_auto or (restarted and not overwrite):
+        resume_run = True if must_exist else "auto"
     tree, folder = configure(
-        recipe, config, out, overrides, resume=bool(go_on), must_exist=must_exist
+        recipe, config, out, overrides, resume=bool(resume_run), must_exist=must_exist
     )
     # Only now, as they import torch: a mistyped field answers at once.
     from pipeline.ranks.world import open_world
     from pipeline.train import train as train_run
 
     with open_world(tree.train.timeout) as world:
-        return train_run(tree, folder, world, resume=go_on, overwrite=overwrite)
+        return train_run(tree, folder, world, resume=resume_run, overwrite=overwrite)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from launchers.experiments.running import Running
 from launchers.local.console import print_line
-from pipeline.experiments.experiment import Experiment, Outcome, Run, Skipped
+from pipeline.experiments.experiment import Experiment, ExperimentRun, RunOutcome, Skipped
 from pipeline.tracking.progress_line import duration_text
 
 _BAR = 20
@@ -53,7 +53,7 @@ class ProgressTable:
             self._console, f"[{self._experiment.num_ended:>{len(str(total))}}/{total}] {text}"
         )
 
-    def started(self, run: Run) -> None:
+    def started(self, run: ExperimentRun) -> None:
         if not self._live:
             self.print(f"{run.name}: started, log {run.log}")
 
@@ -61,7 +61,7 @@ class ProgressTable:
         self._earlier += 1
         self.print(run.text)
 
-    def ended(self, one: Running[Any], outcome: Outcome, text: str) -> None:
+    def ended(self, one: Running[Any], outcome: RunOutcome, text: str) -> None:
         """`text`: how, as the experiment has it."""
         self._ended += 1
         self._failed += outcome == "failed"

@@ -11,14 +11,14 @@ from typing import Any, Generic, Literal
 
 from launchers.local.local_ranks import LocalRanks, RankDied
 from pipeline.evaluate import metric_value
-from pipeline.experiments.experiment import Outcome, R, Run
+from pipeline.experiments.experiment import ExperimentRun, R, RunOutcome
 from pipeline.io.exit_codes import ExitCode
 from pipeline.ranks.world import World
 
 _STOPPED = (-signal.SIGTERM, -signal.SIGKILL)
 
 
-def _train(world: World, run: Run) -> int:
+def _train(world: World, run: ExperimentRun) -> int:
     return run.train(world)
 
 
@@ -52,7 +52,7 @@ class Running(Generic[R]):
             self._stopped_as = outcome
             self.ranks.stop()
 
-    def outcome(self) -> tuple[Outcome, str | None] | None:
+    def outcome(self) -> tuple[RunOutcome, str | None] | None:
         """How it ended, once it has, and why it failed, in one line."""
         ended = self.ranks.poll()
         if ended is None:

@@ -27,7 +27,7 @@ class Variant(NamedTuple):
 
     kind: type[TowerConfig]
     """The config class of the tower."""
-    says: str
+    description: str
     """What it is, in one line."""
     changes: Mapping[str, object] = MappingProxyType({})
     """Fields that make it what its name says."""
@@ -37,18 +37,22 @@ class Variant(NamedTuple):
     """HoME less what `changes` takes away."""
 
 
-def _rival(name: str, kind: type[TowerConfig], says: str, **changes: object) -> dict[str, Variant]:
+def _rival(
+    name: str, kind: type[TowerConfig], description: str, **changes: object
+) -> dict[str, Variant]:
     """As its paper has it, and starred."""
     return {
-        name: Variant(kind, says, {**changes, **_AS_PUBLISHED}),
+        name: Variant(kind, description, {**changes, **_AS_PUBLISHED}),
         f"{name}*": Variant(
-            kind, f"{says}; with expert normalisation and Swish", changes, starred=True
+            kind, f"{description}; with expert normalisation and Swish", changes, starred=True
         ),
     }
 
 
-def _ablation(what: str, says: str, **changes: object) -> dict[str, Variant]:
-    variant = Variant(HomeConfig, f"HoME without {says}", changes, starred=True, ablation=True)
+def _ablation(what: str, description: str, **changes: object) -> dict[str, Variant]:
+    variant = Variant(
+        HomeConfig, f"HoME without {description}", changes, starred=True, ablation=True
+    )
     return {f"home-no_{what}": variant}
 
 

@@ -17,7 +17,7 @@ from pipeline.checkpoint.layout import (
     step_folder,
 )
 from pipeline.checkpoint.manifest import META, CorruptError, Manifest, read_manifest, read_sealed
-from pipeline.checkpoint.verify import problem
+from pipeline.checkpoint.verify import find_damage
 from pipeline.config.sections import CheckpointConfig
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
@@ -61,7 +61,7 @@ def list_checkpoints(folder: AnyPath, *, contents: bool) -> list[ListedCheckpoin
         except CorruptError as error:
             found.append(ListedCheckpoint(step=step, manifest=None, problem=str(error)))
             continue
-        found_problem = problem(place, contents=contents)
+        found_problem = find_damage(place, contents=contents)
         found.append(ListedCheckpoint(step=step, manifest=manifest, problem=found_problem))
     return found
 
@@ -89,7 +89,7 @@ def retention_rules(folder: AnyPath, found: Sequence[ListedCheckpoint]) -> Check
 def contents(place: AnyPath) -> dict[str, Any]:
     """Contents of a checkpoint. UserError if files are missing, of another size or corrupt."""
     try:
-        if (found_problem := problem(place, contents=False)) is not None:
+        if (found_problem := find_damage(place, contents=False)) is not None:
             raise CorruptError(found_problem)
         progress, manifest = read_sealed(place / META), read_manifest(place)
         saved = open_reader(place).read_metadata().state_dict_metadata

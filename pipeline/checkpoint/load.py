@@ -18,7 +18,7 @@ from pipeline.checkpoint.progress import Progress
 from pipeline.checkpoint.reader import CheckpointPlanner
 from pipeline.checkpoint.run_state import empty_state_dict, load_state_dict
 from pipeline.checkpoint.table_state import TablesLoader
-from pipeline.checkpoint.verify import damage
+from pipeline.checkpoint.verify import find_damage_on_ranks
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
@@ -50,7 +50,7 @@ def load_newest(
     steps, corrupt = broadcast_from_rank0(world, named_steps(folder)), {}
     for step in reversed(steps):
         place = step_folder(folder, step)
-        if (problem := damage(place, world)) is None:
+        if (problem := find_damage_on_ranks(place, world)) is None:
             break
         corrupt[step] = problem
     else:
@@ -87,7 +87,7 @@ def load_model(folder: AnyPath, model: nn.Module, world: World) -> None:
 
     UserError if the checkpoint is corrupt or is another model's.
     """
-    if (problem := damage(folder, world)) is not None:
+    if (problem := find_damage_on_ranks(folder, world)) is not None:
         raise UserError(f"{folder}: {problem}; name another checkpoint of the run")
     _load({"model": model.state_dict()}, folder, world)
 

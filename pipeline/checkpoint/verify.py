@@ -22,7 +22,7 @@ from pipeline.ranks.coordinate import gather_or_raise
 from pipeline.ranks.world import World
 
 
-def damage(folder: AnyPath, world: World) -> str | None:
+def find_damage_on_ranks(folder: AnyPath, world: World) -> str | None:
     """What is wrong with a checkpoint, None if it is valid. Every rank reads a part of it."""
     try:
         for part in range(gather_or_raise(world, lambda: len(chain(folder)))):
@@ -32,8 +32,11 @@ def damage(folder: AnyPath, world: World) -> str | None:
     return None
 
 
-def problem(folder: AnyPath, *, contents: bool = True) -> str | None:
-    """`damage`, found by this process alone; without `contents`, checks names and sizes only."""
+def find_damage(folder: AnyPath, *, contents: bool = True) -> str | None:
+    """As `find_damage_on_ranks`, but on this process alone.
+
+    Without `contents` it checks names and sizes only.
+    """
     try:
         for part in range(len(chain(folder))):
             _check(folder, part, 0, 1, contents=contents)

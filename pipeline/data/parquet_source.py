@@ -242,11 +242,11 @@ class ParquetSource:
         plan, step = self._plan, self._step
         mine = self._rank_slices()
         with ExitStack() as stack:
-            streams = [
+            iterators = [
                 stack.enter_context(closing(self._steps_of(part.planned_rank, step)))
                 for part in mine
             ]
-            for parts in zip(*streams, strict=True):
+            for parts in zip(*iterators, strict=True):
                 taken = [
                     rows.between(part.start, part.stop)
                     for rows, part in zip(parts, mine, strict=True)

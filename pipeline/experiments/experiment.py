@@ -19,13 +19,13 @@ from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
 from pipeline.train import train
 
-Outcome = Literal["done", "pruned", "stopped", "failed"]
+RunOutcome = Literal["done", "pruned", "stopped", "failed"]
 """'pruned': stopped early by the experiment; 'stopped': by a signal to the engine, and to be
 resumed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class ExperimentRun:
     """One run of an experiment: an ordinary training run in a folder of its own."""
 
     name: str
@@ -49,7 +49,7 @@ class Skipped:
     text: str
 
 
-R = TypeVar("R", bound=Run)
+R = TypeVar("R", bound=ExperimentRun)
 
 
 class Experiment(Protocol[R]):
@@ -73,7 +73,7 @@ class Experiment(Protocol[R]):
     def evaluated(self, run: R, step: int, value: float) -> bool:
         """Note the selection metric after `step`; returns whether to stop the run early."""
 
-    def ended(self, run: R, outcome: Outcome, error: str | None, seconds: float) -> str:
+    def ended(self, run: R, outcome: RunOutcome, error: str | None, seconds: float) -> str:
         """Record how a run ended; returns a line for the screen. `seconds`: of this session."""
 
 

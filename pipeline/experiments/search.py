@@ -16,7 +16,7 @@ import yaml
 
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
-from pipeline.experiments.experiment import Outcome, Run, Skipped
+from pipeline.experiments.experiment import ExperimentRun, RunOutcome, Skipped
 from pipeline.experiments.sampler import Sampler, State, Trial
 from pipeline.experiments.search_report import FOUND, write_tune_report
 from pipeline.experiments.search_space import Dimension, laid_over
@@ -44,7 +44,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialRun(Run):
+class TrialRun(ExperimentRun):
     """The run of a trial."""
 
     number: int
@@ -128,7 +128,7 @@ class Search:
             return False
         return self._sampler.is_poor(trial, self._trials, self.settings.startup)
 
-    def ended(self, run: TrialRun, outcome: Outcome, error: str | None, seconds: float) -> str:
+    def ended(self, run: TrialRun, outcome: RunOutcome, error: str | None, seconds: float) -> str:
         trial = self._trials[run.number]
         trial.seconds = round((trial.seconds or 0) + seconds, 1)
         if outcome == "stopped":  # it resumes with the search

@@ -15,11 +15,11 @@ from pipeline.experiments.sampler import Trial
 from pipeline.experiments.search import Search, Settings
 from pipeline.experiments.search_report import FOUND, read_found
 from pipeline.experiments.search_space import Dimension, laid_over, read_searches
-from pipeline.io.claim_folder import Kind, claim
+from pipeline.io.claim_folder import FolderKind, claim
 from pipeline.io.errors import UserError
 from pipeline.training.resolve_features import resolve_features
 
-_SEARCH = Kind(
+_SEARCH = FolderKind(
     name="search",
     mark=FOUND,
     is_leftover=lambda path: path.name in ("lock", f".{FOUND}.partial"),

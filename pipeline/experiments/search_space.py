@@ -23,7 +23,7 @@ from pipeline.config.tree import Config, build, merge
 from pipeline.io.errors import UserError, nearest
 
 ParamValue = int | float | str
-_YARDSTICK = ("train.select", "data.path", "data.tasks")
+_FIXED_FIELDS = ("train.select", "data.path", "data.tasks")
 _FORMS = "LOW:HIGH, LOW:HIGH:log, LOW:HIGH:STEP or A,B,C"
 
 
@@ -120,7 +120,7 @@ def read_search(text: str, base: Config) -> Dimension:
     if new := renamed(field):
         raise UserError(f"{where}: {field}: renamed to {new}")
     kind = _type_of(field, base, where)
-    if field in _YARDSTICK:
+    if field in _FIXED_FIELDS:
         raise UserError(f"{where}: trials are compared by it; fix it with --{field}")
     if not values:
         raise UserError(f"{where}: no values; write {_FORMS}")

@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 from pipeline.experiments.paired import BySeed, difference, estimate
-from pipeline.io.claim_folder import Kind
+from pipeline.io.claim_folder import FolderKind
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json
 from pipeline.io.json_types import Json
@@ -124,7 +124,7 @@ def _notes(study: Json) -> list[str]:
     for status, what in (
         ("failed", "failed and are left out"),
         ("stopped", "were stopped before their end and are left out"),
-        ("waiting", "have not been started"),
+        ("pending", "have not been started"),
     ):
         if names := [
             f"{run['tower']} seed {run['seed']}" for run in runs if run["status"] == status
@@ -210,7 +210,7 @@ def load_study(out: Path) -> Json:
     return study
 
 
-STUDY = Kind(
+STUDY = FolderKind(
     name="study",
     mark=NAME,
     is_leftover=lambda path: path.name == f".{NAME}.partial",

@@ -12,16 +12,19 @@ from pipeline.checkpoint.verify import chain
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.evaluate import evaluate_checkpoint
-from pipeline.experiments.experiment import Outcome, Run
+from pipeline.experiments.experiment import ExperimentRun, RunOutcome
 from pipeline.experiments.study import OUTCOME, VERSION, build_study, run_entry, save_study
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json
 from pipeline.io.json_types import Json
 from pipeline.ranks.world import World
 
+_ENDED_EARLY = ("failed", "stopped")
+"""Statuses that a run keeps while it is not asked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TowerRun(Run):
+class TowerRun(ExperimentRun):
     """One tower, one seed."""
 
     tower: str
@@ -33,7 +36,7 @@ class TowerRun(Run):
 
     def train(self, world: World) -> int:
         """Train or resume, evaluate the best checkpoint once on the test split, keep that alone."""
-        code = Run.train(self, world)
+        code = ExperimentRun.train(self, world)
         if code:
             return code
         results = json.loads((self.folder / "results.json").read_text(encoding="utf-8-sig"))
@@ -79,10 +82,10 @@ class Study:
         for run in (*kept, *runs):
             if run.is_over:
                 self._note(run, "done")
-            elif run in runs or self._entries[run.tower, run.seed]["status"] == "done":
-                self._note(run, "waiting")  # one that is not to run now stays failed
-        self._waiting = [run for run in runs if not run.is_over]
-        self.num_waiting = len(self._waiting)
+            elif run in runs or self._entries[run.tower, run.seed]["status"] not in _ENDED_EARLY:
+                self._note(run, "pending")
+        self._pending = [run for run in runs if not run.is_over]
+        self.num_pending = len(self._pending)
         save_study(out, self.record())
 
     @property
@@ -98,12 +101,12 @@ class Study:
         return ""
 
     def next_run(self) -> TowerRun | None:
-        return self._waiting.pop(0) if self._waiting else None
+        return self._pending.pop(0) if self._pending else None
 
     def evaluated(self, run: TowerRun, step: int, value: float) -> bool:
         return False
 
-    def ended(self, run: TowerRun, outcome: Outcome, error: str | None, seconds: float) -> str:
+    def ended(self, run: TowerRun, outcome: RunOutcome, error: str | None, seconds: float) -> str:
         self._note(run, outcome, error)
         save_study(self._out, self.record())
         return f"{run.name}: " + (f"failed: {error}" if error else outcome)

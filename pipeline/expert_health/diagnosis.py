@@ -33,14 +33,14 @@ TASK_SPECIFIC_LIMIT = 0.2
 """Weight of task-specific experts as a share of what an even gate would give them. The paper names
 no value: a fifth is far from even, and well above the zero at which they stop learning."""
 
-Kind = Literal["collapse", "degradation", "underfitting"]
+FindingKind = Literal["collapse", "degradation", "underfitting"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One sentence on one expert or task, or on all of them where nothing is wrong."""
 
-    kind: Kind
+    kind: FindingKind
     subject: str
     """An expert or a task; 'experts' or 'tasks' where all are meant."""
     severity: Literal["wrong", "healthy", "unchecked"]
@@ -240,7 +240,9 @@ def _count(things: Any, name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
-_CHECKS: dict[Kind, tuple[Callable[[Json], Iterator[tuple[str, str]]], Callable[[Json], Finding]]]
+_CHECKS: dict[
+    FindingKind, tuple[Callable[[Json], Iterator[tuple[str, str]]], Callable[[Json], Finding]]
+]
 _CHECKS = {
     "collapse": (_collapse, _no_collapse),
     "degradation": (_degradation, _no_degradation),

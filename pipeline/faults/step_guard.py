@@ -22,22 +22,22 @@ from torchrec.optim.keyed import CombinedOptimizer
 
 from pipeline.config.sections import FaultsConfig
 from pipeline.faults.attribution import attribute
-from pipeline.ranks.timed_all_reduce import waited
+from pipeline.ranks.timed_all_reduce import all_reduce_seconds
 from pipeline.ranks.world import World
 from pipeline.training.step import Step, StepOutput
 
-Kind = Literal["nonfinite", "spike"]
+BadStepKind = Literal["nonfinite", "spike"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadStep:
     """Why a step was rejected. `kind` is equal on all ranks, the rest is each rank's own."""
 
-    kind: Kind
+    kind: BadStepKind
     mine: bool
     """Whether this rank's part of the batch is at fault (for a spike: has the largest loss)."""
     what: str
-    """'loss is not finite', with its values; says nothing of task, batch or rank."""
+    """Such as 'loss is not finite'; no task, batch or rank."""
     feature: str
     """The feature at fault, as far as it is known; '' where not `mine`."""
 
@@ -57,7 +57,7 @@ class StepGuard:
         self._world = world
         self._columns = list(columns)
         self._step = step
-        self._kept = [*step.model.head.buffers(), *step.loss.buffers()]
+        self._buffers = [*step.model.head.buffers(), *step.loss.buffers()]
         self._copies: list[Tensor] = []
         self._recent: deque[float] = deque(maxlen=config.spike_window)
         self._loss = torch.zeros(())
@@ -71,8 +71,8 @@ class StepGuard:
     def before_step(self) -> None:
         """Copy running statistics, to restore them if the step is rejected."""
         self.bad_step = None
-        if self._kept:
-            self._copies = [buffer.detach().clone() for buffer in self._kept]
+        if self._buffers:
+            self._copies = [buffer.detach().clone() for buffer in self._buffers]
 
     def optimizer(self, optimizer: CombinedOptimizer) -> GuardedOptimizer:
         """`optimizer` for the train pipeline: it does not step where a step was rejected."""
@@ -81,7 +81,7 @@ class StepGuard:
     def undo(self) -> None:
         """Running statistics as they were before the step."""
         with torch.no_grad():
-            for buffer, copy in zip(self._kept, self._copies, strict=True):
+            for buffer, copy in zip(self._buffers, self._copies, strict=True):
                 buffer.copy_(copy)
 
     def reject_gradient(self) -> None:
@@ -96,7 +96,7 @@ class StepGuard:
 
     def _on_input(self, _: nn.Module, inputs: Any, v_BF: Tensor) -> Tensor:
         """The tower's input, with a hook on its gradient."""
-        self._began = time.perf_counter() - waited()
+        self._began = time.perf_counter() - all_reduce_seconds()
         if not (self._step.training and v_BF.requires_grad):
             return v_BF
         values_BF = v_BF.detach()
@@ -121,7 +121,11 @@ class StepGuard:
         loss = 0.0 if bad_loss else float(self._loss)
         reports_W3 = torch.zeros(self._world.size, 3, dtype=torch.float64)
         reports_W3[self._world.rank] = torch.tensor(
-            [bad_loss or bad_gradient, loss, time.perf_counter() - waited() - self._began],
+            [
+                bad_loss or bad_gradient,
+                loss,
+                time.perf_counter() - all_reduce_seconds() - self._began,
+            ],
             dtype=torch.float64,
         )
         dist.all_reduce(reports_W3, group=self._world.control)
@@ -159,7 +163,7 @@ class StepGuard:
 
     def _reject(
         self,
-        kind: Kind,
+        kind: BadStepKind,
         mine: bool,
         what: str,
         values_BF: Tensor,

@@ -12,7 +12,7 @@ from pipeline.io.storage import AnyPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class FolderKind:
     """What a folder may hold."""
 
     name: str
@@ -32,7 +32,7 @@ class Kind:
 
 def claim(
     out: Path,
-    kind: Kind,
+    kind: FolderKind,
     *,
     resume: bool = False,
     overwrite: bool = False,
@@ -77,6 +77,6 @@ def claim(
     return replaced
 
 
-def recover(out: Path, kind: Kind) -> None:
+def recover(out: Path, kind: FolderKind) -> None:
     """Finish what a process began that replaced something here and was killed."""
     set_aside.recover(out, kind.is_ours, kind.has_saved)

@@ -139,7 +139,7 @@ class Heartbeat:
         silent = [r for r in others if r not in ended and before.get(r) == after.get(r)]
         if silent:
             return "; ".join(_silent(rank, after.get(rank)) for rank in silent)
-        causes = [rank for rank in ended if rank != self._rank and _LOST not in ended[rank]]
+        causes = [rank for rank in ended if rank != self._rank and _MISSED_PEER not in ended[rank]]
         if causes:
             return "; ".join(_ended(rank, ended[rank]) for rank in causes)
         last = min(others, key=lambda rank: int(after[rank].split()[1]))
@@ -159,7 +159,7 @@ class Heartbeat:
         }
 
 
-_LOST = "missed another rank"
+_MISSED_PEER = "missed another rank"
 
 
 @contextmanager
@@ -171,7 +171,7 @@ def monitored(beat: Heartbeat, pulse: Pulse) -> Iterator[None]:
         if not of_a_peer(error):
             beat.tell(f"{type(error).__name__}: {_first_line(error)}")
             raise
-        beat.tell(_LOST)
+        beat.tell(_MISSED_PEER)
         raise RankLost(lost(pulse, beat.explain())) from error
     else:
         beat.leave()

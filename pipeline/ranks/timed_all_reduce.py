@@ -10,7 +10,7 @@ from torch import Tensor
 _seconds = 0.0
 
 
-def waited() -> float:
+def all_reduce_seconds() -> float:
     """Seconds in `all_reduce` so far, in this process."""
     return _seconds
 

@@ -40,7 +40,7 @@ from pipeline.training.replica_groups import GroupedModel, group_shape
 from pipeline.training.step import Step
 
 # What the two kinds of collection call the module that holds their tables.
-_HOLDERS = ("embedding_bags", "embeddings")
+_TABLE_PARENTS = ("embedding_bags", "embeddings")
 
 TOWER = "dense"
 """The part of a run's optimizer that steps all that is no table."""
@@ -158,8 +158,8 @@ def tower_optimizer(optimizer: CombinedOptimizer) -> KeyedOptimizer:
 
 def table_of(name: str) -> str | None:
     """The table whose weight the parameter `name` is, if it is one's."""
-    *_, holder, table, leaf = ("", "", *name.split("."))
-    return table if holder in _HOLDERS and leaf == "weight" else None
+    *_, parent, table, leaf = ("", "", *name.split("."))
+    return table if parent in _TABLE_PARENTS and leaf == "weight" else None
 
 
 def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptimizer:

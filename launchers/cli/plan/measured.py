@@ -109,7 +109,11 @@ def _measure(
     """On every rank."""
     check_shape(files[0].cluster, world)
     taken = measure_all(
-        files, world, rounds=rounds, repeats=repeats, on_progress=_heard(world, rounds, len(files))
+        files,
+        world,
+        rounds=rounds,
+        repeats=repeats,
+        on_progress=_progress_printer(world, rounds, len(files)),
     )
     return [combine(every) for every in taken], machine(world)
 
@@ -125,12 +129,12 @@ def _calibrate(
             batch_size=batch_size,
             rounds=rounds,
             repeats=repeats,
-            on_progress=_heard(world, rounds, None),
+            on_progress=_progress_printer(world, rounds, None),
         )
     return found, fits, machine(world)
 
 
-def _heard(world: World, rounds: int, plans: int | None) -> Callable[[int, int], None]:
+def _progress_printer(world: World, rounds: int, plans: int | None) -> Callable[[int, int], None]:
     """Says on rank 0 how far it is."""
     console = Console(stderr=True)
 

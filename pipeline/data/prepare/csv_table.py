@@ -19,9 +19,9 @@ from pipeline.data.prepare.writer import is_disk_full
 from pipeline.io.errors import UserError
 
 # integer, flag and day are never empty; the others may be (null).
-Kind = Literal["integer", "flag", "day", "whole", "number", "date", "text"]
+ColumnKind = Literal["integer", "flag", "day", "whole", "number", "date", "text"]
 
-_DTYPES: dict[Kind, type[pl.DataType]] = {
+_DTYPES: dict[ColumnKind, type[pl.DataType]] = {
     "integer": pl.Int64,
     "flag": pl.Int8,
     "day": pl.Int32,
@@ -30,7 +30,7 @@ _DTYPES: dict[Kind, type[pl.DataType]] = {
     "date": pl.String,
     "text": pl.String,
 }
-_EXPECTED: dict[Kind, str] = {
+_EXPECTED: dict[ColumnKind, str] = {
     "integer": "a whole number",
     "flag": "0 or 1",
     "day": "a day as YYYYMMDD",
@@ -41,7 +41,7 @@ _EXPECTED: dict[Kind, str] = {
 }
 
 
-def csv_to_parquet(path: Path, kinds: Mapping[str, Kind], out: Path) -> None:
+def csv_to_parquet(path: Path, kinds: Mapping[str, ColumnKind], out: Path) -> None:
     """Write the columns in `kinds` of the CSV file `path` to the Parquet file `out`.
 
     Streams: memory does not grow with the file. Other columns and empty lines are left out.
@@ -63,7 +63,7 @@ def csv_to_parquet(path: Path, kinds: Mapping[str, Kind], out: Path) -> None:
         raise _first_fault(path, kinds, "a value does not fit its column")
 
 
-def _is_wrong(name: str, kind: Kind) -> pl.Expr:
+def _is_wrong(name: str, kind: ColumnKind) -> pl.Expr:
     column = pl.col(name)
     if kind == "integer":
         return column.is_null()
@@ -80,7 +80,7 @@ def _is_wrong(name: str, kind: Kind) -> pl.Expr:
     return pl.lit(False)
 
 
-def _check_header(path: Path, kinds: Mapping[str, Kind]) -> None:
+def _check_header(path: Path, kinds: Mapping[str, ColumnKind]) -> None:
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             header = next(csv.reader(file), [])
@@ -96,7 +96,7 @@ def _check_header(path: Path, kinds: Mapping[str, Kind]) -> None:
         )
 
 
-def _first_fault(path: Path, kinds: Mapping[str, Kind], reason: str) -> UserError:
+def _first_fault(path: Path, kinds: Mapping[str, ColumnKind], reason: str) -> UserError:
     """Find the first line that does not fit, and say so."""
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         lines = csv.reader(file)
@@ -124,7 +124,7 @@ def _first_fault(path: Path, kinds: Mapping[str, Kind], reason: str) -> UserErro
     return UserError(f"{path}: not readable as CSV ({first_line}); download it again")
 
 
-def _fits(value: str, kind: Kind) -> bool:
+def _fits(value: str, kind: ColumnKind) -> bool:
     try:
         if kind == "integer":
             return -(2**63) <= int(value) < 2**63

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.data.prepare.csv_table import Kind, csv_to_parquet
+from pipeline.data.prepare.csv_table import ColumnKind, csv_to_parquet
 from pipeline.io.errors import UserError
 
 EDITIONS = ("pure", "1k", "27k")
 
-LOG: dict[str, Kind] = {
+LOG: dict[str, ColumnKind] = {
     "user_id": "integer",
     "video_id": "integer",
     "date": "day",
@@ -51,13 +51,13 @@ USER_COUNTS = ("follow_user_num", "fans_user_num", "friend_user_num", "register_
 VIDEO_WORDS = ("video_type", "upload_type")
 VIDEO_CODES = ("author_id", "music_id", "music_type")
 # 'whole', not 'integer': the files write a column of codes that has gaps as 4.0.
-USERS: dict[str, Kind] = {
+USERS: dict[str, ColumnKind] = {
     "user_id": "integer",
     **dict.fromkeys(USER_WORDS, "text"),
     **dict.fromkeys(USER_CODES, "whole"),
     **dict.fromkeys(USER_COUNTS, "number"),
 }
-VIDEOS: dict[str, Kind] = {
+VIDEOS: dict[str, ColumnKind] = {
     "video_id": "integer",
     **dict.fromkeys(VIDEO_WORDS, "text"),
     **dict.fromkeys(VIDEO_CODES, "whole"),
@@ -114,7 +114,7 @@ def stage_files(files: Files, stage: Path, step: Callable[[str], None]) -> Files
     UserError: a file has not the columns or values it should, or a key twice.
     """
 
-    def copy(path: Path, kinds: Mapping[str, Kind]) -> Path:
+    def copy(path: Path, kinds: Mapping[str, ColumnKind]) -> Path:
         out = stage / f"{path.stem}.parquet"
         csv_to_parquet(path, kinds, out)
         step(f"read {path.name}")

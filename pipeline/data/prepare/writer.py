@@ -61,7 +61,7 @@ def new_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield folder
         _check_target(out, overwrite=overwrite)  # it may have come into being meanwhile
-        _publish(folder, out)
+        _commit(folder, out)
     except (OSError, pl.exceptions.PolarsError, pa.ArrowException) as error:
         if not is_disk_full(error):
             raise
@@ -82,7 +82,7 @@ def _check_target(out: Path, *, overwrite: bool) -> None:
         raise UserError(f"{out}: not a prepared folder, so it is not overwritten; choose another")
 
 
-def _publish(folder: Path, out: Path) -> None:
+def _commit(folder: Path, out: Path) -> None:
     old = folder.with_suffix(".old")
     if out.exists():
         out.rename(old)

@@ -43,7 +43,7 @@ def test_a_lost_machine_costs_the_steps_since_the_last_checkpoint_and_comes_back
     calm, hit = tmp_path / "calm", tmp_path / "hit"
     run = ["train", "debug", "--data.path", str(synthetic), *_WORDS, "--out"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "LOST": str(tmp_path / "lost")}
-    # On as many ranks as the job begins with: rows are dealt to those.
+    # On as many ranks as the job begins with: rows are split over those.
     command = [sys.executable, "-m", "launchers.cli", "launch", "--nproc", "2", "--"]
     subprocess.run([*command, *run, str(calm)], capture_output=True, check=True, env=env)
     command = [sys.executable, "-m", "tests.integration.checkpoint.lost_machine", "launch"]
@@ -55,7 +55,7 @@ def test_a_lost_machine_costs_the_steps_since_the_last_checkpoint_and_comes_back
     printed = " ".join(printed.split())  # long paths break lines
     starts = re.findall(r"training debug into \S+, (.+?), to step", printed)
     assert starts[:2] == ["from the start", f"resumed after step {LOST_AT // 5 * 5}"], printed
-    # Told to stop in step ALONE_UNTIL; ranks stop after one that all have agreed on, soon after.
+    # Asked to stop in step ALONE_UNTIL; ranks stop after one that all have agreed on, soon after.
     assert len(starts) == 3, printed
     assert ALONE_UNTIL <= int(starts[2].removeprefix("resumed after step ")) < _STEPS
     assert "2 ranks saved this, 1 continue with it" in printed

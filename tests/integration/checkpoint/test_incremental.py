@@ -12,7 +12,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from pipeline.checkpoint.manifest import read_manifest
 from pipeline.checkpoint.reader import CheckpointReader
-from pipeline.checkpoint.verify import problem
+from pipeline.checkpoint.verify import find_damage
 from tests.integration.checkpoint.test_corrupt import changed
 from tests.integration.training.runs import run, saved_again, tensors
 from tests.ranks import run_ranks
@@ -95,11 +95,11 @@ def test_damage_of_checkpoint_or_base_is_named(runs: Path, tmp_path: Path) -> No
         copy = tmp_path / name
         shutil.copytree(runs / "often", copy)
         changed(step(copy, at) / "__0_0.distcp", "flipped")
-        found = problem(step(copy, 6))
+        found = find_damage(step(copy, 6))
         assert found is not None
         assert found.startswith(beginning)
-        assert problem(step(copy, 6), contents=False) is None
+        assert find_damage(step(copy, 6), contents=False) is None
     shutil.rmtree(step(copy, 4))
-    assert problem(step(copy, 6)) == "its base, step 4, is missing"
+    assert find_damage(step(copy, 6)) == "its base, step 4, is missing"
     shutil.copytree(step(runs / "whole", 4), step(copy, 4))
-    assert problem(step(copy, 6)) == "step 4 is not the base it was saved with"
+    assert find_damage(step(copy, 6)) == "step 4 is not the base it was saved with"

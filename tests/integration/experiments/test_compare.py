@@ -152,7 +152,7 @@ def test_a_study_keeps_what_is_not_asked_for_again(
     assert main([*base, "--towers", "single_task", "--seeds", "1"]) == 0
     study = metrics(out)
     status = {(run["tower"], run["seed"]): run["status"] for run in study["runs"]}
-    assert status.pop(("home", 1)) == "waiting"
+    assert status.pop(("home", 1)) == "pending"
     assert set(status.values()) == {"done"}
     assert study["summary"]["auc"]["click"]["home"]["n"] == 1
     assert any("(home 1, single_task 2)" in note for note in study["notes"])

@@ -112,7 +112,7 @@ def _window_metrics(lines: list[dict[str, Any]], step: int) -> dict[str, float]:
     return {name: value for name, value in line.items() if name.endswith(ends)}
 
 
-def test_other_numbers_of_ranks_hold_the_same_state_and_go_on(
+def test_other_numbers_of_ranks_hold_the_same_state_and_resume(
     synthetic: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "elastic"

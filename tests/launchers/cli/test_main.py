@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launchers.cli.main import main, resuming_if_there, split_overrides
+from launchers.cli.main import main, normalize_resume_auto, split_overrides
 from pipeline.data.prepare.synthetic import prepare_synthetic
 
 
@@ -45,7 +45,7 @@ def test_fields_are_distinguished_from_the_recipe(
 def test_resume_auto_is_one_word_and_a_recipe_after_resume_none(
     words: list[str], read: list[str]
 ) -> None:
-    assert resuming_if_there(words) == read
+    assert normalize_resume_auto(words) == read
 
 
 def test_resume_auto_begins_resumes_and_a_requeued_start_overwrites_nothing(

@@ -43,7 +43,7 @@ BASES: dict[str, TowerConfig] = {
 def test_names_are_those_of_the_study() -> None:
     starred = [f"{name}*" for name in RIVALS]
     assert set(VARIANTS) == {"home", *RIVALS, *starred, *ABLATIONS}
-    assert all(chosen.says for chosen in VARIANTS.values())
+    assert all(chosen.description for chosen in VARIANTS.values())
     assert [name for name, chosen in VARIANTS.items() if chosen.ablation] == [*ABLATIONS]
 
 

@@ -104,7 +104,7 @@ def write_folder(
     files: int = 2,
     row_group_size: int = 5,
 ) -> Schema:
-    """`rows` as one split, dealt in order to `files` files."""
+    """`rows` as one split, in order over `files` files."""
     (folder / split).mkdir(parents=True, exist_ok=True)
     names = tuple(f"{split}/part-{index:05}.parquet" for index in range(files))
     size = math.ceil(len(rows) / files)

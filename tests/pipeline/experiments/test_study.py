@@ -177,8 +177,8 @@ def test_any_list_of_towers_makes_a_page(tmp_path: Path, towers: list[str]) -> N
 
 
 def test_a_study_without_a_finished_run_makes_a_page(tmp_path: Path) -> None:
-    waiting = {"folder": "home/seed-0", "tower": "home", "seed": 0, "status": "waiting"}
-    made = study([waiting | {"error": None}])
+    pending = {"folder": "home/seed-0", "tower": "home", "seed": 0, "status": "pending"}
+    made = study([pending | {"error": None}])
     assert "No run has finished" in said(made)["What came out"]
     write_markdown(tmp_path, made)
     assert Page(write_study_report(tmp_path, made).read_text(encoding="utf-8")).open == []
@@ -258,4 +258,4 @@ def test_a_run_that_was_done_and_is_gone_is_not_begun_anew(tmp_path: Path) -> No
             with pytest.raises(UserError, match=r"home seed 0 was done, and .*/seed-0 is gone"):
                 Study(tmp_path, study(), [made], [], before)
         else:
-            assert Study(tmp_path, study(), [made], [], before).num_waiting == 1
+            assert Study(tmp_path, study(), [made], [], before).num_pending == 1

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.experiments.study import STUDY
-from pipeline.io.claim_folder import Kind, claim
+from pipeline.io.claim_folder import FolderKind, claim
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json
 from tests.pipeline.experiments.studies import study
 
-SEARCH = Kind(
+SEARCH = FolderKind(
     name="search",
     mark="search.json",
     is_leftover=lambda path: path.name == "lock",

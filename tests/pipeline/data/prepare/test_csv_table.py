@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.data.prepare.csv_table import Kind, csv_to_parquet
+from pipeline.data.prepare.csv_table import ColumnKind, csv_to_parquet
 from pipeline.io.errors import UserError
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, ColumnKind] = {
     "id": "integer",
     "flag": "flag",
     "day": "day",
