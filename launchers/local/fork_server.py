@@ -22,6 +22,9 @@ def fork_server(*modules: str) -> ForkServerContext:
     # must not touch CUDA, which no fork survives.
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     os.environ.update(PYTHONPATH=paths, PYTHONSAFEPATH="1", PYTORCH_NVML_BASED_CUDA_CHECK="1")
+    # Ranks keep freed memory (pipeline/ranks/allocator.py); the server's own threads must not leave
+    # them second arenas.
+    os.environ["MALLOC_ARENA_MAX"] = "1"
     # Until a rank has a session of its own, Ctrl-C would reach it, too.
     old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -17,6 +17,7 @@ from torch._C._distributed_c10d import HashStore
 
 from pipeline.io.errors import RankLost
 from pipeline.io.silence import silence_libraries
+from pipeline.ranks.allocator import keep_freed_memory
 from pipeline.ranks.heartbeat import Pulse, monitored, of_a_peer, open_heartbeat
 from pipeline.ranks.timed_all_reduce import all_reduce
 
@@ -59,6 +60,7 @@ def open_world(timeout: int = TIMEOUT_S) -> Iterator[World]:
     Raises:
         RankLost: where another rank did not answer in time, or was gone; the message names it.
     """
+    keep_freed_memory()
     silence_libraries()
     arguments: dict[str, Any] = {"timeout": timedelta(seconds=timeout)}
     alone = "RANK" not in os.environ

@@ -1,0 +1,27 @@
+"""Keep freed memory in the process, so that steps in steady state fault no pages."""
+
+from __future__ import annotations
+
+import ctypes
+
+# <malloc.h> of glibc
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
+_M_ARENA_MAX = -8
+
+
+def keep_freed_memory() -> None:
+    """Make glibc's malloc reuse freed memory rather than return it to the kernel.
+
+    By default each tensor above some megabytes is mapped when allocated and unmapped when freed:
+    the kernel zeroes its pages anew at every step. From now on nothing is mapped for one
+    allocation, the heap is not trimmed, and all threads share one arena, since memory that one
+    thread has freed would not serve another. The process stays as large as its largest step.
+
+    Does nothing where the C library has no mallopt; another malloc (LD_PRELOAD) ignores it.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_ARENA_MAX, 1)
