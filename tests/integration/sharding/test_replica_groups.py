@@ -145,7 +145,7 @@ def test_resume_is_as_undisturbed_and_is_evaluated_on_other_ranks(
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     words = [*_WORDS, "--checkpoint.every", "3", "--sharding.sync_every", "2"]
-    words += ["--train.max_steps", "6"]
+    words += ["--train.max_steps", "6", "--checkpoint.keep", "3"]
     assert run_ranks(run, ranks, synthetic, whole, words) == [0] * ranks
     copy_killed_after(3, whole, parts)
     assert run_ranks(run, ranks, synthetic, parts, [], True) == [0] * ranks

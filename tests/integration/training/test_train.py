@@ -63,6 +63,7 @@ def test_a_run_leaves_what_it_should(undisturbed: Path) -> None:
         "plan.json",
         "report.html",
         "results.json",
+        "saved.json",
         "schema.json",
         "tensorboard",
     }
