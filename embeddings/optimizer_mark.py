@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
 from torch.optim import SGD, Optimizer
 
 
@@ -18,7 +17,15 @@ def mark(
     tables: Iterable[nn.Parameter], optimizer: type[Optimizer], arguments: Mapping[str, Any]
 ) -> None:
     """Each of `tables` gets `optimizer` in its backward."""
+    # Compiles all functional optimizers, 0.3 s, which a plan does not need.
+    from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
+
     _apply_optimizer_in_backward(optimizer, tables, dict(arguments))
+
+
+def label(table: nn.Parameter, optimizer: type[Optimizer]) -> None:
+    """The mark alone: for a table that is planned and never trained."""
+    table._optimizer_classes = [optimizer]  # type: ignore[attr-defined]
 
 
 def marked_optimizer(table: Tensor) -> type[Optimizer]:

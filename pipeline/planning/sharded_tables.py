@@ -52,7 +52,7 @@ class ShardedTables:
         for n, (path, group) in enumerate(groups.items()):
             tables = [placed.table for placed in group]
             # A path holds one collection, and a list of one collection's tables builds just it.
-            (modules[f"tables{n}"],) = build_module(tables).children()
+            (modules[f"tables{n}"],) = build_module(tables, trained=True).children()
             plan[f"tables{n}"] = whole.plan[path]
             self._batches[f"tables{n}"] = synthetic_ids(
                 tables, file.batch_size, seed + world.rank, world.device

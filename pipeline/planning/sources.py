@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torchrec.distributed.planner.types import ParameterConstraints
@@ -17,16 +17,11 @@ from embeddings.planner.inputs.rules import Rule, offered
 from embeddings.planner.inputs.table_list import ListedTable, build_module, load_tables, usage
 from embeddings.planner.inputs.table_stats import TableStats
 from embeddings.planner.inputs.training_setup import TrainingSetup
-from pipeline.config.overrides import amend, resolve
-from pipeline.config.recipes import RECIPES
-from pipeline.config.tree import Config
-from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
-from pipeline.ranks.world import World
-from pipeline.training.build import build_step
-from pipeline.training.find_sharding_plan import FROM_A_RUN, limits_of_run
-from pipeline.training.parallelize import mark_tables
-from pipeline.training.resolve_features import Selection, resolve_features
+
+if TYPE_CHECKING:
+    from pipeline.data.schema import Schema
+    from pipeline.ranks.world import World
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,10 +93,7 @@ class Source:
 
 
 def open_source(name: str, overrides: Sequence[str], world: World) -> Source:
-    """The model that `name` means. UserError in one line.
-
-    A recipe takes its schema from data.path, a run or checkpoint its own.
-    """
+    """The model that `name` means. UserError in one line."""
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         if overrides:
@@ -110,18 +102,10 @@ def open_source(name: str, overrides: Sequence[str], world: World) -> Source:
             return _of_list(load_tables(path))
         except ValueError as error:
             raise UserError(str(error)) from error
-    folder = path.parent if path.name == "config.json" else path
-    if name not in RECIPES and folder.exists():
-        if not (folder / "config.json").is_file():
-            raise UserError(f"{folder}: no config.json in it; name a run's or checkpoint's folder")
-        config = amend(Config.load(folder / "config.json"), None, None, overrides)
-        schema = Schema.load(folder)
-    else:
-        if name not in RECIPES and path.parent != Path("."):
-            raise UserError(f"{name}: no such folder or file; name a run, or a recipe")
-        config = resolve(name, None, overrides)
-        schema = Schema.load(config.data.path)
-    return _of_run(config, schema, world)
+    # Towers, readers and their libraries are of no use to a table list, and take their time.
+    from pipeline.planning.run_source import open_run
+
+    return open_run(name, overrides, world)
 
 
 def _of_list(tables: tuple[ListedTable, ...]) -> Source:
@@ -137,65 +121,4 @@ def _of_list(tables: tuple[ListedTable, ...]) -> Source:
         usage=usage(tables),
         global_batch=None,
         remake=remake,
-    )
-
-
-def _of_run(config: Config, schema: Schema, world: World) -> Source:
-    chosen = resolve_features(config, schema)
-    step = build_step(config, chosen, world)
-    mark_tables(step, config)
-    tables = listed(chosen, config)
-    limits = limits_of_run(chosen.tables, config)
-    constraints = {
-        name: dataclasses.replace(
-            known,
-            sharding_types=limits[name].sharding_types,
-            min_partition=limits[name].min_partition,
-        )
-        for name, known in usage(tables).items()
-    }
-
-    def remake(dim: int | None, dtype: str | None) -> Source:
-        return _of_run(_with_tables_of(config, dim, dtype), schema, world)
-
-    return Source(
-        module=step,
-        tables=tables,
-        usage=constraints,
-        global_batch=config.train.batch_size,
-        remake=remake,
-        schema=schema,
-        setup={name: getattr(config.sharding, name) for name in FROM_A_RUN},
-        hash_rows=config.embeddings.hash_rows,
-    )
-
-
-def _with_tables_of(config: Config, dim: int | None, dtype: str | None) -> Config:
-    """A run whose tables all have one dim or type, those with their own too."""
-    changes: dict[str, Any] = {"dim": dim, "small_dim": dim} if dim else {}
-    changes |= {"dtype": dtype} if dtype else {}
-    own = {"dim"} if dim else set()
-    own |= {"dtype"} if dtype else set()
-    tree = config.model_dump()
-    tables = {
-        name: {field: value for field, value in fields.items() if field not in own}
-        for name, fields in tree["embeddings"]["tables"].items()
-    }
-    tree["embeddings"] |= changes | {"tables": tables}
-    return Config.model_validate(tree)
-
-
-def listed(chosen: Selection, config: Config) -> tuple[ListedTable, ...]:
-    """A run's tables as a plan's file lists them. Lengths of bags are not known: one id each."""
-    return tuple(
-        ListedTable(
-            name=table.name,
-            rows=table.rows,
-            dim=table.dim,
-            dtype=table.dtype,
-            features=table.features,
-            optimizer=config.sparse.kind,
-            unpooled=table.unpooled,
-        )
-        for table in chosen.tables
     )

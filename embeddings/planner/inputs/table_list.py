@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import nn
 from torch.optim import SGD, Adagrad, Adam, Optimizer
+from torch.overrides import TorchFunctionMode
 from torchrec.distributed.planner.types import ParameterConstraints
 from torchrec.distributed.types import CacheParams, CacheStatistics
 from torchrec.modules.embedding_configs import (
@@ -20,7 +21,7 @@ from torchrec.modules.embedding_configs import (
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
-from embeddings.optimizer_mark import mark
+from embeddings.optimizer_mark import label, mark
 from embeddings.planner.inputs.yaml_files import Frozen, read_yaml, validate
 from embeddings.table_names import check_table_name
 
@@ -165,11 +166,36 @@ def load_tables(path: Path) -> tuple[ListedTable, ...]:
     return validate(TableList, value, path, names).tables
 
 
-def build_module(tables: Sequence[ListedTable]) -> nn.Module:
+def build_module(tables: Sequence[ListedTable], *, trained: bool = False) -> nn.Module:
     """The tables on meta, marked with their optimizers, in as few collections as TorchRec allows:
 
-    weighted bags, other bags, and unpooled rows (one collection a width).
+    weighted bags, other bags, and unpooled rows (one collection a width). Only where they are to be
+    `trained` do the optimizers run in backward.
     """
+    with _Uninitialised():
+        collections = _collections(tables)
+    optimizers = {table.name: OPTIMIZERS[table.optimizer] for table in tables}
+    for collection in collections.values():
+        for name, parameter in collection.named_parameters():
+            # embedding_bags.TABLE.weight or embeddings.TABLE.weight
+            optimizer = optimizers[name.split(".")[-2]]
+            if trained:
+                mark([parameter], optimizer, {"lr": 0.01})
+            else:
+                label(parameter, optimizer)
+    return nn.ModuleDict(collections)
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves meta tensors alone, which have no values; torch's own way of it loads its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (nn.init.normal_, nn.init.uniform_, torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def _collections(tables: Sequence[ListedTable]) -> dict[str, nn.Module]:
     collections: dict[str, nn.Module] = {}
     for weighted, key in ((False, "bags"), (True, "weighted_bags")):
         bags = [table for table in tables if not table.unpooled and table.weighted == weighted]
@@ -184,12 +210,7 @@ def build_module(tables: Sequence[ListedTable]) -> nn.Module:
         collections[f"rows_{dim}"] = EmbeddingCollection(
             [EmbeddingConfig(**_fields(table)) for table in rows], device=torch.device("meta")
         )
-    optimizers = {table.name: OPTIMIZERS[table.optimizer] for table in tables}
-    for collection in collections.values():
-        for name, parameter in collection.named_parameters():
-            # embedding_bags.TABLE.weight or embeddings.TABLE.weight
-            mark([parameter], optimizers[name.split(".")[-2]], {"lr": 0.01})
-    return nn.ModuleDict(collections)
+    return collections
 
 
 def usage(tables: Sequence[ListedTable]) -> dict[str, ParameterConstraints]:

@@ -53,8 +53,7 @@ class _Pooled:
     def _fitting_limit(self) -> float:
         """The least T at which every item has a placement, and the smallest ones fit together."""
         least = float(np.minimum.reduceat(self.problem.time, self.problem.first[:-1]).max())
-        times = np.unique(self.problem.time)
-        times = times[times >= least]
+        times = sorted({time for time in self.problem.time.tolist() if time >= least})
 
         def fits(limit: float) -> bool:
             return all(
@@ -68,7 +67,7 @@ class _Pooled:
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if fits(times[middle]) else (middle + 1, high)
-        return float(times[low])
+        return times[low]
 
     def least_limit(self, prices: FloatArray) -> float:
         """The least T that the prices do not contradict."""

@@ -1,4 +1,4 @@
-"""What the commands of `homerec plan` do."""
+"""What the commands of `homerec plan` do. What few of them need is imported late."""
 
 from __future__ import annotations
 
@@ -8,25 +8,18 @@ from contextlib import contextmanager
 from json import dumps
 from pathlib import Path
 
-from embeddings.planner.advice.alternatives import alternatives
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.plans.describe import describe_plan
 from embeddings.planner.plans.plan_file import load_plan
-from embeddings.planner.plans.reshard import reshard
 from embeddings.planner.search.search import Budget
 from launchers.cli.plan.inputs import open_inputs
 from launchers.cli.plan.options import OutputOptions, PlanOptions
-from launchers.cli.plan.page import run_page, write_page
-from launchers.cli.plan.sweep import run_sweep, sweep_view
-from launchers.cli.plan.table_stats import table_stats_view
 from launchers.cli.plan.tables import options_view, plan_view, reshard_view
 from launchers.local.console import open_console, print_line
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json, write_text
-from pipeline.planning.page.sweep_file import read_sweep
 from pipeline.planning.sources import open_source
-from pipeline.planning.table_stats_source import open_table_stats
 from pipeline.ranks.world import open_world
 
 
@@ -58,6 +51,8 @@ def find(
     if output.out:
         write_text(output.out, file.to_json())
     if output.page:
+        from launchers.cli.plan.page import write_page
+
         name = str(output.out or "plan.json")
         write_page(output.page, f"Sharding plan: {source_name}", [(name, file)], quiet=output.json)
     if output.json:
@@ -65,6 +60,8 @@ def find(
         return 0
     console = open_console()
     if inputs.table_stats:
+        from launchers.cli.plan.table_stats import table_stats_view
+
         rows = request.batch_size * request.group.ranks
         console.print(table_stats_view(inputs.table_stats, rows, options.serve, most=12))
     for part in plan_view(file):
@@ -76,6 +73,8 @@ def find(
 
 def show(plan: Path, table: str | None) -> int:
     """A plan's tables; or why one of its tables lies as it does."""
+    from embeddings.planner.advice.alternatives import alternatives
+
     console = open_console()
     with user_errors():
         file = load_plan(plan)
@@ -91,6 +90,8 @@ def show(plan: Path, table: str | None) -> int:
 
 def diff(before_file: Path, after_file: Path) -> int:
     """What moves between two plans."""
+    from embeddings.planner.plans.reshard import reshard
+
     with user_errors():
         before, after = load_plan(before_file), load_plan(after_file)
         with _in_file(after_file):
@@ -109,6 +110,8 @@ def sweep(
     overrides: Sequence[str],
 ) -> int:
     """Plans over ranges of inputs. A combination that does not fit is an answer too."""
+    from launchers.cli.plan.sweep import run_sweep, sweep_view
+
     with user_errors(), open_world() as world:
         check_folder(output.out)
         check_folder(output.page, "--page")
@@ -123,6 +126,9 @@ def sweep(
     if output.out:
         write_json(output.out, found)
     if output.page:
+        from launchers.cli.plan.page import write_page
+        from pipeline.planning.page.sweep_file import read_sweep
+
         shown = read_sweep(found, "sweep")
         write_page(output.page, f"Sharding sweep: {source_name}", [], shown, quiet=output.json)
     if output.json:
@@ -134,6 +140,8 @@ def sweep(
 
 def page(plans: Sequence[Path], sweep_file: Path | None, options: int, out: Path) -> int:
     """A page of one plan, of two, of a sweep."""
+    from launchers.cli.plan.page import run_page
+
     with user_errors():
         check_folder(out)
         run_page(plans, sweep_file, options, out)
@@ -152,6 +160,9 @@ def table_stats(
     json: bool,
 ) -> int:
     """How data use a model's tables, counted once and kept."""
+    from launchers.cli.plan.table_stats import table_stats_view
+    from pipeline.planning.table_stats_source import open_table_stats
+
     with user_errors(), open_world() as world:
         check_folder(out)
         source = open_source(source_name, overrides, world)

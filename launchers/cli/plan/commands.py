@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from launchers.cli.command import FLAT, Natural, Overrides, Positive, new_app
+from launchers.cli.plan.light_import import light_import
 from launchers.cli.plan.options import SERVE, OutputOptions, PlanOptions, RepeatOptions
 
 app = new_app("homerec plan", "Find, inspect and measure sharding plans.")
@@ -32,7 +33,8 @@ def find(
             checkpoint, its config.json, or a table list (.yaml).
         warm: file of an earlier plan to start from.
     """
-    from launchers.cli.plan import actions
+    with light_import():
+        from launchers.cli.plan import actions
 
     return actions.find(source, options, warm, output, overrides)
 
@@ -45,7 +47,8 @@ def show(plan: Path, table: str | None = None, /) -> int:
         plan: file of a plan.
         table: the table whose options to show.
     """
-    from launchers.cli.plan import actions
+    with light_import():
+        from launchers.cli.plan import actions
 
     return actions.show(plan, table)
 
@@ -58,7 +61,8 @@ def diff(before: Path, after: Path, /) -> int:
         before: file of the plan as it is.
         after: file of the plan to be; its cluster counts.
     """
-    from launchers.cli.plan import actions
+    with light_import():
+        from launchers.cli.plan import actions
 
     return actions.diff(before, after)
 
@@ -81,7 +85,8 @@ def sweep(
             row_wise+table_wise), dim, dtype, qcomm, pipeline, reserve, replica_groups, sync_every,
             serve or a field of the cluster; once for each input.
     """
-    from launchers.cli.plan import actions
+    with light_import():
+        from launchers.cli.plan import actions
 
     return actions.sweep(source, options, vary, output, overrides)
 
@@ -96,7 +101,8 @@ def page(*plans: Path, sweep: Path | None = None, options: Natural = 200, out: P
         options: number of tables, the most costly ones, whose options are all shown.
         out: page to write.
     """
-    from launchers.cli.plan import actions
+    with light_import():
+        from launchers.cli.plan import actions
 
     return actions.page(plans, sweep, options, out)
 
@@ -125,7 +131,8 @@ def table_stats(
         out: JSON file to write.
         json: print JSON, no table.
     """
-    from launchers.cli.plan import actions
+    with light_import():
+        from launchers.cli.plan import actions
 
     return actions.table_stats(
         source, data, overrides, fold=fold, serve=serve, batch_size=batch_size, out=out, json=json
@@ -149,7 +156,8 @@ def measure(
         cluster: .yaml file or preset whose constants to predict with (default: the plan's cluster).
         out: JSON file to write.
     """
-    from launchers.cli.plan import measured
+    with light_import():
+        from launchers.cli.plan import measured
 
     return measured.measure([first, *more], cluster, out, repeat)
 
@@ -169,6 +177,7 @@ def calibrate(
         out: calibrated cluster to write (.yaml).
         batch_size: rows a rank.
     """
-    from launchers.cli.plan import measured
+    with light_import():
+        from launchers.cli.plan import measured
 
     return measured.calibrate(cluster, out, batch_size, repeat)

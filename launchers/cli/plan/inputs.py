@@ -92,12 +92,15 @@ def open_inputs(
     from embeddings.planner.inputs.cluster import load_cluster
     from embeddings.planner.inputs.rules import load_rules
     from pipeline.planning.sources import open_source
-    from pipeline.planning.table_stats_source import open_table_stats
 
     cluster = load_cluster(options.cluster)
     rules = load_rules(options.constraints) if options.constraints else ()
     source = open_source(source_name, overrides, world)
-    stats = open_table_stats(options.data, source, fold=options.fold) if options.data else None
+    stats = None
+    if options.data:
+        from pipeline.planning.table_stats_source import open_table_stats
+
+        stats = open_table_stats(options.data, source, fold=options.fold)
     return Inputs(
         source=source,
         cluster=cluster,

@@ -23,7 +23,7 @@ from pipeline.config.tree import Config
 from pipeline.data.batch import Batch
 from pipeline.data.schema import SparseFeature
 from pipeline.data.schema import Table as DataTable
-from pipeline.planning.sources import listed
+from pipeline.planning.run_source import listed
 from pipeline.ranks.world import World
 from pipeline.training.build import build_step
 from pipeline.training.resolve_features import Selection, resolve_features

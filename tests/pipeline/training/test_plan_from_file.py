@@ -20,7 +20,8 @@ from embeddings.planner.plans.stock_plan import plan_to_json
 from embeddings.planner.search.search import Budget
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
-from pipeline.planning.sources import Source, listed
+from pipeline.planning.run_source import listed
+from pipeline.planning.sources import Source
 from pipeline.ranks.world import World, this_world
 from pipeline.training.build import build, build_step
 from pipeline.training.parallelize import mark_tables
