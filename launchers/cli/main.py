@@ -80,7 +80,9 @@ def _run(words: list[str]) -> int:
     if name not in _COMMANDS:
         raise UserError(f"command line: unknown command {name!r}; {nearest(name, list(_COMMANDS))}")
     from launchers.cli.command import call
+    from pipeline.io.silence import silence_libraries
 
+    silence_libraries()
     rest, overrides = split_overrides(rest) if name in _WITH_FIELDS else (rest, [])
     if name == "train":
         rest = normalize_resume_auto(rest)

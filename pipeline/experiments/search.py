@@ -194,7 +194,7 @@ class Search:
         best = self.write_pages()["best"]
         parts = [f"trial {trial.trial} {state}"]
         parts += [] if trial.value is None else [f"{trial.value:.4f}"]
-        parts += ["(best so far) "] if best == trial.trial else [""]
+        parts += ["(best so far)"] if best == trial.trial else []
         parts += [f"{field}={_short(value)}" for field, value in trial.params.items()]
         twin = f"as {trial.run}, which had the same values"
         note = error or (twin if trial.run != _name(trial.trial) else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +13,14 @@ from rich.console import Console
 
 from pipeline.config.sections import FaultsConfig
 from pipeline.data.batch import Batch
+from pipeline.faults.attribution import DIVERGED
 from pipeline.faults.batch_file import dump_batch
-from pipeline.faults.step_guard import StepGuard
+from pipeline.faults.finite_weights import REMEDY
+from pipeline.faults.step_guard import BadStep, StepGuard
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
 from pipeline.training.hooks import Hook
 from pipeline.training.step import StepOutput
-
-_REMEDY = "lower --dense.lr or --sparse.lr, then continue with --resume"
 
 
 class BadStepPolicy(Hook):
@@ -62,46 +63,54 @@ class BadStepPolicy(Hook):
         bad_step = self._guard.bad_step
         if bad_step is None:
             return
-        output.skipped = True
-        sentence = ""
-        if bad_step.mine:
-            named = ", ".join(
-                f"{task} {loss:.6g}"
-                for task, loss in zip(self._tasks, output.losses_T.tolist(), strict=True)
-                if bad_step.kind == "spike" or not torch.isfinite(torch.tensor(loss))
-            )
-            path = self._dump(step, output.batch, bad_step.what)
-            parts = [f"{bad_step.what} on rank {self._world.rank} ({socket.gethostname()})"]
-            parts[0] += f": {named}" if named else ""
-            parts += [bad_step.feature] if bad_step.feature else []
-            sentence = f"step {step}: " + "; ".join(
-                [*parts, f"batch: {self._where()}", f"kept as {path}"]
-            )
-        sentences: list[str] = [""] * self._world.size
-        dist.all_gather_object(sentences, sentence, group=self._world.control)
-        first = next(line for line in sentences if line)
-        spike = bad_step.kind == "spike"
-        policy = self._config.on_loss_spike if spike else self._config.on_nonfinite
+        output.mark_skipped()
+        report, advice = self._first_report(self._report(step, output, bad_step))
+        policy, field = self._config.on_nonfinite, "faults.on_nonfinite"
+        if bad_step.kind == "spike":
+            policy, field = self._config.on_loss_spike, "faults.on_loss_spike"
         if policy == "stop":
-            raise UserError(f"{first}; look at these rows, or {_REMEDY}")
+            raise UserError(f"{report}; {advice}")
         self.skipped += 1
-        field = "faults.on_loss_spike" if spike else "faults.on_nonfinite"
         if self.skipped > self._config.max_skipped:
             raise UserError(
-                f"{first}; {self.skipped} batches skipped, more than faults.max_skipped "
-                f"{self._config.max_skipped}; look at these rows, or {_REMEDY}"
+                f"{report}; {self.skipped} batches skipped, more than faults.max_skipped "
+                f"{self._config.max_skipped}; {advice}"
             )
         done = "skipped"
         if policy == "rollback":
             if not self._roll_back():
                 raise UserError(
-                    f"{first}; no checkpoint yet to go back to; set --checkpoint.every lower, or "
+                    f"{report}; no checkpoint yet to go back to; set --checkpoint.every lower, or "
                     f"--{field} skip"
                 )
             done = "skipped, back to the last checkpoint's weights"
         if self._world.is_first:
             count = f"{self.skipped} of at most {self._config.max_skipped}"
-            Console(stderr=True).print(f"{first}; {done} ({count})", markup=False)
+            Console(stderr=True).print(f"{report}; {done} ({count})", markup=False)
+
+    def _report(self, step: int, output: StepOutput, bad_step: BadStep) -> tuple[str, str] | None:
+        """What happened here and what to do, the batch kept; None if this rank is not at fault."""
+        if not bad_step.mine:
+            return None
+        named = ", ".join(
+            f"{task} {loss:.6g}"
+            for task, loss in zip(self._tasks, output.losses_T.tolist(), strict=True)
+            if bad_step.kind == "spike" or not math.isfinite(loss)
+        )
+        path = self._dump(step, output.batch, bad_step.what)
+        what = f"{bad_step.what} on rank {self._world.rank} ({socket.gethostname()})"
+        parts = [f"{what}: {named}" if named else what]
+        parts += [bad_step.feature] if bad_step.feature else []
+        parts += [f"batch: {self._where()}", f"kept as {path}"]
+        diverged = bad_step.feature == DIVERGED
+        advice = REMEDY if diverged else f"look at these rows, or {REMEDY}"
+        return f"step {step}: " + "; ".join(parts), advice
+
+    def _first_report(self, report: tuple[str, str] | None) -> tuple[str, str]:
+        """That of the first rank at fault, on every rank."""
+        reports: list[tuple[str, str] | None] = [None] * self._world.size
+        dist.all_gather_object(reports, report, group=self._world.control)
+        return next(found for found in reports if found is not None)
 
     def on_error(self, step: int, batch: Batch, error: Exception) -> None:
         """Out of memory is a UserError that names the batch, which is kept."""

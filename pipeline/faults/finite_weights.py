@@ -11,6 +11,8 @@ from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
 from pipeline.training.hooks import Hook
 
+REMEDY = "lower --dense.lr or --sparse.lr, then continue with --resume"
+
 
 class FiniteWeights(Hook):
     """Stops the run before weights that are not finite are saved."""
@@ -20,9 +22,6 @@ class FiniteWeights(Hook):
 
     def after_segment(self, step: int) -> None:
         check_finite(self._model, step, self._world)
-
-
-_REMEDY = "lower --dense.lr or --sparse.lr, then continue with --resume"
 
 
 def check_finite(model: nn.Module, step: int, world: World) -> None:
@@ -44,5 +43,5 @@ def check_finite(model: nn.Module, step: int, world: World) -> None:
         if name:
             raise UserError(
                 f"step {step}: weights {name} are not finite on rank {rank}; "
-                f"not saved, the last checkpoint is from before; {_REMEDY}"
+                f"not saved, the last checkpoint is from before; {REMEDY}"
             )

@@ -44,6 +44,11 @@ class InFlight:
         self.batches.popleft()
         self._flags.post([int(stop), int(save)])
 
+    def take_save_due(self) -> bool:
+        """Whether a save is due; the caller makes it now."""
+        due, self.save_due = self.save_due, False
+        return due
+
     def settle(self) -> None:
         """Act on what was posted last."""
         stop, save = self._flags.read()

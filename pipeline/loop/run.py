@@ -68,7 +68,7 @@ class Run:
             self.progress = found.selecting(config.train.select)
             self.data.train.load_state_dict(self.progress.source)
             if found.world_size != world.size and world.is_first:
-                message = f"{found.world_size} ranks saved this, {world.size} continue with it"
+                message = f"resuming on {world.size} ranks; saved on {found.world_size}"
                 Console().print(message)
         step, scheduled = self.progress.step, self.progress.scheduled
         length = self._length()

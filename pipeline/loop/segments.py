@@ -75,8 +75,7 @@ class Segments:
             flight.after_step(stop=self._stop.received, save=saving)
         flight.settle()
         hooks.after_segment(progress.step)
-        is_full = is_full or flight.save_due or flight.stopping
-        flight.save_due = False
+        is_full = flight.take_save_due() or is_full or flight.stopping
         return not is_full
 
     def _step(self, feed: Iterator[Batch], hooks: Hook) -> StepOutput | None:

@@ -87,15 +87,14 @@ def build_step(
         loss = Loss(balance, head, _label_weights(config, chosen, world))
         inputs = input_layer(chosen.schema, chosen.features, hash_rows(config, chosen))
         bags, rows_of = build_bags(chosen.tables), build_rows(chosen.tables)
-        step = Step(Ranker(inputs, bags, rows_of, head), loss)
-    if rows := config.train.micro_batch_size:
-        if loss.balance.takes_gradients:
-            raise UserError(
-                f"train.micro_batch_size: {rows}: loss.balance.kind {config.loss.balance.kind} "
-                "compares gradients of a step's rows all at once; take fixed or uncertainty, or 0"
-            )
-        step.micro_batches = MicroBatches(head, loss, rows)
-    return step
+        model = Ranker(inputs, bags, rows_of, head)
+    rows = config.train.micro_batch_size
+    if rows and balance.takes_gradients:
+        raise UserError(
+            f"train.micro_batch_size: {rows}: loss.balance.kind {config.loss.balance.kind} "
+            "compares gradients of a step's rows all at once; take fixed or uncertainty, or 0"
+        )
+    return Step(model, loss, MicroBatches(head, loss, rows) if rows else None)
 
 
 def _balance(config: Config, chosen: Selection, world: World) -> Balance:

@@ -26,6 +26,10 @@ class StepOutput:
     skipped: bool = False
     """Whether the batch was rejected, and no weight has moved."""
 
+    def mark_skipped(self) -> None:
+        """Note that the batch was rejected."""
+        self.skipped = True
+
 
 class Loss(nn.Module):
     """Labels and logits to the total loss. A module of its own, so that TorchRec's tracer takes it
@@ -72,12 +76,12 @@ class Loss(nn.Module):
 class Step(nn.Module):
     """Batch -> (total loss, StepOutput): the form that TorchRec's train pipelines expect."""
 
-    def __init__(self, model: Ranker, loss: Loss) -> None:
+    def __init__(self, model: Ranker, loss: Loss, micro_batches: nn.Module | None = None) -> None:
+        """`micro_batches`: MicroBatches if train.micro_batch_size is set."""
         super().__init__()
         self.model = model
         self.loss = loss
-        self.micro_batches: nn.Module | None = None
-        """MicroBatches if train.micro_batch_size is set."""
+        self.micro_batches = micro_batches
         self.result = nn.Identity()
         """(total loss, StepOutput) of every step, before its backward: a place for forward hooks.
 

@@ -58,8 +58,8 @@ def test_a_lost_machine_costs_the_steps_since_the_last_checkpoint_and_comes_back
     # Asked to stop in step ALONE_UNTIL; ranks stop after one that all have agreed on, soon after.
     assert len(starts) == 3, printed
     assert ALONE_UNTIL <= int(starts[2].removeprefix("resumed after step ")) < _STEPS
-    assert "2 ranks saved this, 1 continue with it" in printed
-    assert "1 ranks saved this, 2 continue with it" in printed
+    assert "resuming on 1 ranks; saved on 2" in printed
+    assert "resuming on 2 ranks; saved on 1" in printed
     assert [line["step"] for line in _lines(hit, "train")] == list(range(1, _STEPS + 1))
     assert _losses(hit) == pytest.approx(_losses(calm), abs=1e-4)
     # The same rows at each step, whoever had them: what is logged of a step does not differ.

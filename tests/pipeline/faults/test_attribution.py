@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.faults.attribution import attribute
+from pipeline.faults.attribution import DIVERGED, attribute
 
 _COLUMNS = [("user", 4), ("video", 2), ("age", 1), ("duration", 1)]
 
@@ -24,3 +24,9 @@ def test_the_columns_feature_and_row(column: int, name: str, bad: float) -> None
     assert attribute(wrong, spoilt, _COLUMNS).startswith(
         f"feature {name}: largest norm 1e+06 in row 2"
     )
+
+
+def test_weights_that_diverged_are_no_features_fault() -> None:
+    """Ordinary values, and every gradient spoilt: as after a step with lr 1e30."""
+    values, spoilt = torch.randn(5, 8), torch.full((5, 8), torch.nan)
+    assert attribute(values, spoilt, _COLUMNS) == DIVERGED
