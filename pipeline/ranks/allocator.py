@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 
+import pyarrow as pa
+
 # <malloc.h> of glibc
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
@@ -18,10 +20,12 @@ def keep_freed_memory() -> None:
     allocation, the heap is not trimmed, and all threads share one arena, since memory that one
     thread has freed would not serve another. The process stays as large as its largest step.
 
-    Does nothing where the C library has no mallopt; another malloc (LD_PRELOAD) ignores it.
+    Arrow's buffers, which its own pool would return, come from malloc too. Does nothing where the
+    C library has no mallopt; another malloc (LD_PRELOAD) ignores it.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(_M_ARENA_MAX, 1)
+        pa.set_memory_pool(pa.system_memory_pool())
