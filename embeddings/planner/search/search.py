@@ -16,6 +16,7 @@ from embeddings.planner.search.assignment import Assignment
 from embeddings.planner.search.bounds import Bound, bound
 from embeddings.planner.search.packing import Packed, best_packing
 from embeddings.planner.search.repair import repair
+from embeddings.planner.search.stay import stay
 
 # Ranks near the busiest count nearly as much as it does, idle ones hardly: 16th powers are added.
 _DOUBLINGS = 4
@@ -23,8 +24,8 @@ _DOUBLINGS = 4
 _TRIED = 6
 # Items of a host that are placed anew in a round.
 _MOST = 16
-# Within this much of what no plan can beat, there is nothing left to find.
-_CLOSE = 1e-4
+CLOSE = 1e-4
+"""Within this much of what no plan can beat, there is nothing left to find."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +57,8 @@ def search(
 ) -> SearchResult:
     """The plan whose busiest rank carries least, as far as the budget goes.
 
-    `start`: placements and ranks of an earlier plan; the result is no worse if they still fit.
+    `start`: placements and ranks of an earlier plan. The result is no worse if they still fit, and
+    of equal plans moves less of the earlier one.
     """
     deadline = time.monotonic() + budget.seconds
     lower = bound(problem)
@@ -66,9 +68,15 @@ def search(
     if start:
         packed = _warm(packed, start)
     rounds, cut_off = 0, False
-    if not packed.missing:
-        rounds, cut_off = improve(packed, lower, budget, deadline)
     assignment = packed.assignment
+    if not packed.missing:
+        begun = assignment.peak()
+        rounds, cut_off = improve(packed, lower, budget, deadline)
+        placed = assignment.placements.place_of
+        earlier = {item: (n, placed[ranks]) for item, (n, ranks) in (start or {}).items()}
+        # No worse than the earlier plan, and equal to what was found.
+        limit = max(assignment.peak(), min(begun, assignment.peak() * (1 + CLOSE)))
+        stay(assignment, packed.ranking, earlier, limit, budget.seed, deadline)
     return SearchResult(
         placements=tuple(assignment.placement),
         ranks=tuple(assignment.placements.rank_of[places] for places in assignment.places),
@@ -84,7 +92,7 @@ def improve(packed: Packed, lower: Bound, budget: Budget, deadline: float) -> tu
     """Lowers the assignment's peak in place; rounds done, and whether time ended them."""
     assignment, ranking = packed.assignment, packed.ranking
     draw = random.Random(budget.seed)
-    goal = lower.time * (1 + _CLOSE)
+    goal = lower.time * (1 + CLOSE)
     peak = scale = assignment.peak()
     badness = _badness(assignment, scale)
     best, seen = peak, assignment.snapshot()
@@ -187,14 +195,16 @@ def _warm(packed: Packed, start: Mapping[int, tuple[int, IntArray]]) -> Packed:
                 continue
             assignment.take(item)
         waiting.append(item)
+    kept = assignment.peak()
     for item in waiting:
-        for placement in packed.ranking[item]:
-            found = assignment.find(item, placement, math.inf)
+        options = [(limit, n) for limit in (kept, math.inf) for n in packed.ranking[item]]
+        for limit, placement in options:
+            found = assignment.find(item, placement, limit)
             if found is not None:
                 assignment.put(item, placement, found)
                 break
         else:
             return packed
-    if packed.missing or assignment.peak() <= packed.assignment.peak():
+    if packed.missing or assignment.peak() <= packed.assignment.peak() * (1 + CLOSE):
         return Packed(assignment=assignment, ranking=packed.ranking, missing=())
     return packed

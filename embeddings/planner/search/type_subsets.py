@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.problem.problem import Problem
 from embeddings.planner.search.bounds import bound
-from embeddings.planner.search.search import Budget, SearchResult, search
+from embeddings.planner.search.search import CLOSE, Budget, SearchResult, search
 
 # A plan without improvement, to tell subsets apart.
 _FIRST = Budget(rounds=0)
@@ -41,6 +41,7 @@ def search_type_subsets(
         The problem that was solved and its solution. If nothing fits, that of `full`.
     """
     every = frozenset(full.types)
+    earlier = start_of(full) or {}
     tried: set[Types] = set()
     best: tuple[float, Problem, SearchResult] | None = None
 
@@ -55,7 +56,8 @@ def search_type_subsets(
         if found.missing:
             return False
         time = found.time + start_ms(used_types(problem, found))
-        if best and time >= best[0]:
+        # Tables do not move for nothing.
+        if best and time >= best[0] * (1 - CLOSE if earlier else 1):
             return False
         best = time, problem, found
         return True
@@ -66,7 +68,6 @@ def search_type_subsets(
         tried.add(types)
         return improves(types)
 
-    earlier = start_of(full) or {}
     first(frozenset(full.types[placement] for placement, _ in earlier.values()))
     alone = [frozenset([name]) for name in every]
     for types in sorted(alone, key=lambda one: (start_ms(one), *one)):

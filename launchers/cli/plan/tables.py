@@ -8,6 +8,7 @@ from rich.table import Table
 
 from embeddings.planner.advice.alternatives import Alternative, why
 from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.plans.critical_path import critical_path, slowest_ids
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.plans.reshard import Reshard
@@ -28,6 +29,8 @@ def plan_view(file: PlanFile) -> Iterator[Table | str]:
         f"{cluster.devices_per_host}), {file.batch_size:,} rows a rank"
     )
     yield _summary(file)
+    if warning := _ids_warning(file):
+        yield warning
     yield _largest(file)
     if file.cut_off:
         yield f"The search was cut off after {file.rounds:,} rounds; --seconds gives it more time."
@@ -121,6 +124,10 @@ def _summary(file: PlanFile) -> Table:
             view.add_row(f"  {name}{note}", f"{took:.4g} ms")
     if any(file.starts().values()):
         view.add_row("with its sharding types' own (measured)", f"{file.expected_ms():.4g} ms")
+    path = critical_path(file)
+    view.add_row("slowest lookup, backward and exchanges, of any rank", f"{path.total:.4g} ms")
+    view.add_row("  compute", f"{path.compute:.4g} ms")
+    view.add_row("  exchanges", f"{path.comms:.4g} ms")
     view.add_row("mean rank", f"{rated.mean():.4g} ms")
     view.add_row("imbalance (busiest / mean)", f"{rated.max() / rated.mean():.3f}")
     gap = file.time_ms / file.lower_bound_ms - 1 if file.lower_bound_ms else 0.0
@@ -134,6 +141,22 @@ def _summary(file: PlanFile) -> Table:
                 f"{gib.min():.3g} to {gib.max():.3g} of {room[:, i].min() / 2**30:.3g} GiB",
             )
     return view
+
+
+def _ids_warning(file: PlanFile) -> str | None:
+    """Where the exchange of ids, which TorchRec's rating leaves out, takes longer than the step."""
+    (took, rank), step = slowest_ids(file), file.expected_ms()
+    if took <= step:
+        return None
+    part = PARTS.index("input_dist_comms")
+    mine = [placed for placed in file.tables if rank in placed.rank_list()]
+    mine.sort(key=lambda placed: -placed.shard_ms[part])
+    names = ", ".join(placed.table.name for placed in mine[:3])
+    return (
+        f"The exchange of ids takes {took:.4g} ms on rank {rank}, longer than the step of "
+        f"{step:.4g} ms that it runs beside, and is what a step takes; the search does not count "
+        f"it. Most of it on that rank: {names}."
+    )
 
 
 def _largest(file: PlanFile) -> Table:
