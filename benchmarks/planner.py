@@ -27,8 +27,9 @@ from rich.table import Table
 
 from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.cluster import load_cluster
-from embeddings.planner.inputs.request import PlanRequest, default_reservation
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.table_list import ListedTable, build_module, usage
+from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.search.search import Budget
 
 SIZES = "50x16,200x64,500x128,1000x256,1000x1024"
@@ -70,7 +71,7 @@ def stock(request: PlanRequest, seconds: int) -> dict[str, Any]:
         topology=request.cluster.topology(),
         batch_size=request.batch_size,
         constraints=dict(request.usage),
-        storage_reservation=default_reservation(),
+        storage_reservation=TrainingSetup().reservation(),
         debug=False,
         stats=[],
         timeout_seconds=seconds,

@@ -17,7 +17,7 @@ from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.search.search import Budget
 
 TW, CW, RW = "table_wise", "column_wise", "row_wise"
-TWRW, GRID, COPIES = "table_row_wise", "grid_shard", "data_parallel"
+TWRW, GRID, DATA_PARALLEL = "table_row_wise", "grid_shard", "data_parallel"
 
 
 def model(count: int, seed: int) -> list[ListedTable]:
@@ -45,7 +45,7 @@ def lay(table: ListedTable, kind: str, rank: int, cluster: Cluster) -> FixedTabl
         RW: list(range(world)),
         TWRW: list(range(host, host + local)),
         GRID: list(range(host, host + local)) * 2,
-        COPIES: list(range(world)),
+        DATA_PARALLEL: list(range(world)),
     }[kind]
     return FixedTable(table=table, sharding_type=kind, width=narrow, ranks=tuple(ranks))
 
@@ -67,7 +67,7 @@ def plans(
 
     even = balanced(work, world)
     turns = [i % world for i in range(count)]
-    for kind in (TW, CW, RW, TWRW, GRID, COPIES):
+    for kind in (TW, CW, RW, TWRW, GRID, DATA_PARALLEL):
         put(f"all {kind}", [kind] * count, even)
     put("table_wise in turns", [TW] * count, turns)
     put("table_wise on one rank", [TW] * count, [0] * count)
@@ -76,9 +76,9 @@ def plans(
         ranks = np.where(np.cumsum(work[order]) <= share * work.sum(), 0, world - 1)
         put(f"table_wise, {share:.0%} on one rank", [TW] * count, ranks[np.argsort(order)].tolist())
     small = np.array([t.rows for t in tables]) < 10_000
-    put("small ones copied, table_wise", np.where(small, COPIES, TW).tolist(), even)
-    put("small ones copied, row_wise", np.where(small, COPIES, RW).tolist(), even)
-    put("small ones copied, one rank", np.where(small, COPIES, TW).tolist(), [0] * count)
+    put("small ones copied, table_wise", np.where(small, DATA_PARALLEL, TW).tolist(), even)
+    put("small ones copied, row_wise", np.where(small, DATA_PARALLEL, RW).tolist(), even)
+    put("small ones copied, one rank", np.where(small, DATA_PARALLEL, TW).tolist(), [0] * count)
     heavy = work >= np.median(work)
     put("heavy ones row_wise", np.where(heavy, RW, TW).tolist(), even)
     put("heavy ones row_wise, rest on one", np.where(heavy, RW, TW).tolist(), [0] * count)
@@ -89,10 +89,10 @@ def plans(
         put(f"table_wise by chance {n}", [TW] * count, draw.integers(0, world, count).tolist())
     for n in range(5):
         kinds = draw.choice(
-            [TW, CW, RW, TWRW, GRID, COPIES], count, p=[0.3, 0.2, 0.2, 0.1, 0.1, 0.1]
+            [TW, CW, RW, TWRW, GRID, DATA_PARALLEL], count, p=[0.3, 0.2, 0.2, 0.1, 0.1, 0.1]
         )
         big = np.array([t.rows for t in tables]) > 50_000  # copies of these take all the time
-        kinds = np.where(big & (kinds == COPIES), TW, kinds)
+        kinds = np.where(big & (kinds == DATA_PARALLEL), TW, kinds)
         put(f"anything {n}", kinds.tolist(), draw.integers(0, world, count).tolist())
     made = {name: fixed_plan(given, stock, batch_size) for name, given in found.items()}
     for name, cluster in (("found, stock", stock), ("found, calibrated", own)):

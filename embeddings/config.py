@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from embeddings.frozen import Frozen
 
 if TYPE_CHECKING:
     from embeddings.features import EmbeddingTable
@@ -15,8 +17,10 @@ Pooling = Literal["sum", "mean"]
 DType = Literal["fp32", "fp16"]
 CommDType = Literal["fp32", "fp16", "bf16"]
 
+DATA_PARALLEL = "data_parallel"
+"""The sharding type of a table that every rank has a copy of."""
 SHARDING_TYPES = (
-    "data_parallel",
+    DATA_PARALLEL,
     "table_wise",
     "column_wise",
     "row_wise",
@@ -31,13 +35,7 @@ SHARDING_TYPES = (
 UNPOOLED_TYPES = ("table_wise", "column_wise", "row_wise")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
-class TableOverride(_Frozen):
+class TableOverride(Frozen):
     """Settings of one table, or of all tables that match a pattern."""
 
     dim: int | None = Field(default=None, ge=4, multiple_of=4)
@@ -46,7 +44,7 @@ class TableOverride(_Frozen):
     """Storage type of the weights; unset: `embeddings.dtype`."""
 
 
-class EmbeddingsConfig(_Frozen):
+class EmbeddingsConfig(Frozen):
     """Embedding tables."""
 
     dim: int = Field(default=16, ge=4, multiple_of=4)
@@ -70,7 +68,7 @@ class EmbeddingsConfig(_Frozen):
     """Settings per table, by name or pattern. The last match wins."""
 
 
-class SparseOptimizerConfig(_Frozen):
+class SparseOptimizerConfig(Frozen):
     """Optimizer of the embedding tables: row-wise Adagrad, whose accumulator is one number per row,
     the mean of its squared gradients."""
 
@@ -85,7 +83,7 @@ class SparseOptimizerConfig(_Frozen):
     but the first, so that it does not memorise training rows; 0: no table is reset."""
 
 
-class ShardingConfig(_Frozen):
+class ShardingConfig(Frozen):
     """Sharding of the embedding tables over ranks."""
 
     types: tuple[str, ...] = ()

@@ -56,9 +56,6 @@ def all_sharders(codecs: Mapping[str, Any] | None = None) -> list[ModuleSharder[
     ]
 
 
-"""What looked-up rows, or their gradients, are while they cross between ranks."""
-
-
 class _ScaledCodec(QuantizedCommCodec):
     """FBGEMM's codec whose scale is divided out after decoding.
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from launchers.cli.command import FLAT, Natural, Positive
 from launchers.cli.jobs import show_logs
+from launchers.local.free_port import free_port
 from launchers.torchx.schedulers import open_runner, scheduler_options, service_errors, tools_of
 from pipeline.io.errors import UserError, nearest
 
@@ -103,7 +104,7 @@ def launch(*command: str, options: Annotated[LaunchOptions, FLAT] = LaunchOption
         here = options.scheduler == "local_cwd"
         elastic = options.min_nnodes > 0
         if here and elastic and not options.rdzv_endpoint:
-            options = replace(options, rdzv_endpoint=f"localhost:{_free_port()}")
+            options = replace(options, rdzv_endpoint=f"localhost:{free_port()}")
         app = _app(options, words)
         if here and not options.dry_run:
             from launchers.local.local_job import run_here
@@ -221,7 +222,7 @@ def _app(options: LaunchOptions, words: list[str]) -> Any:
     if options.scheduler == "local_cwd":
         # All 'machines' are this one: they share its cores, and no port is theirs by right.
         cpu = cpu or max(1, (os.cpu_count() or 1) // most)
-        rdzv_port = _free_port()
+        rdzv_port = free_port()
         if "OMP_NUM_THREADS" in os.environ:
             env.setdefault("OMP_NUM_THREADS", literal(os.environ["OMP_NUM_THREADS"]))
     if options.resource:
@@ -258,12 +259,3 @@ def _check_resource(name: str) -> None:
         named_resources[name]
     except KeyError as error:
         raise UserError(f"command line: --resource {name!r}: {error.args[0]}") from error
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port: int = probe.getsockname()[1]
-        return port

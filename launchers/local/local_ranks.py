@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -19,6 +18,7 @@ from typing import Any
 
 from launchers.local import processes
 from launchers.local.fork_server import fork_server
+from launchers.local.free_port import free_port
 from launchers.local.rank_process import RankFailed, Start, run_rank
 from pipeline.io.errors import UserError
 
@@ -78,7 +78,7 @@ class LocalRanks:
         local = local_size or size
         common = {name: value for name, value in os.environ.items() if name not in _PLACE}
         if size > 1:
-            common |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(_free_port())}
+            common |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
             common |= {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(local)}
         common.setdefault("OMP_NUM_THREADS", str(threads or max(1, (os.cpu_count() or 1) // size)))
         if log:
@@ -175,10 +175,3 @@ def run_ranks(fn: Callable[..., Any], size: int, *args: Any, local_size: int | N
 
 def _distance_from_cause(error: Exception) -> int:
     return 0 if isinstance(error, UserError) else 1 if isinstance(error, RankDied) else 2
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port: int = probe.getsockname()[1]
-        return port

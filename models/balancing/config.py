@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from models.frozen import Frozen
 
 if TYPE_CHECKING:
     from models.balancing.balance import Fixed
@@ -15,13 +17,7 @@ if TYPE_CHECKING:
     from models.balancing.uncertainty import Uncertainty
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
-class FixedConfig(_Frozen):
+class FixedConfig(Frozen):
     """A weighted sum with the constant weights of `loss.task_weights`."""
 
     kind: Literal["fixed"] = "fixed"
@@ -33,7 +29,7 @@ class FixedConfig(_Frozen):
         return Fixed(task_weights)
 
 
-class UncertaintyConfig(_Frozen):
+class UncertaintyConfig(Frozen):
     """Uncertainty weighting (Kendall et al. 2018). The dense optimizer trains one log-variance per
     task."""
 
@@ -46,7 +42,7 @@ class UncertaintyConfig(_Frozen):
         return Uncertainty(len(task_weights))
 
 
-class GradNormConfig(_Frozen):
+class GradNormConfig(Frozen):
     """GradNorm (Chen et al. 2018): weights that even out how fast tasks learn. A step costs one
     more backward pass per task."""
 
@@ -64,7 +60,7 @@ class GradNormConfig(_Frozen):
         return GradNorm(self, len(task_weights), batch)
 
 
-class PcGradConfig(_Frozen):
+class PcGradConfig(Frozen):
     """PCGrad (Yu et al. 2020): projects conflicting gradients. A step costs one more backward pass
     per task, and an all-reduce of the tower's gradient per task."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator
+
+from models.frozen import Frozen
 
 if TYPE_CHECKING:
     from models.layers.attention import Attention
@@ -14,13 +16,7 @@ Normalisation = Literal["batch", "layer", "none"]
 Activation = Literal["swish", "relu"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
-class ExpertConfig(_Frozen):
+class ExpertConfig(Frozen):
     """Sizes and layers of experts and task towers: the fields that every tower has."""
 
     expert_hidden: tuple[PositiveInt, ...] = (256,)
@@ -37,7 +33,7 @@ class ExpertConfig(_Frozen):
     """Dropout probability after each expert layer."""
 
 
-class AttentionConfig(_Frozen):
+class AttentionConfig(Frozen):
     """Target attention: histories pooled for each candidate."""
 
     events: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)

@@ -20,7 +20,7 @@ from pipeline.data.batch import NO_USER
 from pipeline.data.rows import Rows
 from pipeline.data.schema import DenseFeature, Label, Schema, SparseFeature
 from pipeline.data.split_files import AGAIN
-from pipeline.io.arrays import Floats, Ints
+from pipeline.io.arrays import Float32Array, IntArray
 from pipeline.io.errors import UserError
 
 Locate = Callable[[int], str]
@@ -105,7 +105,9 @@ class Columns:
         for task in self._tasks:
             _targets(table[task.column], task, locate)
 
-    def decode(self, table: pa.Table, order: Ints, weights: Floats, locate: Locate) -> Rows:
+    def decode(
+        self, table: pa.Table, order: IntArray, weights: Float32Array, locate: Locate
+    ) -> Rows:
         """The rows `order` of `table`, in that order.
 
         Raises UserError, naming file, row and column, for a value that no table or loss can take.
@@ -148,13 +150,13 @@ class Columns:
             oracle=None if oracle is None else torch.from_numpy(oracle),
         )
 
-    def _users(self, column: pa.ChunkedArray) -> Ints:
+    def _users(self, column: pa.ChunkedArray) -> IntArray:
         """NO_USER where null, and where a user feature's index says 'missing'."""
-        users: Ints = column.fill_null(NO_USER).to_numpy()
+        users: IntArray = column.fill_null(NO_USER).to_numpy()
         return np.where(users == 0, NO_USER, users) if self._users_are_indices else users
 
     def _bag(
-        self, column: pa.ChunkedArray, feature: SparseFeature, order: Ints, locate: Locate
+        self, column: pa.ChunkedArray, feature: SparseFeature, order: IntArray, locate: Locate
     ) -> tuple[Tensor, Tensor]:
         """Values and lengths [n] of the bags `order`; a null list is an empty bag."""
         lengths = np.concatenate(
@@ -174,7 +176,7 @@ class Columns:
         )
         return bags, new_lengths
 
-    def _check_events(self, lengths: Tensor, order: Ints, locate: Locate) -> None:
+    def _check_events(self, lengths: Tensor, order: IntArray, locate: Locate) -> None:
         """Histories of one kind of event must be equally long."""
         for first, *others in self._events:
             for other in others:
@@ -190,7 +192,7 @@ class Columns:
                         "make these two features of separate events, or " + AGAIN,
                     )
 
-    def _fold(self, values: Ints, feature: SparseFeature, locate: Locate) -> Ints:
+    def _fold(self, values: IntArray, feature: SparseFeature, locate: Locate) -> IntArray:
         """Rows of the feature's table: ids outside its vocabulary share its hash rows."""
         vocab_size, hash_rows = self.inputs.ids[feature.name]
         # Seen as unsigned, a negative id is huge: one pass finds both kinds of outsiders.
@@ -216,14 +218,14 @@ class Columns:
         return folded
 
 
-def _integers(column: pa.Array | pa.ChunkedArray) -> Ints:
+def _integers(column: pa.Array | pa.ChunkedArray) -> IntArray:
     """Null is 0, the index that means 'missing'. The result may be Arrow's own memory."""
     return (column.fill_null(0) if column.null_count else column).to_numpy(zero_copy_only=False)
 
 
-def _numbers(column: pa.ChunkedArray, feature: DenseFeature, locate: Locate) -> Floats:
+def _numbers(column: pa.ChunkedArray, feature: DenseFeature, locate: Locate) -> Float32Array:
     """Null is NaN."""
-    values: Floats = column.to_numpy()  # null becomes NaN
+    values: Float32Array = column.to_numpy()  # null becomes NaN
     finite = np.isfinite(values)
     if len(values) - np.count_nonzero(finite) > column.null_count:
         index = int(np.argmin(finite | column.is_null().to_numpy()))
@@ -237,9 +239,9 @@ def _numbers(column: pa.ChunkedArray, feature: DenseFeature, locate: Locate) -> 
     return values
 
 
-def _targets(column: pa.ChunkedArray, task: Label, locate: Locate) -> Floats:
+def _targets(column: pa.ChunkedArray, task: Label, locate: Locate) -> Float32Array:
     """Null is NaN."""
-    values: Floats = column.to_numpy()
+    values: Float32Array = column.to_numpy()
     known = (values == 0) | (values == 1)
     if len(values) - np.count_nonzero(known) > column.null_count:
         index = int(np.argmin(known | column.is_null().to_numpy()))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.io.arrays import Ints
+from pipeline.io.arrays import IntArray
 
 Ranges = tuple[tuple[int, int], ...]
 """Positions in an epoch's permutation: [start, stop) each, read in order."""
@@ -139,13 +139,13 @@ class EpochPermutation:
             groups = np.random.default_rng(self._key).permutation(groups)
         size = max(1, buffer_row_groups)
         # Row groups are sorted within a buffer, so that files are read front to back.
-        self.buffers: list[Ints] = [
+        self.buffers: list[IntArray] = [
             np.sort(groups[first : first + size]) for first in range(0, len(groups), size)
         ]
         rows = np.asarray(group_rows, dtype=np.int64)
         self._starts = np.cumsum([0, *(rows[buffer].sum() for buffer in self.buffers)])
 
-    def rows(self, buffer: int) -> Ints:
+    def rows(self, buffer: int) -> IntArray:
         """Permutation of the buffer's rows, counted along its row groups."""
         count = int(self._starts[buffer + 1] - self._starts[buffer])
         if not self._shuffle:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.data.column_types import cast, is_castable
 from pipeline.data.parquet_input import open_input, read_footer
 from pipeline.data.schema import SPLIT, Schema
-from pipeline.io.arrays import Ints
+from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError, nearest
 
 AGAIN = "prepare the folder again"
@@ -55,7 +55,7 @@ class Shards:
         self._groups = [(file, group) for file, group, rows in groups if rows]
         self.group_rows = [rows for _, _, rows in groups if rows]
 
-    def read(self, groups: Ints, names: Iterable[str] | None = None) -> pa.Table:
+    def read(self, groups: IntArray, names: Iterable[str] | None = None) -> pa.Table:
         """The rows of `groups` (ascending), one after the other, whoever wrote their files.
 
         `names`: the columns to read; None: all. UserError: a file is damaged, or a value is not one
@@ -82,7 +82,7 @@ class Shards:
             rows += len(table)
         return pa.concat_tables(tables)
 
-    def _locate_behind(self, groups: Ints, before: int, row: int) -> str:
+    def _locate_behind(self, groups: IntArray, before: int, row: int) -> str:
         return self.locate(groups, before + row)
 
     def in_range(self, group: int, ranges: Mapping[str, tuple[float, float]]) -> bool | None:
@@ -108,7 +108,7 @@ class Shards:
             known.add(name)
         return True if len(known) == len(ranges) else None
 
-    def locate(self, groups: Ints, row: int) -> str:
+    def locate(self, groups: IntArray, row: int) -> str:
         """'FILE: row R' (from 0) of a row of what `read` returned, for messages."""
         ends = np.cumsum([self.group_rows[group] for group in groups])
         index = int(np.searchsorted(ends, row, side="right"))
@@ -117,14 +117,14 @@ class Shards:
         in_group = row - int(ends[index]) + self.group_rows[groups[index]]
         return f"{self._paths[file]}: row {before + in_group} (from 0)"
 
-    def describe(self, groups: Ints) -> str:
+    def describe(self, groups: IntArray) -> str:
         """'train/part-00000.parquet row groups 3, 5', for messages."""
         return "; ".join(
             f"{self._names[file]} row groups {_listed(of_file)}"
             for file, of_file in self._by_file(groups)
         )
 
-    def _by_file(self, groups: Ints) -> Iterator[tuple[int, list[int]]]:
+    def _by_file(self, groups: IntArray) -> Iterator[tuple[int, list[int]]]:
         found = (self._groups[group] for group in groups)
         for file, pairs in groupby(found, key=lambda pair: pair[0]):
             yield file, [group for _, group in pairs]

@@ -12,7 +12,7 @@ import numpy as np
 
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.inputs.table_stats import AccessCounts, FeatureStats, TableStats
-from pipeline.io.arrays import Ints
+from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError
 from pipeline.planning.id_columns import Fold, id_chunks, id_footer
 from pipeline.planning.lookup_counts import LookupCounts
@@ -49,7 +49,7 @@ def collect_table_stats(
     return TableStats(source=source, rows=rows, features=features, tables=found)
 
 
-def _lengths(counts: Ints) -> FeatureStats:
+def _lengths(counts: IntArray) -> FeatureStats:
     """`counts[n]`: rows with n ids."""
     rows = counts.sum()
     reached = counts.cumsum()

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from embeddings.planner.inputs.table_list import ListedTable
 from pipeline.data.parquet_input import open_input, read_footer
-from pipeline.io.arrays import Ints
+from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError, nearest
 
 _ROWS = 2**14
@@ -32,7 +32,7 @@ class Fold:
     remedy: str = "give it more rows, or --fold to take ids modulo its rows"
     """Of the error for an id outside."""
 
-    def rows(self, ids: Ints, where: str) -> Ints:
+    def rows(self, ids: IntArray, where: str) -> IntArray:
         if not ids.size or ids.view(np.uint64).max() < self.known:  # negative ones are huge
             return ids
         if ids.min() < 0:
@@ -48,11 +48,11 @@ def id_chunks(
     files: Sequence[Path],
     table: ListedTable,
     fold: Fold,
-    lengths: dict[str, Ints],
+    lengths: dict[str, IntArray],
     at_once: int,
-) -> Iterator[tuple[Ints, Ints]]:
+) -> Iterator[tuple[IntArray, IntArray]]:
     """(ids, their rows of the data) of a few million lookups; `lengths` are counted on the way."""
-    pending: list[tuple[Ints, Ints]] = []
+    pending: list[tuple[IntArray, IntArray]] = []
     row = num_pending = 0
     for path in files:
         try:
@@ -81,7 +81,7 @@ def id_chunks(
         yield _joined(pending)
 
 
-def _flat(column: pa.Array, fold: Fold) -> tuple[Ints, Ints, Ints]:
+def _flat(column: pa.Array, fold: Fold) -> tuple[IntArray, IntArray, IntArray]:
     """Ids, the row of each, and how many each row has."""
     if pa.types.is_integer(column.type):
         lengths = np.ones(len(column), np.int64)
@@ -107,7 +107,7 @@ def _flat(column: pa.Array, fold: Fold) -> tuple[Ints, Ints, Ints]:
     )
 
 
-def _in_order(parts: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+def _in_order(parts: Sequence[tuple[IntArray, IntArray]]) -> tuple[IntArray, IntArray]:
     """Of several features, row after row."""
     if len(parts) == 1:
         return parts[0]
@@ -116,7 +116,7 @@ def _in_order(parts: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
     return ids[order], rows[order]
 
 
-def _joined(parts: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+def _joined(parts: Sequence[tuple[IntArray, IntArray]]) -> tuple[IntArray, IntArray]:
     return np.concatenate([ids for ids, _ in parts]), np.concatenate([rows for _, rows in parts])
 
 

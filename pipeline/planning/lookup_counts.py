@@ -6,7 +6,7 @@ import numpy as np
 
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.inputs.table_stats import AccessCounts
-from pipeline.io.arrays import Ints
+from pipeline.io.arrays import IntArray
 
 
 class LookupCounts:
@@ -21,7 +21,7 @@ class LookupCounts:
         # [l] lookups whose id was not in the same 2^k rows before, for k < l alone.
         self._fresh = np.zeros(65, np.int64)
 
-    def add(self, ids: Ints, rows: Ints) -> None:
+    def add(self, ids: IntArray, rows: IntArray) -> None:
         """Lookups of `ids`, in `rows` of the data (ascending, none before those added already)."""
         order = np.argsort(ids, kind="stable")
         ids, rows = ids[order], rows[order]
@@ -62,7 +62,7 @@ class LookupCounts:
         )
 
 
-def _bits(numbers: Ints) -> Ints:
+def _bits(numbers: IntArray) -> IntArray:
     """Bits that each number has (0 for 0), which a float of 53 bits tells exactly."""
-    found: Ints = np.frexp(numbers.astype(np.float64))[1].astype(np.int64)
+    found: IntArray = np.frexp(numbers.astype(np.float64))[1].astype(np.int64)
     return found

@@ -8,20 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch._C._distributed_c10d import HashStore
+from torch.distributed import HashStore  # type: ignore[attr-defined]  # not in __all__
 
 from pipeline.io.errors import RankLost
 from pipeline.io.silence import silence_libraries
 from pipeline.ranks.allocator import keep_freed_memory
 from pipeline.ranks.heartbeat import Pulse, monitored, of_a_peer, open_heartbeat
 from pipeline.ranks.timed_all_reduce import all_reduce
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

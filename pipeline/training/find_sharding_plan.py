@@ -80,8 +80,7 @@ def find_sharding_plan(
         size, local_size = group_shape(sharding, world)
         return make_plan(
             step,
-            tables,
-            sharding,
+            limits_of_run(tables, config),
             sharders=sharders,
             batch_size=rows,
             world_size=size,
@@ -151,12 +150,14 @@ def _limits(
     if config.train.pipeline == "semi_sync" or world.size == 1 or groups > 1:
         for table in tables:
             possible = config.sharding.types_of(table)
-            found[table.name].sharding_types = [one for one in possible if one not in _NO_COPIES]
+            found[table.name].sharding_types = [
+                one for one in possible if one not in _EXCLUDED_TYPES
+            ]
     return found
 
 
 # grid_shard is offered by TorchRec only where it is asked for by name.
-_NO_COPIES = ("data_parallel", "grid_shard")
+_EXCLUDED_TYPES = ("data_parallel", "grid_shard")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from torchrec.distributed.types import ShardingType
 
+from embeddings.config import DATA_PARALLEL
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.fixed_plan import FixedTable, fixed_plan
@@ -13,7 +14,6 @@ from embeddings.planner.plans.plan_file import PlanFile
 
 TW, CW = ShardingType.TABLE_WISE.value, ShardingType.COLUMN_WISE.value
 RW, TWRW = ShardingType.ROW_WISE.value, ShardingType.TABLE_ROW_WISE.value
-COPIES = ShardingType.DATA_PARALLEL.value
 
 # Tables a rank, rows, dim, pooling factor: lookups, their bytes, outputs and shards, each of which
 # is much in some and little in others. Rows from 1,000 to 200,000, for small tables stay in caches
@@ -34,7 +34,7 @@ _COPY_ROWS = 4
 
 def micro_plans(cluster: Cluster, batch_size: int) -> Iterator[PlanFile]:
     """Balanced plans of every kind of exchange, some with all on one rank, and weighted ones."""
-    for kind in (TW, CW, RW, TWRW, COPIES):
+    for kind in (TW, CW, RW, TWRW, DATA_PARALLEL):
         for shape in _SHAPES:
             yield fixed_plan(_given(kind, shape, cluster), cluster, batch_size)
     for shape in _SHAPES[1:6:2]:
@@ -54,7 +54,7 @@ def _given(
     for n in range(each * world if kind in (TW, CW) else each):
         table = ListedTable(
             name=f"t{n}",
-            rows=rows // _COPY_ROWS if kind == COPIES else rows,
+            rows=rows // _COPY_ROWS if kind == DATA_PARALLEL else rows,
             dim=dim,
             pooling_factor=pooling,
             weighted=weighted,
@@ -67,7 +67,7 @@ def _given(
             CW: (n % world, (n + 1) % world),
             RW: everywhere,
             TWRW: tuple(range(host, host + local)),
-            COPIES: everywhere,
+            DATA_PARALLEL: everywhere,
         }[kind]
         found.append(FixedTable(table=table, sharding_type=kind, width=width, ranks=ranks))
     return found

@@ -17,8 +17,9 @@ from torchrec.distributed.planner.types import (
     TrainerConfig,
 )
 
+from embeddings.frozen import Frozen
 from embeddings.planner.inputs.costs import GBS, Costs, SharedBandwidths
-from embeddings.planner.inputs.yaml_files import Frozen, read_yaml, validate
+from embeddings.planner.inputs.yaml_files import read_yaml, validate
 
 GIB = 2**30
 

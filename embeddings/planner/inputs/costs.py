@@ -30,7 +30,7 @@ from torchrec.distributed.planner.estimator.types import (
 from torchrec.distributed.planner.types import BasicCommsBandwidths, CollectiveType, Perf
 from torchrec.distributed.types import ShardingType
 
-from embeddings.planner.inputs.yaml_files import Frozen
+from embeddings.frozen import Frozen
 
 # TorchRec counts bandwidths in bytes a millisecond.
 GBS = 1e9 / 1e3

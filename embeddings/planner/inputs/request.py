@@ -16,11 +16,6 @@ from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.training_setup import TrainingSetup
 
 
-def default_reservation() -> StorageReservation:
-    """TorchRec's default: a share of HBM, six times the dense weights, and the batches' ids."""
-    return TrainingSetup().reservation()
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanRequest:
     """All that a plan depends on, but for the search's budget."""

@@ -12,7 +12,8 @@ from pydantic import Field, field_validator, model_validator
 from torchrec.distributed.planner.types import ParameterConstraints
 
 from embeddings.config import SHARDING_TYPES
-from embeddings.planner.inputs.yaml_files import Frozen, read_yaml, validate
+from embeddings.frozen import Frozen
+from embeddings.planner.inputs.yaml_files import read_yaml, validate
 
 KERNELS = ("dense", "fused", "fused_uvm", "fused_uvm_caching")
 

@@ -21,8 +21,9 @@ from torchrec.modules.embedding_configs import (
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
+from embeddings.frozen import Frozen
 from embeddings.optimizer_mark import label, mark
-from embeddings.planner.inputs.yaml_files import Frozen, read_yaml, validate
+from embeddings.planner.inputs.yaml_files import read_yaml, validate
 from embeddings.table_names import check_table_name
 
 _DTYPES = {"fp32": DataType.FP32, "fp16": DataType.FP16, "bf16": DataType.BF16}

@@ -26,9 +26,9 @@ from torchrec.distributed.planner.storage_reservations import (
 from torchrec.distributed.planner.types import StorageReservation
 from torchrec.distributed.types import ModuleSharder, PipelineType
 
+from embeddings.frozen import Frozen
 from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.inputs.cluster import GIB, Cluster
-from embeddings.planner.inputs.yaml_files import Frozen
 from embeddings.sharders import all_sharders
 
 Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8"]

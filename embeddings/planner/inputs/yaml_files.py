@@ -6,20 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from embeddings.number_types import misplaced_bool
 from embeddings.quoted import quoted
 from embeddings.strict_yaml import parse_yaml
-
-
-class Frozen(BaseModel):
-    """Plain data, checked once, where it is built."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
 
 Place = tuple[int | str, ...]
 ModelT = TypeVar("ModelT", bound=BaseModel)

@@ -12,19 +12,17 @@ from torchrec.distributed.types import (
     CacheParams,
     EnumerableShardingSpec,
     ParameterSharding,
-    ShardingType,
     ShardMetadata,
 )
 
+from embeddings.config import DATA_PARALLEL
+from embeddings.frozen import Frozen
 from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.inputs.training_setup import TrainingSetup
-from embeddings.planner.inputs.yaml_files import Frozen
 from embeddings.planner.problem.options import PARTS
 from embeddings.planner.problem.problem import rated
-
-_COPIES = ShardingType.DATA_PARALLEL.value
 
 
 class PlacedTable(Frozen):
@@ -55,7 +53,7 @@ class PlacedTable(Frozen):
     def _covers(self) -> Self:
         table, shards = self.table, self.table.dim // self.width * sum(n for _, n in self.rows)
         sizes = {rows for rows, _ in self.rows}
-        if self.sharding_type == _COPIES:
+        if self.sharding_type == DATA_PARALLEL:
             whole = self.width == table.dim and sizes == {table.rows}
         else:
             covered = sum(rows * n for rows, n in self.rows)
@@ -74,7 +72,7 @@ class PlacedTable(Frozen):
 
     @property
     def copied(self) -> bool:
-        return self.sharding_type == _COPIES
+        return self.sharding_type == DATA_PARALLEL
 
     def rank_list(self) -> list[int]:
         """The rank of every shard."""

@@ -21,7 +21,6 @@ from torchrec.distributed.types import (
     ShardingPlan,
 )
 
-from embeddings.config import UNPOOLED_TYPES, ShardingConfig
 from embeddings.features import EmbeddingTable
 
 
@@ -31,8 +30,7 @@ class PlanError(ValueError):
 
 def make_plan(
     module: nn.Module,
-    tables: Sequence[EmbeddingTable],
-    config: ShardingConfig,
+    constraints: dict[str, ParameterConstraints],
     *,
     sharders: list[ModuleSharder[nn.Module]],
     batch_size: int,
@@ -45,24 +43,13 @@ def make_plan(
     """TorchRec's planner on this process alone.
 
     Args:
+        constraints: of each table, by name.
         batch_size: rows a rank.
         seconds: after which it takes the best plan so far; it looks between two proposals.
         hbm_bytes: of a device, in place of TorchRec's 32 GiB; unused on CPU.
 
     Raises PlanError with the planner's reason.
     """
-    constraints = {}
-    for table in tables:
-        types = config.types_of(table)
-        if not types:
-            raise PlanError(
-                f"no sharding plan: table {table.name!r}, whose rows model.attention needs "
-                f"unpooled, can only be {', '.join(UNPOOLED_TYPES)}, not {', '.join(config.types)}"
-            )
-        constraints[table.name] = ParameterConstraints(
-            sharding_types=list(types) if config.types else None,
-            min_partition=config.min_partition,
-        )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*Topology.*")
         topology = Topology(
@@ -84,7 +71,8 @@ def make_plan(
             return planner.plan(module, sharders)
     except PlannerError as error:
         reason = " ".join(str(error).split())
-        wanted = ", ".join(config.types) or "any type"
+        types = {name for one in constraints.values() for name in one.sharding_types or ()}
+        wanted = ", ".join(sorted(types)) or "any type"
         raise PlanError(f"no sharding plan ({wanted}, {world_size} ranks): {reason}") from error
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torchrec.distributed.types import ShardingType
 
+from embeddings.config import DATA_PARALLEL
 from embeddings.optimizer_mark import marked_optimizer
 from embeddings.planner.inputs.arrays import FloatArray
 from embeddings.planner.inputs.cluster import Cluster
@@ -19,7 +19,6 @@ from embeddings.planner.inputs.costs import GBS
 from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.problem.options import Options
 
-_COPIED = ShardingType.DATA_PARALLEL.value
 _IN_HOST_MEMORY = ("fused_uvm", "fused_uvm_caching")
 
 
@@ -40,7 +39,7 @@ def sync_ms(options: Options, setup: TrainingSetup, cluster: Cluster) -> FloatAr
         if option.kernel in _IN_HOST_MEMORY:
             speed = min(link, cluster.host_device_bw)
         size = shard_bytes(model_table.name, model_table.tensor, int(options.rows[n]), option.width)
-        moved = 0.0 if option.sharding_type == _COPIED else size * 2 * (groups - 1) / groups
+        moved = 0.0 if option.sharding_type == DATA_PARALLEL else size * 2 * (groups - 1) / groups
         found.append(moved / (speed * GBS) / setup.sync_every)
     return np.array(found)
 

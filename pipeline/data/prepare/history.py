@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.io.arrays import Ints
+from pipeline.io.arrays import IntArray
 
 Bools = NDArray[np.bool_]
 
@@ -21,15 +21,15 @@ Bools = NDArray[np.bool_]
 class Past:
     """For each of N rows, where its past begins and ends: rows `begin[i]` to `end[i] - 1`."""
 
-    begin: Ints  # [N] first row of the same user
-    end: Ints  # [N] first row of the same user and the same time
+    begin: IntArray  # [N] first row of the same user
+    end: IntArray  # [N] first row of the same user and the same time
 
     @property
-    def num_rows(self) -> Ints:
+    def num_rows(self) -> IntArray:
         """[N] how many earlier rows the user has."""
         return self.end - self.begin
 
-    def count(self, event: Bools) -> Ints:
+    def count(self, event: Bools) -> IntArray:
         """[N] how many of the user's earlier rows have `event` [N]."""
         running = _running_count(event)
         return running[self.end] - running[self.begin]
@@ -39,11 +39,11 @@ class Past:
 class Bags:
     """For each of N rows its last events, oldest first: `events[begin[i]:end[i]]`."""
 
-    events: Ints  # [E] what happened: a row's number, or a video's
-    begin: Ints  # [N]
-    end: Ints  # [N]
+    events: IntArray  # [E] what happened: a row's number, or a video's
+    begin: IntArray  # [N]
+    end: IntArray  # [N]
 
-    def gather(self, values: Ints, rows: Ints) -> tuple[Ints, Ints]:
+    def gather(self, values: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
         """The bags of some rows, most recent event first.
 
         `values[event]` is what an event contributes to a bag, `rows` [R] which bags are wanted.
@@ -54,7 +54,7 @@ class Bags:
         return lengths, values[self.events[newest_first]]
 
 
-def find_past(user: Ints, time: Ints) -> Past:
+def find_past(user: IntArray, time: IntArray) -> Past:
     """The past of each row. `user` and `time` [N] are sorted by (user, time)."""
     new_user = np.ones(len(user), dtype=np.bool_)
     new_user[1:] = user[1:] != user[:-1]
@@ -63,7 +63,7 @@ def find_past(user: Ints, time: Ints) -> Past:
     return Past(begin=_last_start(new_user), end=_last_start(new_time))
 
 
-def until(past: Past, date: Ints, limit: Ints) -> Past:
+def until(past: Past, date: IntArray, limit: IntArray) -> Past:
     """The part of each row's past that ends before its user's first row of date `limit` or later.
 
     `date` and `limit` [N]. Dates need not rise with time: what lies between two rows of earlier
@@ -96,7 +96,7 @@ class RollingEvents:
         self._items = np.zeros((num_users, max_history), dtype=np.int32)  # oldest first
         self._counts = np.zeros(num_users, dtype=np.int64)
 
-    def advance(self, user: Ints, past: Past, event: Bools, item: Ints) -> Bags:
+    def advance(self, user: IntArray, past: Past, event: Bools, item: IntArray) -> Bags:
         """The bags of a chunk's rows [N], sorted by (user, time); then remember its events.
 
         `past` is of the chunk alone. `item` [N] is what to remember of a row with `event` [N].
@@ -125,20 +125,20 @@ class RollingEvents:
         return bags
 
 
-def _last_start(starts: Bools) -> Ints:
+def _last_start(starts: Bools) -> IntArray:
     """[N] the nearest position at or before each one where `starts` [N] is true."""
     return np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0))
 
 
-def _running_count(event: Bools) -> Ints:
+def _running_count(event: Bools) -> IntArray:
     """[N + 1] how many events there are before each position."""
     return np.concatenate([[0], np.cumsum(event, dtype=np.int64)])
 
 
-def _sizes(first: Ints, num_rows: int) -> Ints:
+def _sizes(first: IntArray, num_rows: int) -> IntArray:
     return np.diff(first, append=num_rows)
 
 
-def _steps(lengths: Ints) -> Ints:
+def _steps(lengths: IntArray) -> IntArray:
     """0, 1, .. length - 1 for each of `lengths`, one after the other."""
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

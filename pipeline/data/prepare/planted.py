@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.io.arrays import Floats, Ints
+from pipeline.io.arrays import Float32Array, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ _EFFECTS, _USERS, _VIDEOS, _CALIBRATION, _WHO, _WHAT = range(6)
 class Impressions(NamedTuple):
     """Impressions [N] in time order, and the truth about them."""
 
-    user: Ints
-    video: Ints
-    tab: Ints
-    time_ms: Ints
-    probability: Floats  # [N, T]
+    user: IntArray
+    video: IntArray
+    tab: IntArray
+    time_ms: IntArray
+    probability: Float32Array  # [N, T]
     label: NDArray[np.bool_]  # [N, T]
 
 
@@ -90,7 +90,7 @@ class PlantedWorld:
     def num_blocks(self) -> int:
         return -(-self.num_rows // BLOCK)
 
-    def who_and_what(self, block: int) -> tuple[Ints, Ints]:
+    def who_and_what(self, block: int) -> tuple[IntArray, IntArray]:
         """Users and videos of a block's rows: what counting ids needs, quickly."""
         return self._pairs(self._random(_WHO, block), self._size(block))
 
@@ -109,7 +109,7 @@ class PlantedWorld:
         label = random.random(logits.shape, dtype=np.float32) < probability
         return Impressions(user, video, tab, time_ms, probability, label)
 
-    def times(self, block: int) -> Ints:
+    def times(self, block: int) -> IntArray:
         """When a block's rows happen, in ms, ascending: the evening is the busiest."""
         number = block * BLOCK + np.arange(self._size(block))
         even = (number + 0.5) / self.num_rows * NUM_DAYS
@@ -123,7 +123,7 @@ class PlantedWorld:
     def _random(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, *stream])
 
-    def _pairs(self, random: np.random.Generator, size: int) -> tuple[Ints, Ints]:
+    def _pairs(self, random: np.random.Generator, size: int) -> tuple[IntArray, IntArray]:
         """Users and videos; number k comes up in proportion to k**-0.4 and k**-0.5."""
         user = self.num_users * random.random(size) ** (1 / 0.6)
         video = self.num_videos * random.random(size) ** (1 / 0.5)
@@ -184,15 +184,17 @@ class PlantedWorld:
         self._video_effect = length[:, None] * self._length_effect
         self.video_age_days = random.integers(0, 30, size=size)  # on the first day
 
-    def _logits(self, user: Ints, video: Ints, tab: Ints, day: NDArray[np.float64]) -> Floats:
+    def _logits(
+        self, user: IntArray, video: IntArray, tab: IntArray, day: NDArray[np.float64]
+    ) -> Float32Array:
         """[N, T], without the biases. `day` may have a fraction."""
-        logits: Floats = (self._user[user] * self._video[video]) @ self._weight
+        logits: Float32Array = (self._user[user] * self._video[video]) @ self._weight
         logits += self._video_effect[video] + self._tab_effect[tab]
         trend = (day - NUM_DAYS / 2).astype(np.float32)
         logits += trend[:, None] * self._tag_trend[self.video_tag[video]]
         return logits
 
-    def _find_bias(self) -> Floats:
+    def _find_bias(self) -> Float32Array:
         """[T] biases that give the tasks their rates, by halving, on a sample of rows."""
         random = self._random(_CALIBRATION)
         user, video = self._pairs(random, BLOCK)
@@ -207,14 +209,14 @@ class PlantedWorld:
         return high.astype(np.float32)
 
 
-def _normal(random: np.random.Generator, *shape: int) -> Floats:
+def _normal(random: np.random.Generator, *shape: int) -> Float32Array:
     return random.standard_normal(shape, dtype=np.float32)
 
 
-def _standard(values: Floats) -> Floats:
+def _standard(values: Float32Array) -> Float32Array:
     """Each column with mean 0 and standard deviation 1: few values, yet as strong as meant."""
     return (values - values.mean(axis=0)) / values.std(axis=0)
 
 
-def _sigmoid(logits: Floats) -> Floats:
+def _sigmoid(logits: Float32Array) -> Float32Array:
     return np.float32(1) / (np.float32(1) + np.exp(-logits))

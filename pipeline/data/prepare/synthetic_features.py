@@ -22,7 +22,7 @@ from pipeline.data.prepare.planted import (
 from pipeline.data.prepare.vocabulary import Vocabulary
 from pipeline.data.prepare.writer import to_lists
 from pipeline.data.schema import SparseFeature
-from pipeline.io.arrays import Ints
+from pipeline.io.arrays import IntArray
 
 EVENTS = ("click", "long_view", "like")
 USER_TABLES = ("user_id", "user_active_degree", "onehot_feat1")
@@ -95,7 +95,7 @@ def count_vocabularies(
         if not train.all():
             break
 
-    def vocabulary(name: str, ids: pl.Series, counts: Ints, least: int) -> Vocabulary:
+    def vocabulary(name: str, ids: pl.Series, counts: IntArray, least: int) -> Vocabulary:
         table = pl.DataFrame({"id": ids, "count": counts}).filter(pl.col("count") > 0)
         return Vocabulary.from_counts(name, table, least)
 
@@ -169,7 +169,7 @@ class Encoder:
             of_day["tag"] = to_lists(*self._tags.gather(self._tag_codes, rows.video[start:end]))
             yield int(day[start]), of_day
 
-    def _plain_columns(self, rows: Impressions, day: Ints, in_day: Ints) -> dict[str, Any]:
+    def _plain_columns(self, rows: Impressions, day: IntArray, in_day: IntArray) -> dict[str, Any]:
         """All columns but tags and those of the past."""
         world, vocabularies = self._world, self._vocabularies
         columns: dict[str, Any] = {

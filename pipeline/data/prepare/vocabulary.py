@@ -16,11 +16,11 @@ import numpy as np
 import polars as pl
 from polars._typing import PolarsDataType
 
-from pipeline.io.arrays import Ints
+from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError
 
 
-def hash_integers(ids: Ints) -> Ints:
+def hash_integers(ids: IntArray) -> IntArray:
     """62 bits of splitmix64 (Steele et al., OOPSLA 2014) of each id: 0 <= hash < 2**62."""
     mixed = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -83,7 +83,7 @@ class Vocabulary:
             reason = str(error).splitlines()[0]
             raise UserError(f"{path}: not a vocabulary of this data: {reason}") from error
 
-    def encode(self, values: pl.Series) -> Ints:
+    def encode(self, values: pl.Series) -> IntArray:
         """[N] indices of `values` [N] (the dtype of `ids`); null becomes 0."""
         if self.ids.dtype == pl.Int64:
             index = self._encode_integers(values.fill_null(0).to_numpy())
@@ -91,21 +91,21 @@ class Vocabulary:
             index = self._encode_text(values)
         return np.where(values.is_null().to_numpy(), 0, index)
 
-    def _encode_integers(self, values: Ints) -> Ints:
+    def _encode_integers(self, values: IntArray) -> IntArray:
         if self.ids.is_empty():
             return self.vocab_size + hash_integers(values)
         ids, index = self._sorted
         place = np.searchsorted(ids, values).clip(max=len(ids) - 1)
         return np.where(ids[place] == values, index[place], self.vocab_size + hash_integers(values))
 
-    def _encode_text(self, values: pl.Series) -> Ints:
+    def _encode_text(self, values: pl.Series) -> IntArray:
         index = {value: i for i, value in enumerate(self.ids, start=1)}
         distinct = values.drop_nulls().unique()
         known = [index.get(value, self.vocab_size + hash_text(value)) for value in distinct]
         return values.replace_strict(distinct, known, default=0, return_dtype=pl.Int64).to_numpy()
 
     @cached_property
-    def _sorted(self) -> tuple[Ints, Ints]:
+    def _sorted(self) -> tuple[IntArray, IntArray]:
         ids = self.ids.to_numpy()
         order = np.argsort(ids, kind="stable")
         return ids[order], order + 1

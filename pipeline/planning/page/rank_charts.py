@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embeddings.planner.inputs.arrays import FloatArray
+from embeddings.planner.inputs.cluster import GIB
 from embeddings.planner.plans.reshard import Reshard
 from embeddings.planner.plans.storage import KINDS, memory_by_kind
 from embeddings.planner.problem.options import PARTS
@@ -27,7 +28,6 @@ PART_COLOURS = {
 KIND_COLOURS = dict(zip(KINDS, ("#CC79A7", "#7A4E8A", "#009E73"), strict=True))
 # Above this many ranks bars are slow to draw: step lines with the area below them filled.
 MOST_BARS = 64
-GIB = 2**30
 
 
 class Stack(NamedTuple):

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from embeddings.planner.inputs.cluster import GIB
 from pipeline.io.json_types import Json
 from pipeline.planning.page.numbers import memory, milliseconds, number, plural
 from pipeline.planning.page.plan_view import PART_TITLES
-from pipeline.planning.page.rank_charts import GIB, PART_COLOURS
+from pipeline.planning.page.rank_charts import PART_COLOURS
 from pipeline.planning.page.sweep_file import SweepFile, SweepPoint
 from pipeline.planning.page.table_list import Cell, Column, Row, SortedTable
 

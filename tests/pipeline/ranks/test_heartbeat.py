@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import HashStore
+from torch.distributed import HashStore  # type: ignore[attr-defined]  # not in __all__
 
 from pipeline.io.errors import RankLost
 from pipeline.io.exit_codes import ExitCode

@@ -16,7 +16,7 @@ from torchrec.distributed.planner.types import PlannerError, Storage
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
-from embeddings.planner.inputs.request import PlanRequest, default_reservation
+from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.rules import Rule, offered
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.inputs.training_setup import TrainingSetup
@@ -92,7 +92,7 @@ def stock_time(request: PlanRequest) -> float | None:
         topology=request.cluster.topology(),
         batch_size=request.batch_size,
         constraints=dict(request.usage),
-        storage_reservation=default_reservation(),
+        storage_reservation=TrainingSetup().reservation(),
         debug=False,
         stats=[],
     )

@@ -16,14 +16,14 @@ from pipeline.data.prepare.history import (
     last_events,
     until,
 )
-from pipeline.io.arrays import Ints
+from pipeline.io.arrays import IntArray
 
 # (user, time, event): few users and times, so that equal times are frequent.
 LOGS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.booleans()), max_size=40)
 Log = list[tuple[int, int, bool]]
 
 
-def as_arrays(log: Log) -> tuple[Ints, Ints, Bools]:
+def as_arrays(log: Log) -> tuple[IntArray, IntArray, Bools]:
     """user, time and event [N], sorted as the module wants them."""
     log = sorted(log, key=lambda row: row[:2])
     user, time, event = (list(column) for column in zip(*log, strict=True)) if log else ([], [], [])
@@ -34,13 +34,15 @@ def as_arrays(log: Log) -> tuple[Ints, Ints, Bools]:
     )
 
 
-def naive_bag(user: Ints, time: Ints, event: Bools, row: int, max_history: int) -> list[int]:
+def naive_bag(
+    user: IntArray, time: IntArray, event: Bools, row: int, max_history: int
+) -> list[int]:
     """Row numbers of the last events before `row`, newest first."""
     past = [i for i in range(len(user)) if user[i] == user[row] and time[i] < time[row]]
     return [i for i in past if event[i]][::-1][:max_history]
 
 
-def as_lists(bags: Bags, values: Ints, rows: Ints) -> list[list[int]]:
+def as_lists(bags: Bags, values: IntArray, rows: IntArray) -> list[list[int]]:
     lengths, flat = bags.gather(values, rows)
     return [bag.tolist() for bag in np.split(flat, np.cumsum(lengths)[:-1])] if len(rows) else []
 
