@@ -11,12 +11,14 @@ from pipeline.config.overrides import amend, parse
 from pipeline.config.tree import Config, build
 from pipeline.data.schema import Schema
 from pipeline.experiments.experiment import only_writer
+from pipeline.experiments.file_types import SettingsFile
 from pipeline.experiments.sampler import Trial
 from pipeline.experiments.search import Search, Settings
 from pipeline.experiments.search_report import FOUND, read_found
 from pipeline.experiments.search_space import Dimension, laid_over, read_searches
 from pipeline.io.claim_folder import FolderKind, claim
 from pipeline.io.errors import UserError
+from pipeline.io.typed_json import check_typed
 from pipeline.training.resolve_features import resolve_features
 
 _SEARCH = FolderKind(
@@ -61,18 +63,32 @@ def resume_search(
         found = read_found(folder)
         base = build(found["config"], where=str(folder / FOUND))
         remedy = "leave it out to resume, or start another search with --out"
+        try:
+            before = check_typed(found["settings"], SettingsFile)
+        except ValueError as error:
+            raise UserError(
+                f"{folder / FOUND}: settings: {error}; start another search with --out"
+            ) from error
         for name in ("search", "seed"):
-            before = found["settings"][name]
-            if amended.get(name, before) != before:
-                values = before if name == "search" else [before]
+            if amended.get(name, before[name]) != before[name]:
+                values = before[name] if name == "search" else [before[name]]
                 was = " ".join(f"--{name} {value}" for value in values)
                 raise UserError(f"{folder}: was started with {was}; {remedy}")
         if amend(base, recipe, config, overrides) != base:
             what = " ".join(overrides) or str(config)
             raise UserError(f"{folder}: trials had other values than {what}; {remedy}")
-        settings = Settings(**{**found["settings"], **amended})
+        settings = Settings(**{**before, **amended})
         trials = [Trial(**trial) for trial in found["trials"]]
-        yield Search(folder, base, read_searches(settings.search, base, []), settings, trials)
+        dimensions = read_searches(settings.search, base, [])
+        for trial in trials:
+            for one in dimensions:
+                if one.field in trial.params and not one.contains(trial.params[one.field]):
+                    raise UserError(
+                        f"{folder / FOUND}: trials.{trial.trial}: {trial.params[one.field]!r} is "
+                        f"no value of {one.field} that was searched; start another search with "
+                        "--out"
+                    )
+        yield Search(folder, base, dimensions, settings, trials)
 
 
 def _check(base: Config, dimensions: Sequence[Dimension]) -> None:

@@ -12,8 +12,10 @@ from markupsafe import Markup
 from rich.table import Table
 
 from pipeline.experiments import search_charts as draw
-from pipeline.io.files import read_json, write_text
+from pipeline.experiments.file_types import SearchFile
+from pipeline.io.files import write_text
 from pipeline.io.json_types import Json
+from pipeline.io.typed_json import read_typed
 from pipeline.report.page import (
     Cell,
     chart,
@@ -70,9 +72,9 @@ def write_tune_report(folder: Path, found: Mapping[str, Any]) -> Path:
 
 def read_found(folder: Path) -> Json:
     """What a search in `folder` has written into tune.json. UserError if that is damaged."""
-    needs = ("select", "lower_is_better", "searches", "best", "trials", "settings", "config")
     remedy = "start another search with 'homerec tune --out'"
-    return read_json(folder / FOUND, needs=needs, remedy=remedy)
+    found: Json = read_typed(folder / FOUND, SearchFile, remedy=remedy)
+    return found
 
 
 def _header(name: str, found: Mapping[str, Any]) -> Markup:

@@ -11,29 +11,27 @@ notes: [what is undefined or missing, and how much of it]
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any
 
+from pipeline.config.tree import Config
+from pipeline.experiments.file_types import HOME, OutcomeFile, StudyFile
 from pipeline.experiments.paired import BySeed, difference, estimate
 from pipeline.io.claim_folder import FolderKind
-from pipeline.io.errors import UserError
 from pipeline.io.files import write_json
 from pipeline.io.json_types import Json
 from pipeline.io.set_aside import SAVED
+from pipeline.io.typed_json import read_typed
 from pipeline.metrics.spec import METRICS, MetricSpec
 from pipeline.report.run_files import read_run
 
-VERSION = 2
 NAME = "study.json"
 OUTCOME = "outcome.json"
 """In a run's folder: written last, so that a run is over once it is there."""
 
-HOME = "home"
 _COUNTS = ("rows", "positives", "gauc_users", "gauc_left_out")
 
 
@@ -60,15 +58,15 @@ def run_entry(tower: str, seed: int, folder: Path, status: str, error: str | Non
     }
     if status != "done":
         return entry
-    outcome = json.loads((folder / OUTCOME).read_text(encoding="utf-8-sig"))
+    remedy = "remove the damaged file, and --resume trains or evaluates again"
+    outcome = read_typed(folder / OUTCOME, OutcomeFile, remedy=remedy)
     files = read_run(folder)
-    config = files.config
-    assert config is not None
+    batch_size = Config.load(folder / "config.json").train.batch_size
     speeds, seconds, before = [], 0.0, 0
     for line in files.train:
-        if speed := line["samples_per_s"]:
+        if speed := line.get("samples_per_s"):
             speeds.append(speed)
-            seconds += (line["step"] - before) * config["train"]["batch_size"] / speed
+            seconds += (line["step"] - before) * batch_size / speed
         before = line["step"]
     findings = (files.health or {}).get("diagnosis")
     return entry | {
@@ -198,16 +196,9 @@ def save_study(out: Path, study: Json) -> None:
 
 def load_study(out: Path) -> Json:
     """UserError if `out` holds no study, or one of another version."""
-    path = out / NAME
-    try:
-        study: Any = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from error
-    if not isinstance(study, dict) or study.get("version") != VERSION or "towers" not in study:
-        raise UserError(f"{path}: is no study of version {VERSION}; name another folder with --out")
-    return study
+    remedy = "name another folder with --out"
+    found: Json = read_typed(out / NAME, StudyFile, remedy=remedy)
+    return found
 
 
 STUDY = FolderKind(

@@ -16,7 +16,8 @@ from models.towers.variants import VARIANTS, variant
 from pipeline.config.overrides import resolve
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
-from pipeline.experiments.study import VERSION, folder_name
+from pipeline.experiments.file_types import VERSION
+from pipeline.experiments.study import folder_name
 from pipeline.experiments.study_runs import TowerRun
 from pipeline.io.errors import UserError, nearest
 from pipeline.io.json_types import Json

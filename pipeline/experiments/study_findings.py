@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pipeline.experiments.file_types import HOME
 from pipeline.experiments.paired import ERRORS, Conclusion, false_positive_rate
-from pipeline.experiments.study import HOME, has_errors, is_alone, most_seeds, shared_seeds
+from pipeline.experiments.study import has_errors, is_alone, most_seeds, shared_seeds
 from pipeline.experiments.study_health import health_answer
 from pipeline.io.json_types import Json
 from pipeline.metrics.spec import MetricSpec, headline, metric_named

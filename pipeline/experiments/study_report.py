@@ -9,8 +9,9 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from pipeline.experiments.file_types import HOME
 from pipeline.experiments.paired import ERRORS
-from pipeline.experiments.study import HOME, has_errors, is_alone, metrics_of
+from pipeline.experiments.study import has_errors, is_alone, metrics_of
 from pipeline.experiments.study_charts import COLOURS, PANELS, see_saw
 from pipeline.experiments.study_findings import (
     ablations,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,14 @@ from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.evaluate import evaluate_checkpoint
 from pipeline.experiments.experiment import ExperimentRun, RunOutcome
-from pipeline.experiments.study import OUTCOME, VERSION, build_study, run_entry, save_study
+from pipeline.experiments.file_types import VERSION
+from pipeline.experiments.study import OUTCOME, build_study, run_entry, save_study
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json
 from pipeline.io.json_types import Json
+from pipeline.io.typed_json import read_typed
 from pipeline.ranks.world import World
+from pipeline.report.file_types import ResultsFile
 
 _ENDED_EARLY = ("failed", "stopped")
 """Statuses that a run keeps while it is not asked for."""
@@ -39,7 +41,8 @@ class TowerRun(ExperimentRun):
         code = ExperimentRun.train(self, world)
         if code:
             return code
-        results = json.loads((self.folder / "results.json").read_text(encoding="utf-8-sig"))
+        remedy = "remove the run's folder to train it again"
+        results = read_typed(self.folder / "results.json", ResultsFile, remedy=remedy)
         best = find_checkpoint(self.folder)
         test = None
         if Schema.load(self.folder).splits["test"].rows:

@@ -107,7 +107,9 @@ def bytes_by_rank(table: Mapping[str, Any]) -> dict[int, float]:
     return {rank: table["bytes"] if copies else table["bytes"] / len(ranks) for rank in ranks}
 
 
-def expert_bars(experts: Mapping[str, Mapping[str, float]], name: str, axis: str) -> go.Figure:
+def expert_bars(
+    experts: Mapping[str, Mapping[str, float | None]], name: str, axis: str
+) -> go.Figure:
     """One bar an expert, the first on top. `name`: mean, deviation or zero_fraction."""
     values = [values[name] for values in experts.values()]
     figure = base()
@@ -117,7 +119,7 @@ def expert_bars(experts: Mapping[str, Mapping[str, float]], name: str, axis: str
         orientation="h",
         marker_color=COLOURS[0],
         # Beside a bar to the left it would lie on the expert's name.
-        texttemplate="%{x:.3g}" if min(values) >= 0 else None,
+        texttemplate="%{x:.3g}" if all(value is None or value >= 0 for value in values) else None,
         hovertemplate="%{y}: %{x:.4g}<extra></extra>",
     )
     figure.update_layout(height=80 + 24 * len(experts), hovermode="closest")
@@ -159,7 +161,7 @@ def against_rate(
         if metrics.get(name) is None:
             continue
         figure.add_scatter(
-            x=[metrics["positive_rate"]],
+            x=[metrics.get("positive_rate")],
             y=[metrics[name]],
             name=literal(task),
             text=[literal(task)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from markupsafe import Markup
@@ -179,19 +180,21 @@ def _curves(run: RunFiles) -> list[Markup]:
     return [missing("probes of the experts in training (--expert_health.probe_every)")]
 
 
-def _heat_map(title: str, text: str, weights: dict[str, dict[str, float]]) -> Markup:
+def _heat_map(title: str, text: str, weights: dict[str, dict[str, float | None]]) -> Markup:
     """A row an expert, a column a gate; empty where the expert is not under the gate."""
     experts = list(dict.fromkeys(expert for seen in weights.values() for expert in seen))
     rows = [
         [
             Cell(expert),
-            *(
-                Cell(f"{seen[expert]:.2f}", seen[expert], min(1.0, seen[expert]))
-                if expert in seen
-                else Cell("")
-                for seen in weights.values()
-            ),
+            *(_weight(seen[expert]) if expert in seen else Cell("") for seen in weights.values()),
         ]
         for expert in experts
     ]
     return heading(title) + note(text) + table(["expert", *weights], rows)
+
+
+def _weight(value: float | None) -> Cell:
+    """Null is one that is not finite."""
+    if value is None:
+        return Cell("-", math.nan)
+    return Cell(f"{value:.2f}", value, min(1.0, max(0.0, value)))

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.io.errors import UserError
 from pipeline.io.files import read_text
 from pipeline.io.json_types import Json
+from pipeline.io.typed_json import parse_typed, read_typed
+from pipeline.report.file_types import (
+    ConfigFile,
+    HealthFile,
+    LogLine,
+    PlanFile,
+    ResultsFile,
+    SchemaFile,
+)
 
 _REMEDY = "remove the damaged line or file"
+
 Points = tuple[list[int], list[float | None]]
 
 
@@ -79,13 +89,13 @@ def read_run(folder: Path) -> RunFiles:
             f"{folder}: no metrics.jsonl, so no run to report on; "
             "name the folder that 'homerec train --out' made"
         )
+    text = read_text(log, remedy=_REMEDY)
     # A line without its end is still being written, or was cut off.
-    whole = [
-        line
-        for line in read_text(log, remedy=_REMEDY).splitlines(keepends=True)
-        if line.endswith("\n")
+    whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    lines: list[Json] = [
+        parse_typed(line, LogLine, where=f"{log}: line {number}", remedy=_REMEDY)
+        for number, line in enumerate(whole, start=1)
     ]
-    lines = [_parse(log, line, number) for number, line in enumerate(whole, start=1)]
     if not lines:
         raise UserError(
             f"{log}: empty, the run ended before its first log line; train again, "
@@ -96,27 +106,13 @@ def read_run(folder: Path) -> RunFiles:
         train=[line for line in lines if line["kind"] == "train"],
         evals=[line for line in lines if line["kind"] == "eval"],
         probes=[line for line in lines if line["kind"] == "health"],
-        results=_read(folder / "results.json"),
-        health=_read(folder / "health.json"),
-        plan=_read(folder / "plan.json"),
-        config=_read(folder / "config.json"),
-        schema=_read(folder / "schema.json"),
+        results=_read(folder / "results.json", ResultsFile),
+        health=_read(folder / "health.json", HealthFile),
+        plan=_read(folder / "plan.json", PlanFile),
+        config=_read(folder / "config.json", ConfigFile),
+        schema=_read(folder / "schema.json", SchemaFile),
     )
 
 
-def _read(path: Path) -> Json | None:
-    return _parse(path, read_text(path, remedy=_REMEDY), 1) if path.is_file() else None
-
-
-def _parse(path: Path, text: str, first_line: int) -> Json:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        line = first_line + error.lineno - 1
-        raise UserError(f"{path}: line {line}: not JSON ({error.msg}); {_REMEDY}") from error
-    if not isinstance(value, dict):
-        raise UserError(
-            f"{path}: line {first_line}: {type(value).__name__} where an object was expected; "
-            + _REMEDY
-        )
-    return value
+def _read(path: Path, kind: Any) -> Json | None:
+    return read_typed(path, kind, remedy=_REMEDY) if path.is_file() else None

@@ -72,5 +72,5 @@ def test_what_was_found_is_read_back_or_named(tmp_path: Path) -> None:
     assert read_found(tmp_path) == found
     for text in ("{", "[]", '{"trials": []}'):
         (tmp_path / FOUND).write_text(text, encoding="utf-8")
-        with pytest.raises(UserError, match=r"tune\.json: damaged .*start another search"):
+        with pytest.raises(UserError, match=r"tune\.json: .*; start another search"):
             read_found(tmp_path)

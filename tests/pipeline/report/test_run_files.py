@@ -8,7 +8,7 @@ import pytest
 from pipeline.io.errors import UserError
 from pipeline.report.run_files import read_run
 
-LINE = '{"kind": "train", "step": 1, "loss/点击": 0.5}\n'
+LINE = '{"kind": "train", "step": 1, "time": 1, "loss/点击": 0.5}\n'
 
 
 def test_text_is_utf_8_and_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:

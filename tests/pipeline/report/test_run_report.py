@@ -283,7 +283,7 @@ def test_a_damaged_file_is_named_with_its_line(run: Path) -> None:
     with pytest.raises(UserError, match=re.escape(f"{log}: line 2: not JSON")):
         write_report(run)
     log.write_text(log.read_text(encoding="utf-8").replace("{oops", "[1]"), encoding="utf-8")
-    with pytest.raises(UserError, match=re.escape(f"{log}: line 2: list where")):
+    with pytest.raises(UserError, match=re.escape(f"{log}: line 2: [1] is not")):
         write_report(run)
 
 
