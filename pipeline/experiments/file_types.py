@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, with_config
 from typing_extensions import TypedDict
 
 from pipeline.experiments.paired import Conclusion
-from pipeline.io.typed_json import OPEN, Count, Number, Time
+from pipeline.io.typed_json import CLOSED, OPEN, Count, Number, Time
 from pipeline.metrics.spec import headline
 from pipeline.report.file_types import Finding, Results
 
@@ -19,6 +19,7 @@ VERSION = 2
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
+@with_config(OPEN)
 class OutcomeFile(TypedDict):
     """outcome.json of a study's run."""
 
@@ -36,6 +37,7 @@ def _run(run: dict[str, Any]) -> dict[str, Any]:
     return run
 
 
+@with_config(OPEN)
 class _Run(TypedDict):
     tower: str
     seed: Seed
@@ -53,6 +55,7 @@ class _Run(TypedDict):
 StudyRun = Annotated[_Run, AfterValidator(_run)]
 
 
+@with_config(OPEN)
 class _Difference(TypedDict):
     n: Count
     mean: Number | None
@@ -60,6 +63,7 @@ class _Difference(TypedDict):
     conclusion: Conclusion
 
 
+@with_config(OPEN)
 class _Row(TypedDict):
     n: Count
     mean: Number | None
@@ -68,6 +72,7 @@ class _Row(TypedDict):
     home: _Difference | None
 
 
+@with_config(OPEN)
 class _StudyTower(TypedDict):
     folder: str
     parameters: Count
@@ -118,7 +123,6 @@ class _Study(TypedDict):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     split: Literal["val", "test"]
     tasks: Annotated[list[str], Field(min_length=1)]
-    left_out: list[str]
     towers: Annotated[dict[str, _StudyTower], Field(min_length=1)]
     runs: list[StudyRun]
     summary: dict[str, dict[str, dict[str, _Row]]]
@@ -130,6 +134,7 @@ StudyFile = Annotated[_Study, AfterValidator(_study)]
 """study.json."""
 
 
+@with_config(CLOSED)
 class SettingsFile(TypedDict):
     """`settings` of tune.json."""
 
@@ -142,6 +147,7 @@ class SettingsFile(TypedDict):
     startup: Count
 
 
+@with_config(CLOSED)
 class _Trial(TypedDict):
     trial: Count
     run: str

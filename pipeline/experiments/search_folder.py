@@ -80,14 +80,7 @@ def resume_search(
         settings = Settings(**{**before, **amended})
         trials = [Trial(**trial) for trial in found["trials"]]
         dimensions = read_searches(settings.search, base, [])
-        for trial in trials:
-            for one in dimensions:
-                if one.field in trial.params and not one.contains(trial.params[one.field]):
-                    raise UserError(
-                        f"{folder / FOUND}: trials.{trial.trial}: {trial.params[one.field]!r} is "
-                        f"no value of {one.field} that was searched; start another search with "
-                        "--out"
-                    )
+        _check_trials(trials, dimensions, folder / FOUND)
         yield Search(folder, base, dimensions, settings, trials)
 
 
@@ -113,3 +106,20 @@ def _leaves(tree: dict[str, Any], prefix: str = "") -> list[str]:
         inner = isinstance(value, dict)
         found += _leaves(value, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
     return found
+
+
+def _check_trials(trials: Sequence[Trial], dimensions: Sequence[Dimension], path: Path) -> None:
+    """The sampler learns from trials whose values it might have drawn itself."""
+    for trial in trials:
+        for one in dimensions:
+            value = trial.params.get(one.field)
+            if value is None or not one.contains(value):
+                raise UserError(
+                    f"{path}: trials.{trial.trial}: {value!r} is no value of {one.field} that was "
+                    "searched; start another search with --out"
+                )
+        if len(trial.params) > len(dimensions):
+            raise UserError(
+                f"{path}: trials.{trial.trial}: has values of fields that are not searched; start "
+                "another search with --out"
+            )

@@ -8,6 +8,10 @@ class UserError(ValueError):
     Every other exception is a defect of ours (or of the machine) and keeps its traceback.
     """
 
+    def __init__(self, message: str) -> None:
+        # A quoted value may hold line breaks.
+        super().__init__(" ".join(message.splitlines()))
+
 
 class RankLost(RuntimeError):
     """Another rank, its machine or the way there failed. The message is one line: which, when.

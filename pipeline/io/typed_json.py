@@ -1,12 +1,13 @@
 """JSON files as types with bounds: what is read back is as it was written, or one line says where
 not.
 
+    @with_config(CLOSED)
     class Best(TypedDict):
         step: Count
 
     best = read_typed(path, Best, remedy="remove it")     # a plain dict
 
-A type is a TypedDict; `OPEN` lets one have more keys than it names.
+A type is a TypedDict, `OPEN` to keys that it does not name or `CLOSED` to them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pipeline.io.files import read_text
 from pipeline.io.storage import AnyPath
 
 OPEN = ConfigDict(extra="allow")
+CLOSED = ConfigDict(extra="forbid")
 """For `pydantic.with_config`."""
 LIMIT = 2**53
 """Beyond any count, and exact in every reader of JSON."""

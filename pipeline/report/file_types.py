@@ -64,6 +64,7 @@ class ResultsFile(TypedDict):
     tasks: Annotated[Results, Field(min_length=1)]
 
 
+@with_config(OPEN)
 class Finding(TypedDict):
     """An entry of a diagnosis."""
 
