@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from launchers.cli.command import Overrides, Positive
 from launchers.local.console import open_console, print_line
 from pipeline.io.errors import UserError
+from pipeline.io.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,7 +110,7 @@ def compare(
         print_line(
             console, f"stopped by {stopped_by.name}, the runs are saved; resume with --resume"
         )
-        return 128 + stopped_by
+        return ExitCode.STOPPED
     return int(study.num_ended < study.total)
 
 

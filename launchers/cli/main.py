@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import pairwise
@@ -11,8 +12,7 @@ from typing import Any
 
 from pipeline.io.errors import UserError, nearest
 from pipeline.io.exit_codes import ExitCode
-from pipeline.io.rank_exit import exit_of, write_exit
-from pipeline.io.streams import escape_unencodable_output
+from pipeline.io.interrupts import interrupts
 
 _DESCRIPTION = "Train, evaluate and inspect HoME multi-task rankers on sharded embedding tables."
 
@@ -39,10 +39,33 @@ _WITH_FIELDS = ("train", "compare", "tune", "plan")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code (0 fine, 2 bad input, 75 lost another rank, 143 stopped
-    by a signal)."""
-    escape_unencodable_output()
-    words = list(sys.argv[1:] if argv is None else argv)
+    """Run a command, that of this process where `argv` is None; returns its exit code.
+
+    See ExitCode. Of this process: a signal at any moment stops it, imports included.
+    """
+    if argv is not None:
+        return _main(list(argv))
+    with interrupts():
+        try:
+            code = _main(sys.argv[1:])
+            if code == ExitCode.STOPPED:
+                _note_stop("stopped by a signal", time.time())
+        except KeyboardInterrupt as stop:
+            message = str(stop) or "stopped by SIGINT"
+            print(f"homerec: {message}", file=sys.stderr, flush=True)  # noqa: T201
+            _note_stop(message, getattr(stop, "time", time.time()))
+            code = ExitCode.STOPPED
+    return code
+
+
+def _note_stop(message: str, at: float) -> None:
+    """For the launcher of a rank: a stop comes before what its peers then fail of."""
+    from pipeline.io.rank_exit import RankExit, write_exit
+
+    write_exit(RankExit(code=ExitCode.STOPPED, message=message, time=at))
+
+
+def _main(words: list[str]) -> int:
     ours = words[: words.index("--")] if "--" in words else words
     debug = "--debug" in ours
     if debug:
@@ -53,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        from pipeline.io.rank_exit import exit_of, write_exit
+
         end = exit_of(error)
         write_exit(end)
         if debug or end.code == ExitCode.FAILED:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from launchers.cli.command import Overrides
 from launchers.local.console import open_console, print_line
 from pipeline.io.errors import UserError
+from pipeline.io.exit_codes import ExitCode
 
 _LOWEST = {"trials": 1, "jobs": 1, "nproc": 1, "seed": 0, "startup": 1}
 
@@ -82,7 +83,7 @@ def tune(
     console.print(best_table(found))
     if stopped_by:
         print_line(console, f"stopped; resume with: homerec tune --out {folder} --resume")
-        return 128 + stopped_by
+        return ExitCode.STOPPED
     if found["best"] is None:
         failed = [trial for trial in found["trials"] if trial["state"] == "failed"]
         first = f"{failed[0]['run']}: {failed[0]['error']}"

@@ -109,8 +109,9 @@ def _exit_of(rank: int, failure: ProcessFailure) -> RankExit:
     if left := read_exit(Path(failure.error_file)):
         return replace(left, code=code)
     # It could write nothing, as one that a signal killed. torchrun noticed in this whole second:
-    # its start is before whatever this end led to.
-    return RankExit(code=code, message=describe_code(code), rank=rank, time=failure.timestamp)
+    # its start is before whatever this end led to, its end after whatever led to a stop.
+    at = failure.timestamp + (1 if code == ExitCode.STOPPED else 0)
+    return RankExit(code=code, message=describe_code(code), rank=rank, time=at)
 
 
 if __name__ == "__main__":

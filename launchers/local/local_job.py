@@ -49,7 +49,7 @@ def run_here(
             The job succeeds once the agent of one node has.
 
     Returns:
-        0; USER_ERROR after a user's mistake, whose line is shown last; 128 + number after a signal;
+        0; USER_ERROR after a user's mistake, whose line is shown last; STOPPED after a signal;
         RANK_LOST when ranks missed another one, whose name is shown last; else FAILED, with the
         traceback of the rank that failed first. The last two name the folder of all logs.
     """
@@ -210,7 +210,7 @@ class _Job:
         failures = [end for agent in self._agents if (end := read_exit(agent / "error.json"))]
         if noted:
             self._release()
-            return 128 + noted[0]
+            return ExitCode.STOPPED
         if not failures:  # torchrun itself failed
             self._release()
             print_notice(f"torchrun failed; logs are kept in {self._logs}")
@@ -219,7 +219,7 @@ class _Job:
                 sys.stderr.write(text)
             return 1
         first = min(failures, key=lambda end: end.order)
-        if first.code == ExitCode.STOPPED:
+        if first.code in (ExitCode.STOPPED, -signal.SIGTERM):
             self._release()
             if self._agent_lost:  # nobody asked: we did, for the others could not continue
                 print_notice(
@@ -227,7 +227,8 @@ class _Job:
                     f"saved; logs of all ranks are kept in {self._logs}"
                 )
                 return 1
-            return first.code
+            self._show_ends(ExitCode.STOPPED)
+            return ExitCode.STOPPED
         if first.code == ExitCode.RANK_LOST:
             self._release()
             print_notice(

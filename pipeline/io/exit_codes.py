@@ -12,4 +12,4 @@ class ExitCode(IntEnum):
     RANK_LOST = 75
     """Another rank or machine failed. A retry may succeed (EX_TEMPFAIL of <sysexits.h>)."""
     STOPPED = 143
-    """Stopped by a signal, after saving (128 + SIGTERM)."""
+    """Stopped by a signal, whichever; a run has saved first (128 + SIGTERM)."""

@@ -30,8 +30,10 @@ _KEY = "homerec"
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _ORDER: dict[int, int] = {
     ExitCode.USER_ERROR: 0,
+    # The earlier of the two is the cause: torchrun stops the peers of a rank that fails, and a rank
+    # that stops is lost to its peers.
     ExitCode.RANK_LOST: 2,
-    ExitCode.STOPPED: 3,
+    ExitCode.STOPPED: 2,
     -signal.SIGTERM: 3,
 }
 _PREFIXES: dict[int, str] = {ExitCode.USER_ERROR: "error: ", ExitCode.RANK_LOST: "lost: "}

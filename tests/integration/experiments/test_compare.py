@@ -20,6 +20,7 @@ import torch
 from launchers.cli.main import main
 from pipeline.data.schema import Schema
 from pipeline.experiments.study_design import design_study
+from pipeline.io.exit_codes import ExitCode
 from pipeline.ranks.world import open_world
 from pipeline.training.dataloader import open_split
 from pipeline.training.resolve_features import resolve_features
@@ -111,7 +112,7 @@ def test_a_study_stopped_and_killed_continues_to_the_same_result(
 ) -> None:
     out = tmp_path / "disturbed"
     code, output = end_early(signal.SIGINT, synthetic, out)
-    assert code == 128 + signal.SIGINT, output
+    assert code == ExitCode.STOPPED, output
     assert "resume with --resume" in output
     assert "done" not in {
         run["status"]

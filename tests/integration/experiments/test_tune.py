@@ -19,6 +19,7 @@ from launchers.cli.main import main
 from pipeline.config.overrides import resolve
 from pipeline.config.tree import Config
 from pipeline.data.prepare.synthetic import prepare_synthetic
+from pipeline.io.exit_codes import ExitCode
 
 ROOT = Path(__file__).resolve().parents[3]
 # Only the dense half learns: what a trial is worth is what dense.lr makes of it.
@@ -97,7 +98,7 @@ def test_killed_interrupted_and_resumed(
         wait_for(log, "resumed after step", process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
-    assert process.returncode == 128 + signal.SIGINT, err
+    assert process.returncode == ExitCode.STOPPED, err
     assert "resume with: homerec tune --out search --resume" in out
     assert_nobody_is_left(search)
     assert [trial["state"] for trial in found(search)["trials"]] == ["running"]

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from pipeline.io.errors import RankLost, UserError
-from pipeline.io.rank_exit import exit_of, write_exit
+from pipeline.io.exit_codes import ExitCode
+from pipeline.io.rank_exit import RankExit, exit_of, write_exit
 from pipeline.tracking.progress_line import progress_line
 
 
@@ -30,9 +31,12 @@ def main() -> int:
         raise RuntimeError("the reason")
     if rank == 1 and what == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if rank == 1 and what == "stopped":  # before any handler of it is there
+        os.kill(os.getpid(), signal.SIGTERM)
     _wait_for(signal.SIGUSR1 if what == "deaf" else signal.SIGTERM)
     sys.stdout.write(f"rank {rank} saved\n")
-    return 128 + signal.SIGTERM
+    write_exit(RankExit(code=ExitCode.STOPPED, message="stopped by a signal"))
+    return ExitCode.STOPPED
 
 
 def _end(error: Exception) -> int:

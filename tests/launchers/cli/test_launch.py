@@ -13,6 +13,7 @@ import pytest
 from launchers.cli.command import call
 from launchers.cli.main import open_command
 from pipeline.io.errors import UserError
+from pipeline.io.exit_codes import ExitCode
 from pipeline.tracking.progress_line import PROGRESS_LINE
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -208,10 +209,18 @@ def test_a_signal_lets_the_ranks_save(
     job.send_signal(number)
     out, err = job.communicate()
     assert os.read(pipe, 1) == b""  # nobody holds it: all ranks are gone
-    assert job.returncode == 128 + number
+    assert job.returncode == ExitCode.STOPPED
     assert sorted(out.splitlines()) == ["[rank1]: rank 1 saved", "rank 0 saved"]
     assert err.startswith("homerec: stopping")
     assert not list((tmp_path / "logs").iterdir())
+
+
+def test_a_rank_that_a_signal_stopped_has_not_failed(
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    job = start("--", "train", "stopped")
+    _, err = job.communicate()
+    assert job.returncode == ExitCode.STOPPED, err
 
 
 def test_a_second_signal_kills_ranks_that_do_not_listen(
@@ -225,7 +234,7 @@ def test_a_second_signal_kills_ranks_that_do_not_listen(
     job.send_signal(signal.SIGINT)
     job.communicate()
     assert os.read(pipe, 1) == b""
-    assert job.returncode == 128 + signal.SIGINT
+    assert job.returncode == ExitCode.STOPPED
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs util-linux's setpriv")

@@ -33,10 +33,25 @@ def failure(rank: int, code: int, second: int) -> ProcessFailure:
         ([75, 1], 1),
         ([-15, 75], 75),
         ([143, 143], 143),
+        ([-15, 143], 143),
     ],
 )
 def test_the_cause_is_first_and_a_rank_that_was_stopped_last(codes: list[int], first: int) -> None:
     assert exits_of({r: failure(r, code, r) for r, code in enumerate(codes)})[0].code == first
+
+
+@pytest.mark.parametrize(("stopped_at", "first"), [(5.2, 143), (5.4, 75)])
+def test_of_a_stop_and_a_loss_the_earlier_is_the_cause(
+    stopped_at: float, first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rank that stops is lost to its peers; one that is lost has torchrun stop the others."""
+    ends = {}
+    for rank, code, at in ((0, 75, 5.3), (1, 143, stopped_at)):
+        path = tmp_path / f"error{rank}.json"
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(path))
+        write_exit(RankExit(code=code, message="x", rank=rank, time=at))
+        ends[rank] = ProcessFailure(rank, rank, code, str(path))
+    assert exits_of(ends)[0].code == first
 
 
 def test_what_a_rank_left_is_taken_with_the_code_that_torchrun_saw(
