@@ -34,7 +34,7 @@ from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.plans.plan_file import PlanFile
 from launchers.local.local_ranks import run_ranks
 from pipeline.planning.calibrate import measure_all
-from pipeline.planning.measure import TIMED, Taken
+from pipeline.planning.measure import TIMED, RawTimings
 from pipeline.ranks.machine import machine
 from pipeline.ranks.world import World
 
@@ -46,15 +46,15 @@ PREDICTED = ("stock", "calibrated, without starts", "calibrated")
 
 def run(
     world: World, files: Sequence[PlanFile], rounds: int, repeats: int
-) -> tuple[list[list[Taken]], str]:
+) -> tuple[list[list[RawTimings]], str]:
     """On every rank."""
 
     def on_progress(turn: int, done: int) -> None:
         if world.is_first and done == len(files):
             Console(stderr=True).print(f"round {turn + 1} of {rounds}", highlight=False)
 
-    taken = measure_all(files, world, rounds=rounds, repeats=repeats, on_progress=on_progress)
-    return taken, machine(world)
+    timings = measure_all(files, world, rounds=rounds, repeats=repeats, on_progress=on_progress)
+    return timings, machine(world)
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float:
@@ -67,11 +67,11 @@ def _ranks(values: Sequence[float]) -> Any:
     return np.array([(every < one).sum() + (every == one).sum() / 2 for one in every])
 
 
-def measures(taken: Sequence[Taken]) -> dict[str, float]:
+def measures(timings: Sequence[RawTimings]) -> dict[str, float]:
     """Milliseconds of a step, in several ways."""
-    steps = [max(row) * 1e3 for one in taken for row in one.steps]
-    busy = [max(row) * 1e3 for one in taken for row in one.busy]
-    every = [row for one in taken for row in one.parts]
+    steps = [max(row) * 1e3 for one in timings for row in one.steps]
+    busy = [max(row) * 1e3 for one in timings for row in one.busy]
+    every = [row for one in timings for row in one.parts]
     parts = [
         sum(min(row[rank][part] for row in every) for part in TIMED[:4]) * 1e3
         for rank in range(len(every[0]))
@@ -84,14 +84,16 @@ def measures(taken: Sequence[Taken]) -> dict[str, float]:
     }
 
 
-def row_of(name: str, file: PlanFile, own: Cluster, taken: Sequence[Taken]) -> dict[str, Any]:
+def row_of(
+    name: str, file: PlanFile, own: Cluster, timings: Sequence[RawTimings]
+) -> dict[str, Any]:
     """A plan's times, milliseconds."""
     after = repriced(file, own)
     return {
         "plan": name,
-        **measures(taken),
-        "steps": [[max(row) * 1e3 for row in one.steps] for one in taken],
-        "halves": [measures(taken[::2]), measures(taken[1::2] or taken)],
+        **measures(timings),
+        "steps": [[max(row) * 1e3 for row in one.steps] for one in timings],
+        "halves": [measures(timings[::2]), measures(timings[1::2] or timings)],
         "stock": file.time_ms,
         "calibrated": after.expected_ms(),
         "calibrated, without starts": after.time_ms,
@@ -196,12 +198,12 @@ def main() -> None:
     tables = model(options.tables, options.seed)
     with torchrec_silenced():
         made = plans(tables, stock, own, options.batch_size, options.seed)
-    taken, where = run_ranks(
+    timings, where = run_ranks(
         run, own.ranks, list(made.values()), options.rounds, options.repeats,
         local_size=own.devices_per_host,
     )  # fmt: skip
     with torchrec_silenced():
-        rows = [row_of(n, f, own, t) for (n, f), t in zip(made.items(), taken, strict=True)]
+        rows = [row_of(n, f, own, t) for (n, f), t in zip(made.items(), timings, strict=True)]
     judged, off = judge(rows), factors(rows)
     show(rows, judged, off)
     if options.out:

@@ -10,7 +10,7 @@ from torchrec.distributed.types import ShardingPlan
 
 from embeddings.planner.infeasibility.diagnose import diagnose, reserved_too_much
 from embeddings.planner.inputs.arrays import IntArray
-from embeddings.planner.inputs.costs import Starts
+from embeddings.planner.inputs.costs import StartCosts
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.torchrec_log import torchrec_silenced
 from embeddings.planner.plans.solution import Solution, build_plan, start_from
@@ -55,7 +55,7 @@ def _search(
         return start_from(now, previous) if previous else None
 
     costs = request.cluster.costs
-    if costs is None or costs.starts == Starts():
+    if costs is None or costs.starts == StartCosts():
         return priced, search(priced.problem, budget, start_of(priced.problem))
     problem, found = search_type_subsets(
         priced.problem,

@@ -24,7 +24,7 @@ from torchx.specs import AppState, is_terminal, macros
 
 from launchers.local import processes
 from launchers.local.console import print_notice
-from launchers.local.rank_logs import Console, RankLog
+from launchers.local.rank_logs import RankConsole, RankLog
 from launchers.torchx.literal import literal
 from pipeline.io.exit_codes import ExitCode
 from pipeline.io.rank_exit import describe_code, read_exit
@@ -131,7 +131,7 @@ class _Job:
         self._nproc = nproc
         self._agents = agents
         self._ranks: dict[Path, RankLog] = {}
-        self._console = Console()
+        self._console = RankConsole()
         self._agent_lost = False
         self._agent_pids: set[int] = set()
         self._others = set(processes.below(os.getpid()))

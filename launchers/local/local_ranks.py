@@ -19,7 +19,7 @@ from typing import Any
 from launchers.local import processes
 from launchers.local.fork_server import fork_server
 from launchers.local.free_port import free_port
-from launchers.local.rank_process import RankFailed, Start, run_rank
+from launchers.local.rank_process import RankFailed, RankStart, run_rank
 from pipeline.io.errors import UserError
 
 # Between a failure that a rank raised and the report of the one that caused it.
@@ -90,7 +90,7 @@ class LocalRanks:
         for rank in range(size):
             place = {"RANK": str(rank), "LOCAL_RANK": str(rank % local)} if size > 1 else {}
             ours, theirs = context.Pipe(duplex=False)
-            start = Start(fn, tuple(args), common | place, os.getcwd(), log, rank)
+            start = RankStart(fn, tuple(args), common | place, os.getcwd(), log, rank)
             process = context.Process(target=run_rank, args=(theirs, start))
             process.start()
             theirs.close()

@@ -22,7 +22,7 @@ _TRACEBACK = "Traceback (most recent call last)"
 _HOLD_S = 10.0
 
 
-class Console:
+class RankConsole:
     """Lines of rank 0 as they are; of others, with a tag, those that rank 0 does not have."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class RankLog:
         self._exit_path = folder / "error.json"
         self._traceback_since: float | None = None
 
-    def show(self, console: Console, *, last: bool = False) -> None:
+    def show(self, console: RankConsole, *, last: bool = False) -> None:
         """Show new lines, but the one that the rank ended with and tracebacks."""
         for line in self._out.lines(last=last):
             console.write(self.rank, line, sys.stdout)
@@ -109,7 +109,7 @@ class RankLog:
         """How the rank says that it ended."""
         return read_exit(self._exit_path)
 
-    def release(self, console: Console) -> None:
+    def release(self, console: RankConsole) -> None:
         """Show the traceback that waits."""
         if self._traceback_since is not None:
             for line in self.traceback:

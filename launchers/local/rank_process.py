@@ -27,7 +27,7 @@ class RankFailed(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class RankStart:
     """What a rank needs to know."""
 
     fn: Callable[..., Any]
@@ -38,7 +38,7 @@ class Start:
     rank: int
 
 
-def run_rank(pipe: Connection, start: Start) -> None:
+def run_rank(pipe: Connection, start: RankStart) -> None:
     """In the rank's process."""
     os.setsid()
     _stop_with_parent()

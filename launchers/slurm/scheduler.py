@@ -121,7 +121,7 @@ class Slurm(stock.SlurmScheduler):
         """Submit. UserError with sbatch's own message if it rejects the job."""
         request = dryrun_info.request
         request.folder.mkdir(parents=True, exist_ok=True)
-        job = _ask(request.command, stdin=str(request.script)).partition(";")[0].strip()
+        job = _run_tool(request.command, stdin=str(request.script)).partition(";")[0].strip()
         stock._save_job_dir(job, str(request.folder))
         return job
 
@@ -149,7 +149,7 @@ class Slurm(stock.SlurmScheduler):
         if not app_id.isdecimal():
             raise UserError(f"command line: {app_id!r}: a Slurm job's number is digits")
         try:
-            shown = _ask(["scontrol", "show", "job", "--oneliner", app_id])
+            shown = _run_tool(["scontrol", "show", "job", "--oneliner", app_id])
         except UserError as error:
             if "Invalid job id" not in str(error):  # the controller is away, not the job
                 raise
@@ -174,7 +174,7 @@ class Slurm(stock.SlurmScheduler):
         return super().log_iter(app_id, role_name, k, *args, **more)
 
     def _cancel_existing(self, app_id: str) -> None:
-        _ask(["scancel", app_id])
+        _run_tool(["scancel", app_id])
 
 
 def create_scheduler(session_name: str, **_: object) -> Slurm:
@@ -192,7 +192,7 @@ def _folder(cfg: Mapping[str, Any]) -> Path:
     return folder
 
 
-def _ask(command: list[str], stdin: str | None = None) -> str:
+def _run_tool(command: list[str], stdin: str | None = None) -> str:
     """A Slurm tool's answer. UserError with its own message if it fails."""
     # As bytes: names of files are what the file system has, in whatever encoding.
     script = None if stdin is None else os.fsencode(stdin)

@@ -59,11 +59,6 @@ class HomeConfig(ExpertConfig):
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
     ) -> HoME:
-        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
-
-        Raises:
-            ValueError: tasks that are missing or ambiguous, or no features.
-        """
         from models.towers.home import HoME
 
         return HoME(self, num_features, tasks, batch_mean)
@@ -80,11 +75,6 @@ class MmoeConfig(ExpertConfig):
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
     ) -> MMoE:
-        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
-
-        Raises:
-            ValueError: tasks that are missing or ambiguous, or no features.
-        """
         from models.towers.mmoe import MMoE
 
         return MMoE(self, num_features, tasks, batch_mean)
@@ -105,11 +95,6 @@ class PleConfig(ExpertConfig):
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
     ) -> PLE:
-        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
-
-        Raises:
-            ValueError: tasks that are missing or ambiguous, or no features.
-        """
         from models.towers.ple import PLE
 
         return PLE(self, num_features, tasks, batch_mean)
@@ -130,11 +115,6 @@ class AdattConfig(ExpertConfig):
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
     ) -> AdaTT:
-        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
-
-        Raises:
-            ValueError: tasks that are missing or ambiguous, or no features.
-        """
         from models.towers.adatt import AdaTT
 
         return AdaTT(self, num_features, tasks, batch_mean)
@@ -149,11 +129,6 @@ class SharedBottomConfig(ExpertConfig):
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
     ) -> SharedBottom:
-        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
-
-        Raises:
-            ValueError: tasks that are missing or ambiguous, or no features.
-        """
         from models.towers.shared_bottom import SharedBottom
 
         return SharedBottom(self, num_features, tasks, batch_mean)
@@ -168,11 +143,6 @@ class SingleTaskConfig(ExpertConfig):
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
     ) -> SingleTask:
-        """The tower [B, num_features] -> [B, len(tasks)], its weights not yet filled.
-
-        Raises:
-            ValueError: tasks that are missing or ambiguous, or no features.
-        """
         from models.towers.single_task import SingleTask
 
         return SingleTask(self, num_features, tasks, batch_mean)
@@ -182,4 +152,8 @@ TowerConfig = Annotated[
     HomeConfig | MmoeConfig | PleConfig | AdattConfig | SharedBottomConfig | SingleTaskConfig,
     Field(discriminator="kind"),
 ]
-"""The configuration of a tower, discriminated by `kind`. Each has a `build`."""
+"""The configuration of a tower, discriminated by `kind`.
+
+`build` of each makes the tower [B, num_features] -> [B, len(tasks)], its weights not yet filled. It
+raises ValueError for tasks that are missing or ambiguous, or no features.
+"""

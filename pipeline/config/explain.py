@@ -12,8 +12,6 @@ from embeddings.quoted import quoted
 from pipeline.config.fields import entry_type, fields, section_types
 from pipeline.io.errors import nearest
 
-Tree = Mapping[str, Any]
-
 _REMEDIES = {
     "bool_parsing": "write true or false",
     "bool_type": "write true or false",
@@ -41,7 +39,7 @@ _REMEDIES = {
 }
 
 
-def explain(error: ValidationError, model: type[BaseModel], tree: Tree) -> str:
+def explain(error: ValidationError, model: type[BaseModel], tree: Mapping[str, Any]) -> str:
     """The first fault of `tree`, which is no valid `model`."""
     first = error.errors(include_url=False)[0]
     path, kind = _written_path(first, tree)
@@ -67,7 +65,7 @@ def explain(error: ValidationError, model: type[BaseModel], tree: Tree) -> str:
     return f"{field}: {quoted(first['input'])}: {remedy}"
 
 
-def _written_path(first: ErrorDetails, tree: Tree) -> tuple[list[str], str | None]:
+def _written_path(first: ErrorDetails, tree: Mapping[str, Any]) -> tuple[list[str], str | None]:
     """Where the fault is, and the kind of the section that the field is in, if it has kinds.
 
     pydantic puts a union member's kind into the path; a person did not write it.
@@ -88,7 +86,9 @@ def _written_path(first: ErrorDetails, tree: Tree) -> tuple[list[str], str | Non
     return path, kind
 
 
-def _unknown(path: list[str], kind: str | None, model: type[BaseModel], tree: Tree) -> str:
+def _unknown(
+    path: list[str], kind: str | None, model: type[BaseModel], tree: Mapping[str, Any]
+) -> str:
     """For a field that does not exist: the nearest of its section, or the same one elsewhere."""
     field, name = ".".join(path), path[-1]
     of_kind = f" of kind {kind!r}" if kind else ""
@@ -100,11 +100,11 @@ def _unknown(path: list[str], kind: str | None, model: type[BaseModel], tree: Tr
     return f"unknown field {field!r}{of_kind}; {hint}"
 
 
-def _kinds(model: type[BaseModel], path: list[str], tree: Tree) -> list[str]:
+def _kinds(model: type[BaseModel], path: list[str], tree: Mapping[str, Any]) -> list[str]:
     return [str(one.model_fields["kind"].default) for one in _members(model, path, tree)]
 
 
-def _names(model: type[BaseModel], path: list[str], tree: Tree) -> list[str]:
+def _names(model: type[BaseModel], path: list[str], tree: Mapping[str, Any]) -> list[str]:
     """The fields of the section at `path`, by the kind that `tree` chooses."""
     members = _members(model, path, tree)
     node: Any = tree
@@ -117,7 +117,9 @@ def _names(model: type[BaseModel], path: list[str], tree: Tree) -> list[str]:
     return []
 
 
-def _members(model: type[BaseModel], path: list[str], tree: Tree) -> list[type[BaseModel]]:
+def _members(
+    model: type[BaseModel], path: list[str], tree: Mapping[str, Any]
+) -> list[type[BaseModel]]:
     """The classes that the section at `path` may be of."""
     if not path:
         return [model]

@@ -31,6 +31,7 @@ from pipeline.report.page import (
     answers,
     chart,
     charts,
+    folded,
     header,
     heading,
     key,
@@ -42,7 +43,6 @@ from pipeline.report.page import (
     section,
     summary,
     table,
-    unfolded,
 )
 
 
@@ -139,7 +139,7 @@ def _metrics(study: Json) -> Markup:
         "Metrics",
         note(page_caption(study)),
         *parts,
-        unfolded("Every metric, one line each", _all(study)),
+        folded("Every metric, one line each", _all(study)),
     )
 
 

@@ -14,7 +14,7 @@ from embeddings.planner.calibration.observed import Fit, Observed
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.plans.plan_file import PlanFile
 from pipeline.io.errors import UserError
-from pipeline.planning.measure import Taken, combine, take
+from pipeline.planning.measure import RawTimings, combine, time_plan
 from pipeline.ranks.world import World
 
 
@@ -27,20 +27,22 @@ def measure_all(
     whole: bool = True,
     parts: bool = True,
     on_progress: Callable[[int, int], None] = lambda *_: None,
-) -> list[list[Taken]]:
+) -> list[list[RawTimings]]:
     """Measure every plan in every round, in another order each time.
 
     Other work on the machine then disturbs all of them alike. `on_progress` gets the round and
     the number of its plans done. Every rank must call this.
     """
-    taken: list[list[Taken]] = [[] for _ in plans]
+    timings: list[list[RawTimings]] = [[] for _ in plans]
     for turn in range(rounds):
         order = random.Random(turn).sample(range(len(plans)), len(plans))
         for done, n in enumerate(order):
-            one = take(plans[n], world, repeats=repeats, warmup=1, seed=0, whole=whole, parts=parts)
-            taken[n].append(one)
+            one = time_plan(
+                plans[n], world, repeats=repeats, warmup=1, seed=0, whole=whole, parts=parts
+            )
+            timings[n].append(one)
             on_progress(turn, done + 1)
-    return taken
+    return timings
 
 
 def calibrate_here(
@@ -61,10 +63,12 @@ def calibrate_here(
         raise UserError("cluster: one rank exchanges nothing; give a cluster of 2 ranks or more")
     # The fastest of each: what else the machine does only ever adds, and most in one round of few.
     plans = list(micro_plans(cluster, batch_size))
-    taken = measure_all(
+    timings = measure_all(
         plans, world, rounds=rounds, repeats=repeats, whole=False, on_progress=on_progress
     )
-    observed = [Observed(file=p, ms=combine(t).fastest) for p, t in zip(plans, taken, strict=True)]
+    observed = [
+        Observed(file=p, ms=combine(t).fastest) for p, t in zip(plans, timings, strict=True)
+    ]
     try:
         found, fits = calibrate(observed, cluster)
     except ValueError as error:

@@ -54,11 +54,11 @@ def measure(
     file: PlanFile, world: World, *, repeats: int, warmup: int = 2, seed: int = 0
 ) -> Measured:
     """Every rank must call this; every rank gets all of it."""
-    return combine([take(file, world, repeats=repeats, warmup=warmup, seed=seed)])
+    return combine([time_plan(file, world, repeats=repeats, warmup=warmup, seed=seed)])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Taken:
+class RawTimings:
     """Raw seconds of one go: [repeats][rank]."""
 
     parts: list[list[dict[str, float]]]
@@ -68,7 +68,7 @@ class Taken:
     bytes: list[dict[str, int]]
 
 
-def take(
+def time_plan(
     file: PlanFile,
     world: World,
     *,
@@ -77,7 +77,7 @@ def take(
     seed: int,
     whole: bool = True,
     parts: bool = True,
-) -> Taken:
+) -> RawTimings:
     """Build the tables, run steps and free them. Every rank gets all ranks' times.
 
     `whole`: run whole steps; `parts`: and steps in parts.
@@ -97,7 +97,7 @@ def take(
     ] * world.size
     dist.all_gather_object(every, own, group=world.control)
     whole_steps = list(zip(*(steps for _, steps, _ in every), strict=True))
-    return Taken(
+    return RawTimings(
         parts=[list(row) for row in zip(*(parted for parted, _, _ in every), strict=True)],
         steps=[[took for took, _ in row] for row in whole_steps],
         busy=[[busy for _, busy in row] for row in whole_steps],
@@ -105,10 +105,10 @@ def take(
     )
 
 
-def combine(taken: Sequence[Taken]) -> Measured:
+def combine(timings: Sequence[RawTimings]) -> Measured:
     """Several goes at one plan, all their repeats together."""
-    parts = [row for one in taken for row in one.parts]
-    slowest = [max(row) * 1e3 for one in taken for row in one.steps]
+    parts = [row for one in timings for row in one.parts]
+    slowest = [max(row) * 1e3 for one in timings for row in one.steps]
     names = (*TIMED, *INSIDE)
     by_rank = [
         {name: [row[rank][name] * 1e3 for row in parts] for name in names}
@@ -121,7 +121,7 @@ def combine(taken: Sequence[Taken]) -> Measured:
         step_ms=median(slowest),
         step_fastest=min(slowest),
         step_spread=_spread(slowest),
-        bytes=tuple(taken[0].bytes),
+        bytes=tuple(timings[0].bytes),
         repeats=len(parts),
     )
 

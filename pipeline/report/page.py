@@ -99,13 +99,14 @@ def summary(items: Iterable[tuple[str, str]]) -> Markup:
     return _PARTS.summary(list(items))
 
 
-def folded(title: str, text: str) -> Markup:
-    return _PARTS.details(title, _PARTS.source(text))
-
-
-def unfolded(title: str, part: Markup) -> Markup:
+def folded(title: str, part: Markup) -> Markup:
     """A part of the page that is out of sight until asked for."""
     return _PARTS.details(title, part)
+
+
+def source(text: str) -> Markup:
+    """Text as it is, in a fixed-width font."""
+    return _PARTS.source(text)
 
 
 def prose(part: Markup) -> Markup:

@@ -31,6 +31,7 @@ from pipeline.report.page import (
     note,
     page,
     section,
+    source,
     summary,
     table,
 )
@@ -185,7 +186,7 @@ def _plan(plan: Json | None) -> Markup:
 def _config(config: Json | None) -> Markup:
     if config is None:
         return section("Configuration", missing("config.json"))
-    return section("Configuration", folded("config.json", json.dumps(config, indent=2)))
+    return section("Configuration", folded("config.json", source(json.dumps(config, indent=2))))
 
 
 def _where_next(run: RunFiles) -> Markup:

@@ -55,7 +55,7 @@ def alternatives(file: PlanFile, name: str) -> list[Alternative]:
     """
     placed = file.find(name)
     options = _options(file, name)
-    mine = [n for n, option in enumerate(options.options) if _is(file, name, options, n)]
+    mine = [n for n, option in enumerate(options.options) if _is_current(file, name, options, n)]
     assert len(mine) == 1, f"{name}: {len(mine)} options are the chosen one"
     load, (used, room) = file.rated(), file.memory()
     time = shard_ms(options)
@@ -134,7 +134,7 @@ def _options(file: PlanFile, name: str) -> Options:
     }
     request = PlanRequest(
         module=build_module([placed.table]),
-        cluster=file.whole or file.cluster,
+        cluster=file.full_cluster or file.cluster,
         batch_size=file.batch_size,
         usage=known,
         setup=file.setup,
@@ -148,7 +148,7 @@ def _narrowest(placed: PlacedTable) -> int | None:
     return placed.width if split else None
 
 
-def _is(file: PlanFile, name: str, options: Options, n: int) -> bool:
+def _is_current(file: PlanFile, name: str, options: Options, n: int) -> bool:
     placed, option = file.find(name), options.options[n]
     return (option.sharding_type, option.kernel, option.width) == (
         placed.sharding_type,

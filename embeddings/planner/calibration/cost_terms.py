@@ -33,7 +33,7 @@ def lookup_bytes(file: PlanFile) -> FloatArray:
             forward=LookupWeights(**{other: float(other == kind) for other in _KINDS})
         )
         costs = Costs(fused=one, dense=one, block_penalty=False, dense_bw=_BYTE)
-        found.append(_ask(file, costs, memory=_BYTE)[:, PARTS.index("fwd_compute")])
+        found.append(_reprice(file, costs, memory=_BYTE)[:, PARTS.index("fwd_compute")])
     return np.stack(found, axis=1)
 
 
@@ -48,7 +48,7 @@ def exchange_bytes(file: PlanFile) -> dict[str, FloatArray]:
             links = {f"{other}_bw": _BYTE if other == tier else _NEVER for other in TIERS}
             if exchange == "all_reduce":  # TorchRec has every device of a host add to it
                 links["inter_bw"] /= file.cluster.devices_per_host
-            answer = _ask(file, costs, memory=_NEVER, **links)
+            answer = _reprice(file, costs, memory=_NEVER, **links)
             for part, counted in found.items():
                 counted[:, i, j] = answer[:, PARTS.index(part)]
     return found
@@ -56,12 +56,12 @@ def exchange_bytes(file: PlanFile) -> dict[str, FloatArray]:
 
 def copied_bytes(file: PlanFile) -> FloatArray:
     """[R] that row-wise tables' gradients are copied for, which TorchRec has in bwd_comms."""
-    return _back(file, Costs(dense_bw=_NEVER), memory=_BYTE)
+    return _backward_comms_ms(file, Costs(dense_bw=_NEVER), memory=_BYTE)
 
 
 def optimizer_bytes(file: PlanFile) -> FloatArray:
     """[R] that the optimizer of data-parallel tables reads and writes, in bwd_comms too."""
-    return _back(file, Costs(dense_bw=_BYTE), memory=_NEVER)
+    return _backward_comms_ms(file, Costs(dense_bw=_BYTE), memory=_NEVER)
 
 
 def shards(file: PlanFile) -> FloatArray:
@@ -70,13 +70,13 @@ def shards(file: PlanFile) -> FloatArray:
     return np.bincount(ranks, minlength=file.cluster.ranks).astype(np.float64)
 
 
-def _back(file: PlanFile, costs: Costs, *, memory: float) -> FloatArray:
+def _backward_comms_ms(file: PlanFile, costs: Costs, *, memory: float) -> FloatArray:
     """[R] of bwd_comms, nothing of it over links."""
-    answer = _ask(file, costs, memory=memory, intra_bw=_NEVER, inter_bw=_NEVER)
+    answer = _reprice(file, costs, memory=memory, intra_bw=_NEVER, inter_bw=_NEVER)
     return answer[:, PARTS.index("bwd_comms")]
 
 
-def _ask(file: PlanFile, costs: Costs, *, memory: float, **links: float) -> FloatArray:
+def _reprice(file: PlanFile, costs: Costs, *, memory: float, **links: float) -> FloatArray:
     """[R, 6] milliseconds by rank and PARTS, all other constants as given."""
     bandwidth = "hbm_bw" if file.cluster.device == "cuda" else "ddr_bw"
     changed: dict[str, Any] = {"costs": costs, bandwidth: memory, **links}

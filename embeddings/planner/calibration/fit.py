@@ -23,12 +23,12 @@ from embeddings.planner.inputs.arrays import FloatArray
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.costs import (
     Costs,
-    Fixed,
+    FixedCosts,
     KernelCosts,
     LookupWeights,
     Shares,
-    Start,
-    Starts,
+    StartCost,
+    StartCosts,
 )
 from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.problem.options import PARTS
@@ -77,22 +77,22 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
             },
             all_reduce=1 / _positive(reduced, "all_reduce") / (inter * cluster.devices_per_host),
         ),
-        fixed=Fixed(
+        fixed=FixedCosts(
             **fixed,
             fwd_comms=rates["fwd_comms", 0],
             bwd_comms=rates["bwd_comms", 0],
             input_dist_comms=ids[1],
             optimizer=optimizer,
         ),
-        starts=Starts(
-            sharded=Start(
+        starts=StartCosts(
+            sharded=StartCost(
                 fwd_compute=fits.start("lookup"),
                 fwd_comms=fits.start("exchanges"),
                 bwd_compute=fits.start("backward"),
                 bwd_comms=fits.start("exchanges"),
                 input_dist_comms=fits.start("ids"),
             ),
-            copied=Start(
+            copied=StartCost(
                 fwd_compute=fits.start("lookup of copies"),
                 bwd_compute=fits.start("backward of copies"),
                 bwd_comms=fits.start("all_reduce", "optimizer of copies"),
@@ -135,7 +135,7 @@ def _dense(
     tables = np.concatenate([optimizer_bytes(one.file) for one in observed])
     number = np.concatenate([shards(one.file) for one in observed])
     took, back = (
-        _rest(np.concatenate([one.rank(part) for one in observed]), fixed[part] * number)
+        _subtract(np.concatenate([one.rank(part) for one in observed]), fixed[part] * number)
         for part in ("fwd_compute", "bwd_compute")
     )
     forward = fits("lookup of copies", columns, took)
@@ -176,7 +176,7 @@ def _exchanges(
             starts = [number if part == other else 0.0 for other in ("fwd_comms", "bwd_comms")]
             rows.append([*every[rank], *starts])
             copied = copied_bytes(one.file)[rank] / memory if part == "bwd_comms" else 0.0
-            took.append(_rest(one.rank(part).max(), copied))
+            took.append(_subtract(one.rank(part).max(), copied))
     found = fits("exchanges", np.array(rows), np.array(took))
     keys = [*names, ("fwd_comms", 0), ("bwd_comms", 0)]
     return dict(zip(keys, found.tolist(), strict=True))
@@ -211,10 +211,10 @@ def _weighted(observed: Sequence[Observed], cluster: Cluster, fits: Fits) -> Clu
     assert costs is not None
     n, fixed = PARTS.index("bwd_compute"), costs.fixed.bwd_compute
     # What a shard costs at least is on top.
-    bare = cluster.model_copy(update={"costs": costs.model_copy(update={"fixed": Fixed()})})
+    bare = cluster.model_copy(update={"costs": costs.model_copy(update={"fixed": FixedCosts()})})
     ratios = np.concatenate(
         [
-            _rest(
+            _subtract(
                 one.rank("bwd_compute"),
                 fixed * shards(one.file) + costs.starts.sharded.bwd_compute,
             )
@@ -251,7 +251,7 @@ def _weights(constants: FloatArray, bandwidth: float) -> LookupWeights:
     return LookupWeights(ids=ids, rows=rows, output=output)
 
 
-def _rest(whole: Any, known: Any) -> Any:
+def _subtract(whole: Any, known: Any) -> Any:
     """What is left of a measured time."""
     return np.maximum(whole - known, _LEAST * whole)
 

@@ -36,15 +36,15 @@ def micro_plans(cluster: Cluster, batch_size: int) -> Iterator[PlanFile]:
     """Balanced plans of every kind of exchange, some with all on one rank, and weighted ones."""
     for kind in (TW, CW, RW, TWRW, DATA_PARALLEL):
         for shape in _SHAPES:
-            yield fixed_plan(_given(kind, shape, cluster), cluster, batch_size)
+            yield fixed_plan(_fixed_tables(kind, shape, cluster), cluster, batch_size)
     for shape in _SHAPES[1:6:2]:
-        alone = [_on(one, 0) for one in _given(TW, shape, cluster)]
+        alone = [_table_on_rank(one, 0) for one in _fixed_tables(TW, shape, cluster)]
         yield fixed_plan(alone, cluster, batch_size)
     for shape in _SHAPES[:3]:
-        yield fixed_plan(_given(TW, shape, cluster, weighted=True), cluster, batch_size)
+        yield fixed_plan(_fixed_tables(TW, shape, cluster, weighted=True), cluster, batch_size)
 
 
-def _given(
+def _fixed_tables(
     kind: str, shape: tuple[int, int, int, float], cluster: Cluster, *, weighted: bool = False
 ) -> list[FixedTable]:
     each, rows, dim, pooling = shape
@@ -73,5 +73,5 @@ def _given(
     return found
 
 
-def _on(one: FixedTable, rank: int) -> FixedTable:
+def _table_on_rank(one: FixedTable, rank: int) -> FixedTable:
     return FixedTable(table=one.table, sharding_type=TW, width=one.table.dim, ranks=(rank,))

@@ -37,7 +37,7 @@ class Fit:
     count: int
     """Of observations."""
     start_ms: float
-    """What a plan of one sharding type takes whatever is in it (see costs.Starts)."""
+    """What a plan of one sharding type takes whatever is in it (see costs.StartCosts)."""
 
 
 @dataclass(slots=True)

@@ -93,15 +93,15 @@ def _reserved(request: PlanRequest, kind: int) -> Reserved:
             left = reserve(larger).devices[0].storage
         except PlannerError:
             continue
-        fixed = _of(larger.group.topology().devices[0].storage, kind) - _of(left, kind)
-    device = _of(room, kind)
+        fixed = _bytes_of(larger.group.topology().devices[0].storage, kind) - _bytes_of(left, kind)
+    device = _bytes_of(room, kind)
     # TorchRec takes the share from HBM alone.
     share = request.setup.reserve_share if MEMORIES[kind] == "hbm" else 0.0
     needs = device - int((1 - share) * device) + fixed
     return Reserved(memory=MEMORIES[kind], needs=needs, room=device)
 
 
-def _of(storage: Storage, kind: int) -> int:
+def _bytes_of(storage: Storage, kind: int) -> int:
     return int((storage.hbm, storage.ddr)[kind])
 
 

@@ -134,6 +134,6 @@ class Infeasible(PlanError):
             "message": str(self),
             **self.missing_memory.data(),
             "nearest": self.nearest and asdict(self.nearest),
-            "changes": [asdict(one) for one in self.relaxations],
+            "relaxations": [asdict(one) for one in self.relaxations],
             "untried": list(self.untried),
         }

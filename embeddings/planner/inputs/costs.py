@@ -68,7 +68,7 @@ class Shares(Frozen):
     """Gradients of data-parallel tables; TorchRec's whole is inter_bw x devices of a host."""
 
 
-class Fixed(Frozen):
+class FixedCosts(Frozen):
     """Milliseconds that a shard costs its rank however little it does. TorchRec has none."""
 
     fwd_compute: float = Field(default=0.0, ge=0)
@@ -80,7 +80,7 @@ class Fixed(Frozen):
     """Of a data-parallel table, whose optimizer is a step of its own; counted in bwd_comms."""
 
 
-class Start(Frozen):
+class StartCost(Frozen):
     """Milliseconds of a step, by part."""
 
     fwd_compute: float = Field(default=0.0, ge=0)
@@ -90,7 +90,7 @@ class Start(Frozen):
     input_dist_comms: float = Field(default=0.0, ge=0)
 
 
-class Starts(Frozen):
+class StartCosts(Frozen):
     """What each sharding type of a plan costs every rank, however small its tables are: its kernel
     launches and its collectives.
 
@@ -98,14 +98,14 @@ class Starts(Frozen):
     tables share a sharding type instead of each taking the type that is cheapest for it alone.
     """
 
-    sharded: Start = Start()
+    sharded: StartCost = StartCost()
     """Of each type except data-parallel."""
-    copied: Start = Start()
+    copied: StartCost = StartCost()
     """Of all data-parallel tables together."""
 
     def by_part(self, types: Iterable[str], ranks: int) -> dict[str, float]:
         """Milliseconds by part of a plan that uses `types`. One rank alone exchanges nothing."""
-        total = dict.fromkeys(Start.model_fields, 0.0)
+        total = dict.fromkeys(StartCost.model_fields, 0.0)
         for sharding_type in set(types):
             copied = sharding_type == ShardingType.DATA_PARALLEL.value
             for part, ms in (self.copied if copied else self.sharded).model_dump().items():
@@ -130,8 +130,8 @@ class Costs(Frozen):
     id_bytes: float = Field(default=float(BIGINT_DTYPE), gt=0)
     """Bytes that an id counts for: 8, more where sending ids takes more than their bytes."""
     shares: Shares = Shares()
-    fixed: Fixed = Fixed()
-    starts: Starts = Starts()
+    fixed: FixedCosts = FixedCosts()
+    starts: StartCosts = StartCosts()
     bwd_compute_multiplier: float = Field(default=float(BWD_COMPUTE_MULTIPLIER), gt=0)
     """Backward over forward lookup, where `backward` is unset."""
     weighted_feature_bwd_compute_multiplier: float = Field(

@@ -75,24 +75,24 @@ class AccessCounts(Frozen):
 
     def served(self, rows: int) -> float:
         """Share of lookups that fall on the `rows` most looked-up rows; 1 if there are none."""
-        counts, held = self._steps()
+        counts, sizes = self._steps()
         if not len(counts):
             return 1.0
-        inside = np.clip(rows - (held.cumsum() - held), 0, held)
+        inside = np.clip(rows - (sizes.cumsum() - sizes), 0, sizes)
         return float((inside * counts).sum() / self.lookups)
 
     def rows_for(self, share: float) -> int:
         """The fewest rows that `share` of the lookups fall on; at least 1."""
-        counts, held = self._steps()
+        counts, sizes = self._steps()
         if not len(counts):
             return 1
-        ends = (counts * held).cumsum()
+        ends = (counts * sizes).cumsum()
         # A product with a share is no exact number: what lacks less than a lookup's part is there.
         wanted = math.ceil(share * self.lookups - 1e-6)
         step = int(np.searchsorted(ends, wanted))
-        before = int(ends[step] - counts[step] * held[step])
+        before = int(ends[step] - counts[step] * sizes[step])
         inside = -((before - wanted) // int(counts[step]))
-        return max(1, int(held[:step].sum()) + inside)
+        return max(1, int(sizes[:step].sum()) + inside)
 
     def distinct_in(self, rows: int) -> float:
         """Mean distinct ids in that many consecutive rows of the data, all of them if it has fewer.
@@ -109,24 +109,24 @@ class AccessCounts(Frozen):
         1 - (1 - p_i) ^ lookups. A cache is asked once for each distinct id, however often that
         comes, and so misses more of these than of lookups.
         """
-        counts, held = self._steps()
+        counts, sizes = self._steps()
         if rows >= self.rows or not len(counts):
             return 0.0
         present = -np.expm1(lookups * np.log1p(-np.minimum(counts / self.lookups, 1 - 1e-12)))
-        inside = np.clip(rows - (held.cumsum() - held), 0, held)
-        everything = float((present * held).sum())
-        missed = float((present * (held - inside)).sum())
+        inside = np.clip(rows - (sizes.cumsum() - sizes), 0, sizes)
+        everything = float((present * sizes).sum())
+        missed = float((present * (sizes - inside)).sum())
         return missed / everything if everything else 0.0
 
     def cacheability(self) -> float:
         """Area under the share of lookups missed, by the share of rows cached: 0 easy, 0.5 none."""
-        counts, held = self._steps()
+        counts, sizes = self._steps()
         if not len(counts):
             return 0.0
-        ends = (counts * held).cumsum() / self.lookups
-        starts = ends - counts * held / self.lookups
+        ends = (counts * sizes).cumsum() / self.lookups
+        starts = ends - counts * sizes / self.lookups
         # Straight within rows of one count; nothing is missed once all seen rows are cached.
-        return float((held * (1 - (starts + ends) / 2)).sum() / self.rows)
+        return float((sizes * (1 - (starts + ends) / 2)).sum() / self.rows)
 
     def _steps(self) -> tuple[FloatArray, IntArray]:
         """[K] lookups of a row, [K] such rows."""
@@ -180,15 +180,15 @@ class TableStats(Frozen):
         if min(pooling) <= 0:
             name = table.feature_names[pooling.index(0)]
             raise ValueError(f"feature {name!r} has no id in any row; leave it out of the model")
-        held = known.rows_for(share)
+        cached_rows = known.rows_for(share)
         lookups = rows * sum(self.features[name].mean for name in table.feature_names)
         return table.model_copy(
             update={
                 "pooling_factor": pooling,
                 "cache": CacheUse(
-                    load_factor=held / known.rows,
+                    load_factor=cached_rows / known.rows,
                     distinct=known.distinct_in(rows),
-                    miss_rate=known.miss_rate(held, lookups),
+                    miss_rate=known.miss_rate(cached_rows, lookups),
                     cacheability=known.cacheability(),
                 ),
             }

@@ -37,7 +37,7 @@ def describe_plan(
         )
     return PlanFile(
         cluster=request.group,
-        whole=request.cluster if request.setup.replica_groups > 1 else None,
+        full_cluster=request.cluster if request.setup.replica_groups > 1 else None,
         setup=request.setup,
         batch_size=request.batch_size,
         rules=tuple(request.rules),

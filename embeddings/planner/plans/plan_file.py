@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 from torchrec.distributed.types import (
     EmbeddingModuleShardingPlan,
     ShardingPlan,
@@ -47,7 +47,9 @@ class PlanFile(Frozen):
     version: Literal[2] = 2
     cluster: Cluster
     """What tables are sharded over: with replicas, the ranks of one group."""
-    whole: Cluster | None = None
+    full_cluster: Cluster | None = Field(
+        default=None, validation_alias=AliasChoices("full_cluster", "whole")
+    )
     """The cluster of all groups, if there are several."""
     setup: TrainingSetup = TrainingSetup()
     """How the model trains."""

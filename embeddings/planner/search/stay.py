@@ -15,14 +15,14 @@ _ROUNDS = 500
 # Loads are sums of floats, in another order after items moved.
 _ROUNDING = 1e-12
 
-Start = Mapping[int, tuple[int, IntArray]]
+Assignments = Mapping[int, tuple[int, IntArray]]
 """Item -> its placement, and a place a shard."""
 
 
 def stay(
     assignment: Assignment,
     ranking: list[list[int]],
-    start: Start,
+    start: Assignments,
     limit: float,
     seed: int,
     deadline: float,
@@ -38,7 +38,7 @@ def stay(
     weight = {item: int(size[placement]) for item, (placement, _) in start.items()}
     away = {item for item in start if not _is_back(assignment, item, start)}
     while back := [
-        i for i in sorted(away, key=lambda i: -weight[i]) if _back(assignment, i, start, limit)
+        i for i in sorted(away, key=lambda i: -weight[i]) if _move_back(assignment, i, start, limit)
     ]:
         away.difference_update(back)
     new = {item for item in range(assignment.problem.items) if item not in start}
@@ -68,14 +68,14 @@ def stay(
             assignment.put(item, placement, places)
 
 
-def _is_back(assignment: Assignment, item: int, start: Start) -> bool:
+def _is_back(assignment: Assignment, item: int, start: Assignments) -> bool:
     placement, places = start[item]
     return assignment.placement[item] == placement and np.array_equal(
         assignment.places[item], places
     )
 
 
-def _back(assignment: Assignment, item: int, start: Start, limit: float) -> bool:
+def _move_back(assignment: Assignment, item: int, start: Assignments, limit: float) -> bool:
     """Move an item back; False, and nothing done, if it does not fit there."""
     placement, places = assignment.take(item)
     if _put_back(assignment, item, start, limit):
@@ -84,7 +84,7 @@ def _back(assignment: Assignment, item: int, start: Start, limit: float) -> bool
     return False
 
 
-def _put_back(assignment: Assignment, item: int, start: Start, limit: float) -> bool:
+def _put_back(assignment: Assignment, item: int, start: Assignments, limit: float) -> bool:
     placement, places = start[item]
     assignment.put(item, placement, places)
     if assignment.load[places].max() <= limit and (assignment.free[:, places] >= 0).all():

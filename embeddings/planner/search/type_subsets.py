@@ -8,18 +8,17 @@ dropping a type improves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.problem.problem import Problem
 from embeddings.planner.search.bounds import bound
 from embeddings.planner.search.search import CLOSE, Budget, SearchResult, search
+from embeddings.planner.search.stay import Assignments
 
 # A plan without improvement, to tell subsets apart.
 _FIRST = Budget(rounds=0)
 
 Types = frozenset[str]
-Start = Mapping[int, tuple[int, IntArray]]
 
 
 def search_type_subsets(
@@ -27,7 +26,7 @@ def search_type_subsets(
     restricted: Callable[[Types], Problem | None],
     start_ms: Callable[[Types], float],
     budget: Budget,
-    start_of: Callable[[Problem], Start | None],
+    start_of: Callable[[Problem], Assignments | None],
 ) -> tuple[Problem, SearchResult]:
     """The plan with the least time of the busiest rank plus `start_ms` of the types it uses.
 

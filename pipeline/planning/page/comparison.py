@@ -17,7 +17,7 @@ from pipeline.planning.page.numbers import (
 )
 from pipeline.planning.page.plan_view import PlanView
 from pipeline.planning.page.rank_charts import traffic_chart
-from pipeline.planning.page.table_list import Cell, Column, Row, SortedTable
+from pipeline.planning.page.table_list import Column, ListCell, Row, SortedTable
 
 
 def comparison(before: PlanView, after: PlanView) -> Json:
@@ -102,11 +102,11 @@ def _moves(before: PlanView, after: PlanView, found: Reshard) -> SortedTable:
     ]
     rows = tuple(
         Row((
-            Cell(move.table),
-            Cell(move.before),
-            Cell(move.after),
-            Cell(traffic(move.bytes), move.bytes),
-            *(Cell(number(of[move.table]), of[move.table]) for of in took),
+            ListCell(move.table),
+            ListCell(move.before),
+            ListCell(move.after),
+            ListCell(traffic(move.bytes), move.bytes),
+            *(ListCell(number(of[move.table]), of[move.table]) for of in took),
         ))
         for move in sorted(found.moves, key=lambda move: -move.bytes)
     )  # fmt: skip

@@ -40,7 +40,7 @@ function shardMap(root, { ranks, local, tables }, shown, open) {
       for (const table of tables) table.code = names.indexOf(table[of]);
       const key = names.map((name, i) => [`${name} (${tables.filter(table => table[of] === name).length})`, SHADES[i % SHADES.length]]);
       const colorscale = key.flatMap(([, shade], i) => [[i / n, shade], [(i + 1) / n, shade]]);
-      return { value: table => table.code, key, look: { zmin: -0.5, zmax: n - 0.5, colorscale } };
+      return { value: table => table.code, key, shading: { zmin: -0.5, zmax: n - 0.5, colorscale } };
     }
     const raw = of === 'bytes' ? (table, [, bytes]) => bytes : (table, [, , shards]) => table.ms * shards;
     const value = (table, cell) => Math.log10(Math.max(raw(table, cell), 1e-9));
@@ -48,14 +48,14 @@ function shardMap(root, { ranks, local, tables }, shown, open) {
     const [low, high] = values.reduce(([a, b], it) => [Math.min(a, it), Math.max(b, it)], [Infinity, -Infinity]);
     const ramp = RAMPS[dark.matches ? 'dark' : 'light'], text = it => (of === 'bytes' ? memory(10 ** it) : `${short(10 ** it)} ms`);
     const stops = [0, 1 / 3, 2 / 3, 1].map(at => low + at * (high - low));
-    return { value, key: stops.map((it, i) => [text(it), ramp[i]]), look: { zmin: low, zmax: high > low ? high : low + 1, colorscale: ramp.map((shade, i) => [i / 3, shade]) } };
+    return { value, key: stops.map((it, i) => [text(it), ramp[i]]), shading: { zmin: low, zmax: high > low ? high : low + 1, colorscale: ramp.map((shade, i) => [i / 3, shade]) } };
   }
 
   function paintNow() {
     waiting = false;
     if (!root.offsetParent) return;
     const height = Math.max(120, Math.min(620, 22 * shown.rows.length + TOP + BOTTOM));
-    const { value, key, look } = scale();
+    const { value, key, shading } = scale();
     // A cell of the grid is no smaller than two pixels: where tables or ranks are narrower, they share one. Tables on
     // few ranks come last, so that no other hides them.
     const wide = Math.min(view.to - view.from, Math.max(1, Math.floor((plot.clientWidth - LEFT - RIGHT) / 2)));
@@ -80,7 +80,7 @@ function shardMap(root, { ranks, local, tables }, shown, open) {
     const ticks = Array.from({ length: Math.ceil((bottom - top) / step) }, (_, i) => top + i * step);
     const names = ticks.map(y => { const { name } = tableAt(y); return plain(name.length > 20 ? `${name.slice(0, 19)}\u2026` : name); });
     const gap = wide * tall < 4000 ? 1 : 0;
-    draw(plot, [{ type: 'heatmap', z, x0: view.from + dx / 2 - 0.5, dx, y0: top + dy / 2 - 0.5, dy, xgap: gap, ygap: gap, showscale: false, hoverinfo: 'none', ...look }], {
+    draw(plot, [{ type: 'heatmap', z, x0: view.from + dx / 2 - 0.5, dx, y0: top + dy / 2 - 0.5, dy, xgap: gap, ygap: gap, showscale: false, hoverinfo: 'none', ...shading }], {
       height, margin: { l: LEFT, r: RIGHT, t: TOP, b: BOTTOM }, shapes: hosts(),
       xaxis: { showgrid: false, zeroline: false, ...rankAxis(plot, LEFT) },
       yaxis: { showgrid: false, zeroline: false, range: [Math.max(bottom, top + 1) - 0.5, top - 0.5], tickvals: ticks, ticktext: names },

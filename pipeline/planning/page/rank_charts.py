@@ -30,7 +30,7 @@ KIND_COLOURS = dict(zip(KINDS, ("#CC79A7", "#7A4E8A", "#009E73"), strict=True))
 MOST_BARS = 64
 
 
-class Stack(NamedTuple):
+class BarStack(NamedTuple):
     """A part of every rank's bar."""
 
     title: str
@@ -67,11 +67,11 @@ def _time_chart(plan: PlanView, top: float) -> Json:
     return {"title": plan.name, "label": label, "figure": figure}
 
 
-def time_stacks(plan: PlanView) -> list[Stack]:
+def time_stacks(plan: PlanView) -> list[BarStack]:
     """Parts that take time on some rank, in the order in which they are stacked."""
     values = dict(zip(PARTS, plan.file.perf().T, strict=True)) | {"sync": plan.file.sync()}
     return [
-        Stack(PART_TITLES[part], colour, values[part])
+        BarStack(PART_TITLES[part], colour, values[part])
         for part, colour in PART_COLOURS.items()
         if values[part].any()
     ]
@@ -89,7 +89,7 @@ def memory_charts(plans: Sequence[PlanView]) -> list[Json]:
 def _memory_chart(plan: PlanView, name: str, i: int, top: float) -> Json:
     kinds = memory_by_kind(plan.file)[:, :, i]
     stacks = [
-        Stack(kind, colour, kinds[k].astype(float))
+        BarStack(kind, colour, kinds[k].astype(float))
         for k, (kind, colour) in enumerate(KIND_COLOURS.items())
     ]
     used, room = plan.used[:, i], plan.room[:, i]
@@ -116,8 +116,8 @@ def _memory_chart(plan: PlanView, name: str, i: int, top: float) -> Json:
 
 def traffic_chart(moves: Reshard) -> Json:
     stacks = [
-        Stack("sends", "#D55E00", moves.sent.sum(axis=1).astype(float)),
-        Stack("receives", "#0072B2", moves.sent.sum(axis=0).astype(float)),
+        BarStack("sends", "#D55E00", moves.sent.sum(axis=1).astype(float)),
+        BarStack("receives", "#0072B2", moves.sent.sum(axis=0).astype(float)),
     ]
     total = stacks[0].values + stacks[1].values
     tips = [
@@ -130,18 +130,18 @@ def traffic_chart(moves: Reshard) -> Json:
     return {"title": "", "label": label, "figure": figure, "key": key(stacks)}
 
 
-def key(stacks: Sequence[Stack]) -> list[tuple[str, str]]:
+def key(stacks: Sequence[BarStack]) -> list[tuple[str, str]]:
     """Titles and colours."""
     return [(stack.title, stack.colour) for stack in stacks]
 
 
-def _parts(stacks: Sequence[Stack], rank: int, text: Any) -> list[str]:
+def _parts(stacks: Sequence[BarStack], rank: int, text: Any) -> list[str]:
     """From the top of the bar to its bottom."""
     return [f"{one.title} {text(one.values[rank])}" for one in reversed(stacks) if one.values[rank]]
 
 
 def figure_of(
-    stacks: Sequence[Stack],
+    stacks: Sequence[BarStack],
     tips: list[str],
     axis: str,
     top: float,

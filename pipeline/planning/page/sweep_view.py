@@ -13,7 +13,7 @@ from pipeline.planning.page.numbers import memory, milliseconds, number, plural
 from pipeline.planning.page.plan_view import PART_TITLES
 from pipeline.planning.page.rank_charts import PART_COLOURS
 from pipeline.planning.page.sweep_file import SweepFile, SweepPoint
-from pipeline.planning.page.table_list import Cell, Column, Row, SortedTable
+from pipeline.planning.page.table_list import Column, ListCell, Row, SortedTable
 
 _MEMORY_COLOURS = {"hbm": "#CC79A7", "ddr": "#9A8B00"}
 _HATCH = {"color": "rgba(0,0,0,0)", "line": {"color": "#999", "width": 1},
@@ -173,7 +173,7 @@ class SweepView:
         rows = []
         for point in sorted(self.points, key=_time):
             cells = [
-                Cell(point.values[name], float(point.values[name]) if numeric[name] else None)
+                ListCell(point.values[name], float(point.values[name]) if numeric[name] else None)
                 for name in inputs
             ]
             if point.feasible:
@@ -183,10 +183,10 @@ class SweepView:
                     (point.imbalance or 0, number(point.imbalance or 0, 3)),
                     *((point.memory[name][1], _memory(point, name)) for name in self.memories),
                 ]
-                cells += [Cell(text, float(value)) for value, text in values]
+                cells += [ListCell(text, float(value)) for value, text in values]
             else:
                 texts = ["does not fit", *["-"] * (2 + len(self.memories))]
-                cells += [Cell(text, math.inf) for text in texts]
+                cells += [ListCell(text, math.inf) for text in texts]
             rows.append(Row(tuple(cells)))
         return SortedTable("Points of the sweep", columns, tuple(rows), len(inputs), False)
 

@@ -20,7 +20,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ListCell:
     """`value` sorts it; None: its text does."""
 
     text: str
@@ -29,7 +29,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    cells: tuple[Cell, ...]
+    cells: tuple[ListCell, ...]
     index: int = 0
     """Of the table in the plan."""
     detail: Json | None = None
@@ -72,18 +72,18 @@ def table_list(plan: PlanView, costly: Sequence[int], options: int) -> SortedTab
         features = table.feature_names
         one = features[0] if len(features) == 1 and features[0] != table.name else ""
         cells = (
-            Cell(table.name),
-            Cell(f"{table.rows:,}", table.rows),
-            Cell(str(table.dim), table.dim),
-            Cell(table.dtype),
-            Cell(one[:24] or str(len(features)), len(features)),
-            Cell(placed.sharding_type),
-            Cell(placed.compute_kernel),
-            Cell(f"{len(shards):,}", len(shards)),
-            Cell(_ranks(placed, plan.world), shards[0]),
-            Cell(memory(plan.bytes[i]), float(plan.bytes[i])),
-            Cell(number(placed.rated_ms), placed.rated_ms),
-            Cell(percent(plan.took[i] / total if total else 0), float(plan.took[i])),
+            ListCell(table.name),
+            ListCell(f"{table.rows:,}", table.rows),
+            ListCell(str(table.dim), table.dim),
+            ListCell(table.dtype),
+            ListCell(one[:24] or str(len(features)), len(features)),
+            ListCell(placed.sharding_type),
+            ListCell(placed.compute_kernel),
+            ListCell(f"{len(shards):,}", len(shards)),
+            ListCell(_ranks(placed, plan.world), shards[0]),
+            ListCell(memory(plan.bytes[i]), float(plan.bytes[i])),
+            ListCell(number(placed.rated_ms), placed.rated_ms),
+            ListCell(percent(plan.took[i] / total if total else 0), float(plan.took[i])),
         )
         rows.append(Row(cells, i, plan.detail(placed, with_options=place < options)))
     return SortedTable(f"Tables of {plan.name}", _COLUMNS, tuple(rows), len(_COLUMNS) - 1)

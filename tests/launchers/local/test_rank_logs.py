@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from launchers.local import rank_logs as console
-from launchers.local.rank_logs import Console, RankLog, Tail
+from launchers.local.rank_logs import RankConsole, RankLog, Tail
 from pipeline.io.errors import UserError
 from pipeline.io.rank_exit import exit_of, write_exit
 from pipeline.tracking.progress_line import progress_line
@@ -24,7 +24,7 @@ def test_progress_is_drawn_in_place_on_a_terminal(monkeypatch: pytest.MonkeyPatc
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("COLUMNS", "200")
-    shown = Console()
+    shown = RankConsole()
     for line in [bar(1), bar(2), "a word", bar(3), bar(4), "the end"]:
         shown.write(0, line, terminal)
     # What stays on the screen: every line but the bars that were drawn over.
@@ -36,19 +36,19 @@ def test_a_bar_never_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("COLUMNS", "30")
-    Console().write(0, bar(1), terminal)
+    RankConsole().write(0, bar(1), terminal)
     assert terminal.getvalue() == bar(1)[:29]
 
 
 def test_progress_is_plain_lines_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = Console()
+    shown = RankConsole()
     for line in [bar(1), bar(2)]:
         shown.write(0, line, sys.stdout)
     assert capsys.readouterr().out == f"{bar(1)}\n{bar(2)}\n"
 
 
 def test_other_ranks_say_only_what_rank_0_did_not(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = Console()
+    shown = RankConsole()
     for rank in (0, 1, 2):
         shown.write(rank, "a warning", sys.stderr)
         shown.write(rank, bar(1), sys.stderr)
@@ -81,7 +81,7 @@ def test_what_ends_a_rank_is_kept_for_the_end(
 ) -> None:
     lines = ["hello", "[rank1]: Traceback (most recent call last):", "[rank1]: ValueError: x"]
     (tmp_path / "stderr.log").write_text("\n".join([*lines, ""]), encoding="utf-8")
-    log.show(Console())
+    log.show(RankConsole())
     assert capsys.readouterr().err == "[rank1]: hello\n"
     assert log.traceback == ["Traceback (most recent call last):", "ValueError: x"]
 
@@ -96,7 +96,7 @@ def test_a_traceback_that_ends_nothing_is_shown(
     (tmp_path / "stderr.log").write_text(
         "Traceback (most recent call last):\nValueError: x\n", encoding="utf-8"
     )
-    log.show(Console())
+    log.show(RankConsole())
     assert "[rank1]: ValueError: x" in capsys.readouterr().err
 
 
@@ -112,7 +112,7 @@ def test_the_line_that_a_rank_ends_with_waits_for_the_end(
     assert log.exit is None
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
     write_exit(exit_of(UserError("x")))
-    log.show(Console())
+    log.show(RankConsole())
     assert capsys.readouterr().err == "[rank1]: homerec: error: of old\n"
     assert log.exit
     assert log.exit.line == "homerec: error: x"

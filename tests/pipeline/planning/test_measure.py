@@ -11,7 +11,7 @@ from embeddings.planner.plans.fixed_plan import FixedTable, fixed_plan
 from embeddings.planner.plans.plan_file import PlanFile
 from pipeline.io.errors import UserError
 from pipeline.planning.calibrate import check_shape, measure_all
-from pipeline.planning.measure import INSIDE, TIMED, Measured, combine, take
+from pipeline.planning.measure import INSIDE, TIMED, Measured, combine, time_plan
 from pipeline.planning.sharded_tables import ShardedTables
 from pipeline.ranks.world import this_world
 from tests.ranks import run_ranks
@@ -109,8 +109,8 @@ def test_a_step_updates_every_shard() -> None:
 
 
 def only_steps(rank: int, world_size: int) -> bool:
-    taken = take(ALONE, this_world(), repeats=2, warmup=0, seed=0, parts=False)
-    return taken.parts == [[{}, {}]] * 2 and min(map(min, [*taken.steps, *taken.busy])) > 0
+    timings = time_plan(ALONE, this_world(), repeats=2, warmup=0, seed=0, parts=False)
+    return timings.parts == [[{}, {}]] * 2 and min(map(min, [*timings.steps, *timings.busy])) > 0
 
 
 def errors(rank: int, world_size: int) -> list[str]:

@@ -13,12 +13,12 @@ from embeddings.planner.calibration.observed import Observed
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
 from embeddings.planner.inputs.costs import (
     Costs,
-    Fixed,
+    FixedCosts,
     KernelCosts,
     LookupWeights,
     Shares,
-    Start,
-    Starts,
+    StartCost,
+    StartCosts,
 )
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.fixed_plan import FixedTable, fixed_plan, repriced
@@ -40,7 +40,7 @@ KNOWN = Costs(
     block_penalty=False,
     id_bytes=11.0,
     shares=Shares(all_to_all=1.0, reduce_scatter=0.4, all_gather=0.7, all_reduce=0.3),
-    fixed=Fixed(
+    fixed=FixedCosts(
         fwd_compute=0.02,
         fwd_comms=0.2,
         bwd_compute=0.05,
@@ -48,11 +48,11 @@ KNOWN = Costs(
         input_dist_comms=0.04,
         optimizer=0.03,
     ),
-    starts=Starts(
-        sharded=Start(
+    starts=StartCosts(
+        sharded=StartCost(
             fwd_compute=0.3, fwd_comms=0.2, bwd_compute=0.15, bwd_comms=0.2, input_dist_comms=0.5
         ),
-        copied=Start(fwd_compute=0.25, bwd_compute=0.1, bwd_comms=0.35),
+        copied=StartCost(fwd_compute=0.25, bwd_compute=0.1, bwd_comms=0.35),
     ),
     weighted_feature_bwd_compute_multiplier=2.5,
     weighted_kernel_multiplier=0.0,

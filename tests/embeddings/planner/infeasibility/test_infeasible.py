@@ -207,7 +207,7 @@ def test_its_data_say_which_tables_and_ranks_lack_what() -> None:
     for row in data["missing"]:
         assert row["short"] == row["needs"] - row["room"]
         assert max(left[row["rank"]][row["memory"]], 0) == row["room"]
-    assert data["nearest"] == data["changes"][0]
+    assert data["nearest"] == data["relaxations"][0]
     assert data["reserved"] is None
 
 

@@ -125,9 +125,9 @@ def test_what_does_not_fit_is_an_answer_for_programs_too(
     found = json.loads(said.out)
     assert f"homerec: error: {found['message']}" in said.err
     assert all(row["short"] == row["needs"] - row["room"] > 0 for row in found["missing"])
-    assert all(change["time"] > 0 for change in found["changes"])
+    assert all(change["time"] > 0 for change in found["relaxations"])
     assert found["missing"] or found["reserved"]
-    assert found["nearest"] == found["changes"][0]
+    assert found["nearest"] == found["relaxations"][0]
 
 
 def test_a_batch_that_does_not_divide_is_rejected(

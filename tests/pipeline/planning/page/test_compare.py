@@ -110,7 +110,7 @@ def test_the_content_is_what_the_plans_say(plan: PlanFile, other_plan: PlanFile)
 def test_few_ranks_are_bars_and_many_are_steps(count: int, plan: PlanFile) -> None:
     data = rank_charts.figure_of([], [], "ms", 1, 100, world=count)["data"]
     assert data == []
-    stack = rank_charts.Stack("a", "#000", np.ones(count))
+    stack = rank_charts.BarStack("a", "#000", np.ones(count))
     (trace,) = rank_charts.figure_of([stack], [], "ms", 1, 100, world=count)["data"]
     assert (trace["type"] == "bar") == (count <= 64)
     assert trace["y"] == [1] * count
