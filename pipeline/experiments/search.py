@@ -67,6 +67,8 @@ class Search:
         self._dimensions = dimensions
         self._trials = trials
         self._unfinished = [trial for trial in trials if trial.state == "running"]
+        for trial in self._unfinished:
+            self._check_there(trial)
         self._train_rows = Schema.load(base.data.path).splits["train"].rows
         self._sampler = Sampler(
             dimensions=dimensions,
@@ -172,6 +174,15 @@ class Search:
         }
         write_json(self._folder / FOUND, found)
         return found
+
+    def _check_there(self, trial: Trial) -> None:
+        """A trial that has trained and is gone is not to be trained anew unasked."""
+        place = self._folder / trial.run
+        if trial.evaluations and not (place / "config.json").is_file():
+            raise UserError(
+                f"{self._folder}: trial {trial.trial} was under way, and {place} is gone; bring it "
+                "back (is a disk not mounted?), or start another search with --out"
+            )
 
     def _best(self) -> Trial | None:
         """The best trial that ran to its end."""

@@ -7,6 +7,8 @@ not at all, a folder exists if a file is in it, and nothing is ever renamed.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,6 +24,9 @@ AnyPath: TypeAlias = "Path | UPath"
 """A `Path` is on a file system that can rename; any other `UPath` is in a store that cannot."""
 
 _LOCAL = ("file", "local")
+# <fcntl.h> and <linux/fs.h>
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 def open_folder(address: str | AnyPath) -> AnyPath:
@@ -114,6 +119,17 @@ def move(entry: AnyPath, folder: AnyPath, *, last: str) -> None:
     for file in reversed(files):
         entry.fs.rm(file)
     remove_tree(entry, missing_ok=True)  # empty folders, where there are any
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Swap two names on one disk, at once; False where the file system cannot (NFS, for one)."""
+    swap = ctypes.CDLL(None, use_errno=True).renameat2
+    if swap(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), str(second))
 
 
 def sync_folder(folder: Path) -> None:

@@ -28,6 +28,7 @@ from pipeline.data.prepare.vocabulary import Vocabulary
 from pipeline.data.schema import SPLIT, SPLITS, DenseFeature, Label, Schema, SparseFeature, Split
 from pipeline.data.schema import Table as SchemaTable
 from pipeline.io.errors import UserError
+from pipeline.io.storage import exchange
 
 # (steps done, steps in all, what is being done)
 ProgressCallback = Callable[[int, int, str], None]
@@ -83,13 +84,16 @@ def _check_target(out: Path, *, overwrite: bool) -> None:
 
 
 def _commit(folder: Path, out: Path) -> None:
+    """At once, so that a kill leaves the old folder or the new one; the other is `folder` then."""
+    if out.exists() and exchange(folder, out):
+        return
     old = folder.with_suffix(".old")
     if out.exists():
         out.rename(old)
     try:
         folder.rename(out)
-    except OSError:
-        if old.exists():
+    except BaseException:  # a signal, too
+        if old.exists() and not out.exists():
             old.rename(out)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -51,6 +51,11 @@ def run_one(search: Search, values: Sequence[float]) -> None:
     search.ended(run, "done", None, 1.0)
 
 
+def save_as_a_run(run: TrialRun) -> None:
+    run.folder.mkdir()
+    run.config.save(run.folder / "config.json")
+
+
 def trials(out: Path) -> Any:
     return json.loads((out / "tune.json").read_text(encoding="utf-8"))["trials"]
 
@@ -76,6 +81,9 @@ def test_what_was_under_way_is_so_still(data: Path, tmp_path: Path) -> None:
         search.evaluated(first, 1, 0.5)
         search.ended(second, "failed", "why", 2.0)
         search.ended(first, "stopped", None, 2.0)
+    with pytest.raises(UserError, match="trial 0 was under way, and"), resume(tmp_path):
+        pass
+    save_as_a_run(first)
     with resume(tmp_path, trials=2) as search:
         assert next_run(search) == first
         assert search.next_run() is None
@@ -106,6 +114,7 @@ def test_a_poor_trial_is_judged_once(data: Path, tmp_path: Path) -> None:
         run_one(search, [0.5])
         run = next_run(search)
         assert search.evaluated(run, 1, 0.1)
+    save_as_a_run(run)
     with resume(tmp_path) as search:
         assert next_run(search) == run
         assert not search.evaluated(run, 1, 0.1)

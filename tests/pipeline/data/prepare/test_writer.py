@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pipeline.data.prepare.vocabulary import Vocabulary
 from pipeline.data.prepare.writer import ShardWriter, new_folder, to_lists
 from pipeline.data.schema import Label, Schema, SparseFeature
 from pipeline.io.errors import UserError
+from pipeline.io.storage import exchange
 
 SPARSE = (
     SparseFeature(name="video", group="item", table="video"),
@@ -149,6 +152,32 @@ def test_the_old_folder_survives_a_failed_overwrite(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), new_folder(out, overwrite=True):
         raise RuntimeError
     assert (out / "schema.json").read_text(encoding="utf-8") == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("swaps", [True, False])  # False: a file system that cannot swap names
+@pytest.mark.parametrize("moment", range(4))
+def test_one_of_both_is_there_whenever_a_signal_comes(
+    moment: int, swaps: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = prepared(tmp_path / "out", "old")
+    changes = iter(range(10))
+    rename, swap = Path.rename, exchange
+
+    def change(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*paths: Path) -> Any:
+            if next(changes) == moment:
+                raise KeyboardInterrupt
+            return real(*paths)
+
+        return call
+
+    monkeypatch.setattr(Path, "rename", change(rename))
+    fake = change(swap) if swaps else lambda *paths: False
+    monkeypatch.setattr("pipeline.data.prepare.writer.exchange", fake)
+    with suppress(KeyboardInterrupt), new_folder(out, overwrite=True) as folder:
+        (folder / "schema.json").write_text("new", encoding="utf-8")
+    assert (out / "schema.json").read_text(encoding="utf-8") in ("old", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
