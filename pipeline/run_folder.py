@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from pipeline.io.files import read_json, write_json, write_text
 from pipeline.io.restarts import has_no_name, this_job
 from pipeline.io.set_aside import FAILED, SAVED, Replaced
 from pipeline.io.storage import AnyPath
+from pipeline.metrics.chance import at_chance
 from pipeline.ranks.coordinate import gather_or_raise, run_on_rank0
 from pipeline.ranks.world import World
 from pipeline.tracking.tracker import Tracker, print_final_table
@@ -181,19 +183,23 @@ def _show_best(out: Path, checkpoints: AnyPath, best_step: int | None) -> None:
 
 
 def _finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:
-    remedy = f"'homerec evaluate --checkpoint {out}' gives its metrics"
-    results = read_json(out / "results.json", needs=("step", "tasks"), remedy=remedy)
+    remedy = f"'homerec evaluate --checkpoint {shlex.quote(str(out))}' gives its metrics"
+    results = read_json(out / "results.json", needs=("split", "step", "tasks"), remedy=remedy)
     health = read_json(out / "health.json", needs=("diagnosis",), remedy=remedy)
-    print_final_table(results["tasks"])
+    split, step = results["split"], results["step"]
+    print_final_table(results["tasks"], f"Metrics of the {split} split at the best step, {step}")
     _write_report(out)
-    console = Console()
-    for line in _wrong(health):
-        console.print(f"experts:         {line}", markup=False)
-    console.print(f"best checkpoint: step {results['step']} in {checkpoints}")
-    console.print(f"report:          {out / 'report.html'}")
-    console.print(f"curves:          tensorboard --logdir {out}")
-    split = "test" if schema.splits["test"].rows else "val"
-    console.print(f"evaluate again:  homerec evaluate --checkpoint {out} --split {split}")
+    folder = shlex.quote(str(out))
+    other = "test" if schema.splits["test"].rows else "val"
+    lines = [
+        *(f"experts:         {line}" for line in _experts(health, results["tasks"])),
+        f"best checkpoint: step {step} in {checkpoints}",
+        f"report:          {out / 'report.html'}",
+        f"curves:          tensorboard --logdir {folder}",
+        f"evaluate again:  homerec evaluate --checkpoint {folder} --split {other}",
+    ]
+    for line in lines:
+        Console().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _write_report(out: Path) -> None:
@@ -208,11 +214,13 @@ def _write_report(out: Path) -> None:
         cause = (said or [f"exit code {done.returncode}"])[-1]
         raise UserError(
             f"{out}: the run is complete, but its report was not written: {cause}; write it with "
-            f"'homerec report {out}'"
+            f"'homerec report {shlex.quote(str(out))}'"
         )
 
 
-def _wrong(health: Any) -> list[str]:
+def _experts(health: Any, results: Any) -> list[str]:
     """What is wrong with the experts, a line each, or that nothing is."""
     lines = [finding["text"] for finding in health["diagnosis"] if finding["severity"] == "wrong"]
+    if not lines and (reason := at_chance(results)) is not None:
+        return [f"nothing to say of them: {reason}"]
     return lines or ["healthy, as far as checked (see the report)"]

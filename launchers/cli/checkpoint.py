@@ -35,11 +35,11 @@ def verify(where: str, /, *, json: bool = False) -> int:
 
 @app.command
 def show(where: str, /, *, json: bool = False) -> int:
-    """Position in training and tensors of one checkpoint.
+    """A summary of one checkpoint.
 
     Args:
         where: folder of a checkpoint or of a run (its best one), or its address (s3://...).
-        json: one JSON object.
+        json: one JSON object, with each tensor's shape and type.
     """
     from launchers.cli import checkpoint_actions
 

@@ -8,8 +8,6 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from launchers.local.console import open_console, print_line
 from pipeline.checkpoint.layout import find_checkpoint, is_finished, remove
 from pipeline.checkpoint.listing import (
@@ -19,11 +17,13 @@ from pipeline.checkpoint.listing import (
     open_checkpoints,
     retained,
     retention_rules,
+    summarize_tensors,
 )
 from pipeline.checkpoint.verify import find_damage
 from pipeline.config.sections import CheckpointConfig
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath, open_folder
+from pipeline.io.text_table import add_text, text_table
 
 
 def ls(where: str, *, json: bool) -> int:
@@ -34,14 +34,21 @@ def ls(where: str, *, json: bool) -> int:
         return _print_json([one.as_json() for one in found])
     any_valid = any(one.problem is None for one in found)
     why = retained(folder, found, retention_rules(folder, found)) if any_valid else {}
-    view = Table(title=str(folder), title_justify="left")
-    for heading in ("step", "epoch", "MB", "ranks"):
-        view.add_column(heading, justify="right")
+    console = open_console()
+    print_line(console, str(folder))
+    view = text_table(None, [], ["step", "epoch", "MB", "ranks"])
     for heading in ("holds", "saved (UTC)", "stays as", "files"):
-        view.add_column(heading)
+        add_text(view, heading)
+    newest = max((one.step for one in found if one.problem is None), default=None)
     for one in found:
-        view.add_row(*_row(one), why.get(one.step, ""), one.problem or "there")
-    open_console().print(view, markup=False)
+        reason = why.get(one.step, "")
+        # Every one of the last checkpoint.keep is kept as one of the newest.
+        if one.step == newest:
+            reason = "newest" if reason == "newest" else f"newest, {reason}"
+        elif reason == "newest":
+            reason = "recent"
+        view.add_row(*_row(one), reason, one.problem or "there")
+    console.print(view, markup=False)
     return 0
 
 
@@ -64,26 +71,32 @@ def verify(where: str, *, json: bool) -> int:
 
 
 def show(where: str, *, json: bool) -> int:
-    """Position in training and tensors of a checkpoint."""
+    """A summary of a checkpoint; as JSON, every tensor, too."""
     found = contents(find_checkpoint(where))
     if json:
         return _print_json(found)
     console = open_console()
-    print_line(console, found["checkpoint"])
     manifest, progress = found["manifest"], found["progress"]
-    print_line(console, f"step {manifest['step']}, epoch {manifest['epoch']}, {progress['source']}")
-    print_line(console, f"saved by {manifest['world_size']} ranks on {progress['device']}")
+    files, saved = manifest["files"], datetime.fromtimestamp(manifest["saved"], UTC)
+    size = sum(file["bytes"] for file in files.values())
+    lines = [
+        found["checkpoint"],
+        f"step {manifest['step']}, epoch {manifest['epoch']}, saved {saved:%Y-%m-%d %H:%M:%S} UTC "
+        f"by {manifest['world_size']} rank(s) on {progress['device']}",
+        f"{size / 1e6:,.1f} MB in {len(files)} files",
+    ]
     if manifest["base"] is not None:
-        print_line(
-            console, f"holds the rows changed since step {manifest['base']}, and needs that one"
-        )
+        lines.append(f"holds the rows changed since step {manifest['base']}, and needs that one")
     if progress["best_step"] is not None:
-        best = f"step {progress['best_step']}, {progress['select']} {progress['best_value']}"
-        print_line(console, f"best so far: {best}")
-    view = Table("tensor", "shape", "type")
-    for name, entry in found["tensors"].items():
-        view.add_row(name, " x ".join(map(str, entry["shape"])) or "1", entry["dtype"])
+        best = f"step {progress['best_step']}, {progress['select']} {progress['best_value']:.4f}"
+        lines.append(f"best so far: {best}")
+    for line in lines:
+        print_line(console, line)
+    view = text_table(None, ["tensors of"], ["number", "elements", "MB"])
+    for part, sizes in summarize_tensors(found["tensors"]).items():
+        view.add_row(part, f"{sizes.number:,}", f"{sizes.elements:,}", f"{sizes.bytes / 1e6:,.2f}")
     console.print(view, markup=False)
+    print_line(console, "each tensor: --json")
     return 0
 
 

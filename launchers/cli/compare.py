@@ -158,13 +158,14 @@ def _show_results(out: Path, study: Json, console: Console) -> None:
     """Tables, answers, files. What failed and what is undefined comes last, where it is seen."""
     from pipeline.experiments.study_findings import answer
     from pipeline.experiments.study_report import write_study_report
-    from pipeline.experiments.study_tables import cost_table, metric_table, write_markdown
+    from pipeline.experiments.study_tables import cost_table, metric_tables, write_markdown
     from pipeline.metrics.spec import headline
 
     table, page = write_markdown(out, study), write_study_report(out, study)
     if any(entry["status"] == "done" for entry in study["runs"]):
-        tables = [metric_table(study, metric) for metric in headline()]
-        console.print(*tables, cost_table(study))
+        for metric in headline():
+            console.print(*metric_tables(study, metric, console.width))
+        console.print(cost_table(study))
     for question, text in answer(study):
         print_line(console, f"{question} {text}")
     for entry in study["runs"]:

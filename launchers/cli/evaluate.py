@@ -36,5 +36,5 @@ def evaluate(
         print(json_format.dumps(results, allow_nan=False))  # noqa: T201
     else:
         print(", ".join(f"{key} {value}" for key, value in what.items()))  # noqa: T201
-        print_final_table(results)
+        print_final_table(results, f"Metrics of the {split} split")
     return 0

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
+from pipeline.io.text_table import text_table
 
 Progressed = Callable[[int, int, str], None]
 """Rows done, rows in all, what is being done."""
@@ -58,11 +59,8 @@ def _check_name(path: Path) -> None:
 
 def _summary(schema: Schema) -> Table:
     """Rows a split, and each label's rate in it."""
-    view = Table(title=schema.dataset, title_justify="left")
-    view.add_column("label")
-    for name in schema.splits:
-        view.add_column(name, justify="right")
-    view.add_row("rows", *(f"{split.rows:,}" for split in schema.splits.values()), end_section=True)
+    view = text_table(schema.dataset, ["label"], schema.splits)
+    view.add_row("rows", *(f"{split.rows:,}" for split in schema.splits.values()))
     for label in schema.labels:
         view.add_row(
             label.name,

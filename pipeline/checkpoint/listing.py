@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from pipeline.checkpoint.incremental import open_reader
@@ -106,3 +108,38 @@ def contents(place: AnyPath) -> dict[str, Any]:
         "manifest": asdict(manifest),
         "tensors": tensors,
     }
+
+
+@dataclass(slots=True)
+class TensorSizes:
+    """Some tensors of a checkpoint together."""
+
+    number: int = 0
+    elements: int = 0
+    bytes: int = 0
+
+
+def summarize_tensors(tensors: Mapping[str, Mapping[str, Any]]) -> dict[str, TensorSizes]:
+    """Sizes of the parts of a checkpoint, given the `tensors` of its `contents`."""
+    found: dict[str, TensorSizes] = {}
+    for name, entry in tensors.items():
+        sizes = found.setdefault(_part(name), TensorSizes())
+        elements = math.prod(entry["shape"])
+        sizes.number += 1
+        sizes.elements += elements
+        sizes.bytes += elements * getattr(torch, entry["dtype"]).itemsize
+    return found
+
+
+def _part(name: str) -> str:
+    parts = {
+        "optimizer": "the tower's optimizer",
+        "tables": "the tables' optimizer",
+        "random": "random states",
+        "window": "training metrics",
+        "changed": "changed rows of tables",
+    }
+    first = name.replace("|", ".").partition(".")[0]
+    if first == "model":
+        return "tables" if ".embedding_bags." in name else "tower"
+    return parts.get(first, first)

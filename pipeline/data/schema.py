@@ -174,9 +174,15 @@ class Schema(_Frozen):
         """Read `folder`/schema.json. UserError if it is not a prepared folder."""
         path = folder / "schema.json"
         if not path.is_file():
+            if folder.is_dir():
+                raise UserError(
+                    f"{folder}: not a prepared folder (no schema.json); name one that 'homerec "
+                    "prepare' wrote, or describe your own data in a schema.json: "
+                    "docs/guides/prepare_data.md"
+                )
             raise UserError(
-                f"{folder}: not a prepared folder (no schema.json); "
-                "make one with 'homerec prepare kuairand|synthetic --out DIR'"
+                f"{folder}: not a prepared folder (there is no such folder); name the one that "
+                "'homerec prepare ... --out DIR' wrote"
             )
         try:
             return Schema.model_validate_json(path.read_text(encoding="utf-8-sig"))

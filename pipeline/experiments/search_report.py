@@ -15,6 +15,7 @@ from pipeline.experiments import search_charts as draw
 from pipeline.experiments.file_types import SearchFile
 from pipeline.io.files import write_text
 from pipeline.io.json_types import Json
+from pipeline.io.text_table import add_number, add_text, text_table
 from pipeline.io.typed_json import read_typed
 from pipeline.report.page import (
     Cell,
@@ -38,10 +39,10 @@ _SHOWN = 10
 
 def best_table(found: Mapping[str, Any]) -> Table:
     """The best trials, a row each; those that ran to their end first."""
-    view = Table("trial", found["select"], "state")
-    for field in found["searches"]:
-        view.add_column(field.replace(".", ".\n"))  # narrow, so that no metric is cut
-    view.add_column("time")
+    view = text_table(None, ["trial"], [found["select"]])
+    for heading in ("state", *found["searches"]):
+        add_text(view, heading)
+    add_number(view, "time")
     for trial in ranked(found)[:_SHOWN]:
         value = "-" if trial["value"] is None else f"{trial['value']:.4f}"
         params = [_text(trial["params"].get(field), ".3g") for field in found["searches"]]

@@ -62,12 +62,8 @@ def run_entry(tower: str, seed: int, folder: Path, status: str, error: str | Non
     outcome = read_typed(folder / OUTCOME, OutcomeFile, remedy=remedy)
     files = read_run(folder)
     batch_size = Config.load(folder / "config.json").train.batch_size
-    speeds, seconds, before = [], 0.0, 0
-    for line in files.train:
-        if speed := line.get("samples_per_s"):
-            speeds.append(speed)
-            seconds += (line["step"] - before) * batch_size / speed
-        before = line["step"]
+    speeds = [speed for speed in files.points("samples_per_s")[1] if speed]
+    seconds = files.log.steps_over_speed * batch_size
     findings = (files.health or {}).get("diagnosis")
     return entry | {
         "step": outcome["step"],

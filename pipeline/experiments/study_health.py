@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.io.json_types import Json
+from pipeline.metrics.chance import at_chance
 
 WRONG = "wrong"
 """The severity of a finding that names a fault."""
@@ -39,8 +40,11 @@ def health_answer(study: Json, name: str) -> str:
     named = [_finding(*each) for each in (wrong or found)]
     more = f"; and {len(named) - _MOST} more, below" if len(named) > _MOST else ""
     text = "; ".join(named[:_MOST]) + more + "."
-    if not wrong:
-        count = len(_diagnosed(study, name))
+    runs = _diagnosed(study, name)
+    if not wrong and all(at_chance(run[study["split"]]) is not None for run in runs):
+        text = f"Not known: {at_chance(runs[0][study['split']])}."
+    elif not wrong:
+        count = len(runs)
         text = f"Yes, in {'its one run' if count == 1 else f'each of {count} runs'}: {text}"
     else:
         text = f"Not all. {text}"

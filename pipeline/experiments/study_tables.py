@@ -17,26 +17,44 @@ from pipeline.experiments.study_findings import (
 )
 from pipeline.io.files import write_text
 from pipeline.io.json_types import Json
+from pipeline.io.text_table import add_number, text_table
 from pipeline.metrics.spec import MetricSpec
 from pipeline.tracking.progress_line import duration_text, speed_text
 
 MARKS = {"better": "▲", "worse": "▼", "inconclusive": ""}
 
 
-def metric_table(study: Json, metric: MetricSpec) -> Table:
-    """A row a tower, a column a task: mean ± deviation, and below it the difference."""
+def metric_tables(study: Json, metric: MetricSpec, width: int) -> list[Table]:
+    """A row a tower, a column a task: mean ± deviation, and below it the difference.
+
+    As many tables as it takes for none to be wider than `width`.
+    """
     title = f"{metric.heading} on the {study['split']} split: {_caption(study, metric)}"
-    view = Table(title=title, title_justify="left", show_lines=True)
-    view.add_column("tower", no_wrap=True)
-    for task in study["tasks"]:
-        view.add_column(task, justify="right", no_wrap=True)
-    for tower in study["towers"]:
-        rows = [study["summary"][metric.name][task][tower] for task in study["tasks"]]
-        view.add_row(
-            tower,
-            *(f"{mean_text(row)}\n{_difference(row)}".rstrip() for row in rows),
-        )
-    return view
+    cells = {
+        task: [_cell(study["summary"][metric.name][task][tower]) for tower in study["towers"]]
+        for task in study["tasks"]
+    }
+    room = width - 2 - max(len(tower) for tower in ("tower", *study["towers"]))
+    tables: list[tuple[Table, list[list[str]]]] = []
+    left = 0
+    for task, column in cells.items():
+        need = 2 + max(len(line) for text in (task, *column) for line in text.split("\n"))
+        if not tables or need > left:
+            tables.append((text_table(None, ["tower"]), [list(study["towers"])]))
+            left = room
+        view, columns = tables[-1]
+        add_number(view, task)
+        columns.append(column)
+        left -= need
+    tables[0][0].title = title
+    for view, columns in tables:
+        for row in zip(*columns, strict=True):
+            view.add_row(*row)
+    return [view for view, _ in tables]
+
+
+def _cell(row: Json) -> str:
+    return f"{mean_text(row)}\n{_difference(row)}".rstrip()
 
 
 def _caption(study: Json, metric: MetricSpec) -> str:
@@ -72,10 +90,8 @@ def page_caption(study: Json) -> str:
 
 
 def cost_table(study: Json) -> Table:
-    view = Table(title="Costs", title_justify="left")
-    headings = list(next(cost_rows(study)))
-    for heading in headings:
-        view.add_column(heading, justify="left" if heading == "tower" else "right")
+    heading, *others = next(cost_rows(study))
+    view = text_table("Costs", [heading], others)
     for row in cost_rows(study):
         view.add_row(*row.values())
     return view

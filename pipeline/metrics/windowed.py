@@ -73,12 +73,13 @@ class WindowedMetrics:
             self._flush()
 
     @torch.no_grad()
-    def compute(self) -> dict[str, float]:
+    def compute(self, *, last: bool = False) -> dict[str, float]:
         """'TASK/METRIC' of all ranks' rows, without those that the window does not define.
 
         Metrics 'once a window' gather all rows, and most sort them. They come only when as many
         steps are new as they last read, so that their cost per step does not depend on how often
-        this is called.
+        this is called; and with the `last` line of a run, which a longer run goes on from as if
+        they had not come.
         """
         self._flush()
         if not self._steps:
@@ -93,6 +94,8 @@ class WindowedMetrics:
         values = self._values("every line", cast(list[TaskRows], sums))
         if 0 < self._since_auc >= self._held_by_auc:
             self._since_auc, self._held_by_auc = 0, len(self._steps)
+            last = True
+        if last:
             values |= self._values("once a window", self._task_rows(sums))
         return values
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from pipeline.report.run_files import RunFiles
+from pipeline.report.series import Points
 
 # Okabe and Ito's colours, told apart by colour-blind readers, without black and pale yellow:
 # these are seen on white and on black. Then again with another dash.
@@ -16,11 +17,6 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#9
 DASHES = ("solid", "dash", "dot")
 LEARNING_RATES = ("dense", "sparse")
 _SYMBOLS = {"val": "diamond", "test": "square"}
-
-# More points than a screen has columns are drawn and downloaded for nothing.
-_MOST_POINTS = 2_000
-
-Points = tuple[Sequence[int], Sequence[float | None]]
 
 
 def literal(text: str) -> str:
@@ -206,11 +202,9 @@ def _line(figure: go.Figure, name: str, points: Points, colour: str, dash: str) 
     steps, values = points
     if not steps:
         return
-    every = -(-len(steps) // _MOST_POINTS)
-    # From the end: the last point is the one that counts.
     figure.add_scatter(
-        x=list(steps[::-1][::every][::-1]),
-        y=list(values[::-1][::every][::-1]),
+        x=list(steps),
+        y=list(values),
         name=literal(name),
         # A single point makes no line.
         mode="lines" if len(steps) > 1 else "markers",

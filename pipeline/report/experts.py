@@ -8,6 +8,7 @@ from typing import Literal
 from markupsafe import Markup
 
 from pipeline.io.json_types import Json
+from pipeline.metrics.chance import at_chance
 from pipeline.report.charts import against_rate, expert_bars, probe_curves, style
 from pipeline.report.page import (
     Cell,
@@ -131,7 +132,7 @@ def experts_section(run: RunFiles) -> Markup:
     tail = [] if heat_maps else [missing("gate weights (this tower has no gates)")]
     return section(
         "Experts",
-        _diagnosis(health),
+        _diagnosis(health, run.results),
         charts(parts, "small"),
         *heat_maps,
         *tail,
@@ -140,16 +141,19 @@ def experts_section(run: RunFiles) -> Markup:
     )
 
 
-def _diagnosis(health: Json) -> Markup:
+def _diagnosis(health: Json, results: Json | None) -> Markup:
     if "diagnosis" not in health:
         return missing("a diagnosis (its health.json was written before there was one)")
     found = health["diagnosis"]
     wrong = sum(finding["severity"] == "wrong" for finding in found)
-    text = (
-        f"{wrong} thing{'s' if wrong > 1 else ''} wrong with the experts of the best checkpoint."
-        if wrong
-        else "All experts of the best checkpoint are healthy, as far as could be checked:"
-    )
+    nothing = None if results is None else at_chance(results["tasks"])
+    if wrong:
+        things = "things" if wrong > 1 else "thing"
+        text = f"{wrong} {things} wrong with the experts of the best checkpoint."
+    elif nothing:
+        text = f"The experts of the best checkpoint cannot be judged: {nothing}."
+    else:
+        text = "All experts of the best checkpoint are healthy, as far as could be checked:"
     lines = [(one["severity"], _KINDS.get(one["kind"], one["kind"]), one["text"]) for one in found]
     return note(text) + findings(lines)
 

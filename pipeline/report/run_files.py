@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.io.errors import UserError
-from pipeline.io.files import read_text
 from pipeline.io.json_types import Json
 from pipeline.io.typed_json import parse_typed, read_typed
 from pipeline.report.file_types import (
@@ -18,10 +18,49 @@ from pipeline.report.file_types import (
     ResultsFile,
     SchemaFile,
 )
+from pipeline.report.series import Points, Series
 
+_HEAD = ("kind", "step", "time", "split")
 _REMEDY = "remove the damaged line or file"
 
-Points = tuple[list[int], list[float | None]]
+
+class Log:
+    """What metrics.jsonl says, in as much memory for a million lines as for a thousand."""
+
+    def __init__(self) -> None:
+        self.train: defaultdict[str, Series] = defaultdict(Series)
+        """By name: metrics in training."""
+        self.evals: defaultdict[str, defaultdict[str, Series]] = defaultdict(
+            lambda: defaultdict(Series)
+        )
+        """By name, then by split."""
+        self.probes: defaultdict[str, Series] = defaultdict(Series)
+        """By name: the experts while they train."""
+        self.steps_over_speed = 0.0
+        """Times the rows of a step: seconds of training."""
+        self._train_step = 0
+        self.last_step = 0
+        self.first_time = float("inf")
+        self.last_time = float("-inf")
+
+    def add(self, line: Json) -> None:
+        """A line of the file, a LogLine."""
+        kind, step, time = line["kind"], line["step"], line["time"]
+        values = {name: value for name, value in line.items() if name not in _HEAD}
+        if kind == "eval":
+            for name, value in values.items():
+                self.evals[name][line["split"]].add(step, value)
+        elif kind in ("train", "health"):
+            series = self.train if kind == "train" else self.probes
+            for name, value in values.items():
+                series[name].add(step, value)
+            if kind == "train":
+                if speed := values.get("samples_per_s"):
+                    self.steps_over_speed += (step - self._train_step) / speed
+                self._train_step = step
+        self.last_step = max(self.last_step, step)
+        self.first_time = min(self.first_time, time)
+        self.last_time = max(self.last_time, time)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,12 +68,7 @@ class RunFiles:
     """What a run wrote; None for a file that is not there."""
 
     folder: Path
-    train: list[Json]
-    """Lines of metrics.jsonl of kind 'train', by step."""
-    evals: list[Json]
-    """Lines of kind 'eval'."""
-    probes: list[Json]
-    """Lines of kind 'health': the experts while they train."""
+    log: Log
     results: Json | None
     health: Json | None
     plan: Json | None
@@ -46,39 +80,30 @@ class RunFiles:
         """In the order of the results, or of the log where there are none."""
         if self.results:
             return list(self.results["tasks"])
-        lines = [*self.train[-1:], *self.evals[-1:]]
-        names = [name for line in lines for name in line]
+        names = [*self.log.train, *self.log.evals]
         losses = [name.removeprefix("loss/") for name in names if name.startswith("loss/")]
         aucs = [name.removesuffix("/auc") for name in names if name.endswith("/auc")]
         return [task for task in dict.fromkeys([*losses, *aucs]) if task != "total"]
 
     def points(self, name: str) -> Points:
         """Steps and values of a metric in training; None where it was not finite."""
-        lines = [line for line in self.train if name in line]
-        return [line["step"] for line in lines], [line[name] for line in lines]
+        found = self.log.train.get(name)
+        return ([], []) if found is None else found.points()
 
     def probe_points(self, part: str, metric: str) -> dict[str, Points]:
         """Name -> steps and values of 'PART/NAME/METRIC' over the probes."""
-        found: dict[str, Points] = {}
         begin, end = f"{part}/", f"/{metric}"
-        for line in self.probes:
-            for key, value in line.items():
-                if key.startswith(begin) and key.endswith(end):
-                    name = key.removeprefix(begin).removesuffix(end)
-                    steps, values = found.setdefault(name, ([], []))
-                    steps.append(line["step"])
-                    values.append(value)
-        return found
+        return {
+            key.removeprefix(begin).removesuffix(end): series.points()
+            for key, series in self.log.probes.items()
+            if key.startswith(begin) and key.endswith(end)
+        }
 
     def eval_points(self, name: str) -> dict[str, Points]:
         """The same in evaluations, by split."""
-        found: dict[str, Points] = {}
-        for line in self.evals:
-            if name in line:
-                steps, values = found.setdefault(line["split"], ([], []))
-                steps.append(line["step"])
-                values.append(line[name])
-        return found
+        if name not in self.log.evals:
+            return {}
+        return {split: series.points() for split, series in self.log.evals[name].items()}
 
 
 def read_run(folder: Path) -> RunFiles:
@@ -89,29 +114,40 @@ def read_run(folder: Path) -> RunFiles:
             f"{folder}: no metrics.jsonl, so no run to report on; "
             "name the folder that 'homerec train --out' made"
         )
-    text = read_text(log, remedy=_REMEDY)
-    # A line without its end is still being written, or was cut off.
-    whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    lines: list[Json] = [
-        parse_typed(line, LogLine, where=f"{log}: line {number}", remedy=_REMEDY)
-        for number, line in enumerate(whole, start=1)
-    ]
-    if not lines:
-        raise UserError(
-            f"{log}: empty, the run ended before its first log line; train again, "
-            "or with a smaller --train.log_every"
-        )
     return RunFiles(
         folder=folder,
-        train=[line for line in lines if line["kind"] == "train"],
-        evals=[line for line in lines if line["kind"] == "eval"],
-        probes=[line for line in lines if line["kind"] == "health"],
+        log=_read_log(log),
         results=_read(folder / "results.json", ResultsFile),
         health=_read(folder / "health.json", HealthFile),
         plan=_read(folder / "plan.json", PlanFile),
         config=_read(folder / "config.json", ConfigFile),
         schema=_read(folder / "schema.json", SchemaFile),
     )
+
+
+def _read_log(path: Path) -> Log:
+    """One line after the other; the last one without an end is still being written."""
+    log = Log()
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n"):
+                where = f"{path}: line {number}"
+                text = _text(line, where, first=number == 1)
+                log.add(parse_typed(text, LogLine, where=where, remedy=_REMEDY))
+    if log.last_time < log.first_time:
+        raise UserError(
+            f"{path}: empty, the run ended before its first log line; train again, "
+            "or with a smaller --train.log_every"
+        )
+    return log
+
+
+def _text(line: bytes, where: str, *, first: bool) -> str:
+    try:
+        return line.decode("utf-8-sig" if first else "utf-8")
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{line[error.start]:02x}"
+        raise UserError(f"{where}: not UTF-8: {byte}; {_REMEDY}") from error
 
 
 def _read(path: Path, kind: Any) -> Json | None:

@@ -63,10 +63,9 @@ def write_report(run: Path) -> Path:
 
 
 def _header(name: str, run: RunFiles) -> Markup:
-    lines = [*run.train, *run.evals, *run.probes]
-    first, last = (pick(float(line["time"]) for line in lines) for pick in (min, max))
+    first, last = run.log.first_time, run.log.last_time
     begin, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC" for at in (first, last))
-    items = [("Steps logged", f"{max(line['step'] for line in lines):,}")]
+    items = [("Steps logged", f"{run.log.last_step:,}")]
     if run.schema:
         rows = [f"{split}\u00a0{part['rows']:,}" for split, part in run.schema["splits"].items()]
         items.append(("Rows", ", ".join(rows)))

@@ -85,7 +85,7 @@ class Monitor(Hook):
         scale = self._schedule.last
         values |= {f"lr/{name}": peak * scale for name, peak in self._rates.items()}
         values["samples_per_s"] = speed
-        values |= self._windowed.compute()
+        values |= self._windowed.compute(last=step == self._last)
         self._tracker.log(step, values, kind="train")
         self._tracker.progress(step, samples_per_s=speed, loss=values["loss/total"])
         sums_2T.zero_()

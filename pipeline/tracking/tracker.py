@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from pipeline.io.errors import UserError
-from pipeline.io.files import read_text
+from pipeline.io.text_table import text_table
 from pipeline.metrics.spec import METRICS
 from pipeline.tracking.progress_line import duration_text, progress_line, speed_text
 
@@ -156,18 +155,21 @@ def drop_after(path: Path, step: int) -> None:
     """
     if not path.exists():
         return
-    text = read_text(path, remedy="remove that line, then resume")
-    whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    kept = []
-    for number, line in enumerate(whole, start=1):
-        try:
-            earlier = json.loads(line)["step"] <= step
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: line {number} is damaged; remove it, then resume") from error
-        if earlier:
-            kept.append(line)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(kept), encoding="utf-8")
+    with path.open("rb") as lines, partial.open("wb") as kept:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                earlier = json.loads(text)["step"] <= step
+            except (ValueError, KeyError, TypeError) as error:
+                partial.unlink()
+                raise UserError(
+                    f"{path}: line {number} is damaged; remove it, then resume"
+                ) from error
+            if earlier:
+                kept.write(text.encode())
     partial.replace(path)
 
 
@@ -180,20 +182,17 @@ def _utf8_name(folder: Path) -> str:
     return f"/proc/self/fd/{os.open(folder, os.O_RDONLY)}"  # until this process ends
 
 
-def print_final_table(results: Mapping[str, Mapping[str, Any]]) -> None:
+def print_final_table(results: Mapping[str, Mapping[str, Any]], title: str) -> None:
     """Metrics of an evaluation, a row a task; of the oracle's, AUC alone."""
     columns = {metric.name: metric.heading for metric in METRICS if metric.in_tables}
     if any(row.get("oracle_auc") is not None for row in results.values()):
         columns["oracle_auc"] = "oracle's AUC"
-    table = Table("task", "rows")
-    for title in columns.values():
-        table.add_column(title, justify="right")
-    table.columns[1].justify = "right"
+    table = text_table(title, ["task"], ["rows", *columns.values()])
     for task, metrics in results.items():
         values = [metrics.get(name) for name in columns]
         cells = ["-" if value is None else f"{value:.4f}" for value in values]
         table.add_row(task, f"{metrics['rows']:,}", *cells)
-    Console().print(table)
+    Console().print(table, markup=False)
 
 
 def _finite(value: float | None) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,11 @@ from pipeline.checkpoint.progress import Progress
 from pipeline.claim_run import claim
 from pipeline.config.recipes import recipe
 from pipeline.data.prepare.synthetic import prepare_synthetic
+from pipeline.data.schema import Split
 from pipeline.io.errors import UserError
-from pipeline.run_folder import _write_report, describe
+from pipeline.run_folder import _finish, _write_report, describe
 from tests.integration.sharding.test_sharding import SCHEMA
+from tests.pipeline.report.test_run_report import make_run as make_finished_run
 
 
 def make_run(folder: Path) -> None:
@@ -115,3 +119,30 @@ def test_a_report_is_written_by_our_modules_whatever_the_working_directory_holds
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"its report was not written: .*metrics\.jsonl"):
         _write_report(tmp_path)
+
+
+def test_a_finished_run_says_what_to_do_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = make_finished_run(tmp_path / "it's $HOME; <b>")
+    health = json.loads((out / "health.json").read_text(encoding="utf-8"))
+    health["diagnosis"] = [one for one in health["diagnosis"] if one["severity"] != "wrong"]
+    (out / "health.json").write_text(json.dumps(health), encoding="utf-8")
+    splits = dict.fromkeys(("train", "val", "test"), Split(rows=9))
+    schema = SCHEMA.model_copy(update={"splits": splits})
+    _finish(out, out / "checkpoints", schema)
+    said = capsys.readouterr().out
+    assert "Metrics of the val split at the best step, 20" in said
+    assert "experts:         healthy" in said
+    (line,) = [line for line in said.splitlines() if line.startswith("evaluate again:")]
+    _, _, command = line.partition(": ")
+    words = ["homerec", "evaluate", "--checkpoint", str(out), "--split", "test"]
+    assert shlex.split(command) == words
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    for row in results["tasks"].values():
+        row["auc"] = row["auc"] and 0.5
+    (out / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    _finish(out, out / "checkpoints", schema)
+    said = capsys.readouterr().out
+    assert "healthy" not in said
+    assert "experts:         nothing to say of them: no task's AUC is above chance" in said

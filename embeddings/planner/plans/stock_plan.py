@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 from torch import nn
 from torchrec.distributed.planner import EmbeddingShardingPlanner, Topology
@@ -128,12 +129,19 @@ _SHOWN = 12
 
 
 def plan_table(plan: dict[str, Any]) -> RichTable:
-    """The plan for the console: a row for each of the largest tables, one for the rest."""
-    view = RichTable(title="Sharding plan", title_justify="left")
-    for heading in ("table", "sharding type", "kernel", "ranks"):
+    """The plan for the console: a row for each of the largest tables, one for the rest.
+
+    At 80 columns names and ranks fold; nothing is cut.
+    """
+    view = RichTable(
+        title="Sharding plan", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    view.add_column("table", overflow="fold")
+    for heading in ("sharding type", "kernel"):
         view.add_column(heading, no_wrap=True)
-    for heading in ("rows", "dim", "type", "MB", "features"):
-        view.add_column(heading, justify="right")
+    view.add_column("ranks", overflow="fold")
+    for heading in ("rows", "dim", "MB"):
+        view.add_column(heading, justify="right", no_wrap=True)
     rows = sorted(plan["tables"], key=lambda row: -int(row["bytes"]))
     for row in rows[:_SHOWN]:
         view.add_row(
@@ -143,14 +151,11 @@ def plan_table(plan: dict[str, Any]) -> RichTable:
             ",".join(map(str, row["ranks"])),
             f"{row['rows']:,}",
             str(row["dim"]),
-            row["dtype"],
             f"{row['bytes'] / 1e6:,.2f}",
-            str(len(row["features"])),
         )
     if rest := rows[_SHOWN:]:
         total = sum(row["bytes"] for row in rest)
-        count = sum(len(row["features"]) for row in rest)
-        view.add_row(f"{len(rest)} smaller ones", *[""] * 6, f"{total / 1e6:,.2f}", str(count))
+        view.add_row(f"{len(rest)} smaller ones", *[""] * 5, f"{total / 1e6:,.2f}")
     return view
 
 

@@ -13,6 +13,7 @@ from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.plans.reshard import Reshard
 from embeddings.planner.problem.options import MEMORIES, PARTS
+from pipeline.io.text_table import add_text, text_table
 
 _SHOWN = 12
 _MOVES = 30
@@ -43,19 +44,19 @@ def options_view(file: PlanFile, name: str, found: Sequence[Alternative]) -> Ite
         f"{name}: {placed.sharding_type}, {placed.compute_kernel}, on ranks {placed.ranks}; the "
         f"plan takes {file.time_ms:.4g} ms"
     )
-    view = Table(title="Options, and the plan with this table alone switched", title_justify="left")
-    for heading in ("sharding type", "kernel"):
-        view.add_column(heading)
-    for heading in ("columns", "shards", *_PART_NAMES, "ms a shard", "MiB a shard", "plan ms"):
-        view.add_column(heading, justify="right")
-    view.add_column("")
+    shown = [i for i in range(len(PARTS)) if any(one.perf[i] for one in found)]
+    parts = [_PART_NAMES[i].replace(" ", "\n") for i in shown]
+    numbers = ("columns", "shards", *parts, "ms a\nshard", "MiB a\nshard", "plan\nms")
+    title = "Options, and the plan with this table alone switched"
+    view = text_table(title, ["sharding type", "kernel"], numbers)
+    add_text(view, "")
     for one in found:
         view.add_row(
             one.sharding_type,
             one.kernel,
             str(one.width),
             str(one.shards),
-            *(f"{took:.3g}" for took in one.perf),
+            *(f"{one.perf[i]:.3g}" for i in shown),
             f"{one.shard_ms:.4g}",
             " + ".join(f"{size / 2**20:,.1f}" for size in one.memory if size) or "0",
             "no room" if one.plan_ms is None else f"{one.plan_ms:.4g}",
@@ -80,10 +81,7 @@ def reshard_view(found: Reshard, cluster: Cluster) -> Iterator[Table | str]:
     if not found.moves:
         yield "Nothing moves: every shard stays where it is."
         return
-    view = Table(title="Tables that move", title_justify="left")
-    for heading in ("table", "from", "to"):
-        view.add_column(heading)
-    view.add_column("MB", justify="right")
+    view = text_table("Tables that move", ["table", "from", "to"], ["MB"])
     moves = sorted(found.moves, key=lambda move: -move.bytes)
     for move in moves[:_MOVES]:
         view.add_row(move.table, move.before, move.after, f"{move.bytes / 1e6:,.2f}")
@@ -160,11 +158,8 @@ def _ids_warning(file: PlanFile) -> str | None:
 
 
 def _largest(file: PlanFile) -> Table:
-    view = Table(title="Largest tables", title_justify="left")
-    for heading in ("table", "sharding type", "kernel", "ranks"):
-        view.add_column(heading)
-    for heading in ("columns a shard", "rows", "dim", "type", "MB", "ms a shard"):
-        view.add_column(heading, justify="right")
+    numbers = ["columns\na shard", "rows", "dim", "MB", "ms a\nshard"]
+    view = text_table("Largest tables", ["table", "sharding\ntype", "kernel", "ranks"], numbers)
     ordered = sorted(file.tables, key=lambda placed: -_size(placed))
     for placed in ordered[:_SHOWN]:
         table = placed.table
@@ -176,13 +171,12 @@ def _largest(file: PlanFile) -> Table:
             str(placed.width),
             f"{table.rows:,}",
             str(table.dim),
-            table.dtype,
             f"{_size(placed) / 1e6:,.2f}",
             f"{placed.rated_ms:.4g}",
         )
     if rest := ordered[_SHOWN:]:
         view.add_row(
-            f"{len(rest)} smaller ones", *[""] * 7, f"{sum(map(_size, rest)) / 1e6:,.2f}", ""
+            f"{len(rest)} smaller ones", *[""] * 6, f"{sum(map(_size, rest)) / 1e6:,.2f}", ""
         )
     return view
 

@@ -58,7 +58,10 @@ def test_ls_and_show_say_what_is_there(whole: Path, capsys: pytest.CaptureFixtur
     ]
     text = answer(capsys, "ls", str(whole))
     assert "rows changed since 4" in text
-    assert "best" in text
+    rows = {line.split()[0]: line for line in text.splitlines() if "there" in line}
+    assert "newest" in rows["8"]  # the best one, too
+    assert not any("newest" in rows[step] for step in ("2", "4", "6"))
+    assert "recent" in rows["6"]
     one = whole / "checkpoints" / "step-00000006"
     shown = json.loads(answer(capsys, "show", str(one), "--json"))
     assert shown["progress"]["step"] == 6
@@ -70,7 +73,10 @@ def test_ls_and_show_say_what_is_there(whole: Path, capsys: pytest.CaptureFixtur
         for which in (shown, of_base)
     )
     assert left == right
-    assert "holds the rows changed since step 4" in answer(capsys, "show", str(one))
+    summary = answer(capsys, "show", str(one))
+    assert "holds the rows changed since step 4" in summary
+    assert len(summary.splitlines()) < 20
+    assert "the tower's optimizer" in summary
 
 
 def test_verify_names_what_is_corrupt(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from pipeline.experiments.search_folder import resume_search, start_search
 from pipeline.experiments.search_report import FOUND, best_table, read_found, write_tune_report
 from pipeline.experiments.study import NAME, load_study, metrics_of, save_study
 from pipeline.experiments.study_report import write_study_report
-from pipeline.experiments.study_tables import cost_table, metric_table, write_markdown
+from pipeline.experiments.study_tables import cost_table, metric_tables, write_markdown
 from tests.mutations import assert_read_or_refused, json_mutations, text_mutations
 from tests.pipeline.experiments.studies import TOWERS, run, study
 from tests.pipeline.experiments.test_search_report import TRIALS, search
@@ -26,7 +26,7 @@ def show_study(folder: Path) -> None:
     write_markdown(folder, found)
     cost_table(found)
     for metric in metrics_of(found):
-        metric_table(found, metric)
+        metric_tables(found, metric, 80)
 
 
 def test_a_study_is_shown_or_one_line_says_why_not(tmp_path: Path) -> None:

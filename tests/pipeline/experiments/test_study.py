@@ -15,7 +15,7 @@ from pipeline.experiments.study import folder_name, load_study, save_study
 from pipeline.experiments.study_findings import answer
 from pipeline.experiments.study_report import write_study_report
 from pipeline.experiments.study_runs import Study, TowerRun
-from pipeline.experiments.study_tables import cost_rows, metric_table, write_markdown
+from pipeline.experiments.study_tables import cost_rows, metric_tables, write_markdown
 from pipeline.io.errors import UserError
 from pipeline.metrics.spec import METRICS, metric_named
 from tests.pipeline.experiments.studies import SEEDS, TASKS, TOWERS, metrics, run, study
@@ -112,7 +112,7 @@ def test_what_is_not_known_is_reported_nowhere(
     many, two = len(seeds) > 1, len(towers) > 1
     page = Page(write_study_report(tmp_path, made).read_text(encoding="utf-8"))
     markdown = write_markdown(tmp_path, made).read_text(encoding="utf-8")
-    title = str(metric_table(made, metric_named("auc")).title)
+    title = str(metric_tables(made, metric_named("auc"), 200)[0].title)
     for text in (page.text, markdown):
         assert ("±" in text) == many
         assert ("standard error" in text.replace("no standard error", "")) == (many and two)
@@ -186,7 +186,8 @@ def test_a_study_without_a_finished_run_makes_a_page(tmp_path: Path) -> None:
 
 def test_tables_have_a_row_a_tower() -> None:
     made = study()
-    assert metric_table(made, metric_named("auc")).row_count == len(TOWERS)
+    (table,) = metric_tables(made, metric_named("auc"), 200)
+    assert table.row_count == len(TOWERS)
     costs = {row["tower"]: row for row in cost_rows(made)}
     assert costs["home"]["parameters"] == "1,000"
     assert costs["home"]["training"] == "0:30"

@@ -159,6 +159,17 @@ def test_an_added_metric_is_logged_once_a_window(monkeypatch: pytest.MonkeyPatch
         assert results[3][f"{task}/brier"] == pytest.approx(error, rel=1e-6)
 
 
+def test_the_last_line_has_every_metric_and_changes_nothing_after_it() -> None:
+    metrics, other = windowed(1, 0, 8 * 64), windowed(1, 0, 8 * 64)
+    for step in range(8):
+        for each in (metrics, other):
+            each.update(*batch(step))
+        last, line = metrics.compute(last=True), other.compute()
+        assert "click/auc" in last
+        assert every_line(last) == every_line(line)
+        assert metrics.state_dict()[1] == other.state_dict()[1]
+
+
 def save(rank: int, world_size: int, steps: int) -> Saved:
     """A rank's window after some steps."""
     metrics = windowed(world_size, rank, 8 * 64 * world_size)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from pipeline.io.errors import UserError
-from pipeline.report.charts import bytes_by_rank
 from pipeline.report.run_report import write_report
 from tests.pipeline.report.page import Page
 
@@ -172,6 +171,11 @@ def test_the_diagnosis_stands_first(run: Path) -> None:
     sound = HEALTH | {"diagnosis": HEALTH["diagnosis"][1:]}
     (run / "health.json").write_text(json.dumps(sound), encoding="utf-8")
     assert "All experts of the best checkpoint are healthy" in read(run).text
+    chance = {"split": "val", "step": 20, "tasks": {"click": METRICS | {"auc": 0.501}}}
+    (run / "results.json").write_text(json.dumps(chance), encoding="utf-8")
+    text = read(run).text
+    assert "cannot be judged: no task's AUC is above chance (click 0.5010)" in text
+    assert "All experts of the best checkpoint are healthy" not in text
     older = {name: part for name, part in HEALTH.items() if name != "diagnosis"}
     (run / "health.json").write_text(json.dumps(older), encoding="utf-8")
     assert "Not in this run: a diagnosis" in read(run).text
@@ -227,12 +231,6 @@ def test_the_plan_and_the_bytes_of_each_rank_are_shown(run: Path) -> None:
     bars = page.trace("Weights of the tables on each rank")
     assert bars["x"] == ["rank 0", "rank 1"]
     assert bars["y"] == pytest.approx([0.016 + 0.0016, 0.016 + 0.0016 + 0.064])
-
-
-def test_shards_say_where_bytes_lie() -> None:
-    shards = [{"rank": 3, "bytes": 70}, {"rank": 1, "bytes": 20}, {"rank": 3, "bytes": 10}]
-    table = {"sharding_type": "column_wise", "ranks": [3, 1], "bytes": 100, "shards": shards}
-    assert bytes_by_rank(table) == {3: 80, 1: 20}
 
 
 def test_the_header_and_the_end_say_what_and_where_next(run: Path) -> None:

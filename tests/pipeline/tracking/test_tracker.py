@@ -103,11 +103,15 @@ def test_a_log_gets_a_line_now_and_then_and_the_last(
 
 def test_the_final_table_has_a_row_a_task(capsys: pytest.CaptureFixture[str]) -> None:
     metrics = {"rows": 1_200, "auc": 0.7512, "gauc": None, "ne": 0.9, "calibration": 1.0}
-    print_final_table({"click": metrics, "like": metrics})
+    print_final_table({"click": metrics, "like": metrics}, "Metrics of the val split")
     plain = capsys.readouterr().out
+    assert plain.startswith("Metrics of the val split")
     assert "1,200" in plain
     assert "0.7512" in plain
     assert "oracle" not in plain
     assert "like" in plain
-    print_final_table({"click": metrics | {"oracle_auc": 0.8}})
-    assert "0.8000" in capsys.readouterr().out
+    print_final_table({"comment_enter": metrics | {"oracle_auc": 0.8}}, "val")
+    wide = capsys.readouterr().out
+    assert "0.8000" in wide
+    assert "comment_enter" in wide
+    assert max(map(len, wide.splitlines())) <= 80
