@@ -48,9 +48,18 @@ class Committer:
         self._config = config
         self._schema = schema
         self._on_commit = on_commit
-        self.lease: Lease | None = None
+        self._lease: Lease | None = None
         self.corrupt: list[int] = []
         """Steps found corrupt when the run began; the next save removes them."""
+
+    def acquire_lease(self) -> None:
+        """Acquire the lease on the folder, which later saves check."""
+        self._lease = Lease(self._folder)
+        self._lease.acquire()
+
+    def note_corrupt(self, steps: list[int]) -> None:
+        """Have the next save remove these steps."""
+        self.corrupt = steps
 
     def partial(self, step: int) -> AnyPath:
         """Folder that a save writes to: the final one in object stores, which cannot rename."""
@@ -120,8 +129,8 @@ class Committer:
         self._prune(progress["best_step"], step)
 
     def _check_lease(self) -> None:
-        if self.lease is not None:
-            self.lease.check()
+        if self._lease is not None:
+            self._lease.check()
 
     def _prune(self, best: int | None, newest: int) -> None:
         """Remove checkpoints that no rule retains, and those found corrupt."""

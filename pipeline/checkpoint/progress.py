@@ -31,6 +31,14 @@ class Progress:
     best_value: float | None = None
     evaluations_without_better: int = 0
 
+    def note_saver(self, world_size: int, device: str) -> None:
+        """Record which ranks save it."""
+        self.world_size, self.device = world_size, device
+
+    def note_window(self, counters: dict[str, int]) -> None:
+        """Record the counters of the window that is saved with it."""
+        self.window = counters
+
     def note(self, value: float | None) -> bool:
         """Record an evaluation of this step, `value` of `select`; return whether it is best."""
         self.evaluated_step = self.step

@@ -32,10 +32,10 @@ from pipeline.checkpoint.commit import Committer
 from pipeline.checkpoint.host_staging import HostStaging, PreStaged
 from pipeline.checkpoint.incremental import changed_rows
 from pipeline.checkpoint.layout import is_finished, step_folder
-from pipeline.checkpoint.lease import Lease
 from pipeline.checkpoint.load import cause, load_newest, origin
 from pipeline.checkpoint.progress import Progress
 from pipeline.checkpoint.run_state import state_dict, window_state_dict
+from pipeline.checkpoint.writer import CheckpointWriter
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
@@ -93,9 +93,8 @@ class Checkpoints:
 
     def claim(self) -> None:
         """Acquire the lease on the folder; later saves raise UserError once another run has it."""
-        lease = self._committer.lease = Lease(self._folder)
         try:
-            run_on_rank0(self._world, lease.acquire)
+            run_on_rank0(self._world, self._committer.acquire_lease)
         except OSError as error:
             raise UserError(
                 f"{self._folder}: cannot be written: {cause(error)}; fix that"
@@ -140,9 +139,9 @@ class Checkpoints:
         self.wait()
         if not incremental:
             self._last_save = time.monotonic()
-        progress.world_size, progress.device = self._world.size, self._world.device.type
+        progress.note_saver(self._world.size, self._world.device.type)
         if self._is_there(progress.step):
-            self._on_disk(
+            self._reraise_disk_errors(
                 progress.step,
                 lambda: run_on_rank0(
                     self._world, lambda: self._committer.record_evaluation(progress)
@@ -152,20 +151,31 @@ class Checkpoints:
         self._saving_step = progress.step
         state = state_dict(model, optimizer, self._world)
         window: dict[str, Any] = {}
-        progress.window = {}
+        counters: dict[str, int] = {}
         if windowed is not None:
-            window, progress.window = window_state_dict(windowed, self._world)
+            window, counters = window_state_dict(windowed, self._world)
+        progress.note_window(counters)
+        state, base = self._select(state, progress.step, incremental=incremental)
+        self._write(state | window, self._committer.writer(progress, base))
+
+    def _select(
+        self, state: dict[str, Any], step: int, *, incremental: bool
+    ) -> tuple[dict[str, Any], int | None]:
+        """What to write, and the step of the full checkpoint that it is based on, if any.
+
+        Rows changed since the last full checkpoint; or all, staged for the saves that follow.
+        """
         if incremental and self._full_step is not None and self._is_there(self._full_step):
             assert self._staging.staged is not None
-            state = changed_rows(state, self._staging.staged)
-            writer = self._committer.writer(progress, self._full_step)
-        else:
-            self._last_save = time.monotonic()
-            self._full_step = None
-            if self._config.checkpoint.asynchronous or self._config.checkpoint.incremental_every:
-                state, self._next_full_step = self._staging.copy(state), progress.step
-            writer = self._committer.writer(progress, None)
-        state |= window
+            return changed_rows(state, self._staging.staged), self._full_step
+        self._last_save = time.monotonic()
+        self._full_step = None
+        if self._config.checkpoint.asynchronous or self._config.checkpoint.incremental_every:
+            state, self._next_full_step = self._staging.copy(state), step
+        return state, None
+
+    def _write(self, state: dict[str, Any], writer: CheckpointWriter) -> None:
+        """Start the save, and wait for it unless checkpoint.asynchronous."""
         if self._config.checkpoint.asynchronous:
             saving = async_save(
                 state,
@@ -189,7 +199,7 @@ class Checkpoints:
         """Wait for the save under way, if any. Raises UserError on all ranks if it failed."""
         saving, self._saving = self._saving, None
         if saving is not None:
-            self._on_disk(self._saving_step, saving.result)
+            self._reraise_disk_errors(self._saving_step, saving.result)
             if self._next_full_step is not None:
                 self._full_step, self._next_full_step = self._next_full_step, None
 
@@ -203,7 +213,7 @@ class Checkpoints:
 
         Corrupt checkpoints are skipped, with a line on the console. UserError if all are corrupt.
         """
-        progress, self._committer.corrupt = load_newest(
+        progress, corrupt = load_newest(
             self._folder,
             model,
             optimizer,
@@ -212,6 +222,7 @@ class Checkpoints:
             self._schema,
             windowed,
         )
+        self._committer.note_corrupt(corrupt)
         return progress
 
     def _is_there(self, step: int) -> bool:
@@ -219,7 +230,7 @@ class Checkpoints:
         there = is_finished(step_folder(self._folder, step)) and step not in self._committer.corrupt
         return bool(broadcast_from_rank0(self._world, there))
 
-    def _on_disk(self, step: int, action: Any) -> None:
+    def _reraise_disk_errors(self, step: int, action: Any) -> None:
         """Run `action`; errors of the disk or store become a UserError on all ranks."""
         final = step_folder(self._folder, step)
         partial = self._committer.partial(step)
