@@ -38,7 +38,7 @@ UNPOOLED_TYPES = ("table_wise", "column_wise", "row_wise")
 class TableOverride(Frozen):
     """Settings of one table, or of all tables that match a pattern."""
 
-    dim: int | None = Field(default=None, ge=4, multiple_of=4)
+    dim: int | None = Field(default=None, ge=4, le=2**13, multiple_of=4)
     """Embedding dimension; unset: `embeddings.dim` or `embeddings.small_dim`."""
     dtype: DType | None = None
     """Storage type of the weights; unset: `embeddings.dtype`."""
@@ -47,13 +47,13 @@ class TableOverride(Frozen):
 class EmbeddingsConfig(Frozen):
     """Embedding tables."""
 
-    dim: int = Field(default=16, ge=4, multiple_of=4)
+    dim: int = Field(default=16, ge=4, le=2**13, multiple_of=4)
     """Embedding dimension of tables with at least `small_rows` ids."""
-    small_dim: int = Field(default=8, ge=4, multiple_of=4)
+    small_dim: int = Field(default=8, ge=4, le=2**13, multiple_of=4)
     """Embedding dimension of the other tables."""
-    small_rows: int = Field(default=1000, ge=0)
+    small_rows: int = Field(default=1000, ge=0, le=2**40)
     """Vocabulary size, in ids, below which a table is small."""
-    hash_rows: int = Field(default=100, ge=0)
+    hash_rows: int = Field(default=100, ge=0, le=2**40)
     """Rows added to each table for ids outside its vocabulary, which are hashed into them; 0: such
     an id is an error."""
     dtype: DType = "fp32"
@@ -78,7 +78,7 @@ class SparseOptimizerConfig(Frozen):
     """Peak learning rate."""
     eps: float = Field(default=1e-8, gt=0)
     """Constant added to the root of the accumulator."""
-    reset_min_rows: int = Field(default=0, ge=0)
+    reset_min_rows: int = Field(default=0, ge=0, le=2**40)
     """Rows from which on a table is reset, weights and accumulators, at the start of every epoch
     but the first, so that it does not memorise training rows; 0: no table is reset."""
 
@@ -90,7 +90,7 @@ class ShardingConfig(Frozen):
     """Sharding types to choose from: data_parallel, table_wise, column_wise, row_wise,
     table_row_wise, table_column_wise, grid_shard. Without any: all. Tables of model.attention
     support table_wise, column_wise and row_wise only."""
-    min_partition: int | None = Field(default=None, ge=4, multiple_of=4)
+    min_partition: int | None = Field(default=None, ge=4, le=2**13, multiple_of=4)
     """Minimum width of a column shard, in columns; unset: TorchRec's default. Each column shard has
     row-wise Adagrad accumulators of its own, so split columns train slightly differently from whole
     rows."""

@@ -15,8 +15,8 @@ from cyclopts.validators import Number
 
 from pipeline.io.errors import UserError
 
-Natural = Annotated[int, Parameter(validator=Number(gte=0))]
-Positive = Annotated[int, Parameter(validator=Number(gte=1))]
+Natural = Annotated[int, Parameter(validator=Number(gte=0, lte=2**31 - 1))]
+Positive = Annotated[int, Parameter(validator=Number(gte=1, lte=2**31 - 1))]
 FLAT = Parameter(name="*")
 """Fields of a dataclass are options of the command."""
 Overrides = Annotated[Sequence[str], Parameter(parse=False)]

@@ -20,6 +20,7 @@ RANK_MODULE = "launchers.cli"
 """The Python module that each rank runs."""
 _SUBCOMMANDS = ["train", "evaluate"]
 _ELASTIC_RESTARTS = 100  # each loss of a machine costs one, and the return of one none
+_MAX_NPROC, _MAX_NNODES = 1024, 2**16
 _WITH_MOUNTS = ["local_docker", "kubernetes", "kubernetes_mcad", "aws_batch", "gcp_batch"]
 _EXAMPLE = "homerec launch --nproc 2 -- train kuairand --train.epochs 2"
 
@@ -147,6 +148,8 @@ def _check(options: LaunchOptions, words: list[str]) -> None:
             f"command line: cannot launch {words[0]!r}; {nearest(words[0], _SUBCOMMANDS)}"
         )
     _check_machines(options.nnodes)
+    if options.nproc > _MAX_NPROC:
+        raise UserError(f"command line: --nproc {options.nproc}: give at most {_MAX_NPROC}")
     name = options.name
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):  # it becomes a folder, a job, a pod
         raise UserError(
@@ -173,8 +176,10 @@ def _check(options: LaunchOptions, words: list[str]) -> None:
 
 def _check_machines(text: str) -> None:
     counts = text.split(":")
-    if len(counts) > 2 or not all(count.isdecimal() and int(count) for count in counts):
+    if len(counts) > 2 or not all(re.fullmatch("0*[1-9][0-9]{0,9}", n) for n in counts):
         raise UserError(f"command line: --nnodes {text!r} is not a whole number from 1 on, or two")
+    if max(map(int, counts)) > _MAX_NNODES:
+        raise UserError(f"command line: --nnodes {text!r}: give at most {_MAX_NNODES}")
     if int(counts[0]) > int(counts[-1]):
         raise UserError(
             f"command line: --nnodes {text!r}: the fewest come first, as in {counts[1]}:{counts[0]}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
 from models.frozen import Frozen
 
@@ -16,14 +16,17 @@ Normalisation = Literal["batch", "layer", "none"]
 Activation = Literal["swish", "relu"]
 
 
+Width = Annotated[int, Field(ge=1, le=2**16)]
+
+
 class ExpertConfig(Frozen):
     """Sizes and layers of experts and task towers: the fields that every tower has."""
 
-    expert_hidden: tuple[PositiveInt, ...] = (256,)
+    expert_hidden: tuple[Width, ...] = (256,)
     """Widths of an expert's hidden layers."""
-    expert_dim: int = Field(128, ge=1)
+    expert_dim: Width = 128
     """Width of an expert's output."""
-    tower_hidden: tuple[PositiveInt, ...] = (64,)
+    tower_hidden: tuple[Width, ...] = (64,)
     """Widths of the hidden layers of a task's tower."""
     normalisation: Normalisation = "none"
     """Normalisation in each expert layer: over the global batch, over the layer, or none."""
@@ -41,7 +44,7 @@ class AttentionConfig(Frozen):
     the single-valued feature of the candidate that shares its table. The n-th values of one kind's
     histories belong to the same event. Example: --model.attention.events.click.hist_video video_id.
     Without any: no attention."""
-    hidden: int = Field(default=32, ge=1)
+    hidden: Width = 32
     """Hidden units of the network that scores an event against the candidate."""
     bags: bool = False
     """Whether these histories also enter the tower as plain bags."""

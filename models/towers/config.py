@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from models.layers.config import Activation, ExpertConfig, Normalisation
+from models.layers.config import Activation, ExpertConfig, Normalisation, Width
 
 if TYPE_CHECKING:
     from models.layers.norm import BatchMean
@@ -25,13 +25,13 @@ class HomeConfig(ExpertConfig):
 
     kind: Literal["home"] = "home"
     """Type of the tower."""
-    num_meta_experts: int = Field(2, ge=1)
+    num_meta_experts: int = Field(2, ge=1, le=1024)
     """Level-1 experts in each group: the shared group, and one group per category."""
-    num_global_experts: int = Field(2, ge=1)
+    num_global_experts: int = Field(2, ge=1, le=1024)
     """Level-2 experts that all tasks share."""
-    num_category_experts: int = Field(2, ge=1)
+    num_category_experts: int = Field(2, ge=1, le=1024)
     """Level-2 experts per category, shared by its tasks."""
-    num_task_specific_experts: int = Field(1, ge=1)
+    num_task_specific_experts: int = Field(1, ge=1, le=1024)
     """Level-2 experts per task."""
     normalisation: Normalisation = "batch"
     """Normalisation in each expert layer: over the global batch, over the layer, or none. Counters
@@ -48,9 +48,9 @@ class HomeConfig(ExpertConfig):
     """Whether level-2 experts have private soft masks on their inputs."""
     feature_gate_per: Literal["expert", "group"] = "expert"
     """Owner of a feature gate: each expert, or each group of experts."""
-    num_masks: int = Field(2, ge=1)
+    num_masks: int = Field(2, ge=1, le=1024)
     """Low-rank masks that a feature gate mixes."""
-    mask_rank: int = Field(16, ge=1)
+    mask_rank: Width = 16
     """Rank of each of these masks."""
     self_gate: bool = True
     """Whether a group has a second gate over its experts alone, in which no other group competes
@@ -69,7 +69,7 @@ class MmoeConfig(ExpertConfig):
 
     kind: Literal["mmoe"] = "mmoe"
     """Type of the tower."""
-    num_experts: int = Field(6, ge=1)
+    num_experts: int = Field(6, ge=1, le=1024)
     """Experts, shared by all tasks."""
 
     def build(
@@ -85,11 +85,11 @@ class PleConfig(ExpertConfig):
 
     kind: Literal["ple"] = "ple"
     """Type of the tower."""
-    num_levels: int = Field(2, ge=1)
+    num_levels: int = Field(2, ge=1, le=1024)
     """Levels of experts; 1: CGC."""
-    num_shared_experts: int = Field(2, ge=1)
+    num_shared_experts: int = Field(2, ge=1, le=1024)
     """Shared experts per level."""
-    num_task_specific_experts: int = Field(1, ge=1)
+    num_task_specific_experts: int = Field(1, ge=1, le=1024)
     """Experts per level and task."""
 
     def build(
@@ -105,11 +105,11 @@ class AdattConfig(ExpertConfig):
 
     kind: Literal["adatt"] = "adatt"
     """Type of the tower."""
-    num_levels: int = Field(2, ge=1)
+    num_levels: int = Field(2, ge=1, le=1024)
     """Levels of experts."""
-    num_task_specific_experts: int = Field(1, ge=1)
+    num_task_specific_experts: int = Field(1, ge=1, le=1024)
     """Experts per level and task."""
-    num_shared_experts: int = Field(1, ge=0)
+    num_shared_experts: int = Field(1, ge=0, le=1024)
     """Shared experts per level; 0: AdaTT-sp."""
 
     def build(

@@ -59,7 +59,7 @@ class DataConfig(Section):
     """Sparse and dense features to use, by name or pattern ('hist_*'). Without any: all."""
     exclude: tuple[str, ...] = ()
     """Features to leave out, by name or pattern."""
-    num_workers: int = Field(default=1, ge=0)
+    num_workers: int = Field(default=1, ge=0, le=1024)
     """Threads per rank that decode Parquet ahead of training; 0: decode in the training thread."""
     shuffle_row_groups: int = Field(default=16, ge=1)
     """Row groups shuffled together. More shuffle better and take more memory."""

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from embeddings.config import EmbeddingsConfig, ShardingConfig, SparseOptimizerConfig
 from embeddings.number_types import misplaced_bool
+from embeddings.quoted import quoted
 from pipeline.config.explain import explain
+from pipeline.config.fields import fields
 from pipeline.config.renamed import old_name_in, renamed
 from pipeline.config.sections import (
     CheckpointConfig,
@@ -28,6 +30,9 @@ from pipeline.config.sections import (
 from pipeline.io.errors import UserError
 from pipeline.io.files import read_text, write_text
 from pipeline.io.storage import AnyPath
+
+_MAX_COUNT = 2**31 - 1
+"""Of steps, rows of a batch, seconds and all else that has no bound of its own."""
 
 
 class Config(Section):
@@ -109,6 +114,12 @@ def build(tree: Tree, *, where: str) -> Config:
             f"{where}: {field}: true or false; write a number (yes and on are true to YAML)"
         )
     try:
-        return Config.model_validate(tree)
+        config = Config.model_validate(tree)
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error, Config, tree)}") from error
+    for found in fields(Config, config):
+        bounded = any(getattr(limit, "le", None) is not None for limit in found.constraints)
+        if isinstance(found.default, int) and found.default > _MAX_COUNT and not bounded:
+            value = quoted(found.default)
+            raise UserError(f"{where}: {found.name}: {value}: write at most {_MAX_COUNT}")
+    return config

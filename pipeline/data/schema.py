@@ -18,10 +18,19 @@ Columns of a shard, one row an impression:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from embeddings.names import check_name
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_text
 from pipeline.io.storage import AnyPath
@@ -34,12 +43,16 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Name = Annotated[str, AfterValidator(check_name)]
+_NO_LABELS = ("loss", "mean", "total")  # logs have loss/total, and mean/auc selects checkpoints
+
+
 class SparseFeature(_Frozen):
     """An id feature. Features with the same table share its rows (a history bag, say)."""
 
-    name: str
+    name: Name
     group: Literal["user", "item", "context"]
-    table: str
+    table: Name
     multi: bool = False
 
     @property
@@ -50,8 +63,8 @@ class SparseFeature(_Frozen):
 class Table(_Frozen):
     """A vocabulary: indices 0 (missing) to vocab_size - 1."""
 
-    name: str
-    vocab_size: int = Field(ge=1)
+    name: Name
+    vocab_size: int = Field(ge=1, le=2**40)
     fingerprint: str = ""
     """Of the vocabulary's ids in their order: equal where indices mean the same ids."""
 
@@ -59,7 +72,7 @@ class Table(_Frozen):
 class DenseFeature(_Frozen):
     """A number, normalised by the training split's mean and standard deviation."""
 
-    name: str
+    name: Name
     mean: float
     std: float = Field(gt=0)
 
@@ -71,9 +84,9 @@ class DenseFeature(_Frozen):
 class Label(_Frozen):
     """A task's target. `default` false: too rare to train on unless asked for by name."""
 
-    name: str
+    name: Name
     column: str
-    category: str
+    category: Name
     oracle: str | None = None
     default: bool = True
 
@@ -120,6 +133,9 @@ class Schema(_Frozen):
             for name in names:
                 if names.count(name) > 1:
                     raise ValueError(f"{what} {name!r} is there twice; names must differ")
+        for name in _NO_LABELS:
+            if name in labels:
+                raise ValueError(f"a label cannot be called {name!r}, which logs have; rename it")
         known = {table.name for table in self.tables}
         for feature in self.sparse:
             if feature.table not in known:
@@ -185,7 +201,7 @@ class Schema(_Frozen):
                 "'homerec prepare ... --out DIR' wrote"
             )
         try:
-            return Schema.model_validate_json(path.read_text(encoding="utf-8-sig"))
+            return Schema.model_validate_json(path.read_text(encoding="utf-8-sig"), strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             where = "".join(f"{part}: " for part in first["loc"])

@@ -22,6 +22,7 @@ from embeddings.planner.inputs.costs import GBS, Costs, SharedBandwidths
 from embeddings.planner.inputs.yaml_files import read_yaml, validate
 
 GIB = 2**30
+MAX_RANKS = 2**14
 
 _PRESETS = files("embeddings.planner.inputs") / "clusters"
 
@@ -35,25 +36,25 @@ class Cluster(Frozen):
 
     name: str = ""
     """A display name."""
-    hosts: int = Field(ge=1)
+    hosts: int = Field(ge=1, le=MAX_RANKS)
     """Machines."""
-    devices_per_host: int = Field(ge=1)
+    devices_per_host: int = Field(ge=1, le=1024)
     """Devices (ranks) of a machine."""
     device: Literal["cuda", "cpu"]
     """What TorchRec calls the device."""
-    hbm_gb: float = Field(default=0.0, ge=0)
+    hbm_gb: float = Field(default=0.0, ge=0, le=2**14)
     """Memory of a device; 0 on CPU."""
-    ddr_gb: float = Field(gt=0)
+    ddr_gb: float = Field(gt=0, le=2**16)
     """Main memory of a host, which its ranks share equally."""
-    hbm_bw: float = Field(default=0.0, ge=0)
+    hbm_bw: float = Field(default=0.0, ge=0, le=1e6)
     """Between a device and its own memory; 0 on CPU."""
-    ddr_bw: float = Field(gt=0)
+    ddr_bw: float = Field(gt=0, le=1e6)
     """Between a rank's share of the processors and main memory; TorchRec asks on CPU alone."""
-    intra_bw: float = Field(gt=0)
+    intra_bw: float = Field(gt=0, le=1e6)
     """Between devices of one host."""
-    inter_bw: float = Field(gt=0)
+    inter_bw: float = Field(gt=0, le=1e6)
     """Between a device and those of other hosts."""
-    host_device_bw: float = Field(gt=0)
+    host_device_bw: float = Field(gt=0, le=1e6)
     """Between a device and main memory."""
     tflops: float | None = Field(default=None, gt=0)
     """Dense bf16 matrix products (10^12 operations a second); TorchRec's estimates do not ask."""
@@ -61,6 +62,15 @@ class Cluster(Frozen):
     """Measured constants of TorchRec's estimates; unset: its own."""
     source: str = ""
     """Where the numbers come from: machine, date, command."""
+
+    @model_validator(mode="after")
+    def _size(self) -> Self:
+        if self.ranks > MAX_RANKS:
+            raise ValueError(
+                f"{self.hosts} hosts of {self.devices_per_host} devices are {self.ranks:,} ranks; "
+                f"give at most {MAX_RANKS:,}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _memory(self) -> Self:

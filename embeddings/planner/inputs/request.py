@@ -16,6 +16,9 @@ from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.training_setup import TrainingSetup
 
 
+_MAX_IDS = 2**45
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanRequest:
     """All that a plan depends on, but for the search's budget."""
@@ -32,6 +35,20 @@ class PlanRequest:
     """How the model trains: exchanges, pipeline, memory kept from tables, replicas."""
     half: frozenset[str] = frozenset()
     """Tables to be taken as if they were stored in fp16."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a batch whose bytes do not fit into 64 bits."""
+        ids_a_row = sum(
+            ids * bags
+            for known in self.usage.values()
+            for ids, bags in zip(known.pooling_factors, known.num_poolings or [1.0], strict=False)
+        )
+        ids = self.batch_size * self.cluster.ranks * max(ids_a_row, 1.0)
+        if ids > _MAX_IDS:
+            raise ValueError(
+                f"{self.batch_size:,} rows on each of {self.cluster.ranks:,} ranks look up "
+                f"{ids:.0e} ids in a step; give smaller batches, pooling factors or num_poolings"
+            )
 
     def changed(self, **fields: Any) -> PlanRequest:
         """The same but for `fields`."""

@@ -22,9 +22,14 @@ from torchrec.modules.embedding_modules import EmbeddingBagCollection, Embedding
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
 from embeddings.frozen import Frozen
+from embeddings.names import check_name
 from embeddings.optimizer_mark import label, mark
 from embeddings.planner.inputs.yaml_files import read_yaml, validate
 from embeddings.table_names import check_table_name
+
+# Bytes of all ranks' tables and exchanges stay below 2**63.
+_MAX_ELEMENTS = 2**45
+_MAX_MEAN = 2**13
 
 _DTYPES = {"fp32": DataType.FP32, "fp16": DataType.FP16, "bf16": DataType.BF16}
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -85,11 +90,11 @@ class _Known(CacheStatistics):
 class ListedTable(Frozen):
     """One embedding table and how it is used."""
 
-    name: str = Field(pattern=r"^[^.\s]+$")
-    """Its name: no dot, no blank."""
-    rows: int = Field(ge=1)
+    name: str
+    """Its name: no blank, and none of . , / * ? [ ]."""
+    rows: int = Field(ge=1, le=2**40)
     """Rows (ids)."""
-    dim: int = Field(ge=4, multiple_of=4)
+    dim: int = Field(ge=4, multiple_of=4, le=2**13)
     """Width (elements a row, a multiple of 4)."""
     dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
     """Storage type of the weights."""
@@ -113,6 +118,11 @@ class ListedTable(Frozen):
     def _free(cls, value: str) -> str:
         return check_table_name(value)
 
+    @field_validator("features")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(check_name, value))
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for field in ("pooling_factor", "num_poolings"):
@@ -122,8 +132,14 @@ class ListedTable(Frozen):
                     f"{field}: {len(values)} values for {len(self.feature_names)} features; "
                     "give one, or one a feature"
                 )
-            if min(values) <= 0:
-                raise ValueError(f"{field}: {min(values)} is not positive; give a mean above 0")
+            for value in values:
+                if not 0 < value <= _MAX_MEAN:
+                    raise ValueError(f"{field}: {value}: give a mean above 0, up to {_MAX_MEAN:,}")
+        if self.rows * self.dim > _MAX_ELEMENTS:
+            raise ValueError(
+                f"rows: {self.rows:,} of {self.dim} numbers are more than {_MAX_ELEMENTS:,}, which "
+                "no cluster holds; give fewer"
+            )
         if self.weighted and self.unpooled:
             raise ValueError("weighted: an unpooled table sums nothing; drop one of the two")
         return self

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from pipeline.config.fields import fields
 from pipeline.config.overrides import configure, resolve
 from pipeline.config.recipes import recipe
 from pipeline.config.tree import Config
@@ -80,3 +82,15 @@ def test_checkpoints_in_a_process_memory_are_refused(address: str, tmp_path: Pat
     (tmp_path / "config.json").write_text(json.dumps(saved), encoding="utf-8")
     with pytest.raises(UserError, match=r"checkpoint\.path: .*lost when the process ends; name a"):
         Config.load(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("value", [2**31, 2**63, 10**400])
+def test_no_whole_number_is_beyond_what_it_counts(value: int) -> None:
+    whole = [field.name for field in fields(Config) if field.annotation is int]
+    assert len(whole) > 25
+    for name in whole:
+        large = max(value, 2**41) if name.endswith("_rows") else value
+        for kind in ("home", "mmoe", "ple", "adatt") if ".tower." in name else ("home",):
+            with pytest.raises(UserError, match=re.escape(name)) as caught:
+                resolve("demo", None, [f"--model.tower.kind={kind}", f"--{name}={large}"])
+            assert len(str(caught.value)) < 500

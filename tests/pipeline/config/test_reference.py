@@ -24,7 +24,7 @@ def test_it_has_every_field_and_every_recipe() -> None:
     for field in fields(Config):
         if "." in field.name:
             assert any(line.startswith(f"| `{field.name}` |") for line in lines), field.name
-    assert "| `embeddings.tables.NAME.dim` | int >= 4, a multiple of 4 |" in reference()
+    assert "| `embeddings.tables.NAME.dim` | int >= 4, <= 8192, a multiple of 4 |" in reference()
     for name in RECIPES:
         assert f"### {name}" in lines
 

@@ -43,6 +43,33 @@ def test_a_split_that_is_not_named_is_empty(tmp_path: Path) -> None:
         ({"labels": WHOLE["labels"] * 2}, "label 'click' is there twice"),
         ({"splits": {"train": {"rows": 3}}}, "splits.train.positives has no count for .*'click'"),
         ({"splits": {}}, "splits.train.positives has no count for label 'click'"),
+        ({"tables": [{"name": "user", "vocab_size": True}]}, "tables: 0: vocab_size: .*integer"),
+        ({"tables": [{"name": "user", "vocab_size": 2**63}]}, "vocab_size: .*less than"),
+        *(
+            (
+                {part: [{**WHOLE[part][0], field: name}]},
+                f"{part}: 0: {field}: .*(rename|give one)",
+            )
+            for part, field in (
+                ("sparse", "name"),
+                ("sparse", "table"),
+                ("tables", "name"),
+                ("dense", "name"),
+                ("labels", "name"),
+                ("labels", "category"),
+            )
+            for name in ("", "video.id", "a b", "a/b")
+        ),
+        *(
+            (
+                {
+                    "labels": [{**WHOLE["labels"][0], "name": name}],
+                    "splits": {"train": {"positives": {name: 0}}},
+                },
+                f"a label cannot be called '{name}', which logs have; rename it",
+            )
+            for name in ("loss", "mean", "total")
+        ),
         ({"dense": [{"name": "age", "mean": 0, "std": 0}]}, "dense: 0: std: .*greater than 0"),
     ],
 )

@@ -67,6 +67,12 @@ def test_a_file_may_start_from_a_preset(tmp_path: Path) -> None:
         ({"inter_bw": float("nan")}, "inter_bw: nan: "),
         ({"device": "tpu"}, "device: 'tpu': Input should be 'cuda' or 'cpu'"),
         ({"device": "cpu"}, "hbm_gb: 80.0 on cpu"),
+        ({"devices_per_host": True}, "devices_per_host: true or false where a number is needed"),
+        ({"devices_per_host": 2**31}, "devices_per_host: 2147483648: Input should be less than"),
+        ({"hosts": 2**63}, "hosts: 9223372036854775808: Input should be less than"),
+        ({"hosts": 2049}, "2049 hosts of 8 devices are 16,392 ranks; give at most 16,384"),
+        ({"hbm_gb": 1e12}, "hbm_gb: 1000000000000.0: Input should be less than"),
+        ({"intra_bw": 1e300}, "intra_bw: 1e+300: Input should be less than"),
         ({"preset": "h1000"}, "no preset 'h1000'; presets: a100-40"),
     ],
 )

@@ -54,10 +54,20 @@ def test_a_file_becomes_collections_on_meta(tmp_path: Path) -> None:
         ({"dtype": "int8"}, "table 'b': dtype: 'int8': "),
         ({"optimiser": "sgd"}, "table 'b': optimiser: no such field; fields: name, rows"),
         ({"pooling_factor": [1, 2]}, "table 'b': pooling_factor: 2 values for 1 features"),
-        ({"pooling_factor": 0}, "table 'b': pooling_factor: 0.0 is not positive"),
+        ({"pooling_factor": 0}, "table 'b': pooling_factor: 0.0: give a mean above 0"),
         ({"weighted": True, "unpooled": True}, "table 'b': weighted: "),
         ({"name": "a"}, "table 'a' is listed twice"),
-        ({"name": "a.b"}, "name: 'a.b': "),
+        ({"name": "a.b"}, "name: 'a.b' is no name: "),
+        ({"name": "items"}, "name: a table cannot be called 'items'"),
+        ({"features": ["x", "y z"]}, "table 'b': features: 'y z' is no name: "),
+        ({"rows": True}, "table 'b': rows: true or false where a number is needed"),
+        ({"pooling_factor": [True]}, "table 'b': pooling_factor.0: true or false"),
+        ({"rows": 2**40 + 1}, "table 'b': rows: 1099511627777: Input should be less than"),
+        ({"rows": 2**63}, "table 'b': rows: 9223372036854775808: Input should be less than"),
+        ({"dim": 2**31}, "table 'b': dim: 2147483648: Input should be less than"),
+        ({"rows": 2**40, "dim": 64}, "table 'b': rows: 1,099,511,627,776 of 64 numbers are more"),
+        ({"num_poolings": 1e300}, "table 'b': num_poolings: 1e+300: give a mean above 0, up to"),
+        ({"dtype": "x" * 10_000}, "xxx...: Input should be 'fp32', 'fp16' or 'bf16'"),
     ],
 )
 def test_bad_tables_are_rejected_in_a_line(
@@ -73,6 +83,7 @@ def test_bad_tables_are_rejected_in_a_line(
         load_tables(path)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 400
 
 
 def test_a_file_without_tables_is_rejected(tmp_path: Path) -> None:
