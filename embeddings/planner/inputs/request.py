@@ -15,7 +15,6 @@ from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.training_setup import TrainingSetup
 
-
 _MAX_IDS = 2**45
 
 
