@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from launchers.torchx.scheduler_config import check_printable, configured
@@ -16,6 +16,13 @@ _EXTRAS = {
     "boto3": "torchx[aws_batch]",
     "google.cloud": "torchx[gcp_batch]",
     "ray": "torchx[ray]",
+}
+# Without which TorchX cannot make a scheduler's request.
+_PACKAGES = {
+    "kubernetes": "kubernetes",
+    "kubernetes_mcad": "kubernetes",
+    "gcp_batch": "google.cloud",
+    "ray": "ray",
 }
 _HANDLE = re.compile(r"(?P<scheduler>\w+)://(?P<session>[^/]*)/(?P<app>[^/]+)")
 
@@ -39,8 +46,6 @@ def open_runner() -> Iterator[Any]:
 def tools_of(scheduler: str) -> Iterator[None]:
     """UserError where a scheduler's program (sbatch) or Python package is not installed."""
     try:
-        if scheduler == "ray":
-            import_module("ray")  # TorchX passes over its absence, and fails on a name later
         yield
     except (FileNotFoundError, ModuleNotFoundError) as error:
         missing = error.filename if isinstance(error, FileNotFoundError) else error.name
@@ -69,9 +74,11 @@ def service_errors(scheduler: str) -> Iterator[None]:
 def scheduler_options(runner: Any, scheduler: str, text: str) -> dict[str, Any]:
     """`k=v,...` in the scheduler's own types, over those of .torchxconfig in this folder.
 
-    Raises UserError for a scheduler or an option that is not known.
+    Raises UserError for a scheduler or an option that is not known, and for all that is missing.
     """
     check_known(runner, scheduler)
+    if scheduler == "ray":  # TorchX ignores its absence, and fails on a name later
+        _check_complete(scheduler, (), {})
     with tools_of(scheduler), service_errors(scheduler):
         options = runner.scheduler_run_opts(scheduler)
     check_printable("command line: --scheduler-args", text)
@@ -85,7 +92,30 @@ def scheduler_options(runner: Any, scheduler: str, text: str) -> dict[str, Any]:
         cfg: dict[str, Any] = options.cfg_from_str(text)
     except ValueError as error:
         raise UserError(f"command line: --scheduler-args {text!r}: {error}") from error
-    return {**configured(scheduler, options), **cfg}
+    cfg = {**configured(scheduler, options), **cfg}
+    _check_complete(scheduler, options, cfg)
+    return cfg
+
+
+def _check_complete(scheduler: str, options: Any, cfg: dict[str, Any]) -> None:
+    """UserError that names every option and package that a request lacks, all at once."""
+    lacking = [
+        f"--scheduler-args {name}=... ({option.help})"
+        for name, option in options
+        if option.is_required and cfg.get(name) is None
+    ]
+    package = _PACKAGES.get(scheduler)
+    if package and not _is_installed(package):
+        lacking.append(f"the package {package!r} (pip install '{_EXTRAS[package]}')")
+    if lacking:
+        raise UserError(f"command line: --scheduler {scheduler} needs {', and '.join(lacking)}")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # its parent
+        return False
 
 
 def check_known(runner: Any, scheduler: str) -> None:

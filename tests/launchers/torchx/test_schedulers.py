@@ -53,7 +53,17 @@ def test_each_scheduler_gets_the_same_command_or_says_what_it_lacks(
     else:
         assert code == 2
         assert printed.err.count("\n") == 1
-        assert re.search(rf"--scheduler {scheduler} needs '\w+(\.\w+)*', which is not", printed.err)
+        assert re.search(rf"--scheduler {scheduler} needs the package '\w+(\.\w+)*'", printed.err)
+
+
+def test_all_that_kubernetes_lacks_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*LAUNCH, "--scheduler", "kubernetes", *RANKS]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "needs --scheduler-args queue=... (Volcano queue to schedule job in)" in error
+    assert ("and the package 'kubernetes' (pip install 'torchx[kubernetes]')" in error) != (
+        installed("kubernetes")
+    )
 
 
 def test_variables_mounts_and_kinds_of_machine_are_in_the_request(
