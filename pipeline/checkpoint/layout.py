@@ -10,6 +10,7 @@ from pipeline.config.sections import CheckpointConfig
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.io.files import read_json
+from pipeline.io.set_aside import ASIDE
 from pipeline.io.storage import AnyPath, children, open_folder, remove_tree
 
 _STEP = "step-"
@@ -117,6 +118,9 @@ def find_checkpoint(where: str | AnyPath) -> AnyPath:
     folder = find_folder(path)
     steps = saved_steps(folder)
     if not steps:
+        old = path / ASIDE
+        if old.is_dir():
+            raise UserError(f"{path}: no checkpoint here yet; the run that it replaces is in {old}")
         raise UserError(
             f"{path}: no checkpoint here; name a run's folder (runs/NAME) or one of its "
             "checkpoints (runs/NAME/checkpoints/step-...)"

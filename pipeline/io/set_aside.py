@@ -28,8 +28,9 @@ FAILED = "failed-start"
 LOCK = "lock"
 """Held by the process that runs a study or a search: it stays."""
 
-_ASIDE = ".replaced"
+ASIDE = ".replaced"
 _JOURNAL = ".replaced.json"
+_PARTIAL = f".{_JOURNAL}.partial"  # a kill in writing the journal leaves it
 # The last file of a checkpoint to be written: without it a store holds a part of one.
 _LAST = "manifest.json"
 
@@ -55,9 +56,9 @@ class Replaced:
             for folder in (*self._outside, self._out):
                 entries = self._entries(folder)
                 if entries:
-                    (folder / _ASIDE).mkdir(exist_ok=True)
+                    (folder / ASIDE).mkdir(exist_ok=True)
                 for entry in entries:
-                    move(entry, folder / _ASIDE, last=_LAST)
+                    move(entry, folder / ASIDE, last=_LAST)
             self._note(complete=True)
         except OSError:
             self.put_back()
@@ -67,8 +68,8 @@ class Replaced:
         """Delete it: the new one has proved itself."""
         if self._is_current():
             for folder in (*self._outside, self._out):
-                remove_tree(folder / _ASIDE, missing_ok=True)
-            (self._out / _JOURNAL).unlink()
+                remove_tree(folder / ASIDE, missing_ok=True)
+            _end(self._out)
 
     def put_back(self) -> bool:
         """Bring it back, and move what the new one left to OUT/failed-start. False: no need."""
@@ -86,11 +87,11 @@ class Replaced:
                 move(entry, failed, last=_LAST)
             self._note(complete=False)
         for folder in (*self._outside, self._out):
-            aside = folder / _ASIDE
+            aside = folder / ASIDE
             for entry in list(children(aside)) if aside.is_dir() else []:
                 _move_back(entry, folder)
             remove_tree(aside, missing_ok=True)
-        (self._out / _JOURNAL).unlink()
+        _end(self._out)
         return True
 
     def _entries(self, folder: AnyPath) -> list[AnyPath]:
@@ -98,14 +99,14 @@ class Replaced:
         if folder != self._out:
             found = list(children(folder)) if folder.is_dir() else []
             return [entry for entry in found if self._is_ours(entry.name)]
-        stay = {_ASIDE, _JOURNAL, FAILED, LOCK}
+        stay = {ASIDE, _JOURNAL, _PARTIAL, FAILED, LOCK}
         here = self._out.resolve()
         stay |= {path.name for path in self._outside if _parent(path) == here}
         return [entry for entry in self._out.iterdir() if entry.name not in stay]
 
     def _check_there(self, folder: AnyPath) -> None:
         """UserError for a disk that is away: the journal is what knows of the checkpoints there."""
-        if not (folder / _ASIDE).is_dir() and not self._entries(folder):
+        if not (folder / ASIDE).is_dir() and not self._entries(folder):
             raise UserError(
                 f"{folder}: holds nothing, and checkpoints of the run in {self._out} were set "
                 "aside there; bring them back (is a disk not mounted?)"
@@ -129,6 +130,7 @@ def recover(out: Path, is_ours: IsOurs, has_saved: Callable[[Path], bool]) -> No
     """Finish what a killed process began: discard the old one if the new one has saved something,
     else put it back."""
     if not is_pending(out):
+        (out / _PARTIAL).unlink(missing_ok=True)
         return
     journal = _journal(out)
     found = Replaced(out, [open_folder(address) for address in journal["outside"]], is_ours)
@@ -142,7 +144,7 @@ def recover(out: Path, is_ours: IsOurs, has_saved: Callable[[Path], bool]) -> No
 def standing(out: Path) -> Path:
     """The folder whose config.json is that of the run in `out`: one that replaces another, but has
     saved nothing yet, does not count."""
-    old = out / _ASIDE
+    old = out / ASIDE
     if not is_pending(out) or (_journal(out)["complete"] and (out / SAVED).exists()):
         return out
     return old if (old / "config.json").is_file() else out
@@ -157,8 +159,13 @@ def saved_by_this_job(out: Path) -> bool:
 
 
 def _journal(out: Path) -> dict[str, Any]:
-    remedy = f"move what is in {out / _ASIDE} back, then remove this file"
+    remedy = f"move what is in {out / ASIDE} back, then remove this file"
     return read_json(out / _JOURNAL, needs=("id", "outside", "complete"), remedy=remedy)
+
+
+def _end(out: Path) -> None:
+    (out / _PARTIAL).unlink(missing_ok=True)
+    (out / _JOURNAL).unlink()
 
 
 def _parent(path: AnyPath) -> Path | None:

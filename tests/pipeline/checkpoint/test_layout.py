@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.checkpoint.layout import (
     best_step,
+    find_checkpoint,
     named_steps,
     retained_steps,
     saved_steps,
@@ -88,3 +89,9 @@ def test_a_damaged_note_of_the_best_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "best.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"best\.json: damaged .*; remove it"):
         best_step(tmp_path)
+
+
+def test_of_a_run_that_is_being_replaced_the_old_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".replaced").mkdir()
+    with pytest.raises(UserError, match=r"no checkpoint here yet; .* is in .*/\.replaced$"):
+        find_checkpoint(tmp_path)

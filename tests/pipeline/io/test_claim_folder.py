@@ -44,7 +44,7 @@ def test_what_holds_one_is_kept_unless_replaced(tmp_path: Path) -> None:
 
 def test_what_is_not_ours_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(UserError, match="is no study of version"):
+    with pytest.raises(UserError, match=r"study\.json: version: field required"):
         claim(tmp_path, STUDY, overwrite=True)
     assert (tmp_path / "study.json").exists()
 

@@ -20,7 +20,7 @@ from pipeline.io.set_aside import FAILED, SAVED, Replaced, is_pending, recover, 
 from pipeline.io.storage import AnyPath
 
 _CALLS = (
-    (set_aside, "write_json"),
+    (Path, "replace"),
     (Path, "rename"),
     (Path, "unlink"),
     (Path, "mkdir"),
