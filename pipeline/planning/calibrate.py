@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import torch
 
-from embeddings.planner.calibration.fit import calibrate
 from embeddings.planner.calibration.micro_plans import micro_plans
 from embeddings.planner.calibration.observed import Fit, Observed
+from embeddings.planner.calibration.until_it_fits import calibrate_until_it_fits
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.plans.plan_file import PlanFile
 from pipeline.io.errors import UserError
@@ -24,17 +25,18 @@ def measure_all(
     *,
     rounds: int,
     repeats: int,
+    first: int = 0,
     whole: bool = True,
     parts: bool = True,
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[list[RawTimings]]:
-    """Measure every plan in every round, in another order each time.
+    """Measure every plan in every round, from round `first` on, in another order each time.
 
     Other work on the machine then disturbs all of them alike. `on_progress` gets the round and
     the number of its plans done. Every rank must call this.
     """
     timings: list[list[RawTimings]] = [[] for _ in plans]
-    for turn in range(rounds):
+    for turn in range(first, first + rounds):
         order = random.Random(turn).sample(range(len(plans)), len(plans))
         for done, n in enumerate(order):
             one = time_plan(
@@ -53,26 +55,42 @@ def calibrate_here(
     rounds: int,
     repeats: int,
     on_progress: Callable[[int, int], None] = lambda *_: None,
+    on_retry: Callable[[str, int], None] = lambda *_: None,
 ) -> tuple[Cluster, tuple[Fit, ...]]:
     """`cluster` with the constants of these ranks, memory and what cannot be measured as given.
 
-    Every rank must call this. UserError for one rank alone, or if the fit fails.
+    Where they fit badly, more rounds are measured: see `calibrate_until_it_fits`. Every rank must
+    call this. UserError for one rank alone, or if no constants fit.
     """
     check_shape(cluster, world)
     if world.size < 2:
         raise UserError("cluster: one rank exchanges nothing; give a cluster of 2 ranks or more")
     # The fastest of each: what else the machine does only ever adds, and most in one round of few.
     plans = list(micro_plans(cluster, batch_size))
-    timings = measure_all(
-        plans, world, rounds=rounds, repeats=repeats, whole=False, on_progress=on_progress
-    )
-    observed = [
-        Observed(file=p, ms=combine(t).fastest) for p, t in zip(plans, timings, strict=True)
-    ]
+    timings: list[list[RawTimings]] = [[] for _ in plans]
+
+    def observe(more: int) -> list[Observed]:
+        new = measure_all(
+            plans,
+            world,
+            rounds=more,
+            repeats=repeats,
+            first=len(timings[0]),
+            whole=False,
+            on_progress=on_progress,
+        )
+        for every, goes in zip(timings, new, strict=True):
+            every.extend(goes)
+        return [
+            Observed(file=plan, ms=combine(every).fastest)
+            for plan, every in zip(plans, timings, strict=True)
+        ]
+
     try:
-        found, fits = calibrate(observed, cluster)
+        found, fits = calibrate_until_it_fits(observe, cluster, rounds, on_retry)
     except ValueError as error:
-        raise UserError(str(error)) from error
+        busy = f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+        raise UserError(f"{error} ({busy})") from error
     # On CPU there is one memory.
     link = _host_device(world.device) if found.device == "cuda" else found.ddr_bw
     return found.model_copy(update={"host_device_bw": link}), fits

@@ -48,7 +48,8 @@ class Reserved:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Relaxation:
-    """A relaxation that makes a plan fit, and the plan's predicted milliseconds."""
+    """A relaxation that makes a plan fit, and that plan's predicted milliseconds: of a first plan,
+    which a search improves."""
 
     kind: str
     """types, kernels, fp16, replicas, memory, batch or ranks."""
@@ -107,22 +108,23 @@ class Infeasible(PlanError):
         super().__init__(reason, missing_memory, relaxations, untried)
         self.reason = reason
         self.missing_memory = missing_memory
-        self.relaxations = tuple(sorted(relaxations, key=lambda one: one.apart))
-        """Those that make a plan fit, the nearest first."""
+        self.relaxations = tuple(sorted(relaxations, key=lambda one: one.time))
+        """Those that make a plan fit, the fastest first."""
         self.untried = untried
         """Kinds of relaxation that time ran out for."""
 
     @property
     def nearest(self) -> Relaxation | None:
         """The relaxation that changes least."""
-        return self.relaxations[0] if self.relaxations else None
+        return min(self.relaxations, key=lambda one: one.apart, default=None)
 
     def __str__(self) -> str:
         return f"{self.reason}; {self._remedy()}"
 
     def _remedy(self) -> str:
         if self.relaxations:
-            return "it fits with: " + "; or ".join(one.what for one in self.relaxations)
+            ways = (f"{one.what} ({one.time:.3g} ms)" for one in self.relaxations)
+            return "it fits with: " + "; or ".join(ways)
         late = f" (no time for {', '.join(self.untried)})" if self.untried else ""
         return f"none of the changes tried makes it fit{late}"
 

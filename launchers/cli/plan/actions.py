@@ -13,9 +13,10 @@ from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.plans.describe import describe_plan
 from embeddings.planner.plans.plan_file import load_plan
 from embeddings.planner.search.search import Budget
-from launchers.cli.plan.inputs import open_inputs
+from launchers.cli.plan.inputs import only_cluster, open_inputs
 from launchers.cli.plan.options import OutputOptions, PlanOptions
 from launchers.cli.plan.tables import options_view, plan_view, reshard_view
+from launchers.cli.plan.user_errors import check_folder, user_errors
 from launchers.local.console import open_console, print_line
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json, write_text
@@ -34,11 +35,15 @@ def find(
 
     UserError if none fits; with --json what is missing, and what would help, is printed first.
     """
+    if len(options.cluster) > 1:
+        from launchers.cli.plan.clusters import compare_clusters
+
+        return compare_clusters(source_name, options, warm, output, overrides)
     with user_errors(), open_world() as world:
         check_folder(output.out)
         check_folder(output.page, "--page")
         previous = load_plan(warm).sharding_plan() if warm else None
-        inputs = open_inputs(source_name, options, overrides, world)
+        inputs = open_inputs(source_name, options, only_cluster(options), overrides, world)
         source, request = inputs.made()
         budget = Budget(rounds=options.rounds, seconds=options.seconds, seed=options.seed)
         try:
@@ -120,7 +125,7 @@ def sweep(
         "kind": "homerec sharding sweep",
         "version": 1,
         "source": source_name,
-        "cluster": options.cluster,
+        "cluster": options.cluster[0],
         "points": [point.row() for point in points],
     }
     if output.out:
@@ -186,22 +191,3 @@ def _in_file(path: Path) -> Iterator[None]:
         yield
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """The planner's ValueErrors, each one line about its input, as the user's mistakes."""
-    try:
-        yield
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(str(error)) from error
-
-
-def check_folder(out: Path | None, option: str = "--out") -> None:
-    """Before the search, not after it."""
-    if out is not None and not out.parent.is_dir():
-        raise UserError(f"{out}: no folder {out.parent}; make it, or name another with {option}")
-    if out is not None and out.is_dir():
-        raise UserError(f"{out}: is a folder; name a file with {option}")

@@ -85,15 +85,23 @@ class Inputs:
         return source, source.request(self.cluster, rows, self.rules, setup)
 
 
+def only_cluster(options: PlanOptions) -> Cluster:
+    """The one that the command line names. UserError or ValueError in one line."""
+    from embeddings.planner.inputs.cluster import load_cluster
+    from pipeline.io.errors import UserError
+
+    if len(options.cluster) > 1:
+        raise UserError(f"--cluster {options.cluster[1]}: a second one; only 'plan find' compares")
+    return load_cluster(options.cluster[0])
+
+
 def open_inputs(
-    source_name: str, options: PlanOptions, overrides: Sequence[str], world: Any
+    source_name: str, options: PlanOptions, cluster: Cluster, overrides: Sequence[str], world: Any
 ) -> Inputs:
     """What the command line names, read. UserError or ValueError in one line."""
-    from embeddings.planner.inputs.cluster import load_cluster
     from embeddings.planner.inputs.rules import load_rules
     from pipeline.planning.sources import open_source
 
-    cluster = load_cluster(options.cluster)
     rules = load_rules(options.constraints) if options.constraints else ()
     source = open_source(source_name, overrides, world)
     stats = None

@@ -16,9 +16,9 @@ from embeddings.planner.inputs.cluster_file import cluster_yaml, rounded
 from embeddings.planner.inputs.torchrec_log import torchrec_silenced
 from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.plans.plan_file import PlanFile, load_plan
-from launchers.cli.plan.actions import check_folder, user_errors
 from launchers.cli.plan.measured_tables import fits_view, measured_json, measured_view
 from launchers.cli.plan.options import RepeatOptions
+from launchers.cli.plan.user_errors import check_folder, user_errors
 from launchers.local.console import open_console, print_line
 from launchers.local.local_ranks import run_ranks
 from pipeline.io.errors import UserError
@@ -140,7 +140,8 @@ def _progress_printer(world: World, rounds: int, plans: int | None) -> Callable[
 
     def on_progress(turn: int, done: int) -> None:
         if world.is_first and (done == plans if plans else done % 10 == 0):
-            print_line(console, f"round {turn + 1} of {rounds}: {done} plans done")
+            of = f" of {rounds}" if rounds else ""
+            print_line(console, f"round {turn + 1}{of}: {done} plans done")
 
     return on_progress
 

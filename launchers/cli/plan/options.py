@@ -15,8 +15,9 @@ SERVE = 0.95
 class PlanOptions:
     """What a plan depends on, beside the model."""
 
-    cluster: str
-    """.yaml file, or a preset: h100, h100-8x16 (devices a host x hosts), cpu-2x1, ..."""
+    cluster: tuple[str, ...]
+    """.yaml file, or a preset: h100, h100-8x16 (devices a host x hosts), cpu-2x1, ...; 'plan find'
+    compares several: --cluster once for each."""
     batch_size: Positive | None = None
     """rows a rank (default: train.batch_size / ranks; a table list has no default)."""
     constraints: Path | None = None

@@ -15,7 +15,7 @@ from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.yaml_files import validate
 from embeddings.planner.search.search import Budget
-from launchers.cli.plan.inputs import Inputs, condition_fields, open_inputs
+from launchers.cli.plan.inputs import Inputs, condition_fields, only_cluster, open_inputs
 from launchers.cli.plan.options import PlanOptions
 from pipeline.io.errors import UserError, nearest
 from pipeline.planning.sources import Source
@@ -32,6 +32,8 @@ _KNOWN = (
     *_CLUSTER_FIELDS,
 )
 
+_PART_NAMES = ("lookup", "exchange", "backward", "exchange back")
+
 
 def run_sweep(
     source_name: str,
@@ -42,7 +44,7 @@ def run_sweep(
 ) -> list[Point]:
     """All points. UserError for an unknown input or a value that it cannot take."""
     axes = parse_axes(axis_words)
-    inputs = open_inputs(source_name, options, overrides, world)
+    inputs = open_inputs(source_name, options, only_cluster(options), overrides, world)
     made: dict[tuple[str | None, str | None], Source] = {}
 
     def request_of(values: Mapping[str, Any]) -> PlanRequest:
@@ -147,13 +149,21 @@ def sweep_view(points: Sequence[Point]) -> Table:
     view = Table(title="What if", title_justify="left")
     for heading in points[0].values:
         view.add_column(heading, justify="right")
-    for heading in ("ms", "lookup", "exchange", "backward", "exchange back", "busiest / mean"):
+    for heading in (
+        "ms",
+        "no plan takes less",
+        "lookup",
+        "exchange",
+        "backward",
+        "exchange back",
+        "busiest / mean",
+    ):
         view.add_column(heading, justify="right")
     view.add_column("GiB of a rank, most / room", justify="right")
     for point in points:
         row = point.row()
         if point.solution is None:
-            view.add_row(*map(str, point.values.values()), *["-"] * 6, "does not fit")
+            view.add_row(*map(str, point.values.values()), *["-"] * 7, "does not fit")
             continue
         ms = row["ms"]
         memory = "hbm" if row["room"]["hbm"] else "ddr"
@@ -161,6 +171,7 @@ def sweep_view(points: Sequence[Point]) -> Table:
         view.add_row(
             *map(str, point.values.values()),
             f"{row['time_ms']:.4g}",
+            f"{row['lower_bound_ms']:.4g}",
             *(f"{ms[part]:.3g}" for part in parts),
             f"{row['imbalance']:.2f}",
             f"{row['memory'][memory][1] / 2**30:.3g} / {row['room'][memory] / 2**30:.3g}",
