@@ -41,11 +41,7 @@ class HoME(nn.Module):
         per_group = config.feature_gate_per == "group"
         masks = Masks(config.num_masks, config.mask_rank, per_group)
 
-        # Level 1: group and output 0 are the shared ones, c is the c-th category's.
-        groups = [Group(f"meta.{name}", config.num_meta_experts) for name in (SHARED, *names)]
-        mixtures = [Mixture(SHARED, inputs=[0], groups=range(len(groups)), self_group=0)]
-        for c, name in enumerate(names, start=1):
-            mixtures.append(Mixture(name, inputs=[0], groups=[0, c], self_group=c))
+        groups, mixtures = _level1(config, names)
         self.level1 = Level(
             "meta",
             1,
@@ -58,24 +54,7 @@ class HoME(nn.Module):
             masks=masks if config.feature_gate_1 else None,
             meta_prefix="",
         )
-
-        # Level 2: group 0 is global, c is the c-th category's, then one group for each task.
-        groups = [Group("level2.global", config.num_global_experts, source=0)]
-        for c, name in enumerate(names, start=1):
-            groups.append(Group(f"level2.category.{name}", config.num_category_experts, source=c))
-        mixtures = []
-        for task in canonical(tasks):
-            c, specific = 1 + names.index(task.category), len(groups)
-            groups.append(
-                Group(
-                    f"level2.task_specific.{task.name}", config.num_task_specific_experts, source=c
-                )
-            )
-            mixtures.append(
-                Mixture(task.name, inputs=[c, 0], groups=[0, c, specific], self_group=specific)
-            )
-        if not config.hierarchy_mask:
-            mixtures = [mixture._replace(groups=range(len(groups))) for mixture in mixtures]
+        groups, mixtures = _level2(config, names, tasks)
         self.level2 = Level(
             "level2",
             1 + len(names),
@@ -99,3 +78,33 @@ class HoME(nn.Module):
         self.level1.init_weights(seed)
         self.level2.init_weights(seed)
         self.towers.init_weights(seed)
+
+
+def _level1(config: HomeConfig, names: Sequence[str]) -> tuple[list[Group], list[Mixture]]:
+    """Group and output 0 are the shared ones, c is the c-th category's."""
+    groups = [Group(f"meta.{name}", config.num_meta_experts) for name in (SHARED, *names)]
+    mixtures = [Mixture(SHARED, inputs=[0], groups=range(len(groups)), self_group=0)]
+    for c, name in enumerate(names, start=1):
+        mixtures.append(Mixture(name, inputs=[0], groups=[0, c], self_group=c))
+    return groups, mixtures
+
+
+def _level2(
+    config: HomeConfig, names: Sequence[str], tasks: Sequence[Task]
+) -> tuple[list[Group], list[Mixture]]:
+    """Group 0 is global, c is the c-th category's, then one group for each task."""
+    groups = [Group("level2.global", config.num_global_experts, source=0)]
+    for c, name in enumerate(names, start=1):
+        groups.append(Group(f"level2.category.{name}", config.num_category_experts, source=c))
+    mixtures = []
+    for task in canonical(tasks):
+        c, specific = 1 + names.index(task.category), len(groups)
+        groups.append(
+            Group(f"level2.task_specific.{task.name}", config.num_task_specific_experts, source=c)
+        )
+        mixtures.append(
+            Mixture(task.name, inputs=[c, 0], groups=[0, c, specific], self_group=specific)
+        )
+    if not config.hierarchy_mask:
+        mixtures = [mixture._replace(groups=range(len(groups))) for mixture in mixtures]
+    return groups, mixtures

@@ -15,7 +15,7 @@ from models.towers.cost import Cost, cost, matched
 from models.towers.variants import VARIANTS, variant
 from pipeline.config.overrides import resolve
 from pipeline.config.tree import Config
-from pipeline.data.schema import Schema
+from pipeline.data.schema import SPLIT, Schema
 from pipeline.experiments.file_types import VERSION
 from pipeline.experiments.study import folder_name
 from pipeline.experiments.study_runs import TowerRun
@@ -71,20 +71,11 @@ def design_study(
     _check_names(towers)
     before = study or {"towers": {}, "seeds": [], "runs": []}
     all_towers = list(dict.fromkeys([*before["towers"], *towers]))
-    if against is not None and against not in all_towers:
-        raise UserError(
-            f"command line: --against {against!r} is no tower of this study; "
-            f"{nearest(against, all_towers)}"
-        )
-    reference = against or ("single_task" if "single_task" in all_towers else all_towers[0])
+    reference = _reference(against, all_towers)
     schema = Schema.load(base.data.path)
     chosen = resolve_features(base, schema)
-    open_split(base, chosen, "val", world, purpose="eval")
-    split: Literal["test", "val"] = "test" if schema.splits["test"].rows else "val"
-    if split == "test":
-        open_split(base, chosen, "test", world, purpose="eval")
-    source = open_split(base, chosen, "train", world, purpose="train")
-    steps = base.train.epochs * source.steps_per_epoch
+    split: SPLIT = "test" if schema.splits["test"].rows else "val"
+    steps = _check_splits(base, chosen, split, world)
     configs, costs = _towers(base.model.tower, all_towers, chosen, match)
 
     def run(name: str, seed: int) -> TowerRun:
@@ -115,17 +106,40 @@ def design_study(
         "seeds": list(dict.fromkeys([*before["seeds"], *seeds])),
         "split": split,
         "tasks": chosen.tasks,
-        "towers": {
-            name: {
-                "folder": folder_name(name),
-                "parameters": costs[name].parameters,
-                "flops": costs[name].flops,
-                "config": configs[name].model_dump(mode="json"),
-            }
-            for name in all_towers
-        },
+        "towers": {name: _entry(name, costs[name], configs[name]) for name in all_towers},
     }
     return StudyDesign(runs=runs, kept=kept, head=head)
+
+
+def _reference(against: str | None, towers: Sequence[str]) -> str:
+    """The tower that the others are compared with. UserError if `against` is none of `towers`."""
+    if against is None:
+        return "single_task" if "single_task" in towers else towers[0]
+    if against not in towers:
+        raise UserError(
+            f"command line: --against {against!r} is no tower of this study; "
+            f"{nearest(against, list(towers))}"
+        )
+    return against
+
+
+def _check_splits(base: Config, chosen: Selection, split: SPLIT, world: World) -> int:
+    """Steps of the training split; UserError if it, val or `split` cannot be read."""
+    splits: dict[SPLIT, None] = {"val": None, split: None}
+    for name in splits:
+        open_split(base, chosen, name, world, purpose="eval")
+    source = open_split(base, chosen, "train", world, purpose="train")
+    return base.train.epochs * source.steps_per_epoch
+
+
+def _entry(name: str, cost: Cost, config: TowerConfig) -> Json:
+    """A tower's part of study.json."""
+    return {
+        "folder": folder_name(name),
+        "parameters": cost.parameters,
+        "flops": cost.flops,
+        "config": config.model_dump(mode="json"),
+    }
 
 
 def _check_names(towers: Sequence[str]) -> None:

@@ -60,31 +60,15 @@ def fixed_plan(fixed: Sequence[FixedTable], cluster: Cluster, batch_size: int) -
     memory = np.zeros((cluster.ranks, len(MEMORIES)), np.int64)
     placed = []
     for one in fixed:
-        table = found[one.table.name]
-        n = _the_option(options, table, one)
-        model_table, option = options.tables[table], options.options[n]
+        n = _the_option(options, found[one.table.name], one)
+        option = options.options[n]
+        model_table = options.tables[found[one.table.name]]
         sizes = [size[0] for size in enumerator.sizes_and_offsets(model_table, option)[0]]
-        if len(sizes) != len(one.ranks):
-            raise ValueError(
-                f"table {one.table.name!r}: {len(one.ranks)} ranks for {len(sizes)} shards"
-            )
+        placed.append(_placed(one, options, n, sizes))
         ranks = np.array(one.ranks, np.int64)
-        blocks = int(options.blocks[n])
         np.add.at(perf, ranks, options.perf[n])
-        needs = np.tile(np.repeat(options.memory[n], options.counts[n], axis=0), (blocks, 1))
-        np.add.at(memory, ranks, needs)
-        placed.append(
-            PlacedTable(
-                table=one.table,
-                path=one.path or model_table.path,
-                sharding_type=option.sharding_type,
-                compute_kernel=option.kernel,
-                width=option.width,
-                rows=runs_of_equal(sizes[: len(sizes) // blocks]),
-                ranks=ranges(one.ranks),
-                shard_ms=tuple(options.perf[n].tolist()),
-            )
-        )
+        needs = np.repeat(options.memory[n], options.counts[n], axis=0)
+        np.add.at(memory, ranks, np.tile(needs, (int(options.blocks[n]), 1)))
     return PlanFile(
         cluster=cluster,
         batch_size=batch_size,
@@ -102,6 +86,25 @@ def fixed_plan(fixed: Sequence[FixedTable], cluster: Cluster, batch_size: int) -
             )
             for rank in range(cluster.ranks)
         ),
+    )
+
+
+def _placed(one: FixedTable, options: Options, n: int, sizes: list[int]) -> PlacedTable:
+    """The table by its option `n`, whose shards have `sizes` rows. ValueError for other ranks."""
+    if len(sizes) != len(one.ranks):
+        raise ValueError(
+            f"table {one.table.name!r}: {len(one.ranks)} ranks for {len(sizes)} shards"
+        )
+    option = options.options[n]
+    return PlacedTable(
+        table=one.table,
+        path=one.path or options.tables[option.table].path,
+        sharding_type=option.sharding_type,
+        compute_kernel=option.kernel,
+        width=option.width,
+        rows=runs_of_equal(sizes[: len(sizes) // int(options.blocks[n])]),
+        ranks=ranges(one.ranks),
+        shard_ms=tuple(options.perf[n].tolist()),
     )
 
 

@@ -12,7 +12,7 @@ the distinct users and videos have to. Splits go by the log's `date`, a user's p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +37,7 @@ from pipeline.data.prepare.kuairand_features import (
 from pipeline.data.prepare.kuairand_files import find_files, stage_files
 from pipeline.data.prepare.kuairand_shards import bucket_shards, frozen_from, with_statistics
 from pipeline.data.prepare.statistics import Ledger
+from pipeline.data.prepare.vocabulary import Vocabulary
 from pipeline.data.prepare.writer import ProgressCallback, ShardWriter, new_folder, no_progress
 from pipeline.data.schema import SPLIT, Schema
 from pipeline.io.errors import UserError, nearest
@@ -79,19 +80,14 @@ def prepare_kuairand(
     model trained on it; then any split may be empty.
     UserError: options, files or values at fault, a full disk, an `out` that may not be replaced.
     """
-    _check_positive(
+    _check_options(
+        smoothing,
+        frozen_labels,
         max_history=max_history,
         min_count=min_count,
         rows_per_group=rows_per_group,
         bytes_per_bucket=bytes_per_bucket,
     )
-    if not smoothing > 0:
-        raise UserError(f"smoothing: {smoothing} must be above 0")
-    for name in frozen_labels:
-        if name not in COUNTED:
-            raise UserError(
-                f"frozen_labels: {name!r} has no statistics; {nearest(name, list(COUNTED))}"
-            )
     split_of = _by_day(val_from, test_from)
     found = find_files(Path(raw), with_random=with_random)
     size = sum(path.stat().st_size for path in found.logs)
@@ -107,10 +103,7 @@ def prepare_kuairand(
         files = stage_files(found, stage, step)
         if vocabulary_from is None:
             _check_days(files.logs, split_of)
-        buckets = []
-        for number, rows in enumerate(split_by_user(files.logs, stage, num_buckets)):
-            buckets.append(sort_bucket(rows, stage / f"sorted-{number}.parquet"))
-            step(f"sorted bucket {number + 1} of {num_buckets}")
+        buckets = _sort_buckets(files.logs, stage, num_buckets, step)
         users, videos = read_users(files), read_videos(files)
         if vocabulary_from is None:
             train = pl.scan_parquet(buckets).filter(pl.col("date") < val_from)
@@ -121,27 +114,10 @@ def prepare_kuairand(
         users.sink_parquet(stage / "users.parquet")
         videos.sink_parquet(stage / "videos.parquet")
         step("counted the vocabularies")
-
+        ledger, joined = _join_buckets(buckets, stage, vocabularies, step)
         writer = ShardWriter(
             folder, sparse=SPARSE, dense=DENSE, labels=LABELS, rows_per_group=rows_per_group
         )
-        partitions = 1 + num_buckets // BUCKETS_PER_PARTITION
-        shared = [key for key in KEYS if not key.of_user]
-        ledger = Ledger(stage / "statistics", shared, COUNTED, partitions)
-        joined = [stage / f"joined-{number}.parquet" for number in range(num_buckets)]
-        for number, (bucket, path) in enumerate(zip(buckets, joined, strict=True)):
-            features = join_features(
-                pl.read_parquet(bucket),
-                pl.scan_parquet(stage / "users.parquet"),
-                pl.scan_parquet(stage / "videos.parquet"),
-                vocabularies,
-            )
-            ledger.add(features)
-            features.write_parquet(path)
-            step(f"joined bucket {number + 1} of {num_buckets}")
-        ledger.close()
-        step("added up the statistics")
-
         for number, (bucket, path) in enumerate(zip(buckets, joined, strict=True)):
             log, features = pl.read_parquet(bucket), pl.read_parquet(path)
             path.unlink()
@@ -171,10 +147,49 @@ class _Steps:
         self._progress(self._done, self._total, what)
 
 
-def _check_positive(**options: int) -> None:
-    for name, value in options.items():
+def _sort_buckets(logs: Sequence[Path], stage: Path, num_buckets: int, step: _Steps) -> list[Path]:
+    """The log's rows, a file a bucket of users, sorted."""
+    buckets = []
+    for number, rows in enumerate(split_by_user(logs, stage, num_buckets)):
+        buckets.append(sort_bucket(rows, stage / f"sorted-{number}.parquet"))
+        step(f"sorted bucket {number + 1} of {num_buckets}")
+    return buckets
+
+
+def _join_buckets(
+    buckets: Sequence[Path], stage: Path, vocabularies: Mapping[str, Vocabulary], step: _Steps
+) -> tuple[Ledger, list[Path]]:
+    """The features of each bucket's rows, a file a bucket, and the counts of all by day."""
+    partitions = 1 + len(buckets) // BUCKETS_PER_PARTITION
+    shared = [key for key in KEYS if not key.of_user]
+    ledger = Ledger(stage / "statistics", shared, COUNTED, partitions)
+    joined = [stage / f"joined-{number}.parquet" for number in range(len(buckets))]
+    for number, (bucket, path) in enumerate(zip(buckets, joined, strict=True)):
+        features = join_features(
+            pl.read_parquet(bucket),
+            pl.scan_parquet(stage / "users.parquet"),
+            pl.scan_parquet(stage / "videos.parquet"),
+            vocabularies,
+        )
+        ledger.add(features)
+        features.write_parquet(path)
+        step(f"joined bucket {number + 1} of {len(buckets)}")
+    ledger.close()
+    step("added up the statistics")
+    return ledger, joined
+
+
+def _check_options(smoothing: float, frozen_labels: Sequence[str], **counts: int) -> None:
+    for name, value in counts.items():
         if value < 1:
             raise UserError(f"{name}: {value} must be at least 1")
+    if not smoothing > 0:
+        raise UserError(f"smoothing: {smoothing} must be above 0")
+    for name in frozen_labels:
+        if name not in COUNTED:
+            raise UserError(
+                f"frozen_labels: {name!r} has no statistics; {nearest(name, list(COUNTED))}"
+            )
 
 
 def _by_day(val_from: int, test_from: int) -> Callable[[int], SPLIT]:
