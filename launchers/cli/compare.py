@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
 _SEEDS = 4
+_MAX_SEEDS = 10_000
 
 
 def compare(
@@ -193,6 +194,8 @@ def _seeds(text: str) -> list[int]:
         )
     numbers = list(map(int, parts))
     if "," not in text:
+        if numbers[0] > _MAX_SEEDS:
+            raise UserError(f"command line: --seeds {text!r}: give at most {_MAX_SEEDS}")
         numbers = list(range(numbers[0]))
     if not numbers or len(set(numbers)) < len(numbers):
         raise UserError(f"command line: --seeds {text!r}: takes one seed at least, and each once")

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.io.errors import UserError, nearest
 from pipeline.io.exit_codes import ExitCode
 from pipeline.io.interrupts import interrupts
+from pipeline.io.streams import escape_unencodable_output
 
 _DESCRIPTION = "Train, evaluate and inspect HoME multi-task rankers on sharded embedding tables."
 
@@ -66,6 +67,7 @@ def _note_stop(message: str, at: float) -> None:
 
 
 def _main(words: list[str]) -> int:
+    escape_unencodable_output()
     ours = words[: words.index("--")] if "--" in words else words
     debug = "--debug" in ours
     if debug:

@@ -24,6 +24,7 @@ from pipeline.io.errors import UserError
 
 TRAIN_DAYS = 8
 FIRST_DAY = datetime(2022, 4, 22, tzinfo=UTC)
+MAX_ROWS = 10**10  # with their users and videos in memory
 MIN_ROWS = 10 * NUM_DAYS  # with fewer, a day would have hardly any
 
 
@@ -62,6 +63,8 @@ def prepare_synthetic(
     ):
         if value < least:
             raise UserError(f"{name}: {value} must be at least {least}")
+    if rows > MAX_ROWS:
+        raise UserError(f"rows: {rows} must be at most {MAX_ROWS}")
     with new_folder(Path(out), overwrite=overwrite) as folder:
         world = PlantedWorld(seed, rows, num_users, num_videos)
         vocabularies = count_vocabularies(world, TRAIN_DAYS, min_count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -73,6 +74,18 @@ def test_resume_auto_begins_resumes_and_a_requeued_start_overwrites_nothing(
     assert "from the start" in capsys.readouterr().out
 
 
+def test_a_name_that_the_terminal_cannot_show_ends_no_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tables.yaml").write_text("tables: [{name: 视频, rows: 9, dim: 4}]", encoding="utf-8")
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="latin-1"))
+    assert main(["plan", "tables.yaml", "--cluster", "cpu-1x1", "--batch-size", "8"]) == 0
+    sys.stdout.flush()
+    assert rb"\u89c6\u9891" in shown.getvalue()
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from launchers.cli.main import main\n"
@@ -115,6 +128,11 @@ def test_every_subcommand_has_help(command: str, capsys: pytest.CaptureFixture[s
         (["checkpoint", "verfy", "x"], 'Did you mean "verify"?'),
         (["prepare", "kuai"], "kuairand"),
         (["plan", "--cluster", "h100"], "SOURCE"),
+        (["compare", "demo", "--seeds", "2147483647"], "--seeds '2147483647': give at most 10000"),
+        (
+            ["prepare", "synthetic", "--out", "x", "--rows", "9223372036854775808"],
+            "rows: 9223372036854775808 must be at most 10000000000",
+        ),
         # Bytes of a command line that are not text: Python gives them as lone surrogates.
         (["report", "runs/\udce9"], "'runs/\\udce9': not text in utf-8, the encoding of this"),
         (["compare", "--recipe", "demo", "--out", "x"], "'homerec compare RECIPE ...'"),
