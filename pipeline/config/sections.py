@@ -198,8 +198,8 @@ class TrainConfig(Section):
     """bfloat16 autocast of the tower. auto: on a GPU that supports it, off on CPU, so that metrics
     do not depend on the CPU."""
     compile: Switch = "auto"
-    """torch.compile of the tower. auto: on a GPU. On CPU it needs a C++ compiler and takes some
-    seconds."""
+    """torch.compile of the tower. auto: on a GPU. On CPU it needs a C++ compiler, and the
+    first steps wait for it."""
     timeout: int = Field(default=600, ge=1)
     """Seconds that ranks wait for each other before the run ends with the names of those that did
     not answer."""
