@@ -1,1 +1,1 @@
-"""The sparse half: features, tables, sharding. Imports nothing of ours."""
+"""The sparse half: features, tables, sharding. Imports no other package of homerec."""

@@ -1,4 +1,4 @@
-"""Tables -> collections on meta: shapes without memory, which sharding allocates."""
+"""Builds collections of tables on the meta device; sharding allocates their memory."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _DTYPES = {"fp32": DataType.FP32, "fp16": DataType.FP16}
 
 
 def build_bags(tables: Sequence[EmbeddingTable]) -> EmbeddingBagCollection | None:
-    """One collection of the pooled tables: one fused lookup and one exchange for their features.
+    """Build one collection of the pooled tables, with one fused lookup and one exchange.
 
-    Every bag is summed here, and those to be averaged are divided by their lengths in the model's
-    head: TorchRec 1.8 averages wrongly under grid_shard (each rank's part by its own length), and
-    under the row-wise types divides every column of every feature by length + 1e-6.
-    None if there is no such table.
+    All bags are summed here, and the model's head divides those with mean pooling by their lengths:
+    TorchRec 1.8 averages incorrectly under grid_shard (each rank's part by its own length), and
+    under row-wise types divides every column of every feature by length + 1e-6.
+    Returns None if there are no pooled tables.
     """
     pooled = [table for table in tables if not table.unpooled]
     configs = [EmbeddingBagConfig(**_fields(table), pooling=PoolingType.SUM) for table in pooled]
@@ -33,13 +33,13 @@ def build_bags(tables: Sequence[EmbeddingTable]) -> EmbeddingBagCollection | Non
 
 
 def build_rows(tables: Sequence[EmbeddingTable]) -> EmbeddingCollection | None:
-    """One collection of the unpooled tables, which must be equally wide; None if there is none."""
+    """Build one collection of the unpooled tables, which must have equal dims; None if none."""
     configs = [EmbeddingConfig(**_fields(table)) for table in tables if table.unpooled]
     return EmbeddingCollection(configs, device=torch.device("meta")) if configs else None
 
 
 def _fields(table: EmbeddingTable) -> dict[str, Any]:
-    """What both kinds of collection need to know."""
+    """Arguments of both kinds of collection."""
     return {
         "name": table.name,
         "num_embeddings": table.rows,

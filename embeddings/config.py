@@ -1,4 +1,4 @@
-"""Configuration of embedding tables: their shape, optimizer and sharding. Free of torch."""
+"""Configuration of embedding tables: shape, optimizer and sharding. Does not import torch."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SHARDING_TYPES = (
 )
 """The values of TorchRec's ShardingType."""
 
-# TorchRec 1.8 has these for unpooled rows, and data_parallel, which is left out: FBGEMM 1.8 on CPU
-# sums a replicated table's bags although its rows are asked for.
+# Types that TorchRec 1.8 supports for unpooled rows, except data_parallel: FBGEMM 1.8 on CPU sums
+# the bags of a replicated table even if rows are requested.
 UNPOOLED_TYPES = ("table_wise", "column_wise", "row_wise")
 
 
 class TableOverride(Frozen):
-    """Settings of one table, or of all tables that match a pattern."""
+    """Settings of a table, or of all tables that match a pattern."""
 
     dim: int | None = Field(default=None, ge=4, le=2**13, multiple_of=4)
     """Embedding dimension; unset: `embeddings.dim` or `embeddings.small_dim`."""
@@ -54,64 +54,64 @@ class EmbeddingsConfig(Frozen):
     small_rows: int = Field(default=1000, ge=0, le=2**40)
     """Vocabulary size, in ids, below which a table is small."""
     hash_rows: int = Field(default=100, ge=0, le=2**40)
-    """Rows added to each table for ids outside its vocabulary, which are hashed into them; 0: such
-    an id is an error."""
+    """Rows added to each table, into which ids outside its vocabulary are hashed; 0: such ids are
+    errors."""
     dtype: DType = "fp32"
     """Storage type of the weights."""
     pooling: Pooling = "mean"
-    """Pooling of the rows of a multi-valued feature."""
+    """Pooling of multi-valued features."""
     poolings: Mapping[str, Pooling] = Field(default_factory=dict)
     """Pooling per feature, by name or pattern ('hist_*'). The last match wins."""
     init_scale: float = Field(default=0.02, gt=0)
-    """Bound of the initial weights, which are uniform in [-init_scale, init_scale]."""
+    """Initial weights are uniform in [-init_scale, init_scale]."""
     tables: Mapping[str, TableOverride] = Field(default_factory=dict)
     """Settings per table, by name or pattern. The last match wins."""
 
 
 class SparseOptimizerConfig(Frozen):
-    """Optimizer of the embedding tables: row-wise Adagrad, whose accumulator is one number per row,
-    the mean of its squared gradients."""
+    """Optimizer of the embedding tables: row-wise Adagrad, with one accumulator per row for the
+    mean of its squared gradients."""
 
     kind: Literal["rowwise_adagrad"] = "rowwise_adagrad"
     """Type of the optimizer."""
     lr: float = Field(default=0.02, gt=0)
     """Peak learning rate."""
     eps: float = Field(default=1e-8, gt=0)
-    """Constant added to the root of the accumulator."""
+    """Constant added to the square root of the accumulator."""
     reset_min_rows: int = Field(default=0, ge=0, le=2**40)
-    """Rows from which on a table is reset, weights and accumulators, at the start of every epoch
-    but the first, so that it does not memorise training rows; 0: no table is reset."""
+    """Tables with at least this many rows are reset (weights and accumulators) at the start of
+    every epoch except the first, to prevent memorizing training rows; 0: no table is reset."""
 
 
 class ShardingConfig(Frozen):
     """Sharding of the embedding tables over ranks."""
 
     types: tuple[str, ...] = ()
-    """Sharding types to choose from: data_parallel, table_wise, column_wise, row_wise,
-    table_row_wise, table_column_wise, grid_shard. Without any: all. Tables of model.attention
-    support table_wise, column_wise and row_wise only."""
+    """Allowed sharding types: data_parallel, table_wise, column_wise, row_wise, table_row_wise,
+    table_column_wise, grid_shard. Empty: all. Tables of model.attention support only table_wise,
+    column_wise and row_wise."""
     min_partition: int | None = Field(default=None, ge=4, le=2**13, multiple_of=4)
     """Minimum width of a column shard, in columns; unset: TorchRec's default. Each column shard has
-    row-wise Adagrad accumulators of its own, so split columns train slightly differently from whole
+    its own row-wise Adagrad accumulators, so split columns train slightly differently from whole
     rows."""
 
     planner: Literal["homerec", "torchrec"] = "homerec"
-    """Search that finds the plan: homerec's, as in 'homerec plan', or TorchRec's."""
+    """Planner: homerec's, as in 'homerec plan', or TorchRec's."""
     cluster: str = ""
-    """Cluster that homerec's search plans for: a preset or a YAML file, as in 'homerec plan
-    --cluster'. '': the ranks of this run."""
+    """Cluster for homerec's planner: a preset or a YAML file, as in 'homerec plan --cluster'. '':
+    the ranks of this run."""
     plan: Path | None = None
-    """Plan file to shard by instead of a search ('homerec plan SOURCE --out FILE'), made for the
-    same ranks and tables. '': none."""
+    """Plan file to use instead of a search ('homerec plan SOURCE --out FILE'), made for the same
+    ranks and tables. '': none."""
 
     qcomm_forward: CommDType = "fp32"
-    """Number format in which embeddings are sent to other ranks; fp16 and bf16 halve the bytes."""
+    """Number format of embeddings sent to other ranks; fp16 and bf16 halve the bytes."""
     qcomm_backward: CommDType = "fp32"
-    """Number format in which their gradients are sent. fp16 gradients are scaled by the rows of a
+    """Number format of their gradients. fp16 gradients are scaled by the number of rows of a
     batch."""
     replica_groups: int = Field(default=1, ge=1)
-    """Groups of ranks for 2D parallelism. Each group has all tables, sharded within it, and trains
-    them on its samples; 1: no replicas."""
+    """Number of groups of ranks for 2D parallelism. Each group has all tables, sharded within the
+    group, and trains them on its samples; 1: no replicas."""
     sync_every: int = Field(default=1, ge=1)
     """Steps between averages of the groups' tables (weights and accumulators). Evaluations and
     checkpoints average first."""
@@ -132,6 +132,6 @@ class ShardingConfig(Frozen):
         return value
 
     def types_of(self, table: EmbeddingTable) -> tuple[str, ...]:
-        """Those of `types` that `table` can have; all it can have if none is named."""
+        """Return those of `types` that `table` supports; all that it supports if empty."""
         possible = UNPOOLED_TYPES if table.unpooled else SHARDING_TYPES
         return tuple(name for name in self.types or possible if name in possible)

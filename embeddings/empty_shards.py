@@ -1,12 +1,11 @@
-"""Shards without rows, which a row-wise plan leaves on some ranks if a table has few rows.
+"""Works around FBGEMM bugs for empty shards, which row-wise plans of small tables have.
 
-FBGEMM 1.8 on CPU mishandles them twice:
-- Its backward finds the rows of a table by looking for the next larger entry of
-  `hash_size_cumsum`. Behind the last table there is none if that table has no rows here, and it
-  reads on past the end: a step then fails with "more than 2B rows", or does not, by what lies in
-  memory.
-- It tells a CPU kernel by its weights. One whose tables all have no rows here has none and is taken
-  for a GPU's: "weights[0] must be a GPU or MTIA tensor".
+FBGEMM 1.8 on CPU has two bugs:
+- Its backward determines the rows of a table from the next larger entry of `hash_size_cumsum`. If
+  the last table has no rows here, there is no such entry and it reads past the end: depending on
+  the memory there, a step fails with "more than 2B rows".
+- It recognizes a CPU kernel by its weights. If all tables of a kernel have no rows here, there are
+  none and it assumes a GPU: "weights[0] must be a GPU or MTIA tensor".
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from embeddings.lookups import lookups
 
 
 def pad_empty_shards(model: nn.Module) -> None:
-    """Make every fused kernel on CPU end in a row that no id of this rank falls into.
+    """Append a row that no id refers to to every fused kernel on CPU.
 
-    The row counts gain a larger entry behind the last table, and weights without any row gain one,
-    which is part of no table: a checkpoint does not have it.
+    The cumulative row counts get a larger last entry, and empty weights get one row, which belongs
+    to no table and is not saved in checkpoints.
     """
     for kernel in (kernel for lookup in lookups(model) for kernel in lookup.modules()):
         if not isinstance(kernel, SplitTableBatchedEmbeddingBagsCodegen):
@@ -35,7 +34,7 @@ def pad_empty_shards(model: nn.Module) -> None:
         kernel.hash_size_cumsum = torch.cat([ends, ends[-1:] + 1])
         weights = kernel.weights_host
         if not weights.numel():
-            # A parameter, as weights with rows are: without a gradient this rank would leave out
-            # the exchange of gradients that its peers wait in.
+            # Must be a parameter: without a gradient this rank would skip the exchange of gradients
+            # in which its peers wait.
             del kernel.weights_host
             kernel.weights_host = nn.Parameter(weights.new_zeros(kernel.max_D))

@@ -1,4 +1,4 @@
-"""Which id features there are and which table serves each: what a collection is built from."""
+"""Maps id features to embedding tables."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Protocol, TypeVar
 from embeddings.config import DType, EmbeddingsConfig
 from embeddings.table_names import check_table_name
 
-# The order in which groups stand in the tower's input.
+# Order of the groups in the tower's input.
 GROUPS = ("user", "item", "context")
 
 
 class IdFeature(Protocol):
-    """What this package needs to know of an id feature; the data's schema has it."""
+    """Fields of an id feature that this package uses; the data's schema implements it."""
 
     @property
     def name(self) -> str: ...
@@ -32,9 +32,9 @@ FeatureT = TypeVar("FeatureT", bound=IdFeature)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbeddingTable:
-    """An embedding table: `rows` x `dim`, shared by `features` (names, in the tower's order).
+    """An embedding table, `rows` x `dim`, shared by `features` (names, in the tower's order).
 
-    `unpooled`: its rows leave the lookup one by one, not as bags' sums.
+    `unpooled`: the lookup returns individual rows, not sums of bags.
     """
 
     name: str
@@ -51,9 +51,9 @@ def build_tables(
     vocab_sizes: Mapping[str, int],
     unpooled: Collection[str] = (),
 ) -> tuple[EmbeddingTable, ...]:
-    """The tables that `features` need, in order of first use; those named `unpooled` are.
+    """Return the tables of `features`, in order of first use; `unpooled` names unpooled tables.
 
-    Raises ValueError for an override that matches no table, or a table's name that torch keeps.
+    Raises ValueError for an override that matches no table, or a reserved table name.
     """
     users: dict[str, list[str]] = {}
     for feature in in_group_order(features):
@@ -84,7 +84,7 @@ def _table(
 
 
 def mean_pooled(config: EmbeddingsConfig, features: Sequence[IdFeature]) -> list[str]:
-    """The multi-valued features whose bags are averaged; the others' are summed.
+    """Return the multi-valued features with mean pooling; the others are summed.
 
     Raises ValueError for an override that matches no multi-valued feature.
     """
@@ -100,5 +100,5 @@ def mean_pooled(config: EmbeddingsConfig, features: Sequence[IdFeature]) -> list
 
 
 def in_group_order(features: Sequence[FeatureT]) -> list[FeatureT]:
-    """User features first, then item, then context; the given order within each."""
+    """Sort by group: user, item, context; keep the given order within each group."""
     return sorted(features, key=lambda feature: GROUPS.index(feature.group))

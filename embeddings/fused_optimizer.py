@@ -1,4 +1,4 @@
-"""The optimizer that runs inside the tables' backward."""
+"""The optimizer fused into the tables' backward."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from embeddings.config import SparseOptimizerConfig
 
 
 def in_backward(config: SparseOptimizerConfig) -> tuple[type[Optimizer], dict[str, float]]:
-    """Class and arguments to mark tables with; sharding turns the mark into a fused kernel."""
+    """Return the optimizer class and arguments to mark tables with; sharding fuses it."""
     return RowWiseAdagrad, {"lr": config.lr, "eps": config.eps}

@@ -1,8 +1,8 @@
-"""First values of table weights, the same under every sharding plan.
+"""Initializes table weights independently of the sharding plan.
 
-TorchRec fills each shard from its rank's random state, so that a model's start depends on its
-plan. Here a weight is a pure function of (seed, table, row, column): any shard of any plan on any
-device gets the values that the whole table would have there.
+TorchRec initializes each shard from its rank's random state, so initial weights depend on the plan.
+Here a weight is a pure function of (seed, table, row, column): any shard of any plan on any device
+gets the same values as the unsharded table.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _CHUNK = 1 << 20
 
 
 def _signed(value: int) -> int:
-    """The int64 with the same bits."""
+    """Return the int64 with the same bits."""
     value &= (1 << 64) - 1
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
-    """Logical shift of int64 (torch's own keeps the sign)."""
+    """Logical right shift of int64 (torch's shift is arithmetic)."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _uniform(counter: Tensor, key: int) -> Tensor:
-    """float32 in [0, 1) for every int64 counter; integer arithmetic wraps, as it should."""
+    """Return a float32 in [0, 1) for every int64 counter; integer overflow is intended."""
     x = counter * _signed(_GAMMA) + key
     x = (x ^ _shift_right(x, 30)) * _signed(_MIX_1)
     x = (x ^ _shift_right(x, 27)) * _signed(_MIX_2)
@@ -50,7 +50,7 @@ def fill_shard(
     dim: int,
     scale: float,
 ) -> None:
-    """Fill `weight` [rows, columns], the part of `table` (width `dim`) at the offsets, in place.
+    """Fill `weight` [rows, columns], the part of `table` (width `dim`) at these offsets, in place.
 
     Values are uniform in [-scale, scale).
     """

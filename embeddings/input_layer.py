@@ -1,4 +1,4 @@
-"""The first layer of a ranker: raw columns to rows of tables and normalised numbers."""
+"""The first layer of a ranker: maps raw columns to table rows and normalized numbers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torchrec import KeyedJaggedTensor
 
 
 class IdRange(NamedTuple):
-    """Rows of the table that a feature's ids index."""
+    """Rows of a feature's table."""
 
     vocab_size: int
     hash_rows: int
-    """Rows behind the vocabulary, shared by the ids outside it; 0: such ids are errors."""
+    """Rows after the vocabulary, shared by ids outside it; 0: such ids are errors."""
 
 
 class InputLayer(nn.Module):
-    """Ids outside a vocabulary go to its table's hash rows, numbers are normalised.
+    """Maps ids outside a vocabulary to the table's hash rows, and normalizes numbers.
 
-    A module, so that a model with it reads raw columns. In training the reader's threads apply
-    `fold` and `normalise` ahead of time.
+    A module, so that a model can accept raw columns. In training, the reader's threads apply `fold`
+    and `normalise` ahead of time.
 
     Args:
         ids: by feature.
@@ -37,27 +37,27 @@ class InputLayer(nn.Module):
         self.ids = dict(ids)
         rows = max(sum(part) for part in self.ids.values())
         self.id_dtype = torch.int32 if rows <= torch.iinfo(torch.int32).max else torch.int64
-        """The narrowest that numbers every row of every table."""
+        """The smallest integer type that can index every row of every table."""
         for name, part in (("mean_N", 0), ("std_N", 1)):
             values = torch.tensor([pair[part] for pair in dense], dtype=torch.float32, device="cpu")
-            self.register_buffer(name, values, persistent=False)  # the data's schema keeps them
+            self.register_buffer(name, values, persistent=False)  # stored in the data's schema
 
     def fold(self, feature: str, ids: Tensor) -> Tensor:
-        """Rows of the feature's table for ids from 0 on, int64 of any shape."""
+        """Return rows of the feature's table for non-negative ids, int64 of any shape."""
         vocab_size, hash_rows = self.ids[feature]
         if not hash_rows:
             return ids
         return torch.where(ids < vocab_size, ids, vocab_size + (ids - vocab_size) % hash_rows)
 
     def normalise(self, dense_BN: Tensor) -> Tensor:
-        """Numbers minus their mean, over their standard deviation; NaN (missing) becomes 0."""
+        """Subtract the mean and divide by the standard deviation; NaN (missing) becomes 0."""
         normalised_BN = (dense_BN - self.mean_N) / self.std_N
         return normalised_BN.where(~dense_BN.isnan(), 0.0)
 
     def forward(
         self, sparse: KeyedJaggedTensor, dense_BN: Tensor
     ) -> tuple[KeyedJaggedTensor, Tensor]:
-        """Raw ids and numbers to what `Batch` holds: rows of tables, normalised numbers."""
+        """Map raw ids and numbers to the fields of `Batch`: table rows and normalized numbers."""
         keys = sparse.keys()
         parts = torch.split(sparse.values(), sparse.length_per_key())
         values = torch.cat([self.fold(key, ids) for key, ids in zip(keys, parts, strict=True)])

@@ -1,7 +1,7 @@
-"""The kernels of sharded collections.
+"""Access to the kernels of sharded collections.
 
-TorchRec 1.8 keeps them in a private plain list, which `modules()` does not enter, and has no public
-way to them. It is read here alone.
+TorchRec 1.8 stores them in a private list, which `modules()` does not traverse, and has no public
+accessor. Only this module reads it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,6 @@ from torch import nn
 
 
 def lookups(model: nn.Module) -> Iterator[nn.Module]:
-    """The lookup modules of every sharded collection in `model`."""
+    """Return the lookup modules of every sharded collection in `model`."""
     for module in model.modules():
         yield from getattr(module, "_lookups", ())

@@ -1,7 +1,7 @@
-"""The mark on a table that names the optimizer in its backward; sharding makes it a fused kernel.
+"""Marks tables with the optimizer of their backward; sharding turns the mark into a fused kernel.
 
-Torch 2.13 has this under private names only, and TorchRec 1.8's public wrapper is deprecated in
-favour of them, so they are used here alone.
+Torch 2.13 has only private names for this, and TorchRec 1.8's public wrapper is deprecated in favor
+of them. Only this module uses them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.optim import SGD, Optimizer
 def mark(
     tables: Iterable[nn.Parameter], optimizer: type[Optimizer], arguments: Mapping[str, Any]
 ) -> None:
-    """Each of `tables` gets `optimizer` in its backward."""
+    """Mark each of `tables` with `optimizer`."""
     # Compiles all functional optimizers, 0.3 s, which a plan does not need.
     from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
 
@@ -29,13 +29,13 @@ def label(table: nn.Parameter, optimizer: type[Optimizer]) -> None:
 
 
 def marked_optimizer(table: Tensor) -> type[Optimizer]:
-    """The optimizer of a table; SGD where it has no mark, which is TorchRec's default."""
+    """Return the optimizer of a table; SGD, TorchRec's default, if it has no mark."""
     found: list[type[Optimizer]] = getattr(table, "_optimizer_classes", [SGD])
     (optimizer,) = found
     return optimizer
 
 
 def copy_mark(source: Tensor, target: Tensor) -> None:
-    """`target` gets the mark of `source`, if it has one."""
+    """Copy the mark of `source`, if any, to `target`."""
     if hasattr(source, "_optimizer_classes"):
         target._optimizer_classes = source._optimizer_classes  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Which sharding types a device can run, and in which numbers rows cross between ranks."""
+"""Sharders: sharding types by device, and number formats of exchanges."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from embeddings.config import SHARDING_TYPES, UNPOOLED_TYPES, CommDType
 
 
 def cpu_kernels(sharding_type: str, *, unpooled: bool) -> tuple[str, ...]:
-    """Compute kernels that train on CPU. The planner offers the first alone, as TorchRec does."""
+    """Compute kernels that train on CPU. The planner offers only the first, as in TorchRec."""
     if sharding_type == ShardingType.DATA_PARALLEL.value:
         return (EmbeddingComputeKernel.DENSE.value,)
     fused = (EmbeddingComputeKernel.FUSED.value,)
-    # The dense kernel sums bags, as above.
+    # The dense kernel sums bags; see above.
     return fused if unpooled else (*fused, EmbeddingComputeKernel.DENSE.value)
 
 
 class AllShardingTypes(EmbeddingBagCollectionSharder):
     """Offers every sharding type on every device.
 
-    TorchRec's own sharder keeps the row-wise kinds from CPU, although they run there on gloo
-    (tests/integration/sharding/test_every_plan.py holds every type to one process's results).
+    TorchRec's sharder does not offer row-wise types on CPU, although they run on gloo
+    (tests/integration/sharding/test_every_plan.py compares every type with one process).
     """
 
     def sharding_types(self, compute_device_type: str) -> list[str]:
@@ -42,14 +42,14 @@ class AllShardingTypes(EmbeddingBagCollectionSharder):
 
 
 class AllUnpooledTypes(EmbeddingCollectionSharder):
-    """Offers what an EmbeddingCollection can do, the same on every device."""
+    """Offers the types that an EmbeddingCollection supports, on every device."""
 
     def sharding_types(self, compute_device_type: str) -> list[str]:
         return list(UNPOOLED_TYPES)
 
 
 def all_sharders(codecs: Mapping[str, Any] | None = None) -> list[ModuleSharder[Any]]:
-    """One for each kind of collection; `codecs`: TorchRec's quantised exchanges, by exchange."""
+    """Return one sharder per kind of collection. `codecs`: TorchRec's codecs by exchange."""
     return [
         AllShardingTypes(qcomm_codecs_registry=codecs),
         AllUnpooledTypes(qcomm_codecs_registry=codecs),
@@ -57,10 +57,10 @@ def all_sharders(codecs: Mapping[str, Any] | None = None) -> list[ModuleSharder[
 
 
 class _ScaledCodec(QuantizedCommCodec):
-    """FBGEMM's codec whose scale is divided out after decoding.
+    """FBGEMM's codec, dividing by the scale after decoding.
 
-    FBGEMM 1.8 divides while the number is still fp16, where what the scale saved from becoming 0
-    becomes 0 again (tests/embeddings/test_sharders.py).
+    FBGEMM 1.8 divides in fp16, where small values underflow to 0 again
+    (tests/embeddings/test_sharders.py).
     """
 
     def __init__(self, comm_precision: SparseType, scale: float) -> None:
@@ -75,12 +75,12 @@ class _ScaledCodec(QuantizedCommCodec):
 
 
 def sent_as(forward: CommDType, backward: CommDType, rows: int) -> Mapping[str, Any] | None:
-    """TorchRec's quantised exchanges by exchange; None if all is sent as it is.
+    """Return TorchRec's codecs by exchange; None without quantization.
 
-    TorchRec's own get_qcomm_codecs_registry takes fp16 for bf16 on CPU, which gloo once could not
-    send. Gradients of a mean over `rows` rows are near 1 / rows, below what fp16 holds well (6e-5)
-    for batches of some thousand: they are multiplied by `rows`, as the next power of two, to be
-    sent as fp16.
+    TorchRec's get_qcomm_codecs_registry replaces bf16 by fp16 on CPU, because gloo once did not
+    support it. Gradients of a mean over `rows` rows are near 1 / rows, which for thousands of rows
+    is below fp16's smallest normal number (6e-5). Therefore fp16 gradients are multiplied by
+    `rows`, rounded up to a power of two.
     """
     if forward == backward == "fp32":
         return None

@@ -1,4 +1,4 @@
-"""Names that a table cannot have: TorchRec keeps tables in a ModuleDict, by attributes."""
+"""Reserved table names: TorchRec stores tables in a ModuleDict, as attributes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def check_table_name(name: str) -> str:
     for its own (items, values)."""
     if hasattr(nn.ModuleDict(), check_name(name)):
         raise ValueError(
-            f"a table cannot be called {name!r}: torch's ModuleDict, which TorchRec keeps tables "
-            f"in, has an attribute of that name; rename it, e.g. to {name + '_'!r}"
+            f"a table cannot be called {name!r}: torch's ModuleDict, in which TorchRec stores "
+            f"tables, has an attribute of this name; rename it, e.g. to {name + '_'!r}"
         )
     return name

@@ -1,4 +1,4 @@
-"""Row-wise Adagrad as a step of its own, for tables whose kernel is dense (all replicated ones)."""
+"""Row-wise Adagrad as a separate step, for tables with a dense kernel (all replicated ones)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch.optim import Optimizer
 
 
 class UnfusedRowWiseAdagrad(Optimizer):
-    """The fused kernel's update. A row without a gradient stays as it is, as it does there.
+    """Applies the update of the fused kernel. Rows without a gradient do not change.
 
-    Accumulators are float32 [R, 1], as the kernel's are, for weights [R, D] of any type. TorchRec's
-    RowWiseAdagrad has the weights' type: in float16 eps is 0, and rows without a gradient, 0 / 0,
-    are NaN after a step.
+    Accumulators are float32 [R, 1], as in the kernel, for weights [R, D] of any type. TorchRec's
+    RowWiseAdagrad uses the type of the weights: in float16 eps is 0, and rows without a gradient
+    become 0 / 0 = NaN.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, lr: float, eps: float) -> None:
         super().__init__(parameters, {"lr": lr, "eps": eps})
         for group in self.param_groups:
             for weight in group["params"]:
-                # Made at once: a checkpoint is read into it before the first step.
+                # Create it now: a checkpoint is loaded into it before the first step.
                 sums = torch.zeros(len(weight), 1, dtype=torch.float32, device=weight.device)
                 self.state[weight]["sum"] = sums
 

@@ -1,1 +1,1 @@
-"""Processes and machines: the homerec command and its TorchX components."""
+"""The homerec command, TorchX components, and processes on this machine."""

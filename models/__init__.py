@@ -1,1 +1,1 @@
-"""The dense half: multi-task towers in plain torch. Imports nothing of ours."""
+"""The dense half: multi-task towers in plain PyTorch. Imports no other package of homerec."""

@@ -1,4 +1,4 @@
-"""What a report needs to see inside a tower, captured by forward hooks."""
+"""Captures experts' outputs and gates' weights with forward hooks, for reports."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 Weights = dict[str, dict[str, Tensor]]
-"""Gate -> name of an expert that it mixes -> weight [B]."""
+"""Gate -> name of a mixed expert -> weight [B]."""
 
 
 @dataclass(slots=True)
 class Probe:
-    """Experts' outputs and gates' weights of one forward pass; empty for a tower that shows none.
+    """Experts' outputs and gates' weights of one forward pass; empty for a tower without experts.
 
     Names of experts: 'meta.shared.0', 'meta.watch.1', 'level2.global.0',
     'level2.category.watch.0', 'level2.task_specific.click.0' (HoME), 'expert.3' (MMoE),
@@ -26,34 +26,34 @@ class Probe:
     """
 
     experts: dict[str, Tensor] = field(default_factory=dict)
-    """Expert -> its output [B, D]; in training after dropout, whose zeros are in it."""
+    """Expert -> output [B, D]; in training after dropout, including its zeros."""
     gates: Weights = field(default_factory=dict)
-    """Task -> weights of its mixing gate, that of the last level; they sum to 1."""
+    """Task -> weights of its mixing gate at the last level; they sum to 1."""
     self_gates: Weights = field(default_factory=dict)
-    """Task -> weights of its self-gate over its own experts, added to those of `gates`; AdaTT's
-    native weights, which are the same for all rows and may be negative."""
+    """Task -> weights of its self-gate over its own experts, added to those of `gates`; for AdaTT
+    the native weights, which are the same for all rows and may be negative."""
     meta_gates: Weights = field(default_factory=dict)
-    """As `gates` for the levels before the last. HoME's level 1 mixes for groups: 'shared' and
-    each category. PLE's and AdaTT's mix for tasks and for 'shared', what all tasks read: here
-    'level1.click', 'level1.shared'."""
+    """Same as `gates` for the levels before the last. Keys are groups in HoME ('shared' and each
+    category); in PLE and AdaTT they are tasks and 'shared' by level ('level1.click',
+    'level1.shared')."""
     meta_self_gates: Weights = field(default_factory=dict)
-    """As `self_gates` for the levels before the last."""
+    """Same as `self_gates` for the levels before the last."""
 
 
 @runtime_checkable
 class Probed(Protocol):
-    """A module inside a tower that adds what it computed to a Probe."""
+    """A module inside a tower that adds its values to a Probe."""
 
     def fill_probe(self, probe: Probe, output: Any) -> None:
-        """`output`: what its forward returned."""
+        """Add values to the probe. `output` is the result of forward."""
         ...
 
 
 @contextmanager
 def probing(tower: nn.Module) -> Iterator[Probe]:
-    """A Probe that every forward pass of `tower` within the block fills anew.
+    """Return a Probe that is refilled by every forward pass of `tower` within the block.
 
-    A tower that torch.compile has compiled runs uncompiled for as long.
+    Within the block a tower compiled with torch.compile runs uncompiled.
     """
     probe = Probe()
 
@@ -63,7 +63,7 @@ def probing(tower: nn.Module) -> Iterator[Probe]:
             module.fill_probe(probe, output)
 
     with ExitStack() as stack:
-        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and its import takes seconds
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled; importing it takes seconds
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         for module in tower.modules():
             if isinstance(module, Probed):

@@ -1,4 +1,4 @@
-"""Embeddings and tower in one module; the loss stays outside."""
+"""Combines embeddings and tower in one module; the loss stays outside."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from models.layers.attention import Attention, offsets_of, segment_sum
 
 
 class TowerInput(nn.Module):
-    """Pooled embeddings and dense numbers, side by side: what a tower reads.
+    """Concatenates pooled embeddings and dense numbers to the tower's input.
 
     Args:
-        keys: the features, in the order in which the tower reads them.
-        averaged: the features whose bags, summed by the tables, are to be averaged.
-        attention: over features whose rows come unpooled.
+        keys: features in the order of the tower's input.
+        averaged: features with mean pooling; the tables return their sums.
+        attention: attention over features with unpooled rows.
     """
 
     def __init__(
@@ -32,9 +32,9 @@ class TowerInput(nn.Module):
         self._averaged = set(averaged)
 
     def forward(self, pooled: Any, rows: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
-        """[B, F]. For the arguments see Head.
+        """Return the tower's input [B, F]. For the arguments see Head.
 
-        Features are taken by key: a sharded collection's values stand in its plan's order.
+        Features are selected by key, because a sharded collection returns them in its plan's order.
         """
         lengths_KB = sparse.lengths().view(-1, dense_BN.shape[0])
         lengths_of = dict(zip(sparse.keys(), lengths_KB.unbind(), strict=True))
@@ -44,7 +44,7 @@ class TowerInput(nn.Module):
             unpooled = {key: value.values().to(dense_BN.dtype) for key, value in rows.items()}
             for key, values in unpooled.items():
                 by_key[key] = segment_sum(values, offsets_of(lengths_of[key]))
-        # An empty bag is zero, and stays zero.
+        # An empty bag is zero and remains zero.
         shares_KB = lengths_KB.clamp(min=1).to(dense_BN.dtype).reciprocal()
         share_of = dict(zip(sparse.keys(), shares_KB.unbind(), strict=True))
         columns = []
@@ -59,14 +59,14 @@ class TowerInput(nn.Module):
 class Head(nn.Module):
     """Pooled embeddings and dense numbers to logits.
 
-    A module of its own because TorchRec's pipelines trace the part of a model around its sharded
-    modules symbolically: in here, plain Python on real tensors.
+    A separate module because TorchRec's pipelines trace the code around sharded modules
+    symbolically. Code in this module runs as plain Python on real tensors.
 
     Args:
-        tower_input: what the collections return -> the tower's input [B, F].
+        tower_input: outputs of the collections -> the tower's input [B, F].
         tower: [B, F] -> [B, T].
-        prior: [T], each task's logit before anything is known (the base rate's), so that training
-            need not find it out; rare tasks would take hundreds of steps.
+        prior: [T], the logit of each task's base rate. Without it, learning the rates of rare tasks
+            takes hundreds of steps.
         bf16: compute the tower under bfloat16 autocast.
         keeps_input: whether a training step keeps the tower's input for `shared`.
     """
@@ -90,28 +90,28 @@ class Head(nn.Module):
         self._keeps_input = keeps_input
         self._input_BF: Tensor | None = None
         self.ema: AveragedModel | None = None
-        """The tower that evaluations use instead, if there is one."""
+        """The averaged tower used in evaluation, if there is one."""
 
     def keep_ema(self, decay: float) -> None:
-        """Evaluate a moving average of the tower from here on (see `ema_of`)."""
+        """Use a moving average of the tower in evaluation from now on (see `ema_of`)."""
         self.ema = ema_of(self.tower, decay)
 
     @property
     def active_tower(self) -> nn.Module:
-        """The one that `forward` uses: in evaluation the EMA, if there is one."""
+        """The tower that `forward` uses: in evaluation the EMA, if there is one."""
         if self.training or self.ema is None:
             return self.tower
         ema: nn.Module = self.ema.module
         return ema
 
     def compile_tower(self) -> None:
-        """torch.compile of what trains and of what is evaluated. After `keep_ema`."""
+        """Compile the trained and the evaluated tower. Call after `keep_ema`."""
         self.tower.compile()
         if self.ema is not None:
             self.ema.module.compile()
 
     def update_ema(self) -> None:
-        """After every training step; nothing where no EMA is kept."""
+        """Update the EMA, if there is one. Call after every training step."""
         if self.ema is not None:
             self.ema.update_parameters(self.tower)
 
@@ -130,27 +130,27 @@ class Head(nn.Module):
         return self.logits(v_BF)
 
     def logits(self, v_BF: Tensor) -> Tensor:
-        """float32 logits [B, T] of the tower's input."""
+        """Return float32 logits [B, T] for the tower's input."""
         with torch.autocast(v_BF.device.type, torch.bfloat16, enabled=self._bf16):
             logits_BT: Tensor = self.active_tower(v_BF)
         return logits_BT.float() + self.prior
 
     def shared(self) -> Shared:
-        """What the tasks share in the forward pass that has just ended. To be taken once."""
+        """Return the tensors that tasks share in the last forward pass. Can be called once."""
         v_BF, self._input_BF = self._input_BF, None
         assert v_BF is not None, "keeps_input is not set, or no training step has run"
         return Shared(v_BF, self._num_pooled, list(self.tower.parameters()))
 
 
 class Ranker(nn.Module):
-    """Sparse ids and dense numbers to one logit a task.
+    """Maps sparse ids and dense numbers to one logit per task.
 
     Args:
-        inputs: raw ids and numbers -> those that `forward` takes.
+        inputs: raw ids and numbers -> arguments of `forward`.
         embeddings: KeyedJaggedTensor -> KeyedTensor (an EmbeddingBagCollection, sharded or not).
-        rows: KeyedJaggedTensor -> JaggedTensor by feature (an EmbeddingCollection); one of the two
-            may be None, for features that there are not.
-        head: what both return, KeyedJaggedTensor, dense -> logits.
+        rows: KeyedJaggedTensor -> JaggedTensor by feature (an EmbeddingCollection). Either of the
+            two may be None if there are no such features.
+        head: outputs of both, KeyedJaggedTensor, dense -> logits.
     """
 
     def __init__(
@@ -167,18 +167,18 @@ class Ranker(nn.Module):
         self.head = head
 
     def forward(self, sparse: Any, dense_BN: Tensor) -> Tensor:
-        """Logits [B, T] of rows of tables and normalised numbers, as the reader gives them."""
+        """Return logits [B, T] for table rows and normalized numbers from the reader."""
         pooled, rows = self.look_up(sparse)
         logits_BT: Tensor = self.head(pooled, rows, sparse, dense_BN)
         return logits_BT
 
     def predict(self, sparse: Any, dense_BN: Tensor) -> Tensor:
-        """Logits [B, T] of raw columns: ids as in the data, numbers with NaN where missing."""
+        """Return logits [B, T] for raw columns: ids as in the data, NaN for missing numbers."""
         logits_BT: Tensor = self(*self.inputs(sparse, dense_BN))
         return logits_BT
 
     def look_up(self, sparse: Any) -> tuple[Any, Any]:
-        """What the two collections return, in their order."""
+        """Return the outputs of the two collections, in their order."""
         pooled = None if self.embeddings is None else self.embeddings(sparse)
         rows = None if self.rows is None else self.rows(sparse)
         return pooled, rows

@@ -1,4 +1,4 @@
-"""What a tower predicts: tasks, each in one category."""
+"""Tasks: the labels that a tower predicts, each in one category."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ class Task:
     """One binary label to predict."""
 
     name: str
-    """Free text: it names results and seeds weights, and is never a module attribute."""
+    """Any text. Used to name results and seed weights, never as a module attribute."""
     category: str
     """Tasks of one category share experts (short video: 'watch', 'interact')."""
 
 
 SHARED = "shared"
-"""The group of experts that belongs to no category."""
+"""Name of the group of experts that belongs to no category."""
 
 
 def canonical(tasks: Sequence[Task]) -> tuple[Task, ...]:
-    """The tasks by category, then name: the order in which every tower holds its weights.
+    """Sort tasks by category, then name: the order of the weights in every tower.
 
-    With it neither the order of tasks in a config nor how their categories interleave
-    changes a result or a checkpoint, and the tasks of one category lie side by side.
+    Results and checkpoints therefore do not depend on the order of tasks in a config, and the tasks
+    of one category are adjacent.
 
     Raises:
         ValueError: no tasks, an empty or repeated name, or a category called 'shared'.
@@ -37,18 +37,18 @@ def canonical(tasks: Sequence[Task]) -> tuple[Task, ...]:
             raise ValueError(f"tasks: {task.name!r} is listed twice; names must differ")
         if task.category == SHARED:
             raise ValueError(
-                f"tasks: {task.name!r} has category {SHARED!r}, the name of the experts that "
-                "belong to no category; call it something else"
+                f"tasks: {task.name!r} has category {SHARED!r}, which is reserved for experts "
+                "without a category; rename the category"
             )
     return tuple(sorted(tasks, key=lambda task: (task.category, task.name)))
 
 
 def categories(tasks: Sequence[Task]) -> tuple[str, ...]:
-    """The categories of `tasks`, sorted, each once."""
+    """Return the categories of `tasks`, sorted, without duplicates."""
     return tuple(sorted({task.category for task in tasks}))
 
 
 def positions(tasks: Sequence[Task]) -> tuple[int, ...]:
-    """Where each of `tasks` stands in `canonical(tasks)`."""
+    """Return the position of each of `tasks` in `canonical(tasks)`."""
     ordered = canonical(tasks)
     return tuple(ordered.index(task) for task in tasks)

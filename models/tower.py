@@ -1,4 +1,4 @@
-"""The dense half of a ranker as the rest of the code knows it."""
+"""The interface of a tower, the dense half of a ranker."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from models.tasks import Task
 TowerFactory = Callable[[int, Sequence[Task]], nn.Module]
 """(num_features F, tasks T) -> a tower: any nn.Module that maps [B, F] to logits [B, T].
 
-Called under `torch.device("meta")`. See `init_weights` for how its weights get their values, and
-models.probe.Probed for how it shows its experts.
+Called under `torch.device("meta")`. `init_weights` initializes its weights; models.probe.Probed
+exposes its experts.
 """
 
 
 def init_weights(tower: nn.Module, seed: int) -> None:
-    """First weights of `tower`, a function of `seed` and of the names in it.
+    """Initialize the weights of `tower` as a function of `seed` and of the names in it.
 
-    A tower with a method `init_weights(seed)` fills itself. For any other one each module that
-    holds parameters or buffers fills its own by `reset_parameters()`, as torch.nn's do, with a
-    random state drawn from `seed` and the module's name.
+    Calls the tower's `init_weights(seed)` if it exists. Otherwise calls `reset_parameters()` of
+    each module with parameters or buffers, as in torch.nn, with a random state drawn from `seed`
+    and the module's name.
 
     Raises:
-        ValueError: a module has neither, and so no first values.
+        ValueError: a module has neither method.
     """
     if callable(own := getattr(tower, "init_weights", None)):
         own(seed)

@@ -1,4 +1,4 @@
-"""Take a run's folder and its checkpoints: for a new run, in place of another, or to resume."""
+"""Claims a run folder and its checkpoints for a new run, to replace a run, or to resume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.io.storage import AnyPath
 
 
 def claim(out: Path, checkpoints: AnyPath, resume: bool, overwrite: bool) -> Replaced | None:
-    """Make both folders ours. UserError if what is in them is another's, or no run at all."""
+    """Claim both folders. Raises UserError if they contain another run, or other files."""
     if resume or overwrite:
         folders.recover(out, _RUN)
     steps = named_steps(checkpoints)
@@ -23,8 +23,8 @@ def claim(out: Path, checkpoints: AnyPath, resume: bool, overwrite: bool) -> Rep
     outside = _outside(out, checkpoints) if steps else []
     if outside and not resume and not overwrite and not (out / _RUN.mark).exists():
         raise UserError(
-            f"checkpoint.path: {checkpoints} holds checkpoints{state}; --resume continues from "
-            "them, --overwrite replaces them, or name another folder"
+            f"checkpoint.path: {checkpoints} contains checkpoints{state}; pass --resume to "
+            "continue from them, --overwrite to replace them, or give another folder"
         )
     return folders.claim(
         out, _RUN, resume=resume, overwrite=overwrite, state=state, outside=outside
@@ -32,8 +32,8 @@ def claim(out: Path, checkpoints: AnyPath, resume: bool, overwrite: bool) -> Rep
 
 
 def _outside(out: Path, checkpoints: AnyPath) -> list[AnyPath]:
-    """The folder of checkpoints, unless it moves along with what is in `out`: not one elsewhere,
-    and not a link or a mount in `out`."""
+    """Return the checkpoint folder if it does not move together with `out`, because it is elsewhere
+    or is a link or a mount in `out`."""
     if not isinstance(checkpoints, Path):
         return [checkpoints]
     inside = checkpoints.resolve().is_relative_to(out.resolve())
@@ -43,7 +43,7 @@ def _outside(out: Path, checkpoints: AnyPath) -> list[AnyPath]:
 
 
 def _is_leftover(path: Path) -> bool:
-    """Whether a start left it, ended by a kill or a full disk before config.json was there."""
+    """Whether it is from a start that was killed or ran out of disk before writing config.json."""
     try:
         if path.name == "schema.json":
             Schema.load(path.parent)
@@ -58,14 +58,14 @@ def _is_leftover(path: Path) -> bool:
 
 
 def _check_is_run(out: Path) -> None:
-    """Other programs have a config.json too: what is to be deleted must be a run of ours."""
-    remedy = "so it is not replaced: remove it yourself, or name another folder with --out"
+    """Check that the folder to delete is a homerec run: other programs also write config.json."""
+    remedy = "so it is not replaced: remove it yourself, or give another folder with --out"
     if not (out / "schema.json").is_file():
-        raise UserError(f"{out}: has a config.json but no schema.json, so it is no run, {remedy}")
+        raise UserError(f"{out}: has a config.json but no schema.json: not a run, {remedy}")
     try:
         Config.load(out / "config.json")
     except UserError as error:
-        raise UserError(f"{error}; {out} is no run this version knows, {remedy}") from error
+        raise UserError(f"{error}; {out} is not a run of this version, {remedy}") from error
 
 
 _RUN = folders.FolderKind(
@@ -79,16 +79,18 @@ _RUN = folders.FolderKind(
 
 
 def check_unsaved(out: Path, checkpoints: AnyPath, may_start: bool) -> None:
-    """A mount that is away and an emptied bucket look like a run that has only begun."""
+    """Raise UserError for missing checkpoints: an unmounted disk or an emptied bucket looks like a
+    new run."""
     if (out / SAVED).exists():
-        saved = read_json(out / SAVED, needs=("step", "folder"), remedy="--overwrite begins anew")
+        remedy = "--overwrite starts a new run"
+        saved = read_json(out / SAVED, needs=("step", "folder"), remedy=remedy)
         raise UserError(
-            f"{out}: saved step {saved['step']} in {saved['folder']}, and {checkpoints} holds no "
-            "checkpoint; bring them back (is a disk not mounted?), name their folder with "
-            "--checkpoint.path, or begin anew with --overwrite"
+            f"{out}: saved step {saved['step']} in {saved['folder']}, but {checkpoints} contains "
+            "no checkpoint; restore them (is a disk not mounted?), give their folder with "
+            "--checkpoint.path, or start again with --overwrite"
         )
     if not may_start:
         raise UserError(
             f"{out}: no checkpoint to resume from in {checkpoints}, the run has saved none yet; "
-            "begin it with --resume auto, or anew with --overwrite"
+            "start it with --resume auto or --overwrite"
         )

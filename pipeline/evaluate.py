@@ -1,4 +1,4 @@
-"""A split through the model, and exact metrics for every task."""
+"""Evaluates a model on a split, with exact metrics for every task."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from pipeline.training.train_pipeline import open_pipeline
 
 Results = Mapping[str, Mapping[str, Any]]
 
-# Evaluation batches in which the experts are probed: enough for means over rows.
+# Number of evaluation batches with probed experts, sufficient for means over rows.
 _PROBED = 4
 
 
 def outputs(pipeline: Any, batches: Iterator[Any]) -> Iterator[StepOutput]:
-    """Every batch through the pipeline, to its drained end."""
+    """Run every batch through the pipeline, until it is drained."""
     while True:
         try:
             yield pipeline.progress(batches)
@@ -47,13 +47,13 @@ def outputs(pipeline: Any, batches: Iterator[Any]) -> Iterator[StepOutput]:
 
 
 @torch.no_grad()
-@torch.random.fork_rng()  # what training draws next does not depend on evaluations
+@torch.random.fork_rng()  # evaluations must not affect random numbers of training
 def evaluate(
     model: nn.Module, pipeline: Any, head: Head, source: BatchSource, tasks: list[str], world: World
 ) -> tuple[Results, dict[str, Any]]:
-    """Metrics of every task over all ranks' rows, and the health of the experts.
+    """Return metrics of every task over all ranks' rows, and the health of the experts.
 
-    The pipeline must be drained. Every rank must call this; all get the same metrics.
+    The pipeline must be drained. Collective; all ranks get the same metrics.
     """
     metrics = ExactMetrics(tasks, world.device, no_user=NO_USER)
     health = ExpertHealth()
@@ -72,7 +72,7 @@ def evaluate(
 
 
 def metric_value(results: Results, name: str) -> float | None:
-    """TASK/METRIC of `results`; 'mean' averages over the tasks that have the metric."""
+    """Return TASK/METRIC of `results`; 'mean' averages over the tasks with a defined metric."""
     task, _, kind = name.rpartition("/")
     if task != "mean":
         value = results[task][kind]
@@ -90,13 +90,13 @@ def evaluate_checkpoint(
     tower: TowerFactory | None = None,
     open_split: OpenSplit = open_parquet,
 ) -> tuple[Results, dict[str, Any]]:
-    """Load a checkpoint (or a run's best one) and evaluate it; also what was evaluated.
+    """Load a checkpoint (or a run's best one) and evaluate it; also returns what was evaluated.
 
-    `tower` and `open_split`: those that the run was trained with (see `train`).
+    `tower` and `open_split` must be those of the training run (see `train`).
     """
     folder = gather_or_raise(world, lambda: find_checkpoint(checkpoint))
     config = gather_or_raise(world, lambda: Config.load(folder / "config.json"))
-    # A plan's file and groups are for the ranks that trained; metrics are the same under any plan.
+    # Plan file and replica groups are for the training ranks; metrics do not depend on the plan.
     sharding = config.sharding.model_copy(update={"plan": None, "replica_groups": 1})
     config = config.model_copy(update={"sharding": sharding})
     if data is not None:

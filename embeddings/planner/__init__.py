@@ -1,1 +1,1 @@
-"""A sharding plan for a model on a cluster: what it costs, which is best, why none fits."""
+"""Finds sharding plans for a model on a cluster."""

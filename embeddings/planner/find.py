@@ -1,4 +1,4 @@
-"""The planner's entry point: a request to a solution, or to why there is none."""
+"""The planner's entry point: finds a plan for a request."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def find_plan(
     previous: ShardingPlan | None = None,
     diagnosis_seconds: float = 60.0,
 ) -> Solution:
-    """The plan whose busiest rank is predicted to be done first, as far as the budget goes.
+    """Find the plan with the fastest busiest rank within the budget.
 
-    `previous`: an earlier plan to start from; the result is no worse than it if it still fits.
-    Raises Infeasible, with what is missing and what would help, if no plan fits, and ValueError
-    for rules that contradict the model.
+    `previous`: an earlier plan to start from; if it still fits, the result is no worse. Raises
+    Infeasible, with the missing memory and relaxations, if no plan fits, and ValueError for rules
+    that contradict the model.
     """
     budget = budget or Budget()
     with torchrec_silenced():
@@ -48,7 +48,7 @@ def find_plan(
 def _search(
     request: PlanRequest, priced: Priced, budget: Budget, previous: ShardingPlan | None
 ) -> tuple[Priced, SearchResult]:
-    """The problem that was solved, and its solution."""
+    """Return the solved problem and its solution."""
 
     def start_of(problem: Problem) -> Mapping[int, tuple[int, IntArray]] | None:
         now = dataclasses.replace(priced, problem=problem)

@@ -1,1 +1,1 @@
-"""The homerec command, one file a subcommand."""
+"""The homerec command, one file per subcommand."""

@@ -8,47 +8,47 @@ app = new_app("homerec checkpoint", "List, verify, show and prune the checkpoint
 
 
 @app.command
-def ls(where: str, /, *, json: bool = False) -> int:
-    """One line for each checkpoint; checks that its files exist and have their size.
+def ls(path: str, /, *, json: bool = False) -> int:
+    """List the checkpoints of a run; check that their files exist with the right size.
 
     Args:
-        where: folder of a run, or its address (s3://...).
-        json: one JSON list.
+        path: folder of a run, or its address (s3://...).
+        json: print JSON.
     """
     from launchers.cli import checkpoint_actions
 
-    return checkpoint_actions.ls(where, json=json)
+    return checkpoint_actions.ls(path, json=json)
 
 
 @app.command
-def verify(where: str, /, *, json: bool = False) -> int:
-    """Read every byte; the exit code is 1 if a checkpoint is corrupt.
+def verify(path: str, /, *, json: bool = False) -> int:
+    """Read every byte of each checkpoint. Exit code 1 if one is corrupt.
 
     Args:
-        where: folder of a run or of one checkpoint, or its address (s3://...).
-        json: one JSON list.
+        path: folder of a run or of one checkpoint, or its address (s3://...).
+        json: print JSON.
     """
     from launchers.cli import checkpoint_actions
 
-    return checkpoint_actions.verify(where, json=json)
+    return checkpoint_actions.verify(path, json=json)
 
 
 @app.command
-def show(where: str, /, *, json: bool = False) -> int:
-    """A summary of one checkpoint.
+def show(path: str, /, *, json: bool = False) -> int:
+    """Show a summary of a checkpoint.
 
     Args:
-        where: folder of a checkpoint or of a run (its best one), or its address (s3://...).
-        json: one JSON object, with each tensor's shape and type.
+        path: folder of a checkpoint or of a run (its best one), or its address (s3://...).
+        json: print JSON, with the shape and type of each tensor.
     """
     from launchers.cli import checkpoint_actions
 
-    return checkpoint_actions.show(where, json=json)
+    return checkpoint_actions.show(path, json=json)
 
 
 @app.command
 def prune(
-    where: str,
+    path: str,
     /,
     *,
     keep: int | None = None,
@@ -57,20 +57,20 @@ def prune(
     outside: bool = False,
     dry_run: bool = False,
 ) -> int:
-    """Delete checkpoints that no rule keeps. A corrupt one never counts as kept.
+    """Delete checkpoints that no rule keeps. Corrupt ones never count as kept.
 
     Args:
-        where: folder of a run, or its address (s3://...).
-        keep: number of newest ones to keep (default: the run's checkpoint.keep).
-        keep_every: steps; the first one at or after each multiple is kept (default: the run's).
-        corrupt: delete corrupt ones, too.
-        outside: delete also where checkpoint.path or a link leads out of the run's folder.
-        dry_run: only list what would be deleted.
+        path: folder of a run, or its address (s3://...).
+        keep: number of newest checkpoints to keep (default: the run's checkpoint.keep).
+        keep_every: steps; keep the first checkpoint at or after each multiple (default: the run's).
+        corrupt: also delete corrupt checkpoints.
+        outside: also delete checkpoints outside the run's folder (checkpoint.path or a link).
+        dry_run: only list the checkpoints that would be deleted.
     """
     from launchers.cli import checkpoint_actions
 
     return checkpoint_actions.prune(
-        where,
+        path,
         keep=keep,
         keep_every=keep_every,
         corrupt=corrupt,

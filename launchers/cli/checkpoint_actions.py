@@ -1,4 +1,4 @@
-"""What `homerec checkpoint` does. One process, no ranks."""
+"""Implements `homerec checkpoint`, in one process without ranks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pipeline.io.text_table import add_text, text_table
 
 
 def ls(where: str, *, json: bool) -> int:
-    """The checkpoints of a run, a line each."""
+    """List the checkpoints of a run, one line each."""
     folder = open_checkpoints(where)
     found = list_checkpoints(folder, contents=False)
     if json:
@@ -37,7 +37,7 @@ def ls(where: str, *, json: bool) -> int:
     console = open_console()
     print_line(console, str(folder))
     view = text_table(None, [], ["step", "epoch", "MB", "ranks"])
-    for heading in ("holds", "saved (UTC)", "stays as", "files"):
+    for heading in ("content", "saved (UTC)", "kept as", "files"):
         add_text(view, heading)
     newest = max((one.step for one in found if one.problem is None), default=None)
     for one in found:
@@ -47,7 +47,7 @@ def ls(where: str, *, json: bool) -> int:
             reason = "newest" if reason == "newest" else f"newest, {reason}"
         elif reason == "newest":
             reason = "recent"
-        view.add_row(*_row(one), reason, one.problem or "there")
+        view.add_row(*_row(one), reason, one.problem or "complete")
     console.print(view, markup=False)
     return 0
 
@@ -86,7 +86,7 @@ def show(where: str, *, json: bool) -> int:
         f"{size / 1e6:,.1f} MB in {len(files)} files",
     ]
     if manifest["base"] is not None:
-        lines.append(f"holds the rows changed since step {manifest['base']}, and needs that one")
+        lines.append(f"rows changed since step {manifest['base']}; needs that checkpoint, too")
     if progress["best_step"] is not None:
         best = f"step {progress['best_step']}, {progress['select']} {progress['best_value']:.4f}"
         lines.append(f"best so far: {best}")
@@ -109,13 +109,13 @@ def prune(
     outside: bool,
     dry_run: bool,
 ) -> int:
-    """Remove checkpoints that no rule retains. All are verified first: only valid ones count."""
+    """Delete checkpoints that no rule keeps. All are verified first: only valid ones count."""
     folder = open_checkpoints(where)
     place = folder.resolve() if isinstance(folder, Path) else folder
     if not (outside or dry_run or _is_within(place, open_folder(where))):
         raise UserError(
-            f"{where}: its checkpoints are in {place}, outside of it; --outside deletes there, "
-            "--dry-run lists what would be deleted"
+            f"{where}: its checkpoints are in {place}, outside this folder; pass --outside to "
+            "delete there, or --dry-run to list them"
         )
     found = list_checkpoints(folder, contents=True)
     rules = _rules(retention_rules(folder, found), keep, keep_every)
@@ -126,16 +126,16 @@ def prune(
         if one.problem is not None and not corrupt:
             print_line(console, f"step {one.step}: kept, corrupt: {one.problem}")
         elif one.step in stay:
-            print_line(console, f"step {one.step}: stays as {stay[one.step]}")
+            print_line(console, f"step {one.step}: kept as {stay[one.step]}")
         else:
-            print_line(console, f"step {one.step}: {'would go' if dry_run else 'gone'}")
+            print_line(console, f"step {one.step}: {'would be deleted' if dry_run else 'deleted'}")
             if not dry_run:
                 remove(folder, one.step)
     return 0
 
 
 def _is_within(place: AnyPath, named: AnyPath) -> bool:
-    """Whether the checkpoints are where the user has said, or below."""
+    """Whether the checkpoints are in the folder that the user named, or below it."""
     if isinstance(place, Path) and isinstance(named, Path):
         return place.is_relative_to(named.resolve())
     return str(place).startswith(str(named))
@@ -160,7 +160,7 @@ def _row(one: ListedCheckpoint) -> list[str]:
         str(manifest.epoch),
         f"{manifest.bytes / 1e6:,.1f}",
         str(manifest.world_size),
-        "all" if manifest.base is None else f"rows changed since {manifest.base}",
+        "full" if manifest.base is None else f"rows changed since {manifest.base}",
         datetime.fromtimestamp(manifest.saved, UTC).strftime("%Y-%m-%d %H:%M:%S"),
     ]
 

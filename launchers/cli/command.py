@@ -1,7 +1,7 @@
-"""What all commands share: how a typed function is read from a command line.
+"""Builds commands from typed functions.
 
-A command is a function; its annotations are the types, its docstring and those of option fields the
-help. Names that the function takes as `overrides` are the fields of a run on the command line.
+A command is a function. Its annotations are the types of the options; its docstring, and those of
+option fields, are their help. `overrides` receives the configuration fields of the command line.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pipeline.io.errors import UserError
 Natural = Annotated[int, Parameter(validator=Number(gte=0, lte=2**31 - 1))]
 Positive = Annotated[int, Parameter(validator=Number(gte=1, lte=2**31 - 1))]
 FLAT = Parameter(name="*")
-"""Fields of a dataclass are options of the command."""
+"""Makes the fields of a dataclass options of the command."""
 Overrides = Annotated[Sequence[str], Parameter(parse=False)]
-"""The `--section.field value` words of the command line."""
+"""`--section.field value` words of the command line."""
 
 _REMOVED = {"--recipe": "--recipe: the recipe is an argument now: 'homerec compare RECIPE ...'"}
-"""Options of older versions that cyclopts takes for the wrong one."""
+"""Options of older versions that cyclopts would mistake for others."""
 
 
 def new_app(name: str, summary: str | None = None) -> App:
-    """A command, or a group of commands, without its functions."""
+    """Return an App for a command or a group of commands, without its functions."""
     default = Parameter(negative=(), show_default=_shown, allow_repeating=True)
     return App(
         name,
@@ -40,9 +40,9 @@ def new_app(name: str, summary: str | None = None) -> App:
 
 
 def list_help_option(app: App) -> None:
-    """List --help among the parameters of a command and of its subcommands.
+    """List --help under Parameters for a command and its subcommands.
 
-    cyclopts lists it among the commands, and not at all for a subcommand.
+    cyclopts lists it under Commands, and omits it for subcommands.
     """
     for name in app:
         if name in app.help_flags:
@@ -53,13 +53,13 @@ def list_help_option(app: App) -> None:
 
 
 def _shown(default: Any) -> str | None:
-    """A default in the help; none for what is off or left out."""
+    """Format a default for the help; empty for options that are off or unset."""
     off = default is None or default is False or default in ("", ())
     return None if off else str(default)
 
 
 def call(app: App, words: Sequence[str], overrides: Sequence[str] = ()) -> int:
-    """Run the command that `words` name; returns its exit code. UserError for a mistake in them."""
+    """Run the command that `words` name; returns its exit code. Raises UserError for bad input."""
     try:
         command, bound, hidden = app.parse_args(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:

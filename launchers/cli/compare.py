@@ -1,4 +1,4 @@
-"""`homerec compare`: several towers over several seeds on the same batches."""
+"""`homerec compare`: train several towers over several seeds on the same batches."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ def compare(
     overrides: Overrides = (),
 ) -> int:
     """Compare towers over several seeds on the same batches. Any --section.field VALUE ('homerec
-    train --help' lists them) applies to all runs; --model.tower fields are those of the recipe's
-    tower, from which the others take their widths. The exit code is 1 if a run failed.
+    train --help' lists them) applies to all runs; --model.tower fields set the recipe's tower,
+    from which the others take their widths. The exit code is 1 if a run failed.
 
     Args:
-        recipe: what all runs have in common: demo, debug or kuairand.
+        recipe: recipe of all runs: demo, debug or kuairand.
         out: folder of the study.
         towers: towers to compare, A,B,...: home, single_task, shared_bottom, mmoe, cgc, ple, adatt,
-            these with experts like HoME's (mmoe*), and HoME without a part (home-no_self_gate)
+            these with experts like HoME's (mmoe*), and ablations of HoME (home-no_self_gate)
             (default: home,mmoe,ple,shared_bottom,single_task; with --resume: those of the study).
         seeds: N for 0 to N-1, or a list such as 3,5,7 (default: 4; with --resume: those of the
             study).
-        against: tower that all are compared with (default: single_task, or the first of --towers).
-        match: scale the widths of the others until they cost what the recipe's HoME does.
-        jobs: number of runs at a time (default: one a core).
-        resume: continue the study in --out; towers and seeds that are given are added to it.
+        against: baseline tower (default: single_task, or the first of --towers).
+        match: scale the widths of the others to match the cost of the recipe's HoME.
+        jobs: number of parallel runs (default: one per core).
+        resume: continue the study in --out; --towers and --seeds are added to it.
         overwrite: replace the study in --out.
-        dry_run: list the runs and the costs of the towers; run nothing.
+        dry_run: list the runs and the costs of the towers without training.
     """
     chosen = _names(towers) if towers is not None else []
     numbers = _seeds(seeds) if seeds is not None else []
@@ -77,7 +77,7 @@ def compare(
         with only_writer(out, "study"):
             recover(out, STUDY)
     if resume and not (out / NAME).exists():
-        raise UserError(f"{out}: no study to resume (no {NAME}); leave --resume out to start one")
+        raise UserError(f"{out}: no study to resume (no {NAME}); omit --resume to start one")
     before = load_study(out) if resume else None
     with open_world() as world:
         design = design_study(
@@ -109,7 +109,7 @@ def compare(
         _show_results(out, study.record(), console)
     if stopped_by:
         print_line(
-            console, f"stopped by {stopped_by.name}, the runs are saved; resume with --resume"
+            console, f"stopped by {stopped_by.name}; the runs are saved; continue with --resume"
         )
         return ExitCode.STOPPED
     return int(study.num_ended < study.total)
@@ -117,7 +117,7 @@ def compare(
 
 @contextmanager
 def _back_unless_saved(out: Path, replaced: Replaced | None, console: Console) -> Iterator[None]:
-    """Afterwards the study that was to be replaced is deleted, or back where no run saved."""
+    """On exit delete the study to be replaced, or restore it if no new run has saved."""
     from pipeline.experiments.study import STUDY
     from pipeline.io.set_aside import FAILED
 
@@ -130,8 +130,8 @@ def _back_unless_saved(out: Path, replaced: Replaced | None, console: Console) -
             elif replaced.put_back():
                 print_line(
                     console,
-                    f"no run has saved anything, so the study that was to be replaced is back; "
-                    f"what is left of the new one is in {out / FAILED}",
+                    f"no run has saved a checkpoint, so the old study was restored; "
+                    f"the files of the new one are in {out / FAILED}",
                 )
 
 
@@ -149,14 +149,14 @@ def _show_design(design: StudyDesign, console: Console) -> None:
 
 def _show_start(study: Study, design: StudyDesign, out: Path, jobs: int, console: Console) -> None:
     head, over = design.head, study.num_ended
-    text = f"{len(head['towers'])} towers x {len(head['seeds'])} seeds into {out}"
-    text += f", {over} of {study.total} runs are there already" if over else ""
-    text += f", {len(design.kept)} others stay as they are" if design.kept else ""
-    print_line(console, f"{text}; {design.runs[0].steps:,} steps a run, {jobs} at a time")
+    text = f"{len(head['towers'])} towers x {len(head['seeds'])} seeds in {out}"
+    text += f", {over} of {study.total} runs are done" if over else ""
+    text += f", {len(design.kept)} other runs are kept" if design.kept else ""
+    print_line(console, f"{text}; {design.runs[0].steps:,} steps per run, {jobs} runs at a time")
 
 
 def _show_results(out: Path, study: Json, console: Console) -> None:
-    """Tables, answers, files. What failed and what is undefined comes last, where it is seen."""
+    """Print tables, answers and files. Failed runs and notes come last, where they are noticed."""
     from pipeline.experiments.study_findings import answer
     from pipeline.experiments.study_report import write_study_report
     from pipeline.experiments.study_tables import cost_table, metric_tables, write_markdown
@@ -181,16 +181,16 @@ def _show_results(out: Path, study: Json, console: Console) -> None:
 def _names(text: str) -> list[str]:
     names = [part.strip() for part in text.split(",") if part.strip()]
     if not names:
-        raise UserError("command line: --towers: names no tower")
+        raise UserError("command line: --towers: no tower given; name at least one")
     return names
 
 
 def _seeds(text: str) -> list[int]:
-    """'4' -> 0 to 3; '3,5,7' and '3,' -> those."""
+    """'4' -> 0 to 3; '3,5,7' and '3,' -> these seeds."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() and int(part) < 2**31 for part in parts):
         raise UserError(
-            f"command line: --seeds {text!r} is no number of seeds, nor a list such as 3,5,7"
+            f"command line: --seeds {text!r} is neither a number of seeds nor a list such as 3,5,7"
         )
     numbers = list(map(int, parts))
     if "," not in text:
@@ -198,5 +198,5 @@ def _seeds(text: str) -> list[int]:
             raise UserError(f"command line: --seeds {text!r}: give at most {_MAX_SEEDS}")
         numbers = list(range(numbers[0]))
     if not numbers or len(set(numbers)) < len(numbers):
-        raise UserError(f"command line: --seeds {text!r}: takes one seed at least, and each once")
+        raise UserError(f"command line: --seeds {text!r}: give at least one seed, each only once")
     return numbers

@@ -1,4 +1,4 @@
-"""`homerec debug batch FILE`: the rows that a failed step was trained on."""
+"""`homerec debug batch FILE`: print the batch of a bad step."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from launchers.cli.command import new_app
 
-app = new_app("homerec debug", "Inspect a batch that a run kept.")
+app = new_app("homerec debug", "Print the batch of a bad step.")
 
 
 @app.command
 def batch(file: Path, /, *, row: int | None = None) -> int:
-    """Values of a batch that a step failed on.
+    """Print the batch of a bad step.
 
     Args:
         file: RUN/debug/step-...-rank....pt.
-        row: the one row to show in full.
+        row: index of one row to print in full.
     """
     from pipeline.faults.batch_file import show_batch
 

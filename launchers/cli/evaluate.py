@@ -16,13 +16,13 @@ def evaluate(
     data: Annotated[Path | None, Parameter(name="--data.path")] = None,
     json: bool = False,
 ) -> int:
-    """Exact metrics of a checkpoint on a split.
+    """Compute exact metrics of a checkpoint on a split.
 
     Args:
         checkpoint: folder of a run (its best checkpoint) or of one checkpoint.
         split: rows to evaluate.
         data: another prepared folder with the same vocabularies (default: the run's).
-        json: one JSON object, task -> metrics.
+        json: print one JSON object, task -> metrics.
     """
     from pipeline.evaluate import evaluate_checkpoint
     from pipeline.ranks.world import open_world

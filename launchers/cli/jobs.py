@@ -1,4 +1,4 @@
-"""`homerec status`, `logs` and `cancel`: a job on a cluster, by the handle of `launch`."""
+"""`homerec status`, `logs` and `cancel`: manage a job by the handle that `launch` printed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _POLL_S = 1.0
 
 
 def status(handle: str, /) -> int:
-    """State of a job in the scheduler's words, and how often it was restarted.
+    """Show the state of a job.
 
     Args:
-        handle: the job, as 'launch' printed it: SCHEDULER://...
+        handle: handle of the job, as printed by 'launch': SCHEDULER://...
     """
     with open_runner() as runner:
         found = _status(runner, handle)
@@ -29,10 +29,10 @@ def status(handle: str, /) -> int:
 
 
 def cancel(handle: str, /) -> int:
-    """Stop a job, which saves a checkpoint first. 'homerec status' shows when it has ended.
+    """Stop a job after it has saved a checkpoint. 'homerec status' shows when it has ended.
 
     Args:
-        handle: the job, as 'launch' printed it: SCHEDULER://...
+        handle: handle of the job, as printed by 'launch': SCHEDULER://...
     """
     from torchx.specs import is_terminal
 
@@ -40,10 +40,10 @@ def cancel(handle: str, /) -> int:
         scheduler, _ = read_handle(runner, handle)
         state = _status(runner, handle).state
         if is_terminal(state):
-            raise UserError(f"{handle}: has ended already ({state.name}); nothing to cancel")
+            raise UserError(f"{handle}: already ended ({state.name}); nothing to cancel")
         with tools_of(scheduler), service_errors(scheduler):
             runner.cancel(handle)
-    sys.stdout.write(f"{handle}: asked to stop; its ranks save a checkpoint first\n")
+    sys.stdout.write(f"{handle}: stopping; the ranks save a checkpoint first\n")
     return 0
 
 
@@ -54,21 +54,22 @@ def logs(
     follow: bool = False,
     node: int | None = None,
 ) -> int:
-    """Output of the machines of a job.
+    """Show the logs of a job.
 
     Args:
-        handle: the job, as 'launch' printed it: SCHEDULER://...
+        handle: handle of the job, as printed by 'launch': SCHEDULER://...
         follow: continue until the job has ended.
-        node: index of the one machine to show, from 0.
+        node: index of one machine to show, from 0.
     """
     with open_runner() as runner:
         return show_logs(runner, handle, node=node, wait=follow)
 
 
 def show_logs(runner: Any, handle: str, *, node: int | None = None, wait: bool = True) -> int:
-    """Show what the job writes, stdout and stderr apart, each line after its machine's number.
+    """Print the job's stdout and stderr, each line prefixed with its machine's index.
 
-    With `wait` until it ends: returns 0 if it ended well, else 1. Without: what is there; 0.
+    With `wait`, print until the job ends; returns 0 if it succeeded, else 1. Without, print the
+    current content and return 0.
     """
     from torchx.schedulers.api import Stream
     from torchx.specs import AppState, is_terminal
@@ -106,7 +107,7 @@ def show_logs(runner: Any, handle: str, *, node: int | None = None, wait: bool =
     if not failures.empty():
         error = failures.get()
         if isinstance(error, RuntimeError) and "finished without writing" in str(error):
-            raise UserError(f"{handle}: ended before it wrote anything: {found.msg}") from error
+            raise UserError(f"{handle}: ended without writing a log: {found.msg}") from error
         with tools_of(scheduler), service_errors(scheduler):
             raise error
     if not wait:
@@ -115,13 +116,13 @@ def show_logs(runner: Any, handle: str, *, node: int | None = None, wait: bool =
 
 
 def _status(runner: Any, handle: str) -> Any:
-    """Of a job that is known. UserError else."""
+    """Return the state of a job. Raises UserError if it is unknown."""
     scheduler, app = read_handle(runner, handle)
     with tools_of(scheduler), service_errors(scheduler):
         found = runner.status(handle)
     if found is None:
         raise UserError(
-            f"{handle}: {scheduler} knows no job {app!r}, and it left no exit file here; look from "
-            "the folder it was launched in"
+            f"{handle}: {scheduler} has no job {app!r}, and there is no exit file here; run this "
+            "in the folder where the job was launched"
         )
     return found

@@ -1,4 +1,4 @@
-"""`homerec launch`: ranks of a run started through TorchX, here or on a cluster."""
+"""`homerec launch`: start the ranks of a run through TorchX, here or on a cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.io.errors import UserError, nearest
 RANK_MODULE = "launchers.cli"
 """The Python module that each rank runs."""
 _SUBCOMMANDS = ["train", "evaluate"]
-_ELASTIC_RESTARTS = 100  # each loss of a machine costs one, and the return of one none
+_ELASTIC_RESTARTS = 100  # losing a machine uses one restart, regaining a machine none
 _MAX_NPROC, _MAX_NNODES = 1024, 2**16
 _WITH_MOUNTS = ["local_docker", "kubernetes", "kubernetes_mcad", "aws_batch", "gcp_batch"]
 _EXAMPLE = "homerec launch --nproc 2 -- train kuairand --train.epochs 2"
@@ -27,15 +27,15 @@ _EXAMPLE = "homerec launch --nproc 2 -- train kuairand --train.epochs 2"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchOptions:
-    """Where and on what a job runs."""
+    """Scheduler and resources of a job."""
 
     scheduler: str = "local_cwd"
     """TorchX scheduler, such as local_cwd (this machine) or slurm."""
     scheduler_args: str = ""
     """options of the scheduler, such as partition=P,time=60 (docs/guides/clusters.md)."""
     nnodes: str = "1"
-    """number of machines, N or MIN:MAX; MIN:MAX: the job continues with those that are left, down
-    to MIN, and with more once they are back."""
+    """number of machines, N or MIN:MAX; with MIN:MAX the job continues when machines are lost, down
+    to MIN, and uses them again when they return."""
     nproc: Positive = 2
     """ranks on each machine."""
     cpu: Natural = 0
@@ -45,23 +45,22 @@ class LaunchOptions:
     mem_mb: Natural = 0
     """memory of each machine, MB; 0: the scheduler's default."""
     resource: str | None = None
-    """named resource of TorchX, in place of --cpu, --gpu and --mem-mb."""
+    """named resource of TorchX, instead of --cpu, --gpu and --mem-mb."""
     env: tuple[str, ...] = ()
     """environment variable of every rank, NAME=VALUE; repeatable."""
     mount: tuple[str, ...] = ()
     """folder or volume for data or runs, type=T,src=S,dst=D with type bind, volume or device;
     repeatable."""
     workspace: str | None = None
-    """folder whose code to run as it is now: patched into the image, or copied (slurm)."""
+    """folder whose current code to run: patched into the image, or copied (slurm)."""
     rdzv_endpoint: str | None = None
-    """HOST:PORT of the rendezvous store that 'homerec rendezvous' printed (default: on the first
-    machine)."""
+    """HOST:PORT printed by 'homerec rendezvous' (default: a store on the first machine)."""
     max_restarts: Natural | None = None
-    """number of restarts of the ranks after one failed (default: 0; with MIN:MAX 100)."""
+    """maximum number of restarts of the ranks after a failure (default: 0; with MIN:MAX 100)."""
     max_retries: Natural = 0
-    """number of times the scheduler starts a failed job again."""
+    """maximum number of restarts of a failed job by the scheduler."""
     requeue: bool = False
-    """slurm: queue the job again when it is preempted, when a node fails or when time is up."""
+    """slurm: requeue the job when it is preempted, when a node fails or at the time limit."""
     follow: bool = False
     """show the logs until the job has ended."""
     image: str = "homerec"
@@ -69,26 +68,26 @@ class LaunchOptions:
     name: str = "homerec"
     """name of the job."""
     dry_run: bool = False
-    """print the request to the scheduler; start nothing."""
+    """print the request to the scheduler without submitting it."""
 
     @property
     def min_nnodes(self) -> int:
-        """Fewest machines of an elastic job; 0: the job needs all of them."""
+        """Minimum number of machines of an elastic job; 0: the job needs all of them."""
         low, colon, _ = self.nnodes.partition(":")
         return int(low) if colon else 0
 
     @property
     def max_nnodes(self) -> int:
-        """Most machines of the job."""
+        """Maximum number of machines of the job."""
         return int(self.nnodes.rpartition(":")[2])
 
 
 def launch(*command: str, options: Annotated[LaunchOptions, FLAT] = LaunchOptions()) -> int:
-    """Start ranks of a run through TorchX. On this machine: until they end, with their exit code.
-    Elsewhere: submit the job.
+    """Start the ranks of a run through TorchX. Locally, waits and returns their exit code;
+    elsewhere, submits the job.
 
     Args:
-        command: what each rank runs, after --, such as: homerec launch --nproc 2 -- train kuairand
+        command: command of each rank, after --: homerec launch --nproc 2 -- train kuairand
             --train.epochs 2
     """
     words = list(command)
@@ -98,8 +97,8 @@ def launch(*command: str, options: Annotated[LaunchOptions, FLAT] = LaunchOption
         if options.requeue:
             if options.scheduler != "slurm":
                 raise UserError(
-                    f"command line: --requeue is Slurm's; with {options.scheduler} --max-retries "
-                    "starts the job again after it failed"
+                    f"command line: --requeue is for slurm only; with {options.scheduler} use "
+                    "--max-retries to restart a failed job"
                 )
             cfg["requeue"] = True
         here = options.scheduler == "local_cwd"
@@ -120,7 +119,7 @@ def _submit(runner: Any, app: Any, options: LaunchOptions, cfg: dict[str, Any]) 
     from torchx.specs import InvalidRunConfigException
 
     scheduler: str = options.scheduler
-    # A dry run writes nothing, so it patches no image and copies no code.
+    # A dry run writes nothing: it does not patch an image or copy code.
     workspace = None if options.dry_run else options.workspace
     with tools_of(scheduler), service_errors(scheduler):
         try:
@@ -133,8 +132,8 @@ def _submit(runner: Any, app: Any, options: LaunchOptions, cfg: dict[str, Any]) 
             return 0
         handle = runner.schedule(request)
     sys.stdout.write(
-        f"submitted {handle}\nlook at it: homerec status {handle}\n"
-        f"follow it:  homerec logs --follow {handle}\nstop it:    homerec cancel {handle}\n"
+        f"submitted {handle}\nstatus: homerec status {handle}\n"
+        f"logs:   homerec logs --follow {handle}\ncancel: homerec cancel {handle}\n"
     )
     sys.stdout.flush()
     return show_logs(runner, handle) if options.follow else 0
@@ -142,7 +141,7 @@ def _submit(runner: Any, app: Any, options: LaunchOptions, cfg: dict[str, Any]) 
 
 def _check(options: LaunchOptions, words: list[str]) -> None:
     if not words:
-        raise UserError(f"command line: nothing to launch; write it after --, as in: {_EXAMPLE}")
+        raise UserError(f"command line: no command to launch; write it after --, as in: {_EXAMPLE}")
     if words[0] not in _SUBCOMMANDS:
         raise UserError(
             f"command line: cannot launch {words[0]!r}; {nearest(words[0], _SUBCOMMANDS)}"
@@ -151,25 +150,27 @@ def _check(options: LaunchOptions, words: list[str]) -> None:
     if options.nproc > _MAX_NPROC:
         raise UserError(f"command line: --nproc {options.nproc}: give at most {_MAX_NPROC}")
     name = options.name
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):  # it becomes a folder, a job, a pod
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):  # names a folder, a job, a pod
         raise UserError(
-            f"command line: --name {name!r}: use letters, digits and '-', a letter first"
+            f"command line: --name {name!r}: use letters, digits and '-', starting with a letter"
         )
     if options.min_nnodes and (words[0] != "train" or "--overwrite" in words):
         raise UserError(
-            "command line: --nnodes MIN:MAX is for 'train' without --overwrite, which every "
-            "machine that comes back would do again; remove the old run first"
+            "command line: --nnodes MIN:MAX needs 'train' without --overwrite, because a machine "
+            "that returns would overwrite the run again; remove the old run first"
         )
     if options.workspace and options.scheduler == "local_cwd":
-        raise UserError("command line: --workspace: a job on this machine runs this code as it is")
+        raise UserError(
+            "command line: --workspace: a job on this machine runs the current code; omit it"
+        )
     if options.mount and options.scheduler not in _WITH_MOUNTS:
         raise UserError(
-            f"command line: --mount: {options.scheduler} mounts nothing; these do: "
+            f"command line: --mount: {options.scheduler} does not support mounts; these do: "
             f"{', '.join(_WITH_MOUNTS)}"
         )
     if options.scheduler == "aws_batch" and not (options.mem_mb or options.resource):
         raise UserError(
-            "command line: --scheduler aws_batch: AWS Batch starts no machine of unknown memory; "
+            "command line: --scheduler aws_batch: AWS Batch needs the memory of a machine; "
             "give --mem-mb N or --resource NAME"
         )
 
@@ -177,12 +178,12 @@ def _check(options: LaunchOptions, words: list[str]) -> None:
 def _check_machines(text: str) -> None:
     counts = text.split(":")
     if len(counts) > 2 or not all(re.fullmatch("0*[1-9][0-9]{0,9}", n) for n in counts):
-        raise UserError(f"command line: --nnodes {text!r} is not a whole number from 1 on, or two")
+        raise UserError(f"command line: --nnodes {text!r} must be N or MIN:MAX, with N >= 1")
     if max(map(int, counts)) > _MAX_NNODES:
         raise UserError(f"command line: --nnodes {text!r}: give at most {_MAX_NNODES}")
     if int(counts[0]) > int(counts[-1]):
         raise UserError(
-            f"command line: --nnodes {text!r}: the fewest come first, as in {counts[1]}:{counts[0]}"
+            f"command line: --nnodes {text!r}: MIN is above MAX; write {counts[1]}:{counts[0]}"
         )
 
 
@@ -197,7 +198,7 @@ def _variables(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _mounts(texts: Sequence[str]) -> list[str]:
-    """TorchX's flat list of options. UserError for one that it cannot read."""
+    """Return the mounts as TorchX's flat list of options. Raises UserError for an invalid one."""
     from torchx.specs import parse_mounts
 
     for text in texts:
@@ -212,7 +213,7 @@ def _mounts(texts: Sequence[str]) -> list[str]:
 
 
 def _app(options: LaunchOptions, words: list[str]) -> Any:
-    """The AppDef of this command line."""
+    """Return the AppDef of this command line."""
     from launchers.local.local_job import GRACE_S
     from launchers.torchx.components import train
     from launchers.torchx.literal import literal
@@ -225,7 +226,7 @@ def _app(options: LaunchOptions, words: list[str]) -> Any:
         restarts = _ELASTIC_RESTARTS if fewest else 0
     rdzv_port = 29500
     if options.scheduler == "local_cwd":
-        # All 'machines' are this one: they share its cores, and no port is theirs by right.
+        # All "machines" are this one: they share its cores, and no fixed port is known to be free.
         cpu = cpu or max(1, (os.cpu_count() or 1) // most)
         rdzv_port = free_port()
         if "OMP_NUM_THREADS" in os.environ:
@@ -233,7 +234,7 @@ def _app(options: LaunchOptions, words: list[str]) -> Any:
     if options.resource:
         _check_resource(options.resource)
     if fewest and "--resume" not in words:
-        words = [*words, "--resume", "auto"]  # a machine that comes back has no count of restarts
+        words = [*words, "--resume", "auto"]  # a returning machine does not know the restart count
     return train(
         *map(literal, words[1:]),
         subcommand=words[0],

@@ -1,4 +1,4 @@
-"""The `homerec` command. Imports nothing but the command that is called."""
+"""The `homerec` command. Imports only the subcommand that is called."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from pipeline.io.streams import escape_unencodable_output
 
 _DESCRIPTION = "Train, evaluate and inspect HoME multi-task rankers on sharded embedding tables."
 
-# Name -> where its function or its group of functions is, and the line of `homerec --help`.
+# Name -> location of its function or App, and its line in `homerec --help`.
 _COMMANDS = {
-    "prepare": ("prepare:app", "turn raw logs into Parquet that any recipe trains on"),
-    "train": ("train:train", "train a recipe, as one process or as a rank of 'launch' or torchrun"),
-    "evaluate": ("evaluate:evaluate", "exact metrics of a checkpoint on a split"),
+    "prepare": ("prepare:app", "prepare raw logs as Parquet files for training"),
+    "train": ("train:train", "train a recipe, in one process or as a rank of 'launch' or torchrun"),
+    "evaluate": ("evaluate:evaluate", "compute exact metrics of a checkpoint on a split"),
     "compare": ("compare:compare", "compare towers over several seeds on the same batches"),
     "tune": ("tune:tune", "search for a better configuration"),
-    "launch": ("launch:launch", "start ranks on this machine or on a cluster, through TorchX"),
-    "status": ("jobs:status", "state of a launched job"),
-    "cancel": ("jobs:cancel", "stop a launched job, which saves a checkpoint first"),
-    "logs": ("jobs:logs", "output of a launched job"),
-    "rendezvous": ("rendezvous:rendezvous", "rendezvous store of an elastic job"),
-    "plan": ("plan.commands:app", "find and inspect sharding plans for any cluster"),
-    "debug": ("debug:app", "inspect a batch that a run kept"),
+    "launch": ("launch:launch", "start ranks on this machine or a cluster through TorchX"),
+    "status": ("jobs:status", "show the state of a launched job"),
+    "cancel": ("jobs:cancel", "stop a launched job after it has saved a checkpoint"),
+    "logs": ("jobs:logs", "show the logs of a launched job"),
+    "rendezvous": ("rendezvous:rendezvous", "run the rendezvous store of an elastic job"),
+    "plan": ("plan.commands:app", "find, inspect and measure sharding plans for any cluster"),
+    "debug": ("debug:app", "print the batch of a bad step"),
     "checkpoint": ("checkpoint:app", "list, verify, show and prune the checkpoints of a run"),
     "report": ("report:report", "write the report.html of a run, study or search"),
 }
 
-# Commands that take any field of a run as --section.field VALUE.
+# Commands that accept any configuration field as --section.field VALUE.
 _WITH_FIELDS = ("train", "compare", "tune", "plan")
 
 
@@ -74,7 +74,7 @@ def _main(words: list[str]) -> int:
         words.remove("--debug")
     try:
         return _run(words)
-    except BrokenPipeError:  # the reader of our output left: `homerec ... | head`
+    except BrokenPipeError:  # the reader closed the pipe: `homerec ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
@@ -86,7 +86,7 @@ def _main(words: list[str]) -> int:
             raise
         print(end.line, file=sys.stderr, flush=True)  # noqa: T201
         if end.code == ExitCode.RANK_LOST:
-            # No farewell: threads still wait for what will not come, and would hold the process.
+            # Exit at once: threads still wait for the lost rank and would keep the process alive.
             os._exit(end.code)
         return end.code
 
@@ -122,21 +122,21 @@ def _run(words: list[str]) -> int:
 
 
 def _check_encoding(words: list[str]) -> None:
-    """What the locale cannot decode (Python keeps such bytes as lone surrogates) no file of ours
-    could name."""
+    """Reject words that the locale cannot decode (Python keeps such bytes as lone surrogates): we
+    could not write them to a file."""
     for word in words:
         try:
             word.encode("utf-8")
         except UnicodeEncodeError as error:
             encoding = sys.getfilesystemencoding()
             raise UserError(
-                f"command line: {word!r}: not text in {encoding}, the encoding of this locale; set "
+                f"command line: {word!r}: not valid {encoding}, the encoding of this locale; set "
                 "LC_ALL to the locale it was written in, such as C.UTF-8, or use other letters"
             ) from error
 
 
 def open_command(name: str) -> Any:
-    """The cyclopts App of a command."""
+    """Return the cyclopts App of a command."""
     from cyclopts import App
 
     from launchers.cli.command import list_help_option, new_app
@@ -164,15 +164,15 @@ def _help() -> str:
             *lines,
             "",
             "Options:",
-            f"  {'--help':{width}}this help",
-            f"  {'--version':{width}}version of homerec",
-            f"  {'--debug':{width}}traceback of an error, with any command",
+            f"  {'--help':{width}}show this help",
+            f"  {'--version':{width}}show the version",
+            f"  {'--debug':{width}}show the traceback of an error (any command)",
         ]
     )
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A command line without its `--section.field value` pairs, and these."""
+    """Split a command line into plain words and `--section.field value` pairs."""
     plain: list[str] = []
     overrides: list[str] = []
     rest = list(words)
@@ -188,7 +188,7 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def normalize_resume_auto(words: Sequence[str]) -> list[str]:
-    """`--resume auto` in one word: a bare --resume may stand before the recipe."""
+    """Join `--resume auto` into one word, because a bare --resume may precede the recipe."""
     plain = list(words)
     for at, pair in enumerate(pairwise(words)):
         if pair == ("--resume", "auto"):

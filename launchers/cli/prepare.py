@@ -1,4 +1,4 @@
-"""`homerec prepare`: raw logs to a prepared folder."""
+"""`homerec prepare`: writes a prepared folder from raw logs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from launchers.cli.command import new_app
 
-app = new_app("homerec prepare", "Turn raw logs into Parquet that any recipe trains on.")
+app = new_app("homerec prepare", "Prepare raw logs as Parquet files for training.")
 
 
 @app.command
@@ -23,20 +23,20 @@ def kuairand(
     vocabulary_from: Path | None = None,
     overwrite: bool = False,
 ) -> int:
-    """The CSV files of KuaiRand (Pure, 1K or 27K).
+    """Prepare KuaiRand's CSV files (Pure, 1K or 27K).
 
     Args:
         raw: folder of the CSV files.
         out: prepared folder to write.
         val_from: first day of the validation split, YYYYMMDD.
         test_from: first day of the test split, YYYYMMDD.
-        max_history: latest events kept in a history bag.
-        min_count: training rows an id needs for a row of its own; rarer ids are hashed.
-        smoothing: rows at the overall rate that are added to the statistics of each key.
-        frozen_labels: labels, A,B,..., whose user statistics and histories are those of whole
-            earlier days and do not change within val and test; '' for none.
-        vocabulary_from: prepared folder whose vocabularies to use, to score new days with its
-            models.
+        max_history: maximum number of recent events in a history bag.
+        min_count: minimum number of training rows of an id in a vocabulary; rarer ids are hashed.
+        smoothing: number of rows at the overall rate added to the statistics of each key.
+        frozen_labels: labels, A,B,..., whose user statistics and histories use earlier days only
+            and do not change within val and test; '' for none.
+        vocabulary_from: prepared folder whose vocabularies to use, for scoring new days with
+            models trained on it.
         overwrite: replace --out if it exists.
     """
     from launchers.cli.prepare_actions import run_prepare
@@ -63,12 +63,12 @@ def kuairand(
 
 @app.command
 def synthetic(*, out: Path, rows: int = 300_000, seed: int = 0, overwrite: bool = False) -> int:
-    """Impressions drawn from a known model, with their true probabilities.
+    """Generate synthetic impressions from a known model, with their true probabilities.
 
     Args:
         out: prepared folder to write.
-        rows: impressions, all splits together.
-        seed: seed of the model and of its rows.
+        rows: total number of impressions in all splits.
+        seed: seed of the model and its rows.
         overwrite: replace --out if it exists.
     """
     from launchers.cli.prepare_actions import run_prepare

@@ -1,4 +1,4 @@
-"""What `homerec prepare` shows: a progress bar and a summary."""
+"""Implements `homerec prepare`: a progress bar and a summary."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pipeline.io.errors import UserError
 from pipeline.io.text_table import text_table
 
 Progressed = Callable[[int, int, str], None]
-"""Rows done, rows in all, what is being done."""
+"""Called with rows done, total rows and a description."""
 
 
 def run_prepare(
     out: Path, prepare: Callable[[Progressed], Schema], *, reads: Sequence[Path | None] = ()
 ) -> int:
-    """Call `prepare` with a function that it reports its progress to; returns the exit code.
+    """Call `prepare` with a progress callback and return the exit code.
 
     `reads`: the folders that it reads.
     """
@@ -40,25 +40,25 @@ def run_prepare(
     console = Console()
     console.print(_summary(schema))
     if not schema.splits["test"].rows:
-        console.print("note: no day of the data falls into the test split")
+        console.print("note: the test split is empty: no day of the data is in it")
     console.print(
-        f"{out}: {len(schema.sparse)} sparse features on {len(schema.tables)} tables, "
+        f"{out}: {len(schema.sparse)} sparse features in {len(schema.tables)} tables, "
         f"{len(schema.dense)} dense, {len(schema.labels)} labels"
     )
     return 0
 
 
 def _check_name(path: Path) -> None:
-    """Polars takes names as UTF-8, whatever the locale's encoding."""
+    """Check that Polars can open the paths: it encodes them as UTF-8 in every locale."""
     if os.fsencode(path) != str(path).encode("utf-8"):
         raise UserError(
-            f"{path}: not a name that Polars can open in this locale, whose encoding is "
-            f"{sys.getfilesystemencoding()}; use ASCII letters, or set LC_ALL=C.UTF-8"
+            f"{path}: Polars cannot open this path in this locale (encoding "
+            f"{sys.getfilesystemencoding()}); use ASCII letters, or set LC_ALL=C.UTF-8"
         )
 
 
 def _summary(schema: Schema) -> Table:
-    """Rows a split, and each label's rate in it."""
+    """Return a table with the rows of each split and the rate of each label."""
     view = text_table(schema.dataset, ["label"], schema.splits)
     view.add_row("rows", *(f"{split.rows:,}" for split in schema.splits.values()))
     for label in schema.labels:

@@ -1,6 +1,6 @@
-"""`homerec rendezvous`: the rendezvous store of an elastic job, on a machine that is none of its.
+"""`homerec rendezvous`: runs the rendezvous store of an elastic job on a separate machine.
 
-Without it the store is on the first machine, and a job that loses that one has lost all.
+By default the store is on the job's first machine, and losing that machine ends the job.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ PORT = 29500
 
 
 def rendezvous(*, port: int = PORT) -> int:
-    """Rendezvous store of an elastic job; runs until stopped.
+    """Run the rendezvous store of an elastic job until stopped.
 
     Args:
-        port: TCP port to listen on; 0: any free one.
+        port: TCP port to listen on; 0: any free port.
     """
     from launchers.elastic.rendezvous_store import open_rendezvous_store
 
     signals = {signal.SIGINT, signal.SIGTERM}
-    # Before the store's threads start, or they would get the signals.
+    # Block signals before the store's threads start, or the threads would receive them.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         store = open_rendezvous_store(port)

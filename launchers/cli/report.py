@@ -9,7 +9,7 @@ def report(run: Path, /) -> int:
     """Write the report.html of a run, study or search.
 
     Args:
-        run: its folder, such as runs/NAME.
+        run: folder of the run, study or search, such as runs/NAME.
     """
     from pipeline.experiments.search_report import FOUND, read_found, write_tune_report
     from pipeline.experiments.study import NAME, load_study

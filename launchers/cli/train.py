@@ -25,14 +25,14 @@ def train(
     overwrite: bool = False,
     overrides: Overrides = (),
 ) -> int:
-    """Train a recipe: one process, or one rank of 'homerec launch' or torchrun.
+    """Train a recipe, in one process or as one rank of 'homerec launch' or torchrun.
 
     Args:
         recipe: demo, debug or kuairand (default: demo, or as in --config).
-        config: YAML file laid over the recipe.
+        config: YAML file overriding the recipe.
         out: folder of the run (default: runs/RECIPE).
-        resume: continue from the newest checkpoint in --out, with its configuration;
-            '--resume auto': or start, if the run has saved none yet.
+        resume: continue from the newest checkpoint in --out with its configuration;
+            '--resume auto' starts a new run if there is no checkpoint yet.
         overwrite: replace the run in --out.
     """
     from pipeline.config.overrides import configure, default_folder
@@ -41,7 +41,7 @@ def train(
     if (resume or resume_auto) and overwrite:
         raise UserError("command line: --resume and --overwrite contradict each other")
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        # An agent that is killed cannot end its ranks: they would train on beside a new start.
+        # A killed agent cannot stop its ranks: they would continue next to a new start.
         die_with_parent()
     must_exist = resume and not resume_auto
     restarted = is_restart()
@@ -53,7 +53,7 @@ def train(
     tree, folder = configure(
         recipe, config, out, overrides, resume=bool(resume_run), must_exist=must_exist
     )
-    # Only now, as they import torch: a mistyped field answers at once.
+    # Imported late because they import torch: a mistyped field is reported at once.
     from pipeline.ranks.world import open_world
     from pipeline.train import train as train_run
 

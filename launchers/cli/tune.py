@@ -1,4 +1,4 @@
-"""`homerec tune`: many runs in search of a better configuration."""
+"""`homerec tune`: searches hyperparameters."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def tune(
     split. Any --section.field VALUE ('homerec train --help' lists them) applies to all trials.
 
     Args:
-        recipe: what all trials start from (default: demo).
-        search: a field to vary, FIELD=VALUES, where VALUES is LOW:HIGH, LOW:HIGH:log,
-            LOW:HIGH:STEP, A,B,C or, for values with commas, A|B,C|D; once for each field.
-        trials: number of trials, also over several --resume (default: 20).
-        jobs: number of trials at a time (default: 1).
+        recipe: recipe of all trials (default: demo).
+        search: field to vary, FIELD=VALUES, where VALUES is LOW:HIGH, LOW:HIGH:log,
+            LOW:HIGH:STEP, A,B,C or, for values with commas, A|B,C|D; repeatable, once per field.
+        trials: total number of trials, including those before --resume (default: 20).
+        jobs: number of parallel trials (default: 1).
         nproc: ranks of each trial (default: 1).
-        config: YAML file laid over the recipe.
+        config: YAML file overriding the recipe.
         out: folder of the search (default: runs/tune-RECIPE).
         pruner: median: stop a trial whose best metric is below the median of the finished ones
-            after as many rows (default: median).
-        startup: number of finished trials before one may be stopped (default: 5).
+            after as many rows; none: never stop (default: median).
+        startup: number of finished trials before a trial may be stopped (default: 5).
         seed: seed of the search (default: 0).
         scheduler: TorchX scheduler; only local_cwd, this machine.
-        resume: continue the search in --out, with its settings unless they are given.
+        resume: continue the search in --out with its settings; options override them.
     """
     settings = {
         "trials": trials,
@@ -87,7 +87,7 @@ def tune(
     if found["best"] is None:
         failed = [trial for trial in found["trials"] if trial["state"] == "failed"]
         first = f"{failed[0]['run']}: {failed[0]['error']}"
-        raise UserError(f"{folder}: all {len(failed)} trials failed; {first}")
+        raise UserError(f"{folder}: all {len(failed)} trials failed; first: {first}")
     print_line(console, f"best:    trial {found['best']}, {folder / 'best.yaml'}")
     print_line(console, f"train:   homerec train --config {folder / 'best.yaml'}")
     print_line(console, f"report:  {folder / 'report.html'}")
@@ -97,9 +97,9 @@ def tune(
 def _check(given: Mapping[str, Any], scheduler: str) -> None:
     for name, lowest in _LOWEST.items():
         if given.get(name, lowest) < lowest:
-            raise UserError(f"command line: --{name} {given[name]}: is at least {lowest}")
+            raise UserError(f"command line: --{name} {given[name]}: must be at least {lowest}")
     if scheduler != "local_cwd":
         raise UserError(
-            f"command line: --scheduler {scheduler}: trials run on this machine alone "
-            "(local_cwd); start 'homerec tune' inside an allocation of the cluster"
+            f"command line: --scheduler {scheduler}: trials run on this machine only "
+            "(local_cwd); run 'homerec tune' inside an allocation of the cluster"
         )

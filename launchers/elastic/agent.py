@@ -1,11 +1,11 @@
-"""torchrun on one machine of a job, whose exit code says how its ranks ended.
+"""Runs torchrun on one machine of a job, with an exit code that describes how its ranks ended.
 
     python -m launchers.elastic.agent --nnodes 2 ... -m launchers.cli train demo
 
-torchrun itself ends with 1 whatever happened: a scheduler could not tell a user's mistake, which no
-second try repairs, from a machine that was lost, and tries again either way. And of SIGUSR1, which
-Slurm sends as a warning before it ends a job, it dies without a word to the ranks. Last comes what
-a person needs to know: the ranks' own line, which torchrun's summary would bury.
+torchrun exits with 1 for every failure, so a scheduler cannot distinguish a user's mistake, which
+must not be retried, from a lost machine. On SIGUSR1, Slurm's warning before it ends a job, torchrun
+dies without forwarding the signal to the ranks. The agent fixes both, and prints the error line of
+the ranks last, after torchrun's summary.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ _PASSED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
 def main(words: Sequence[str]) -> int:
     """Run torchrun on `words`.
 
-    Returns 0; ExitCode.STOPPED after a signal, which the ranks got too; RANK_LOST where the
-    rendezvous failed, or the job is over on the other nodes; else the exit code of the rank that
-    failed first (128 + number for one that a signal killed).
+    Returns:
+        0; ExitCode.STOPPED after a signal, which is forwarded to the ranks; RANK_LOST if the
+        rendezvous failed or the job ended on the other nodes; else the exit code of the rank that
+        failed first (128 + number if a signal killed it).
     """
-    escape_unencodable_output()  # which torchrun tees the ranks' lines to
+    escape_unencodable_output()  # torchrun copies the lines of the ranks to our streams
     os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", _PASSED_ON)
     register()
     no_restart_on_user_error.register()
@@ -70,7 +71,7 @@ def main(words: Sequence[str]) -> int:
 
 @record
 def _torchrun(words: Sequence[str]) -> None:
-    """torchrun's main, but that the ranks get the words that follow their module as they are."""
+    """Run torchrun's main, passing the arguments of the ranks' module unchanged."""
     options = run.parse_args(words)  # type: ignore[no-untyped-call]
     options.training_script_args = [literal(word) for word in options.training_script_args]
     run.run(options)  # type: ignore[no-untyped-call]
@@ -78,8 +79,7 @@ def _torchrun(words: Sequence[str]) -> None:
 
 @contextmanager
 def _log_folder() -> Iterator[None]:
-    """Where torchrun puts what ranks write and how they ended: a folder of this process's own,
-    removed with it, unless the environment names one."""
+    """Set torchrun's log folder to a temporary one, unless the environment names one."""
     if "PET_LOG_DIR" in os.environ:
         yield
         return
@@ -99,7 +99,7 @@ def _why_apart(error: RendezvousError) -> str:
 
 
 def exits_of(failures: Mapping[int, ProcessFailure]) -> list[RankExit]:
-    """How ranks of this machine ended (global rank -> failure), the cause first."""
+    """Return how the ranks of this machine ended (global rank -> failure), the cause first."""
     ends = [_exit_of(rank, failure) for rank, failure in failures.items()]
     return sorted(ends, key=lambda end: end.order)
 

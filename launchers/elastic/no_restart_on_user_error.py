@@ -1,7 +1,7 @@
-"""No restart after a user's mistake: torchrun restarts ranks whatever they ended for.
+"""Prevents restarts after a user's mistake: torchrun restarts ranks after any failure.
 
-An elastic job may start its ranks a hundred times. With a field that is wrong that is an hour of
-silence, and each time the same line in a log that nobody looks at.
+An elastic job may restart its ranks a hundred times. For an invalid field this would take an hour
+and repeat the same error in a log.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipeline.io.exit_codes import ExitCode
 
 
 class NoRestartOnUserError(LocalElasticAgent):
-    """torchrun's agent, which gives up where a rank ended for a user's mistake."""
+    """torchrun's agent, without restarts if a rank ended with a user's mistake."""
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result = super()._monitor_workers(worker_group)
@@ -25,5 +25,5 @@ class NoRestartOnUserError(LocalElasticAgent):
 
 
 def register() -> None:
-    """Make torchrun in this process use that agent, for which it has no option."""
+    """Make torchrun in this process use this agent; it has no option for this."""
     api.LocalElasticAgent = NoRestartOnUserError  # type: ignore[attr-defined]

@@ -1,9 +1,9 @@
-"""Simulates a node of an elastic job on this machine: supervises its agent and its ranks.
+"""Simulates a node of an elastic job on this machine: supervises its agent and ranks.
 
     python -m launchers.elastic.node_supervisor --restarts 2 --exit-file F -- COMMAND
 
-A real node that fails takes its ranks with it, and may come back. Here an agent that is killed
-leaves its ranks behind: the supervisor kills them, and starts the agent again after a while.
+When a real node fails, its ranks end, and it may return. A killed agent leaves its ranks running:
+the supervisor kills them and restarts the agent after a delay.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from pathlib import Path
 from launchers.local import processes
 
 RESTART_AFTER_S = 90.0
-"""Seconds until a lost node is back. The others notice within 15 s, wait 30 s for a replacement
-(torchrun's last_call_timeout) and start their ranks; sooner, they would never run without it."""
+"""Seconds until a lost node returns. The others detect the loss within 15 s, wait 30 s for a
+replacement (torchrun's last_call_timeout) and start their ranks. With a shorter delay they would
+never run without the lost node."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code of the agent's last start, which --exit-file gets, too."""
+    """Return the exit code of the agent's last start, and write it to --exit-file."""
     parser = argparse.ArgumentParser("node_supervisor", description=__doc__)
     parser.add_argument(
         "--restarts", type=int, default=0, help="restarts after the agent is killed"
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def supervise(command: list[str], *, restarts: int, after_s: float) -> int:
-    """Run `command`; restart it up to `restarts` times if a signal of others kills it."""
+    """Run `command`; restart it up to `restarts` times if another process kills it."""
     processes.adopt_orphans()
     stopped = threading.Event()
     running: list[subprocess.Popen[bytes]] = []
@@ -62,7 +63,7 @@ def supervise(command: list[str], *, restarts: int, after_s: float) -> int:
         if code >= 0 or stopped.is_set():
             break
         name = signal.Signals(-code).name
-        then = f"restart in {after_s:g} s" if left else "no restart left"
+        then = f"restarting in {after_s:g} s" if left else "no restarts left"
         sys.stderr.write(f"homerec: the agent of this node was killed by {name}; {then}\n")
         sys.stderr.flush()
         if left:

@@ -1,9 +1,9 @@
 """torchrun's rendezvous, polled from a thread, so that no agent outlives its job.
 
-torchrun polls the rendezvous store in the loop that watches its ranks, and says goodbye to it at
-the end. Across a cut link neither call returns (torch 2.13: reading from a TCPStore has no time
-limit), so an agent would outlive its ranks. And one whose ranks are frozen would never learn that
-the others gave up.
+torchrun polls the rendezvous store in the loop that monitors its ranks, and closes it at the end.
+If the link is cut, neither call returns (torch 2.13: reads from a TCPStore have no timeout), so an
+agent would outlive its ranks, and an agent with frozen ranks would not notice that the others have
+ended the job.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ BACKEND = "homerec"
 """Name of the backend: `torchrun --rdzv_backend homerec`, after `register`."""
 
 PATIENCE_S = 60
-"""Seconds that ranks get to end by themselves once the job is over elsewhere, unless
---rdzv_conf patience=S says otherwise."""
+"""Seconds that ranks get to exit after the job has ended elsewhere; default of --rdzv_conf
+patience=S."""
 
 _ASK_EVERY_S = 0.5
 _LEAVE_WITHIN_S = 5.0
-_ANSWER_WITHIN_S = 90.0  # longer than the store's own limit, where it has one (60)
+_ANSWER_WITHIN_S = 90.0  # longer than the timeout of the store, if it has one (60)
 _SILENT = ("timeout", "timed out")
 
 
 class RendezvousEnded(RendezvousError):
-    """The job is over on the other nodes, and ranks here did not end. The message is one line."""
+    """The job ended on the other nodes, but ranks here did not exit. The message is one line."""
 
 
 class MonitoredRendezvousHandler(RendezvousHandler):
-    """torchrun's c10d rendezvous, asked from a thread of its own.
+    """torchrun's c10d rendezvous, polled from a separate thread.
 
-    A store that does not answer is left to the ranks: they know how long to wait (train.timeout),
-    and the link may come back. One that is closed, or whose process is gone, is the end of the job:
-    RendezvousEnded where ranks here still run `patience` seconds later.
+    If the store does not answer, the handler does nothing: the link may recover, and the ranks have
+    their own timeout (train.timeout). If the store is closed or its process is gone, the job has
+    ended: RendezvousEnded is raised if ranks here still run `patience` seconds later.
     """
 
     def __init__(self, inner: RendezvousHandler, place: str, patience: float) -> None:
@@ -76,17 +76,17 @@ class MonitoredRendezvousHandler(RendezvousHandler):
         return met
 
     def num_nodes_waiting(self) -> int:
-        """As of the last answer, immediately. Raises RendezvousEnded; see the class."""
+        """Return the last answer of the store without waiting. Raises RendezvousEnded."""
         if self._over:
             since, what = self._over
             if time.monotonic() - since > self._patience:
                 raise RendezvousEnded(
-                    f"{what}, and ranks here did not end within {self._patience:g} s"
+                    f"{what}, and ranks here did not exit within {self._patience:g} s"
                 )
         return self._waiting
 
     def shutdown(self) -> bool:
-        """Close the rendezvous for all nodes; False if the store did not answer in time."""
+        """Close the rendezvous for all nodes. Returns False if the store did not answer in time."""
         self._left.set()
         done: list[bool] = []
 

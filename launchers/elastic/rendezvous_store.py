@@ -1,4 +1,4 @@
-"""The rendezvous store of a job, in a process that is none of its nodes."""
+"""The rendezvous store of a job, in a separate process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pipeline.io.errors import UserError
 
 
 def open_rendezvous_store(port: int) -> TCPStore:
-    """Listen on `port` of this machine (0: any free one, then in `.port`) while the object lives.
+    """Listen on `port` of this machine (0: any free port; see `.port`) while the object exists.
 
-    Raises UserError if the port is taken.
+    Raises UserError if the port is in use.
     """
     try:
         return TCPStore(
@@ -25,5 +25,5 @@ def open_rendezvous_store(port: int) -> TCPStore:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"command line: --port {port}: {reason}; take another, or 0 for any free one"
+            f"command line: --port {port}: {reason}; use another port, or 0 for any free one"
         ) from error

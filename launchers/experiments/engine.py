@@ -1,4 +1,4 @@
-"""Runs an experiment: some runs at a time, each on ranks of this machine, until none is left."""
+"""Runs an experiment: several runs in parallel, each on ranks of this machine."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _POLL_S = 0.2
 def run_experiment(
     experiment: Experiment[R], *, jobs: int, nproc: int = 1, console: Console
 ) -> signal.Signals | None:
-    """Run it, `jobs` runs at a time on `nproc` ranks each; returns the signal that ended it early.
+    """Run the experiment, `jobs` runs in parallel on `nproc` ranks each.
 
-    At a signal the runs save and stop, and no new one starts; a second signal kills them.
+    On a signal the runs save and stop, and no new run starts; a second signal kills them. Returns
+    the signal that stopped the experiment.
     """
     threads = max(1, (os.cpu_count() or 1) // (jobs * nproc))
     running: list[Running[R]] = []
@@ -42,7 +43,10 @@ def run_experiment(
                     return noted[0] if noted else None
                 wait(chain.from_iterable(one.ranks.pipes for one in running), timeout=_POLL_S)
                 if noted and kill_at == math.inf:
-                    table.print("stopping: the runs save a checkpoint first (once more kills them)")
+                    table.print(
+                        "stopping: the runs save a checkpoint first "
+                        "(press Ctrl-C again to kill them)"
+                    )
                     kill_at = time.monotonic() + GRACE_S
                     for one in running:
                         one.stop("stopped")
@@ -50,7 +54,7 @@ def run_experiment(
                     for one in running:
                         one.ranks.kill()
                 for one in list(running):
-                    ended = one.outcome()  # before reading: by then the run has written all
+                    ended = one.outcome()  # before reading: an ended run has written its log
                     for step, value in one.new_evaluations():
                         if experiment.evaluated(one.run, step, value):
                             one.stop("pruned")
@@ -60,5 +64,5 @@ def run_experiment(
                         table.ended(one, ended[0], text)
                 table.update(running)
         finally:
-            for one in running:  # an error here: leave nothing behind
+            for one in running:  # after an error here: leave no process behind
                 one.ranks.kill()

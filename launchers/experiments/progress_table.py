@@ -1,4 +1,4 @@
-"""How an experiment stands, on the screen: a live table on a terminal, else a line an event."""
+"""Shows the progress of an experiment: a live table on a terminal, else one line per event."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ProgressTable:
             self._live.stop()
 
     def print(self, text: str) -> None:
-        """A line, above the table."""
+        """Print a line above the table."""
         total = self._experiment.total
         print_line(
             self._console, f"[{self._experiment.num_ended:>{len(str(total))}}/{total}] {text}"
@@ -62,7 +62,7 @@ class ProgressTable:
         self.print(run.text)
 
     def ended(self, one: Running[Any], outcome: RunOutcome, text: str) -> None:
-        """`text`: how, as the experiment has it."""
+        """Print that a run ended. `text` describes how."""
         self._ended += 1
         self._failed += outcome == "failed"
         left = self._eta([])
@@ -89,7 +89,7 @@ class ProgressTable:
         self._live.update(Group(view, Text(", ".join(parts))))
 
     def _eta(self, running: Sequence[Running[Any]]) -> str:
-        """From the runs that ended here, and what is done of those under way."""
+        """Estimate the time left from the ended runs and the progress of running ones."""
         made = self._ended + sum(map(_share, running))
         left = self._experiment.total - self._earlier - made
         if made < 0.2 or left <= 0:  # too early to tell

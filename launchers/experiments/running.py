@@ -1,4 +1,4 @@
-"""A run under way: its ranks, and how far its metrics.jsonl says it is."""
+"""A run in progress: its ranks, and its progress from metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def _train(world: World, run: ExperimentRun) -> int:
 
 
 class Running(Generic[R]):
-    """From the start of a run to its end.
+    """A run in progress.
 
     Attributes:
-        step: of training, as last logged.
-        value: the selection metric of the latest evaluation; None before the first.
+        step: last logged training step.
+        value: selection metric of the latest evaluation; None before the first.
     """
 
     def __init__(self, run: R, *, nproc: int, threads: int) -> None:
@@ -43,17 +43,17 @@ class Running(Generic[R]):
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.monotonic() - self._start
 
     def stop(self, outcome: Literal["pruned", "stopped"]) -> None:
-        """Let it save and end, unless it was asked to already."""
+        """Ask the run to save and exit, unless it was asked before."""
         if self._stopped_as is None:
             self._stopped_as = outcome
             self.ranks.stop()
 
     def outcome(self) -> tuple[RunOutcome, str | None] | None:
-        """How it ended, once it has, and why it failed, in one line."""
+        """Return how the run ended and, in one line, why it failed; None while it runs."""
         ended = self.ranks.poll()
         if ended is None:
             return None
@@ -63,13 +63,13 @@ class Running(Generic[R]):
         if self._stopped_as and (died or ended.error is None):
             return self._stopped_as, None
         if ended.error is None:
-            return "failed", "stopped by a signal that did not come from here"
+            return "failed", "stopped by a signal from another process"
         return "failed", str(ended.error).strip().splitlines()[-1]
 
     def new_evaluations(self) -> Iterator[tuple[int, float]]:
-        """Step and selection metric of each evaluation since the last call, where it has a value.
+        """Return step and selection metric of each evaluation since the last call, if defined.
 
-        A run that resumes may show again what it had logged before.
+        A resumed run may repeat evaluations.
         """
         for record in self._new_records():
             self.step = record["step"]
@@ -86,7 +86,7 @@ class Running(Generic[R]):
             return
         with file:
             inode = os.fstat(file.fileno()).st_ino
-            if inode != self._inode:  # a run that resumes writes the file anew
+            if inode != self._inode:  # a resumed run rewrites the file
                 self._inode, self._offset = inode, 0
             file.seek(self._offset)
             whole, end, _ = file.read().rpartition(b"\n")

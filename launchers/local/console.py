@@ -1,4 +1,4 @@
-"""Output of commands, on a terminal or into a log."""
+"""Output of commands, to a terminal or a log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def open_console() -> Console:
-    """As wide as the terminal, or 200 columns in a log."""
+    """Return a console as wide as the terminal, or 200 columns wide in a log."""
     from rich.console import Console
 
     console = Console()
@@ -18,11 +18,11 @@ def open_console() -> Console:
 
 
 def print_line(console: Console, line: str) -> None:
-    """Print a line as it is: no markup, no wrapping."""
+    """Print a line without markup or wrapping."""
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_notice(message: str) -> None:
-    """Print a line of the launcher's to stderr, beside those of the ranks."""
+    """Print a line of the launcher to stderr, next to those of the ranks."""
     sys.stderr.write(f"homerec: {message}\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""A server that has imported torch already, which processes are forked from."""
+"""A server process that has imported torch and forks other processes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from multiprocessing.forkserver import ensure_running
 
 
 def fork_server(*modules: str) -> ForkServerContext:
-    """Processes forked from a server that has imported torch and `modules`; the server runs.
+    """Start the server, with torch and `modules` imported; return a context that forks from it.
 
-    There is one server a process: of later calls `modules` are ignored.
+    There is one server per process: later calls ignore `modules`.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipeline.train", *modules])
     before = dict(os.environ)
-    # It must import what this process imports, and not what lies in the working directory; and it
-    # must not touch CUDA, which no fork survives.
+    # The server must import the same files as this process, not those in the working directory,
+    # and must not initialize CUDA, which does not survive a fork.
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     os.environ.update(PYTHONPATH=paths, PYTHONSAFEPATH="1", PYTORCH_NVML_BASED_CUDA_CHECK="1")
     # Ranks keep freed memory (pipeline/ranks/allocator.py); the server's own threads must not leave
     # them second arenas.
     os.environ["MALLOC_ARENA_MAX"] = "1"
-    # Until a rank has a session of its own, Ctrl-C would reach it, too.
+    # Until a rank has its own session, Ctrl-C would reach it, too.
     old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         ensure_running()

@@ -1,8 +1,8 @@
-"""A job on this machine, from its start to its end: output, signals, exit code.
+"""Runs a job on this machine: output, signals, exit code.
 
-TorchX's local scheduler starts one torchrun agent for each node, in a session of its own, and
-the agent starts the ranks in sessions of theirs. A terminal's Ctrl-C reaches neither, and a
-killed agent leaves its ranks behind: so signals are passed on here, and nothing is left running.
+TorchX's local scheduler starts one torchrun agent per node in a separate session, and the agent
+starts each rank in a separate session. A terminal's Ctrl-C reaches neither, and a killed agent
+leaves its ranks running. Therefore this module forwards signals and leaves no process behind.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from pipeline.io.exit_codes import ExitCode
 from pipeline.io.rank_exit import describe_code, read_exit
 
 GRACE_S = 60
-"""Seconds that ranks get to save and end after a signal; then their agent kills them."""
+"""Seconds that ranks get to save and exit after a signal; then their agent kills them."""
 
-_STUCK_S = GRACE_S + 30  # an agent that is still there by then will not end on its own
-# Agents end together; one that runs for longer than this waits for one that died.
+_STUCK_S = GRACE_S + 30  # an agent that still runs by then is stuck
+# Agents end together; one that runs for longer than this is waiting for a dead one.
 _STRAGGLE_S = 15
 _POLL_S = 0.1
 _EXIT = ".exit"
@@ -45,26 +45,26 @@ def run_here(
     """Run `app` (nproc ranks on each node) with TorchX's local scheduler; show its output.
 
     Args:
-        restarts: of an elastic job: how often each node starts again after its agent was killed.
-            The job succeeds once the agent of one node has.
+        restarts: of an elastic job: number of restarts of each node after its agent was killed.
+            The job succeeds when the agent of one node does.
 
     Returns:
-        0; USER_ERROR after a user's mistake, whose line is shown last; STOPPED after a signal;
-        RANK_LOST when ranks missed another one, whose name is shown last; else FAILED, with the
-        traceback of the rank that failed first. The last two name the folder of all logs.
+        0; USER_ERROR after a user's mistake, whose line is printed last; STOPPED after a signal;
+        RANK_LOST if a rank was lost, whose name is printed last; else FAILED, with the traceback
+        of the rank that failed first. The last two also print the folder of all logs.
     """
     base = cfg.get("log_dir")
     if base:
         Path(base).mkdir(parents=True, exist_ok=True)
     logs = Path(tempfile.mkdtemp(prefix="homerec-launch-", dir=base)).resolve()
     role = app.roles[0]
-    # The same python, whatever PATH says.
+    # Use this Python, regardless of PATH.
     role.env["PATH"] = literal(os.path.dirname(sys.executable))
-    # torchrun writes each rank's streams to files of their own: there no two lines can mix.
+    # torchrun writes each rank's streams to separate files, so that lines cannot mix.
     role.env["PET_LOG_DIR"] = f"{literal(str(logs))}/node{macros.replica_id}"
-    # Tables as wide as our terminal; a log has no width, so give them room there.
+    # Make tables as wide as the terminal, and wide in a log.
     role.env["COLUMNS"] = str(shutil.get_terminal_size(fallback=(120, 24)).columns)
-    # What ranks write goes to files, which are UTF-8 whatever our terminal's encoding is.
+    # The output of ranks goes to files, which are UTF-8 regardless of the terminal's encoding.
     role.env["PYTHONIOENCODING"] = "utf-8:backslashreplace"
     command = [role.entrypoint, *role.args]
     if restarts is not None:
@@ -103,7 +103,7 @@ def run_here(
 
 @contextmanager
 def noted_signals() -> Iterator[list[signal.Signals]]:
-    """Appends SIGINT and SIGTERM to the list as they come; they do nothing else."""
+    """Append SIGINT and SIGTERM to a list when they arrive, with no other effect."""
     noted: list[signal.Signals] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     old = {n: signal.signal(n, lambda got, _: noted.append(signal.Signals(got))) for n in numbers}
@@ -115,7 +115,7 @@ def noted_signals() -> Iterator[list[signal.Signals]]:
 
 
 def _start_rendezvous_store(args: Sequence[str]) -> subprocess.Popen[bytes]:
-    """In a process of its own, so that any node may be lost."""
+    """Run the rendezvous store in a separate process, so that any node may be lost."""
     endpoint = args[args.index("--rdzv_endpoint") + 1]
     command = [sys.executable, "-m", "launchers.cli", "rendezvous"]
     command += ["--port", endpoint.rpartition(":")[2]]
@@ -137,16 +137,15 @@ class _Job:
         self._others = set(processes.below(os.getpid()))
 
     def processes(self) -> list[int]:
-        """Running processes of the job: agents, ranks and their children; parents first."""
+        """Return the job's processes: agents, ranks and their children; parents first."""
         return [pid for pid in processes.below(os.getpid()) if pid not in self._others]
 
     def note_agents(self) -> None:
-        """Just after the start: a rank whose agent is killed becomes a child of this process, too,
-        and is no agent."""
+        """Record the agents' pids at the start; later, orphaned ranks are our children, too."""
         self._agent_pids = self._children()
 
     def follow(self, runner: Any, handle: str, noted: Sequence[signal.Signals]) -> bool:
-        """Show output and pass signals on until the job ends; returns whether it succeeded."""
+        """Show output and forward signals until the job ends; returns whether it succeeded."""
         seen = 0
         stop_at = kill_at = math.inf
         stopping = False
@@ -161,20 +160,21 @@ class _Job:
                     kill_at = now
                 else:
                     print_notice(
-                        "stopping: the ranks save a checkpoint first (once more kills them)"
+                        "stopping: the ranks save a checkpoint first "
+                        "(press Ctrl-C again to kill them)"
                     )
                     stop_at = now
                 seen = len(noted)
             elif len(self._agents) > 1 and stop_at == math.inf and self._an_agent_ended():
                 stop_at = now + _STRAGGLE_S
             if now >= stop_at and not stopping:
-                # Always SIGTERM: what clusters send. torchrun passes it on to each rank.
-                processes.send(signal.SIGTERM, self._children())  # and to ranks without an agent
+                # Always SIGTERM, as on clusters. torchrun forwards it to each rank.
+                processes.send(signal.SIGTERM, self._children())  # also ranks without an agent
                 stopping = True
                 self._agent_lost = not noted
                 kill_at = min(kill_at, now + _STUCK_S)
             if now >= kill_at:
-                # Ranks before their agents, so that none is left without a parent.
+                # Kill ranks before their agents, so that none is orphaned.
                 processes.send(signal.SIGKILL, reversed(self.processes()))
             time.sleep(_POLL_S)
 
@@ -182,14 +182,14 @@ class _Job:
         return set(processes.children(os.getpid())) - self._others
 
     def _exits(self) -> list[int]:
-        """Exit codes of the nodes of an elastic job that will not start again."""
+        """Return the exit codes of the nodes of an elastic job that will not restart."""
         return [
             int(path.read_text(encoding="utf-8") or -1) for path in self._logs.glob(f"node*{_EXIT}")
         ]
 
     def _an_agent_ended(self) -> bool:
         if self._elastic:
-            return 0 in self._exits()  # the others continue without one that is lost
+            return 0 in self._exits()  # the others continue without a lost node
         return len(self._agent_pids & self._children()) < len(self._agents)
 
     def _show(self, *, last: bool) -> None:
@@ -201,11 +201,11 @@ class _Job:
             self._ranks[path].show(self._console, last=last)
 
     def conclude(self, succeeded: bool, noted: Sequence[signal.Signals]) -> int:
-        """Show how the job ended, the cause last; returns the exit code."""
+        """Print how the job ended, the cause last; returns the exit code."""
         if succeeded:
             self._release()
             return 0
-        if self._show_ends(ExitCode.USER_ERROR):  # also after a signal: no save, no clean stop
+        if self._show_ends(ExitCode.USER_ERROR):  # also after a signal: the save failed
             return ExitCode.USER_ERROR
         failures = [end for agent in self._agents if (end := read_exit(agent / "error.json"))]
         if noted:
@@ -221,10 +221,10 @@ class _Job:
         first = min(failures, key=lambda end: end.order)
         if first.code in (ExitCode.STOPPED, -signal.SIGTERM):
             self._release()
-            if self._agent_lost:  # nobody asked: we did, for the others could not continue
+            if self._agent_lost:  # we stopped the job, because the others could not continue
                 print_notice(
-                    "the agent (torchrun) of a machine was killed and the ranks of the others have "
-                    f"saved; logs of all ranks are kept in {self._logs}"
+                    "the agent (torchrun) of a machine was killed; the other ranks have saved; "
+                    f"logs of all ranks are kept in {self._logs}"
                 )
                 return 1
             self._show_ends(ExitCode.STOPPED)
@@ -232,7 +232,7 @@ class _Job:
         if first.code == ExitCode.RANK_LOST:
             self._release()
             print_notice(
-                f"rank {first.rank} missed another one; logs of all ranks are kept in {self._logs}"
+                f"rank {first.rank} lost another rank; logs of all ranks are kept in {self._logs}"
             )
             self._show_ends(ExitCode.RANK_LOST)
             return ExitCode.RANK_LOST
@@ -243,14 +243,14 @@ class _Job:
         return 1
 
     def _show_ends(self, code: ExitCode) -> bool:
-        """Show the lines of ranks that ended so, each once; whether there are any."""
+        """Print the error lines of ranks with this code, each once; False if there are none."""
         ends = [end for log in self._latest() if (end := log.exit) and end.code == code]
         for line in dict.fromkeys(end.line for end in ends):
             self._console.write(0, line, sys.stderr)
         return bool(ends)
 
     def _latest(self) -> Iterable[RankLog]:
-        """Logs of the ranks' last attempts."""
+        """Return the logs of the ranks' last attempts."""
         return {log.rank: log for log in self._ranks.values()}.values()
 
     def _release(self) -> None:

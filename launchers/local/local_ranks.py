@@ -1,7 +1,7 @@
-"""Ranks on this machine, each a process of its own: started, signalled, watched, reaped.
+"""Starts, stops and monitors ranks on this machine, each in a separate process.
 
-They are forked from one server that has imported torch already (that takes as long as a small run)
-and share nothing else, so a rank that crashes takes no other job with it.
+Ranks are forked from one server that has imported torch, which takes as long as a small run. They
+share nothing else, so a crashed rank does not affect other jobs.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from launchers.local.free_port import free_port
 from launchers.local.rank_process import RankFailed, RankStart, run_rank
 from pipeline.io.errors import UserError
 
-# Between a failure that a rank raised and the report of the one that caused it.
+# Seconds between a rank's failure and the report of the rank that caused it.
 _CAUSE_S = 2.0
-_EXIT_S = 10.0  # for a rank that has returned to take its process group down
+_EXIT_S = 10.0  # for a rank that has returned to destroy its process group
 _PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class RankDied(RankFailed):
-    """A rank ended without a word. `code`: its exit code; negative: the signal that killed it."""
+    """A rank died without reporting. `code`: its exit code; negative: the signal that killed it."""
 
     def __init__(self, rank: int, code: int) -> None:
         if code < 0:
@@ -43,25 +43,25 @@ class RankDied(RankFailed):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What rank 0 returned, or why the ranks failed."""
+    """The result of rank 0, or the error of the ranks."""
 
     value: Any = None
     error: Exception | None = None
 
 
 class LocalRanks:
-    """`fn(world, *args)` on `size` ranks, from now on.
+    """Runs `fn(world, *args)` on `size` ranks.
 
-    `fn` must be at the top level of a module; arguments and result must pickle. The ranks have this
-    process's environment and working directory. They are in sessions of their own: a terminal's
-    Ctrl-C reaches this process alone. When this process dies they get one SIGTERM.
+    `fn` must be at the top level of a module; arguments and result must be picklable. The ranks
+    have this process's environment and working directory. They run in separate sessions, so a
+    terminal's Ctrl-C reaches this process only. When this process dies they get one SIGTERM.
 
     Args:
         size: number of ranks.
-        local_size: ranks of what the ranks take for a host (default: all).
-        threads: of each rank, unless OMP_NUM_THREADS is set (default: the cores, divided).
-        log: both streams are appended to this file, once no other process writes there: ranks of
-            a job that was killed may still be saving. Default: this process's streams.
+        local_size: number of ranks per simulated host (default: all).
+        threads: threads per rank, unless OMP_NUM_THREADS is set (default: cores / ranks).
+        log: file to which both streams are appended, once no other process writes to it: ranks of
+            a killed job may still be saving. Default: the streams of this process.
     """
 
     def __init__(
@@ -99,21 +99,24 @@ class LocalRanks:
 
     @property
     def pipes(self) -> list[Connection]:
-        """For `multiprocessing.connection.wait`: ready when `poll` has something to learn."""
+        """Pipes for `multiprocessing.connection.wait`; one is ready when `poll` has news."""
         return list(self._open)
 
     def poll(self, timeout: float | None = 0.0) -> Ended | None:
-        """How the ranks ended, once all have: after the first failure the others are killed, which
-        may wait for that rank for ever. `timeout`: seconds to wait for news; None: until then.
+        """Return how the ranks ended, or None while they run.
 
-        Peers of a rank that failed fail too. Of failures that are there at once the cause comes
-        first: a user's mistake, a rank that died, and only then what a rank raised.
+        After the first failure the other ranks, which may wait for the failed one forever, are
+        killed. Peers of a failed rank fail, too. Among simultaneous failures the cause comes first:
+        a user's mistake, then a rank that died, then an exception of a rank.
+
+        Args:
+            timeout: seconds to wait for news; None: no limit.
         """
         if self._ended:
             return self._ended
         failures = self._receive(timeout)
         if failures and all(_distance_from_cause(error) == 2 for error in failures):
-            failures += self._receive(_CAUSE_S)  # maybe of a peer whose own news are on their way
+            failures += self._receive(_CAUSE_S)  # maybe of the cause
         if failures:
             self.kill()
             self._ended = Ended(error=min(failures, key=_distance_from_cause))
@@ -125,7 +128,7 @@ class LocalRanks:
         return self._ended
 
     def _receive(self, timeout: float | None) -> list[Exception]:
-        """What ranks reported within `timeout` seconds; returns their failures."""
+        """Receive reports of ranks for `timeout` seconds; returns their failures."""
         failures: list[Exception] = []
         for pipe in wait(self.pipes, timeout):
             assert isinstance(pipe, Connection)
@@ -143,11 +146,11 @@ class LocalRanks:
         return failures
 
     def stop(self) -> None:
-        """Send SIGTERM: ranks that train save and return."""
+        """Send SIGTERM: training ranks save and return."""
         self._send(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the ranks that are still there, at once."""
+        """Kill the ranks that still run."""
         self._send(signal.SIGKILL)
         for process in self._processes:
             process.join()
@@ -158,9 +161,9 @@ class LocalRanks:
 
 
 def run_ranks(fn: Callable[..., Any], size: int, *args: Any, local_size: int | None = None) -> Any:
-    """What `fn(world, *args)` returns on rank 0 of `size` ranks; see `LocalRanks`.
+    """Run `fn(world, *args)` on `size` ranks and return the result of rank 0; see `LocalRanks`.
 
-    Raises what a rank raised if that is a UserError, else RankFailed.
+    Raises the UserError of a rank, or RankFailed for any other exception.
     """
     ranks = LocalRanks(fn, size, args, local_size=local_size)
     try:

@@ -1,4 +1,4 @@
-"""Output of the ranks of a job, on one console."""
+"""Prints the output of a job's ranks on one console."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pipeline.io.rank_exit import RankExit, read_exit
 from pipeline.tracking.progress_line import PROGRESS_LINE
 
 _CLEAR_LINE = "\r\x1b[2K"
-# torch puts the rank before every line of a traceback once ranks have met.
+# torch prefixes every line of a traceback with the rank once the process group exists.
 _RANK_TAG = re.compile(r"^\[rank\d+\]: ?")
 _TRACEBACK = "Traceback (most recent call last)"
-# A rank's traceback is held back this long: if it ends the job, the right place is the last.
+# A rank's traceback is held back this long: if it ends the job, it is printed last.
 _HOLD_S = 10.0
 
 
 class RankConsole:
-    """Lines of rank 0 as they are; of others, with a tag, those that rank 0 does not have."""
+    """Prints the lines of rank 0, and tagged lines of other ranks that rank 0 does not have."""
 
     def __init__(self) -> None:
         self._in_place = sys.stdout.isatty()
@@ -31,7 +31,7 @@ class RankConsole:
         self._recent: deque[str] = deque(maxlen=200)
 
     def write(self, rank: int, line: str, to: TextIO) -> None:
-        """Show one line (without its newline) that `rank` wrote to stdout or stderr."""
+        """Print a line (without its newline) that `rank` wrote to stdout or stderr."""
         bar = PROGRESS_LINE.fullmatch(line)
         if rank and (bar or not line.strip() or line in self._recent):
             return
@@ -50,7 +50,7 @@ class RankConsole:
 
 
 class Tail:
-    """The lines of a file that grows, or begins again."""
+    """Reads the new lines of a growing file, which may be truncated and rewritten."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -58,10 +58,10 @@ class Tail:
         self._rest = b""
 
     def lines(self, *, last: bool = False) -> list[str]:
-        """What came since the last call, in whole lines; with `last` also one without an end."""
+        """Return the complete lines since the last call; with `last`, also an incomplete one."""
         with self._path.open("rb") as file:
-            # torchrun begins a file again where ranks start again because a machine came back: that
-            # counts as no restart, and files are named by those.
+            # When ranks restart because a machine has returned, torchrun rewrites their files: it
+            # names files by the restart count, which does not change then.
             if os.fstat(file.fileno()).st_size < self._offset:
                 self._offset, self._rest = 0, b""
             file.seek(self._offset)
@@ -74,7 +74,7 @@ class Tail:
 
 
 class RankLog:
-    """Both streams of one rank. A traceback is shown late: the end of a job may be its place."""
+    """Prints both streams of one rank. Tracebacks are delayed: one that ends the job comes last."""
 
     def __init__(self, rank: int, folder: Path) -> None:
         self.rank = rank
@@ -85,11 +85,11 @@ class RankLog:
         self._traceback_since: float | None = None
 
     def show(self, console: RankConsole, *, last: bool = False) -> None:
-        """Show new lines, but the one that the rank ended with and tracebacks."""
+        """Print new lines, except tracebacks and the error line that the rank ended with."""
         for line in self._out.lines(last=last):
             console.write(self.rank, line, sys.stdout)
         lines = self._err.lines(last=last)
-        end = self.exit if lines else None  # a rank writes its file first, then the line
+        end = self.exit if lines else None  # a rank writes the file before the line
         for line in lines:
             plain = _RANK_TAG.sub("", line)
             if end and plain == end.line:
@@ -102,15 +102,15 @@ class RankLog:
             else:
                 console.write(self.rank, line, sys.stderr)
         if self._traceback_since is not None and time.monotonic() - self._traceback_since > _HOLD_S:
-            self.release(console)  # the job continues: whoever watches needs to see what happened
+            self.release(console)  # the job continues, so print it now
 
     @property
     def exit(self) -> RankExit | None:
-        """How the rank says that it ended."""
+        """The exit that the rank recorded, if any."""
         return read_exit(self._exit_path)
 
     def release(self, console: RankConsole) -> None:
-        """Show the traceback that waits."""
+        """Print the delayed traceback."""
         if self._traceback_since is not None:
             for line in self.traceback:
                 console.write(self.rank, line, sys.stderr)

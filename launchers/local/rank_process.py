@@ -1,4 +1,4 @@
-"""The process of one local rank, from its fork to its exit code."""
+"""The process of one local rank."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from pipeline.io.streams import escape_unencodable_output
 
 
 class RankFailed(RuntimeError):
-    """A rank raised; the message has its traceback."""
+    """A rank raised an exception; the message contains its traceback."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankStart:
-    """What a rank needs to know."""
+    """Parameters of a rank."""
 
     fn: Callable[..., Any]
     args: tuple[Any, ...]
@@ -39,7 +39,7 @@ class RankStart:
 
 
 def run_rank(pipe: Connection, start: RankStart) -> None:
-    """In the rank's process."""
+    """Run a rank, in its process."""
     os.setsid()
     _stop_with_parent()
     os.chdir(start.folder)
@@ -59,7 +59,7 @@ def run_rank(pipe: Connection, start: RankStart) -> None:
             try:
                 value = start.fn(world, *start.args)
             except Exception as error:
-                # Before the group is gone: peers that fail for want of this rank come later.
+                # Report before destroying the group: peers that fail as a result report later.
                 _send(pipe, error, None)
                 reported = True
                 raise
@@ -72,11 +72,11 @@ def run_rank(pipe: Connection, start: RankStart) -> None:
             sys.stderr.write(f"homerec: error: {error}\n")
         sys.exit(ExitCode.USER_ERROR)
     except Exception as error:  # noqa: BLE001 (the other process raises it)
-        if not reported:  # this rank could not join the others
+        if not reported:  # this rank could not join the group
             _send(pipe, error, None)
         if start.log:
             traceback.print_exc()
-        if isinstance(error, RankLost):  # threads still wait for what will not come
+        if isinstance(error, RankLost):  # threads still wait for the lost rank
             os._exit(ExitCode.RANK_LOST)
         sys.exit(ExitCode.FAILED)
 
@@ -84,14 +84,14 @@ def run_rank(pipe: Connection, start: RankStart) -> None:
 def _send(pipe: Connection, error: Exception | None, value: Any) -> None:
     if error is not None and not isinstance(error, UserError):
         error = RankFailed(f"rank {os.environ.get('RANK', 0)}:\n{traceback.format_exc()}")
-    with suppress(BrokenPipeError):  # nobody is there to hear of it
+    with suppress(BrokenPipeError):  # the parent is gone
         pipe.send_bytes(pickle.dumps((error, value)))
 
 
 def _stop_with_parent() -> None:
-    """SIGTERM, once, when the process that started us is gone.
+    """Send SIGTERM once when the process that started this rank is gone.
 
-    The kernel's parent-death signal will not do: our parent, to the kernel, is the server.
+    The kernel's parent-death signal does not work here, because the kernel's parent is the server.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -104,7 +104,7 @@ def _stop_with_parent() -> None:
 
 
 def _write_into(log: Path, *, wait: bool) -> None:
-    """Both streams at the end of a file; `wait` until no other process holds it."""
+    """Append both streams to a file; with `wait`, first wait until no other process uses it."""
     handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     if wait:
         fcntl.flock(handle, fcntl.LOCK_EX)

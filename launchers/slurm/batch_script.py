@@ -1,4 +1,4 @@
-"""The batch script of a job on Slurm: plain data to the text that sbatch reads."""
+"""Generates the batch script of a Slurm job."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from torchx.specs import Role
 from pipeline.io.exit_codes import ExitCode
 
 JOB_NUMBER = "\0"
-"""What stands for the job's number in words and variables; no other word can hold it."""
+"""Placeholder of the job number in words and variables; it cannot occur in other words."""
 
-# Signals reach the ranks through srun, which passes them to torchrun, and torchrun to them. Bash
-# runs a trap only once a foreground command has ended: hence `&` and `wait`, and `wait` again,
-# for a trap cuts it short.
+# Signals are forwarded from srun to torchrun to the ranks. Bash runs a trap only after a foreground
+# command has ended, so the script uses `&` and `wait`, and `wait` again after a trap interrupts it.
 #
-# On the warning before the end of its time a job with --requeue goes back into the queue by
-# itself. So it must when it is preempted, for Slurm requeues only what is still there when the
-# grace time is over: to have saved and ended before counts as failed. Then the ranks get SIGTERM
-# and this script none; an earlier start's PreemptTime stays, so it must not be before StartTime.
+# A job with --requeue requeues itself on the warning before its time limit. It must also do so when
+# it is preempted: Slurm requeues only jobs that still run after the grace time, and a job that has
+# saved and exited before counts as failed. On preemption the ranks get SIGTERM, but this script
+# gets no signal. PreemptTime of an earlier start remains, so compare it with StartTime.
 _BODY = """\
 export PATH={python}:"$PATH"
 export HOMEREC_FIRST_NODE HOMEREC_RDZV_PORT
@@ -36,7 +35,7 @@ export PYTHONUNBUFFERED=1
 received=
 pass_on() {{ received=$1; echo "homerec: $2: the ranks save a checkpoint first" >&2; \
 kill -s USR1 "$step" 2>/dev/null; }}
-trap 'pass_on USR1 "the end of the time limit is near"' USR1
+trap 'pass_on USR1 "the time limit is near"' USR1
 trap 'pass_on TERM "the job was asked to stop"' TERM
 
 srun {options} \\
@@ -70,7 +69,7 @@ NumNodes=$SLURM_JOB_NUM_NODES
 NodeList=$SLURM_JOB_NODELIST
 EXIT
 if [ -n "$again" ]; then
-    echo "homerec: exit code $code: back into the queue" >&2
+    echo "homerec: exit code $code: requeueing the job" >&2
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"
@@ -79,15 +78,15 @@ exit "$code"
 
 @dataclass(frozen=True)
 class Script:
-    """A job: one task a node, which is an agent that starts the node's ranks.
+    """A job with one task per node, an agent that starts the node's ranks.
 
     Attributes:
-        name: the job's.
-        role: what each node runs, macros filled in but for the job's number.
-        folder: where its logs and exit file go.
-        options: for sbatch; without control characters, as is `folder`.
-        requeue: whether it goes back into the queue when it lost its nodes or its time is up.
-        grace: seconds before the end of its time at which the ranks are asked to save.
+        name: name of the job.
+        role: the role of each node, with all macros substituted except the job number.
+        folder: folder of logs and exit file, without control characters.
+        options: options of sbatch, without control characters.
+        requeue: whether the job is requeued when it loses a node or reaches its time limit.
+        grace: seconds before the time limit at which the ranks are asked to save.
     """
 
     name: str
@@ -107,7 +106,7 @@ class Script:
             "output": f"{logs}.out",
             "error": f"{logs}.err",
             "open-mode": "append",
-            # A node whose ranks failed leaves the others the time to say so themselves.
+            # After a node's ranks have failed, the others get time to report their own errors.
             "kill-on-bad-exit": "0",
             "wait": "120",
         }
@@ -124,7 +123,7 @@ class Script:
 
     @property
     def _log(self) -> str:
-        """Where logs begin: to Slurm %j is the job's number, and %% a percent sign."""
+        """Prefix of log paths. In Slurm %j is the job number, and %% a percent sign."""
         return str(self.folder).replace("%", "%%") + "/slurm-%j"
 
     def _header(self) -> list[tuple[str, str]]:
@@ -150,12 +149,12 @@ class Script:
 
 
 def _escaped(value: str) -> str:
-    """For sbatch: only in quotes is a blank part of a word, and only after a backslash a #."""
+    """Quote for sbatch: blanks need quotes, and # needs a backslash."""
     if re.fullmatch(r"[\w@%+=:,./-]*", value):
         return value
     return '"' + re.sub(r"""([\\"#])""", r"\\\1", value) + '"'
 
 
 def _quoted(word: str) -> str:
-    """For bash, with the job's number where the word names it."""
+    """Quote for bash, substituting the job number."""
     return '"$SLURM_JOB_ID"'.join(map(shlex.quote, word.split(JOB_NUMBER)))

@@ -1,10 +1,10 @@
-"""TorchX's Slurm scheduler, made to last: signals, requeues, and a state without sacct.
+"""A Slurm scheduler for TorchX with signals, requeues, and job states without sacct.
 
-TorchX asks for one group of a heterogeneous job a node, lets `srun` run in the foreground, where
-bash hears no signal, and asks sacct how a job fares, which needs a database that many clusters
-lack. Here a job is one group of equal nodes, its script passes Slurm's warning on to the ranks
-and puts the job back into the queue, and its state comes from scontrol; once Slurm has forgotten
-the job, from the file that its script leaves.
+TorchX's scheduler requests a heterogeneous job with one group per node, runs `srun` in the
+foreground, where bash does not handle signals, and queries job states with sacct, which needs a
+database that many clusters lack. Here a job is one group of equal nodes. Its script forwards
+Slurm's warning to the ranks and requeues the job. Its state comes from scontrol or, when Slurm no
+longer lists the job, from the exit file that the script writes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from launchers.torchx.literal import literal
 from pipeline.io.errors import UserError
 
 FOLDER = "slurm-jobs"
-"""Where a job's script, logs and exit file go unless job_dir says otherwise."""
+"""Default folder of a job's script, logs and exit file (job_dir)."""
 
-_MORE = {  # besides TorchX's: what sites ask for. Given to sbatch as they are.
-    "account": "who pays",
+_MORE = {  # options of sbatch in addition to TorchX's
+    "account": "account to charge",
     "qos": "quality of service",
-    "nodelist": "these nodes",
-    "exclude": "not these nodes",
-    "reservation": "a reservation",
+    "nodelist": "nodes to use",
+    "exclude": "nodes not to use",
+    "reservation": "reservation to use",
     "gres": "generic resources of each node, e.g. gpu:a100:8",
     "dependency": "jobs to wait for, e.g. afterok:123",
 }
@@ -48,7 +48,7 @@ _STATES: Mapping[str, AppState] = {
 
 @dataclass
 class Request:
-    """What sbatch is to be given."""
+    """A call of sbatch."""
 
     script: Script
     folder: Path
@@ -59,7 +59,7 @@ class Request:
 
 
 class Slurm(stock.SlurmScheduler):
-    """See the module. Options are TorchX's (partition, time, ...), `_MORE`, requeue and grace."""
+    """See the module. Options: TorchX's (partition, time, ...), `_MORE`, requeue and grace."""
 
     def _run_opts(self) -> runopts:
         options = super()._run_opts()
@@ -69,22 +69,22 @@ class Slurm(stock.SlurmScheduler):
             "requeue",
             type_=bool,
             default=False,
-            help="back into the queue when preempted, when a node fails, or when time is up",
+            help="requeue when preempted, when a node fails, or at the time limit",
         )
         options.add(
             "grace",
             type_=int,
             default=120,
-            help="seconds before the end of the job's time at which the ranks are asked to save",
+            help="seconds before the time limit at which the ranks are asked to save",
         )
         return options
 
     def build_workspace_and_update_role(
         self, role: Role, workspace: str, cfg: Mapping[str, Any]
     ) -> None:
-        """The code as it is now, in a folder of its own that ranks import before any other.
+        """Copy the current code to a new folder, from which ranks import first.
 
-        The job runs where it was launched all the same: paths of data and runs mean what they say.
+        The working directory is still that of the launch, so relative paths of data and runs work.
         """
         target = _folder(cfg) / "code"
         number = 0
@@ -102,7 +102,7 @@ class Slurm(stock.SlurmScheduler):
         values = macros.Values(
             img_root=role.image,
             app_id=JOB_NUMBER,
-            replica_id="0",  # our component uses none: all nodes run the same words
+            replica_id="0",  # unused: all nodes run the same command
             rank0_env="HOMEREC_FIRST_NODE",
         )
         folder = _folder(cfg)
@@ -118,7 +118,7 @@ class Slurm(stock.SlurmScheduler):
         return AppDryRunInfo(Request(script, folder), str)
 
     def schedule(self, dryrun_info: AppDryRunInfo[Request]) -> str:
-        """Submit. UserError with sbatch's own message if it rejects the job."""
+        """Submit the job. Raises UserError with sbatch's message if it is rejected."""
         request = dryrun_info.request
         request.folder.mkdir(parents=True, exist_ok=True)
         job = _run_tool(request.command, stdin=str(request.script)).partition(";")[0].strip()
@@ -126,7 +126,7 @@ class Slurm(stock.SlurmScheduler):
         return job
 
     def describe(self, app_id: str) -> DescribeAppResponse | None:
-        """What scontrol says of the job, or what the job left; None if neither knows it."""
+        """Describe the job from scontrol or its exit file; None if neither exists."""
         found = self.job_fields(app_id)
         if found is None:
             return None
@@ -145,13 +145,13 @@ class Slurm(stock.SlurmScheduler):
         )
 
     def job_fields(self, app_id: str) -> dict[str, str] | None:
-        """Slurm's words for the job: JobState, Reason, NodeList, Restarts, ExitCode, NumNodes."""
+        """Return Slurm's fields of the job: JobState, Reason, NodeList, Restarts, ExitCode, ..."""
         if not app_id.isdecimal():
-            raise UserError(f"command line: {app_id!r}: a Slurm job's number is digits")
+            raise UserError(f"command line: {app_id!r}: a Slurm job number has only digits")
         try:
             shown = _run_tool(["scontrol", "show", "job", "--oneliner", app_id])
         except UserError as error:
-            if "Invalid job id" not in str(error):  # the controller is away, not the job
+            if "Invalid job id" not in str(error):  # unreachable controller
                 raise
             return self._left_behind(app_id)
         return dict(re.findall(r"(\S+?)=(\S*)", shown))
@@ -168,7 +168,7 @@ class Slurm(stock.SlurmScheduler):
         )
 
     def log_iter(self, app_id: str, role_name: str, k: int = 0, *args: Any, **more: Any) -> Any:
-        """Lines of node `k`: see TorchX. From any folder while Slurm knows the job."""
+        """Yield the log lines of node `k`. Works in any folder while Slurm lists the job."""
         if app_id not in stock._get_job_dirs() and (found := self.job_fields(app_id)):
             stock._save_job_dir(app_id, os.path.dirname(found.get("StdOut", "")) or FOLDER)
         return super().log_iter(app_id, role_name, k, *args, **more)
@@ -178,22 +178,22 @@ class Slurm(stock.SlurmScheduler):
 
 
 def create_scheduler(session_name: str, **_: object) -> Slurm:
-    """What TorchX calls."""
+    """Create the scheduler; called by TorchX."""
     return Slurm(session_name)
 
 
 def _folder(cfg: Mapping[str, Any]) -> Path:
     folder = Path(cfg.get("job_dir") or FOLDER).resolve()
-    if re.search(r"[\x00-\x1f\x7f\\]", str(folder)):  # after a backslash Slurm fills in no number
+    if re.search(r"[\x00-\x1f\x7f\\]", str(folder)):  # a backslash stops substitution of %j
         raise UserError(
-            f"{str(folder)!r}: the folder of a Slurm job can have no control character or "
-            "backslash in its name; give another with --scheduler-args job_dir=DIR"
+            f"{str(folder)!r}: the folder of a Slurm job must not contain control characters or "
+            "backslashes; give another with --scheduler-args job_dir=DIR"
         )
     return folder
 
 
 def _run_tool(command: list[str], stdin: str | None = None) -> str:
-    """A Slurm tool's answer. UserError with its own message if it fails."""
+    """Return the output of a Slurm tool. Raises UserError with its message if it fails."""
     # As bytes: names of files are what the file system has, in whatever encoding.
     script = None if stdin is None else os.fsencode(stdin)
     done = subprocess.run(command, input=script, capture_output=True, check=False)
@@ -204,7 +204,7 @@ def _run_tool(command: list[str], stdin: str | None = None) -> str:
 
 
 def _sentence(found: Mapping[str, str]) -> str:
-    """How the job fares, in one line."""
+    """Describe the state of the job in one line."""
     parts = [found["JobState"]]
     if found.get("Reason", "None") != "None":
         parts.append(f"({found['Reason']})")

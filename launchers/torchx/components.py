@@ -1,10 +1,10 @@
-"""TorchX components: what to run, on how many machines, as plain data.
+"""TorchX components: define the command and resources of a job.
 
     torchx run -s local_cwd launchers/torchx/components.py:train --nproc 2 -- kuairand
     torchx run -s slurm -cfg partition=P launchers/torchx/components.py:train --nnodes 2 --gpu 8
 
-TorchX runs this file from its source and reads the annotations as text. So: no imports of ours,
-and Optional, Dict and List from typing; `X | None` and `list[...]` are errors there.
+TorchX runs this file from its source and reads the annotations as text. Therefore it cannot import
+our modules and uses Optional, Dict and List from typing; TorchX rejects `X | None` and `list[...]`.
 """
 
 import os
@@ -13,14 +13,14 @@ from typing import Dict, List, Optional
 from torchx import specs
 from torchx.specs import macros
 
-# TorchX fills in which variable holds the first node's name; only a shell on the node can read it.
-# A scheduler that runs several jobs on a node gives each a port of its own in HOMEREC_RDZV_PORT.
+# TorchX substitutes the variable with the first node's name; only a shell on the node can read it.
+# A scheduler that runs several jobs per node sets a separate port for each in HOMEREC_RDZV_PORT.
 _RENDEZVOUS_ON_FIRST_NODE = (
     f'export PET_RDZV_ENDPOINT="$${{{macros.rank0_env}:=localhost}}:$${{HOMEREC_RDZV_PORT:=%d}}"; '
     'exec "$$@"'
 )
 
-# With GPUs: a link or a library that fails says so. Anything else is the site's to set, by env.
+# With GPUs: make failing links and libraries report errors. Sites set anything else with env.
 _WITH_GPUS = {"NCCL_DEBUG": "WARN"}
 
 
@@ -45,50 +45,50 @@ def train(
     subcommand: str = "train",
     m: str = "launchers.cli",
 ) -> specs.AppDef:
-    """Trains on nnodes x nproc ranks, which torchrun starts on each node.
+    """Trains on nnodes x nproc ranks; torchrun starts nproc ranks per node.
 
     Args:
-        args: what follows 'homerec train': recipe, options and config overrides
-        nnodes: machines
-        min_nnodes: fewest machines that the job continues with; lost ones rejoin once they are
-            back; needs max_restarts (0: all nnodes are needed)
-        nproc: ranks on each machine; with GPUs one for each
-        cpu: CPUs of each machine (0: the scheduler's own default)
-        gpu: GPUs of each machine
-        memMB: memory of each machine in MB (0: the scheduler's own default)
+        args: arguments of 'homerec train': recipe, options and config overrides
+        nnodes: number of machines
+        min_nnodes: minimum number of machines to continue with; lost ones rejoin when they return;
+            needs max_restarts (0: all nnodes are needed)
+        nproc: ranks per machine; with GPUs one per GPU
+        cpu: CPUs per machine (0: the scheduler's default)
+        gpu: GPUs per machine
+        memMB: memory per machine in MB (0: the scheduler's default)
         h: a named resource of TorchX, instead of cpu, gpu and memMB, e.g. aws_p4d.24xlarge
-        max_restarts: restarts of all ranks, in place, after one failed
-        max_retries: times the scheduler starts a failed job again
+        max_restarts: maximum number of restarts of all ranks after a failure
+        max_retries: maximum number of restarts of a failed job by the scheduler
         grace: seconds that ranks get to save a checkpoint when the job is stopped
         name: name of the job
         image: container image, for schedulers that use one
         env: more environment variables, as K1=v1,K2=v2
         mounts: for containers: type=bind,src=/host,dst=/job[,readonly]
         rdzv_port: port of the rendezvous store on the first machine
-        rdzv_endpoint: HOST:PORT of a 'homerec rendezvous', used instead: the job then survives
-            the loss of its first machine, too
-        subcommand: the homerec subcommand that the ranks run: train or evaluate
-        m: the Python module that holds it
+        rdzv_endpoint: HOST:PORT of a 'homerec rendezvous' to use instead, so that the job also
+            survives the loss of its first machine
+        subcommand: homerec subcommand of the ranks: train or evaluate
+        m: Python module of the homerec command
     """
     variables = dict(env or {})
     asked = specs.Resource(cpu=cpu, gpu=gpu, memMB=memMB)
     resource = specs.get_named_resources(h) if h else asked
     cores = resource.cpu or os.cpu_count() or 1
     variables.setdefault("OMP_NUM_THREADS", str(max(1, cores // nproc)))
-    variables.setdefault("COLUMNS", "120")  # a log has no width: room for tables
+    variables.setdefault("COLUMNS", "120")  # wide tables in logs
     if variables.get("HOMEREC_WARNINGS") != "1":
-        # Else a machine that is gone shows as pages of C++ frames round the line that names it.
+        # Otherwise pages of C++ frames hide the line that names a lost machine.
         variables.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if resource.gpu > 0:
         variables = {**_WITH_GPUS, **variables}
     if min_nnodes:
-        # Else a machine that comes back waits for an address that the others, who know it from
-        # before, do not say again (torch 2.13, DynamicRendezvousHandler.next_rendezvous).
+        # Otherwise a returning machine waits for an address that the others do not publish again
+        # (torch 2.13, DynamicRendezvousHandler.next_rendezvous).
         variables.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
-        # For training/plan_from_file.py: torchrun tells ranks how many they are, not how many may
-        # follow.
+        # For training/plan_from_file.py: torchrun sets the current number of ranks only, not the
+        # possible range.
         variables["HOMEREC_NNODES"] = f"{min_nnodes}:{nnodes}"
-    # As with the `homerec` command: a folder 'models' where one happens to be must not shadow ours.
+    # As for the `homerec` command: a folder 'models' in the working directory must not shadow ours.
     variables.setdefault("PYTHONSAFEPATH", "1")
     command = ["python", "-m", "launchers.elastic.agent"]
     machines = f"{min_nnodes}:{nnodes}" if min_nnodes else str(nnodes)
@@ -96,14 +96,14 @@ def train(
     command += ["--rdzv_backend", "homerec", "--rdzv_id", macros.app_id]
     command += ["--max_restarts", str(max_restarts), "--shutdown_timeout", str(grace)]
     command += ["--role", "rank", "--tee", "3"]
-    rdzv_conf = f"patience={grace}"  # seconds left to the ranks here once the others are gone
+    rdzv_conf = f"patience={grace}"  # seconds to exit after the job has ended elsewhere
     command += ["--rdzv_conf", f"{rdzv_conf},is_host=0" if rdzv_endpoint else rdzv_conf]
     if rdzv_endpoint:
         command += ["--rdzv_endpoint", rdzv_endpoint]
         if rdzv_endpoint.startswith("localhost:"):
             command += ["--local_addr", "localhost"]
     elif nnodes == 1:
-        # Port 0: any free one. localhost: this machine's full name need not resolve.
+        # Port 0: any free port. localhost: this machine's full name may not resolve.
         command += ["--rdzv_endpoint", "localhost:0", "--local_addr", "localhost"]
     else:
         command = ["bash", "-c", _RENDEZVOUS_ON_FIRST_NODE % rdzv_port, "bash", *command]

@@ -1,11 +1,11 @@
-"""Text in which TorchX and torchrun find no macro."""
+"""Escapes text against macro substitution by TorchX and torchrun."""
 
 from __future__ import annotations
 
 
 def literal(text: str) -> str:
-    """What both of them make `text` of again, where they fill in ${app_id} or ${local_rank}.
+    """Escape `text` so that substituting macros such as ${app_id} or ${local_rank} restores it.
 
-    To them $$ is a dollar, in the arguments and, to TorchX, the variables of a role.
+    TorchX (in arguments and variables of a role) and torchrun (in arguments) read $$ as a dollar.
     """
     return text.replace("$", "$$")

@@ -1,7 +1,7 @@
-"""What a site always asks of its scheduler: a section of .torchxconfig.
+"""Reads the scheduler options of a site from .torchxconfig.
 
-TorchX's own reader knows the options of its own schedulers alone, not those that ours adds, and
-looks into the folder in which the process was when TorchX was imported.
+TorchX's reader supports only the options of its own schedulers, not those that ours adds, and reads
+the folder that was the working directory when TorchX was imported.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ FILE = ".torchxconfig"
 
 
 def configured(scheduler: str, options: Any) -> dict[str, Any]:
-    """Section [scheduler] of the files, in the types of `options` (TorchX's runopts).
+    """Return the section [scheduler] of the files, with the types of `options` (TorchX's runopts).
 
-    Files as TorchX finds them: that of TORCHXCONFIG alone if it is set, else the one of this folder
-    and, for what that does not say, the one of the home folder.
+    The files are those of TorchX: only the one named by TORCHXCONFIG if it is set, else the one in
+    this folder, which overrides the one in the home folder.
 
-    Raises UserError for a file that cannot be read, an option that is not known, a value of
-    another type.
+    Raises UserError for an unreadable file, an unknown option, or a value of the wrong type.
     """
     from torchx.runner.config import find_configs
 
@@ -37,9 +36,9 @@ def configured(scheduler: str, options: Any) -> dict[str, Any]:
 
 
 def check_printable(where: str, text: str) -> None:
-    """UserError for a control character: a line break would be a line of a scheduler's script."""
+    """Raise UserError for a control character: a line break would alter a scheduler's script."""
     if re.search(r"[\x00-\x1f\x7f]", text):
-        raise UserError(f"{where}: {text!r} has a control character in it; remove it")
+        raise UserError(f"{where}: {text!r} contains a control character; remove it")
 
 
 def _section(path: str, name: str) -> dict[str, str]:
@@ -60,7 +59,7 @@ def _typed(where: str, options: Any, name: str, text: str) -> Any:
     if text == "None":
         return None
     kind = known[name].opt_type
-    if kind is str:  # as it is: it may hold commas
+    if kind is str:  # unchanged: it may contain commas
         return text
     if kind is bool:
         states = configparser.ConfigParser.BOOLEAN_STATES

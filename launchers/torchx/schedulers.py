@@ -1,4 +1,4 @@
-"""TorchX's runner with our Slurm scheduler in it, and its errors as users' errors."""
+"""TorchX's runner with our Slurm scheduler; its errors become UserErrors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HANDLE = re.compile(r"(?P<scheduler>\w+)://(?P<session>[^/]*)/(?P<app>[^/]+)")
 
 @contextmanager
 def open_runner() -> Iterator[Any]:
-    """A TorchX runner; its handles are SCHEDULER://homerec/APP."""
+    """Return a TorchX runner, whose handles are SCHEDULER://homerec/APP."""
     from torchx.runner.api import Runner
     from torchx.schedulers import get_scheduler_factories
 
@@ -44,13 +44,13 @@ def open_runner() -> Iterator[Any]:
 
 @contextmanager
 def tools_of(scheduler: str) -> Iterator[None]:
-    """UserError where a scheduler's program (sbatch) or Python package is not installed."""
+    """Raise UserError if a scheduler's program (sbatch) or Python package is missing."""
     try:
         yield
     except (FileNotFoundError, ModuleNotFoundError) as error:
         missing = error.filename if isinstance(error, FileNotFoundError) else error.name
         extra = _EXTRAS.get(str(missing))
-        remedy = f"pip install '{extra}'" if extra else "launch from where the cluster's tools are"
+        remedy = f"pip install '{extra}'" if extra else "launch where the cluster's tools are"
         raise UserError(
             f"command line: --scheduler {scheduler} needs {missing!r}, which is not installed "
             f"here; {remedy}"
@@ -59,7 +59,7 @@ def tools_of(scheduler: str) -> Iterator[None]:
 
 @contextmanager
 def service_errors(scheduler: str) -> Iterator[None]:
-    """UserError with the message of a service (Docker, Kubernetes, AWS) that rejects a request."""
+    """Raise UserError with the message of a service (Docker, Kubernetes, AWS) that fails."""
     try:
         yield
     except UserError:
@@ -119,24 +119,24 @@ def _is_installed(package: str) -> bool:
 
 
 def check_known(runner: Any, scheduler: str) -> None:
-    """UserError for a scheduler that TorchX does not have."""
+    """Raise UserError for a scheduler that TorchX does not have."""
     known = runner.scheduler_backends()
     if scheduler not in known:
         raise UserError(f"command line: --scheduler {scheduler!r}: {nearest(scheduler, known)}")
 
 
 def read_handle(runner: Any, text: str) -> tuple[str, str]:
-    """Scheduler and job of SCHEDULER://SESSION/APP. UserError for anything else."""
+    """Return scheduler and job of SCHEDULER://SESSION/APP. Raises UserError otherwise."""
     match = _HANDLE.fullmatch(text)
     if match is None:
         raise UserError(
-            f"command line: {text!r} names no job; write SCHEDULER://homerec/APP, as 'launch' "
-            "printed it"
+            f"command line: {text!r} is not a job handle; write SCHEDULER://homerec/APP, as "
+            "printed by 'launch'"
         )
     check_known(runner, match["scheduler"])
     if match["scheduler"] == "local_cwd":
         raise UserError(
-            f"command line: {text!r}: a job on this machine is followed by the 'launch' that "
+            f"command line: {text!r}: a job on this machine is shown by the 'launch' that "
             "started it; stop it there with Ctrl-C"
         )
     return match["scheduler"], match["app"]

@@ -1,1 +1,1 @@
-"""How the losses of several tasks become one."""
+"""Combines the losses of several tasks."""

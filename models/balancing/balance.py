@@ -1,9 +1,9 @@
-"""How the losses of tasks become one: the kinds one can choose from.
+"""The interface of task balancing, and its kinds.
 
-A balance is a module (losses [T], shares of known labels [T], what the tasks share) -> (total, the
-weights [T] that the losses had, for the log). Its total's backward is the step's;
-`takes_gradients` says whether it asks for what is shared. A new kind is a file, its name here, and
-its config with build(task_weights, seed, batch) in config.py.
+A balance is a module (losses [T], shares of known labels [T], shared tensors) -> (total loss,
+weights [T] of the losses for the log). The step runs backward on the total. `takes_gradients` is
+true if it needs the shared tensors. To add a kind, add a file, its name here, and its config with
+build(task_weights, seed, batch) in config.py.
 """
 
 from collections.abc import Callable, Sequence

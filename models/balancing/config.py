@@ -1,4 +1,4 @@
-"""The balances of tasks to choose from. Free of torch: build() imports it late."""
+"""Configuration of task balancing. Does not import torch: build() imports it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class FixedConfig(Frozen):
-    """A weighted sum with the constant weights of `loss.task_weights`."""
+    """A weighted sum with the constant weights `loss.task_weights`."""
 
     kind: Literal["fixed"] = "fixed"
     """Type of the balance."""
@@ -43,14 +43,13 @@ class UncertaintyConfig(Frozen):
 
 
 class GradNormConfig(Frozen):
-    """GradNorm (Chen et al. 2018): weights that even out how fast tasks learn. A step costs one
-    more backward pass per task."""
+    """GradNorm (Chen et al. 2018): weights that balance how fast tasks learn. Costs one additional
+    backward pass per task and step."""
 
     kind: Literal["gradnorm"] = "gradnorm"
     """Type of the balance."""
     alpha: float = Field(1.5, ge=0)
-    """Strength with which tasks that lag behind get larger gradients; 0: equal gradients for all
-    tasks."""
+    """Strength with which slower tasks get larger gradients; 0: equal gradients for all tasks."""
     lr: float = Field(0.025, gt=0, lt=1)
     """Learning rate of the weights, whose mean is 1."""
 
@@ -61,8 +60,8 @@ class GradNormConfig(Frozen):
 
 
 class PcGradConfig(Frozen):
-    """PCGrad (Yu et al. 2020): projects conflicting gradients. A step costs one more backward pass
-    per task, and an all-reduce of the tower's gradient per task."""
+    """PCGrad (Yu et al. 2020): projects conflicting gradients. Costs one additional backward pass
+    and one all-reduce of the tower's gradient per task and step."""
 
     kind: Literal["pcgrad"] = "pcgrad"
     """Type of the balance."""

@@ -1,4 +1,4 @@
-"""Random numbers whose only state is how many times one drew."""
+"""Random numbers whose only state is the number of draws."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,10 @@ from models.layers.initialise import generator
 
 
 class Draws(nn.Module):
-    """Draw number n is a function of seed, name and n: equal on all ranks, and after a resume."""
+    """Draws random numbers as a function of seed, name and the number of the draw.
+
+    They are equal on all ranks, and after a resume.
+    """
 
     count: Tensor
 
@@ -18,7 +21,7 @@ class Draws(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64, device="cpu"))
 
     def uniform(self, *shape: int) -> Tensor:
-        """The next draw: numbers in [0, 1), on the CPU."""
+        """Return the next draw: numbers in [0, 1), on the CPU."""
         source = generator(self._seed, f"{self._name}/{int(self.count)}")
         self.count += 1
         return torch.rand(shape, generator=source, device="cpu")

@@ -1,4 +1,4 @@
-"""This process's rows among those of the global batch: set from outside, models/ knows no ranks."""
+"""Position of this process's rows in the global batch, set by the caller: models/ has no ranks."""
 
 from typing import NamedTuple
 
@@ -12,9 +12,9 @@ def _alone(x: Tensor) -> Tensor:
 
 
 class GlobalBatch(NamedTuple):
-    """The global batch is `parts` equal batches, one after the other; this one is number `part`.
+    """Part `part` of a global batch of `parts` equal, consecutive parts.
 
-    The defaults are those of one process.
+    The defaults are for a single process.
     """
 
     part: int = 0

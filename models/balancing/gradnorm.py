@@ -1,4 +1,4 @@
-"""GradNorm: weights under which tasks that learn slowly send the larger gradients.
+"""GradNorm: weights that give slowly learning tasks larger gradients.
 
 Chen et al., ICML 2018, arXiv 1711.02257.
 """
@@ -13,12 +13,12 @@ from models.balancing.global_batch import GlobalBatch
 from models.balancing.task_gradients import Shared, pooled_norms
 
 LEAST = 0.01
-"""No weight falls below this before all are brought back to their sum: a step must not turn a
-loss round. The paper does not say."""
+"""Minimum of a weight before all are rescaled to their sum, so that no weight becomes negative.
+The paper has no such bound."""
 
 
 class GradNorm(nn.Module):
-    """`sum_t w_t L_t`; after each step the weights w move, their sum staying T.
+    """`sum_t w_t L_t`; the weights w change after each step, and their sum remains T.
 
     With g_t the norm of the gradient of L_t, and l_t the mean loss of a known label of t,
 
@@ -26,13 +26,14 @@ class GradNorm(nn.Module):
         target_t = mean(w g) ratio_t^alpha
         w_t     <- w_t - lr * d/dw_t sum_i |w_i g_i - target_i| / mean(w g)
 
-    with targets and mean held constant. The last division is ours: without it the rate would have
-    a unit, as norms fall with the size of the batch. A task without labels in a batch keeps its
-    weight, but for the common factor, and takes no part in the means.
+    with targets and mean held constant. The last division is not in the paper: it makes the rate
+    independent of the scale of the norms, which decrease with the batch size. A task without labels
+    in a batch keeps its weight, except for the common factor, and is not part of the means.
 
-    Norms are of the GLOBAL batch and of the gradient on the pooled embeddings [B, F], the tower's
-    input: what all tasks of every tower share. (The paper takes the weights of the last shared
-    layer; the tables' own gradient is never there as a whole: their optimizer runs in backward.)
+    Norms are those of the GLOBAL batch, of the gradient with respect to the pooled embeddings
+    [B, F], the tower's input, which all tasks share in every tower. (The paper uses the weights of
+    the last shared layer. The full gradient of the tables is never materialized, because their
+    optimizer runs in backward.)
     """
 
     takes_gradients = True
@@ -58,7 +59,7 @@ class GradNorm(nn.Module):
         return torch.dot(losses_T, weights_T), weights_T
 
     def _learn(self, sums_T: Tensor, shares_T: Tensor, norms_T: Tensor) -> None:
-        """The weights of the next step, from the losses and norms of the global batch."""
+        """Return the weights of the next step from the losses and norms of the global batch."""
         weights_T = self.weights
         known_T = sums_T > 0
         losses_T = sums_T / shares_T
@@ -66,11 +67,11 @@ class GradNorm(nn.Module):
         self.first_losses.copy_(torch.where(fresh_T, losses_T, self.first_losses))
         ratios_T = torch.where(known_T, losses_T / self.first_losses, 0.0)
         sent_T = torch.where(known_T, weights_T * norms_T, 0.0)
-        # Of means over known tasks, their number cancels but here.
+        # The number of known tasks cancels in the means, except here.
         mean = sent_T.sum() / known_T.sum()
         ratios_T = ratios_T * known_T.sum() / ratios_T.sum()
         slopes_T = torch.sign(sent_T - mean * ratios_T**self._config.alpha) * norms_T / mean
         moved_T = (weights_T - self._config.lr * slopes_T).clamp_min(LEAST)
-        # No known task, or no gradient: 0 / 0 above, and nothing to learn.
+        # Without known tasks or gradients the above is 0 / 0: keep the weights.
         moved_T = torch.where(known_T & (mean > 0), moved_T, weights_T)
         self.weights.copy_(moved_T * len(moved_T) / moved_T.sum())

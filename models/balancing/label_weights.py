@@ -1,4 +1,4 @@
-"""Positives that count more and negatives that are dropped, with the model's logits calibrated."""
+"""Weights positives and drops negatives while keeping the model's logits calibrated."""
 
 import math
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ from models.balancing.global_batch import GlobalBatch
 
 
 class LabelWeights(nn.Module):
-    """Weighs a positive of task t by w_t, keeps each negative with probability r_t.
+    """Weights each positive of task t by w_t and keeps each negative with probability r_t.
 
-    What is then minimised sees a positive w p times where there were p, and a negative r (1 - p)
-    times where there were 1 - p: odds of w / r times the true ones, whose logit is
-    logit(p) + log(w) - log(r). So the loss is given the model's logits + `shift_T`, with
+    This changes the frequency of positives from p to w p and that of negatives from 1 - p to
+    r (1 - p): the odds are w / r times the true ones, and their logit is
+    logit(p) + log(w) - log(r). Therefore the loss uses the model's logits + `shift_T`, with
 
         shift_t = log(w_t) - log(r_t),
 
-    and is least where the model's own logits are logit(p): they stay calibrated, and the model
-    needs no correction. (He et al., ADKDD 2014, doi 10.1145/2648584.2648589,
-    correct predictions for r afterwards; this is the same map, taken during training.)
+    and is minimal if the model's logits are logit(p): they stay calibrated and need no correction.
+    (He et al., ADKDD 2014, doi 10.1145/2648584.2648589, correct predictions for r afterwards; this
+    is the same map, applied during training.)
 
-    A step's draw is a function of the seed, the step and the row's place in the global batch:
-    equal on any number of ranks, and after a resume. Another epoch draws other negatives.
+    The draw is a function of seed, step and the row's position in the global batch: equal on any
+    number of ranks and after a resume. Each epoch draws other negatives.
 
     Args:
         positive: [T], w_t > 0.
@@ -47,7 +47,7 @@ class LabelWeights(nn.Module):
         self._draws = Draws(seed, "negatives") if min(keep) < 1 else None
 
     def forward(self, labels_BT: Tensor, row_weights_B: Tensor) -> Tensor:
-        """The weight of every label, [B, T]: a dropped negative's is 0. Draws anew every time."""
+        """Return the weight of every label, [B, T], 0 for dropped negatives. Each call redraws."""
         negative_BT = torch.ones_like(labels_BT)
         if self._draws is not None:
             drawn = self._draws.uniform(self._batch.parts, *labels_BT.shape)[self._batch.part]

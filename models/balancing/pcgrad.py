@@ -1,4 +1,4 @@
-"""PCGrad: of two tasks' gradients that conflict, each gives up what is against the other.
+"""PCGrad: if the gradients of two tasks conflict, each is projected onto the other's normal plane.
 
 Yu et al., NeurIPS 2020, arXiv 2001.06782.
 """
@@ -14,16 +14,16 @@ from models.balancing.task_gradients import Shared, gram
 
 
 class PcGrad(nn.Module):
-    """The sum over tasks of projected gradients, as that of a weighted sum of losses.
+    """Computes the sum of projected gradients as the gradient of a weighted sum of losses.
 
-    A task's gradient g_i is one vector: of the GLOBAL batch, on the pooled embeddings [B, F] (the
-    tower's input, for the tables' own gradient is never there as a whole) and on all of the tower's
-    parameters, those of its own task included. Two inner products of pooled gradients are those of
-    the tables' gradients where no id occurs in two rows of a batch.
+    The gradient g_i of a task is one vector, of the GLOBAL batch: the gradient with respect to the
+    pooled embeddings [B, F] (the tower's input, because the full gradient of the tables is never
+    materialized) and to all parameters of the tower. Inner products of pooled gradients equal those
+    of the tables' gradients if no id occurs in two rows of a batch.
 
-    Projections only ever add multiples of one task's gradient to another's, with factors that
-    follow from the inner products [T, T] alone. So their sum is sum_j w_j g_j: the gradient of
-    sum_j w_j L_j, w held constant, which an ordinary backward then takes to tower and tables.
+    Projections add multiples of one task's gradient to another's, with factors that depend only on
+    the inner products [T, T]. Their sum is therefore sum_j w_j g_j, the gradient of sum_j w_j L_j
+    with constant w, and one ordinary backward computes it for tower and tables.
 
     Args:
         task_weights: [T], scale the losses before projection.
@@ -51,16 +51,16 @@ class PcGrad(nn.Module):
 
 
 def projected_weights(gram_TT: Tensor, order_TT: Tensor) -> Tensor:
-    """[T]: the weight of each task's gradient in the sum over tasks i of the projected g_i.
+    """Return the weight [T] of each task's gradient in the sum over i of the projected g_i.
 
     Args:
         gram_TT: inner products of gradients.
-        order_TT: [i, k]: the k-th task whose conflict with i is looked for; i itself is passed by.
+        order_TT: [i, k]: the k-th task that g_i is projected against; i itself is skipped.
     """
     num_tasks = len(gram_TT)
     tasks_T = torch.arange(num_tasks, device=gram_TT.device)
     parts_TT = torch.eye(num_tasks, dtype=gram_TT.dtype, device=gram_TT.device)  # g_i by g_j
-    # All i at once; one after the other only what the definition has so.
+    # All i in parallel; only the loop that the definition requires is sequential.
     for other_T in order_TT.unbind(1):
         products_T = (parts_TT * gram_TT[other_T]).sum(1)
         conflict_T = (products_T < 0) & (other_T != tasks_T)

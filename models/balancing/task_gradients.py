@@ -1,4 +1,4 @@
-"""Gradients of each task's loss on its own, where tasks share: the tower and its input."""
+"""Gradients of each task's loss with respect to the shared tensors: tower and input."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,21 +10,21 @@ from models.balancing.global_batch import GlobalBatch
 
 
 class Shared(NamedTuple):
-    """What the tasks share, of the forward pass under way."""
+    """Tensors of the current forward pass that the tasks share."""
 
     v_BF: Tensor
     """The tower's input."""
     num_pooled: int
-    """Its first columns, which are pooled embeddings; behind them nothing is learnt."""
+    """Its first columns, the pooled embeddings; the others have no trainable weights below."""
     parameters: Sequence[Tensor]
-    """The tower's."""
+    """Parameters of the tower."""
 
 
 def gradients(losses_T: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """For each input, [T, *its shape]: this process's gradient of each task's loss.
+    """Return this process's gradient of each task's loss, [T, *shape] for each input.
 
-    T backward passes over a graph that is kept. Nothing is added to `.grad`, so that neither DDP
-    nor the tables, whose optimizer runs in backward, take notice.
+    Runs T backward passes over a retained graph. Nothing is added to `.grad`, so DDP and the tables
+    (whose optimizer runs in backward) are not affected.
     """
     rows = [
         torch.autograd.grad(loss, inputs, retain_graph=True, materialize_grads=True)
@@ -34,20 +34,20 @@ def gradients(losses_T: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def pooled_norms(losses_T: Tensor, shared: Shared, batch: GlobalBatch) -> Tensor:
-    """[T]: this process's sum of squares, of the gradient on the pooled embeddings.
+    """Return this process's sum of squares of the gradient of the pooled embeddings, [T].
 
-    The loss is the mean over parts of theirs, and a part's rows have their gradient of the sum
-    over parts (synchronised statistics send one along): hence the division.
+    The loss is the mean over parts, but with synchronized statistics a part's rows get the gradient
+    of the sum over parts: hence the division.
     """
     (dv_TBF,) = gradients(losses_T, [shared.v_BF])
     return dv_TBF[..., : shared.num_pooled].square().sum((1, 2)) / batch.parts
 
 
 def gram(losses_T: Tensor, shared: Shared, batch: GlobalBatch) -> Tensor:
-    """[T, T]: inner products of the tasks' gradients of the GLOBAL batch's losses.
+    """Return the inner products [T, T] of the tasks' gradients of the GLOBAL batch's losses.
 
-    A task's gradient is that on the pooled embeddings of every row of every rank, and that on
-    the tower's parameters: one vector. Every rank must call this; all get the same matrix.
+    A task's gradient is one vector: with respect to the pooled embeddings of all rows of all ranks
+    and to the tower's parameters. Collective; all ranks get the same matrix.
     """
     dv_TBF, *parts = gradients(losses_T, [shared.v_BF, *shared.parameters])
     dv_TK = dv_TBF[..., : shared.num_pooled].flatten(1)

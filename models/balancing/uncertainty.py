@@ -1,4 +1,4 @@
-"""Uncertainty weighting: each task's noise is learnt, and the noisier task weighs less.
+"""Uncertainty weighting: learns the noise of each task; noisier tasks get smaller weights.
 
 Kendall, Gal, Cipolla, CVPR 2018, arXiv 1705.07115.
 """
@@ -12,13 +12,13 @@ from models.balancing.task_gradients import Shared
 
 
 class Uncertainty(nn.Module):
-    """Sum over tasks of `exp(-s_t) L_t + share_t s_t / 2`, with s_t the learnt log-variance.
+    """Sum over tasks of `exp(-s_t) L_t + share_t s_t / 2`, with the learned log-variance s_t.
 
-    The paper writes L / sigma^2 + log(sigma) for one known label. Here that is the mean over all
-    rows of a batch, where a label that is missing adds neither part: hence `share_t`, the share of
-    known labels. So a task without labels in a batch moves nothing, not even its own s_t, the
-    mean over ranks is the value of the global batch, and the weight that s_t settles at,
-    exp(-s_t) = 1 / (2 * mean loss of a known label), does not depend on how many are known.
+    The paper's loss is L / sigma^2 + log(sigma) for one known label. Here it is averaged over all
+    rows of a batch, and a missing label adds neither term: hence `share_t`, the share of known
+    labels. A task without labels in a batch changes nothing, including its s_t; the mean over ranks
+    is the value of the global batch; and the weight at convergence,
+    exp(-s_t) = 1 / (2 * mean loss of a known label), does not depend on the number of known labels.
     """
 
     takes_gradients = False

@@ -1,1 +1,1 @@
-"""Layers that towers are made of."""
+"""Layers of towers."""

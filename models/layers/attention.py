@@ -1,4 +1,4 @@
-"""Target attention: a row's recent events, weighted by what its candidate is (DIN-style)."""
+"""Target attention: a row's recent events, weighted by its candidate (DIN-style)."""
 
 from collections.abc import Mapping
 
@@ -11,20 +11,21 @@ from models.layers.initialise import generator
 
 
 class Attention(nn.Module):
-    """Each kind of event pooled for the candidate. Call `init_weights` before use.
+    """Pools each kind of event for the candidate. Call `init_weights` before use.
 
-    With q the candidate's embeddings side by side and k_i those of event i:
+    With q the candidate's concatenated embeddings and k_i those of event i:
 
         score_i = Linear(SiLU(Linear([q, k_i, q * k_i])))
         w_i     = exp(score_i) / (1 + sum_j exp(score_j))
         out     = [sum_i w_i k_i, q * sum_i w_i k_i]
 
-    The 1 is a score of 0 for 'none of them': a history may not matter, and an empty one gives 0.
-    After Zhou et al., Deep Interest Network, KDD 2018 (arXiv 1706.06978), which has no softmax.
+    The 1 is a score of 0 for 'none of the events': a history may be irrelevant, and an empty one
+    gives 0. After Zhou et al., Deep Interest Network, KDD 2018 (arXiv 1706.06978), which has no
+    softmax.
 
-    Kinds of events come one after another, not batched: their lengths differ several times over
-    (clicks, likes), so that most of a batch of them would be padding. Events of one kind are one
-    ragged product over all rows.
+    Kinds of events are processed sequentially: their lengths differ by large factors (clicks,
+    likes), so a batch of them would be mostly padding. Events of one kind are one ragged product
+    over all rows.
     """
 
     def __init__(self, config: AttentionConfig, dim: int) -> None:
@@ -47,11 +48,11 @@ class Attention(nn.Module):
         lengths: Mapping[str, Tensor],
         candidates: Mapping[str, Tensor],
     ) -> Tensor:
-        """What the candidate calls up of each history, [B, num_features].
+        """Pool each history for the candidate -> [B, num_features].
 
         Args:
-            rows: by history, [L, D]: its values' embeddings, one row of the batch after another.
-            lengths: by history, [B]: how many of them each row has.
+            rows: by history, [L, D]: embeddings of its values, in the order of the batch's rows.
+            lengths: by history, [B]: number of values per row.
             candidates: by feature, [B, D].
         """
         out = []
@@ -64,7 +65,7 @@ class Attention(nn.Module):
 
     @torch.no_grad()
     def init_weights(self, seed: int) -> None:
-        """Fills every parameter, each drawn by its event's name and `seed`."""
+        """Initialize every parameter from its event's name and `seed`."""
         for event, net in zip(self.events, self.nets, strict=True):
             for name, parameter in net.named_parameters():
                 if name.endswith("bias"):
@@ -76,11 +77,11 @@ class Attention(nn.Module):
 
 
 def attend(net: nn.Module, q_BW: Tensor, k_LW: Tensor, lengths_B: Tensor) -> Tensor:
-    """[B, W]: each row's events, weighted by `net` ([L, 3W] -> [L, 1]) as Attention says."""
+    """Return each row's events weighted by `net` ([L, 3W] -> [L, 1]), [B, W]; see Attention."""
     q_LW = q_BW.repeat_interleave(lengths_B, dim=0, output_size=len(k_LW))
     score_L = net(torch.cat([k_LW, q_LW, q_LW * k_LW], dim=1))[:, 0]
     offsets = offsets_of(lengths_B)
-    # Less the row's largest, 'none' included, nothing overflows; no gradient depends on it.
+    # Subtract the row's maximum, including 'none', to avoid overflow; gradients do not change.
     top_B = torch.segment_reduce(score_L.detach(), "max", offsets=offsets, initial=0)
     top_L = top_B.repeat_interleave(lengths_B, output_size=len(k_LW))
     e_L1 = (score_L - top_L).exp()[:, None]
@@ -89,10 +90,10 @@ def attend(net: nn.Module, q_BW: Tensor, k_LW: Tensor, lengths_B: Tensor) -> Ten
 
 
 def segment_sum(x_LD: Tensor, offsets: Tensor) -> Tensor:
-    """[B, D]: the sum of each row's values; `offsets` [B + 1] says where they begin and end."""
+    """Return the sum of each row's values, [B, D]; `offsets` [B + 1] are their bounds."""
     return torch.segment_reduce(x_LD, "sum", offsets=offsets, initial=0)
 
 
 def offsets_of(lengths_B: Tensor) -> Tensor:
-    """[B + 1]: where each row's values begin, and at last their number."""
+    """Return the start of each row's values and the total number, [B + 1]."""
     return F.pad(lengths_B.cumsum(0), (1, 0))

@@ -1,4 +1,4 @@
-"""E small networks of one shape, side by side: experts, and the towers of tasks."""
+"""E small networks of the same shape, batched: experts and task towers."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from models.probe import Probe
 from models.tasks import Task, canonical, positions
 
 RECTIFIER_GAIN = math.sqrt(2.0)
-"""He et al., arXiv 1502.01852: it makes up for what a rectifier cuts off."""
+"""He et al., arXiv 1502.01852: compensates for the half that a rectifier zeroes."""
 
 
 class ExpertLayer(nn.Module):
@@ -42,7 +42,7 @@ class ExpertLayer(nn.Module):
         h_EBH = self.norm(h_EBH)
         if not self.dropout:
             return h_EBH
-        return F.dropout(h_EBH, self.dropout, self.training)  # one draw for all experts
+        return F.dropout(h_EBH, self.dropout, self.training)  # one mask draw for all experts
 
 
 class Experts(nn.Module):
@@ -57,7 +57,7 @@ class Experts(nn.Module):
     ) -> None:
         super().__init__()
         if in_features < 1:
-            raise ValueError(f"num_features: {in_features}; a tower needs one feature or more")
+            raise ValueError(f"num_features: {in_features}; a tower needs at least one feature")
         self.names = tuple(names)
         sizes = (in_features, *config.expert_hidden, config.expert_dim)
         self.layers = nn.ModuleList(
@@ -74,7 +74,7 @@ class Experts(nn.Module):
         return x
 
     def fill_probe(self, probe: Probe, output: Tensor) -> None:
-        """Its outputs [E, B, D], by expert."""
+        """Split outputs [E, B, D] by expert."""
         probe.experts |= dict(zip(self.names, output.detach().unbind(0), strict=True))
 
     def init_weights(self, seed: int) -> None:
@@ -86,7 +86,7 @@ class Experts(nn.Module):
 
 
 class TaskTowers(nn.Module):
-    """One small network per task: what its gate mixed -> its logit. No normalisation."""
+    """One small network per task, from the mixed experts to the logit. No normalization."""
 
     def __init__(self, tasks: Sequence[Task], config: ExpertConfig) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class TaskTowers(nn.Module):
         self.biases = nn.ParameterList(torch.empty(len(tasks), 1, out) for _, out in pairs)
 
     def forward(self, y: Tensor) -> Tensor:
-        """[T, B, D] in canonical order, or [B, D] for all -> logits [B, T] in that of `tasks`."""
+        """[T, B, D] in canonical order, or [B, D] for all -> logits [B, T] in order of `tasks`."""
         *hidden, (last, last_bias) = zip(self.linears, self.biases, strict=True)
         for linear, bias in hidden:
             y = activate(linear(y) + bias, self.activation)

@@ -1,4 +1,4 @@
-"""Soft masks on what an expert reads: HoME's cure for experts that sparse tasks ignore."""
+"""Soft masks on the input of an expert: HoME's mechanism for experts ignored by sparse tasks."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from models.layers.linear import StackedLinear
 
 
 class FeatureGates(nn.Module):
-    """E masks on an input: `x * mask(x)`, each value in (0, 2), and exactly 1 at the start.
+    """E masks on an input: `x * mask(x)`, with values in (0, 2), initially exactly 1.
 
     Mask e is the sum over l of `w_el(x) * 2 * sigmoid(x B_el A_el)`: L masks of low rank r,
     mixed by a softmax w_e of a Linear of the same x. The rows of B and of that Linear are one
@@ -26,7 +26,7 @@ class FeatureGates(nn.Module):
         self.up = nn.Parameter(torch.empty(num_masks, len(names), rank, features))
 
     def _low_rank(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x B [E, B, L*r] and the weights of the masks [E, B, L]."""
+        """Return x B [E, B, L*r] and the weights of the masks [E, B, L]."""
         low_EBR, logits_EBL = self.down(x).split(self.sizes, dim=-1)
         return low_EBR, (logits_EBL + self.mixing_bias[:, None]).softmax(-1)
 
@@ -45,7 +45,7 @@ class FeatureGates(nn.Module):
         if not fused.is_wanted():
             return torch.bmm(self(x), weight_EOF.transpose(1, 2))
         low_EBR, mixing_EBL = self._low_rank(x)
-        # The type that autocast, if on, chose for the first matmul.
+        # Use the dtype that autocast, if enabled, chose for the first matmul.
         inputs = (t.to(low_EBR.dtype) for t in (x, low_EBR, mixing_EBL, self.up, weight_EOF))
         return fused.GatedLinear.apply(*inputs)  # type: ignore[no-untyped-call]
 

@@ -1,4 +1,4 @@
-"""BatchNorms of a trained tower folded into its Linears: the eval form."""
+"""Folds the BatchNorms of a trained tower into its Linears for inference."""
 
 import copy
 from typing import TypeVar
@@ -14,10 +14,10 @@ Tower = TypeVar("Tower", bound=nn.Module)
 
 @torch.no_grad()
 def folded(tower: Tower) -> Tower:
-    """A copy in eval mode whose BatchNorms are shifts, their scales gone into the weights.
+    """Return a copy in eval mode with the scales of BatchNorms folded into the weights.
 
-    It gives what `tower` gives in eval mode, up to rounding, with one pass less over each
-    expert layer's output; `tower` stays as it is.
+    Its output equals that of `tower` in eval mode, up to rounding, with one pass less over each
+    expert layer's output. `tower` is not modified.
     """
     tower = copy.deepcopy(tower).eval()
     for layer in tower.modules():

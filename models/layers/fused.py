@@ -1,12 +1,12 @@
-"""The two steps of an expert layer that memory traffic bounds, computed a few rows at a time.
+"""Chunked implementations of the two memory-bound steps of an expert layer.
 
-Written as plain tensor operations each of them passes five to ten times over tensors of
-[experts, batch, features], larger than any cache, and keeps several of them for backward.
-Here the rows of a batch are taken in chunks whose intermediate results stay in cache, and
-backward computes them again rather than keep them. `python -m benchmarks.tower` compares.
+As plain tensor operations, each step makes five to ten passes over tensors of
+[experts, batch, features], which exceed any cache, and saves several of them for backward. Here
+the rows of a batch are processed in chunks whose intermediate results stay in cache, and backward
+recomputes them. `python -m benchmarks.tower` compares both.
 
-Only eager training comes here. torch.compile does its own fusing, on the plain forms in
-models/layers/gates.py and models/layers/norm.py, which the tests hold equal to these.
+Used in eager training only. torch.compile fuses the plain implementations in models/layers/gates.py
+and models/layers/norm.py, which tests compare with these.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,18 +18,18 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CHUNK_BYTES = 4 << 20
-"""Size of one intermediate of a chunk: a handful of them fit a server CPU's last cache."""
+"""Size of one intermediate result of a chunk: several of them fit the last-level cache of a CPU."""
 
 
 def is_wanted() -> bool:
-    """Whether to take the functions here: not while compiling or exporting."""
+    """Whether to use these functions: not while compiling or exporting."""
     return not torch.compiler.is_compiling()
 
 
 def chunks(per_row: int, like: Tensor) -> Iterator[slice]:
-    """Slices of the rows of `like` [.., B, ..], an intermediate having `per_row` values a row."""
+    """Split the rows of `like` [.., B, ..] into slices, for `per_row` intermediate values each."""
     num_rows = like.shape[-2]
-    # A GPU wants few large kernels, not cache-sized ones.
+    # On GPUs few large kernels are faster than cache-sized chunks.
     step = num_rows if like.is_cuda else max(32, CHUNK_BYTES // (per_row * like.element_size()))
     return (slice(start, start + step) for start in range(0, num_rows, step))
 
@@ -55,7 +55,7 @@ class GatedLinear(torch.autograd.Function):
 
     @staticmethod
     def mask(low: Tensor, mixing: Tensor, up: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Mask [E, rows, F] and its sigmoids, one for each l."""
+        """Return the mask [E, rows, F] and its sigmoids, one for each l."""
         sigmoids = [
             torch.bmm(low_l, up_l).sigmoid_()
             for low_l, up_l in zip(low.tensor_split(len(up), -1), up, strict=True)
@@ -100,7 +100,7 @@ class BatchNormActivation(torch.autograd.Function):
     """[E, B, D]: `activation(weight * (x - mean) / sqrt(var + eps) + bias)`, as norm.py.
 
     `mean` and `var` [E, D] are those of the global batch, of which x is one rank's part. Their
-    gradients are taken here as well, with `batch_mean` once more: it is its own adjoint.
+    gradients are computed here, too, with `batch_mean` again, which is self-adjoint.
     """
 
     @staticmethod
@@ -157,17 +157,17 @@ def activate_(x: Tensor, activation: str) -> Tensor:
 
 
 def activate_backward(dout: Tensor, x: Tensor, activation: str, out: Tensor) -> Tensor:
-    """Gradient of the activation's input x, into `out`."""
+    """Write the gradient of the activation's input x to `out`."""
     if activation == "swish":
         return torch.ops.aten.silu_backward.grad_input(dout, x, grad_input=out)
     return torch.ops.aten.threshold_backward.grad_input(dout, x, 0, grad_input=out)
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance [E, D] of x [E, B, D] over B, in one pass over x.
+    """Compute mean and variance [E, D] of x [E, B, D] over B in one pass.
 
-    Sums are of differences from the first row: sums of squares about zero would lose a
-    variance that is small beside the mean.
+    Sums are over differences from the first row, because sums of squares about zero lose the
+    precision of a variance that is small relative to the mean.
     """
     first = x[:, :1].to(torch.promote_types(x.dtype, torch.float32))
     total, squares = torch.zeros_like(first[:, 0]), torch.zeros_like(first[:, 0])

@@ -1,4 +1,4 @@
-"""Gates that weigh experts."""
+"""Gates that compute the weights of experts."""
 
 import math
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ class Gate(NamedTuple):
 
     name: str
     inputs: Sequence[int]
-    """Indices of the inputs that the gate reads."""
+    """Indices of the gate's inputs."""
     experts: Sequence[int]
-    """Indices of the experts that it weighs."""
+    """Indices of the experts that it weights."""
 
 
 class Gates(nn.Module):
     """Gates over E experts, on N inputs of `dim` features each, computed in one matmul.
 
-    The wiring is data: only existing connections have weights. An input that a gate does not
-    read has zero weights. An expert that it does not weigh gets the logit -inf, so softmax and
-    sigmoid give it a weight of exactly zero, with no gradient.
+    Only existing connections have weights. Inputs that a gate does not read have zero weights.
+    Experts that it does not weight get the logit -inf, so softmax and sigmoid give them a weight of
+    exactly zero and no gradient.
     """
 
     def __init__(self, gates: Sequence[Gate], dim: int, num_inputs: int, num_experts: int) -> None:
@@ -34,13 +34,13 @@ class Gates(nn.Module):
         self.gates = tuple(gates)
         self.num_inputs = num_inputs
         self.num_experts = num_experts
-        # Tuples, not buffers: a buffer would be lost on the way from meta to a device.
+        # Tuples, not buffers: buffers lose their values when moving from meta to a device.
         logits = [(g, e) for g, gate in enumerate(gates) for e in gate.experts]
         self.weight_cells = tuple(
             row * num_inputs + i for row, (g, _) in enumerate(logits) for i in gates[g].inputs
         )
         self.logit_cells = tuple(g * num_experts + e for g, e in logits)
-        # Rows are ordered by gate, then the gate's experts, then its inputs, as are the cells.
+        # Rows are ordered by gate, expert and input, like the cells.
         self.weight = nn.Parameter(torch.empty(len(self.weight_cells), dim))
         self.bias = nn.Parameter(torch.empty(len(self.logit_cells)))
 
@@ -69,10 +69,10 @@ class Gates(nn.Module):
 
 
 class NativeWeights(nn.Module):
-    """Weights [G, E] of each gate's experts that are learned and depend on no input.
+    """Learned weights [G, E] of each gate's experts that do not depend on the input.
 
-    A gate of a single expert weighs it 1: a residual connection without a parameter. The inputs
-    of a gate are ignored.
+    A gate with a single expert has the weight 1: a residual connection without a parameter. The
+    inputs of a gate are ignored.
     """
 
     weight: nn.Parameter | None
@@ -84,12 +84,12 @@ class NativeWeights(nn.Module):
         cells = [(g * num_experts + e, gate) for g, gate in enumerate(gates) for e in gate.experts]
         self.cells = tuple(cell for cell, gate in cells if len(gate.experts) > 1)
         self.residual_cells = tuple(cell for cell, gate in cells if len(gate.experts) == 1)
-        # A parameter without elements would get no gradient: rather none at all.
+        # An empty parameter would get no gradient, so create none.
         weight = nn.Parameter(torch.empty(len(self.cells))) if self.cells else None
         self.register_parameter("weight", weight)
 
     def forward(self, like: Tensor) -> Tensor:
-        """[G, E], on the device of `like`; zero for experts that are not the gate's."""
+        """Return the weights [G, E] on the device of `like`; zero for experts of other gates."""
         num_gates, num_experts = self.shape
         weights = like.new_zeros(num_gates * num_experts)
         if self.residual_cells:
@@ -106,5 +106,5 @@ class NativeWeights(nn.Module):
             return
         rows = self.weight.split_with_sizes([len(gate.experts) for gate in self.learned])
         for gate, row in zip(self.learned, rows, strict=True):
-            # The variance of a uniform draw from +-1/sqrt(n), as in the authors' repository.
+            # The variance of uniform(-1/sqrt(n), 1/sqrt(n)), as in the authors' repository.
             fill_normal(row[None], [gate.name], seed, gain=1 / math.sqrt(3))

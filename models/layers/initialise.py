@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed and a name, and on nothing else."""
+"""Random numbers that depend only on a seed and a name."""
 
 import math
 import re
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def generator(seed: int, name: str) -> torch.Generator:
-    """A CPU generator seeded by (seed, name).
+    """Return a CPU generator seeded by (seed, name).
 
-    The hash is CRC-32: Python's `hash` of a string differs between processes.
+    The hash is CRC-32, because Python's `hash` of a string differs between processes.
     """
     return torch.Generator("cpu").manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
 
@@ -21,10 +21,10 @@ _TASK_SPECIFIC = re.compile(r"^((?:feature_gate\.)?(?:level\d+\.)?)task_specific
 
 
 def draw_key(name: str) -> str:
-    """The key that draws the weights of an expert or a mask called `name`.
+    """Return the key for drawing the weights of an expert or mask called `name`.
 
-    Task-specific experts were called 'own' once; their key still says so, as another key would
-    draw other weights: 'level2.task_specific.click.0' -> 'level2.own.click.0'.
+    Keys of task-specific experts use their former name 'own', because another key would draw
+    other weights: 'level2.task_specific.click.0' -> 'level2.own.click.0'.
     """
     return _TASK_SPECIFIC.sub(r"\1own.", name)
 
@@ -33,9 +33,9 @@ def draw_key(name: str) -> str:
 def fill_normal(parameter: Tensor, names: Sequence[str], seed: int, *, gain: float = 1.0) -> None:
     """Fill each slice `parameter[i]`, [.., fan_in], with normal(0, gain^2 / fan_in).
 
-    Slice i is drawn on the CPU by the generator of `draw_key(names[i])`, so it depends neither
-    on the device nor on the rest of the model. Gain: sqrt(2) before a rectifier (He et al.,
-    arXiv 1502.01852), 1 where nothing follows.
+    Slice i is drawn on the CPU by the generator of `draw_key(names[i])`, so it depends neither on
+    the device nor on the rest of the model. Gain: sqrt(2) before a rectifier (He et al.,
+    arXiv 1502.01852), else 1.
     """
     assert len(names) == parameter.shape[0]
     std = gain / math.sqrt(parameter.shape[-1])

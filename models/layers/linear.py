@@ -1,4 +1,4 @@
-"""Many Linear layers of one shape as one."""
+"""Linear layers of the same shape, batched."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from models.layers.initialise import fill_normal
 
 
 class StackedLinear(nn.Module):
-    """E Linear layers without bias, weight [E, out, in]: one matmul for all."""
+    """E Linear layers without bias, weight [E, out, in], in one matmul."""
 
     def __init__(self, num: int, in_features: int, out_features: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num, out_features, in_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, in] (the same rows for all) or [E, B, in] -> [E, B, out]."""
+        """[B, in] (the same input for all) or [E, B, in] -> [E, B, out]."""
         if x.dim() == 3:
             return torch.bmm(x, self.weight.transpose(1, 2))
         num, out_features, _ = self.weight.shape

@@ -1,7 +1,7 @@
-"""Normalisation and activation of what E experts' Linears give: [E, B, D] -> [E, B, D].
+"""Normalization and activation after the Linears of E experts: [E, B, D] -> [E, B, D].
 
-Each kind carries the shift of its layer, so the Linear before it has no bias (a bias before
-batch statistics would have no effect and no gradient).
+Each kind has the bias of its layer, so the Linear before it has none (a bias before batch
+statistics would have no effect and no gradient).
 """
 
 from collections.abc import Callable
@@ -14,15 +14,15 @@ from models.layers import fused
 from models.layers.config import Activation, Normalisation
 
 BatchMean = Callable[[Tensor], Tensor]
-"""Mean over ranks of a tensor that has equal shape on each; differentiable.
+"""Differentiable mean over ranks of a tensor with the same shape on all.
 
-Handed in from outside, as models/ knows no ranks; None means one process. It may be called
-in backward too, on gradients.
+Passed in by the caller, because models/ has no ranks; None means one process. It may also be called
+in backward, on gradients.
 """
 
 EPS = 1e-5
 MOMENTUM = 0.1
-"""Weight of the newest batch in the running statistics, as torch.nn.BatchNorm1d has it."""
+"""Weight of the current batch in the running statistics, as in torch.nn.BatchNorm1d."""
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
@@ -31,7 +31,7 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
 
 
 class Shift(nn.Module):
-    """No normalisation: a bias [E, D], then the activation."""
+    """No normalization: a bias [E, D], then the activation."""
 
     def __init__(self, num_experts: int, dim: int, activation: Activation) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Shift(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Each row of each expert to mean 0 and variance 1, scale and shift [E, D], activation."""
+    """Normalizes each row of each expert; then scale and shift [E, D], and the activation."""
 
     def __init__(self, num_experts: int, dim: int, activation: Activation) -> None:
         super().__init__()
@@ -67,12 +67,11 @@ class LayerNorm(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """Each of E*D channels to mean 0 and variance 1 over the batch, scale and shift, activation.
+    """Normalizes each of E*D channels over the batch; then scale and shift, and the activation.
 
-    Training uses the statistics of the global batch: two moments of this rank's rows,
-    averaged over ranks by one call of `batch_mean`. Evaluation uses running averages.
-    Unlike torch's, the running variance is the biased one: the size of the global batch is
-    not known here.
+    Training uses the statistics of the global batch: two moments of this rank's rows, averaged over
+    ranks by one call of `batch_mean`. Evaluation uses running averages. Unlike in torch, the
+    running variance is biased, because the size of the global batch is not known here.
     """
 
     running_mean: Tensor
@@ -117,11 +116,11 @@ class BatchNorm(nn.Module):
         return scale_ED, self.bias - mean_ED * scale_ED
 
     def _over_ranks(self, mean_ED: Tensor, var_ED: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance over the rows of all ranks, from those of this rank."""
+        """Return mean and variance over the rows of all ranks."""
         if self.batch_mean is None:
             return mean_ED, var_ED
-        # Moments about the running mean, which all ranks share: about zero, a variance
-        # small beside the mean would be lost in the difference of two large numbers.
+        # Moments about the running mean, which is equal on all ranks: about zero, a variance small
+        # relative to the mean would be lost in the difference of two large numbers.
         offset_ED = mean_ED - self.running_mean
         both = torch.stack([offset_ED, var_ED + offset_ED.square()])
         offset_ED, second_ED = self.batch_mean(both).unbind(0)
@@ -133,7 +132,7 @@ class BatchNorm(nn.Module):
         self.running_var.lerp_(var_ED.to(self.running_var.dtype), MOMENTUM)
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Scale and shift [E, D] of evaluation: before the activation it is `x * scale + shift`."""
+        """Return scale and shift [E, D] of evaluation, applied before the activation."""
         return self._affine(self.running_mean, self.running_var)
 
     @torch.no_grad()
@@ -145,9 +144,9 @@ class BatchNorm(nn.Module):
 
 
 def moments(x_EBD: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance [E, D] over B, of differences from the first row.
+    """Compute mean and biased variance [E, D] over B from differences to the first row.
 
-    Squares are not taken about zero, where a variance small beside the mean would be lost.
+    Squares about zero would lose a variance that is small relative to the mean.
     """
     wide_EBD = x_EBD.to(torch.promote_types(x_EBD.dtype, torch.float32))
     first_EBD = wide_EBD[:, :1].detach()
@@ -164,7 +163,7 @@ def build_norm(
     activation: Activation,
     batch_mean: BatchMean | None,
 ) -> Shift | LayerNorm | BatchNorm:
-    """Normalisation and activation of one layer of `num_experts` experts."""
+    """Return normalization and activation of one layer of `num_experts` experts."""
     if kind == "batch":
         return BatchNorm(num_experts, dim, activation, batch_mean)
     return (LayerNorm if kind == "layer" else Shift)(num_experts, dim, activation)

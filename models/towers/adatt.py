@@ -1,4 +1,4 @@
-"""AdaTT, Adaptive Task-to-Task Fusion: levels at which every task may use every expert.
+"""AdaTT, Adaptive Task-to-Task Fusion: levels where every task may use every expert.
 
 Li et al., KDD 2023, arXiv 2304.04959. Checked against the authors' repository,
 facebookresearch/AdaTT.
@@ -16,13 +16,13 @@ from models.towers.stack import Stack
 class AdaTT(Stack):
     """See AdattConfig. Call `init_weights` before use.
 
-    At each level, with x_u what unit u (a task, or the shared one) got from the level before,
-    and the features v at the first:
+    At each level, with x_u the output of unit u (a task, or the shared unit) at the previous level,
+    or the features v at the first:
 
         x_u' = gate_u(x_u) [experts of all units]     AllExpert, a softmax
              + w_u [experts of u]                     NativeExpert, learned weights; 1 for one
 
-    Experts of u read x_u. The last level has shared experts, too, but mixes for tasks alone.
+    Experts of u read x_u. The last level also has shared experts, but mixes for tasks only.
     """
 
     def __init__(

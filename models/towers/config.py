@@ -1,4 +1,4 @@
-"""The towers to choose from. Free of torch: build() imports it late."""
+"""Configuration of towers. Does not import torch: build() imports it."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class HomeConfig(ExpertConfig):
     num_meta_experts: int = Field(2, ge=1, le=1024)
     """Level-1 experts in each group: the shared group, and one group per category."""
     num_global_experts: int = Field(2, ge=1, le=1024)
-    """Level-2 experts that all tasks share."""
+    """Level-2 experts shared by all tasks."""
     num_category_experts: int = Field(2, ge=1, le=1024)
     """Level-2 experts per category, shared by its tasks."""
     num_task_specific_experts: int = Field(1, ge=1, le=1024)
     """Level-2 experts per task."""
     normalisation: Normalisation = "batch"
-    """Normalisation in each expert layer: over the global batch, over the layer, or none. Counters
+    """Normalization in each expert layer: over the global batch, over the layer, or none. Counters
     expert collapse, with `activation`."""
     activation: Activation = "swish"
     """Activation after each layer of experts and task towers, except before the logit."""
     hierarchy_mask: bool = True
-    """Whether a task's level-2 gate is restricted to the global experts, those of its category and
-    its task-specific ones, instead of all level-2 experts. Counters expert degradation."""
+    """Whether a task's level-2 gate uses only the global experts, those of its category and its
+    task-specific ones, instead of all level-2 experts. Counters expert degradation."""
     feature_gate_1: bool = True
     """Whether level-1 experts have private soft masks on their inputs. Counters expert
     underfitting, with `feature_gate_2` and `self_gate`."""
@@ -49,12 +49,12 @@ class HomeConfig(ExpertConfig):
     feature_gate_per: Literal["expert", "group"] = "expert"
     """Owner of a feature gate: each expert, or each group of experts."""
     num_masks: int = Field(2, ge=1, le=1024)
-    """Low-rank masks that a feature gate mixes."""
+    """Number of low-rank masks per feature gate."""
     mask_rank: Width = 16
-    """Rank of each of these masks."""
+    """Rank of these masks."""
     self_gate: bool = True
-    """Whether a group has a second gate over its experts alone, in which no other group competes
-    with them."""
+    """Whether a group has a second gate over its own experts only, without competition from other
+    groups."""
 
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
@@ -70,7 +70,7 @@ class MmoeConfig(ExpertConfig):
     kind: Literal["mmoe"] = "mmoe"
     """Type of the tower."""
     num_experts: int = Field(6, ge=1, le=1024)
-    """Experts, shared by all tasks."""
+    """Number of experts, shared by all tasks."""
 
     def build(
         self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None

@@ -1,4 +1,4 @@
-"""What a tower costs, and towers of other widths that cost as much as another."""
+"""Computes the cost of a tower, and scales towers to match a given cost."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from models.towers.config import TowerConfig
 from models.towers.level import Level
 
 MULTIPLE = 4
-"""Widths that `matched` gives are multiples of this, which vector units like."""
+"""`matched` returns widths that are multiples of this, for efficient vectorization."""
 TOLERANCE = 0.2
 """Relative distance from the target beyond which `matched` gives up."""
 _HALVINGS = 60
-"""More than the bits of a float: no two configurations lie between the last two factors."""
+"""More than the bits of a float, so that the interval contains no other configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of a tower alone, without embeddings."""
+    """Cost of a tower, without embeddings."""
 
     parameters: int
-    """Elements of all weights."""
+    """Number of elements of all weights."""
     flops: int
     """Floating-point operations of matrix products for one row, forward and backward.
 
-    A multiplication and an addition count as two. Activations, normalisation and masks are not
-    counted, nor is what the chunked layers of models/layers/fused.py compute twice to save memory.
+    A multiplication and an addition count as two. Activations, normalization, masks, and
+    recomputation in the chunked layers of models/layers/fused.py are not counted.
     """
 
 
 def cost(config: TowerConfig, num_features: int, tasks: Sequence[Task]) -> Cost:
-    """What a row costs in training, the gradient of its features included. Allocates nothing.
+    """Return the training cost per row, including the gradient of the features. Allocates nothing.
 
     Raises:
-        ValueError: tasks that are missing or ambiguous, or no features.
+        ValueError: missing or ambiguous tasks, or no features.
     """
     with torch.device("meta"):
         tower = config.build(num_features=num_features, tasks=tasks)
-    # Backward has two products of the same size for each: the gradients of its two factors.
+    # Backward has two products of the same size for each, for the gradients of its two factors.
     multiplications = 3 * sum(_multiplications(part, config) for part in tower.modules())
     return Cost(
         parameters=sum(parameter.numel() for parameter in tower.parameters()),
@@ -56,16 +56,16 @@ def cost(config: TowerConfig, num_features: int, tasks: Sequence[Task]) -> Cost:
 
 
 def _multiplications(part: nn.Module, config: TowerConfig) -> int:
-    """Those of one row's forward in a part, without the parts of that part.
+    """Return the forward FLOPs per row of a module, without its submodules.
 
-    The tests hold the sum equal to what torch's FlopCounterMode sees, for every kind of tower;
-    it is some fifty times faster, as a meta tensor's operations are Python.
+    Tests compare the sum with torch's FlopCounterMode for every kind of tower. This is about fifty
+    times faster, because operations on meta tensors run in Python.
     """
     if isinstance(part, StackedLinear):
         return part.weight.numel()
     if isinstance(part, FeatureGates):
         return part.up.numel()
-    if isinstance(part, Gates):  # with the zeros for inputs that a gate does not read
+    if isinstance(part, Gates):  # including zeros for unused inputs
         return len(part.logit_cells) * part.num_inputs * part.weight.shape[1]
     if isinstance(part, Level):
         return len(part.mixtures) * len(part.experts.names) * config.expert_dim
@@ -73,7 +73,7 @@ def _multiplications(part: nn.Module, config: TowerConfig) -> int:
 
 
 def scaled(config: TowerConfig, factor: float) -> TowerConfig:
-    """`config` with the widths of experts and task towers times `factor`, as `matched` rounds."""
+    """Return `config` with expert and task tower widths times `factor`, rounded as in `matched`."""
 
     def width(of: int) -> int:
         return max(1, round(of * factor / MULTIPLE)) * MULTIPLE
@@ -94,15 +94,15 @@ def matched(
     num_features: int,
     tasks: Sequence[Task],
 ) -> TowerConfig:
-    """`config` with its widths scaled by one factor so that it costs as near to `target` as can be.
+    """Scale the widths of `config` by one factor to match the cost `target` as closely as possible.
 
     Widths are `expert_hidden`, `expert_dim` and `tower_hidden`, rounded to multiples of 4, at
-    least 4; numbers of experts, masks and levels stay. Cost grows with the factor, so that
-    halving an interval finds the two configurations on either side of the target. Of two that
-    are equally near, it is the cheaper one.
+    least 4; numbers of experts, masks and levels do not change. Cost increases with the factor, so
+    bisection finds the configurations on either side of the target. Among two that are equally
+    close, the cheaper one is returned.
 
     Raises:
-        ValueError: nothing comes within 20 % of the target; or as for `cost`.
+        ValueError: no widths are within 20% of the target; or as for `cost`.
     """
     aim = target.parameters if by == "params" else target.flops
 
@@ -125,9 +125,9 @@ def matched(
             high = middle
     nearest = min((low, high), key=lambda factor: abs(costs(factor) - aim))
     if abs(costs(nearest) - aim) > TOLERANCE * aim:
-        unit = "parameters" if by == "params" else "FLOPs a sample"
+        unit = "parameters" if by == "params" else "FLOPs per sample"
         raise ValueError(
-            f"{config.kind}: no widths come within {TOLERANCE:.0%} of {aim:,} {unit}; "
-            f"the nearest have {costs(nearest):,}"
+            f"{config.kind}: no widths are within {TOLERANCE:.0%} of {aim:,} {unit}; "
+            f"the closest have {costs(nearest):,}"
         )
     return scaled(config, nearest)

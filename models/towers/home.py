@@ -1,7 +1,7 @@
 """HoME, Hierarchy of Multi-Gate Experts: a multi-task tower of two levels of experts.
 
-Follows Wang et al., KDD 2025, arXiv 2408.05430. No code was published with it; where
-descriptions differ the choice is a field of HomeConfig.
+Follows Wang et al., KDD 2025, arXiv 2408.05430, which was published without code. Where the paper
+is ambiguous, a field of HomeConfig selects the variant.
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ class HoME(nn.Module):
         return self.towers(y.outputs_BMD.transpose(0, 1))
 
     def init_weights(self, seed: int) -> None:
-        """Fills every parameter and buffer, each drawn by its name and `seed`."""
+        """Initialize every parameter and buffer from its name and `seed`."""
         self.level1.init_weights(seed)
         self.level2.init_weights(seed)
         self.towers.init_weights(seed)

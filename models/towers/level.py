@@ -21,32 +21,32 @@ class Group(NamedTuple):
     name: str
     size: int
     source: int = 0
-    """Which of the level's inputs they read."""
+    """Index of their input among the level's inputs."""
 
 
 class Mixture(NamedTuple):
-    """One output: the experts of some groups, mixed by a gate."""
+    """One output: a gate's mixture of the experts of some groups."""
 
     name: str
     inputs: Sequence[int]
-    """Indices of the inputs that the gate reads, concatenated."""
+    """Indices of the gate's inputs, which are concatenated."""
     groups: Sequence[int]
-    """Indices of the groups whose experts it mixes."""
+    """Indices of the groups of its experts."""
     self_group: int
-    """Index of the group that a self-gate or native weights add, in levels that have them."""
+    """Index of the group added by a self-gate or native weights, if the level has them."""
 
 
 class Masks(NamedTuple):
-    """Configuration of the feature-gates of a level."""
+    """Configuration of a level's feature-gates."""
 
     num_masks: int
     rank: int
     per_group: bool
-    """Whether the experts of a group share one feature-gate."""
+    """Whether the experts of a group share a feature-gate."""
 
 
 class Mixed(NamedTuple):
-    """What a level returns: M outputs of E experts, and the weights that mixed them."""
+    """Result of a level: M mixtures of E experts, and their weights."""
 
     outputs_BMD: Tensor
     gates_BME: Tensor
@@ -55,7 +55,7 @@ class Mixed(NamedTuple):
 
 
 class Level(nn.Module):
-    """`groups` of experts on some of N inputs, mixed into M outputs by `mixtures`."""
+    """Mixes `groups` of experts, which read N inputs, into M outputs given by `mixtures`."""
 
     def __init__(
         self,
@@ -72,8 +72,11 @@ class Level(nn.Module):
         masks: Masks | None = None,
         meta_prefix: str | None = None,
     ) -> None:
-        """`meta_prefix`: of the names of its gates in a Probe's `meta_gates`; None: its gates are
-        the tasks', for it is the last level."""
+        """
+        Args:
+            meta_prefix: prefix of gate names in a Probe's `meta_gates`; None for the last level,
+                whose gates belong to tasks.
+        """
         super().__init__()
         self.meta_prefix = meta_prefix
         assert not (self_gates and native_weights)
@@ -108,7 +111,7 @@ class Level(nn.Module):
             self.native_weights = NativeWeights(self_gates_named("native"), len(expert_names))
 
     def experts_of(self, mixture: Mixture) -> list[int]:
-        """Indices of the experts that the mixture's gate weighs."""
+        """Return the indices of the experts of a mixture's gate."""
         return [e for group in mixture.groups for e in self.members[group]]
 
     def forward(self, x_BNF: Tensor) -> Mixed:
@@ -118,20 +121,20 @@ class Level(nn.Module):
         weights_BME = gates_BME = logits_BGE[:, : len(self.mixtures)].softmax(-1)
         self_gates_BME = None
         if self.self_gates:
-            # Softmax of a single expert would be 1 whatever it reads.
+            # Softmax over a single expert would always be 1.
             alone = all(len(self.members[m.self_group]) == 1 for m in self.mixtures)
             logits_BME = logits_BGE[:, len(self.mixtures) :]
             self_gates_BME = logits_BME.sigmoid() if alone else logits_BME.softmax(-1)
         if self.native_weights is not None:
             self_gates_BME = self.native_weights(gates_BME).expand_as(gates_BME)
         if self_gates_BME is not None:
-            # Both weigh the same experts: one mix with summed weights.
+            # Both weight the same experts: mix once with the summed weights.
             weights_BME = gates_BME + self_gates_BME
         outputs_BMD = torch.bmm(weights_BME, experts_EBD.transpose(0, 1))
         return Mixed(outputs_BMD, gates_BME, self_gates_BME)
 
     def _run_experts(self, x_BNF: Tensor) -> Tensor:
-        """Outputs [E, B, D]."""
+        """Return the outputs of all experts, [E, B, D]."""
         gates = self.feature_gates
         if gates is not None and self.masks_per_group:
             masked_GBF = gates(self._repeat(x_BNF, [(g.source, 1) for g in self.groups]))
@@ -141,14 +144,14 @@ class Level(nn.Module):
 
     @staticmethod
     def _repeat(x_BNF: Tensor, times: Sequence[tuple[int, int]]) -> Tensor:
-        """For each (i, n) input i n times, [.., B, F]; just [B, F] if there is only one."""
+        """Repeat input i n times for each (i, n), [.., B, F]; a single input stays [B, F]."""
         inputs = x_BNF.unbind(1)
         if len(inputs) == 1:
             return inputs[0]
         return torch.cat([inputs[i].expand(n, *inputs[i].shape) for i, n in times])
 
     def fill_probe(self, probe: Probe, output: Mixed) -> None:
-        """Its gates, by task or group. Its experts add themselves."""
+        """Add its gates to the probe, by task or group. Experts add themselves."""
         gates = self._by_name(output.gates_BME, [self.experts_of(m) for m in self.mixtures])
         self_gates: Weights = {}
         if output.self_gates_BME is not None:

@@ -39,6 +39,6 @@ class MMoE(nn.Module):
         return self.towers(y.outputs_BMD.transpose(0, 1))
 
     def init_weights(self, seed: int) -> None:
-        """Fills every parameter and buffer, each drawn by its name and `seed`."""
+        """Initialize every parameter and buffer from its name and `seed`."""
         self.level.init_weights(seed)
         self.towers.init_weights(seed)

@@ -1,7 +1,7 @@
 """PLE, Progressive Layered Extraction: levels of shared and task-specific experts.
 
-Tang et al., RecSys 2020, doi 10.1145/3383313.3412236. With one level it is CGC of the same
-paper, Customized Gate Control.
+Tang et al., RecSys 2020, doi 10.1145/3383313.3412236. With one level it is CGC, Customized Gate
+Control, from the same paper.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ class PLE(Stack):
         names = [task.name for task in canonical(tasks)]
         levels = []
         for i in range(config.num_levels):
-            # The first level reads the features alone; every later one what the level before
-            # mixed for it: input 0 for all, input t for the t-th task.
+            # The first level reads the features. Later levels read the outputs of the previous
+            # level: input 0 is shared, input t belongs to the t-th task.
             is_first, is_last = i == 0, i == config.num_levels - 1
             groups = [Group(f"level{i + 1}.shared", config.num_shared_experts)]
             mixtures = [Mixture(SHARED, inputs=[0], groups=range(1 + len(names)), self_group=0)]

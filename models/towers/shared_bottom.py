@@ -34,6 +34,6 @@ class SharedBottom(nn.Module):
         return self.towers(y_BD)
 
     def init_weights(self, seed: int) -> None:
-        """Fills every parameter and buffer, each drawn by its name and `seed`."""
+        """Initialize every parameter and buffer from its name and `seed`."""
         self.bottom.init_weights(seed)
         self.towers.init_weights(seed)

@@ -1,4 +1,4 @@
-"""Single-task: a network of its own for each task, nothing shared. The floor of a comparison."""
+"""Single-task: a separate network for each task. The baseline of a comparison."""
 
 from collections.abc import Sequence
 
@@ -32,6 +32,6 @@ class SingleTask(nn.Module):
         return logits_BT
 
     def init_weights(self, seed: int) -> None:
-        """Fills every parameter and buffer, each drawn by its name and `seed`."""
+        """Initialize every parameter and buffer from its name and `seed`."""
         self.experts.init_weights(seed)
         self.towers.init_weights(seed)

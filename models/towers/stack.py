@@ -11,7 +11,7 @@ from models.towers.level import Level
 
 
 class Stack(nn.Module):
-    """Each level reads what the one before mixed; the last mixes one output for each task.
+    """Each level reads the outputs of the previous one; the last has one output per task.
 
     Call `init_weights` before use.
     """
@@ -32,7 +32,7 @@ class Stack(nn.Module):
         return logits_BT
 
     def init_weights(self, seed: int) -> None:
-        """Fills every parameter and buffer, each drawn by its name and `seed`."""
+        """Initialize every parameter and buffer from its name and `seed`."""
         for level in self.levels:
             assert isinstance(level, Level)
             level.init_weights(seed)

@@ -1,4 +1,4 @@
-"""The towers of a comparison by name: HoME, its rivals, and HoME less one mechanism at a time."""
+"""Names the towers of a comparison: HoME, other architectures, and ablations of HoME."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from models.towers.config import (
 )
 
 _CARRIED = ("expert_hidden", "expert_dim", "tower_hidden", "dropout")
-"""What every variant takes from the tower it is a variant of."""
+"""Fields that every variant takes from its base tower."""
 
 _AS_PUBLISHED: Mapping[str, object] = {"normalisation": "none", "activation": "relu"}
 
 
 class Variant(NamedTuple):
-    """How a named tower comes from any other."""
+    """Defines a named tower relative to a base tower."""
 
     kind: type[TowerConfig]
     """The config class of the tower."""
     description: str
-    """What it is, in one line."""
+    """One-line description."""
     changes: Mapping[str, object] = MappingProxyType({})
-    """Fields that make it what its name says."""
+    """Fields that define the variant."""
     starred: bool = False
-    """With expert normalisation and Swish, HoME's first mechanism."""
+    """Whether it has expert normalization and Swish, HoME's first mechanism."""
     ablation: bool = False
-    """HoME less what `changes` takes away."""
+    """Whether it is HoME without the mechanism that `changes` disables."""
 
 
 def _rival(
     name: str, kind: type[TowerConfig], description: str, **changes: object
 ) -> dict[str, Variant]:
-    """As its paper has it, and starred."""
+    """Return the variant as published, and the starred one."""
     return {
         name: Variant(kind, description, {**changes, **_AS_PUBLISHED}),
         f"{name}*": Variant(
@@ -64,8 +64,8 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         **_rival("ple", PleConfig, "Progressive Layered Extraction, two levels or more"),
         **_rival("adatt", AdattConfig, "Adaptive Task-to-Task Fusion"),
         **_rival("shared_bottom", SharedBottomConfig, "one network for all tasks"),
-        **_rival("single_task", SingleTaskConfig, "a network of its own for each task"),
-        **_ablation("normalisation", "expert normalisation and Swish", **_AS_PUBLISHED),
+        **_rival("single_task", SingleTaskConfig, "a separate network for each task"),
+        **_ablation("normalisation", "expert normalization and Swish", **_AS_PUBLISHED),
         **_ablation("hierarchy_mask", "the hierarchy mask", hierarchy_mask=False),
         **_ablation("feature_gate_1", "the feature-gates of level 1", feature_gate_1=False),
         **_ablation("feature_gate_2", "the feature-gates of level 2", feature_gate_2=False),
@@ -73,24 +73,24 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         **_ablation("self_gate", "self-gates", self_gate=False),
     }
 )
-"""Name -> tower, in the order in which a table shows them."""
+"""Name -> tower, in the order of tables."""
 
 
 def variant(name: str, base: TowerConfig) -> TowerConfig:
-    """The tower called `name`, as near to `base` as its name allows.
+    """Return the tower called `name`, as similar to `base` as possible.
 
-    Widths and dropout are those of `base`; so are numbers of experts and everything else if
-    `base` is of the same kind. 'home' is then `base` itself.
+    Widths and dropout are those of `base`, and all other fields, too, if `base` is of the same
+    kind. 'home' is then `base` itself.
 
-    Rivals have neither normalisation nor Swish, as in their papers. Starred ones (and HoME, if
-    `base` is no HoME) have Swish and the normalisation of `base`, or over the batch if it has
-    none.
+    Other architectures have neither normalization nor Swish, as in their papers. Starred ones (and
+    HoME, if `base` is not a HoME) have Swish and the normalization of `base`, or batch
+    normalization if it has none.
 
     Raises:
-        ValueError: an unknown name, or an ablation of what `base` does not have.
+        ValueError: an unknown name, or an ablation of a mechanism that `base` does not have.
     """
     if name not in VARIANTS:
-        raise ValueError(f"unknown tower {name!r}; there are {', '.join(VARIANTS)}")
+        raise ValueError(f"unknown tower {name!r}; known: {', '.join(VARIANTS)}")
     chosen = VARIANTS[name]
     fields: dict[str, object] = {field: getattr(base, field) for field in _CARRIED}
     if base.kind == chosen.kind.model_fields["kind"].default:
@@ -102,5 +102,5 @@ def variant(name: str, base: TowerConfig) -> TowerConfig:
         fields["num_levels"] = 2  # one level is CGC
     result = chosen.kind.model_validate(fields | dict(chosen.changes))
     if chosen.ablation and result == variant("home", base):
-        raise ValueError(f"{name}: the tower has no {name.removeprefix('home-no_')} to leave out")
+        raise ValueError(f"{name}: the tower has no {name.removeprefix('home-no_')} to remove")
     return result

@@ -1,4 +1,4 @@
-"""Rank 0's part of a save: write the metadata, commit the checkpoint, prune old ones."""
+"""Rank 0's part of a save: writes the metadata, commits the checkpoint, prunes old ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pipeline.data.schema import Schema
 from pipeline.io.files import write_json, write_text
 from pipeline.io.storage import AnyPath, children, remove_tree, sync_folder
 
-# What an evaluation adds to a checkpoint.
+# Files that an evaluation adds to a checkpoint.
 _LATER = ("health.json", "results.json")
 
 
@@ -50,7 +50,7 @@ class Committer:
         self._on_commit = on_commit
         self._lease: Lease | None = None
         self.corrupt: list[int] = []
-        """Steps found corrupt when the run began; the next save removes them."""
+        """Steps found corrupt at the start of the run; the next save removes them."""
 
     def acquire_lease(self) -> None:
         """Acquire the lease on the folder, which later saves check."""
@@ -62,12 +62,12 @@ class Committer:
         self.corrupt = steps
 
     def partial(self, step: int) -> AnyPath:
-        """Folder that a save writes to: the final one in object stores, which cannot rename."""
+        """Folder that a save writes to; in object stores, which cannot rename, the final folder."""
         final = step_folder(self._folder, step)
         return final.with_name(f".{final.name}.partial") if isinstance(final, Path) else final
 
     def writer(self, progress: Progress, base: int | None) -> CheckpointWriter:
-        """DCP writer of a full checkpoint, or of one incremental to the full one of step `base`."""
+        """Return a DCP writer for a full checkpoint, or for one incremental to step `base`."""
         found = asdict(progress)  # a copy: training continues while this is written
         return CheckpointWriter(
             self.partial(progress.step),
@@ -77,7 +77,7 @@ class Committer:
 
     def record_evaluation(self, progress: Progress) -> None:
         """Add the results of an evaluation to a saved checkpoint."""
-        # meta.json comes last: a run killed before it evaluates again on resuming.
+        # Write meta.json last: a run killed before it evaluates this step again after resuming.
         final = step_folder(self._folder, progress.step)
         if progress.best_step is not None:
             best = {"step": progress.best_step, "value": progress.best_value}
@@ -121,7 +121,7 @@ class Committer:
         ).save(partial)
         if isinstance(partial, Path) and isinstance(final, Path):
             sync_folder(partial)
-            # An incomplete checkpoint would be in the way.
+            # Remove an incomplete checkpoint with this name.
             remove_tree(final, missing_ok=True)
             os.rename(partial, final)
             sync_folder(final.parent)
@@ -133,7 +133,7 @@ class Committer:
             self._lease.check()
 
     def _prune(self, best: int | None, newest: int) -> None:
-        """Remove checkpoints that no rule retains, and those found corrupt."""
+        """Remove corrupt checkpoints and those that no rule retains."""
         for step in self.corrupt:
             if step != newest and step in named_steps(self._folder):
                 remove(self._folder, step)

@@ -1,8 +1,8 @@
-"""Read DCP's `.metadata` without running code.
+"""Reads DCP's `.metadata` without executing code from it.
 
-The file is a pickle, and unpickling calls whatever the file names. Here each class that the file
-may name stands for a plain record, and nothing else can be named. What a record says is checked
-before it becomes DCP's object.
+The file is a pickle, and unpickling calls any function named in the file. Here each allowed class
+is replaced by a plain record, and nothing else is allowed. Records are validated before they are
+converted to DCP's objects.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _NAMED = {
 
 
 def parse_metadata(stream: io.IOBase) -> Metadata:
-    """Metadata of a checkpoint, without `planner_data`, which loading does not use.
+    """Return the metadata of a checkpoint, without `planner_data`, which loading does not use.
 
-    Raises CorruptError if the file is not what DCP writes for one of our checkpoints.
+    Raises CorruptError if DCP cannot have written the file for one of our checkpoints.
     """
     try:
         return _metadata(_Unpickler(io.BytesIO(stream.read())).load())
@@ -55,7 +55,7 @@ def parse_metadata(stream: io.IOBase) -> Metadata:
 
 
 class _Record:
-    """What the pickle says of an object: arguments of its constructor, and its state."""
+    """Record of an object in the pickle: arguments of its constructor, and its state."""
 
     def __init__(self, *args: Any) -> None:
         self.args = args
@@ -66,11 +66,11 @@ class _Record:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes records, sizes and dtypes."""
+    """Creates records, sizes and dtypes."""
 
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream)
-        # A pickle can set attributes of the classes it names: they are classes of this file alone.
+        # A pickle can set attributes of classes it names, so these are classes of this file only.
         self._records = {names: type(names[1], (_Record,), {}) for names in _NAMED}
 
     def find_class(self, module: str, name: str) -> Any:
@@ -80,7 +80,7 @@ class _Unpickler(pickle.Unpickler):
             known = getattr(torch, name, None)
             if known is torch.Size or isinstance(known, torch.dtype):
                 return known
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which no checkpoint holds")
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which no checkpoint contains")
 
 
 def _metadata(record: Any) -> Metadata:
@@ -130,7 +130,7 @@ def _storage(record: Any) -> _StorageInfo:
     fields = _fields(record, "_StorageInfo")
     name = _text(fields["relative_path"])
     if "/" in name or name in ("", ".", ".."):
-        raise ValueError(f"{name!r} is no file of the checkpoint")
+        raise ValueError(f"{name!r} is not a file of the checkpoint")
     if fields.get("transform_descriptors") is not None:
         raise ValueError("its files are transformed")
     return _StorageInfo(name, _natural(fields["offset"]), _natural(fields["length"]))
@@ -142,7 +142,7 @@ def _fields(record: Any, name: str) -> dict[str, Any]:
 
 def _state(record: Any, name: str, kind: type) -> Any:
     if not isinstance(record, _Record) or type(record).__name__ != name:
-        raise TypeError(f"{type(record).__name__} where {name} was expected")
+        raise TypeError(f"{type(record).__name__}, expected {name}")
     return _typed(record.state, kind)
 
 
@@ -162,11 +162,11 @@ def _size(value: Any) -> torch.Size:
 
 def _natural(value: Any) -> int:
     if _typed(value, int) < 0:
-        raise ValueError(f"{value} where a number of at least 0 was expected")
+        raise ValueError(f"{value}, expected a number of at least 0")
     return value
 
 
 def _typed(value: Any, kind: type) -> Any:
     if type(value) is not kind:
-        raise TypeError(f"{type(value).__name__} where {kind.__name__} was expected")
+        raise TypeError(f"{type(value).__name__}, expected {kind.__name__}")
     return value

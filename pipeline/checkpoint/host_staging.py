@@ -1,4 +1,4 @@
-"""Staging of a run's tensors in host memory, so that training continues during a save."""
+"""Stages a run's tensors in host memory, so that training continues during a save."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch.distributed.checkpoint.staging import AsyncStager
 
 
 class HostStaging:
-    """Copies the same tensors into the same memory each time: fresh pages cost more than a copy.
+    """Copies the same tensors to the same memory each time: new pages cost more than a copy.
 
-    torch's DefaultStager reuses its memory too, but cannot copy a ShardedTensor (torch 2.13);
-    BlockingAsyncStager does so in pinned memory only, which needs a GPU.
+    torch's DefaultStager also reuses its memory, but cannot copy a ShardedTensor (torch 2.13);
+    BlockingAsyncStager can, but only to pinned memory, which needs a GPU.
     """
 
     def __init__(self) -> None:
@@ -23,14 +23,14 @@ class HostStaging:
     def copy(self, state: dict[str, Any]) -> dict[str, Any]:
         """Copy `state`, overwriting the previous copy."""
         if self.staged is None:
-            # Pinned: a GPU copies without a stop over in other memory. No GPU has run this yet.
+            # Pinned memory avoids an intermediate copy on GPUs. Not tested on GPUs yet.
             self.staged = _create_cpu_state_dict(state, pin_memory=torch.cuda.is_available())
         copied: dict[str, Any] = _copy_state_dict(state, self.staged)
         return copied
 
 
 class PreStaged(AsyncStager):
-    """Stager of a state dict that is a copy already."""
+    """Stager for a state dict that is already a copy."""
 
     _synchronize_after_execute = False
 

@@ -1,9 +1,8 @@
 """Incremental checkpoints: the rows that differ from a full checkpoint, its base.
 
-Each is based on a full checkpoint directly, so that a corrupt one affects no other. Changed rows
-are found by comparing bits with the host copy that the base was written from: base and changed rows
-restore the state bit for bit, whatever changed a row. Tensors that are not sharded are saved in
-full.
+Each is based directly on a full checkpoint, so a corrupt one does not affect others. Changed rows
+are found by comparing bits with the host copy from which the base was written: base and changed
+rows restore the state bit for bit. Tensors that are not sharded are saved in full.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ from pipeline.io.storage import AnyPath
 
 _CHANGED = "changed"
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-# Rows compared at once: bounds the memory of the comparison.
+# Rows compared at once; bounds the memory of the comparison.
 _CHUNK_ROWS = 1 << 16
 
 
 def changed_rows(state: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    """What differs of `state` from `base`, copied to the host.
+    """Return the difference of `state` to `base`, copied to the host.
 
-    Both have the same nesting and sharding. For each changed shard: rows within it, int64 [n], and
-    their values, [n, ...].
+    Both have the same nesting and sharding. For each changed shard: its changed rows, int64 [n],
+    and their values, [n, ...].
     """
     now, _ = flatten_state_dict(state)
     before, _ = flatten_state_dict(base)
@@ -59,7 +58,8 @@ def changed_rows(state: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
 
 
 def differing_rows(new: Tensor, old: Tensor) -> Tensor:
-    """int64 [n], ascending: rows (of dimension 0) of which a bit differs; `old` is on the host."""
+    """Return the rows (of dimension 0) with differing bits, ascending int64 [n]; `old` is on the
+    host."""
     bits = _BITS[new.element_size()]
     found = [torch.empty(0, dtype=torch.int64)]
     for first in range(0, len(new), _CHUNK_ROWS):
@@ -71,7 +71,7 @@ def differing_rows(new: Tensor, old: Tensor) -> Tensor:
 
 
 def open_reader(folder: AnyPath) -> CheckpointReader:
-    """Reader of a full checkpoint, or of an incremental one together with its base."""
+    """Return a reader for a full checkpoint, or for an incremental one with its base."""
     base = read_manifest(folder).base
     if base is None:
         return CheckpointReader(folder)
@@ -79,7 +79,7 @@ def open_reader(folder: AnyPath) -> CheckpointReader:
 
 
 class _Overlay(CheckpointReader):
-    """Reads an incremental checkpoint laid over its base.
+    """Reads an incremental checkpoint on top of its base.
 
     Loading works as from a full checkpoint: any part of the base's shards can be read.
     """
@@ -129,7 +129,7 @@ class _Overlay(CheckpointReader):
         return done
 
     def _lay_over(self, item: ReadItem, key: str, planner: LoadPlanner) -> None:
-        """Write the changed rows of a shard over the part that `item` reads."""
+        """Overwrite the part that `item` reads with the changed rows of a shard."""
         rows, values = self._tensor(f"{key}|rows"), self._tensor(f"{key}|values")
         first, *other_firsts = item.storage_offsets
         count, *other_counts = item.lengths

@@ -1,4 +1,4 @@
-"""Layout of a folder of checkpoints, and which of them are retained."""
+"""Layout of a checkpoint folder, and retention of checkpoints."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _STEP = "step-"
 
 
 def checkpoints_folder(config: Config, out: Path) -> AnyPath:
-    """Folder of the checkpoints of the run in `out`."""
+    """Return the checkpoint folder of the run in `out`."""
     return open_folder(config.checkpoint.path) if config.checkpoint.path else out / "checkpoints"
 
 
 def step_folder(folder: AnyPath, step: int) -> AnyPath:
-    """Folder of the checkpoint after `step`."""
+    """Return the folder of the checkpoint after `step`."""
     return folder / f"{_STEP}{step:08d}"
 
 
 def named_steps(folder: AnyPath) -> list[int]:
-    """Steps with a folder, complete or not, oldest first."""
+    """Return steps with a folder, complete or not, oldest first."""
     if not folder.is_dir():
         return []
     numbers = (path.name.removeprefix(_STEP) for path in children(folder) if _STEP in path.name)
@@ -35,12 +35,12 @@ def named_steps(folder: AnyPath) -> list[int]:
 
 
 def is_ours(name: str) -> bool:
-    """Whether an entry of a folder of checkpoints is one that saves make there."""
+    """Whether an entry of a checkpoint folder was created by a save."""
     return name.startswith((_STEP, f".{_STEP}")) or name in ("best.json", "lease.json")
 
 
 def saved_steps(folder: AnyPath) -> list[int]:
-    """Steps whose save was committed, oldest first. Their contents are not checked."""
+    """Return committed steps, oldest first. Their contents are not checked."""
     return [step for step in named_steps(folder) if is_finished(step_folder(folder, step))]
 
 
@@ -50,7 +50,7 @@ def is_finished(folder: AnyPath) -> bool:
 
 
 def bases(folder: AnyPath, steps: list[int]) -> dict[int, int | None]:
-    """Step -> step of its base, None for full ones. Those with a corrupt manifest are left out."""
+    """Map each step to its base, None if full. Steps with a corrupt manifest are omitted."""
     found = {}
     for step in steps:
         try:
@@ -63,10 +63,10 @@ def bases(folder: AnyPath, steps: list[int]) -> dict[int, int | None]:
 def retained_steps(
     bases: Mapping[int, int | None], best: int | None, rules: CheckpointConfig
 ) -> dict[int, str]:
-    """Steps to retain, and why: 'best', 'newest', 'every' (keep_every) or 'base' of another.
+    """Return steps to retain and the reason: 'best', 'newest', 'every' (keep_every) or 'base'.
 
-    Full and incremental checkpoints are counted separately: losing a full one loses all that are
-    based on it.
+    Full and incremental checkpoints are counted separately, because losing a full one loses all
+    that are based on it.
     """
     steps = [step for step, base in sorted(bases.items()) if base is None]
     added = [step for step, base in sorted(bases.items()) if base is not None]
@@ -86,9 +86,9 @@ def retained_steps(
 
 
 def remove(folder: AnyPath, step: int) -> None:
-    """Remove a checkpoint; a kill half way leaves nothing that looks complete.
+    """Remove a checkpoint; a kill in between leaves nothing that looks complete.
 
-    Of a link to one, the link: what it points to is not the run's.
+    If it is a link, only the link is removed.
     """
     old = step_folder(folder, step)
     if isinstance(old, Path):
@@ -99,18 +99,18 @@ def remove(folder: AnyPath, step: int) -> None:
 
 
 def best_step(folder: AnyPath) -> int | None:
-    """The best step, as of the last evaluation. UserError if best.json is corrupt."""
+    """Return the best step at the last evaluation. Raises UserError if best.json is corrupt."""
     path = folder / "best.json"
     if not path.is_file():
         return None
-    remedy = "remove it, and the newest checkpoint is taken"
+    remedy = "remove it to use the newest checkpoint"
     return int(read_json(path, needs=("step",), remedy=remedy)["step"])
 
 
 def find_checkpoint(where: str | AnyPath) -> AnyPath:
-    """A checkpoint's folder: itself, or of a run (or its `checkpoints`) the best, else the newest.
+    """Return the folder of a checkpoint; for a run (or its `checkpoints`) the best or newest one.
 
-    UserError if there is none.
+    Raises UserError if there is none.
     """
     path = open_folder(where)
     if is_finished(path):
@@ -122,7 +122,7 @@ def find_checkpoint(where: str | AnyPath) -> AnyPath:
         if old.is_dir():
             raise UserError(f"{path}: no checkpoint here yet; the run that it replaces is in {old}")
         raise UserError(
-            f"{path}: no checkpoint here; name a run's folder (runs/NAME) or one of its "
+            f"{path}: no checkpoint here; give the folder of a run (runs/NAME) or of one of its "
             "checkpoints (runs/NAME/checkpoints/step-...)"
         )
     step = best_step(folder)
@@ -130,7 +130,7 @@ def find_checkpoint(where: str | AnyPath) -> AnyPath:
 
 
 def find_folder(path: AnyPath) -> AnyPath:
-    """A run's folder of checkpoints, wherever that is; any other folder is one itself."""
+    """Return the checkpoint folder of a run; any other folder is returned unchanged."""
     if isinstance(path, Path) and (path / "config.json").is_file() and not (path / META).exists():
         return checkpoints_folder(Config.load(path / "config.json"), path)
     return path / "checkpoints" if (path / "checkpoints").is_dir() else path

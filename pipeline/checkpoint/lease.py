@@ -1,8 +1,8 @@
-"""Lease on a folder of checkpoints, held by the run that began last. Needs no locks.
+"""Lease on a checkpoint folder, held by the run that started last. Needs no locks.
 
-Two runs that save into one folder would remove each other's checkpoints. A run therefore writes its
-id when it begins and checks it before each save. A run that finds another id (it was started twice,
-or taken for dead) ends.
+Two runs that save to one folder would remove each other's checkpoints. Therefore a run writes its
+id at the start and checks it before each save. A run that finds another id (because it was started
+twice, or assumed dead) stops.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ class Lease:
         self._run = uuid.uuid4().hex
 
     def acquire(self) -> None:
-        """Take the lease from whoever holds it. Raises OSError."""
+        """Acquire the lease, also from another run. Raises OSError."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         who = {"run": self._run, "host": socket.gethostname(), "pid": os.getpid(), "began": began}
         write_json(self._path, who)
 
     def check(self) -> None:
-        """Raise UserError if another run has acquired the lease since."""
+        """Raise UserError if another run has acquired the lease."""
         remedy = "remove it and resume with --resume"
         who = read_json(self._path, needs=("run", "host", "pid", "began"), remedy=remedy)
         if who["run"] != self._run:
             raise UserError(
-                f"{self._path.parent}: another run saves here since {who['began']} (process "
-                f"{who['pid']} on {who['host']}), so this one ends; give one of them another "
-                "--out (or checkpoint.path)"
+                f"{self._path.parent}: another run has been saving here since {who['began']} "
+                f"(process {who['pid']} on {who['host']}), so this one stops; give one of them "
+                "another --out (or checkpoint.path)"
             )

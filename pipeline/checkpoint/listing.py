@@ -1,4 +1,4 @@
-"""List and describe the checkpoints of a folder, in one process, without a model."""
+"""Lists and describes the checkpoints of a folder, in one process, without a model."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from pipeline.io.storage import AnyPath, open_folder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedCheckpoint:
-    """A checkpoint of a folder, valid or not."""
+    """A valid or corrupt checkpoint of a folder."""
 
     step: int
     manifest: Manifest | None
-    """None if that is corrupt."""
+    """None if the manifest is corrupt."""
     problem: str | None
-    """What is corrupt, None if nothing was found."""
+    """The problem; None if valid."""
 
     def as_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {"step": self.step, "problem": self.problem}
@@ -46,15 +46,15 @@ class ListedCheckpoint:
 
 
 def open_checkpoints(where: str) -> AnyPath:
-    """The folder of checkpoints of a run, or that folder itself. UserError if none is in it."""
+    """Return the checkpoint folder of a run, or of that folder. Raises UserError if it is empty."""
     folder = find_folder(open_folder(where))
     if not named_steps(folder):
-        raise UserError(f"{folder}: no checkpoint here; name a run's folder (runs/NAME)")
+        raise UserError(f"{folder}: no checkpoint here; give the folder of a run (runs/NAME)")
     return folder
 
 
 def list_checkpoints(folder: AnyPath, *, contents: bool) -> list[ListedCheckpoint]:
-    """All checkpoints in `folder`, oldest first; `contents`: verify every byte of them."""
+    """Return all checkpoints in `folder`, oldest first. `contents`: verify every byte."""
     found = []
     for step in named_steps(folder):
         place = step_folder(folder, step)
@@ -71,7 +71,7 @@ def list_checkpoints(folder: AnyPath, *, contents: bool) -> list[ListedCheckpoin
 def retained(
     folder: AnyPath, found: Sequence[ListedCheckpoint], rules: CheckpointConfig
 ) -> dict[int, str]:
-    """`retained_steps` of the valid checkpoints: a corrupt one replaces no other."""
+    """Return `retained_steps` of the valid checkpoints; corrupt ones do not count."""
     bases = {
         one.step: one.manifest.base
         for one in found
@@ -81,7 +81,7 @@ def retained(
 
 
 def retention_rules(folder: AnyPath, found: Sequence[ListedCheckpoint]) -> CheckpointConfig:
-    """Retention rules of the run that saved the newest valid checkpoint of `found`."""
+    """Return the retention rules of the run that saved the newest valid checkpoint."""
     for one in reversed(found):
         if one.problem is None:
             return Config.load(step_folder(folder, one.step) / "config.json").checkpoint
@@ -89,14 +89,14 @@ def retention_rules(folder: AnyPath, found: Sequence[ListedCheckpoint]) -> Check
 
 
 def contents(place: AnyPath) -> dict[str, Any]:
-    """Contents of a checkpoint. UserError if files are missing, of another size or corrupt."""
+    """Return the contents of a checkpoint. Raises UserError if files are missing or corrupt."""
     try:
         if (found_problem := find_damage(place, contents=False)) is not None:
             raise CorruptError(found_problem)
         progress, manifest = read_sealed(place / META), read_manifest(place)
         saved = open_reader(place).read_metadata().state_dict_metadata
     except CorruptError as error:
-        raise UserError(f"{place}: {error}; name another checkpoint of the run") from error
+        raise UserError(f"{place}: {error}; give another checkpoint of the run") from error
     tensors = {
         name: {"shape": list(entry.size), "dtype": str(entry.properties.dtype).partition(".")[2]}
         for name, entry in sorted(saved.items())

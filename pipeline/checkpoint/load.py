@@ -1,4 +1,4 @@
-"""Load checkpoints into a model, after verifying their files."""
+"""Verifies checkpoints and loads them into a model."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def load_newest(
 ) -> tuple[Progress | None, list[int]]:
     """Load the newest valid checkpoint in `folder` into model, optimizer and `windowed`.
 
-    Corrupt checkpoints are skipped, with a line on the console. Every rank must call this.
+    Corrupt checkpoints are skipped, with a line on the console. Collective.
 
     Returns:
-        The progress of the checkpoint, None if there is none; and the steps that are corrupt.
+        The progress of the checkpoint (None if there is none), and the corrupt steps.
 
     Raises:
         UserError: there are checkpoints, but none is valid.
@@ -54,14 +54,14 @@ def load_newest(
             break
         corrupt[step] = problem
     else:
-        # Object stores cannot rename: there an unfinished save looks like a checkpoint.
+        # Object stores cannot rename, so an unfinished save looks like a checkpoint there.
         in_store = not isinstance(folder, Path)
         if not steps or (in_store and not any(_has_manifest(folder, step) for step in steps)):
             return None, steps
         listed = "; ".join(f"step {step}: {problem}" for step, problem in corrupt.items())
         raise UserError(
-            f"{folder}: no checkpoint here is valid ({listed}); repair one, or start the run over "
-            "with --overwrite"
+            f"{folder}: no checkpoint here is valid ({listed}); repair one, or start again with "
+            "--overwrite"
         )
     if world.is_first:
         for broken, problem in corrupt.items():
@@ -83,23 +83,23 @@ def load_newest(
 
 
 def load_model(folder: AnyPath, model: nn.Module, world: World) -> None:
-    """Load the weights alone, under any plan of `model`. Every rank must call this.
+    """Load only the weights, with any plan of `model`. Collective.
 
-    UserError if the checkpoint is corrupt or is another model's.
+    Raises UserError if the checkpoint is corrupt or from another model.
     """
     if (problem := find_damage_on_ranks(folder, world)) is not None:
-        raise UserError(f"{folder}: {problem}; name another checkpoint of the run")
+        raise UserError(f"{folder}: {problem}; give another checkpoint of the run")
     _load({"model": model.state_dict()}, folder, world)
 
 
 def cause(error: BaseException) -> str:
-    """The first line of the original error behind a distributed one."""
+    """Return the first line of the original error behind a distributed one."""
     error = origin(error)
     return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
 def origin(error: BaseException) -> BaseException:
-    """The original exception behind `error`, of whichever rank."""
+    """Return the original exception behind `error`, of any rank."""
     while isinstance(error, CheckpointException) and error.failures:
         first = next(iter(error.failures.values()))
         error = first[0] if isinstance(first, tuple) else first
@@ -113,19 +113,19 @@ def _has_manifest(folder: AnyPath, step: int) -> bool:
 
 
 def _read(folder: AnyPath, config: Config, schema: Schema) -> Progress:
-    """Progress of the checkpoint. UserError if it was trained on other data."""
+    """Return the progress of the checkpoint. Raises UserError if it was trained on other data."""
     trained = Schema.load(folder)
     for part in ("tables", "sparse", "dense", "labels"):
         if getattr(trained, part) != getattr(schema, part):
             raise UserError(
-                f"{folder}: was trained on data whose {part} are not those of "
-                f"{config.data.path}: ids or columns would mean other things; resume "
-                "with the folder the run began with"
+                f"{folder}: was trained on data whose {part} differ from those of "
+                f"{config.data.path}, so ids or columns would have other meanings; resume "
+                "with the original data folder"
             )
     if config.train.ema_decay and not Config.load(folder / "config.json").train.ema_decay:
         raise UserError(
-            f"{folder}: was trained without train.ema_decay, which cannot begin in the middle of "
-            "a run; resume with --train.ema_decay 0, or begin a new run"
+            f"{folder}: was trained without train.ema_decay, which cannot be enabled in the middle "
+            "of a run; resume with --train.ema_decay 0, or start a new run"
         )
     found = read_sealed(folder / META)
     found.pop("files", None)
@@ -133,15 +133,15 @@ def _read(folder: AnyPath, config: Config, schema: Schema) -> Progress:
         return Progress(**found)
     except TypeError as error:
         raise UserError(
-            f"{folder / META}: of another version ({error}); remove {folder} to resume from the "
-            "previous one"
+            f"{folder / META}: another version ({error}); remove {folder} to resume from the "
+            "previous checkpoint"
         ) from error
 
 
 def _load(
     state: dict[str, Any], folder: AnyPath, world: World, tables: TablesLoader | None = None
 ) -> None:
-    """Load in place. UserError if the checkpoint is of another model."""
+    """Load in place. Raises UserError if the checkpoint is from another model."""
     try:
         dcp_load(
             state,
@@ -153,6 +153,6 @@ def _load(
         if isinstance(reason := origin(error), CorruptError):
             raise UserError(f"{folder}: {reason}; load another checkpoint of the run") from error
         raise UserError(
-            f"{folder}: cannot be loaded: {cause(error)}; it is of another model: remove it to "
-            "resume from the previous one"
+            f"{folder}: cannot be loaded: {cause(error)}; it is from another model: remove it to "
+            "resume from the previous checkpoint"
         ) from error

@@ -1,7 +1,7 @@
 """Manifest of a checkpoint: `manifest.json`, the last file that a save writes.
 
-It lists every file with its bytes and SHA-256 and carries a digest of its own, so that a file that
-is corrupt, cut short or gone is found out before anything is loaded. `sha256sum` gives the same.
+It lists the size and SHA-256 of every file and has its own digest, so that corrupt, truncated or
+missing files are detected before loading. Digests equal those of `sha256sum`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ META = "meta.json"
 VERSION = 1
 
 _SEAL = "sha256"
-# Bytes read at once: hashing lets other threads run only above 2 kB, and disks like large reads.
+# Bytes read at once: hashing releases the GIL only above 2 kB, and large reads are faster.
 _CHUNK_BYTES = 1 << 20
 
 
 class CorruptError(Exception):
-    """A corrupt or incomplete checkpoint; the message names the file and what is wrong."""
+    """A corrupt or incomplete checkpoint; the message names the file and the problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +38,18 @@ class FileDigest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A checkpoint as it was saved."""
+    """Contents of a saved checkpoint."""
 
     step: int
     epoch: int
     saved: float
-    """When: seconds since 1970."""
+    """Time of the save, seconds since 1970."""
     world_size: int
     files: dict[str, FileDigest]
     base: int | None = None
     """Step of the full checkpoint that this incremental one is based on; None: it is full."""
     base_manifest: str | None = None
-    """SHA-256 of that one's manifest: another one of the same step will not do."""
+    """SHA-256 of the base's manifest, to reject another checkpoint of the same step."""
     version: int = VERSION
 
     @property
@@ -61,13 +61,13 @@ class Manifest:
 
 
 def describe_text(text: str) -> FileDigest:
-    """Size and checksum of a file with this text."""
+    """Return size and checksum of a file with this text."""
     data = text.encode()
     return FileDigest(len(data), hashlib.sha256(data).hexdigest())
 
 
 def digest(path: AnyPath) -> FileDigest:
-    """Size and checksum of a file. Raises OSError."""
+    """Return size and checksum of a file. Raises OSError."""
     hashed, size = hashlib.sha256(), 0
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
@@ -77,12 +77,12 @@ def digest(path: AnyPath) -> FileDigest:
 
 
 def write_sealed(path: AnyPath, value: dict[str, Any]) -> None:
-    """JSON that `read_sealed` finds out if a byte of it changes."""
+    """Write JSON with a digest, so that `read_sealed` detects any change."""
     write_json(path, {**value, _SEAL: _seal(value)})
 
 
 def read_sealed(path: AnyPath) -> dict[str, Any]:
-    """What `write_sealed` wrote. CorruptError, naming the file, if it is anything else."""
+    """Read a file of `write_sealed`. Raises CorruptError with the file's name if it differs."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         sealed = isinstance(value, dict) and value.pop(_SEAL, None) == _seal(value)
@@ -91,7 +91,7 @@ def read_sealed(path: AnyPath) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CorruptError(f"{path.name} cannot be read ({error})") from error
     if not sealed:
-        raise CorruptError(f"{path.name} is corrupt: its text does not match the checksum in it")
+        raise CorruptError(f"{path.name} is corrupt: its text does not match its checksum")
     found: dict[str, Any] = value
     return found
 
@@ -102,18 +102,16 @@ def _seal(value: dict[str, Any]) -> str:
 
 
 def read_manifest(folder: AnyPath) -> Manifest:
-    """Raises CorruptError."""
+    """Read the manifest. Raises CorruptError."""
     found = read_sealed(folder / NAME)
     if found.get("version") != VERSION:
-        raise CorruptError(
-            f"{NAME} is of version {found.get('version')}, this is version {VERSION}"
-        )
+        raise CorruptError(f"{NAME} has version {found.get('version')}, expected version {VERSION}")
     files = {name: FileDigest(**file) for name, file in found.pop("files").items()}
     return Manifest(**found, files=files)
 
 
 def expected_files(folder: AnyPath) -> dict[str, FileDigest]:
-    """Every file that must be there: those of the save, and those an evaluation added.
+    """Return all files that must exist: those of the save, and those added by an evaluation.
 
     Raises CorruptError.
     """
@@ -122,7 +120,7 @@ def expected_files(folder: AnyPath) -> dict[str, FileDigest]:
 
 
 def check_sizes(folder: AnyPath) -> dict[str, FileDigest]:
-    """`expected_files`, all there and as long as they were. No file but the small ones is read.
+    """Return `expected_files`, after checking existence and sizes; reads only small files.
 
     Raises CorruptError.
     """
@@ -136,7 +134,7 @@ def check_sizes(folder: AnyPath) -> dict[str, FileDigest]:
 
 
 def files_of_rank(expected: dict[str, FileDigest], rank: int, world_size: int) -> list[str]:
-    """Names of the files that `rank` checks; the largest go first, to the least loaded rank."""
+    """Return the files that `rank` checks; assigned largest first to the least loaded rank."""
     load = [0] * world_size
     mine = []
     for name, file in sorted(expected.items(), key=lambda item: (-item[1].bytes, item[0])):
@@ -155,4 +153,4 @@ def check_digests(folder: AnyPath, expected: dict[str, FileDigest], names: Itera
         except OSError as error:
             raise CorruptError(f"{name} cannot be read ({error.strerror or error})") from error
         if found != expected[name]:
-            raise CorruptError(f"{name} is corrupt: its checksum is not that of what was written")
+            raise CorruptError(f"{name} is corrupt: its checksum differs from the manifest")

@@ -1,4 +1,4 @@
-"""Progress of a run: the state that it resumes from, besides tensors."""
+"""Progress of a run: the state it resumes from, except tensors."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class Progress:
 
     step: int = 0
     scheduled: float | None = None
-    """Steps along the schedule, in steps of train.batch_size rows; None: as many as `step`."""
+    """Position in the schedule, in steps of train.batch_size rows; None: same as `step`."""
     world_size: int = 0
     device: str = "cpu"
     """Device type of the ranks that saved."""
     source: dict[str, Any] = field(default_factory=dict)
     epoch: int = 0
-    """Passes over the data that are over."""
+    """Completed passes over the data."""
     norms: list[dict[str, Any]] = field(default_factory=list)
-    """Of the experts in the last probes (see ExpertProbe)."""
+    """Norms of the experts in the last probes (see ExpertProbe)."""
     window: dict[str, int] = field(default_factory=dict)
     """Counters of the window of training metrics."""
     evaluated_step: int = 0
@@ -40,11 +40,11 @@ class Progress:
         self.window = counters
 
     def note(self, value: float | None) -> bool:
-        """Record an evaluation of this step, `value` of `select`; return whether it is best."""
+        """Record an evaluation of this step (`value` of `select`); return whether it is best."""
         self.evaluated_step = self.step
         lower = lower_is_better(self.select)
         best = self.best_value
-        # The first one stands even if undefined: a run has a result, and a checkpoint to name.
+        # The first evaluation counts even if undefined, so that every run has a best checkpoint.
         better = self.best_step is None or (
             value is not None and (best is None or (value < best if lower else value > best))
         )
@@ -54,15 +54,15 @@ class Progress:
         return better
 
     def selecting(self, select: str) -> Progress:
-        """The same progress judged by `select`; values of another metric are discarded."""
+        """Return the progress for metric `select`, discarding values of another metric."""
         return self if select == self.select else replace(self._unjudged(), select=select)
 
     def with_best_among(self, steps: list[int]) -> Progress:
-        """The same progress; forgets the best step if its checkpoint was removed."""
+        """Return the progress without the best step if its checkpoint was removed."""
         return self if self.best_step in (None, *steps) else self._unjudged()
 
     def _unjudged(self) -> Progress:
-        """The same progress without evaluations: that of this step is due again."""
+        """Return the progress without evaluations, so that this step is evaluated again."""
         return replace(
             self,
             evaluated_step=0,

@@ -1,4 +1,4 @@
-"""Read a checkpoint's files, none of which may run code."""
+"""Reads the files of a checkpoint without executing code from them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ METADATA = ".metadata"
 
 
 class CheckpointReader(FsspecReader):
-    """DCP's reader, but the metadata are parsed, not unpickled. Raises CorruptError."""
+    """DCP's reader with metadata that is parsed instead of unpickled. Raises CorruptError."""
 
     def __init__(self, folder: AnyPath) -> None:
         super().__init__(path_text(folder))
         self.fs = use_files_of(FileSystem(), folder)  # type: ignore[assignment]
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        if kwargs.get("rank") is not None:  # where DCP looks once there is none for all ranks
+        if kwargs.get("rank") is not None:  # DCP looks for it if the common one is missing
             raise CorruptError(f"{METADATA} cannot be read")
         with self.fs.create_stream(self.fs.concat_path(self.path, METADATA), "rb") as stream:
             metadata = parse_metadata(stream)
@@ -42,11 +42,11 @@ class CheckpointReader(FsspecReader):
         try:
             return super().read_data(plan, planner)
         except pickle.UnpicklingError as error:
-            raise CorruptError("a tensor holds more than numbers") from error
+            raise CorruptError("a tensor contains more than numbers") from error
 
 
 class CheckpointPlanner(DefaultLoadPlanner):
-    """DCP's planner, but what is not a tensor is loaded as plain values. Raises CorruptError."""
+    """DCP's planner, which loads non-tensors as plain values only. Raises CorruptError."""
 
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
         name = read_item.dest_index.fqn
@@ -54,20 +54,20 @@ class CheckpointPlanner(DefaultLoadPlanner):
 
 
 def load_plain(stream: io.BytesIO, name: str) -> Any:
-    """Tensors, numbers, text and collections of them. CorruptError if there is anything else."""
+    """Load tensors, numbers, text and collections. Raises CorruptError for anything else."""
     try:
         return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CorruptError(f"{name} holds more than tensors, numbers and text") from error
+        raise CorruptError(f"{name} contains more than tensors, numbers and text") from error
 
 
 def path_text(folder: AnyPath) -> str:
-    """A folder's path as DCP takes it."""
+    """Return the path of a folder in DCP's format."""
     return str(folder.absolute()) if isinstance(folder, Path) else folder.path
 
 
 def use_files_of(files: FileSystem, folder: AnyPath) -> FileSystem:
-    """Use the folder's file system: a path alone lacks host and credentials."""
+    """Use the folder's file system, because a path has no host and credentials."""
     files.init_path(path_text(folder))
     if not isinstance(folder, Path):
         files.fs = folder.fs

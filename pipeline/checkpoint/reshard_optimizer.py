@@ -1,12 +1,11 @@
-"""Resharding of row-wise accumulators over another split of a table's columns.
+"""Reshards row-wise accumulators when the split of a table's columns changes.
 
-Row-wise Adagrad adds to a row's accumulator the mean of its squared gradients: over the whole row,
-or, where a plan splits columns, over each block of them, which has an accumulator of its own. What
-a checkpoint means by them is this: a column has the accumulator of the block it lies in, and a
-block has the mean of its columns'.
+Row-wise Adagrad adds the mean of the squared gradients of a row to its accumulator. If a plan
+splits columns, each block of columns has its own accumulator. On loading, each column gets the
+accumulator of its saved block, and each new block gets the mean over its columns.
 
-So blocks that are joined get, to rounding, what the joined row would have had for the same
-gradients. A row that is split gives its accumulator to every block: nothing finer is known of it.
+Joined blocks therefore get, up to rounding, the accumulator of an unsplit row with the same
+gradients. When a row is split, every block gets the accumulator of the row.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ import torch
 from torch import Tensor
 
 ColumnRange = tuple[int, int]
-"""The first column of a block, and the first after it."""
+"""First column of a block, and first column after it."""
 
 
 def overlaps(wanted: ColumnRange, saved: Sequence[ColumnRange]) -> list[tuple[int, int]]:
-    """(index, columns in common) of each of the `saved` blocks that overlaps `wanted`."""
+    """Return (index, common columns) of each of the `saved` blocks that overlaps `wanted`."""
     common = [min(wanted[1], end) - max(wanted[0], first) for first, end in saved]
     return [(index, columns) for index, columns in enumerate(common) if columns > 0]
 
 
 def mean_of_columns(parts: Sequence[tuple[Tensor, int]]) -> Tensor:
-    """[R] accumulators of a block, of `parts`: [R] and how many of the block's columns have them.
+    """Average accumulators of a block, [R], over `parts`: accumulators [R] and number of columns.
 
-    A block that lies in one saved block gets its accumulators bit for bit, and so does one whose
-    parts are equal: a float32 times a number of columns is exact in float64.
+    The result is bitwise equal to the parts if there is only one or all are equal: a float32 times
+    a number of columns is exact in float64.
     """
     (first, _), *others = parts
     if not others:

@@ -1,4 +1,4 @@
-"""State dict of a run: the tensors that a checkpoint saves, and loading them."""
+"""State dict of a run: the tensors of a checkpoint, and loading them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.training.parallelize import tower_optimizer
 
 
 def state_dict(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> dict[str, Any]:
-    """All tensors of a rank that training resumes from, for DCP. Views, not copies."""
+    """Return all tensors of a rank that training resumes from, for DCP. Views, not copies."""
     return {
         "model": model.state_dict(),
         "optimizer": tower_optimizer(optimizer).state_dict(),
@@ -28,9 +28,9 @@ def state_dict(model: nn.Module, optimizer: CombinedOptimizer, world: World) -> 
 def window_state_dict(
     windowed: WindowedMetrics, world: World
 ) -> tuple[dict[str, Any], dict[str, int]]:
-    """A rank's rows of the window of training metrics, for DCP, and the window's counters.
+    """Return a rank's rows of the window of training metrics, for DCP, and the window's counters.
 
-    Both empty if the window has no rows. Tensors are copies; their shapes differ between saves.
+    Both are empty if the window has no rows. Tensors are copies; their shapes differ between saves.
     """
     tensors, counts = windowed.state_dict()
     return ({"window": {str(world.rank): tensors}}, counts) if counts["rows"] else ({}, {})
@@ -43,9 +43,9 @@ def empty_state_dict(
     progress: Progress,
     windowed: WindowedMetrics | None = None,
 ) -> dict[str, Any]:
-    """A state dict to load the checkpoint of `progress` into, in place, on any ranks.
+    """Return a state dict for loading the checkpoint of `progress` in place, on any ranks.
 
-    Without the tables' optimizer state, whose shape depends on the saved plan: see TablesLoader.
+    It lacks the optimizer state of tables, whose shape depends on the saved plan: see TablesLoader.
     """
     initialise(optimizer)
     state = state_dict(model, optimizer, world)
@@ -67,7 +67,7 @@ def load_state_dict(
     progress: Progress,
     windowed: WindowedMetrics | None = None,
 ) -> None:
-    """Apply a loaded `state` (of `empty_state_dict`) to whatever was not loaded in place."""
+    """Apply the parts of a loaded `state` (of `empty_state_dict`) that are not loaded in place."""
     if windowed is not None and "window" in state:
         ranks = [state["window"][str(rank)] for rank in range(progress.world_size)]
         windowed.load_state_dict(ranks, progress.window)
@@ -77,16 +77,16 @@ def load_state_dict(
 
 
 def random_state(world: World, device: str) -> dict[str, torch.Tensor]:
-    """State of this rank's CPU generator, and of its CUDA generator on CUDA devices."""
+    """Return the states of this rank's CPU generator and, on CUDA devices, CUDA generator."""
     found = {str(world.rank): torch.get_rng_state()}
-    if device == "cuda":  # no GPU has run this yet
+    if device == "cuda":  # not tested on GPUs yet
         found[f"cuda{world.rank}"] = torch.cuda.get_rng_state(world.device)
     return found
 
 
 def set_random_state(state: dict[str, torch.Tensor], world: World) -> None:
     torch.set_rng_state(state[str(world.rank)])
-    if (of_cuda := state.get(f"cuda{world.rank}")) is not None:  # no GPU has run this yet
+    if (of_cuda := state.get(f"cuda{world.rank}")) is not None:  # not tested on GPUs yet
         torch.cuda.set_rng_state(of_cuda, world.device)
 
 

@@ -1,16 +1,16 @@
 """Checkpoints: everything a run needs to resume as if it had never stopped.
 
-    checkpoints/step-00000120/   torch.distributed.checkpoint's files, and beside them
-        config.json  schema.json  the run's tree and the data's schema, to rebuild the model
+    checkpoints/step-00000120/   files of torch.distributed.checkpoint, and
+        config.json  schema.json  configuration and data schema, to rebuild the model
         meta.json                 step, data position, best metric so far
-        results.json  health.json the results of its evaluation, if it was the best so far
+        results.json  health.json results of its evaluation, if it was the best so far
         manifest.json             size and checksum of every file; written last
     checkpoints/best.json        {"step": ..., "value": ...}
     checkpoints/lease.json       id of the run that saves here
 
-A save writes to a folder whose name begins with a dot and renames it once every rank is done, so a
-crash leaves the last good checkpoint untouched. Object stores cannot rename: there the manifest,
-written last, commits the checkpoint.
+A save writes to a folder whose name starts with a dot and renames it when every rank is done, so a
+crash leaves the last checkpoint untouched. Object stores cannot rename: there the manifest, written
+last, commits the checkpoint.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ from pipeline.ranks.world import World
 
 
 class Checkpoints:
-    """Saves to, prunes, and loads from one run's folder. Every rank must call each method.
+    """Saves, prunes and loads the checkpoints of one run. All methods are collective.
 
-    `on_commit` is called on rank 0 with the step of each checkpoint once that is complete.
+    `on_commit` is called on rank 0 with the step of each completed checkpoint.
 
-    As a context manager it waits for the save under way on exit. If the body raised, an error of
-    that save is added to the exception as a note.
+    As a context manager it waits for the current save on exit. If the body raised an exception, an
+    error of that save is added to it as a note.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class Checkpoints:
         self._config = config
         self._schema = schema
         self._committer = Committer(folder, config, schema, on_commit)
-        # A process group of its own: a save runs beside the collectives of training steps.
+        # A separate process group, because a save overlaps with collectives of training steps.
         self._group = dist.new_group(backend="gloo")
         self._staging = HostStaging()
         self._saving: Future[Any] | None = None
         self._saving_step = 0
-        self._full_step: int | None = None  # step of the full checkpoint whose copy is staged
+        self._full_step: int | None = None  # step of the staged full checkpoint
         self._next_full_step: int | None = None
         self._last_save = time.monotonic()
 
@@ -89,20 +89,20 @@ class Checkpoints:
         if error is None:
             self.wait()
         elif self._saving is not None and (failure := self._saving.exception()) is not None:
-            error.add_note(f"step {self._saving_step} was not saved either: {cause(failure)}")
+            error.add_note(f"step {self._saving_step} was also not saved: {cause(failure)}")
 
     def claim(self) -> None:
-        """Acquire the lease on the folder; later saves raise UserError once another run has it."""
+        """Acquire the lease on the folder; saves raise UserError when another run acquires it."""
         try:
             run_on_rank0(self._world, self._committer.acquire_lease)
         except OSError as error:
             raise UserError(
-                f"{self._folder}: cannot be written: {cause(error)}; fix that"
+                f"{self._folder}: cannot be written: {cause(error)}; fix this"
             ) from error
 
     @property
     def failed(self) -> bool:
-        """Whether an asynchronous save has failed; `wait` raises its error."""
+        """Whether an asynchronous save has failed; `wait` raises the error."""
         return (
             self._saving is not None
             and self._saving.done()
@@ -127,14 +127,14 @@ class Checkpoints:
     ) -> None:
         """Save step `progress.step`, then remove old checkpoints; waits for the previous save.
 
-        For a step that is saved already, only the results of its evaluation are written.
+        If the step is already saved, only the results of its evaluation are written.
 
         Args:
             incremental: save only the rows changed since the last full checkpoint, if there is one.
 
         Raises:
-            UserError: on all ranks: disk full, no permission. Nothing partial stays. Errors of an
-                asynchronous save are raised by the next `save` or `wait`.
+            UserError: on all ranks: disk full, no permission. No partial files remain. Errors of
+                an asynchronous save are raised by the next `save` or `wait`.
         """
         self.wait()
         if not incremental:
@@ -196,7 +196,7 @@ class Checkpoints:
         self.wait()
 
     def wait(self) -> None:
-        """Wait for the save under way, if any. Raises UserError on all ranks if it failed."""
+        """Wait for the current save, if any. Raises UserError on all ranks if it failed."""
         saving, self._saving = self._saving, None
         if saving is not None:
             self._reraise_disk_errors(self._saving_step, saving.result)
@@ -211,7 +211,7 @@ class Checkpoints:
     ) -> Progress | None:
         """Restore model and optimizer from the newest valid checkpoint; None if there is none.
 
-        Corrupt checkpoints are skipped, with a line on the console. UserError if all are corrupt.
+        Corrupt checkpoints are skipped, with a line on the console. Raises UserError if all are.
         """
         progress, corrupt = load_newest(
             self._folder,
@@ -226,12 +226,12 @@ class Checkpoints:
         return progress
 
     def _is_there(self, step: int) -> bool:
-        """Whether the step is saved, as rank 0 sees it: shared file systems show files late."""
+        """Whether rank 0 sees the step as saved; shared file systems show files late."""
         there = is_finished(step_folder(self._folder, step)) and step not in self._committer.corrupt
         return bool(broadcast_from_rank0(self._world, there))
 
     def _reraise_disk_errors(self, step: int, action: Any) -> None:
-        """Run `action`; errors of the disk or store become a UserError on all ranks."""
+        """Run `action`; raise errors of the disk or store as UserError on all ranks."""
         final = step_folder(self._folder, step)
         partial = self._committer.partial(step)
         try:
@@ -241,13 +241,13 @@ class Checkpoints:
                 raise origin(error) from error  # Ctrl-C, not an error of the disk
             free = broadcast_from_rank0(self._world, free_space(self._folder))
             failure = UserError(
-                f"{final}: not saved: {cause(error)}{free}; fix that, then resume with --resume"
+                f"{final}: not saved: {cause(error)}{free}; fix this, then resume with --resume"
             )
             run_on_rank0(self._world, lambda: _clear(partial))
             raise failure from error
 
 
 def _clear(partial: AnyPath) -> None:
-    """Remove what a failed save left, unless it failed after the commit."""
+    """Remove the files of a failed save, unless it failed after the commit."""
     if not is_finished(partial):
         remove_tree(partial, missing_ok=True)

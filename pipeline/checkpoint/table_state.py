@@ -1,9 +1,8 @@
-"""The tables' optimizer state in a checkpoint: saved under one sharding plan, read under any.
+"""Optimizer state of tables in a checkpoint: saved under one sharding plan, loaded under any.
 
-For each table of R rows there is one tensor `tables.PARAMETER`, [R, K]: the accumulators of the
-rows in each of the K blocks of columns that the plan cut the table into, from the left. K is 1 but
-for plans that split columns. The chunks of the table's weight in the same
-checkpoint tell which columns a block has.
+For each table with R rows there is a tensor `tables.PARAMETER`, [R, K]: the accumulators of the
+rows for each of the K blocks of columns, from the left. K is 1 unless the plan splits columns. The
+chunks of the table's weight in the same checkpoint define the columns of the blocks.
 """
 
 from __future__ import annotations
@@ -32,23 +31,23 @@ from pipeline.training.optimizer_shards import LocalTable, local_tables
 
 
 def table_state(model: nn.Module, optimizer: CombinedOptimizer) -> dict[str, Tensor]:
-    """By parameter, what is saved of it. The tensors are the optimizer's own memory."""
+    """Return the state to save, by parameter. The tensors share the optimizer's memory."""
     return {table.parameter: _to_save(table) for table in local_tables(model, optimizer)}
 
 
 class TablesLoader(CheckpointPlanner):
-    """Reads, besides the state that torch's `load` is called with, the tables' optimizer state.
+    """Load planner that also loads the optimizer state of tables.
 
-    Only what this rank's shards need is read. `finish` then puts it into the optimizer. A table
-    without state in the checkpoint is a ValueError, which `load` passes on in its own.
+    Reads only the parts for this rank's shards; `finish` then copies them to the optimizer. A table
+    without state in the checkpoint raises ValueError, which `load` wraps.
     """
 
     def __init__(self, model: nn.Module, optimizer: CombinedOptimizer) -> None:
         super().__init__()
         self._tables = list(local_tables(model, optimizer))
-        # By key and offset in the checkpoint: what is read there.
+        # Tensors to read, by key and offset in the checkpoint.
         self._read: dict[tuple[str, tuple[int, ...]], Tensor] = {}
-        # The accumulators of a shard, and what they are made of, with numbers of columns.
+        # The accumulators of a shard, and their parts with numbers of columns.
         self._parts: list[tuple[Tensor, list[tuple[Tensor, int]]]] = []
 
     def create_local_plan(self) -> LoadPlan:
@@ -65,7 +64,7 @@ class TablesLoader(CheckpointPlanner):
         return super().lookup_tensor(index) if own is None else own
 
     def finish(self) -> None:
-        """Every rank for itself, once `load` is through."""
+        """Copy the state to the optimizer, after `load`. Not collective."""
         for sums, parts in self._parts:
             sums.copy_(mean_of_columns(parts))
 
@@ -79,7 +78,7 @@ class TablesLoader(CheckpointPlanner):
         for shard in table.shards:
             parts = []
             for block, common in overlaps((shard.column, shard.column + shard.width), blocks):
-                # Shards that the saved plan had as one read the same; they lie in the same rows.
+                # Shards from the same saved shard share a read; they have the same rows.
                 at = key, (shard.row, block)
                 values = self._read.setdefault(at, torch.empty_like(shard.sums))
                 assert values.shape == shard.sums.shape
@@ -95,7 +94,7 @@ class TablesLoader(CheckpointPlanner):
 
 
 def _blocks(shards: list[tuple[int, int]]) -> list[ColumnRange]:
-    """Blocks of columns, from the left, of shards' (first column, columns)."""
+    """Return the blocks of columns, from the left, of shards given as (first column, columns)."""
     return sorted({(first, first + width) for first, width in shards})
 
 

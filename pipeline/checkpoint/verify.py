@@ -1,4 +1,4 @@
-"""Verify checkpoints against their manifests; incremental ones together with their base."""
+"""Verifies checkpoints against their manifests; incremental ones together with their base."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.ranks.world import World
 
 
 def find_damage_on_ranks(folder: AnyPath, world: World) -> str | None:
-    """What is wrong with a checkpoint, None if it is valid. Every rank reads a part of it."""
+    """Return the problem of a checkpoint, None if valid. Collective: each rank reads a part."""
     try:
         for part in range(gather_or_raise(world, lambda: len(chain(folder)))):
             gather_or_raise(world, partial(_check, folder, part, world.rank, world.size))
@@ -46,7 +46,7 @@ def find_damage(folder: AnyPath, *, contents: bool = True) -> str | None:
 
 
 def chain(folder: AnyPath) -> list[AnyPath]:
-    """The folder of a checkpoint and, if it is incremental, that of its base.
+    """Return the folder of a checkpoint and, if it is incremental, that of its base.
 
     Raises CorruptError if the base is missing or was replaced.
     """
@@ -59,7 +59,7 @@ def chain(folder: AnyPath) -> list[AnyPath]:
     except OSError as error:
         raise CorruptError(f"its base, step {manifest.base}, is missing") from error
     if not same:
-        raise CorruptError(f"step {manifest.base} is not the base it was saved with")
+        raise CorruptError(f"step {manifest.base} is not its original base")
     return [folder, base]
 
 
@@ -82,8 +82,8 @@ def _check(
 
 
 def _check_metadata(folder: AnyPath, files: Mapping[str, FileDigest]) -> None:
-    """Check that the metadata can be parsed and point into the files. Raises CorruptError."""
+    """Check that the metadata can be parsed and points into the files. Raises CorruptError."""
     for index, part in CheckpointReader(folder).read_metadata().storage_data.items():
         file = files.get(part.relative_path)
         if file is None or part.offset + part.length > file.bytes:
-            raise CorruptError(f"{METADATA}: {index.fqn} lies outside {part.relative_path}")
+            raise CorruptError(f"{METADATA}: {index.fqn} is outside {part.relative_path}")

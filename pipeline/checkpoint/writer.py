@@ -1,9 +1,8 @@
-"""A checkpoint's files on their way out: hashed as they are written, committed by the last one.
+"""Writes the files of a checkpoint, hashes them while writing, and commits the checkpoint.
 
-torch.distributed.checkpoint (DCP) has the steps of a save: every rank plans, rank 0 joins the
-plans, every rank writes, rank 0 finishes. What must happen at a certain one of them happens here,
-so that a save needs no exchange between ranks besides DCP's, and an error anywhere is DCP's, on
-all ranks.
+A save of torch.distributed.checkpoint (DCP) has these steps: every rank plans, rank 0 merges the
+plans, every rank writes, rank 0 finishes. This writer hooks into them, so that a save needs no
+communication besides DCP's, and DCP raises any error on all ranks.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ from pipeline.io.storage import AnyPath
 
 
 class CheckpointWriter(FsspecWriter):
-    """Writes to `folder`, on rank 0 between `begin()` and `commit(files)`.
+    """Writes to `folder`; calls `begin()` and `commit(files)` on rank 0.
 
-    `begin` is called before any rank writes, `commit` when all have: with every file that ranks
-    and DCP wrote, by name.
+    `begin` is called before any rank writes, `commit` after all have written, with all files by
+    name.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class CheckpointWriter(FsspecWriter):
         begin: Callable[[], None],
         commit: Callable[[dict[str, FileDigest]], None],
     ) -> None:
-        # Object stores cannot sync: without a file descriptor DCP would sync all disks.
+        # Object stores cannot sync; without a file descriptor DCP would sync all disks.
         super().__init__(path_text(folder), sync_files=isinstance(folder, Path))
         self._begin = begin
         self._commit = commit
@@ -48,7 +47,7 @@ class CheckpointWriter(FsspecWriter):
         self.fs = use_files_of(self._hashing, folder)  # type: ignore[assignment]
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
-        return plan  # the folder is rank 0's to make, once what was left there is gone
+        return plan  # rank 0 creates the folder after removing old files
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
         self._begin()
@@ -72,7 +71,7 @@ class CheckpointWriter(FsspecWriter):
 
 
 class _Written(list[WriteResult]):
-    """A rank's results as DCP sends them to rank 0, and with them the files they are in."""
+    """A rank's results, which DCP sends to rank 0, with their files."""
 
     def __init__(self, results: list[WriteResult], files: dict[str, FileDigest]) -> None:
         super().__init__(results)
@@ -83,7 +82,7 @@ class _Written(list[WriteResult]):
 
 
 class _Hashing(FileSystem):
-    """DCP's fsspec file system; `written` has the size and checksum of each file."""
+    """DCP's fsspec file system; `written` records the size and checksum of each file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,8 +98,7 @@ class _Hashing(FileSystem):
             try:
                 yield hashing
             except Exception as error:
-                # torch.save says of a disk that is full only that the file is not as long as it
-                # should be.
+                # On a full disk torch.save reports only that the file has the wrong length.
                 if hashing.failure is not None and hashing.failure is not error:
                     raise hashing.failure from error
                 raise
@@ -109,14 +107,14 @@ class _Hashing(FileSystem):
 
 
 class _HashingStream(io.IOBase):
-    """Passes on what is written and remembers its digest."""
+    """Forwards writes and computes their digest."""
 
     def __init__(self, stream: io.IOBase) -> None:
         self._stream = stream
         self._hashed = hashlib.sha256()
         self._bytes = 0
         self.failure: OSError | None = None
-        """What the disk had against a write."""
+        """First error of a write."""
 
     @property
     def file(self) -> FileDigest:
@@ -147,7 +145,7 @@ class _HashingStream(io.IOBase):
             raise
 
     def fileno(self) -> int:
-        self.flush()  # DCP asks in order to sync: what waits in Python's buffer must come along
+        self.flush()  # DCP calls this to sync, so flush Python's buffer first
         return self._stream.fileno()
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""The configuration of a run: one frozen tree, from recipe, YAML and command line."""
+"""The configuration of a run: one frozen tree from recipe, YAML and command line."""

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in one line: field, value, remedy."""
+"""Explains an invalid configuration in one line: field, value, remedy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.io.errors import nearest
 _REMEDIES = {
     "bool_parsing": "write true or false",
     "bool_type": "write true or false",
-    "dict_type": "name entries, such as {field}.NAME",
+    "dict_type": "give entries, such as {field}.NAME",
     "finite_number": "write a finite number",
     "float_parsing": "write a number",
     "float_type": "write a number",
@@ -28,9 +28,9 @@ _REMEDIES = {
     "less_than": "write a number < {lt}",
     "less_than_equal": "write a number <= {le}",
     "literal_error": "write {expected}",
-    "mapping_type": "name entries, such as {field}.NAME",
-    "model_attributes_type": "a section; name its fields, such as {field}.{first}",
-    "model_type": "a section; name its fields, such as {field}.{first}",
+    "mapping_type": "give entries, such as {field}.NAME",
+    "model_attributes_type": "a section; give its fields, such as {field}.{first}",
+    "model_type": "a section; give its fields, such as {field}.{first}",
     "multiple_of": "write a multiple of {multiple_of}",
     "path_type": "write a path",
     "string_type": "write text",
@@ -40,7 +40,7 @@ _REMEDIES = {
 
 
 def explain(error: ValidationError, model: type[BaseModel], tree: Mapping[str, Any]) -> str:
-    """The first fault of `tree`, which is no valid `model`."""
+    """Return the first error of `tree`, which is not a valid `model`."""
     first = error.errors(include_url=False)[0]
     path, kind = _written_path(first, tree)
     field = ".".join(path)
@@ -48,7 +48,7 @@ def explain(error: ValidationError, model: type[BaseModel], tree: Mapping[str, A
         case "extra_forbidden":
             return _unknown(path, kind, model, tree)
         case "missing":
-            return f"{field}: missing; write a value"
+            return f"{field}: missing; give a value"
         case "union_tag_not_found":
             kinds = ", ".join(_kinds(model, path, tree))
             return f"{field}.kind: missing; write one of {kinds}"
@@ -66,9 +66,9 @@ def explain(error: ValidationError, model: type[BaseModel], tree: Mapping[str, A
 
 
 def _written_path(first: ErrorDetails, tree: Mapping[str, Any]) -> tuple[list[str], str | None]:
-    """Where the fault is, and the kind of the section that the field is in, if it has kinds.
+    """Return the path of the error, and the kind of its section, if it has kinds.
 
-    pydantic puts a union member's kind into the path; a person did not write it.
+    pydantic includes the kind of a union member in the path, although the user did not write it.
     """
     path: list[str] = []
     tag = kind = None
@@ -89,7 +89,7 @@ def _written_path(first: ErrorDetails, tree: Mapping[str, Any]) -> tuple[list[st
 def _unknown(
     path: list[str], kind: str | None, model: type[BaseModel], tree: Mapping[str, Any]
 ) -> str:
-    """For a field that does not exist: the nearest of its section, or the same one elsewhere."""
+    """Suggest, for an unknown field, the nearest of its section or the same one elsewhere."""
     field, name = ".".join(path), path[-1]
     of_kind = f" of kind {kind!r}" if kind else ""
     elsewhere = [other.name for other in fields(model) if other.name.endswith(f".{name}")]
@@ -105,7 +105,7 @@ def _kinds(model: type[BaseModel], path: list[str], tree: Mapping[str, Any]) -> 
 
 
 def _names(model: type[BaseModel], path: list[str], tree: Mapping[str, Any]) -> list[str]:
-    """The fields of the section at `path`, by the kind that `tree` chooses."""
+    """Return the fields of the section at `path`, of the kind given in `tree`."""
     members = _members(model, path, tree)
     node: Any = tree
     for part in path:
@@ -120,7 +120,7 @@ def _names(model: type[BaseModel], path: list[str], tree: Mapping[str, Any]) -> 
 def _members(
     model: type[BaseModel], path: list[str], tree: Mapping[str, Any]
 ) -> list[type[BaseModel]]:
-    """The classes that the section at `path` may be of."""
+    """Return the possible classes of the section at `path`."""
     if not path:
         return [model]
     info = model.model_fields.get(path[0])

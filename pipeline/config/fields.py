@@ -1,4 +1,4 @@
-"""The fields of a configuration, read from its classes."""
+"""Collects the fields of a configuration from its classes."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pydantic.fields import FieldInfo
 
 
 class ConfigField(NamedTuple):
-    """A field that holds a value, not a section."""
+    """A field with a value, not a section."""
 
     name: str
-    """Dotted, as on a command line: 'train.epochs'."""
+    """Dotted name, as on a command line: 'train.epochs'."""
     annotation: Any
     default: Any
-    """None for a field without one."""
+    """Default; None if there is none."""
     help: str
     constraints: tuple[Any, ...]
-    """Of annotated_types: Ge(0), MultipleOf(4)."""
+    """Constraints of annotated_types: Ge(0), MultipleOf(4)."""
 
 
 def fields(
     model: type[BaseModel], default: BaseModel | None = None, prefix: str = ""
 ) -> Iterator[ConfigField]:
-    """Every field in `model` and its sections.
+    """Return every field in `model` and its sections.
 
-    Members of a union follow each other. A name that several members share comes once, with the
+    Members of a union follow each other. A name shared by several members is listed once, with the
     default of the chosen member and the literals of all: `kind` is 'home, mmoe or ple'.
     """
     for name, info in model.model_fields.items():
@@ -57,7 +57,7 @@ def default_of(info: FieldInfo) -> Any:
 
 
 def section_types(annotation: Any) -> list[type[BaseModel]]:
-    """The sections that an annotation allows: one, a union's members, or none."""
+    """Return the sections that an annotation allows: one, the members of a union, or none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if _is_union(annotation) or hasattr(annotation, "__metadata__"):
@@ -66,7 +66,7 @@ def section_types(annotation: Any) -> list[type[BaseModel]]:
 
 
 def entry_type(annotation: Any) -> type[BaseModel] | None:
-    """The section that each entry of a mapping is; None where entries are plain values."""
+    """Return the section class of a mapping's entries; None if entries are plain values."""
     if get_origin(annotation) is Mapping:
         return next(iter(section_types(get_args(annotation)[1])), None)
     return None
@@ -111,7 +111,7 @@ def _is_union(annotation: Any) -> bool:
 
 
 def value_name(value: Any) -> str:
-    """A value as on a command line; '' where there is nothing to show."""
+    """Format a value as on a command line; '' if there is nothing to show."""
     if value is None or value == () or value == {}:
         return ""
     if isinstance(value, tuple):

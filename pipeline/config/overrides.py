@@ -1,4 +1,4 @@
-"""`--section.field value` on a command line to a tree laid over a recipe."""
+"""Merges recipe, YAML file and `--section.field value` options into a configuration."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from pipeline.io.set_aside import standing
 
 
 def resolve(name: str | None, config: Path | None, overrides: Sequence[str]) -> Config:
-    """Recipe, then YAML, then command line; a later one wins. UserError for what does not fit.
+    """Merge recipe, YAML and command line; later ones override earlier ones.
 
-    A YAML file may name its recipe (`recipe: demo`); the command line's name wins.
+    A YAML file may name its recipe (`recipe: demo`); the command line overrides it. Raises
+    UserError for invalid input.
     """
     given = parse(overrides)
     tree = read_yaml(config) if config else {}
@@ -29,7 +30,7 @@ def resolve(name: str | None, config: Path | None, overrides: Sequence[str]) -> 
     base = merge(start.model_dump(mode="json"), {})
     if tree:
         base = merge(base, tree)
-        build(base, where=str(config))  # so that a fault of the file names the file
+        build(base, where=str(config))  # so that an error in the file names the file
     return build(merge(base, given), where="command line")
 
 
@@ -42,9 +43,9 @@ def configure(
     resume: bool,
     must_exist: bool,
 ) -> tuple[Config, Path]:
-    """A run's configuration and its folder: a resumed run's own tree, or a new one.
+    """Return the configuration and folder of a run: the saved tree of a resumed run, or a new one.
 
-    UserError if the run to resume `must_exist` and does not.
+    Raises UserError if the run to resume `must_exist` and does not.
     """
     folder = out or default_folder(name, config)
     saved = standing(folder) / "config.json"
@@ -52,26 +53,26 @@ def configure(
         return amend(Config.load(saved), name, config, overrides), folder
     if must_exist:
         raise UserError(
-            f"{folder}: no run to resume (no config.json); name its folder with --out, or start a "
+            f"{folder}: no run to resume (no config.json); give its folder with --out, or start a "
             "new run without --resume"
         )
     return resolve(name, config, overrides), folder
 
 
 def default_folder(name: str | None, config: Path | None) -> Path:
-    """The folder of a run of that recipe, which the YAML file may name."""
+    """Return the default folder for a recipe, which the YAML file may name."""
     tree = read_yaml(config) if config else {}
     return Path("runs") / (name or str(tree.get("recipe", "demo")))
 
 
 def amend(saved: Config, name: str | None, config: Path | None, overrides: Sequence[str]) -> Config:
-    """A saved run's configuration with what a resume changes. UserError for another recipe."""
+    """Return a saved configuration with changes. Raises UserError for another recipe."""
     over = read_yaml(config) if config else {}
     for other in (name, over.pop("recipe", None)):
         if other and other != saved.recipe:
             raise UserError(
-                f"recipe: {other!r}: the run to resume was made by recipe {saved.recipe!r}; leave "
-                "the recipe out, or start a new run in another folder"
+                f"recipe: {other!r}: the run to resume uses recipe {saved.recipe!r}; omit the "
+                "recipe, or start a new run in another folder"
             )
     tree = saved.model_dump(mode="json")
     if over:
@@ -105,15 +106,15 @@ def parse(words: Sequence[str]) -> Tree:
         for section in sections:
             node = node.setdefault(section, {})
             if not isinstance(node, dict):
-                raise UserError(f"command line: {word}: {section!r} has a value already")
+                raise UserError(f"command line: {word}: {section!r} already has a value")
         if isinstance(node.get(leaf), dict):
-            raise UserError(f"command line: {word}: has entries already")
+            raise UserError(f"command line: {word}: already has entries")
         node[leaf] = _listed(value) if get_origin(known.get(name)) is tuple else value
     return tree
 
 
 def _hint(name: str, known: list[str]) -> str:
-    """The nearest field, or all sections: all fields would be too long a line."""
+    """Suggest the nearest field, or list all sections, because a list of all fields is too long."""
     hint = nearest(name, known)
     sections = list(dict.fromkeys(field.split(".")[0] for field in known if "." in field))
     return hint if hint.startswith("did you mean") else f"sections: {', '.join(sections)}"
@@ -129,11 +130,11 @@ def _listed(value: str) -> list[Any]:
 
 
 def field_help() -> str:
-    """Every field with its meaning, values and default, for --help."""
+    """Describe every field with its values and default, for --help."""
     width = max(40, shutil.get_terminal_size().columns - 2)
-    lines = ["fields of a run (any of them as --section.field VALUE):"]
+    lines = ["configuration fields (as --section.field VALUE):"]
     for field in fields(Config):
-        if "." not in field.name:  # the recipe, which is an argument of its own
+        if "." not in field.name:  # the recipe is a separate argument
             continue
         default = value_name(field.default)
         values = type_name(field.annotation, field.constraints)

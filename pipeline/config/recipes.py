@@ -1,4 +1,4 @@
-"""Named runs. A recipe is a function that returns a whole configuration."""
+"""Recipes: functions that return a complete configuration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.io.errors import UserError, nearest
 
 
 def demo() -> Config:
-    """Synthetic data, a narrower tower: a minute or two on two cores."""
+    """Synthetic data and a narrow tower; takes one to two minutes on two cores."""
     return Config(
         recipe="demo",
         data=DataConfig(path=Path("data/demo")),
@@ -33,7 +33,7 @@ def demo() -> Config:
 
 
 def debug() -> Config:
-    """Seconds: a narrow tower, few steps, for tests and for looking into a failure."""
+    """A narrow tower and few steps; takes seconds. For tests and debugging."""
     return Config(
         recipe="debug",
         data=DataConfig(path=Path("data/demo")),
@@ -46,17 +46,17 @@ def debug() -> Config:
 
 
 def kuairand() -> Config:
-    """KuaiRand's standard log: the settings that validation days chose on the Pure slice.
+    """KuaiRand's standard log, with settings chosen on the validation days of KuaiRand-Pure.
 
-    - Experts have one layer and the tasks' towers no hidden layer: with two levels of experts HoME
-      is deep enough for this little data.
-    - Each task has two experts of its own, which helps the rare tasks.
-    - No normalisation: BatchNorm costs .0005 AUC and .001 GAUC.
-    - Two epochs, the second with large tables reset: otherwise they memorise the training rows.
-    - Left out: histories of likes, of which there are few, and counts of the past that the
-      statistics contain as well.
+    - Experts have one layer and task towers no hidden layer: with two levels of experts, HoME is
+      deep enough for this small data set.
+    - Each task has two task-specific experts, which helps the rare tasks.
+    - No normalization: BatchNorm costs .0005 AUC and .001 GAUC.
+    - Two epochs, the second with large tables reset: otherwise they memorize the training rows.
+    - Excluded: histories of likes, which are rare, and counts of past events that the statistics
+      also contain.
 
-    Measured: docs/design/measurements.md.
+    Results: docs/design/measurements.md.
     """
     return Config(
         recipe="kuairand",
@@ -84,7 +84,7 @@ RECIPES: dict[str, Callable[[], Config]] = {"demo": demo, "debug": debug, "kuair
 
 
 def recipe(name: str) -> Config:
-    """The named recipe. UserError for an unknown name."""
+    """Return the named recipe. Raises UserError for an unknown name."""
     if name not in RECIPES:
         raise UserError(f"unknown recipe {name!r}; {nearest(name, list(RECIPES))}")
     return RECIPES[name]()

@@ -1,4 +1,4 @@
-"""docs/reference/configuration.md, made from the configuration's classes: `make docs`."""
+"""Generates docs/reference/configuration.md from the configuration classes: `make docs`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from pipeline.config.tree import Config
 _HEAD = """\
 # Configuration
 
-A run is one configuration: a recipe, then the YAML file of `--config`, then `--section.field VALUE`
-on the command line. The later one wins. A mistyped field or a value out of range ends the command
+A run is one configuration: a recipe, overridden by the YAML file of `--config`, overridden by
+`--section.field VALUE` on the command line. An unknown field or an invalid value ends the command
 before anything runs.
 
     homerec train demo --config run.yaml --train.epochs 2 --model.tower.kind mmoe
@@ -37,26 +37,27 @@ before anything runs.
     model:
       tower: {kind: mmoe, num_experts: 8}
 
-On a command line a list is `a,b`, and a field 'by name' takes the name as one more part:
-`--loss.task_weights.like 2`. A section whose `kind` changes starts from that kind's defaults.
+On the command line a list is `a,b`, and for a field 'by name' the name is the last part:
+`--loss.task_weights.like 2`. If the `kind` of a section changes, its other fields start from the
+defaults of the new kind.
 
-This page is generated (`make docs`) from the classes of the configuration."""
+This page is generated from the configuration classes (`make docs`)."""
 
 
 def reference() -> str:
-    """The whole page."""
+    """Return the page."""
     parts = [_HEAD]
     for name, info in Config.model_fields.items():
         if section_types(info.annotation):
             parts += _sections(name, info, default_of(info), level=2)
-    parts.append("## Recipes\n\nWhat each recipe sets; every other field has its default.")
+    parts.append("## Recipes\n\nFields set by each recipe; all others have their defaults.")
     for name in RECIPES:
         parts += [f"### {name}", _doc(RECIPES[name]), _differences(name)]
     return "\n\n".join(parts) + "\n"
 
 
 def _sections(name: str, info: FieldInfo, default: Any, level: int) -> Iterator[str]:
-    """The section `name`; for a union, what its members share and then each of them."""
+    """Describe the section `name`; for a union, first the common fields, then each member."""
     members = section_types(info.annotation)
     shared: list[ConfigField] = []
     if len(members) > 1:
@@ -64,7 +65,7 @@ def _sections(name: str, info: FieldInfo, default: Any, level: int) -> Iterator[
         yield info.description or ""
         if base := _common_base(members):
             shared = _rows(name, base, None)
-            yield "Every kind has these fields:"
+            yield "Fields of all kinds:"
             yield _table(shared)
     for member in members:
         kind = f": `kind: {member.model_fields['kind'].default}`" if len(members) > 1 else ""
@@ -79,7 +80,7 @@ def _sections(name: str, info: FieldInfo, default: Any, level: int) -> Iterator[
 
 
 def _common_base(members: list[type[BaseModel]]) -> type[BaseModel] | None:
-    """The nearest class with fields that all `members` derive from."""
+    """Return the nearest common base class with fields."""
     for base in members[0].__mro__:
         if issubclass(base, BaseModel) and base.model_fields and base is not members[0]:
             return base if all(issubclass(member, base) for member in members) else None
@@ -87,7 +88,7 @@ def _common_base(members: list[type[BaseModel]]) -> type[BaseModel] | None:
 
 
 def _rows(name: str, model: type[BaseModel], default: BaseModel | None) -> list[ConfigField]:
-    """The fields of a section that are no sections, and of the entries of its mappings."""
+    """Return the plain fields of a section, and of the entries of its mappings."""
     rows = []
     for key, info in model.model_fields.items():
         if section_types(info.annotation):
@@ -114,7 +115,7 @@ def _table(rows: list[ConfigField]) -> str:
 
 
 def _differences(name: str) -> str:
-    """The fields in which a recipe differs from the defaults."""
+    """Return the fields in which a recipe differs from the defaults."""
     lines = ["| field | value |", "|---|---|"]
     ours, defaults = recipe(name), Config(recipe=name)
     lines += [f"| `{key}` | {_code(value)} |" for key, value in _changed("", ours, defaults)]

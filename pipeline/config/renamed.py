@@ -1,4 +1,4 @@
-"""Fields that older versions named differently."""
+"""Fields with different names in older versions."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _RENAMED = {
 
 
 def renamed(field: str) -> str | None:
-    """The present name of `field`, or None if it never had another one."""
+    """Return the current name of `field`, or None if it was not renamed."""
     return _RENAMED.get(field)
 
 
 def old_name_in(tree: Mapping[str, Any], prefix: str = "") -> str | None:
-    """The first field of `tree` that has been renamed. A field comes before its section."""
+    """Return the first renamed field of `tree`. A field comes before its section."""
     for key, value in tree.items():
         field = f"{prefix}{key}"
         if isinstance(value, Mapping) and (found := old_name_in(value, f"{field}.")):

@@ -15,7 +15,7 @@ from pipeline.metrics.spec import METRICS, selectable
 
 
 def _on_off(value: Any) -> Any:
-    """YAML reads a bare on and off as true and false."""
+    """Convert booleans to on and off, because YAML reads a bare on and off as booleans."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
@@ -24,7 +24,7 @@ Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_off)]
 
 
 class Section(BaseModel):
-    """Part of a configuration: frozen, an unknown field is an error."""
+    """Part of a configuration: frozen; unknown fields are errors."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -54,15 +54,15 @@ class DataConfig(Section):
     path: Path = Path("data/demo")
     """Prepared folder (see 'homerec prepare')."""
     tasks: tuple[str, ...] = ()
-    """Names of the tasks to train. Without any: the labels that the folder marks as default."""
+    """Names of the tasks to train. Empty: the default labels of the folder."""
     features: tuple[str, ...] = ()
-    """Sparse and dense features to use, by name or pattern ('hist_*'). Without any: all."""
+    """Sparse and dense features to use, by name or pattern ('hist_*'). Empty: all."""
     exclude: tuple[str, ...] = ()
-    """Features to leave out, by name or pattern."""
+    """Features to exclude, by name or pattern."""
     num_workers: int = Field(default=1, ge=0, le=1024)
     """Threads per rank that decode Parquet ahead of training; 0: decode in the training thread."""
     shuffle_row_groups: int = Field(default=16, ge=1)
-    """Row groups shuffled together. More shuffle better and take more memory."""
+    """Number of row groups shuffled together. More groups shuffle better but use more memory."""
 
 
 class ModelConfig(Section):
@@ -73,24 +73,24 @@ class ModelConfig(Section):
     attention: AttentionConfig = AttentionConfig()
     """Target attention over histories."""
     sync_batch_norm: bool = True
-    """Whether batch norms compute their statistics over all ranks (one small all-reduce per norm)
+    """Whether batch norms compute statistics over all ranks (one small all-reduce per norm)
     instead of each rank's rows."""
 
 
 class LossConfig(Section):
-    """Binary cross-entropy per task, combined into one loss. The log shows each task's unweighted
-    loss."""
+    """Binary cross-entropy per task, combined into one loss. The log contains each task's
+    unweighted loss."""
 
     balance: BalanceConfig = FixedConfig()
-    """Combination of the tasks' losses."""
+    """How the losses of tasks are combined."""
     task_weights: Mapping[str, float] = Field(default_factory=dict)
-    """Weight of a task's loss, by task; 1 where not given. Only for the balances fixed and pcgrad,
-    as the others choose the weights themselves."""
+    """Weight of a task's loss, by task; default 1. Only for the balances fixed and pcgrad, because
+    the others choose the weights themselves."""
     positive_weights: Mapping[str, float] = Field(default_factory=dict)
-    """Weight of a positive label, by task; 1 where not given. Predictions stay calibrated."""
+    """Weight of a positive label, by task; default 1. Predictions remain calibrated."""
     negative_sampling: Mapping[str, float] = Field(default_factory=dict)
-    """Probability of keeping a negative label in a step, by task, above 0 and up to 1; 1 where not
-    given. Predictions stay calibrated."""
+    """Probability of keeping a negative label in a step, by task, in (0, 1]; default 1. Predictions
+    remain calibrated."""
 
     @field_validator("task_weights")
     @classmethod
@@ -133,10 +133,10 @@ class DenseOptimizerConfig(Section):
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay rates of the first and second moment."""
     eps: float = Field(default=1e-8, gt=0)
-    """Constant added to the root of the second moment."""
+    """Constant added to the square root of the second moment."""
     clip_norm: float = Field(default=10.0, ge=0)
-    """Maximum norm of the tower's gradient; 0: no clipping. Tables are updated in the backward
-    pass, without clipping."""
+    """Maximum norm of the tower's gradient; 0: no clipping. Tables are updated in backward, without
+    clipping."""
 
 
 class ScheduleConfig(Section):
@@ -156,53 +156,52 @@ class TrainConfig(Section):
     epochs: int = Field(default=1, ge=1)
     """Passes over the training split."""
     max_steps: int = Field(default=0, ge=0)
-    """Steps after which training ends; 0: after `epochs`."""
+    """Maximum number of steps; 0: all steps of `epochs`."""
     batch_size: int = Field(default=2048, ge=1)
-    """Rows per step over all ranks. If they do not divide evenly, each rank takes the nearest whole
-    number."""
+    """Rows per step over all ranks. If the number of ranks does not divide it, each rank takes the
+    nearest whole number."""
     base_world_size: int = Field(default=0, ge=0)
-    """Number of ranks that batch_size is meant for. On any other number each rank still takes
-    batch_size / base_world_size rows, and the global batch grows or shrinks; 0: the global batch is
-    constant."""
+    """Number of ranks that batch_size is meant for. On any other number of ranks each rank still
+    takes batch_size / base_world_size rows, so the global batch scales with the number of ranks; 0:
+    the global batch is constant."""
     scale_lr: Literal["constant", "sqrt", "linear"] = "sqrt"
-    """Scaling of both learning rates with the global batch, where `base_world_size` lets it
-    change."""
+    """Scaling of both learning rates with the global batch if `base_world_size` is set."""
     micro_batch_size: int = Field(default=0, ge=0)
     """Maximum rows per rank in one pass through the tower. More rows are processed in several
-    passes, whose gradients add up, so that fewer ranks can train with the same global batch in the
-    same memory. Results differ only by rounding, and by batch norms, which normalise each pass by
-    itself; 0: one pass."""
+    passes with accumulated gradients, so that fewer ranks can train with the same global batch in
+    the same memory. Results differ only by rounding, and by batch norms, which use the statistics
+    of each pass; 0: one pass."""
     pipeline: Literal["sparse_dist", "base", "semi_sync", "prefetch"] = "sparse_dist"
     """Overlap of communication and computation. base: none. sparse_dist: exchanges the next step's
-    ids during this step, with the same results. semi_sync: also looks up the next step's rows,
+    ids during this step, with the same results. semi_sync: also looks up the next step's rows
     before this step has updated them, so results differ. prefetch: also fills caches on a GPU."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of the initial weights and the order of rows."""
     deterministic: bool = False
     """Whether two runs on the same machines and ranks are bitwise equal. Uses PyTorch's
-    deterministic kernels; an operation without one is an error."""
+    deterministic kernels; operations without one raise an error."""
     log_every: int = Field(default=10, ge=1)
     """Steps between log lines."""
     eval_every: int = Field(default=0, ge=0)
     """Steps between evaluations on the validation split; 0: once per epoch. Training always ends
-    with one."""
+    with an evaluation."""
     select: str = Field(default="mean/auc", description=_SELECT)
     patience: int = Field(default=0, ge=0)
-    """Evaluations without a better `select` before training stops early; 0: never."""
+    """Number of evaluations without a better `select` after which training stops; 0: never."""
     ema_decay: Decay = 0.0
-    """EMA decay of the tower's weights per step; 0: off. 0.99 averages over about 100 steps, but
-    never over more than half of those done. Evaluations, and so the choice of the best checkpoint,
-    use the average; training uses the weights themselves. Needs the tower's memory twice; tables
-    are not averaged."""
+    """EMA decay of the tower's weights per step; 0: off. 0.99 averages over about 100 steps, but at
+    most over half of the steps so far. Evaluations, including the choice of the best checkpoint,
+    use the average; training uses the original weights. Needs the tower's memory twice; tables are
+    not averaged."""
     bf16: Switch = "auto"
-    """bfloat16 autocast of the tower. auto: on a GPU that supports it, off on CPU, so that metrics
-    do not depend on the CPU."""
+    """bfloat16 autocast of the tower. auto: on for GPUs that support it, off on CPU, so that
+    metrics do not depend on the CPU."""
     compile: Switch = "auto"
-    """torch.compile of the tower. auto: on a GPU. On CPU it needs a C++ compiler, and the
-    first steps wait for it."""
+    """torch.compile of the tower. auto: on for GPUs, off on CPU, where it needs a C++ compiler and
+    delays the first steps."""
     timeout: int = Field(default=600, ge=1)
-    """Seconds that ranks wait for each other before the run ends with the names of those that did
-    not answer."""
+    """Seconds that ranks wait for each other. Then the run ends and names the ranks that did not
+    answer."""
 
     @field_validator("select")
     @classmethod
@@ -218,67 +217,67 @@ class ExpertHealthConfig(Section):
     """Probes of the tower's experts during training."""
 
     probe_every: int = Field(default=50, ge=0)
-    """Steps between probes (outputs of experts, gate weights, gradients); 0: at evaluations
-    only."""
+    """Steps between probes (outputs of experts, gate weights, gradients); 0: only at
+    evaluations."""
 
 
 Policy = Literal["stop", "skip", "rollback"]
 
 
 class FaultsConfig(Section):
-    """Handling of steps that go wrong, the same on every rank."""
+    """Handling of bad steps, the same on every rank."""
 
     on_nonfinite: Policy = "stop"
-    """Reaction to a loss or gradient that is not finite: stop the run, skip the batch, or skip it
-    and roll back to the weights of the last checkpoint."""
+    """Policy for a non-finite loss or gradient: stop the run, skip the batch, or skip it and roll
+    back to the weights of the last checkpoint."""
     on_loss_spike: Policy = "skip"
-    """Reaction to a loss spike (see `spike_mad`)."""
+    """Policy for a loss spike (see `spike_mad`)."""
     spike_mad: float = Field(default=0.0, ge=0)
-    """Distance above the median of recent losses, in MADs (median absolute deviations), from which
-    a loss is a spike; 0: no loss is."""
+    """Threshold for a loss spike, in MADs (median absolute deviations) above the median of recent
+    losses; 0: off."""
     spike_window: int = Field(default=100, ge=2)
-    """Steps over which median and MAD are taken. Detection starts when half of them are known, also
-    after a resume."""
+    """Number of steps for median and MAD. Detection starts after half of them, also after a
+    resume."""
     max_skipped: int = Field(default=10, ge=0)
-    """Skipped batches, including rollbacks, after which this process stops the run."""
+    """Maximum number of skipped batches per process, including rollbacks, before the run stops."""
     straggler_factor: float = Field(default=3.0, ge=0)
-    """Ratio of a rank's time in the tower to the median rank's above which the rank and its host
-    are reported; 0: none."""
+    """A rank whose time in the tower exceeds the median by this factor is reported with its host;
+    0: off."""
     straggler_window: int = Field(default=20, ge=1)
-    """Steps over which a rank's time is summed."""
+    """Number of steps over which a rank's time is summed."""
 
 
 class DebugConfig(Section):
-    """Checks during training that cost time."""
+    """Expensive checks during training."""
 
     check_replica_consistency: int = Field(default=0, ge=0)
-    """Steps between bitwise comparisons of everything that ranks replicate (tower, replicated
-    tables, their optimizer states); 0: never."""
+    """Steps between bitwise comparisons of all replicated tensors (tower, replicated tables, their
+    optimizer states); 0: never."""
 
 
 class CheckpointConfig(Section):
     """Checkpoints of a run."""
 
     every: int = Field(default=0, ge=0)
-    """Steps between checkpoints, besides those at evaluations; 0: no others."""
+    """Steps between checkpoints, in addition to those at evaluations; 0: none."""
     minutes: float = Field(default=0.0, ge=0)
-    """Minutes between checkpoints, by rank 0's clock, besides those by steps; 0: by steps only."""
+    """Minutes between checkpoints, by rank 0's clock, in addition to those by steps; 0: none."""
     incremental_every: int = Field(default=0, ge=0)
     """Steps between incremental checkpoints, which contain only the table rows changed since the
-    last full one; 0: none. Takes a copy of the weights in host memory."""
+    last full checkpoint; 0: none. Needs a copy of the weights in host memory."""
     asynchronous: bool = True
-    """Whether training continues while a checkpoint is written. It waits only for a copy of the
-    weights in host memory; evaluations and the end of the run wait for the file. The files are the
-    same, bit for bit."""
+    """Whether training continues while a checkpoint is written. Training waits only for a copy of
+    the weights to host memory; evaluations and the end of the run wait for the files. The files are
+    the same, bit for bit."""
     keep: int = Field(default=2, ge=1)
-    """Newest full checkpoints to keep, and as many incremental ones with the full ones they need.
-    The best checkpoint is always kept."""
+    """Number of newest full checkpoints to keep, and of incremental ones with their full ones. The
+    best checkpoint is always kept."""
     keep_every: int = Field(default=0, ge=0)
-    """Interval, in steps, of checkpoints kept for ever, the first at or after each multiple; 0:
+    """Interval, in steps, of checkpoints to keep forever: the first at or after each multiple; 0:
     none."""
     path: str | None = None
     """Folder or fsspec address (s3://bucket/runs/a) for checkpoints, used by one run only; not
-    memory://, which ends with the process. '': the run's own folder."""
+    memory://, which is lost when the process ends. '': in the run folder."""
 
     @field_validator("path", mode="before")
     @classmethod
@@ -290,7 +289,7 @@ class CheckpointConfig(Section):
     def _outlives_the_process(cls, value: str | None) -> str | None:
         if value and any(part.startswith("memory://") for part in value.split("::")):
             raise ValueError(
-                "what is stored there is lost when the process ends; name a folder or a store such "
-                "as s3://bucket/runs/a"
+                "it is lost when the process ends; give a folder or a store such as "
+                "s3://bucket/runs/a"
             )
         return value

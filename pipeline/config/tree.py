@@ -1,4 +1,4 @@
-"""A run is one frozen tree: from recipe, YAML and command line, checked once, saved beside it."""
+"""The configuration tree of a run: built from recipe, YAML and command line, validated once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Config(Section):
     sparse: SparseOptimizerConfig = SparseOptimizerConfig()
     """Optimizer of the tables."""
     dense: DenseOptimizerConfig = DenseOptimizerConfig()
-    """Optimizer of everything else."""
+    """Optimizer of all other parameters."""
     schedule: ScheduleConfig = ScheduleConfig()
     """Learning rate schedule."""
     sharding: ShardingConfig = ShardingConfig()
@@ -63,23 +63,23 @@ class Config(Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     """Checkpoints."""
     faults: FaultsConfig = FaultsConfig()
-    """Handling of steps that go wrong."""
+    """Handling of bad steps."""
     debug: DebugConfig = DebugConfig()
-    """Checks that cost time."""
+    """Expensive checks."""
 
     def save(self, path: AnyPath) -> None:
         write_text(path, self.model_dump_json(indent=1) + "\n")
 
     @staticmethod
     def load(path: AnyPath) -> Config:
-        """Read back what `save` wrote. Equal to what was saved."""
+        """Load a file of `save`. The result equals the saved configuration."""
         try:
             tree = json.loads(read_text(path, remedy="corrupt, or not written by homerec"))
         except json.JSONDecodeError as error:
             raise UserError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from error
         if isinstance(tree, dict) and (old := old_name_in(tree)):
             raise UserError(
-                f"{path}: made by an older version, which named {renamed(old)} {old!r}; use that "
+                f"{path}: from an older version, where {renamed(old)} was {old!r}; use that "
                 "version for this run, or start a new one"
             )
         return build(tree, where=str(path))
@@ -89,9 +89,9 @@ Tree = dict[str, Any]
 
 
 def merge(base: Tree, over: Mapping[str, Any]) -> Tree:
-    """`over` laid on `base`, section by section.
+    """Override `base` with `over`, section by section.
 
-    A section whose `kind` changes starts anew: another tower's fields mean nothing to it.
+    If the `kind` of a section changes, the fields of the old kind are dropped.
     """
     merged = dict(base)
     for key, value in over.items():
@@ -105,7 +105,7 @@ def merge(base: Tree, over: Mapping[str, Any]) -> Tree:
 
 
 def build(tree: Tree, *, where: str) -> Config:
-    """The checked tree. UserError: field, value, remedy, in one line; `where` names its origin."""
+    """Validate the tree. Raises UserError in one line; `where` is the origin of the tree."""
     if isinstance(tree, Mapping) and (old := old_name_in(tree)):
         raise UserError(f"{where}: {old}: renamed to {renamed(old)}")
     if place := misplaced_bool(Config, tree):

@@ -1,4 +1,4 @@
-"""A configuration's YAML file."""
+"""Reads the YAML file of a configuration."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pipeline.io.files import read_text
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The sections in a YAML file; {} for an empty one.
+    """Return the sections in a YAML file; {} for an empty one.
 
-    Raises UserError in one line, with the file and where known its line: a file that cannot be
-    read, is not UTF-8 (a byte order mark may precede it), or that `parse_yaml` refuses.
+    Raises UserError in one line, with the file and if possible its line, for a file that is
+    unreadable, not UTF-8 (a byte order mark is allowed), or rejected by `parse_yaml`.
     """
     try:
         tree = parse_yaml(read_text(path, remedy="save it as UTF-8"))

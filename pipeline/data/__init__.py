@@ -1,1 +1,1 @@
-"""Raw logs to Parquet, Parquet to batches."""
+"""Prepares raw logs as Parquet, and reads Parquet as batches."""

@@ -1,4 +1,4 @@
-"""Where batches come from, as training and evaluation know it."""
+"""The interface of a source of batches for training and evaluation."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from pipeline.data.batch import Batch
 
 
 class BatchSource(Protocol):
-    """One rank's batches, in passes over the data (epochs).
+    """Batches of one rank, in passes over the data (epochs).
 
-    Every rank's source must yield equally many batches of equally many rows. A batch counts as
-    consumed once it has been yielded, however far the source has read ahead.
+    The sources of all ranks must yield the same number of batches with the same number of rows. A
+    batch counts as consumed once it has been yielded, regardless of read-ahead.
     """
 
     @property
     def steps_left(self) -> int | None:
-        """Batches of the pass under way still to come: at first all of a pass's, 0 after its last
-        one until the next pass begins. None: the source is endless."""
+        """Number of batches left in the current pass: initially all, 0 after the last one until the
+        next pass starts. None: the source is endless."""
         ...
 
     def __iter__(self) -> Iterator[Batch]:
-        """The rest of the pass under way, or else the next pass."""
+        """Yield the rest of the current pass, or else the next pass."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """The position, as plain JSON. The same on every rank."""
+        """Return the position as JSON values, equal on every rank."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a position that `state_dict` gave, perhaps on other ranks.
+        """Continue from a position of `state_dict`, possibly on other ranks.
 
         Raises:
-            UserError: the position is not one in this source.
+            UserError: the position does not belong to this source.
         """
         ...
 
 
 @runtime_checkable
 class DescribesBatches(Protocol):
-    """A source that can say where a batch came from, for error messages."""
+    """A source that can describe the origin of a batch, for error messages."""
 
     def describe(self, ago: int) -> str:
-        """Of the batch yielded `ago` batches ago; 1 is the last one."""
+        """Describe the batch yielded `ago` batches ago; 1 is the last one."""
         ...

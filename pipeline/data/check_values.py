@@ -1,12 +1,12 @@
-"""A look at a split's values before training: a bad one is named at once, not when a step reads it.
+"""Checks a split's values before training, so that bad values are reported early.
 
-Reading everything would delay the start, so the looks differ in depth:
-- Of all row groups (`GROUPS` a rank at most) the statistics in the files' footers: they tell of ids
-  below 0 or outside a vocabulary without hash rows, of infinite numbers, and of labels outside of
-  0 and 1. A row group that they accuse is decoded, which names the row.
-- Of up to `ROWS` rows a rank, in row groups spread over the split, numbers and labels. Those row
-  groups whose statistics lack something, and the first one, are decoded whole.
-All other values are checked when they are read, as these are again.
+Reading everything would delay the start, so the checks are limited:
+- For all row groups (at most `GROUPS` per rank), the statistics in the files' footers. They reveal
+  ids below 0 or outside a vocabulary without hash rows, infinite numbers, and labels other than 0
+  and 1. A suspicious row group is decoded to find the row.
+- For up to `ROWS` rows per rank, in row groups spread over the split, numbers and labels. The first
+  row group, and those without statistics, are decoded completely.
+All values are checked again when they are read.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def check_values(shards: Shards, columns: Columns, *, rank: int, world_size: int
     """Check this rank's part of the split.
 
     Returns:
-        The share of the split's row groups whose numbers and labels were checked, over all ranks.
+        The share of row groups whose numbers and labels were checked, over all ranks.
 
     Raises:
-        UserError: naming file, row and column, for a value that no table or loss can take.
+        UserError: naming file, row and column, for an invalid value.
     """
     rows = shards.group_rows
     num_groups = len(rows)
@@ -38,7 +38,7 @@ def check_values(shards: Shards, columns: Columns, *, rank: int, world_size: int
         if shards.in_range(group, columns.ranges) is False:
             _decode(shards, columns, group)
     every = -(-sum(rows) // (ROWS * world_size))
-    if max(rows) > ROWS:  # one of them is too much
+    if max(rows) > ROWS:  # even one is too large
         return 0.0
     for group in range(rank * every, num_groups, every * world_size):
         if group == 0 or shards.in_range(group, columns.ranges) is None:

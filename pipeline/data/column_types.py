@@ -1,8 +1,8 @@
-"""Columns as files have them -> the types that batches are made of.
+"""Casts the columns of files to the types of batches.
 
-Writers disagree about widths (int32, double), layouts (large lists, fixed-size lists, dictionaries)
-and what may be null, even among the files of one split. None of it changes a value, so each file's
-columns are cast before they are joined.
+Writers use different widths (int32, double), layouts (large lists, fixed-size lists, dictionaries)
+and nullability, even within one split. None of this changes a value, so the columns of each file
+are cast before they are concatenated.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _NUMBERS = (
 
 
 def is_castable(found: pa.DataType, expected: pa.DataType) -> bool:
-    """Whether the values of a column of type `found` can be ones of `expected`, a number or a list
-    of numbers. Single values may still not be: 1.5 is no id."""
+    """Whether a column of type `found` can be cast to `expected`, a number or a list of numbers.
+    Individual values may still be invalid: 1.5 is not an id."""
     if pa.types.is_dictionary(found):
         return is_castable(found.value_type, expected)
     if not pa.types.is_list(expected):
@@ -41,10 +41,10 @@ def is_castable(found: pa.DataType, expected: pa.DataType) -> bool:
 def cast(
     table: pa.Table, types: Mapping[str, pa.DataType], locate: Callable[[int], str], remedy: str
 ) -> pa.Table:
-    """The columns `types` of `table`, in that order and of those types.
+    """Return the columns `types` of `table`, in this order and with these types.
 
-    UserError, naming the row, for a value that has no place in its type; a number too large for
-    float32 becomes infinite.
+    Raises UserError, naming the row, for a value that cannot be cast; numbers too large for float32
+    become infinite.
     """
     columns = []
     for name, kind in types.items():
@@ -66,17 +66,17 @@ _NOUNS = {False: "a whole number of 64 bits", True: "a list of whole numbers of 
 
 
 def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    # To be as exact as float32 is, which is all that a number or a label needs, is no error.
+    # Rounding to float32 is allowed, which is sufficient for numbers and labels.
     return column.cast(kind, safe=not pa.types.is_floating(kind))
 
 
 def _first_fault(column: pa.ChunkedArray, kind: pa.DataType) -> int:
-    """The first row that cannot be cast, where one cannot."""
+    """Return the first row that cannot be cast."""
     first, end = 0, len(column)
     while end - first > 1:
         middle = (first + end) // 2
         try:
-            # Taken, not sliced: the values of a slice's other lists would be cast, too.
+            # Use take, not slice: casting a slice also casts the values of its other lists.
             _cast(column.take(pa.array(range(first, middle))), kind)
         except pa.ArrowInvalid:
             end = middle

@@ -1,6 +1,6 @@
-"""Arrow columns -> the arrays of batches: checked, folded into table rows, normalised, reordered.
+"""Converts Arrow columns to arrays for batches: checks, folds, normalizes and reorders them.
 
-Everything works on whole columns of a window of row groups: no Python runs per row or value.
+All operations are on columns of a window of row groups: no Python code runs per row or value.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from pipeline.io.arrays import Float32Array, IntArray
 from pipeline.io.errors import UserError
 
 Locate = Callable[[int], str]
-"""Row of the table being decoded -> 'FILE: row R', for error messages."""
+"""Maps a row of the decoded table to 'FILE: row R', for error messages."""
 
 
 def input_layer(
     schema: Schema, features: Sequence[SparseFeature], hash_rows: Mapping[str, int]
 ) -> InputLayer:
-    """What a model of these features does with raw columns, `hash_rows` by table."""
+    """Return the input layer for these features, with `hash_rows` by table."""
     ids = {
         feature.name: IdRange(schema.table(feature.table).vocab_size, hash_rows[feature.table])
         for feature in features
@@ -39,7 +39,7 @@ def input_layer(
 
 
 class Columns:
-    """Which columns a run reads, and what becomes of them."""
+    """The columns that a run reads, and their conversion."""
 
     def __init__(
         self,
@@ -51,9 +51,10 @@ class Columns:
         with_oracle: bool,
         events: Sequence[Sequence[str]] = (),
     ) -> None:
-        """`hash_rows`: rows of each table, behind its vocabulary, for ids outside of it.
-
-        `events`: groups of multi-valued features whose n-th values are of the same event.
+        """
+        Args:
+            hash_rows: rows of each table, after its vocabulary, for ids outside it.
+            events: groups of multi-valued features whose n-th values belong to the same event.
         """
         assert features, "a batch needs at least one key"
         self.keys = [feature.name for feature in features]
@@ -71,7 +72,7 @@ class Columns:
 
     @property
     def types(self) -> dict[str, pa.DataType]:
-        """The columns to read, each once, and the types they must have."""
+        """Columns to read, without duplicates, and their types."""
         kinds = {feature.column: pa.int64() for feature in self._single}
         kinds |= {feature.column: pa.list_(pa.int64()) for feature in self._multi}
         kinds |= {feature.column: pa.float32() for feature in self._dense}
@@ -81,12 +82,12 @@ class Columns:
 
     @property
     def floats(self) -> list[str]:
-        """The columns of numbers and labels, each once."""
+        """Columns of numbers and labels, without duplicates."""
         return [name for name, kind in self.types.items() if pa.types.is_floating(kind)]
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """The least and the largest value that a column may have, both included."""
+        """Minimum and maximum valid value of each column."""
         found: dict[str, tuple[float, float]] = {}
         for feature in (*self._single, *self._multi):
             vocab_size, hash_rows = self.inputs.ids[feature.name]
@@ -96,9 +97,9 @@ class Columns:
         return found | {task.column: (0, 1) for task in self._tasks}
 
     def check_floats(self, table: pa.Table, locate: Locate) -> None:
-        """Numbers and labels of `table`, which may lack all other columns.
+        """Check numbers and labels of `table`, which may lack all other columns.
 
-        Raises UserError as `decode` does.
+        Raises UserError like `decode`.
         """
         for number in self._dense:
             _numbers(table[number.column], number, locate)
@@ -108,14 +109,14 @@ class Columns:
     def decode(
         self, table: pa.Table, order: IntArray, weights: Float32Array, locate: Locate
     ) -> Rows:
-        """The rows `order` of `table`, in that order.
+        """Decode the rows `order` of `table`, in this order.
 
-        Raises UserError, naming file, row and column, for a value that no table or loss can take.
+        Raises UserError, naming file, row and column, for an invalid value.
         """
         single = np.empty((len(self._single), len(order)), dtype=np.int64)
         for feature, out in zip(self._single, single, strict=True):
             values = self._fold(_integers(table[feature.column]), feature, locate)
-            np.take(values, order, out=out, mode="clip")  # 'clip' takes without a buffer
+            np.take(values, order, out=out, mode="clip")  # 'clip' avoids a buffer
 
         bags, lengths = [], torch.empty(len(self._multi), len(order), dtype=torch.int64)
         for feature, into in zip(self._multi, lengths, strict=True):
@@ -151,14 +152,14 @@ class Columns:
         )
 
     def _users(self, column: pa.ChunkedArray) -> IntArray:
-        """NO_USER where null, and where a user feature's index says 'missing'."""
+        """Return users; NO_USER for nulls and for index 0 of a user feature."""
         users: IntArray = column.fill_null(NO_USER).to_numpy()
         return np.where(users == 0, NO_USER, users) if self._users_are_indices else users
 
     def _bag(
         self, column: pa.ChunkedArray, feature: SparseFeature, order: IntArray, locate: Locate
     ) -> tuple[Tensor, Tensor]:
-        """Values and lengths [n] of the bags `order`; a null list is an empty bag."""
+        """Return values and lengths [n] of the bags `order`; a null list is an empty bag."""
         lengths = np.concatenate(
             [_integers(pc.list_value_length(chunk)) for chunk in column.chunks], dtype=np.int64
         )
@@ -177,7 +178,7 @@ class Columns:
         return bags, new_lengths
 
     def _check_events(self, lengths: Tensor, order: IntArray, locate: Locate) -> None:
-        """Histories of one kind of event must be equally long."""
+        """Check that histories of one kind of event have equal lengths."""
         for first, *others in self._events:
             for other in others:
                 wrong = (lengths[first] != lengths[other]).nonzero()
@@ -189,13 +190,13 @@ class Columns:
                         int(lengths[other, index]),
                         f"its number of values, but {self._multi[first].column!r}, which "
                         f"model.attention pairs with it, has {int(lengths[first, index])}",
-                        "make these two features of separate events, or " + AGAIN,
+                        "assign these two features to separate events, or " + AGAIN,
                     )
 
     def _fold(self, values: IntArray, feature: SparseFeature, locate: Locate) -> IntArray:
-        """Rows of the feature's table: ids outside its vocabulary share its hash rows."""
+        """Return table rows of a feature; ids outside its vocabulary share its hash rows."""
         vocab_size, hash_rows = self.inputs.ids[feature.name]
-        # Seen as unsigned, a negative id is huge: one pass finds both kinds of outsiders.
+        # As unsigned numbers, negative ids are huge: one pass finds both kinds of invalid ids.
         if not values.size or values.view(np.uint64).max() < vocab_size:
             return values
         if values.min() < 0:
@@ -219,12 +220,12 @@ class Columns:
 
 
 def _integers(column: pa.Array | pa.ChunkedArray) -> IntArray:
-    """Null is 0, the index that means 'missing'. The result may be Arrow's own memory."""
+    """Convert to NumPy with null as 0, the index for 'missing'. May share Arrow's memory."""
     return (column.fill_null(0) if column.null_count else column).to_numpy(zero_copy_only=False)
 
 
 def _numbers(column: pa.ChunkedArray, feature: DenseFeature, locate: Locate) -> Float32Array:
-    """Null is NaN."""
+    """Convert to NumPy with null as NaN."""
     values: Float32Array = column.to_numpy()  # null becomes NaN
     finite = np.isfinite(values)
     if len(values) - np.count_nonzero(finite) > column.null_count:
@@ -234,13 +235,13 @@ def _numbers(column: pa.ChunkedArray, feature: DenseFeature, locate: Locate) -> 
             feature.column,
             values[index],
             "not a finite number",
-            "write null for a missing one, and " + AGAIN,
+            "use null for missing values, and " + AGAIN,
         )
     return values
 
 
 def _targets(column: pa.ChunkedArray, task: Label, locate: Locate) -> Float32Array:
-    """Null is NaN."""
+    """Convert to NumPy with null as NaN."""
     values: Float32Array = column.to_numpy()
     known = (values == 0) | (values == 1)
     if len(values) - np.count_nonzero(known) > column.null_count:
@@ -250,7 +251,7 @@ def _targets(column: pa.ChunkedArray, task: Label, locate: Locate) -> Float32Arr
             task.column,
             values[index],
             f"not a label (0 or 1) of task {task.name!r}",
-            "write null for a missing one, and " + AGAIN,
+            "use null for missing labels, and " + AGAIN,
         )
     return values
 

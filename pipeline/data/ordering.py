@@ -2,7 +2,7 @@
 
 An epoch is one permutation of the split's rows, independent of the ranks: row groups are permuted
 and grouped into shuffle buffers, and rows are permuted within each buffer. Rank r of W reads the
-r-th of W contiguous parts. The rows already read are therefore a few ranges of positions, and a run
+r-th of W contiguous parts. The rows read so far are therefore a few ranges of positions, and a run
 can resume with another number of ranks or another batch size.
 """
 
@@ -24,7 +24,7 @@ def num_rows(ranges: Ranges) -> int:
 
 
 def cut(ranges: Ranges, start: int, stop: int) -> Ranges:
-    """Rows `start` to `stop` of `ranges`, counted along them."""
+    """Return rows `start` to `stop`, counted along `ranges`."""
     parts = []
     for first, last in ranges:
         low, high = max(first, first + start), min(last, first + stop)
@@ -36,7 +36,7 @@ def cut(ranges: Ranges, start: int, stop: int) -> Ranges:
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """The split of an epoch's rows over ranks, from step `first_step` on.
+    """Split of an epoch's rows over ranks, from step `first_step` on.
 
     Attributes:
         epoch, seed: seed the permutation.
@@ -57,7 +57,7 @@ class ShardPlan:
 
     @property
     def num_steps(self) -> int:
-        """Steps of the whole epoch, equal on all ranks without communication."""
+        """Steps of the epoch, equal on all ranks without communication."""
         rows, global_batch = num_rows(self.ranges), self.world_size * self.batch_size
         # Ranks have rows / world_size rows, rounded down or up: count the steps of the smallest
         # rank when dropping, of the largest when padding.
@@ -65,14 +65,14 @@ class ShardPlan:
         return self.first_step + left
 
     def rank_ranges(self, rank: int) -> Ranges:
-        """The contiguous part of a rank; sizes of parts differ by at most one row."""
+        """Return the contiguous part of a rank; sizes differ by at most one row."""
         rows = num_rows(self.ranges)
         return cut(
             self.ranges, rank * rows // self.world_size, (rank + 1) * rows // self.world_size
         )
 
     def steps(self, rank: int, first: int, stop: int) -> tuple[Ranges, int, int]:
-        """Rows that `rank` reads in steps `first` to `stop`, number of padding rows, pad row.
+        """Return the rows of `rank` in steps `first` to `stop`, number of padding rows, pad row.
 
         The pad row is the last row of the rank's part, so it is the same after a restart.
         """
@@ -87,9 +87,9 @@ class ShardPlan:
         return rows, padding, mine[-1][1] - 1 if mine else 0
 
     def reshard(self, step: int, batch_size: int, world_size: int) -> ShardPlan:
-        """Split the rows not read before `step` over `world_size` ranks anew.
+        """Return a plan that splits the rows not read before `step` over `world_size` ranks.
 
-        A finished epoch is returned unchanged: its dropped rows stay dropped.
+        A finished epoch is returned unchanged: its dropped rows are not used.
         """
         same = (batch_size, world_size) == (self.batch_size, self.world_size)
         if same or step == self.num_steps:

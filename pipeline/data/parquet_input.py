@@ -1,6 +1,6 @@
-"""Parquet files opened by the bytes of their name.
+"""Opens Parquet files by the bytes of their names.
 
-Arrow takes a name as text for UTF-8, which in another locale names another file.
+Arrow encodes a name as UTF-8, which is a different file in other locales.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 
 def open_input(path: Path, *, mapped: bool = False) -> pa.NativeFile:
-    """The file, for `pq.ParquetFile`, which leaves it open. Raises OSError."""
+    """Return the file for `pq.ParquetFile`, which does not close it. Raises OSError."""
     return (pa.memory_map if mapped else pa.OSFile)(os.fsencode(path))
 
 
 def read_footer(path: Path) -> pq.FileMetaData:
-    """Raises OSError, and ArrowInvalid for what is no Parquet file."""
+    """Read the metadata. Raises OSError, and ArrowInvalid if it is not a Parquet file."""
     with open_input(path) as file:
         return pq.read_metadata(file)

@@ -1,12 +1,12 @@
-"""A prepared folder's split as batches: shuffled, sharded over ranks, resumable, read ahead.
+"""Reads a split of a prepared folder as batches: shuffled, sharded over ranks, resumable.
 
     source = open_batches(folder, schema, "train", ..., rank=rank, world_size=world_size)
     for batch in source:          # one epoch; the next loop is the next epoch
         ...
 
-A shuffle buffer holds `shuffle_row_groups` row groups, drawn from the whole split, and mixes their
-rows. Memory is bounded by `num_workers` + 1 buffers (8 bytes an id, 4 a number, twice that while
-decoding), however large the split is.
+A shuffle buffer contains the rows of `shuffle_row_groups` row groups from the whole split. Memory
+is bounded by `num_workers` + 1 buffers (8 bytes per id, 4 per number, twice that while decoding),
+regardless of the size of the split.
 """
 
 from __future__ import annotations
@@ -54,19 +54,20 @@ def open_batches(
     """Open `split` of the prepared `folder`. Reads footers, no rows.
 
     Args:
-        features: the keys of `Batch.sparse`, in this order.
-        tasks: the columns of `Batch.labels`, in this order.
-        hash_rows: for each of the features' tables, its rows behind the vocabulary.
-        batch_size: rows a rank and batch.
-        shuffle: training: another order every epoch, and the rows that do not fill a batch on
-            every rank are left out. Else evaluation: file order, every row once, padded.
-        num_workers: threads that decode ahead; 0 decodes in line. Batches do not depend on it.
-        shuffle_row_groups: row groups whose rows are mixed; more cost memory.
-        events: groups of multi-valued features that must have equally many values in each row.
+        features: keys of `Batch.sparse`, in this order.
+        tasks: columns of `Batch.labels`, in this order.
+        hash_rows: for each table, the number of rows after the vocabulary.
+        batch_size: rows per rank and batch.
+        shuffle: for training: another order in every epoch, dropping rows that do not fill a batch
+            on every rank. If false, for evaluation: file order, every row once, padded.
+        num_workers: threads that decode ahead; 0: decode in the calling thread. Batches do not
+            depend on it.
+        shuffle_row_groups: number of row groups per shuffle buffer; more need more memory.
+        events: groups of multi-valued features that must have equal numbers of values in each row.
 
     Raises:
         UserError: the split is empty, or too small for one batch on every rank; a file is missing,
-            damaged, or not what the schema says. Later, while reading: a value is at fault.
+            damaged, or does not match the schema. Later, while reading: a value is invalid.
     """
     assert 0 <= rank < world_size
     assert min(batch_size, shuffle_row_groups) >= 1
@@ -97,7 +98,7 @@ def open_batches(
         raise UserError(
             f"{folder}: split {split!r} has {rows} rows, fewer than one global batch of "
             f"{batch_size * world_size} ({world_size} ranks x {batch_size}); "
-            "take a smaller batch size or fewer ranks"
+            "use a smaller batch size or fewer ranks"
         )
     return ParquetSource(
         shards, columns, plan, rank=rank, ranks=world_size, num_workers=num_workers
@@ -105,11 +106,11 @@ def open_batches(
 
 
 class ParquetSource:
-    """The batches of one rank, epoch after epoch.
+    """Batches of one rank, epoch by epoch.
 
-    Iterating yields what is left of the epoch under way, or else the next epoch. So
-    `itertools.islice(source, n)` takes n batches, and the next iteration continues after them.
-    A batch counts as consumed once it has been handed out, however far workers have read ahead.
+    Iterating yields the rest of the current epoch, or else the next epoch. Thus
+    `itertools.islice(source, n)` takes n batches, and the next iteration continues after them. A
+    batch counts as consumed once it has been yielded, regardless of read-ahead.
     """
 
     def __init__(
@@ -141,9 +142,9 @@ class ParquetSource:
         )
 
     def check_values(self) -> float:
-        """Check the split's values, as far as that is quick; see check_values.py.
+        """Run the quick checks of the split's values; see check_values.py.
 
-        Returns the share of its row groups in which all numbers and labels were.
+        Returns the share of row groups in which all numbers and labels were checked.
         """
         return check_values(self._shards, self._columns, rank=self._rank, world_size=self._ranks)
 
@@ -153,21 +154,21 @@ class ParquetSource:
 
     @property
     def step(self) -> int:
-        """Batches of this epoch handed out so far."""
+        """Batches of this epoch yielded so far."""
         return self._step
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of a whole epoch: the same on every rank, known without communication."""
+        """Batches of an epoch, equal on every rank without communication."""
         return self._fresh.num_steps
 
     @property
     def steps_left(self) -> int:
-        """Batches of the epoch under way still to come."""
+        """Batches left in the current epoch."""
         return self._plan.num_steps - self._step
 
     def state_dict(self) -> dict[str, Any]:
-        """The position, as plain numbers and lists. The same on every rank."""
+        """Return the position as numbers and lists, equal on every rank."""
         return {
             **asdict(self._plan),
             "ranges": [list(part) for part in self._plan.ranges],
@@ -177,24 +178,24 @@ class ParquetSource:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`; reads nothing.
+        """Continue from `state`; reads nothing.
 
-        The epoch under way keeps its seed and shuffling. With another number of ranks but the same
-        global batch size, each step keeps its rows, so that the run ends as an undisturbed one. If
-        the global batch size has changed, the rows not yet read are split over the ranks anew.
+        The current epoch keeps its seed and shuffling. With another number of ranks but the same
+        global batch size, each step keeps its rows, as in an uninterrupted run. If the global batch
+        size has changed, the remaining rows are split over the ranks again.
         """
         found = (sum(self._shards.group_rows), len(self._shards.group_rows))
         for key in self.state_dict():
             if key not in state:
                 raise UserError(
-                    f"the checkpoint's position lacks {key!r}: its meta.json is damaged or of "
-                    "another version; remove that checkpoint to resume from the previous one"
+                    f"the checkpoint's position lacks {key!r}: its meta.json is damaged or from "
+                    "another version; remove this checkpoint to resume from the previous one"
                 )
         if (state["rows"], state["row_groups"]) != found:
             raise UserError(
                 f"{self._shards.folder}: the checkpoint's position is in a split of "
                 f"{state['rows']} rows in {state['row_groups']} row groups, this one has "
-                f"{found[0]} in {found[1]}; resume with the folder the run began with"
+                f"{found[0]} in {found[1]}; resume with the original data folder"
             )
         plan = ShardPlan(
             **{
@@ -223,11 +224,11 @@ class ParquetSource:
         return rank_slices(self._rank, self._ranks, plan.world_size, plan.batch_size)
 
     def describe(self, ago: int) -> str:
-        """Where this rank's batch of `ago` batches ago comes from, for error messages."""
+        """Describe the origin of this rank's batch `ago` batches ago, for error messages."""
         step = self._step - ago
         name = f"epoch {self._plan.epoch}, batch {step}"
         if not self._plan.first_step <= step < self._plan.num_steps:
-            return name  # from before the rows were split anew, or beyond the end
+            return name  # from before the last split of rows, or beyond the end
         spans = [
             span
             for part in self._rank_slices()
@@ -260,7 +261,7 @@ class ParquetSource:
                 yield batch
 
     def _steps_of(self, planned_rank: int, step: int) -> Generator[Rows]:
-        """The rows of rank `planned_rank` of the plan, for each step from `step` on."""
+        """Yield the rows of rank `planned_rank` of the plan, for each step from `step` on."""
         plan = self._plan
         spans = self._order.spans(*plan.steps(planned_rank, step, plan.num_steps))
         parts: list[Rows] = []
@@ -280,7 +281,7 @@ class ParquetSource:
             at = end
 
     def _read(self, order: EpochPermutation, span: ReadSpan, borders: list[int]) -> list[Rows]:
-        """The rows of `span`, cut at `borders`: those of batches, counted along all spans."""
+        """Yield the rows of `span`, split at `borders` of batches, counted along all spans."""
         groups = order.buffers[span.buffer]
         rows = order.rows(span.buffer)
         taken = rows[span.start : span.stop]

@@ -1,4 +1,4 @@
-"""Results of tasks in order, computed ahead by threads."""
+"""Computes the results of tasks ahead with threads, and yields them in order."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Out = TypeVar("Out")
 def in_order(tasks: Iterable[Callable[[], Out]], num_workers: int) -> Generator[Out]:
     """Yield the results of `tasks` in order; threads compute up to `num_workers` of them ahead.
 
-    With 0 workers each task runs when its result is asked for. An exception of a task is raised
-    in its place. Closing the iterator ends the threads.
+    With 0 workers each task runs when its result is requested. An exception of a task is raised in
+    place of its result. Closing the iterator stops the threads.
     """
     if num_workers == 0:
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Split of a step's rows over another number of ranks than the shard plan's."""
+"""Splits a step's rows over another number of ranks than that of the shard plan."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ class RankSlice(NamedTuple):
 
 
 def rank_slices(rank: int, world_size: int, planned_world_size: int, rows: int) -> list[RankSlice]:
-    """What rank `rank` of `world_size` reads of a step planned for another number of ranks.
+    """Return the rows of rank `rank` of `world_size` in a step planned for other ranks.
 
-    The rows of all planned ranks, concatenated, are cut into `world_size` equal parts.
+    The concatenated rows of all planned ranks are split into `world_size` equal parts.
 
     Args:
         planned_world_size: ranks of the shard plan.
-        rows: rows of a step per planned rank.
+        rows: rows per step and planned rank.
 
     Raises:
-        ValueError: `world_size` does not divide the rows of a step.
+        ValueError: `world_size` does not divide the rows per step.
     """
     total = planned_world_size * rows
     if total % world_size:
-        raise ValueError(f"{total} rows of a step do not divide by {world_size} ranks")
+        raise ValueError(f"{total} rows per step are not divisible by {world_size} ranks")
     first, end = rank * total // world_size, (rank + 1) * total // world_size
     return [
         RankSlice(old, max(first - old * rows, 0), min(end - old * rows, rows))

@@ -1,4 +1,4 @@
-"""Decoded rows on their way into batches: cut to size, joined, laid out as a `Batch`."""
+"""Decoded rows: split, concatenated, and converted to a `Batch`."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from pipeline.data.batch import Batch
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """n decoded rows, in the order they are handed out."""
+    """n decoded rows, in the order of use."""
 
     single: Tensor
     """[F1, n] int64: the single-valued features."""
     bags: tuple[Tensor, ...]
-    """The values of each multi-valued feature, int64, row after row."""
+    """The values of each multi-valued feature, int64, by row."""
     lengths: Tensor
-    """[F2, n] int64: how many of them belong to each row."""
+    """[F2, n] int64: number of values per row."""
     dense: Tensor
     labels: Tensor
     weights: Tensor
     users: Tensor
     oracle: Tensor | None = None
-    """As in `Batch`, n for B."""
+    """Same as in `Batch`, with n for B."""
 
     def __len__(self) -> int:
         return len(self.users)
 
     def split(self, sizes: list[int]) -> list[Rows]:
-        """Views of `sizes` rows each."""
+        """Split into views of `sizes` rows each."""
         lengths = torch.split(self.lengths, sizes, dim=1)
         counts = torch.stack([part.sum(dim=1) for part in lengths], dim=1)  # [F2, parts]
         bags = [
@@ -53,7 +53,7 @@ class Rows:
         ]
 
     def between(self, start: int, stop: int) -> Rows:
-        """Rows `start` to `stop`, as views."""
+        """Return rows `start` to `stop`, as views."""
         if (start, stop) == (0, len(self)):
             return self
         return self.split([start, stop - start, len(self) - stop])[1]
@@ -75,9 +75,9 @@ class Rows:
         )
 
     def batch(self, keys: list[str], multi: Sequence[bool], id_dtype: torch.dtype) -> Batch:
-        """The rows as a batch; `keys` name the features, `multi` tells which of them are bags.
+        """Return the rows as a batch; `keys` are the features, `multi` marks bags.
 
-        Lengths, and ids where `id_dtype` says so, are int32: half of what ranks send each other.
+        Lengths, and ids if `id_dtype` is int32, are int32, which halves the bytes sent.
         """
         singles, bags = iter(self.single), iter(self.bags)
         lengths = torch.ones(len(keys), len(self), dtype=torch.int32)

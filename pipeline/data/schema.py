@@ -1,17 +1,17 @@
-"""What a prepared folder holds: `schema.json`, one source of truth between prepare and training.
+"""The schema of a prepared folder, `schema.json`: the contract between prepare and training.
 
     DIR/schema.json
     DIR/vocab/TABLE.parquet          columns: id (the raw value as string), index (int64, from 1)
     DIR/{train,val,test}/part-*.parquet   several row groups each; the schema lists the files
 
-Columns of a shard, one row an impression:
+Columns of a shard, one row per impression:
 - a sparse feature: int64 (single-valued) or list<int64> (multi-valued) of vocabulary indices:
   0 is 'missing', 1 .. vocab_size-1 a known id, and an id outside the vocabulary is
   `vocab_size + h` with h a non-negative 62-bit hash of the raw value (the embedding layer folds
   it into its hash rows). A negative index is an error.
-- a dense feature: float32, raw (the reader normalises with the schema's mean and std); null = mean.
+- a dense feature: float32, raw (the reader normalizes with the schema's mean and std); null = mean.
 - a label: float32, 0 or 1; null = missing, masked out of loss and metrics.
-- an oracle, where there is one: float32, the row's true probability of that label.
+- an oracle (optional): float32, the true probability of the label.
 - `user_column`: int64, groups rows for GAUC; null (or index 0 of a sparse feature) = no user.
 """
 
@@ -48,7 +48,7 @@ _NO_LABELS = ("loss", "mean", "total")  # logs have loss/total, and mean/auc sel
 
 
 class SparseFeature(_Frozen):
-    """An id feature. Features with the same table share its rows (a history bag, say)."""
+    """An id feature. Features with the same table share its rows (such as a history bag)."""
 
     name: Name
     group: Literal["user", "item", "context"]
@@ -66,11 +66,11 @@ class Table(_Frozen):
     name: Name
     vocab_size: int = Field(ge=1, le=2**40)
     fingerprint: str = ""
-    """Of the vocabulary's ids in their order: equal where indices mean the same ids."""
+    """Digest of the vocabulary's ids in order; equal if indices have the same meaning."""
 
 
 class DenseFeature(_Frozen):
-    """A number, normalised by the training split's mean and standard deviation."""
+    """A number, normalized by mean and standard deviation of the training split."""
 
     name: Name
     mean: float
@@ -82,7 +82,7 @@ class DenseFeature(_Frozen):
 
 
 class Label(_Frozen):
-    """A task's target. `default` false: too rare to train on unless asked for by name."""
+    """A task's target. `default` false: rare, trained only if requested by name."""
 
     name: Name
     column: str
@@ -97,13 +97,13 @@ class Split(_Frozen):
     rows: int = Field(default=0, ge=0)
     files: tuple[str, ...] = ()
     positives: dict[str, int] = Field(default_factory=dict)
-    """Rows with a label of 1, by label name."""
+    """Number of rows with label 1, by label name."""
     missing: dict[str, int] = Field(default_factory=dict)
-    """Rows without a label, by label name; none where a label is not named."""
+    """Number of rows without a label, by label name; 0 for labels not listed."""
 
 
 class Schema(_Frozen):
-    """Everything a run must know of a prepared folder."""
+    """Schema of a prepared folder."""
 
     version: Literal[1] = 1
     dataset: str
@@ -118,12 +118,12 @@ class Schema(_Frozen):
     @field_validator("splits")
     @classmethod
     def _every_split(cls, splits: dict[SPLIT, Split]) -> dict[SPLIT, Split]:
-        """A split that is not named is empty."""
+        """Add empty splits for missing ones."""
         return {name: splits.get(name, Split()) for name in SPLITS}
 
     @model_validator(mode="after")
     def _consistent(self) -> Schema:
-        """Names that differ where they must, and that lead somewhere."""
+        """Check that names are unique and references valid."""
         labels = [label.name for label in self.labels]
         for what, names in (
             ("feature", self.feature_names),
@@ -132,7 +132,7 @@ class Schema(_Frozen):
         ):
             for name in names:
                 if names.count(name) > 1:
-                    raise ValueError(f"{what} {name!r} is there twice; names must differ")
+                    raise ValueError(f"{what} {name!r} is listed twice; names must differ")
         for name in _NO_LABELS:
             if name in labels:
                 raise ValueError(f"a label cannot be called {name!r}, which logs have; rename it")
@@ -140,7 +140,7 @@ class Schema(_Frozen):
         for feature in self.sparse:
             if feature.table not in known:
                 raise ValueError(
-                    f"feature {feature.name!r} has table {feature.table!r}, which tables lacks"
+                    f"feature {feature.name!r} has table {feature.table!r}, which is not in tables"
                 )
         for name in labels:
             if name not in self.splits["train"].positives:
@@ -148,37 +148,37 @@ class Schema(_Frozen):
         return self
 
     def rate(self, label: str) -> float:
-        """Share of a label's known training rows that are positive, kept off 0 and 1."""
+        """Return the share of positives among a label's known training rows, within (0, 1)."""
         train = self.splits["train"]
         known = max(2, train.rows - train.missing.get(label, 0))
         return min(max(train.positives[label], 1), known - 1) / known
 
     @property
     def feature_names(self) -> list[str]:
-        """Sparse features, then dense ones."""
+        """Sparse, then dense features."""
         return [*(feature.name for feature in self.sparse), *(number.name for number in self.dense)]
 
     def table(self, name: str) -> Table:
         return next(table for table in self.tables if table.name == name)
 
     def with_splits_of(self, other: Schema, folder: Path) -> Schema:
-        """This schema, with the rows of another folder encoded as this one's are.
+        """Return this schema with the splits of another folder that is encoded in the same way.
 
-        For a model trained on this schema: its vocabularies, means and deviations stay.
-        UserError if indices in `folder` mean other ids, or columns are missing there.
+        For a model trained on this schema, whose vocabularies, means and deviations are kept.
+        Raises UserError if indices in `folder` have other meanings or columns are missing.
         """
         theirs = {table.name: table for table in other.tables}
         for name in self.feature_names:
             if name not in other.feature_names:
                 raise UserError(
-                    f"{folder}: has no feature {name!r}, which the model was trained with; "
+                    f"{folder}: has no feature {name!r}, which the model needs; "
                     "prepare it with the same version of 'homerec prepare'"
                 )
         for table in self.tables:
             if theirs.get(table.name) != table:
                 raise UserError(
-                    f"{folder}: vocabulary {table.name!r} is not the one the model was trained "
-                    "with; prepare the folder with --vocabulary-from the training folder"
+                    f"{folder}: vocabulary {table.name!r} differs from that of the model; "
+                    "prepare the folder with --vocabulary-from the training folder"
                 )
         return self.model_copy(update={"splits": other.splits})
 
@@ -187,7 +187,7 @@ class Schema(_Frozen):
 
     @staticmethod
     def load(folder: AnyPath) -> Schema:
-        """Read `folder`/schema.json. UserError if it is not a prepared folder."""
+        """Read `folder`/schema.json. Raises UserError if it is not a prepared folder."""
         path = folder / "schema.json"
         if not path.is_file():
             if folder.is_dir():

@@ -1,4 +1,4 @@
-"""The Parquet files of one split: found, checked against the schema, read by row group."""
+"""The Parquet files of a split: checked against the schema and read by row group."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ AGAIN = "prepare the folder again"
 
 
 class Shards:
-    """The row groups of a split, numbered along its files in the schema's order.
+    """The row groups of a split, numbered in the schema's order of files.
 
-    Footers are read once, here. Files are opened anew for every read: a `ParquetFile` must not be
-    shared by threads, and thousands of files must not use up the file descriptors.
+    Footers are read once, here. Files are opened for every read: a `ParquetFile` must not be shared
+    by threads, and thousands of open files would exhaust the file descriptors.
     """
 
     def __init__(
         self, folder: Path, schema: Schema, split: SPLIT, columns: Mapping[str, pa.DataType]
     ) -> None:
-        """`columns`: the columns to read and their types. UserError if the files lack one."""
+        """`columns`: columns to read and their types. Raises UserError if the files lack one."""
         info = schema.splits.get(split)
         if info is None or info.rows == 0:
             raise UserError(
-                f"{folder}: split {split!r} has no rows; take another split, or {AGAIN} with some"
+                f"{folder}: split {split!r} has no rows; use another split, or {AGAIN} with some"
             )
         self.folder = folder
         self._names = info.files
@@ -50,16 +50,16 @@ class Shards:
         if found != info.rows:
             raise UserError(
                 f"{folder / 'schema.json'}: split {split!r} has {info.rows} rows, but its files "
-                f"({', '.join(self._names)}) hold {found}: damaged or half-written; {AGAIN}"
+                f"({', '.join(self._names)}) have {found}: damaged or incomplete; {AGAIN}"
             )
         self._groups = [(file, group) for file, group, rows in groups if rows]
         self.group_rows = [rows for _, _, rows in groups if rows]
 
     def read(self, groups: IntArray, names: Iterable[str] | None = None) -> pa.Table:
-        """The rows of `groups` (ascending), one after the other, whoever wrote their files.
+        """Read the rows of `groups` (ascending), from files of any writer.
 
-        `names`: the columns to read; None: all. UserError: a file is damaged, or a value is not one
-        of its column's type.
+        `names`: columns to read; None: all. Raises UserError if a file is damaged, or a value
+        cannot be cast to its column's type.
         """
         types = {name: self._columns[name] for name in names or self._columns}
         tables = []
@@ -86,9 +86,9 @@ class Shards:
         return self.locate(groups, before + row)
 
     def in_range(self, group: int, ranges: Mapping[str, tuple[float, float]]) -> bool | None:
-        """Whether the columns of a row group keep to `ranges`, by the statistics in the footer.
+        """Whether the columns of a row group are within `ranges`, by the statistics in the footer.
 
-        None: they do as far as the statistics tell, which lack a column.
+        None: within the known statistics, but some are missing.
         """
         file, of_file = self._groups[group]
         footer = self._footers[file].row_group(of_file)
@@ -109,7 +109,7 @@ class Shards:
         return True if len(known) == len(ranges) else None
 
     def locate(self, groups: IntArray, row: int) -> str:
-        """'FILE: row R' (from 0) of a row of what `read` returned, for messages."""
+        """Return 'FILE: row R' (from 0) for a row returned by `read`, for messages."""
         ends = np.cumsum([self.group_rows[group] for group in groups])
         index = int(np.searchsorted(ends, row, side="right"))
         file, group = self._groups[groups[index]]
@@ -118,7 +118,7 @@ class Shards:
         return f"{self._paths[file]}: row {before + in_group} (from 0)"
 
     def describe(self, groups: IntArray) -> str:
-        """'train/part-00000.parquet row groups 3, 5', for messages."""
+        """Return 'train/part-00000.parquet row groups 3, 5', for messages."""
         return "; ".join(
             f"{self._names[file]} row groups {_listed(of_file)}"
             for file, of_file in self._by_file(groups)
@@ -132,7 +132,7 @@ class Shards:
 
 def _footer(path: Path, columns: Mapping[str, pa.DataType]) -> pq.FileMetaData:
     if not path.is_file():
-        raise UserError(f"{path}: listed in schema.json, but there is no such file; {AGAIN}")
+        raise UserError(f"{path}: listed in schema.json, but does not exist; {AGAIN}")
     try:
         footer = read_footer(path)
     except pa.ArrowException as error:

@@ -1,1 +1,1 @@
-"""Many runs: studies over towers and seeds, hyperparameter searches."""
+"""Studies over towers and seeds, and hyperparameter searches."""

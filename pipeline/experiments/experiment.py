@@ -1,7 +1,7 @@
-"""An experiment: runs to train, one after the other or several at a time, and what to record.
+"""The interface of an experiment: a series of runs, and a record of their results.
 
-`homerec compare` lists its runs beforehand, `homerec tune` draws each from a sampler. The engine
-(launchers/experiments) runs either.
+`homerec compare` lists its runs in advance, `homerec tune` draws each from a sampler. The engine
+(launchers/experiments) runs both.
 """
 
 from __future__ import annotations
@@ -20,31 +20,30 @@ from pipeline.ranks.world import World
 from pipeline.train import train
 
 RunOutcome = Literal["done", "pruned", "stopped", "failed"]
-"""'pruned': stopped early by the experiment; 'stopped': by a signal to the engine, and to be
-resumed."""
+"""'pruned': stopped early by the experiment; 'stopped': by a signal to the engine; resumable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentRun:
-    """One run of an experiment: an ordinary training run in a folder of its own."""
+    """A run of an experiment: an ordinary training run in its own folder."""
 
     name: str
-    """As shown on the screen."""
+    """Name on the screen."""
     folder: Path
     log: Path
-    """Of what it prints. Beside the folder: that one belongs to the run alone."""
+    """Log of its output. Outside the folder, which belongs to the run."""
     config: Config
     steps: int
-    """Of the run, if nothing ends it early."""
+    """Number of steps, unless it ends early."""
 
     def train(self, world: World) -> int:
-        """Train, or resume. Every rank must call this. Returns the exit code: OK or STOPPED."""
+        """Train or resume. Collective. Returns the exit code: OK or STOPPED."""
         return train(self.config, self.folder, world, resume="auto")
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A run that has ended without a start; `text` says how."""
+    """A run that ended without being started; `text` describes how."""
 
     text: str
 
@@ -53,35 +52,35 @@ R = TypeVar("R", bound=ExperimentRun)
 
 
 class Experiment(Protocol[R]):
-    """Runs to start, and a record of how they ended."""
+    """Runs to start, and a record of their outcomes."""
 
     @property
     def total(self) -> int:
-        """Number of runs, those of earlier sessions included."""
+        """Number of runs, including those of earlier sessions."""
 
     @property
     def num_ended(self) -> int:
-        """Number of runs that have ended and are not to run again."""
+        """Number of completed runs."""
 
     @property
     def footer(self) -> str:
-        """How it stands, in a few words below the table of progress."""
+        """Short status below the progress table."""
 
     def next_run(self) -> R | Skipped | None:
-        """The next run to start; None: no more."""
+        """Return the next run to start; None if there are no more."""
 
     def evaluated(self, run: R, step: int, value: float) -> bool:
-        """Note the selection metric after `step`; returns whether to stop the run early."""
+        """Record the selection metric after `step`; returns whether to stop the run early."""
 
     def ended(self, run: R, outcome: RunOutcome, error: str | None, seconds: float) -> str:
-        """Record how a run ended; returns a line for the screen. `seconds`: of this session."""
+        """Record the end of a run; returns a line for the screen. `seconds`: in this session."""
 
 
 @contextmanager
 def only_writer(folder: Path, kind: str) -> Iterator[None]:
-    """Keep other processes from running the experiment in `folder` meanwhile.
+    """Lock the experiment in `folder` against other processes.
 
-    UserError if another one does.
+    Raises UserError if another process runs it.
     """
     file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -89,7 +88,7 @@ def only_writer(folder: Path, kind: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                f"{folder}: a {kind} is running there; wait for its end, or name another folder "
+                f"{folder}: a {kind} is running there; wait until it ends, or give another folder "
                 "with --out"
             ) from error
         yield

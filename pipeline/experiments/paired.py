@@ -1,8 +1,7 @@
 """Means over seeds, and differences between towers trained on the same batches.
 
-A seed gives every tower the same rows in the same order, so towers are compared seed by seed. What
-varies over seeds is the initialisation and the order of rows. These errors do not say how a metric
-would move with other users or days.
+A seed gives every tower the same rows in the same order, so towers are compared seed by seed.
+Initialization and order of rows vary over seeds. The errors do not cover other users or days.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from pipeline.metrics.spec import MetricSpec
 Conclusion = Literal["better", "worse", "inconclusive"]
 
 ERRORS = 2.0
-"""Standard errors from 0 beyond which a difference counts."""
+"""Number of standard errors beyond which a difference counts."""
 
 BySeed = Mapping[int, float | None]
-"""A metric by seed; None where it is undefined (one class only, for instance)."""
+"""A metric by seed; None if undefined (for example, only one class)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A metric over the `n` seeds that have it. `deviation`: of the sample; None below two."""
+    """A metric over `n` seeds. `deviation`: sample standard deviation; None for n < 2."""
 
     n: int
     mean: float | None
@@ -37,8 +36,8 @@ class Estimate:
 class Difference:
     """A tower's metric minus another tower's, over the `n` seeds that have both.
 
-    `error`: standard error, the sample deviation of the differences over the root of n; None below
-    two seeds. For calibration both are differences of the distance to 1.
+    `error`: standard error, the sample standard deviation of the differences divided by sqrt(n);
+    None for n < 2. For calibration, differences of the distance to 1.
     """
 
     n: int
@@ -57,7 +56,7 @@ def estimate(values: BySeed) -> Estimate:
 
 
 def difference(ours: BySeed, theirs: BySeed, metric: MetricSpec) -> Difference:
-    """`ours` minus `theirs`, seed by seed."""
+    """Return `ours` minus `theirs`, paired by seed."""
     steps = [
         _compared(a, metric) - _compared(b, metric)
         for seed, a in ours.items()
@@ -70,10 +69,10 @@ def difference(ours: BySeed, theirs: BySeed, metric: MetricSpec) -> Difference:
 
 
 def false_positive_rate(n: int) -> float:
-    """How often `n` seeds (two or more) show a difference between equal towers: P(|t| > ERRORS).
+    """Return the probability that `n` >= 2 seeds show a difference by chance: P(|t| > ERRORS).
 
-    Student's distribution with n - 1 degrees of freedom, taking the differences as normal;
-    integrated by Simpson's rule.
+    Uses Student's t-distribution with n - 1 degrees of freedom (normal differences), integrated by
+    Simpson's rule.
     """
     freedom = n - 1
     scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))

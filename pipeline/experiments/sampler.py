@@ -1,4 +1,4 @@
-"""What a search tries next, which trial it stops early, and which fields mattered."""
+"""Proposes trials, stops trials early, and computes the importance of fields."""
 
 from __future__ import annotations
 
@@ -26,46 +26,46 @@ _STATES = {
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
-# Below this many finished trials a field's weight is noise.
+# Minimum number of finished trials for a field's importance.
 _TRIALS_FOR_IMPORTANCE = 8
 
 
 @dataclass(kw_only=True, slots=True)
 class Trial:
-    """What was tried and what came of it; an entry of `trials` in tune.json."""
+    """A trial and its result; an entry of `trials` in tune.json."""
 
     trial: int
-    """Its number."""
+    """Index of the trial."""
     run: str
-    """Folder of its run: another trial's where that one had the same values."""
+    """Folder of its run; that of another trial if that one had the same values."""
     state: State = "running"
     value: float | None = None
-    """The best it reported, which is that of its best checkpoint."""
+    """Best reported value, which is that of its best checkpoint."""
     params: dict[str, ParamValue]
     evaluations: list[tuple[int, float]] = field(default_factory=list)
-    """Rows seen, and the metric then; in this order."""
+    """Pairs of rows seen and metric."""
     seconds: float | None = None
     error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampler:
-    """Optuna's TPE over the trials of a search. It keeps no state: the trials are all."""
+    """Optuna's TPE over the trials of a search. It has no state besides the trials."""
 
     dimensions: Sequence[Dimension]
     maximise: bool
     seed: int
 
     def propose(self, trials: Sequence[Trial]) -> dict[str, ParamValue]:
-        """Values for the next trial. A function of the seed, its number, and earlier trials."""
+        """Return values for the next trial, a function of seed, index and earlier trials."""
         study = self._study(trials)
-        # A generator for each trial: a search that is resumed draws what it would have drawn.
+        # One generator per trial, so that a resumed search draws the same values.
         state = np.random.SeedSequence([self.seed, len(trials)]).generate_state(1)
         study.sampler = optuna.samplers.TPESampler(seed=int(state[0]))
         return study.ask(self._distributions()).params
 
     def importance(self, trials: Sequence[Trial]) -> dict[str, float]:
-        """Share of each field in what tells good trials from bad (PED-ANOVA); {} if too few."""
+        """Return the importance of each field (PED-ANOVA); {} if there are too few trials."""
         complete = sum(trial.state == "complete" for trial in trials)
         if complete < _TRIALS_FOR_IMPORTANCE or len(self.dimensions) < 2:
             return {}
@@ -76,11 +76,12 @@ class Sampler:
         return max(values) if self.maximise else min(values)
 
     def is_poor(self, trial: Trial, trials: Sequence[Trial], startup: int) -> bool:
-        """Whether the best value of `trial` is worse than the median of the finished ones' at as
-        many rows; not before `startup` have finished.
+        """Whether the best value of `trial` is worse than the median of finished trials after as
+        many rows; False before `startup` trials have finished.
 
-        Optuna's MedianPruner compares values at the very same step. Trials of other batch sizes
-        evaluate at other rows: here a trial counts with what it last had when it had seen no more.
+        Optuna's MedianPruner compares values at the same step. Trials with other batch sizes
+        evaluate after other numbers of rows: here a trial counts with its last value up to these
+        rows.
         """
         finished = [other for other in trials if other.state == "complete"]
         if not trial.evaluations or len(finished) < max(1, startup):

@@ -1,8 +1,8 @@
-"""A hyperparameter search: an experiment whose runs a sampler draws, each a trial.
+"""A hyperparameter search: an experiment whose runs, the trials, are drawn by a sampler.
 
-Its folder holds tune.json, trial-NNNN/ (a run each), logs/, best.yaml and report.html. All there is
-to know is in tune.json, rewritten at every change: however the search ended, it resumes from there,
-each trial from its last checkpoint.
+Its folder contains tune.json, trial-NNNN/ (one run each), logs/, best.yaml and report.html.
+tune.json has the complete state and is rewritten at every change: a search always resumes from it,
+and each trial from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from pipeline.io.errors import UserError
 from pipeline.io.files import write_json, write_text
 from pipeline.metrics.spec import lower_is_better
 
-# A trial with less than this share of its steps to go is let finish: its last evaluation is worth
-# more than the seconds.
+# A trial with less than this share of its steps left is not stopped, because its last evaluation is
+# worth the time.
 _NEARLY_DONE = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How a search goes."""
+    """Settings of a search."""
 
     search: Sequence[str]
-    """FIELD=VALUES each."""
+    """List of FIELD=VALUES."""
     trials: int = 20
     jobs: int = 1
     nproc: int = 1
@@ -45,13 +45,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRun(ExperimentRun):
-    """The run of a trial."""
+    """Run of a trial."""
 
     number: int
 
 
 class Search:
-    """Draws trials, judges them while they run, and records how they ended."""
+    """Draws trials, prunes them, and records their results."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Search:
             return Skipped(self._end(trial, twin.state))
         try:
             config = laid_over(self._base, trial.params, where=trial.run)
-        except UserError as error:  # values that do not go together: no reason to end the search
+        except UserError as error:  # incompatible values must not end the search
             return Skipped(self._end(trial, "failed", str(error).removeprefix(f"{trial.run}: ")))
         train = config.train
         steps = max(1, train.epochs * (self._train_rows // train.batch_size))
@@ -122,7 +122,7 @@ class Search:
     def evaluated(self, run: TrialRun, step: int, value: float) -> bool:
         trial, rows = self._trials[run.number], step * run.config.train.batch_size
         if any(rows == at for at, _ in trial.evaluations):
-            return False  # a run that resumes shows again what was judged before
+            return False  # a resumed run repeats evaluations
         trial.evaluations.append((rows, value))
         trial.value = self._sampler.best(value for _, value in trial.evaluations)
         self._save()
@@ -144,7 +144,7 @@ class Search:
         return self._end(trial, "complete")
 
     def write_pages(self) -> dict[str, Any]:
-        """Write best.yaml and the report; returns what is in tune.json."""
+        """Write best.yaml and the report; returns the content of tune.json."""
         found = self._save()
         if best := self._best():
             config = laid_over(self._base, best.params, where=f"trial {best.trial}")
@@ -156,7 +156,7 @@ class Search:
         return found
 
     def _save(self) -> dict[str, Any]:
-        """Write tune.json; returns what is in it."""
+        """Write tune.json; returns its content."""
         best, select_by = self._best(), self._base.train.select
         found = {
             "recipe": self._base.recipe,
@@ -185,21 +185,21 @@ class Search:
             )
 
     def _best(self) -> Trial | None:
-        """The best trial that ran to its end."""
+        """Return the best finished trial."""
         complete = [trial for trial in self._trials if trial.state == "complete"]
         values = [trial.value for trial in complete if trial.value is not None]
         return complete[values.index(self._sampler.best(values))] if values else None
 
     def _twin(self, trial: Trial) -> Trial | None:
-        """An earlier trial of the same values that need not run again: training is a function of
-        the configuration. A failed one is no such twin: its cause may be gone."""
+        """Return an earlier trial with the same values, which need not run again, because training
+        is a function of the configuration. Failed trials do not count: their cause may be gone."""
         for twin in self._trials[: trial.trial]:
             if twin.state in ("complete", "pruned") and twin.params == trial.params:
                 return twin
         return None
 
     def _end(self, trial: Trial, state: State, error: str | None = None) -> str:
-        """Record a trial's end; returns it in a line."""
+        """Record the end of a trial; returns a line about it."""
         trial.state, trial.error = state, error
         self._importance = self._sampler.importance(self._trials)
         best = self.write_pages()["best"]
@@ -207,13 +207,13 @@ class Search:
         parts += [] if trial.value is None else [f"{trial.value:.4f}"]
         parts += ["(best so far)"] if best == trial.trial else []
         parts += [f"{field}={_short(value)}" for field, value in trial.params.items()]
-        twin = f"as {trial.run}, which had the same values"
+        twin = f"same values as {trial.run}"
         note = error or (twin if trial.run != _name(trial.trial) else "")
         return " ".join(parts) + (f": {note}" if note else "")
 
 
 def _name(number: int) -> str:
-    """Of the folder of a trial's run."""
+    """Return the folder name of a trial's run."""
     return f"trial-{number:04d}"
 
 

@@ -1,4 +1,4 @@
-"""The charts of a search, as plotly figures. Finished trials are filled, pruned ones hollow."""
+"""Charts of a search, as Plotly figures. Finished trials are filled, pruned ones hollow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.io.json_types import Json
 from pipeline.report.charts import COLOURS, base, literal
 
 FINISHED, PRUNED, BEST = COLOURS[0], COLOURS[1], COLOURS[3]
-# Up to this many values an axis names each.
+# Maximum number of values for which an axis labels each.
 _FEW = 8
 _KINDS = (("complete", FINISHED, "circle"), ("pruned", PRUNED, "circle-open"))
 
@@ -36,7 +36,7 @@ def history(found: Mapping[str, Any]) -> go.Figure:
 
 
 def curves(found: Mapping[str, Any]) -> go.Figure:
-    """Evaluations of each trial over the rows it had seen; the best trial on top."""
+    """Return evaluations of each trial over rows seen; the best trial on top."""
     figure = base()
     figure.update_layout(hovermode="closest")
     best = found["best"]
@@ -83,7 +83,7 @@ def slice_of(found: Mapping[str, Any], field: str, *, log: bool) -> go.Figure:
 
 
 def importance(found: Mapping[str, Any]) -> go.Figure:
-    """One bar a field, the weightiest on top."""
+    """Return one bar per field, the most important on top."""
     figure = base()
     shares = found["importance"]
     figure.add_bar(
@@ -129,7 +129,7 @@ def _value(value: Any) -> Any:
 
 
 def _sorted(names: Sequence[str]) -> list[str]:
-    """Numbers by size, other words by letter."""
+    """Sort numbers by value, other values alphabetically."""
     try:
         return sorted(names, key=float)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A search started in a new folder, or resumed in its own. Checked before anything runs."""
+"""Starts a search in a new folder, or resumes it. Checks everything before running."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _SEARCH = FolderKind(
 def start_search(
     folder: Path, base: Config, overrides: Sequence[str], settings: Settings
 ) -> Iterator[Search]:
-    """A new search over `base`, checked before its folder is made; meanwhile nobody else opens it.
+    """Start a new search over `base`, checked before its folder is created; locks the folder.
 
-    UserError for a search that cannot run. `overrides`: fields that are not to be searched.
+    Raises UserError for an invalid search. `overrides`: fixed fields.
     """
     dimensions = read_searches(settings.search, base, _leaves(parse(overrides)))
     _check(base, dimensions)
@@ -52,17 +52,17 @@ def resume_search(
     config: Path | None,
     overrides: Sequence[str],
 ) -> Iterator[Search]:
-    """The search in `folder`, with some settings `amended`. UserError where that would make trials
-    differ in more than what is searched."""
+    """Resume the search in `folder`, with some settings `amended`. Raises UserError if trials would
+    differ in more than the searched fields."""
     if not (folder / FOUND).is_file():
         raise UserError(
-            f"{folder}: no search to resume (no {FOUND}); name its folder with --out, or leave "
-            "--resume out to start one"
+            f"{folder}: no search to resume (no {FOUND}); give its folder with --out, or omit "
+            "--resume to start one"
         )
     with only_writer(folder, "search"):
         found = read_found(folder)
         base = build(found["config"], where=str(folder / FOUND))
-        remedy = "leave it out to resume, or start another search with --out"
+        remedy = "omit it to resume, or start another search with --out"
         try:
             before = check_typed(found["settings"], SettingsFile)
         except ValueError as error:
@@ -85,11 +85,11 @@ def resume_search(
 
 
 def _check(base: Config, dimensions: Sequence[Dimension]) -> None:
-    """Each trial must find its tasks and features in the data, and have a folder of its own."""
+    """Check that trials find their tasks and features in the data, and use separate folders."""
     if base.checkpoint.path:
         raise UserError(
-            f"checkpoint.path: {base.checkpoint.path!r} is one folder and the trials are many "
-            "runs; leave it out, and each keeps its checkpoints in its own folder"
+            f"checkpoint.path: {base.checkpoint.path!r} is one folder, but trials are separate "
+            "runs; omit it to keep the checkpoints of each trial in its own folder"
         )
     schema = Schema.load(base.data.path)
     resolve_features(base, schema)
@@ -100,7 +100,7 @@ def _check(base: Config, dimensions: Sequence[Dimension]) -> None:
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of what a tree gives a value."""
+    """Return the dotted names of the values in a tree."""
     found = []
     for name, value in tree.items():
         inner = isinstance(value, dict)

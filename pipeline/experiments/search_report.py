@@ -1,4 +1,4 @@
-"""What a search found: a table for the terminal, and report.html. Made from tune.json alone."""
+"""Results of a search: a table for the terminal, and report.html. Reads only tune.json."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SHOWN = 10
 
 
 def best_table(found: Mapping[str, Any]) -> Table:
-    """The best trials, a row each; those that ran to their end first."""
+    """Return a table of the best trials, finished ones first."""
     view = text_table(None, ["trial"], [found["select"]])
     for heading in ("state", *found["searches"]):
         add_text(view, heading)
@@ -51,7 +51,7 @@ def best_table(found: Mapping[str, Any]) -> Table:
 
 
 def ranked(found: Mapping[str, Any]) -> list[Json]:
-    """Trials, best first: finished ones, then those stopped early, then the rest."""
+    """Sort trials, best first: finished ones, then pruned ones, then the rest."""
     order = ["complete", "pruned", "running", "failed"]
     sign = 1 if found["lower_is_better"] else -1
 
@@ -63,7 +63,7 @@ def ranked(found: Mapping[str, Any]) -> list[Json]:
 
 
 def write_tune_report(folder: Path, found: Mapping[str, Any]) -> Path:
-    """Write `folder`/report.html, whole or not at all, and return its path."""
+    """Write `folder`/report.html atomically and return its path."""
     name = folder.resolve().name
     body = (_header(name, found), _trials(found), *_charts(found), *_next(folder, found))
     path = folder / "report.html"
@@ -72,7 +72,7 @@ def write_tune_report(folder: Path, found: Mapping[str, Any]) -> Path:
 
 
 def read_found(folder: Path) -> Json:
-    """What a search in `folder` has written into tune.json. UserError if that is damaged."""
+    """Read tune.json of a search in `folder`. Raises UserError if it is damaged."""
     remedy = "start another search with 'homerec tune --out'"
     found: Json = read_typed(folder / FOUND, SearchFile, remedy=remedy)
     return found
@@ -114,8 +114,8 @@ def _trials(found: Mapping[str, Any]) -> Markup:
             ]
         )
     text = (
-        "Best first. The metric is the best that a trial reached; a pruned one was stopped early, "
-        "its metric is not final."
+        "Best first. The metric is the best of the trial. Pruned trials were stopped early, so "
+        "their metrics are not final."
     )
     parts = [note(text), table(headings, rows, sortable=True)]
     if failed:
@@ -126,14 +126,14 @@ def _trials(found: Mapping[str, Any]) -> Markup:
 
 def _charts(found: Mapping[str, Any]) -> list[Markup]:
     if not any(trial["value"] is not None for trial in found["trials"]):
-        return [section("How it went", missing("an evaluation"))]
+        return [section("Progress", missing("an evaluation"))]
     states = [("finished", draw.FINISHED, "solid"), ("stopped early", draw.PRUNED, "dot")]
     with_best = [*states, ("best", draw.BEST, "solid")]
     better = "Lower is better." if found["lower_is_better"] else "Higher is better."
     parts = [
         chart(
-            "Trials in their order",
-            f"{better} The line: the best finished so far.",
+            "Trials in order",
+            f"{better} Line: best finished trial so far.",
             draw.history(found),
         ),
         chart("Each trial over its rows", better, draw.curves(found)),
@@ -143,15 +143,15 @@ def _charts(found: Mapping[str, Any]) -> list[Markup]:
         for field in found["searches"]
     ]
     sections = [
-        section("How it went", key(with_best), charts(parts)),
-        section("Each field against the metric", key(states), charts(slices, "small")),
+        section("Progress", key(with_best), charts(parts)),
+        section("Metric by field", key(states), charts(slices, "small")),
     ]
     if found["importance"]:
         text = (
-            "Share of each field in what tells the best tenth of the finished trials from the "
-            "rest (PED-ANOVA). With few trials it is rough."
+            "Share of each field in what distinguishes the best tenth of the finished trials from "
+            "the rest (PED-ANOVA). Inaccurate with few trials."
         )
-        weights = chart("Which field matters", text, draw.importance(found))
+        weights = chart("Importance of fields", text, draw.importance(found))
         sections.append(section("Importance", charts([weights])))
     return sections
 
@@ -163,7 +163,7 @@ def _next(folder: Path, found: Mapping[str, Any]) -> list[Markup]:
     name, best = shlex.quote(str(folder)), shlex.quote(str(folder / "best.yaml"))
     lines = [
         (
-            "Train the best again",
+            "Train the best trial again",
             f"homerec train --config {best}",
         ),
         (
@@ -172,7 +172,7 @@ def _next(folder: Path, found: Mapping[str, Any]) -> list[Markup]:
         ),
         ("More trials", f"homerec tune --out {name} --resume --trials N"),
     ]
-    return [section("Where next", commands(lines))]
+    return [section("Next steps", commands(lines))]
 
 
 def _param(value: Any) -> Cell:

@@ -1,12 +1,12 @@
-"""study.json: what a study's runs came to, seed by seed and taken together. No torch.
+"""study.json: results of a study, by seed and summarized. Does not import torch.
 
 version, recipe, dataset, data, overrides, select, match, against, seeds, split, tasks
-towers: {TOWER: {folder, parameters, flops (a sample, forward and backward), config}}
+towers: {TOWER: {folder, parameters, flops (per sample, forward and backward), config}}
 runs: [{tower, seed, folder, status, error, step, seconds, samples_per_s, val, test, findings}]
 summary: {METRIC: {TASK: {TOWER: {n, mean, deviation, against, home}}}}, the last two
     {n, mean, error, conclusion} or null for the tower itself
 rows: {TASK: {rows, positives, gauc_users, gauc_left_out}} of the split
-notes: [what is undefined or missing, and how much of it]
+notes: [undefined or missing results]
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from pipeline.report.run_files import read_run
 
 NAME = "study.json"
 OUTCOME = "outcome.json"
-"""In a run's folder: written last, so that a run is over once it is there."""
+"""In the run folder; written last, so it marks a completed run."""
 
 _COUNTS = ("rows", "positives", "gauc_users", "gauc_left_out")
 
 
 def metrics_of(study: Json) -> list[MetricSpec]:
-    """The metrics that a study.json holds and this table knows."""
+    """Return the metrics of a study.json that are in METRICS."""
     return [metric for metric in METRICS if metric.name in study["summary"]]
 
 
 def folder_name(tower: str) -> str:
-    """A tower's name as a folder's: 'mmoe*' -> 'mmoe-star'."""
+    """Return a tower's name as a folder name: 'mmoe*' -> 'mmoe-star'."""
     name = tower.replace("*", "-star")
     assert re.fullmatch(r"[A-Za-z0-9_-]+", name), f"{tower} needs another name for its folder"
     return name
 
 
 def run_entry(tower: str, seed: int, folder: Path, status: str, error: str | None = None) -> Json:
-    """An entry of `runs`; with its metrics where `folder` holds a finished run."""
+    """Return an entry of `runs`, with metrics if `folder` contains a finished run."""
     entry: Json = {
         "tower": tower,
         "seed": seed,
@@ -76,7 +76,7 @@ def run_entry(tower: str, seed: int, folder: Path, status: str, error: str | Non
 
 
 def build_study(head: Json, runs: Sequence[Json]) -> Json:
-    """`head` (what was planned) and `runs` (what came of it) with what they say together."""
+    """Combine `head` (the design) and `runs` (the results), and add the summary."""
     done = [run for run in runs if run["status"] == "done"]
     split = head["split"]
     summary = {
@@ -92,7 +92,7 @@ def build_study(head: Json, runs: Sequence[Json]) -> Json:
 
 
 def _summary(head: Json, done: Sequence[Json], task: str, metric: MetricSpec) -> Json:
-    """Of every tower."""
+    """Summarize every tower."""
     values: dict[str, BySeed] = {
         tower: {
             run["seed"]: run[head["split"]][task].get(metric.name)
@@ -112,12 +112,12 @@ def _summary(head: Json, done: Sequence[Json], task: str, metric: MetricSpec) ->
 
 
 def _notes(study: Json) -> list[str]:
-    """What a reader must know before believing a metric."""
+    """Return notes on the reliability of the metrics."""
     notes = []
     split, runs = study["split"], study["runs"]
     for status, what in (
-        ("failed", "failed and are left out"),
-        ("stopped", "were stopped before their end and are left out"),
+        ("failed", "failed and are excluded"),
+        ("stopped", "were stopped early and are excluded"),
         ("pending", "have not been started"),
     ):
         if names := [
@@ -126,8 +126,8 @@ def _notes(study: Json) -> list[str]:
             notes.append(f"{len(names)} of {len(runs)} runs {what}: {', '.join(names)}.")
     if split == "val":
         notes.append(
-            "No row of the data falls into the test split: these are metrics of the validation "
-            "split, which also chose the checkpoints, so they lean to the good side."
+            "The test split is empty. These are metrics of the validation split, which was also "
+            "used to choose the checkpoints, so they are optimistic."
         )
     one_class = []
     for task, counts in study["rows"].items():
@@ -151,23 +151,23 @@ def _notes(study: Json) -> list[str]:
     if len({frozenset(each) for each in seeds.values()}) > 1:
         counts = ", ".join(f"{tower} {len(each)}" for tower, each in seeds.items())
         notes.append(
-            f"Not all towers have a finished run of every seed ({counts}): a difference is taken "
-            "over the seeds that both towers have, a mean over all that its own tower has."
+            f"Not all towers have a finished run of every seed ({counts}). A difference covers the "
+            "seeds of both towers, a mean all seeds of its tower."
         )
     if len(study["towers"]) == 1:
-        notes.append("One tower: no difference, and so nothing is better or worse here.")
+        notes.append("There is only one tower, so there are no differences.")
     if len(study["seeds"]) == 1:
-        notes.append("One seed: no deviation, no standard error, and so inconclusive.")
+        notes.append("There is only one seed, so there are no standard errors: inconclusive.")
     return notes
 
 
 def is_alone(study: Json) -> bool:
-    """Whether there is one tower, and so nothing to compare it with."""
+    """Whether there is only one tower, so that nothing can be compared."""
     return len(study["towers"]) == 1
 
 
 def has_errors(study: Json) -> bool:
-    """Whether any tower was compared over two seeds or more, so that there are standard errors."""
+    """Whether any tower was compared over at least two seeds, so that there are standard errors."""
     return any(
         len(shared_seeds(study, tower, study["against"])) > 1
         for tower in study["towers"]
@@ -176,12 +176,12 @@ def has_errors(study: Json) -> bool:
 
 
 def most_seeds(study: Json) -> int:
-    """Finished seeds of the tower that has most of them."""
+    """Return the largest number of finished seeds of a tower."""
     return max(len(shared_seeds(study, tower, tower)) for tower in study["towers"])
 
 
 def shared_seeds(study: Json, *towers: str) -> set[int]:
-    """Seeds with a finished run of every one of these towers."""
+    """Return the seeds with a finished run of each of these towers."""
     done = {(run["tower"], run["seed"]) for run in study["runs"] if run["status"] == "done"}
     return {seed for _, seed in done if all((tower, seed) in done for tower in towers)}
 
@@ -191,7 +191,7 @@ def save_study(out: Path, study: Json) -> None:
 
 
 def load_study(out: Path) -> Json:
-    """UserError if `out` holds no study, or one of another version."""
+    """Load a study. Raises UserError if `out` has no study, or one of another version."""
     remedy = "name another folder with --out"
     found: Json = read_typed(out / NAME, StudyFile, remedy=remedy)
     return found

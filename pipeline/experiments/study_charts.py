@@ -1,4 +1,4 @@
-"""The see-saw picture: a row a tower, a panel a task, each on the scale of its own errors."""
+"""The see-saw chart: one row per tower, one panel per task, each scaled to its errors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipeline.io.json_types import Json
 from pipeline.metrics.spec import MetricSpec
 from pipeline.report.charts import base, literal
 
-# Better, worse, inconclusive: Okabe and Ito's green and vermilion, and a grey seen on both pages.
+# Better, worse, inconclusive: Okabe and Ito's green and vermilion, and a gray for both themes.
 COLOURS = {"better": "#009E73", "worse": "#D55E00", "inconclusive": "#8A939C"}
 _GAP = 0.025
 PANELS = 6
-"""Tasks side by side; more go into another picture."""
+"""Maximum number of tasks per chart."""
 
 
 def see_saw(
@@ -29,8 +29,8 @@ def see_saw(
     to: Literal["against", "home"],
     emphasised: str = "",
 ) -> go.Figure:
-    """Differences of `towers` to another one: a point, a thick bar of one standard error, a thin
-    one of two. A thin bar that does not reach 0 is what is called better or worse."""
+    """Return differences of `towers` to another one: a point, a thick bar of one standard error,
+    and a thin bar of two. A difference is better or worse if its thin bar does not reach 0."""
     names = [
         f"<b>{literal(tower)}</b>" if tower == emphasised else literal(tower) for tower in towers
     ]

@@ -1,6 +1,6 @@
-"""The design of a study: its runs, looked up and checked before the first starts.
+"""The design of a study: its runs, validated before the first one starts.
 
-All runs of a seed differ in the tower alone, so they see the same rows in the same order.
+All runs of a seed differ only in the tower, so they see the same rows in the same order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pipeline.training.resolve_features import Selection, resolve_features
 
 Match = Literal["params", "flops"]
 
-# What these would set is the study's to choose, run by run.
+# Fields that the study sets for each run.
 _OURS = {
     "--train.seed": "--seeds",
     "--model.tower.kind": "--towers",
@@ -37,14 +37,14 @@ _OURS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyDesign:
-    """What a study will run, known and checked before it does anything."""
+    """The validated runs of a study."""
 
     runs: tuple[TowerRun, ...]
-    """Seed by seed: a study that is cut short has every tower over some seeds."""
+    """Ordered by seed, so that an interrupted study has all towers for some seeds."""
     kept: tuple[TowerRun, ...]
-    """Runs of the study that is extended which are not to run now; their results stay."""
+    """Runs of an extended study that are not requested now; their results are kept."""
     head: Json
-    """What study.json says before the first run."""
+    """Content of study.json before the first run."""
 
 
 def design_study(
@@ -59,14 +59,15 @@ def design_study(
     world: World,
     study: Json | None = None,
 ) -> StudyDesign:
-    """Look everything up. UserError for what would not run.
+    """Design a study. Raises UserError for an invalid one.
 
-    With `study`, the one in `out`, the design extends that one: its towers, seeds and runs stay.
+    With `study`, the existing one in `out`, the design extends it: its towers, seeds and runs are
+    kept.
     """
     for word in overrides:
         if (field := word.partition("=")[0]) in _OURS:
-            raise UserError(f"command line: {field} is set run by run; use {_OURS[field]} instead")
-    # After the best one nothing else of a finished run is needed; a user's own value wins.
+            raise UserError(f"command line: {field} is set per run; use {_OURS[field]} instead")
+    # A finished run needs only its best checkpoint, unless the user sets a value.
     base = resolve(recipe, None, ["--checkpoint.keep", "1", *overrides])
     _check_names(towers)
     before = study or {"towers": {}, "seeds": [], "runs": []}
@@ -117,7 +118,7 @@ def _reference(against: str | None, towers: Sequence[str]) -> str:
         return "single_task" if "single_task" in towers else towers[0]
     if against not in towers:
         raise UserError(
-            f"command line: --against {against!r} is no tower of this study; "
+            f"command line: --against {against!r} is not a tower of this study; "
             f"{nearest(against, list(towers))}"
         )
     return against
@@ -143,19 +144,19 @@ def _entry(name: str, cost: Cost, config: TowerConfig) -> Json:
 
 
 def _check_names(towers: Sequence[str]) -> None:
-    """UserError for a tower that is unknown or named twice."""
+    """Raise UserError for an unknown or repeated tower."""
     if unknown := [name for name in towers if name not in VARIANTS]:
         names = ", ".join(f"{name!r} ({nearest(name, list(VARIANTS))})" for name in unknown)
         raise UserError(f"command line: --towers: unknown: {names}")
     for name in towers:
         if towers.count(name) > 1:
-            raise UserError(f"command line: --towers: {name!r} is there twice; name it once")
+            raise UserError(f"command line: --towers: {name!r} is given twice; remove one")
 
 
 def _towers(
     base: TowerConfig, names: Sequence[str], chosen: Selection, match: Match | None
 ) -> tuple[dict[str, TowerConfig], dict[str, Cost]]:
-    """Each tower's configuration and cost; with `match` at the cost of the recipe's HoME."""
+    """Return each tower's configuration and cost; `match`: at the cost of the recipe's HoME."""
     num_features, tasks = chosen.num_features, chosen.tower_tasks
     target = cost(variant("home", base), num_features, tasks)
     configs, costs = {}, {}
@@ -178,8 +179,8 @@ def _config(base: Config, tower: TowerConfig, seed: int) -> Config:
 
 
 def _assert_same_batches(runs: Sequence[TowerRun]) -> None:
-    """The order of rows follows from seed, data and batch size: towers must not differ in these."""
+    """Check that towers do not differ in fields that determine the order of rows."""
     for run in runs:
         first = next(other for other in runs if other.seed == run.seed)
         same = run.config.model_copy(update={"model": first.config.model})
-        assert same == first.config, "runs of a seed differ in the tower alone"
+        assert same == first.config, "runs of a seed differ only in the tower"

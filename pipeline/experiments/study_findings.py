@@ -1,5 +1,5 @@
-"""A study's answer in plain sentences, made from its numbers: is HoME better here, on which task,
-by how much, how sure, and are its experts healthy."""
+"""Answers of a study in plain sentences: whether HoME is better, on which tasks, by how much, how
+certain this is, and whether its experts are healthy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _CONCLUSIONS: tuple[Conclusion, ...] = ("better", "worse", "inconclusive")
 
 
 def subject(study: Json) -> str:
-    """The tower that the study is about: HoME, or the first that is not compared against."""
+    """Return the tower of interest: HoME, or the first one that is not the baseline."""
     towers = [tower for tower in study["towers"] if tower != study["against"]]
     return HOME if HOME in towers else next(iter(towers), study["against"])
 
 
 def signed(value: float | None) -> str:
-    """'+.0031': metrics below 1 are read without their 0."""
+    """Format as '+.0031', without a leading 0."""
     return "-" if value is None else f"{value:+.4f}".replace("0.", ".", 1)
 
 
@@ -31,7 +31,7 @@ def plain(value: float | None) -> str:
 
 
 def difference_text(found: Json) -> str:
-    """'+.0031 ± .0008': mean and one standard error."""
+    """Format mean and standard error as '+.0031 ± .0008'."""
     if found["error"] is None:
         return signed(found["mean"])
     return f"{signed(found['mean'])} ± {signed(found['error'])[1:]}"
@@ -40,39 +40,39 @@ def difference_text(found: Json) -> str:
 def answer(study: Json) -> list[tuple[str, str]]:
     """Question and answer, the main one first."""
     if not any(run["status"] == "done" for run in study["runs"]):
-        return [("What came out", "No run has finished: there is nothing to compare yet.")]
+        return [("Results", "No run has finished: there is nothing to compare yet.")]
     name = subject(study)
     found = [(f"Is {name} better here?", _against_reference(study, name))]
     if not is_alone(study):
         found.append((f"Is {name} the best of them?", _ranks(study, name)))
         for question, text in (
             ("Which towers see-saw?", _see_saw(study)),
-            ("Which parts of HoME pay?", _ablations(study)),
+            ("Which parts of HoME help?", _ablations(study)),
         ):
             if text:
                 found.append((question, text if has_errors(study) else _ONE_SEED))
-    found.append(("How sure is that?", how_sure(study)))
+    found.append(("How certain is this?", how_sure(study)))
     found.append((f"Are {name}'s experts healthy?", health_answer(study, name)))
     return found
 
 
-_ONE_SEED = "That cannot be said: one seed shows no error."
+_ONE_SEED = "Inconclusive: one seed has no standard error."
 
 
 def _against_reference(study: Json, name: str) -> str:
     reference = study["against"]
     if is_alone(study):
         return (
-            f"That cannot be said: {name} is the only tower here, so there is no difference. "
+            f"Inconclusive: {name} is the only tower, so there is no difference. "
             "--resume --towers NAME adds another."
         )
     seeds = len(shared_seeds(study, name, reference))
     if seeds == 0:
-        return f"That cannot be said yet: no seed is finished with both {name} and {reference}."
+        return f"Inconclusive: no seed is finished with both {name} and {reference} yet."
     if seeds == 1:
         return (
-            f"That cannot be said from one seed. Its differences to {reference} on the "
-            f"{study['split']} split, whose error nobody knows: {_plain_differences(study, name)}"
+            f"Inconclusive with one seed. Its differences to {reference} on the "
+            f"{study['split']} split, without errors: {_plain_differences(study, name)}"
         )
     counts = [_counts(study, metric, name) for metric in headline()]
     sentences = [_by_conclusion(study, metric, name) for metric in headline()]
@@ -135,10 +135,10 @@ def _differences(study: Json, metric: MetricSpec, name: str) -> Iterable[tuple[s
 
 
 def _ranks(study: Json, name: str) -> str:
-    """Where the tower's mean is the highest, and who beats it elsewhere. Its ablations are no
-    rivals."""
+    """Return the tasks on which the tower's mean is highest, and better towers on the others.
+    Its ablations are not considered."""
     many = most_seeds(study) > 1
-    sentences = [] if many else ["By one seed's metrics, which chance orders as well:"]
+    sentences = [] if many else ["With one seed, whose order may be due to chance:"]
     what = "its mean" if many else "its metric"
     for metric in headline():
         first, beaten = [], []
@@ -161,7 +161,7 @@ def _ranks(study: Json, name: str) -> str:
 
 
 def _see_saw(study: Json) -> str:
-    """Towers that gain on one task and lose on another."""
+    """Return towers that gain on one task and lose on another."""
     swings, steady = [], []
     for tower in study["towers"]:
         found = {
@@ -184,7 +184,7 @@ def _see_saw(study: Json) -> str:
 
 
 def _ablations(study: Json) -> str:
-    """Where HoME with a part switched off does worse, or better, than the whole."""
+    """Return the tasks on which ablations of HoME are worse or better than HoME."""
     sentences = []
     for tower in ablations(study):
         moved = [
@@ -200,40 +200,39 @@ def _ablations(study: Json) -> str:
             )
         ]
         sentences.append(f"{tower}: {', '.join(moved) or 'inconclusive on any task'}.")
-    return "Against the whole of HoME. " + " ".join(sentences) if sentences else ""
+    return "Compared with complete HoME. " + " ".join(sentences) if sentences else ""
 
 
 def ablations(study: Json) -> list[str]:
-    """The towers that are HoME without a part, where the whole is there to compare with."""
+    """Return the ablations of HoME, if HoME is in the study."""
     if HOME not in study["towers"]:
         return []
     return [tower for tower in study["towers"] if tower.startswith(f"{HOME}-")]
 
 
 def how_sure(study: Json) -> str:
-    """What ± means, and how often chance alone would speak."""
+    """Explain ±, and how often differences occur by chance."""
     name = subject(study)
     n = len(shared_seeds(study, name, study["against"]))
     if n < 2:
         return (
-            f"Not at all: {'one seed' if n else 'no seed'} shows no spread, so there is no "
-            "standard error and no conclusion. Take --seeds 4 or more."
+            f"Not certain: {'one seed has' if n else 'without seeds there is'} no standard error, "
+            "so there is no conclusion. Use --seeds 4 or more."
         )
     if is_alone(study):
         return (
-            f"There is no difference to be sure of. ± beside a mean is the deviation over {n} "
-            f"seeds: how far the luck of a seed moves {name}'s own metric."
+            f"There is no difference to test. ± after a mean is the standard deviation over {n} "
+            f"seeds of {name}'s metric."
         )
     odds = false_positive_rate(n)
     count = sum(
         1 for metric in headline() for _, d in _differences(study, metric, name) if d["n"] > 1
     )
-    weak = "This is weak evidence: w" if n < 8 else "W"
+    weak = "This is a weak test: w" if n < 8 else "W"
     return (
-        f"Differences are taken seed by seed, over {n} seeds; ± is one standard error. A tower is "
-        f"called better or worse from {ERRORS:.0f} standard errors on. {weak}ith {n} seeds a pair "
-        f"of towers that are really equal is called different in {100 * odds:.0f}% of "
-        f"comparisons, so of the {count} between {name} and {study['against']} about "
-        f"{odds * count:.1f} would be by chance alone. The errors tell how far the luck of a seed "
-        "moves a metric, not how other users or other days would."
+        f"Differences are paired by seed, over {n} seeds; ± is one standard error. A tower is "
+        f"reported as better or worse beyond {ERRORS:.0f} standard errors. {weak}ith {n} seeds, "
+        f"{100 * odds:.0f}% of comparisons between equal towers would report a difference, so "
+        f"about {odds * count:.1f} of the {count} between {name} and {study['against']} would be "
+        "by chance. The errors cover seed variance only, not other users or days."
     )

@@ -1,4 +1,4 @@
-"""What a study's runs found of their experts: faults by tower, and in which seeds."""
+"""Health of experts in the runs of a study: faults by tower and seed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pipeline.io.json_types import Json
 from pipeline.metrics.chance import at_chance
 
 WRONG = "wrong"
-"""The severity of a finding that names a fault."""
-_MOST = 6  # faults named in the answer
+"""Severity of a fault."""
+_MOST = 6  # maximum number of faults in the answer
 
 
 def findings(study: Json, tower: str) -> list[tuple[Json, list[int]]] | None:
-    """Findings on the tower's experts, each with its seeds; None where no run has a diagnosis."""
+    """Return findings on the tower's experts with their seeds; None without any diagnosis."""
     diagnosed = _diagnosed(study, tower)
     found: dict[tuple[str, ...], tuple[Json, list[int]]] = {}
     for run in diagnosed:
@@ -32,10 +32,10 @@ def _diagnosed(study: Json, tower: str) -> list[Json]:
 
 
 def health_answer(study: Json, name: str) -> str:
-    """Whether a tower's experts are sound, the faults first; and how many faults others have."""
+    """Describe the health of a tower's experts, faults first, and fault counts of other towers."""
     found = findings(study, name)
     if found is None:
-        return "Not known: its runs' health.json holds no diagnosis."
+        return "Unknown: health.json of its runs has no diagnosis."
     wrong = [each for each in found if each[0]["severity"] == WRONG]
     named = [_finding(*each) for each in (wrong or found)]
     more = f"; and {len(named) - _MOST} more, below" if len(named) > _MOST else ""
@@ -54,7 +54,7 @@ def health_answer(study: Json, name: str) -> str:
         if (runs := _diagnosed(study, tower))
         for count in [sum(f["severity"] == WRONG for run in runs for f in run["findings"])]
     ]
-    return f"{text} Faults found a run: {', '.join(rates)}."
+    return f"{text} Faults per run: {', '.join(rates)}."
 
 
 def _finding(finding: Json, seeds: Sequence[int]) -> str:

@@ -1,5 +1,5 @@
-"""report.html of a study: is HoME better here, on which task, by how much, how sure, and are its
-experts healthy. Made from study.json alone, without torch."""
+"""Writes report.html of a study: whether HoME is better, on which tasks, by how much, how certain
+this is, and whether its experts are healthy. Reads only study.json; does not import torch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from pipeline.report.page import (
 
 
 def write_study_report(out: Path, study: Json) -> Path:
-    """Write `out`/report.html, whole or not at all, and return its path."""
+    """Write `out`/report.html atomically and return its path."""
     name = out.resolve().name
     body = (
         _header(name, study),
@@ -81,32 +81,32 @@ def _header(name: str, study: Json) -> Markup:
 
 
 def _see_saw(study: Json) -> Markup:
-    title = f"See-saw: each tower's difference to {study['against']}, task by task"
+    title = f"See-saw: difference of each tower to {study['against']}, by task"
     if is_alone(study):
-        return section(title, missing("differences (there is one tower alone)"))
+        return section(title, missing("differences (there is only one tower)"))
     bars = (
         f"Point: mean over seeds. Thick bar: one standard error; thin bar: {ERRORS:.0f}."
         if has_errors(study)
-        else "Point: one seed's difference. One seed shows no error: there are no bars, and "
-        "nothing can be called better or worse."
+        else "Point: difference of one seed. One seed has no standard error, so there are no bars "
+        "and no conclusions."
     )
     text = (
-        f"Right of the line is better than {study['against']}. {bars} Every panel has a scale of "
-        "its own."
+        f"Right of the line is better than {study['against']}. {bars} Every panel has its own "
+        "scale."
     )
     colours = key((conclusion, colour, "solid") for conclusion, colour in COLOURS.items())
     towers = [tower for tower in study["towers"] if tower != study["against"]]
     pictures = _pictures(study, towers, "against")
     parts = [note(text), colours, charts(pictures, "wide")]
     if off := ablations(study):
-        parts.append(heading("HoME without a part: the difference to the whole"))
-        parts.append(note("Left of the line: the part is missed."))
+        parts.append(heading("Ablations of HoME: difference to complete HoME"))
+        parts.append(note("Left of the line: removing the part hurts."))
         parts.append(charts(_pictures(study, off, "home"), "wide"))
     return section(title, *parts)
 
 
 def _pictures(study: Json, towers: list[str], to: Literal["against", "home"]) -> list[Markup]:
-    """One a metric, or more where there are many tasks."""
+    """Return one chart per metric, or more if there are many tasks."""
     pictures = []
     for metric in headline():
         for first in range(0, len(study["tasks"]), PANELS):
@@ -149,7 +149,7 @@ def _mean_cell(row: Json) -> Cell:
 
 
 def _all(study: Json) -> Markup:
-    """Tower by task by metric, with both differences where there are any."""
+    """Return a table by metric, task and tower, with both differences if there are any."""
     alone = is_alone(study)
     rows = []
     for metric in metrics_of(study):
@@ -189,15 +189,15 @@ def _costs(study: Json) -> Markup:
         for row in (list(row.items()) for row in cost_rows(study))
     ]
     text = (
-        "Parameters and floating-point operations (a sample, forward and backward) of the tower "
-        "alone, without the tables, which are the same for all. Training is the time of the steps, "
-        "without start and evaluations, at the speed the machine had while other runs were active."
+        "Parameters and floating-point operations (per sample, forward and backward) of the tower, "
+        "without the tables, which are the same for all. Training is the time of the steps, "
+        "without start and evaluations, while other runs were active on the machine."
     )
     return section("Costs", note(text), table(list(next(cost_rows(study))), rows, sortable=True))
 
 
 def _sort_key(text: str) -> float:
-    """'1,234', '2.5k' or '1:05' as a number."""
+    """Parse '1,234', '2.5k' or '1:05' as a number."""
     if text == "-":
         return math.nan
     if ":" in text:
@@ -240,7 +240,7 @@ def _runs(study: Json) -> Markup:
     failed = [run for run in study["runs"] if run["error"]]
     rows = [[Cell(f"{run['tower']} seed {run['seed']}"), Cell(run["error"])] for run in failed]
     parts = [heading("Failed"), table(["run", "why"], rows)] if rows else []
-    return section("Each run's own report", links(items), *parts)
+    return section("Reports of the runs", links(items), *parts)
 
 
 def _number(value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""A study: an experiment whose runs are towers by seeds."""
+"""A study: an experiment with one run per tower and seed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ENDED_EARLY = ("failed", "stopped")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TowerRun(ExperimentRun):
-    """One tower, one seed."""
+    """A run of one tower and seed."""
 
     tower: str
     seed: int
@@ -37,7 +37,7 @@ class TowerRun(ExperimentRun):
         return (self.folder / OUTCOME).is_file()
 
     def train(self, world: World) -> int:
-        """Train or resume, evaluate the best checkpoint once on the test split, keep that alone."""
+        """Train or resume, evaluate the best checkpoint on the test split, and keep only that."""
         code = ExperimentRun.train(self, world)
         if code:
             return code
@@ -57,7 +57,7 @@ class TowerRun(ExperimentRun):
 
 
 class Study:
-    """Starts the runs that are not over, and keeps study.json."""
+    """Starts the runs that are not finished, and updates study.json."""
 
     def __init__(
         self,
@@ -67,10 +67,14 @@ class Study:
         kept: Sequence[TowerRun],
         before: Json,
     ) -> None:
-        """`head`: of study.json; `kept`: runs of an earlier session that are not asked for now;
-        `before`: study.json as it was, {} for a new study.
+        """
+        Args:
+            head: head of study.json.
+            kept: runs of an earlier session that are not requested now.
+            before: previous study.json; {} for a new study.
 
-        UserError if a run's folder holds a run with other settings or of other data.
+        Raises:
+            UserError: the folder of a run contains a run with other settings or data.
         """
         self._out = out
         self._head = head
@@ -115,16 +119,16 @@ class Study:
         return f"{run.name}: " + (f"failed: {error}" if error else outcome)
 
     def record(self) -> Json:
-        """What study.json says."""
+        """Return the content of study.json."""
         return build_study(self._head, list(self._entries.values()))
 
     def _check_there(self, run: TowerRun) -> None:
-        """A run that ended and is gone is not to be trained anew unasked."""
+        """Raise UserError if a finished run is gone, instead of training it again."""
         entry = self._entries.get((run.tower, run.seed))
         if entry and entry["status"] == "done" and not (run.folder / "config.json").is_file():
             raise UserError(
-                f"{self._out}: {run.tower} seed {run.seed} was done, and {run.folder} is gone; "
-                "bring it back (is a disk not mounted?), or begin the study anew with --overwrite"
+                f"{self._out}: {run.tower} seed {run.seed} was finished, but {run.folder} is gone; "
+                "restore it (is a disk not mounted?), or start the study again with --overwrite"
             )
 
     def _note(self, run: TowerRun, status: str, error: str | None = None) -> None:
@@ -139,18 +143,18 @@ def _check_same(run: TowerRun) -> None:
     ours, theirs = (config.model_dump(mode="json") for config in (run.config, Config.load(path)))
     if field := _first_difference(ours, theirs):
         raise UserError(
-            f"{path}: {field} is not what this command asks for; give the same settings as before, "
+            f"{path}: {field} differs from this command; give the same settings as before, "
             "--overwrite to replace the study, or another --out"
         )
     if Schema.load(run.folder) != Schema.load(run.config.data.path):
         raise UserError(
-            f"{run.folder}: was trained on other data than {run.config.data.path} now holds; "
-            "--overwrite replaces the study, --out names another folder"
+            f"{run.folder}: was trained on other data than that in {run.config.data.path}; "
+            "pass --overwrite to replace the study, or give another folder with --out"
         )
 
 
 def _first_difference(ours: Json, theirs: Json, prefix: str = "") -> str:
-    """The dotted name of a field whose values differ, or ''."""
+    """Return the dotted name of a field whose values differ, or ''."""
     for key in sorted({*ours, *theirs}):
         a, b = ours.get(key), theirs.get(key)
         if a == b:

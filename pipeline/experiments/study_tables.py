@@ -1,4 +1,4 @@
-"""A study as tables: on the screen, and table.md."""
+"""Tables of a study, for the screen and table.md."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _cell(row: Json) -> str:
 
 
 def _caption(study: Json, metric: MetricSpec) -> str:
-    """What stands in a cell, and what cannot."""
+    """Describe the cells of a table."""
     many = most_seeds(study) > 1
     mean = "mean ± deviation over seeds" if many else "one seed, so without deviation"
     if is_alone(study):
@@ -73,20 +73,20 @@ def _caption(study: Json, metric: MetricSpec) -> str:
 
 
 def page_caption(study: Json) -> str:
-    """The same for the page, whose cells have marks, but no differences."""
+    """Describe the cells on the page, which have marks, but no differences."""
     many = most_seeds(study) > 1
     text = "Mean ± sample deviation over seeds" if many else "One seed's metrics, no deviation,"
     text += f" on the {study['split']} split"
     if is_alone(study):
-        text += "; one tower, so nothing is better or worse"
+        text += "; one tower, so no differences"
     elif has_errors(study):
         text += (
             f"; {MARKS['better']} better, {MARKS['worse']} worse than {study['against']} by more "
             f"than {ERRORS:.0f} standard errors"
         )
     else:
-        text += "; no error, so nothing can be called better or worse"
-    return text + ". A heading sorts."
+        text += "; no standard error, so no conclusions"
+    return text + ". Click a heading to sort."
 
 
 def cost_table(study: Json) -> Table:
@@ -98,7 +98,7 @@ def cost_table(study: Json) -> Table:
 
 
 def cost_rows(study: Json) -> Iterator[dict[str, str]]:
-    """A tower's size, work and time, as text by heading."""
+    """Yield size, cost and time of each tower, as text by heading."""
     for tower, about in study["towers"].items():
         runs = [run for run in study["runs"] if run["tower"] == tower and run["status"] == "done"]
         seconds = [run["seconds"] for run in runs]
@@ -107,14 +107,14 @@ def cost_rows(study: Json) -> Iterator[dict[str, str]]:
             "tower": tower,
             "runs": str(len(runs)),
             "parameters": f"{about['parameters']:,}",
-            "MFLOP a sample": f"{about['flops'] / 1e6:.2f}",
+            "MFLOP per sample": f"{about['flops'] / 1e6:.2f}",
             "training": duration_text(sum(seconds) / len(seconds)) if seconds else "-",
             "samples/s": speed_text(sum(speeds) / len(speeds)) if speeds else "-",
         }
 
 
 def mean_text(row: Json) -> str:
-    """'0.7230 ± .0011'."""
+    """Format as '0.7230 ± .0011'."""
     if row["deviation"] is None:
         return plain(row["mean"])
     return f"{plain(row['mean'])} ± {signed(row['deviation'])[1:]}"
@@ -128,7 +128,7 @@ def _difference(row: Json) -> str:
 
 
 def write_markdown(out: Path, study: Json) -> Path:
-    """`out`/table.md: the answer, a table a metric, the costs, the notes."""
+    """Write `out`/table.md: the answers, one table per metric, the costs, the notes."""
     counts = ", ".join(
         f"{len(study[what])} {what if len(study[what]) > 1 else what[:-1]}"
         for what in ("towers", "seeds")
@@ -138,7 +138,7 @@ def write_markdown(out: Path, study: Json) -> Path:
         lines += [f"**{question}** {text}", ""]
     for metric in metrics_of(study):
         lines += [f"## {metric.heading}, {study['split']} split", ""]
-        lines += [f"In a cell: {_caption(study, metric)}."]
+        lines += [f"Cells: {_caption(study, metric)}."]
         lines += ["", *_grid(["tower", *study["tasks"]])]
         for tower in study["towers"]:
             rows = [study["summary"][metric.name][task][tower] for task in study["tasks"]]
@@ -161,5 +161,5 @@ def _grid(headings: list[str]) -> list[str]:
 
 
 def _line(cells: list[str]) -> str:
-    # A bar would end the cell, a star begin emphasis: 'mmoe*'.
+    # Escape bars, which end a cell, and stars, which start emphasis: 'mmoe*'.
     return "| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in cells) + " |"

@@ -1,1 +1,1 @@
-"""Questions about a plan: why a table lies where it does, what other inputs would give."""
+"""Analyzes plans: alternatives for a table, and sweeps over inputs."""

@@ -1,4 +1,4 @@
-"""Alternatives for one table: the plan's time with this table alone placed otherwise."""
+"""Alternatives for one table: the plan's time if only this table is placed differently."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class Alternative:
     """Columns of a shard."""
     shards: int
     perf: FloatArray
-    """[6] of a shard, by PARTS."""
+    """[6] milliseconds of a shard, by PARTS."""
     memory: IntArray
-    """[2] of its largest shard, by MEMORIES."""
+    """[2] bytes of its largest shard, by MEMORIES."""
     sync: float
-    """Of a shard's replicas."""
+    """Milliseconds of a shard's replicas."""
     allowed: bool
-    """By the plan's rules."""
+    """Whether the plan's rules allow it."""
     chosen: bool
     plan_ms: float | None
-    """The plan's objective with this option, other tables as they are, and its shards on the least
-    loaded ranks with room; None if there is no room."""
+    """The plan's objective with this option and its shards on the least loaded ranks with room,
+    other tables unchanged; None if it does not fit."""
 
     @property
     def shard_ms(self) -> float:
@@ -49,9 +49,9 @@ class Alternative:
 
 
 def alternatives(file: PlanFile, name: str) -> list[Alternative]:
-    """All options of a table, those of the fastest plans first, then those without room.
+    """Return all options of a table, fastest plans first; options that do not fit come last.
 
-    ValueError for a table that the plan has not.
+    Raises ValueError for a table that is not in the plan.
     """
     placed = file.find(name)
     options = _options(file, name)
@@ -93,11 +93,11 @@ def alternatives(file: PlanFile, name: str) -> list[Alternative]:
 
 
 def why(file: PlanFile, name: str, found: Sequence[Alternative]) -> str:
-    """Why the chosen option was chosen, in a sentence."""
+    """Explain in one sentence why the option was chosen."""
     possible = [one for one in found if one.allowed and one.plan_ms is not None]
     others = [one for one in possible if not one.chosen]
     if not others:
-        return "It is the only option that the rules allow and that has room."
+        return "It is the only option that the rules allow and that fits."
     best = others[0]
     assert best.plan_ms is not None
     other = f"{best.sharding_type} {best.kernel}, {best.width} columns"
@@ -109,23 +109,22 @@ def why(file: PlanFile, name: str, found: Sequence[Alternative]) -> str:
     if best.plan_ms < file.objective_ms() * (1 - 1e-9):
         return (
             f"{other} would make the busiest rank faster ({best.plan_ms:.4g} ms): the search did "
-            "not find it, or what was planned keeps it out (sharding.types of a run); more "
-            "--rounds may find it."
+            "not find it (try more --rounds), or the settings exclude it (sharding.types of a run)."
         )
     busiest = int(file.rated().argmax()) in file.find(name).rank_list()
     reason = (
         "no option makes the busiest rank faster"
         if busiest
-        else "another rank is the busiest, and this table decides nothing"
+        else "another rank is the busiest, so this table does not matter"
     )
-    return f"{other} would do as well ({best.plan_ms:.4g} ms): {reason}."
+    return f"{other} would be equally good ({best.plan_ms:.4g} ms): {reason}."
 
 
 def _options(file: PlanFile, name: str) -> Options:
-    """Those of one table, from TorchRec anew."""
+    """Recompute the options of one table with TorchRec."""
     placed = file.find(name)
-    # Also what the run or a rule kept out. Columns no narrower than TorchRec's own rule, or the
-    # plan's.
+    # Include options excluded by the run or a rule. Columns are at least as wide as TorchRec's
+    # minimum or the plan's.
     known = {
         key: dataclasses.replace(
             value, sharding_types=list(SHARDING_TYPES), min_partition=_narrowest(placed)
@@ -158,7 +157,7 @@ def _is_current(file: PlanFile, name: str, options: Options, n: int) -> bool:
 
 
 def _shard_memory(options: Options, n: int) -> IntArray:
-    """[S, 2] bytes of every shard."""
+    """Return the bytes of every shard, [S, 2]."""
     block: IntArray = np.repeat(options.memory[n], options.counts[n], axis=0)
     return np.tile(block, (int(options.blocks[n]), 1))
 
@@ -166,7 +165,7 @@ def _shard_memory(options: Options, n: int) -> IntArray:
 def _place(
     options: Options, n: int, load: FloatArray, free: IntArray, file: PlanFile
 ) -> IntArray | None:
-    """A rank a shard, block by block to where the busiest rank stays least busy; None: no room."""
+    """Place shards block by block, keeping the busiest rank minimal; None if they do not fit."""
     layout = LAYOUTS[options.options[n].sharding_type]
     world, local = file.cluster.ranks, file.cluster.devices_per_host
     needs, time = _shard_memory(options, n), shard_ms(options)[n]
@@ -196,7 +195,7 @@ def _place(
 def _greedy(
     blocks: IntArray, sites: IntArray, time: FloatArray, load: FloatArray, free: IntArray
 ) -> IntArray | None:
-    """[B] the site of every block. `blocks`: [B, W, 2] bytes; `sites`: [P, W] ranks."""
+    """Return the site of every block, [B]. `blocks`: [B, W, 2] bytes; `sites`: [P, W] ranks."""
     load, free = load.copy(), free.copy()
     chosen = []
     for needs in blocks:

@@ -1,4 +1,4 @@
-"""A plan for every combination of some inputs' values."""
+"""Plans every combination of the values of some inputs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from embeddings.planner.search.search import Budget
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """A combination of values and its outcome: a plan, or why there is none."""
+    """A combination of values with its plan, or the reason that there is none."""
 
     values: Mapping[str, Any]
     solution: Solution | None
     error: Infeasible | None
-    """What is missing, if nothing fits."""
+    """Missing memory, if nothing fits."""
     seconds: float
-    """That the search took."""
+    """Seconds of the search."""
 
     def row(self) -> dict[str, Any]:
-        """Plain data: milliseconds of the busiest rank, by part too; bytes, least and most of a
-        rank; busiest over mean rank. Or what is missing."""
+        """Return JSON values: milliseconds of the busiest rank, in total and by part; minimum and
+        maximum bytes per rank; imbalance. Or the missing memory."""
         found: dict[str, Any] = {**self.values, "feasible": self.solution is not None}
         if self.solution is None:
             assert self.error is not None
@@ -54,7 +54,7 @@ class Point:
 
 
 def combinations(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """Every combination, the last axis fastest."""
+    """Yield every combination, the last axis fastest."""
     for values in product(*axes.values()):
         yield dict(zip(axes, values, strict=True))
 
@@ -64,9 +64,9 @@ def sweep(
     request_of: Callable[[Mapping[str, Any]], PlanRequest],
     budget: Budget,
 ) -> Iterator[Point]:
-    """A point for every combination, as they come. Each is searched from nothing.
+    """Yield a point for every combination. Each is searched from scratch.
 
-    Changes that would make an infeasible one fit are not looked for.
+    Relaxations of infeasible points are not searched.
     """
     for values in combinations(axes):
         began = time.monotonic()

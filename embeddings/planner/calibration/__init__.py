@@ -1,1 +1,1 @@
-"""Constants of the cost model, fitted to measured plans."""
+"""Fits the constants of the cost model to measured plans."""

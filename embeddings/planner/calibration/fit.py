@@ -1,4 +1,4 @@
-"""Fit the constants of TorchRec's estimate to measured plans, by least squares."""
+"""Fits the constants of TorchRec's estimate to measured plans by least squares."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.problem.options import PARTS
 
 _REDUCE = EXCHANGES.index("all_reduce")
-# What is left of a measured time once what is known of it is taken off, at least.
+# Minimum remainder of a measured time after subtracting its known part, as a share.
 _LEAST = 0.05
-# An exchange that nothing is left of: so much faster than an all-to-all.
+# Speed relative to an all-to-all of an exchange with no time left.
 _FASTEST = 1e3
 
 
 def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, tuple[Fit, ...]]:
-    """`cluster` with bandwidths and costs fitted to what was observed on it.
+    """Return `cluster` with bandwidths and costs fitted to observations on it.
 
-    ValueError if the observations are too noisy to tell a bandwidth.
+    Raises ValueError if the observations are too noisy to determine a bandwidth.
     """
     weighted = [one for one in observed if one.file.tables[0].table.weighted]
     plain = [one for one in observed if not one.file.tables[0].table.weighted]
@@ -98,7 +98,7 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
                 bwd_comms=fits.start("all_reduce", "optimizer of copies"),
             ),
         ),
-        weighted_kernel_multiplier=0.0,  # ids' weights get no gradient here
+        weighted_kernel_multiplier=0.0,  # id weights get no gradient here
     )
     found = cluster.model_copy(
         update={
@@ -114,7 +114,7 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
 
 
 def _fused(observed: Sequence[Observed], fits: Fits) -> tuple[float, KernelCosts, dict[str, float]]:
-    """Bytes of rows a millisecond, the kernel's weights, milliseconds a shard."""
+    """Fit row bytes per millisecond, the weights of the kernel, and milliseconds per shard."""
     columns = _lookups(observed)
     took = np.concatenate([one.rank("fwd_compute") for one in observed])
     back = np.concatenate([one.rank("bwd_compute") for one in observed])
@@ -129,8 +129,8 @@ def _fused(observed: Sequence[Observed], fits: Fits) -> tuple[float, KernelCosts
 def _dense(
     observed: Sequence[Observed], fixed: Mapping[str, float], fits: Fits
 ) -> tuple[float, KernelCosts, float]:
-    """Bytes a millisecond as TorchRec counts an optimizer's, the kernel's weights, and milliseconds
-    of a table's optimizer."""
+    """Fit optimizer bytes per millisecond as counted by TorchRec, the weights of the kernel, and
+    milliseconds of a table's optimizer."""
     columns = _lookups(observed)[:, :3]
     tables = np.concatenate([optimizer_bytes(one.file) for one in observed])
     number = np.concatenate([shards(one.file) for one in observed])
@@ -139,8 +139,8 @@ def _dense(
         for part in ("fwd_compute", "bwd_compute")
     )
     forward = fits("lookup of copies", columns, took)
-    # Its gradient is as large as the table, looked up or not. TorchRec has the one constant for
-    # all that grows with a copied table, so filling it counts there, in bwd_comms.
+    # The gradient is as large as the table. TorchRec has one constant for all costs that grow with
+    # the size of a data-parallel table, so filling the gradient is counted there, in bwd_comms.
     backward = fits("backward of copies", np.column_stack([columns, tables]), back)
     stepped = fits(
         "optimizer of copies",
@@ -160,10 +160,10 @@ def _exchanges(
     memory: float,
     fits: Fits,
 ) -> dict[tuple[str, int], float]:
-    """Milliseconds a byte by exchange and tier, and (part, 0): a shard.
+    """Fit milliseconds per byte by exchange and tier, and per shard as (part, 0).
 
-    An exchange is over when its slowest rank is: each is one observation, with the bytes of the
-    rank that has most.
+    An exchange ends when its slowest rank does: each is one observation, with the bytes of the rank
+    that has most.
     """
     names = [(name, tier) for name in EXCHANGES[:-1] for tier in range(len(TIERS))]
     assert EXCHANGES[-1] == "all_reduce"
@@ -185,7 +185,7 @@ def _exchanges(
 def _ids(
     observed: Sequence[Observed], sent: Sequence[Mapping[str, FloatArray]], fits: Fits
 ) -> FloatArray:
-    """[2] milliseconds a byte of ids, and a shard."""
+    """Fit milliseconds per byte of ids and per shard, [2]."""
     rows, took = [], []
     for one, counted in zip(observed, sent, strict=True):
         every = counted["input_dist_comms"].sum(axis=(1, 2))
@@ -196,21 +196,21 @@ def _ids(
 
 
 def _links(rates: Mapping[tuple[str, int], float], cluster: Cluster) -> tuple[float, float]:
-    """Bytes a millisecond within a host and between hosts; one host's tell nothing of others."""
+    """Return bytes per millisecond within and between hosts; the latter needs several hosts."""
     if cluster.hosts == 1:
         return 1 / _positive(rates["all_to_all", 0], "exchanges"), cluster.inter_bw * 1e6
     inter = 1 / _positive(rates["all_to_all", 1], "exchanges")
-    # Only the reduce-scatter of table-row-wise tables stays on a host; its share is the same.
+    # Only the reduce-scatter of table-row-wise tables stays on a host; use the same share.
     within, between = rates["reduce_scatter", 0], rates["reduce_scatter", 1]
     return (inter * between / within if within and between else inter), inter
 
 
 def _weighted(observed: Sequence[Observed], cluster: Cluster, fits: Fits) -> Cluster:
-    """With the backward of tables whose ids carry weights, beside that of others."""
+    """Fit the factor of the backward of weighted ids relative to others."""
     costs = cluster.costs
     assert costs is not None
     n, fixed = PARTS.index("bwd_compute"), costs.fixed.bwd_compute
-    # What a shard costs at least is on top.
+    # The minimum cost of a shard is added on top.
     bare = cluster.model_copy(update={"costs": costs.model_copy(update={"fixed": FixedCosts()})})
     ratios = np.concatenate(
         [
@@ -230,14 +230,14 @@ def _weighted(observed: Sequence[Observed], cluster: Cluster, fits: Fits) -> Clu
 
 
 def _lookups(observed: Sequence[Observed]) -> FloatArray:
-    """[N, 4] by plan and rank: bytes of ids, rows and outputs, and shards."""
+    """Return bytes of ids, rows and outputs, and shards, by plan and rank, [N, 4]."""
     return np.concatenate(
         [np.column_stack([lookup_bytes(one.file), shards(one.file)]) for one in observed]
     )
 
 
 def _of_ids(kernel: KernelCosts, id_bytes: float) -> KernelCosts:
-    """TorchRec has one size of an id for lookups and exchanges: weights for ids of that size."""
+    """Convert weights to TorchRec's single id size for lookups and exchanges."""
     forward, backward = (
         each.model_copy(update={"ids": each.ids * BIGINT_DTYPE / id_bytes})
         for each in (kernel.forward, kernel.backward)
@@ -252,14 +252,14 @@ def _weights(constants: FloatArray, bandwidth: float) -> LookupWeights:
 
 
 def _subtract(whole: Any, known: Any) -> Any:
-    """What is left of a measured time."""
+    """Subtract the known part from a measured time."""
     return np.maximum(whole - known, _LEAST * whole)
 
 
 def _positive(constant: float, name: str) -> float:
     if constant <= 0:
         raise ValueError(
-            f"{name}: the measured times do not grow with bytes; calibrate again with more "
-            "--repeats, on a machine with less other work"
+            f"{name}: measured times do not increase with bytes; calibrate again with more "
+            "--repeats, on a less busy machine"
         )
     return float(constant)

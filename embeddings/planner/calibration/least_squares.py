@@ -1,4 +1,4 @@
-"""Least squares with no negative constant, on relative errors."""
+"""Non-negative least squares on relative errors."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from embeddings.planner.inputs.arrays import FloatArray
 
 _ROUNDS = 5
-# Predictions further below count as this far, so that no observation weighs without end.
+# Lower bound of predicted / measured, which limits the weight of an observation.
 _LOWEST = 0.1
-# More columns must tell more than rounding does.
+# An additional column must reduce the error by more than rounding.
 _GAIN = 1e-15
 
 
 def fit(columns: FloatArray, measured: FloatArray) -> tuple[FloatArray, float]:
-    """[K] constants >= 0 for [N, K] columns and [N] positive values, and the relative error left.
+    """Fit [K] constants >= 0 to [N, K] columns and [N] positive values; also return the error.
 
-    Minimises the sum of (predicted - measured)^2 / (predicted x measured), to which twice as much
-    is as far off as half as much: of (predicted / measured - 1)^2 the least is too low. The error
-    is the root mean square of predicted / measured - 1.
+    Minimizes the sum of (predicted - measured)^2 / (predicted x measured), which treats factors of
+    2 and 1/2 equally; minimizing (predicted / measured - 1)^2 would be biased low. The error is the
+    root mean square of predicted / measured - 1.
     """
     assert (measured > 0).all()
     scale = measured
@@ -32,7 +32,7 @@ def fit(columns: FloatArray, measured: FloatArray) -> tuple[FloatArray, float]:
 
 
 def _no_negative(columns: FloatArray, wanted: FloatArray) -> FloatArray:
-    """[K] least squares over all sets of columns: K is small."""
+    """Return the best least squares solution over all subsets of columns, [K]; K is small."""
     count = columns.shape[1]
     best = np.zeros(count)
     whole = least = float(wanted @ wanted)
@@ -42,7 +42,7 @@ def _no_negative(columns: FloatArray, wanted: FloatArray) -> FloatArray:
             lengths = np.linalg.norm(part, axis=0)
             if not lengths.all():
                 continue
-            # Columns of one length: bytes and counts differ by many orders of magnitude.
+            # Normalize the columns: bytes and counts differ by many orders of magnitude.
             answer = np.linalg.lstsq(part / lengths, wanted, rcond=None)[0] / lengths
             if (answer < 0).any():
                 continue

@@ -15,9 +15,9 @@ from embeddings.planner.plans.plan_file import PlanFile
 TW, CW = ShardingType.TABLE_WISE.value, ShardingType.COLUMN_WISE.value
 RW, TWRW = ShardingType.ROW_WISE.value, ShardingType.TABLE_ROW_WISE.value
 
-# Tables a rank, rows, dim, pooling factor: lookups, their bytes, outputs and shards, each of which
-# is much in some and little in others. Rows from 1,000 to 200,000, for small tables stay in caches
-# and their ids repeat: one rate has to serve all.
+# Tables per rank, rows, dim, pooling factor: vary lookups, bytes, outputs and shards independently.
+# Rows range from 1,000 to 200,000, because small tables stay in caches and their ids repeat, and
+# one rate must fit all.
 _SHAPES = (
     (1, 200_000, 128, 20.0),
     (2, 10_000, 64, 10.0),
@@ -28,12 +28,12 @@ _SHAPES = (
     (6, 1_000, 64, 2.0),
     (1, 20_000, 128, 50.0),
 )
-# A replicated table's gradient is as large as the table: fewer rows.
+# The gradient of a replicated table is as large as the table: use fewer rows.
 _COPY_ROWS = 4
 
 
 def micro_plans(cluster: Cluster, batch_size: int) -> Iterator[PlanFile]:
-    """Balanced plans of every kind of exchange, some with all on one rank, and weighted ones."""
+    """Return balanced plans for every kind of exchange, plans on one rank, and weighted ones."""
     for kind in (TW, CW, RW, TWRW, DATA_PARALLEL):
         for shape in _SHAPES:
             yield fixed_plan(_fixed_tables(kind, shape, cluster), cluster, batch_size)
@@ -50,7 +50,7 @@ def _fixed_tables(
     each, rows, dim, pooling = shape
     world, local = cluster.ranks, cluster.devices_per_host
     found = []
-    # Tables that lie everywhere are fewer, so that ranks have as much to do.
+    # Fewer tables that are on all ranks, so that each rank has the same amount of work.
     for n in range(each * world if kind in (TW, CW) else each):
         table = ListedTable(
             name=f"t{n}",

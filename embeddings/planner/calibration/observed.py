@@ -1,4 +1,4 @@
-"""Measured plans, and how well the fitted constants predict them."""
+"""Measured plans, and the errors of fitted constants."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from embeddings.planner.plans.plan_file import PlanFile
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observed:
-    """A plan and the milliseconds by rank and part that it took.
+    """A plan and its measured milliseconds by rank and part.
 
-    Parts: those of PARTS that have a clock, and all_reduce and optimizer, which bwd_comms includes.
+    Parts: the measured ones of PARTS, and all_reduce and optimizer, which are part of bwd_comms.
     """
 
     file: PlanFile
@@ -29,27 +29,27 @@ class Observed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fit:
-    """How well a group of constants fits."""
+    """Quality of the fit of a group of constants."""
 
     name: str
     error: float
     """Root mean square of predicted / measured - 1."""
     count: int
-    """Of observations."""
+    """Number of observations."""
     start_ms: float
     """What a plan of one sharding type takes whatever is in it (see costs.StartCosts)."""
 
 
 @dataclass(slots=True)
 class Fits:
-    """Fits, and a record of them."""
+    """Runs fits and records them."""
 
     done: list[Fit] = field(default_factory=list)
 
     def __call__(self, name: str, columns: FloatArray, measured: FloatArray) -> FloatArray:
-        """[K] constants of [N, K] columns for [N] measured values, a start aside.
+        """Fit [K] constants and a fixed cost to [N, K] columns and [N] measured values.
 
-        Ranks without work are left out.
+        Ranks without work are ignored.
         """
         busy = columns.any(axis=1)
         columns, measured = columns[busy], measured[busy]
@@ -60,5 +60,5 @@ class Fits:
         return found[:-1]
 
     def start(self, *names: str) -> float:
-        """Milliseconds of what the named fits found to be there whatever is in a plan."""
+        """Return the sum of the fixed milliseconds of the named fits."""
         return sum(fit.start_ms for fit in self.done if fit.name in names)

@@ -1,1 +1,1 @@
-"""When no plan fits: what is missing where, and which changes end that."""
+"""Explains why no plan fits, and finds relaxations that do."""

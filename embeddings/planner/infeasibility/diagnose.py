@@ -1,4 +1,4 @@
-"""Diagnose a request without a plan: what is missing where, and which relaxations help."""
+"""Diagnoses a request without a plan: missing memory, and relaxations that fit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from embeddings.planner.search.search import SearchResult
 def diagnose(
     request: PlanRequest, priced: Priced, found: SearchResult, seconds: float
 ) -> Infeasible:
-    """What `found` lacks, and the relaxations that help, searched for about `seconds`."""
+    """Return what `found` lacks, and relaxations that fit, found within about `seconds`."""
     assert found.missing
     left = _left(priced, found)
     shortfalls = tuple(_shortfalls(priced, found, left))
@@ -47,7 +47,7 @@ def diagnose(
         f"no sharding plan: {len(names)} of {len(tables)} tables do not fit on "
         f"{priced.problem.ranks} ranks; {worst.table!r} lacks {_size(worst.short)} of "
         f"{worst.memory.upper()} (its smallest shard is {_size(worst.needs)}, "
-        f"the emptiest rank has {_size(worst.room)})"
+        f"the emptiest rank has {_size(worst.room)} left)"
     )
     missing_memory = MissingMemory(
         shortfalls=shortfalls,
@@ -58,14 +58,14 @@ def diagnose(
 
 
 def reserved_too_much(request: PlanRequest, seconds: float) -> Infeasible:
-    """The error where the memory reserved from tables exceeds a device's."""
+    """Return the error if the memory reserved for other uses exceeds a device's."""
     kind = MEMORIES.index("hbm" if request.cluster.device == "cuda" else "ddr")
     reserved = _reserved(request, kind)
     relaxations, untried = _collected(try_resource_relaxations(request, time.monotonic() + seconds))
     reason = (
-        f"no sharding plan: of a device's {_size(reserved.room)} of {reserved.memory.upper()} "
-        f"nothing is left for tables beside dense weights and a batch of {request.batch_size:,} "
-        f"rows, which take {_size(reserved.needs)}"
+        f"no sharding plan: no memory is left for tables: dense weights and a batch of "
+        f"{request.batch_size:,} rows take {_size(reserved.needs)} of a device's "
+        f"{_size(reserved.room)} of {reserved.memory.upper()}"
     )
     return Infeasible(reason, MissingMemory(reserved=reserved), relaxations, untried)
 
@@ -79,7 +79,7 @@ def _collected(
 
 
 def _reserved(request: PlanRequest, kind: int) -> Reserved:
-    """A share of the device, and what a device without that share, and large enough, lacks."""
+    """Return the missing memory if a share of the device is reserved."""
     field = ("hbm_gb", "ddr_gb")[kind]
     room = request.group.topology().devices[0].storage
     setup = request.setup.model_copy(update={"reserve_share": 0.0})
@@ -95,7 +95,7 @@ def _reserved(request: PlanRequest, kind: int) -> Reserved:
             continue
         fixed = _bytes_of(larger.group.topology().devices[0].storage, kind) - _bytes_of(left, kind)
     device = _bytes_of(room, kind)
-    # TorchRec takes the share from HBM alone.
+    # TorchRec takes the share from HBM only.
     share = request.setup.reserve_share if MEMORIES[kind] == "hbm" else 0.0
     needs = device - int((1 - share) * device) + fixed
     return Reserved(memory=MEMORIES[kind], needs=needs, room=device)
@@ -106,7 +106,7 @@ def _bytes_of(storage: Storage, kind: int) -> int:
 
 
 def _left(priced: Priced, found: SearchResult) -> IntArray:
-    """[2, R] bytes beside what found room, by MEMORIES."""
+    """Return the bytes left beside the placed items by MEMORIES, [2, R]."""
     problem = priced.problem
     free = problem.free.copy()
     for item, placement in enumerate(found.placements):
@@ -119,11 +119,11 @@ def _left(priced: Priced, found: SearchResult) -> IntArray:
 
 
 def _shortfalls(priced: Priced, found: SearchResult, left: IntArray) -> Iterator[Shortfall]:
-    """For each missing item, the placement and memory that come nearest to fitting."""
+    """Return for each missing item the placement and memory that are closest to fitting."""
     problem = priced.problem
     for item in found.missing:
         placements = problem.placements(item)
-        # [placements, 2, R]: what a first shard lacks on each rank.
+        # [placements, 2, R]: missing bytes of a first shard on each rank.
         lacks = problem.memory[placements.start : placements.stop, 0, :, None] - left[None]
         per_rank = lacks.max(axis=1)
         nearest, rank = divmod(int(per_rank.argmin()), problem.ranks)

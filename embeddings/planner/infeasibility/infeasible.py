@@ -1,4 +1,4 @@
-"""Infeasibility as data: what is missing where, and relaxations that make a plan fit."""
+"""Infeasibility as data: missing memory, and relaxations that make a plan fit."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shortfall:
-    """A table that found no place beside the others (or a group: its first table).
+    """A table that does not fit beside the others (for a group, its first table).
 
-    `needs`: bytes of its smallest possible shard; `room`: the most that a rank has left for it.
+    `needs`: bytes of its smallest possible shard; `room`: maximum free bytes of a rank.
     """
 
     table: str
@@ -25,7 +25,7 @@ class Shortfall:
     needs: int
     room: int
     rank: int
-    """The rank that has `room`."""
+    """The rank with `room` bytes."""
 
     @property
     def short(self) -> int:
@@ -34,12 +34,12 @@ class Shortfall:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reserved:
-    """What is kept from tables where that alone is more than a device has. Bytes."""
+    """Reserved memory that exceeds the memory of a device, in bytes."""
 
     memory: str
     needs: int
     room: int
-    """All of the device's."""
+    """Total memory of the device."""
 
     @property
     def short(self) -> int:
@@ -54,33 +54,33 @@ class Relaxation:
     kind: str
     """types, kernels, fp16, replicas, memory, batch or ranks."""
     what: str
-    """One line for a person."""
+    """One-line description."""
     time: float
     ranks: int
     tables: tuple[str, ...] = ()
-    """Whose rules or type it changes."""
+    """Tables whose rules or type it changes."""
     inputs: Mapping[str, Any]
-    """The inputs as they are then: rules, dtype (of `tables`), replica_groups, hbm_gb, ddr_gb,
-    batch_size, or hosts."""
+    """The changed inputs: rules, dtype (of `tables`), replica_groups, hbm_gb, ddr_gb, batch_size,
+    or hosts."""
     apart: float
-    """From what was asked for, above 0, at most 1: the share of the tables that change; or of the
-    larger amount, what the smaller one lacks of it."""
+    """Distance from the request in (0, 1]: the share of changed tables, or the relative difference
+    of the amounts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MissingMemory:
-    """All that is missing. Bytes."""
+    """All missing memory, in bytes."""
 
     shortfalls: tuple[Shortfall, ...] = ()
     total: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Memory -> (least that all tables need, what all ranks have)."""
+    """Memory -> (minimum that all tables need, total of all ranks)."""
     left: tuple[tuple[int, int], ...] = ()
-    """What each rank has left beside the tables that found room, by MEMORIES."""
+    """Free bytes of each rank beside the placed tables, by MEMORIES."""
     reserved: Reserved | None = None
-    """Where nothing is left for tables at all."""
+    """Set if no memory is left for tables at all."""
 
     def data(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return JSON values."""
         return {
             "missing": [{**asdict(row), "short": row.short} for row in self.shortfalls],
             "total": {
@@ -111,11 +111,11 @@ class Infeasible(PlanError):
         self.relaxations = tuple(sorted(relaxations, key=lambda one: one.time))
         """Those that make a plan fit, the fastest first."""
         self.untried = untried
-        """Kinds of relaxation that time ran out for."""
+        """Kinds of relaxation not tried for lack of time."""
 
     @property
     def nearest(self) -> Relaxation | None:
-        """The relaxation that changes least."""
+        """The smallest relaxation."""
         return min(self.relaxations, key=lambda one: one.apart, default=None)
 
     def __str__(self) -> str:
@@ -124,12 +124,12 @@ class Infeasible(PlanError):
     def _remedy(self) -> str:
         if self.relaxations:
             ways = (f"{one.what} ({one.time:.3g} ms)" for one in self.relaxations)
-            return "it fits with: " + "; or ".join(ways)
-        late = f" (no time for {', '.join(self.untried)})" if self.untried else ""
-        return f"none of the changes tried makes it fit{late}"
+            return "it would fit with: " + "; or ".join(ways)
+        late = f" (not tried for lack of time: {', '.join(self.untried)})" if self.untried else ""
+        return f"none of the tried relaxations makes it fit{late}"
 
     def data(self) -> dict[str, Any]:
-        """All of it as plain data: bytes, milliseconds."""
+        """Return everything as JSON values, in bytes and milliseconds."""
         return {
             "kind": KIND,
             "version": VERSION,

@@ -1,4 +1,4 @@
-"""Relaxations of resources: more memory, a smaller batch, more hosts; the least that suffices."""
+"""Relaxations of resources: the minimum increase of memory or hosts, or decrease of the batch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from embeddings.planner.problem.pricing import all_options
 
 _MOST_RANKS = 4096
 _MOST_MEMORY = 64
-# Of an amount: what is offered is at most this much more than what was seen not to fit.
+# Relative precision: an offered amount is at most this much above one that does not fit.
 _CLOSE = 0.01
 
 
 def try_resource_relaxations(request: PlanRequest, deadline: float) -> Outcomes:
-    """Memory of a device, memory of a host, rows a rank, hosts: one at a time."""
+    """Yield relaxations of device memory, host memory, rows per rank and hosts, one at a time."""
     yield from _more_memory(request, deadline)
     yield _smaller_batch(request, deadline)
-    # Of replicas, fewer groups are tried instead: more hosts need not split into groups evenly.
+    # With replicas, fewer groups are tried instead: more hosts may not be divisible into groups.
     if request.setup.replica_groups == 1:
         yield _more_hosts(request, deadline)
 
@@ -29,8 +29,8 @@ def _more_memory(request: PlanRequest, deadline: float) -> Outcomes:
     if past(deadline):
         yield Outcome(kind="memory", late=True)
         return
-    known = all_options(request)  # whose costs do not depend on how much memory there is
-    for field, words in (("hbm_gb", "HBM a device"), ("ddr_gb", "memory a host")):
+    known = all_options(request)  # costs do not depend on the amount of memory
+    for field, words in (("hbm_gb", "HBM per device"), ("ddr_gb", "memory per host")):
         has = getattr(cluster, field)
         if not has:
             continue
@@ -58,7 +58,7 @@ def _more_memory(request: PlanRequest, deadline: float) -> Outcomes:
 
 
 def _rounded(amount: float) -> float:
-    """To four digits, as it will be written."""
+    """Round to four digits, as printed."""
     return float(f"{amount:.4g}")
 
 
@@ -77,7 +77,7 @@ def _smaller_batch(request: PlanRequest, deadline: float) -> Outcome:
             low, took = middle, middle_took
     if took is None:
         return Outcome(kind="batch")
-    what = f"a batch of {low:,} rows a rank instead of {has:,}"
+    what = f"a batch of {low:,} rows per rank instead of {has:,}"
     change = Relaxation(
         kind="batch", what=what, time=took, ranks=request.cluster.ranks,
         inputs={"batch_size": low}, apart=apart(low, has),
@@ -86,7 +86,7 @@ def _smaller_batch(request: PlanRequest, deadline: float) -> Outcome:
 
 
 def _more_hosts(request: PlanRequest, deadline: float) -> Outcome:
-    """The fewest hosts that suffice: doubled until they do, then halved in on."""
+    """Find the minimum number of hosts by doubling, then bisection."""
     per_host, has = request.cluster.devices_per_host, request.cluster.hosts
     low, high, took = has, has, None
 

@@ -1,4 +1,4 @@
-"""Relaxations of tables: rules opened, fp16, fewer replica groups. Each one is tried."""
+"""Relaxations of tables: fewer rules, fp16, fewer replica groups."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HOST_KERNELS = ("fused_uvm_caching", "fused_uvm")
 def try_table_relaxations(
     request: PlanRequest, missing: tuple[str, ...], tables: Sequence[str], deadline: float
 ) -> Outcomes:
-    """`missing`: those of the `tables` that found no room."""
+    """Yield relaxations that fit. `missing`: those of the `tables` that do not fit."""
     for kind, what, named, changed, inputs in _candidates(request, missing, tables):
         if past(deadline):
             yield Outcome(kind=kind, late=True)
@@ -42,7 +42,7 @@ def try_table_relaxations(
 def _candidates(
     request: PlanRequest, missing: tuple[str, ...], tables: Sequence[str]
 ) -> Iterator[tuple[str, str, tuple[str, ...], PlanRequest, dict[str, Any]]]:
-    """Kind, words, tables, the changed request, and its changed inputs."""
+    """Yield kind, description, tables, changed request and changed inputs."""
     for field, words in (
         ("types", " and ".join(_ROW_WISE)),
         ("kernels", f"the kernels {' and '.join(_HOST_KERNELS)}"),
@@ -50,7 +50,7 @@ def _candidates(
         opened = [_opened(rule, missing, field) for rule in request.rules]
         altered = [new for new, old in zip(opened, request.rules, strict=True) if new != old]
         if altered:
-            # A rule for many tables is opened for all of them.
+            # A rule for many tables is relaxed for all of them.
             others = [name for name in tables if any(rule.matches(name) for rule in altered)]
             named = tuple(dict.fromkeys([*(n for n in missing if n in others), *others]))
             inputs = {"rules": [rule.model_dump(mode="json") for rule in opened]}
@@ -75,7 +75,7 @@ def _candidates(
 
 
 def _opened(rule: Rule, names: tuple[str, ...], field: str) -> Rule:
-    """A rule that matches one of `names`, with row-wise types or kernels in host memory allowed."""
+    """Relax rules that match one of `names` to allow row-wise types or host-memory kernels."""
     if not any(rule.matches(name) for name in names):
         return rule
     added = _ROW_WISE if field == "types" else _HOST_KERNELS
@@ -92,7 +92,7 @@ def _opened(rule: Rule, names: tuple[str, ...], field: str) -> Rule:
 
 
 def single_precision(module: nn.Module) -> set[str]:
-    """Names of the fp32 tables."""
+    """Return the names of the fp32 tables."""
     return {
         name.split(".")[-2]
         for name, parameter in module.named_parameters()

@@ -1,4 +1,4 @@
-"""Try a changed request: is there a plan, and how long does its step take?"""
+"""Tries a changed request: whether a plan exists, and its step time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from embeddings.planner.search.search import Budget, search
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """Of one kind of relaxation: one that fits, or none; `late` if time ran out."""
+    """Outcome of one kind of relaxation: one that fits, or none; `late` if time ran out."""
 
     kind: str
     change: Relaxation | None = None
@@ -31,7 +31,7 @@ Outcomes = Iterator[Outcome]
 def fits(
     request: PlanRequest, known: tuple[CompactEnumerator, Options] | None = None
 ) -> float | None:
-    """The predicted milliseconds of a first plan, if there is one. `known`: as in `price`."""
+    """Return the predicted milliseconds of an initial plan, if any. `known`: see `price`."""
     try:
         problem = price(request, known).problem
     except PlannerError:
@@ -41,10 +41,10 @@ def fits(
 
 
 def past(deadline: float) -> bool:
-    """`deadline`: by time.monotonic()."""
+    """Whether `deadline`, by time.monotonic(), has passed."""
     return time.monotonic() >= deadline
 
 
 def apart(new: float, old: float) -> float:
-    """Of the larger amount, the share that the smaller one lacks."""
+    """Return the difference of two amounts relative to the larger one."""
     return abs(new - old) / max(new, old)

@@ -1,1 +1,1 @@
-"""What a plan depends on: cluster, tables, rules, costs."""
+"""Inputs of a plan: cluster, tables, rules, costs."""

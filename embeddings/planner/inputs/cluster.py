@@ -1,4 +1,4 @@
-"""Clusters as files: devices, their memory, and bandwidths."""
+"""Clusters: devices, memory and bandwidths, from presets or files."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ _PRESETS = files("embeddings.planner.inputs") / "clusters"
 
 
 class Cluster(Frozen):
-    """Equal hosts of equal devices. A rank is a device (on CPU: a process).
+    """Equal hosts with equal devices. A rank is a device (on CPU: a process).
 
-    Memory in GiB (2^30 bytes), bandwidth in GB/s (10^9 bytes a second) in one direction and, but
-    for `ddr_gb`, of one device.
+    Memory is in GiB (2^30 bytes), bandwidth in GB/s (10^9 bytes per second) per direction. All
+    values except `ddr_gb` are per device.
     """
 
     name: str = ""
-    """A display name."""
+    """Display name."""
     hosts: int = Field(ge=1, le=MAX_RANKS)
     """Machines."""
     devices_per_host: int = Field(ge=1, le=1024)
-    """Devices (ranks) of a machine."""
+    """Devices (ranks) per machine."""
     device: Literal["cuda", "cpu"]
-    """What TorchRec calls the device."""
+    """TorchRec's name of the device type."""
     hbm_gb: float = Field(default=0.0, ge=0, le=2**14)
     """Memory of a device; 0 on CPU."""
     ddr_gb: float = Field(gt=0, le=2**16)
-    """Main memory of a host, which its ranks share equally."""
+    """Main memory of a host, shared equally by its ranks."""
     hbm_bw: float = Field(default=0.0, ge=0, le=1e6)
     """Between a device and its own memory; 0 on CPU."""
     ddr_bw: float = Field(gt=0, le=1e6)
-    """Between a rank's share of the processors and main memory; TorchRec asks on CPU alone."""
+    """Between a rank's share of the processors and main memory; used by TorchRec on CPU only."""
     intra_bw: float = Field(gt=0, le=1e6)
     """Between devices of one host."""
     inter_bw: float = Field(gt=0, le=1e6)
@@ -57,11 +57,11 @@ class Cluster(Frozen):
     host_device_bw: float = Field(gt=0, le=1e6)
     """Between a device and main memory."""
     tflops: float | None = Field(default=None, gt=0)
-    """Dense bf16 matrix products (10^12 operations a second); TorchRec's estimates do not ask."""
+    """Dense bf16 matrix products (10^12 operations per second); not used by TorchRec."""
     costs: Costs | None = None
-    """Measured constants of TorchRec's estimates; unset: its own."""
+    """Measured constants of TorchRec's estimates; unset: TorchRec's defaults."""
     source: str = ""
-    """Where the numbers come from: machine, date, command."""
+    """Source of the numbers: machine, date, command."""
 
     @model_validator(mode="after")
     def _size(self) -> Self:
@@ -77,9 +77,9 @@ class Cluster(Frozen):
         for field, unit in (("hbm_gb", "GiB"), ("hbm_bw", "GB/s")):
             value = getattr(self, field)
             if self.device == "cuda" and not value:
-                raise ValueError(f"{field}: 0 on a cuda device; give its memory's, in {unit}")
+                raise ValueError(f"{field}: 0 on a cuda device; give a positive value, in {unit}")
             if self.device == "cpu" and value:
-                raise ValueError(f"{field}: {value} on cpu, which has no such memory; drop it")
+                raise ValueError(f"{field}: {value} on cpu, which has no such memory; remove it")
         return self
 
     @property
@@ -87,11 +87,11 @@ class Cluster(Frozen):
         return self.hosts * self.devices_per_host
 
     def start_ms(self, types: Iterable[str]) -> float:
-        """Milliseconds that these sharding types cost every rank; 0 where nobody measured it."""
+        """Return the fixed milliseconds of these sharding types per rank; 0 if not measured."""
         return sum(self.costs.starts.by_part(types, self.ranks).values()) if self.costs else 0.0
 
     def topology(self) -> Topology:
-        """TorchRec's description, no default of its own left in it."""
+        """Return TorchRec's description of the cluster, with all defaults overridden."""
         return TopologyFactory.create_topology(
             TrainerConfig(world_size=self.ranks, local_world_size=self.devices_per_host),
             HardwareConfig(
@@ -104,14 +104,14 @@ class Cluster(Frozen):
                 inter_host_bw=self.inter_bw * GBS,
                 hbm_to_ddr_mem_bw=self.host_device_bw * GBS,
             ),
-            # Without this flag the factory ignores every bandwidth given to it.
+            # Without this flag the factory ignores all given bandwidths.
             KernelConfig(
                 compute_device=self.device, use_hardware_based_bandwidth=True, **self._constants()
             ),
         )
 
     def _constants(self) -> dict[str, Any]:
-        """TorchRec's, where the cluster has its own."""
+        """Return TorchRec's estimator, with the cluster's constants if it has any."""
         if self.costs is None:
             return {}
         return {
@@ -126,7 +126,7 @@ class Cluster(Frozen):
 
 
 def presets() -> list[str]:
-    """Names of the clusters that come with the package."""
+    """Return the names of the presets."""
     return sorted(
         entry.name.removesuffix(".yaml")
         for entry in _PRESETS.iterdir()
@@ -135,9 +135,9 @@ def presets() -> list[str]:
 
 
 def load_cluster(source: str) -> Cluster:
-    """A YAML file; or a preset, alone (`h100`) or with devices a host x hosts (`h100-8x16`).
+    """Load a YAML file or a preset (`h100`, or `h100-8x16` with devices per host x hosts).
 
-    A file may say `preset: h100` and name only what differs. Raises ValueError, in one line.
+    A file may contain `preset: h100` and the fields that differ. Raises ValueError, in one line.
     """
     path = Path(source)
     if path.suffix in (".yaml", ".yml"):
@@ -156,7 +156,7 @@ def _preset(name: str, where: Path | str) -> dict[str, Any]:
     if name not in presets():
         raise ValueError(
             f"{where}: no preset {name!r}; presets: {', '.join(presets())} "
-            "(also as NAME-8x16: devices a host x hosts), or name a .yaml file"
+            "(also as NAME-8x16: devices per host x hosts), or give a .yaml file"
         )
     with (_PRESETS / f"{name}.yaml").open(encoding="utf-8") as file:
         return read_yaml(Path(file.name))

@@ -1,4 +1,4 @@
-"""Cost constants of a cluster beyond bandwidths, for TorchRec's estimator.
+"""Cost constants of a cluster in addition to bandwidths, for TorchRec's estimator.
 
 The defaults are TorchRec's; `homerec plan calibrate` measures them.
 """
@@ -32,31 +32,32 @@ from torchrec.distributed.types import ShardingType
 
 from embeddings.frozen import Frozen
 
-# TorchRec counts bandwidths in bytes a millisecond.
+# TorchRec's bandwidths are in bytes per millisecond.
 GBS = 1e9 / 1e3
 
 
 class LookupWeights(Frozen):
-    """Time of a lookup: (ids x their bytes + rows x theirs + output x its) / bandwidth."""
+    """Weights of a lookup's time: (w_ids * ids + w_rows * rows + w_outputs * outputs) / bandwidth,
+    in bytes."""
 
     ids: float = Field(default=1.0, ge=0)
-    """A byte of the ids read, beside a byte of the rows read."""
+    """Weight of a byte of ids, relative to a byte of rows."""
     rows: float = Field(default=1.0, ge=0)
-    """A byte of the rows read: 1 where the bandwidth is that of rows."""
+    """Weight of a byte of rows: 1 if the bandwidth is that of rows."""
     output: float = Field(default=1.0, ge=0)
-    """A byte of the pooled output."""
+    """Weight of a byte of the pooled output."""
 
 
 class KernelCosts(Frozen):
-    """A compute kernel's lookups."""
+    """Costs of a compute kernel's lookups."""
 
     forward: LookupWeights = LookupWeights()
     backward: LookupWeights | None = None
-    """With the optimizer, if fused; unset: forward x `bwd_compute_multiplier`."""
+    """Including the optimizer, if fused; unset: forward x `bwd_compute_multiplier`."""
 
 
 class Shares(Frozen):
-    """The part of a link's bandwidth (intra_bw, inter_bw) that each exchange reaches."""
+    """Fraction of a link's bandwidth (intra_bw, inter_bw) that each kind of exchange reaches."""
 
     all_to_all: float = Field(default=1.0, gt=0)
     """Outputs of table-wise and column-wise tables, and ids."""
@@ -65,11 +66,11 @@ class Shares(Frozen):
     all_gather: float = Field(default=1.0, gt=0)
     """Gradients of row-wise tables."""
     all_reduce: float = Field(default=1.0, gt=0)
-    """Gradients of data-parallel tables; TorchRec's whole is inter_bw x devices of a host."""
+    """Gradients of data-parallel tables; relative to inter_bw x devices per host in TorchRec."""
 
 
 class FixedCosts(Frozen):
-    """Milliseconds that a shard costs its rank however little it does. TorchRec has none."""
+    """Minimum milliseconds of a shard. Not modeled by TorchRec."""
 
     fwd_compute: float = Field(default=0.0, ge=0)
     fwd_comms: float = Field(default=0.0, ge=0)
@@ -77,7 +78,7 @@ class FixedCosts(Frozen):
     bwd_comms: float = Field(default=0.0, ge=0)
     input_dist_comms: float = Field(default=0.0, ge=0)
     optimizer: float = Field(default=0.0, ge=0)
-    """Of a data-parallel table, whose optimizer is a step of its own; counted in bwd_comms."""
+    """Optimizer of a data-parallel table, which is not fused; counted in bwd_comms."""
 
 
 class StartCost(Frozen):
@@ -91,20 +92,19 @@ class StartCost(Frozen):
 
 
 class StartCosts(Frozen):
-    """What each sharding type of a plan costs every rank, however small its tables are: its kernel
-    launches and its collectives.
+    """Fixed cost of each sharding type of a plan on every rank: kernel launches and collectives.
 
     TorchRec does not model this. The search adds it to the time of the busiest rank, so that small
-    tables share a sharding type instead of each taking the type that is cheapest for it alone.
+    tables share a sharding type instead of each using its individually cheapest type.
     """
 
     sharded: StartCost = StartCost()
-    """Of each type except data-parallel."""
+    """For each type except data-parallel."""
     copied: StartCost = StartCost()
-    """Of all data-parallel tables together."""
+    """For all data-parallel tables together."""
 
     def by_part(self, types: Iterable[str], ranks: int) -> dict[str, float]:
-        """Milliseconds by part of a plan that uses `types`. One rank alone exchanges nothing."""
+        """Return milliseconds by part of a plan that uses `types`. One rank has no exchanges."""
         total = dict.fromkeys(StartCost.model_fields, 0.0)
         for sharding_type in set(types):
             copied = sharding_type == ShardingType.DATA_PARALLEL.value
@@ -115,35 +115,35 @@ class StartCosts(Frozen):
 
 
 class Costs(Frozen):
-    """Constants of a cluster. Left out: as TorchRec has it."""
+    """Cost constants of a cluster; the defaults are TorchRec's."""
 
     fused: KernelCosts = KernelCosts()
-    """Tables whose optimizer is in their backward (all but data-parallel ones)."""
+    """Tables with a fused optimizer (all except data-parallel ones)."""
     dense: KernelCosts = KernelCosts()
     """Data-parallel tables."""
     dense_bw: float | None = Field(default=None, gt=0)
-    """GB/s of the dense kernel, whose optimizer reads and writes a table 9.22 times a step in
-    TorchRec's count; unset: half of the memory's."""
+    """GB/s of the dense kernel, whose optimizer reads and writes a table 9.22 times per step in
+    TorchRec's model; unset: half of the memory bandwidth."""
     block_penalty: bool = True
-    """Whether tables narrower than 128 take 1.15 (from 64 on) or 1.75 times as long in forward, and
-    those narrower than 32 read as if they had 32, as GPU kernels do."""
+    """Whether tables narrower than 128 take 1.15 times (from 64 on) or 1.75 times as long in
+    forward, and those narrower than 32 read as if they had 32 columns, as in GPU kernels."""
     id_bytes: float = Field(default=float(BIGINT_DTYPE), gt=0)
-    """Bytes that an id counts for: 8, more where sending ids takes more than their bytes."""
+    """Bytes per id: 8, or more if sending ids costs more than their bytes."""
     shares: Shares = Shares()
     fixed: FixedCosts = FixedCosts()
     starts: StartCosts = StartCosts()
     bwd_compute_multiplier: float = Field(default=float(BWD_COMPUTE_MULTIPLIER), gt=0)
-    """Backward over forward lookup, where `backward` is unset."""
+    """Backward relative to forward lookup, if `backward` is unset."""
     weighted_feature_bwd_compute_multiplier: float = Field(
         default=float(WEIGHTED_FEATURE_BWD_COMPUTE_MULTIPLIER), gt=0
     )
-    """The same for tables whose ids carry weights, on top."""
+    """Additional factor for tables with weighted ids."""
     weighted_kernel_multiplier: float = Field(default=WEIGHTED_KERNEL_MULTIPLIER, ge=0)
-    """Gradient of these weights, over the forward lookup."""
+    """Gradient of these weights, relative to the forward lookup."""
 
 
 def calibrated_config(costs: Costs, device: str) -> EmbeddingPerfEstimatorConfig:
-    """TorchRec's default estimator with other constants; some are annotations of a class."""
+    """Return TorchRec's default estimator with these constants; some are annotations of a class."""
     annotations = [input_data_type_size(costs.id_bytes)]
     if not costs.block_penalty:
         annotations += [use_block_usage_penalty(False), use_min_dim_for_lookup(False)]
@@ -157,8 +157,10 @@ def calibrated_config(costs: Costs, device: str) -> EmbeddingPerfEstimatorConfig
 
 
 class TorchRecConfig(EmbeddingPerfEstimatorConfig):
-    """TorchRec's default estimator. For every shard it searches all that `dir` names for methods
-    with an annotation, nine times: half of the time of an estimate. Here `dir` names those alone.
+    """TorchRec's default estimator, twice as fast.
+
+    For every shard it searches all attributes in `dir` for annotated methods, nine times, which
+    takes half of the time of an estimate. Here `dir` lists only annotated methods.
     """
 
     def __init__(self) -> None:
@@ -170,7 +172,7 @@ class TorchRecConfig(EmbeddingPerfEstimatorConfig):
 
 
 def _is_annotated(config: EmbeddingPerfEstimatorConfig, name: str) -> bool:
-    """TorchRec's annotations are attributes of a function."""
+    """Copy TorchRec's annotations, which are attributes of a function."""
     value = getattr(config, name, None) if not name.startswith("_") else None
     return callable(value) and bool(getattr(value, "__dict__", None))
 
@@ -180,7 +182,7 @@ class CalibratedConfig(TorchRecConfig):
 
     def __init__(self, costs: Costs, device: str) -> None:
         super().__init__()
-        # by_kernel in TorchRec is by type and kernel; every type but one is fused here.
+        # by_kernel in TorchRec is by type and kernel; every type except one is fused here.
         fused, dense = _coefficients(costs.fused), _coefficients(costs.dense)
         self.coefficients = PerfCoefficientConfig(
             table_wise=fused,
@@ -203,11 +205,11 @@ class CalibratedConfig(TorchRecConfig):
         sharding_type: str,
         uneven_sharding_perf_multiplier: float = 1.0,
     ) -> list[Perf]:
-        """TorchRec's hook for what its formulas leave out: here what a shard costs at least."""
+        """TorchRec's hook for additional costs; adds the minimum cost of a shard."""
         fixed = self._fixed.model_dump()
         optimizer = fixed.pop("optimizer")
         if sharding_type == ShardingType.DATA_PARALLEL.value:
-            # Its one exchange is of all tables' gradients together.
+            # Its only exchange is that of the gradients of all tables.
             fixed |= {"fwd_comms": 0.0, "bwd_comms": optimizer, "input_dist_comms": 0.0}
         return [
             replace(perf, **{part: getattr(perf, part) + ms for part, ms in fixed.items()})
@@ -216,7 +218,7 @@ class CalibratedConfig(TorchRecConfig):
 
 
 class SharedBandwidths(BasicCommsBandwidths):
-    """TorchRec's links, of which each kind of exchange reaches a part."""
+    """TorchRec's links, with a reachable fraction for each kind of exchange."""
 
     def __init__(self, *, intra_bw: float, inter_bw: float, shares: Shares) -> None:
         """GB/s."""
@@ -230,7 +232,7 @@ class SharedBandwidths(BasicCommsBandwidths):
         share: float = getattr(self._shares, collective_type.value)
         return whole * share
 
-    # The base class compares links alone.
+    # The base class compares links only.
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, SharedBandwidths)

@@ -1,4 +1,4 @@
-"""What to plan: a model, a cluster, rules and the training setup."""
+"""A request to the planner: model, cluster, rules and training setup."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _MAX_IDS = 2**45
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanRequest:
-    """All that a plan depends on, but for the search's budget."""
+    """All inputs of a plan except the budget of the search."""
 
     module: nn.Module
-    """The model, on meta; tables marked with their optimizers."""
+    """The model, on the meta device, with tables marked with their optimizers."""
     cluster: Cluster
     batch_size: int
-    """Rows a rank."""
+    """Rows per rank."""
     usage: Mapping[str, ParameterConstraints] = field(default_factory=dict)
-    """How tables are used, by name: pooling factors, number of poolings, cache, .."""
+    """Usage of tables by name: pooling factors, number of poolings, cache, ..."""
     rules: Sequence[Rule] = ()
     setup: TrainingSetup = field(default_factory=TrainingSetup)
-    """How the model trains: exchanges, pipeline, memory kept from tables, replicas."""
+    """Training setup: exchanges, pipeline, reserved memory, replicas."""
     half: frozenset[str] = frozenset()
-    """Tables to be taken as if they were stored in fp16."""
+    """Tables to treat as fp16."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a batch whose bytes do not fit into 64 bits."""
@@ -50,12 +50,12 @@ class PlanRequest:
             )
 
     def changed(self, **fields: Any) -> PlanRequest:
-        """The same but for `fields`."""
+        """Return a copy with changed `fields`."""
         return dataclasses.replace(self, **fields)
 
     @property
     def group(self) -> Cluster:
-        """The ranks that tables are sharded over; ValueError if replicas do not come out even."""
+        """Return the ranks that tables are sharded over. ValueError if groups are uneven."""
         return self.setup.group(self.cluster)
 
     @property
@@ -72,7 +72,7 @@ class PlanRequest:
 
     @property
     def constraints(self) -> dict[str, ParameterConstraints]:
-        """`usage`, with caches filled a batch ahead if the pipeline does that."""
+        """Return `usage`, with caches filled one batch ahead if the pipeline does so."""
         if self.setup.pipeline != "prefetch":
             return dict(self.usage)
         return {

@@ -1,4 +1,4 @@
-"""Rules of a plan, by table name or pattern."""
+"""Rules that restrict a plan, by table name or pattern."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ KERNELS = ("dense", "fused", "fused_uvm", "fused_uvm_caching")
 
 
 class Rule(Frozen):
-    """Requirements on all tables whose name matches; several matching rules all apply."""
+    """Requirements on all tables with a matching name. All matching rules apply."""
 
     tables: str
     """Name or pattern ('user_*')."""
     types: tuple[str, ...] = ()
-    """Sharding types allowed; none named: all."""
+    """Allowed sharding types; empty: all."""
     kernels: tuple[str, ...] = ()
-    """Compute kernels allowed; none named: all."""
+    """Allowed compute kernels; empty: all."""
     forbid_types: tuple[str, ...] = ()
-    """Sharding types forbidden."""
+    """Forbidden sharding types."""
     forbid_kernels: tuple[str, ...] = ()
-    """Compute kernels forbidden."""
+    """Forbidden compute kernels."""
     width: int | None = Field(default=None, ge=4, multiple_of=4)
-    """Columns of a shard, of types that split columns."""
+    """Columns per shard, for types that split columns."""
     ranks: tuple[int, ...] = ()
     """The rank of every shard, in order (row-wise and data-parallel tables have no choice)."""
     together: bool = False
-    """The tables that match stay on the same ranks, shard for shard (table-wise or column-wise)."""
+    """Keep matching tables on the same ranks, shard by shard (table-wise or column-wise)."""
 
     @field_validator("types", "forbid_types")
     @classmethod
@@ -52,7 +52,7 @@ class Rule(Frozen):
     def _demands(self) -> Self:
         if self.model_fields_set <= {"tables"}:
             raise ValueError(
-                f"the rule for {self.tables!r} requires nothing; add a requirement, or drop it"
+                f"the rule for {self.tables!r} has no requirement; add one, or remove the rule"
             )
         return self
 
@@ -60,7 +60,7 @@ class Rule(Frozen):
         return fnmatchcase(name, self.tables)
 
     def allows(self, sharding_type: str, kernel: str, width: int, dim: int) -> bool:
-        """`width`: columns of a shard of a table that has `dim`."""
+        """Whether the rule allows shards with `width` of `dim` columns."""
         return (
             (not self.types or sharding_type in self.types)
             and (not self.kernels or kernel in self.kernels)
@@ -71,20 +71,20 @@ class Rule(Frozen):
 
 
 class RuleList(Frozen):
-    """The rules of a file."""
+    """Rules of a file."""
 
     rules: tuple[Rule, ...] = Field(min_length=1)
 
 
 def load_rules(path: Path) -> tuple[Rule, ...]:
-    """The rules of a YAML file: a list of them under `rules`. ValueError, in one line."""
+    """Load the rules of a YAML file, a list under `rules`. Raises ValueError in one line."""
     return validate(RuleList, read_yaml(path), path).rules
 
 
 def offered(
     usage: Mapping[str, ParameterConstraints], rules: Sequence[Rule]
 ) -> dict[str, ParameterConstraints]:
-    """`usage`, so that TorchRec offers what rules name: grid_shard it keeps back unless asked."""
+    """Return `usage` such that TorchRec offers the rules' types; it omits grid_shard by default."""
     return {
         name: dataclasses.replace(known, sharding_types=list(SHARDING_TYPES))
         if not known.sharding_types

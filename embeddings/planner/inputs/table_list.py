@@ -1,4 +1,4 @@
-"""A table list in a file: all the planner needs to know of a model."""
+"""Table lists: all that the planner needs to know about a model, in a file."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class CacheUse(Frozen):
     """A cache of a table's rows in device memory (kernel fused_uvm_caching)."""
 
     load_factor: float = Field(gt=0, le=1)
-    """Share of the rows that it holds."""
+    """Share of the rows in the cache."""
     distinct: float = Field(ge=0)
-    """Distinct ids of a global batch, each of which the cache is asked for once."""
+    """Distinct ids per global batch; each is one lookup in the cache."""
     miss_rate: float = Field(ge=0, le=1)
-    """Share of these that it has not."""
+    """Share of these that miss the cache."""
     cacheability: float = Field(default=0.0, ge=0, le=1)
-    """TorchRec's summary of access skew: 0 all lookups on few rows, 0.5 on all alike."""
+    """TorchRec's measure of access skew: 0: all lookups on few rows, 0.5: uniform."""
 
     def params(self) -> CacheParams:
         """TorchRec's."""
@@ -58,7 +58,7 @@ class CacheUse(Frozen):
 
 
 class _Known(CacheStatistics):
-    """Cache statistics as TorchRec's estimator reads them, known for one cache size."""
+    """Cache statistics for TorchRec's estimator, known for one cache size."""
 
     def __init__(self, use: CacheUse) -> None:
         self._use = use
@@ -75,43 +75,43 @@ class _Known(CacheStatistics):
     def cacheability(self) -> float:
         return self._use.cacheability
 
-    # Tables that are used alike are estimated once.
+    # Tables with equal usage are estimated once.
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Known) and self._use == other._use
 
     def __hash__(self) -> int:
         return hash(self._use)
 
-    # TorchRec hashes constraints by what they look like.
+    # TorchRec hashes constraints by their representation.
     def __repr__(self) -> str:
         return repr(self._use)
 
 
 class ListedTable(Frozen):
-    """One embedding table and how it is used."""
+    """An embedding table and its usage."""
 
     name: str
     """Its name: no blank, and none of . , / * ? [ ]."""
     rows: int = Field(ge=1, le=2**40)
-    """Rows (ids)."""
+    """Number of rows (ids)."""
     dim: int = Field(ge=4, multiple_of=4, le=2**13)
-    """Width (elements a row, a multiple of 4)."""
+    """Width (elements per row, a multiple of 4)."""
     dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
     """Storage type of the weights."""
     features: tuple[str, ...] = ()
-    """Features that look it up; none named: one of the table's name."""
+    """Features of the table; empty: one with the table's name."""
     pooling_factor: float | tuple[float, ...] = 1.0
-    """Mean number of ids a sample has, of all features or feature by feature."""
+    """Mean number of ids per sample, for all features or per feature."""
     num_poolings: float | tuple[float, ...] = 1.0
-    """Bags a sample has, of all features or feature by feature."""
+    """Bags per sample, for all features or per feature."""
     optimizer: Literal["rowwise_adagrad", "adagrad", "adam", "sgd"] = "rowwise_adagrad"
-    """The optimizer in its backward, whose state lies beside the weights."""
+    """Fused optimizer, whose state is stored with the weights."""
     weighted: bool = False
-    """Ids carry weights."""
+    """Whether ids have weights."""
     unpooled: bool = False
-    """Its rows leave the lookup one by one."""
+    """Whether the lookup returns individual rows."""
     cache: CacheUse | None = None
-    """Unset: TorchRec's 0.2 of the rows, and no misses counted."""
+    """Cache statistics; unset: TorchRec's default, 20% of the rows without misses."""
 
     @field_validator("name")
     @classmethod
@@ -130,7 +130,7 @@ class ListedTable(Frozen):
             if len(values) != len(self.feature_names):
                 raise ValueError(
                     f"{field}: {len(values)} values for {len(self.feature_names)} features; "
-                    "give one, or one a feature"
+                    "give one, or one per feature"
                 )
             for value in values:
                 if not 0 < value <= _MAX_MEAN:
@@ -141,7 +141,7 @@ class ListedTable(Frozen):
                 "no cluster holds; give fewer"
             )
         if self.weighted and self.unpooled:
-            raise ValueError("weighted: an unpooled table sums nothing; drop one of the two")
+            raise ValueError("weighted: an unpooled table has no weighted sum; remove one of both")
         return self
 
     @property
@@ -150,7 +150,7 @@ class ListedTable(Frozen):
 
 
 class TableList(Frozen):
-    """The tables of a model."""
+    """Tables of a model."""
 
     tables: tuple[ListedTable, ...] = Field(min_length=1)
 
@@ -159,13 +159,13 @@ class TableList(Frozen):
         seen: set[str] = set()
         for table in self.tables:
             if table.name in seen:
-                raise ValueError(f"table {table.name!r} is listed twice; rename or drop one")
+                raise ValueError(f"table {table.name!r} is listed twice; rename or remove one")
             seen.add(table.name)
         return self
 
 
 def load_tables(path: Path) -> tuple[ListedTable, ...]:
-    """The tables of a YAML file: a list of them under `tables`.
+    """Load the tables of a YAML file, a list under `tables`.
 
     Raises ValueError, in one line: file, table, field, value, remedy.
     """
@@ -231,7 +231,7 @@ def _collections(tables: Sequence[ListedTable]) -> dict[str, nn.Module]:
 
 
 def usage(tables: Sequence[ListedTable]) -> dict[str, ParameterConstraints]:
-    """How each table is used, in TorchRec's terms."""
+    """Return the usage of each table as TorchRec's constraints."""
     return {
         table.name: ParameterConstraints(
             pooling_factors=_each(table.pooling_factor, len(table.feature_names)),

@@ -1,8 +1,7 @@
-"""Table statistics from data: ids a sample, distinct ids of a batch, access skew. As a file.
+"""Table statistics from data: ids per sample, distinct ids per batch, access skew.
 
-`pipeline/planning/collect_table_stats.py` counts them. With them the planner knows what its lists
-of tables can only guess: pooling factors, distinct ids of a batch, and how much of a table a cache
-has to hold.
+`pipeline/planning/collect_table_stats.py` counts them. They replace assumptions about pooling
+factors, distinct ids per batch, and cache sizes.
 """
 
 from __future__ import annotations
@@ -25,27 +24,27 @@ VERSION = 1
 
 
 class FeatureStats(Frozen):
-    """How many ids a row has of one feature."""
+    """Number of ids per row of one feature."""
 
     mean: float = Field(ge=0)
-    """Ids a row: TorchRec's pooling factor."""
+    """Mean ids per row: TorchRec's pooling factor."""
     empty: float = Field(ge=0, le=1)
-    """Share of the rows without any."""
+    """Share of rows without ids."""
     quantiles: dict[str, int]
-    """Ids that 50%, 90%, 99% and all rows have at most."""
+    """50th, 90th, 99th percentile and maximum of ids per row."""
 
 
 class AccessCounts(Frozen):
-    """How a table's rows are looked up, by all of its features together."""
+    """Lookups of a table's rows by all of its features."""
 
     rows: int = Field(ge=1)
-    """Of the table."""
+    """Rows of the table."""
     features: tuple[str, ...] = Field(min_length=1)
     spectrum: tuple[tuple[int, int], ...]
-    """(lookups of a row, number of such rows), the most looked up first; the others have none."""
+    """(lookups of a row, number of such rows), in decreasing order; other rows have no lookups."""
     distinct: tuple[float, ...]
-    """Mean number of distinct ids in 1, 2, 4, 8, .. consecutive rows of the data; the last is of
-    more rows than there are, and has them all."""
+    """Mean number of distinct ids in 1, 2, 4, 8, ... consecutive rows of the data; the last entry
+    covers all rows."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -66,7 +65,7 @@ class AccessCounts(Frozen):
 
     @property
     def seen(self) -> int:
-        """Rows of the table that were looked up at all."""
+        """Number of rows that were looked up."""
         return sum(rows for _, rows in self.spectrum)
 
     @property
@@ -74,7 +73,7 @@ class AccessCounts(Frozen):
         return sum(count * rows for count, rows in self.spectrum)
 
     def served(self, rows: int) -> float:
-        """Share of lookups that fall on the `rows` most looked-up rows; 1 if there are none."""
+        """Return the share of lookups in the `rows` most looked-up rows; 1 without lookups."""
         counts, sizes = self._steps()
         if not len(counts):
             return 1.0
@@ -82,12 +81,12 @@ class AccessCounts(Frozen):
         return float((inside * counts).sum() / self.lookups)
 
     def rows_for(self, share: float) -> int:
-        """The fewest rows that `share` of the lookups fall on; at least 1."""
+        """Return the minimum number of rows that get `share` of the lookups; at least 1."""
         counts, sizes = self._steps()
         if not len(counts):
             return 1
         ends = (counts * sizes).cumsum()
-        # A product with a share is no exact number: what lacks less than a lookup's part is there.
+        # The product with a share is inexact, so ignore differences of less than one lookup.
         wanted = math.ceil(share * self.lookups - 1e-6)
         step = int(np.searchsorted(ends, wanted))
         before = int(ends[step] - counts[step] * sizes[step])
@@ -95,19 +94,19 @@ class AccessCounts(Frozen):
         return max(1, int(sizes[:step].sum()) + inside)
 
     def distinct_in(self, rows: int) -> float:
-        """Mean distinct ids in that many consecutive rows of the data, all of them if it has fewer.
+        """Return the mean number of distinct ids in this many consecutive rows of the data.
 
-        Straight between the powers of two that were counted.
+        Interpolates linearly between powers of two.
         """
         sizes = 2.0 ** np.arange(len(self.distinct))
         return float(np.interp(rows, sizes, self.distinct))
 
     def miss_rate(self, rows: int, lookups: float) -> float:
-        """Share of a batch's distinct ids that are none of the `rows` most looked-up rows.
+        """Return the share of a batch's distinct ids outside the `rows` most looked-up rows.
 
-        A batch of `lookups` independent lookups has row i, of p_i of all lookups, with probability
-        1 - (1 - p_i) ^ lookups. A cache is asked once for each distinct id, however often that
-        comes, and so misses more of these than of lookups.
+        A batch of `lookups` independent lookups contains row i, which has a share p_i of all
+        lookups, with probability 1 - (1 - p_i) ^ lookups. A cache gets one lookup per distinct id,
+        so its miss rate is higher than that of all lookups.
         """
         counts, sizes = self._steps()
         if rows >= self.rows or not len(counts):
@@ -119,35 +118,35 @@ class AccessCounts(Frozen):
         return missed / everything if everything else 0.0
 
     def cacheability(self) -> float:
-        """Area under the share of lookups missed, by the share of rows cached: 0 easy, 0.5 none."""
+        """Area under the curve of missed lookups by cached rows: 0: few hot rows, 0.5: uniform."""
         counts, sizes = self._steps()
         if not len(counts):
             return 0.0
         ends = (counts * sizes).cumsum() / self.lookups
         starts = ends - counts * sizes / self.lookups
-        # Straight within rows of one count; nothing is missed once all seen rows are cached.
+        # Linear within rows of equal count; no misses once all used rows are cached.
         return float((sizes * (1 - (starts + ends) / 2)).sum() / self.rows)
 
     def _steps(self) -> tuple[FloatArray, IntArray]:
-        """[K] lookups of a row, [K] such rows."""
+        """Return lookups per row and numbers of such rows, [K] each."""
         steps = np.array(self.spectrum, np.int64).reshape(-1, 2)
         return steps[:, 0].astype(np.float64), steps[:, 1]
 
 
 class TableStats(Frozen):
-    """Of all tables of a model."""
+    """Statistics of all tables of a model."""
 
     kind: Literal["homerec table stats"] = "homerec table stats"
     version: Literal[1] = 1
     source: str
-    """Where they were counted."""
+    """Source of the data."""
     rows: int = Field(ge=1)
-    """Of the data."""
+    """Rows of the data."""
     features: dict[str, FeatureStats]
     tables: dict[str, AccessCounts]
 
     def pooling(self, table: ListedTable) -> tuple[float, ...]:
-        """Mean ids a bag of each feature."""
+        """Mean ids per bag of each feature."""
         bags = table.num_poolings
         each = bags if isinstance(bags, tuple) else (bags,) * len(table.feature_names)
         return tuple(
@@ -156,10 +155,10 @@ class TableStats(Frozen):
         )
 
     def with_stats(self, table: ListedTable, rows: int, share: float) -> ListedTable:
-        """`table` as the data say it is used, in global batches of `rows` rows.
+        """Return `table` with its usage in the data, for global batches of `rows` rows.
 
-        A cache holds the rows that `share` of the lookups fall on. ValueError if the statistics are
-        another table's, or a feature has no id at all.
+        The cache contains the rows that get `share` of the lookups. Raises ValueError if the
+        statistics are from another table, or a feature has no ids.
         """
         known = self.tables.get(table.name)
         if known is None:
@@ -174,12 +173,12 @@ class TableStats(Frozen):
             if theirs != ours:
                 raise ValueError(
                     f"table {table.name!r} has {field} {theirs} there and {ours} here; "
-                    "measure again"
+                    "collect the statistics again"
                 )
         pooling = self.pooling(table)
         if min(pooling) <= 0:
             name = table.feature_names[pooling.index(0)]
-            raise ValueError(f"feature {name!r} has no id in any row; leave it out of the model")
+            raise ValueError(f"feature {name!r} has no id in any row; remove it from the model")
         cached_rows = known.rows_for(share)
         lookups = rows * sum(self.features[name].mean for name in table.feature_names)
         return table.model_copy(
@@ -199,7 +198,7 @@ class TableStats(Frozen):
 
 
 def load_table_stats(path: Path) -> TableStats:
-    """A file that `homerec plan table-stats` wrote, JSON or YAML. ValueError in one line."""
+    """Load a file of `homerec plan table-stats`, JSON or YAML. Raises ValueError in one line."""
     value: dict[str, Any] = read_yaml(path) if path.suffix != ".json" else _json(path)
     if value.get("kind") != KIND or value.get("version") != VERSION:
         raise ValueError(

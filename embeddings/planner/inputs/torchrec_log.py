@@ -1,4 +1,4 @@
-"""TorchRec logs a remark on each option of each table; none of them is for a user."""
+"""Silences TorchRec's log, which has a message for each option of each table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def torchrec_silenced() -> Iterator[None]:
-    """Only TorchRec's errors are logged."""
+    """Log only TorchRec's errors."""
     log = logging.getLogger("torchrec")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The training setup where it changes what tables cost: exchanges, pipeline, memory, replicas.
+"""The training setup that affects the cost of tables: exchanges, pipeline, memory, replicas.
 
 The defaults are those of TorchRec's planner.
 """
@@ -41,46 +41,46 @@ _PIPELINES = {
 
 
 class TrainingSetup(Frozen):
-    """Inputs of a plan beside tables, cluster and batch."""
+    """Inputs of a plan in addition to tables, cluster and batch."""
 
     qcomm_forward: Precision = "fp32"
-    """What looked-up rows are sent as; fp32: as the table stores them."""
+    """Type of sent embeddings; fp32: the type of the table."""
     qcomm_backward: Precision = "fp32"
-    """What their gradients are sent as; fp32: as the table stores its rows."""
+    """Type of their sent gradients; fp32: the type of the table."""
     pipeline: Literal["none", "sparse_dist", "prefetch"] = "none"
-    """Which of TorchRec's train pipelines holds batches in memory; prefetch also fetches cached
-    rows a batch ahead. none: TorchRec's older formula, ids and outputs of one batch."""
+    """TorchRec train pipeline, whose batches in flight take memory; prefetch also fetches cached
+    rows one batch ahead. none: TorchRec's older formula, ids and outputs of one batch."""
     reserve: Literal["heuristic", "fixed_percentage", "fixed_absolute"] = "heuristic"
-    """Memory kept from tables. heuristic: a share of HBM, dense weights six times, ids of a batch
-    twenty times. The fixed ones are of HBM alone."""
+    """Memory reserved for other uses. heuristic: a share of HBM, six times the dense weights, and
+    twenty times the ids of a batch. The fixed ones concern HBM only."""
     reserve_share: float = Field(default=0.15, ge=0, le=1)
     """Share of HBM (heuristic, fixed_percentage)."""
     reserve_gib: float = Field(default=0.0, ge=0)
     """GiB of HBM (fixed_absolute)."""
     dense_gib: float | None = Field(default=None, gt=0)
-    """GiB in place of six times the dense weights (heuristic)."""
+    """GiB instead of six times the dense weights (heuristic)."""
     replica_groups: int = Field(default=1, ge=1)
-    """TorchRec's DMPCollection: tables are sharded within each of so many groups of ranks, every
-    group has all of them, and they are averaged over groups."""
+    """Number of groups of ranks in TorchRec's DMPCollection: each group has all tables, sharded
+    within the group, and tables are averaged over groups."""
     replicas_across_hosts: bool = False
-    """A group is neighbouring ranks (use_inter_host_allreduce); else every n-th rank, so that
-    copies lie within a host where that is possible."""
+    """Whether a group consists of adjacent ranks (use_inter_host_allreduce); else of every n-th
+    rank, so that replicas are within a host if possible."""
     sync_every: int = Field(default=1, ge=1)
-    """Steps from one averaging of replicas to the next."""
+    """Steps between averages of replicas."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.dense_gib is not None and self.reserve != "heuristic":
-            raise ValueError(f"dense_gib: {self.reserve} reserves no dense weights; drop one")
+            raise ValueError(f"dense_gib: not used with {self.reserve}; remove one of both")
         return self
 
     def sharders(self, device: str) -> list[ModuleSharder[Any]]:
-        """With their quantised exchanges, if any; what `device` cannot send, TorchRec replaces."""
+        """Return sharders with quantized exchanges, if any; TorchRec replaces unsupported types."""
         return all_sharders(self.codecs(device))
 
     def codecs(self, device: str) -> Mapping[str, Any] | None:
-        """TorchRec's codecs by exchange; None if all is sent as it is stored."""
-        log = logging.getLogger()  # TorchRec tells the root of what it replaces
+        """Return TorchRec's codecs by exchange; None without quantization."""
+        log = logging.getLogger()  # TorchRec logs replacements to the root logger
         level = log.level
         log.setLevel(logging.ERROR)
         try:
@@ -111,9 +111,9 @@ class TrainingSetup(Frozen):
         return _PIPELINES[self.pipeline]
 
     def group(self, cluster: Cluster) -> Cluster:
-        """The ranks that tables are sharded over: one of the groups, seen as a cluster.
+        """Return one of the groups, over which tables are sharded, as a cluster.
 
-        ValueError where groups do not come out even, or TorchRec cannot form them.
+        Raises ValueError if groups are uneven or TorchRec cannot form them.
         """
         groups, local = self.replica_groups, cluster.devices_per_host
         if groups == 1:
@@ -122,30 +122,30 @@ class TrainingSetup(Frozen):
         if cluster.ranks % groups == 0:
             hosts = self._members(cluster) // local
             by_group = hosts + cluster.hosts * np.arange(groups)[:, None]
-            # Of each group: ranks on each of its hosts.
+            # Ranks of a group on each of its hosts.
             inside = np.unique(np.unique(by_group, return_counts=True)[1])
         if len(inside) != 1:
             raise ValueError(
                 f"replica_groups: {groups} groups do not split {cluster.hosts} hosts of {local} "
-                "devices evenly; take a divisor or a multiple of the devices of a host"
+                "devices evenly; use a divisor or a multiple of the devices per host"
             )
         each = int(inside[0])
         return cluster.model_copy(
             update={
                 "hosts": cluster.ranks // groups // each,
                 "devices_per_host": each,
-                # A rank's part of main memory stays what it is.
+                # A rank's share of main memory does not change.
                 "ddr_gb": cluster.ddr_gb * each / local,
             }
         )
 
     def copies_within_host(self, cluster: Cluster) -> bool:
-        """Whether all copies of a shard lie on one host of `cluster`."""
+        """Whether all copies of a shard are on one host of `cluster`."""
         hosts = self._members(cluster) // cluster.devices_per_host
         return bool((hosts == hosts[0]).all())
 
     def _members(self, cluster: Cluster) -> IntArray:
-        """[G, R / G] ranks of each group, as DMPCollection forms them."""
+        """Return the ranks of each group as in DMPCollection, [G, R / G]."""
         ranks = np.arange(cluster.ranks)
         if self.replicas_across_hosts:
             return ranks.reshape(self.replica_groups, -1)

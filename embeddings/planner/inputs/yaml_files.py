@@ -1,4 +1,4 @@
-"""Read YAML files of planner inputs, with one-line errors."""
+"""Reads YAML files of planner inputs, with one-line errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; ValueError in one line if there is none."""
+    """Return the mapping in a YAML file. Raises ValueError in one line if there is none."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -37,9 +37,9 @@ def validate(
     source: Path | str,
     names: Mapping[Place, str] | None = None,
 ) -> ModelT:
-    """`value` as `model`; ValueError in one line: source, place, value, remedy (the first fault).
+    """Validate `value` as `model`. Raises ValueError in one line for the first error.
 
-    `names`: what to call a place in errors, by its first keys.
+    `names`: names of places in error messages, by their first keys.
     """
     if place := misplaced_bool(model, value):
         where = _where(source, place, names or {})
@@ -72,7 +72,7 @@ def _where(source: Path | str, place: Place, names: Mapping[Place, str]) -> str:
 
 
 def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    """The fields of the model that holds the unknown key at the end of `place`."""
+    """Return the fields of the model with the unknown key at the end of `place`."""
     inner: Any = model
     for key in place[:-1]:
         if isinstance(key, str) and key in inner.model_fields:

@@ -1,1 +1,1 @@
-"""Plans: found or fixed, described, stored in a file, compared."""
+"""Plans: solutions, fixed plans, plan files, and resharding."""

@@ -1,4 +1,4 @@
-"""A solution as a plan file."""
+"""Describes a solution as a plan file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from embeddings.planner.plans.solution import Solution
 def describe_plan(
     request: PlanRequest, solution: Solution, tables: Sequence[ListedTable], seed: int
 ) -> PlanFile:
-    """The file of a plan. `tables`: those of `request`, in any order."""
+    """Return the plan file. `tables`: those of `request`, in any order."""
     listed = {table.name: table for table in tables}
     placed = []
     for choice, option in zip(solution.choices, solution.options, strict=True):
-        # A file does not keep these, and nothing here sets them.
+        # These are not stored in a file and never set here.
         assert option.key_value_params is None, option.name
         sizes = [shard.size[0] for shard in option.shards]
         table = listed[choice.table]

@@ -1,4 +1,4 @@
-"""A plan fixed table by table, with its predicted cost."""
+"""Plans with a given placement of each table, and their predicted cost."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from embeddings.planner.problem.problem import rated
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FixedTable:
-    """Where one table lies: a rank for every shard, in order; `width` columns a shard."""
+    """Placement of a table: the rank of every shard, in order, and columns per shard (`width`)."""
 
     table: ListedTable
     sharding_type: str
     width: int
     ranks: tuple[int, ...]
     kernel: str = ""
-    """Compute kernel; '': fused, or dense for a data-parallel table."""
+    """Compute kernel; '': fused, or dense for data-parallel tables."""
     path: str = ""
-    """Of its collection in the model; '': where `build_module` puts it."""
+    """Path of its collection in the model; '': that of `build_module`."""
 
 
 def fixed_plan(fixed: Sequence[FixedTable], cluster: Cluster, batch_size: int) -> PlanFile:
-    """The plan's file, with TorchRec's prediction for it. `batch_size`: rows a rank.
+    """Return the plan file with TorchRec's prediction. `batch_size`: rows per rank.
 
-    ValueError for a table that cannot be sharded so.
+    Raises ValueError for a table that cannot be sharded like this.
     """
     tables = [one.table for one in fixed]
     known = {
@@ -109,16 +109,16 @@ def _placed(one: FixedTable, options: Options, n: int, sizes: list[int]) -> Plac
 
 
 def repriced(file: PlanFile, cluster: Cluster) -> PlanFile:
-    """The same plan, predicted with another cluster's constants.
+    """Return the same plan, predicted with the constants of another cluster.
 
-    ValueError if that has other ranks, hosts or devices.
+    Raises ValueError if ranks, hosts or devices differ.
     """
     before = file.cluster
     for field in ("device", "hosts", "devices_per_host"):
         if getattr(before, field) != getattr(cluster, field):
             raise ValueError(
                 f"{field}: {getattr(cluster, field)} in the cluster and {getattr(before, field)} "
-                "in the plan; give a cluster of the plan's shape, or plan anew"
+                "in the plan; give a cluster of the plan's shape, or plan again"
             )
     fixed = [
         FixedTable(
@@ -137,7 +137,7 @@ def repriced(file: PlanFile, cluster: Cluster) -> PlanFile:
 
 
 def _only(known: ParameterConstraints, one: FixedTable) -> ParameterConstraints:
-    """TorchRec's enumerator, kept to the fixed type and to columns no narrower."""
+    """Return TorchRec's enumerator, restricted to the fixed type and at least these columns."""
     split = one.width < one.table.dim
     return dataclasses.replace(
         known,

@@ -1,4 +1,4 @@
-"""A table of a plan's file: its option, and where each of its shards lies."""
+"""A table of a plan file: its option and the ranks of its shards."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from embeddings.planner.problem.problem import rated
 
 
 class PlacedTable(Frozen):
-    """A table and its shards: equal blocks of columns, each cut by rows; copies if data-parallel.
+    """A table and its shards: equal blocks of columns, each split by rows; copies if data-parallel.
 
-    Shards stand block by block, and in a block from the first row on.
+    Shards are ordered by block, then by first row.
     """
 
     table: ListedTable
-    """What it is and how it is used; a run that takes the plan must have the same."""
+    """The table and its usage; a run that uses the plan must have the same table."""
     path: str
-    """Of its collection in the model."""
+    """Path of its collection in the model."""
     sharding_type: str
     compute_kernel: str
     width: int = Field(ge=1)
     """Columns of a block."""
     rows: tuple[tuple[int, int], ...] = Field(min_length=1)
-    """(rows of a shard, number of such shards next to each other) of one block."""
+    """(rows per shard, number of consecutive such shards) of one block."""
     ranks: str = Field(pattern=r"^\d+(-\d+)?(,\d+(-\d+)?)*$")
     """The rank of every shard, in order: '0-3,9'."""
     shard_ms: tuple[float, ...] = Field(min_length=len(PARTS), max_length=len(PARTS))
-    """Milliseconds that a shard costs its rank: forward (compute, comms), backward (compute,
-    comms), input exchange, prefetch."""
+    """Milliseconds of a shard: forward (compute, comms), backward (compute, comms), input exchange,
+    prefetch."""
     sync_ms: float = 0.0
-    """Milliseconds of a step that replicas of a shard cost its rank."""
+    """Milliseconds per step of a shard's replicas."""
 
     @model_validator(mode="after")
     def _covers(self) -> Self:
@@ -60,14 +60,14 @@ class PlacedTable(Frozen):
             whole = table.dim % self.width == 0 and covered == table.rows
         if not whole or shards != len(self.rank_list()):
             raise ValueError(
-                f"table {table.name!r}: its shards or their ranks do not make up its "
-                f"{table.rows} x {table.dim}; plan anew"
+                f"table {table.name!r}: its shards or their ranks do not cover its "
+                f"{table.rows} x {table.dim}; plan again"
             )
         return self
 
     @property
     def rated_ms(self) -> float:
-        """What TorchRec's rating counts of a shard (all but the ids' exchange), and replicas."""
+        """Milliseconds of a shard: TorchRec's rating (without the ids' exchange) and replicas."""
         return float(rated(np.array(self.shard_ms))) + self.sync_ms
 
     @property
@@ -83,7 +83,7 @@ class PlacedTable(Frozen):
         return found
 
     def rectangles(self) -> IntArray:
-        """[S, 4] of every shard: first row, first column, rows, columns."""
+        """First row, first column, rows and columns of every shard, [S, 4]."""
         sizes = [rows for rows, count in self.rows for _ in range(count)]
         starts = [0] * len(sizes) if self.copied else [0, *accumulate(sizes)][:-1]
         blocks = self.table.dim // self.width
@@ -93,7 +93,7 @@ class PlacedTable(Frozen):
         return found.reshape(-1, 4)
 
     def cache_params(self, setup: TrainingSetup) -> CacheParams | None:
-        """Of cached tables alone, where TorchRec's defaults do not hold."""
+        """Cache parameters of cached tables that differ from TorchRec's defaults."""
         ahead, cache = setup.pipeline == "prefetch", self.table.cache
         if self.compute_kernel != "fused_uvm_caching" or not (ahead or cache):
             return None
@@ -102,7 +102,7 @@ class PlacedTable(Frozen):
         )
 
     def parameter_sharding(self, cluster: Cluster, setup: TrainingSetup) -> ParameterSharding:
-        """TorchRec's object."""
+        """Return TorchRec's object."""
         ranks = self.rank_list()
         shards = [
             ShardMetadata(

@@ -1,4 +1,4 @@
-"""A plan as a file: what it was made for, where every shard lies, what it is predicted to cost."""
+"""Plan files: inputs, placement of every shard, and predicted cost."""
 
 from __future__ import annotations
 
@@ -28,45 +28,45 @@ VERSION = 2
 
 
 class PredictedRank(Frozen):
-    """What a rank's tables take."""
+    """Cost of a rank's tables."""
 
     ms: dict[str, float]
-    """Milliseconds of a step, by part."""
+    """Milliseconds per step, by part."""
     sync_ms: float = 0.0
-    """Milliseconds of a step for replicas."""
+    """Milliseconds per step for replicas."""
     bytes: dict[str, int]
-    """By memory (hbm, ddr)."""
+    """Bytes by memory (hbm, ddr)."""
     room: dict[str, int]
-    """Bytes that the rank has for tables."""
+    """Bytes available for tables."""
 
 
 class PlanFile(Frozen):
-    """Everything about a plan."""
+    """A plan with its inputs and predicted cost."""
 
     kind: Literal["homerec sharding plan"] = "homerec sharding plan"
     version: Literal[2] = 2
     cluster: Cluster
-    """What tables are sharded over: with replicas, the ranks of one group."""
+    """The ranks that tables are sharded over; with replicas, one group."""
     full_cluster: Cluster | None = Field(
         default=None, validation_alias=AliasChoices("full_cluster", "whole")
     )
     """The cluster of all groups, if there are several."""
     setup: TrainingSetup = TrainingSetup()
-    """How the model trains."""
+    """Training setup of the model."""
     batch_size: int = Field(ge=1)
-    """Rows a rank."""
+    """Rows per rank."""
     rules: tuple[Rule, ...] = ()
-    """The rules it was made under."""
+    """Rules of the plan."""
     seed: int
-    """Of the search."""
+    """Seed of the search."""
     rounds: int
-    """That the search did."""
+    """Rounds of the search."""
     cut_off: bool
-    """Whether time ended it, so that another run may find another plan."""
+    """Whether the time limit ended the search, so that another run may find another plan."""
     time_ms: float
-    """What the busiest rank's tables take in a step, as TorchRec estimates it; with replicas."""
+    """Milliseconds per step of the busiest rank, estimated by TorchRec; including replicas."""
     lower_bound_ms: float
-    """No plan under the same rules takes less."""
+    """Lower bound for all plans under the same rules."""
     tables: tuple[PlacedTable, ...] = Field(min_length=1)
     ranks: tuple[PredictedRank, ...]
 
@@ -74,19 +74,19 @@ class PlanFile(Frozen):
     def _consistent(self) -> Self:
         world = self.cluster.ranks
         if len(self.ranks) != world:
-            raise ValueError(f"ranks: {len(self.ranks)} of them on a cluster of {world}; plan anew")
+            raise ValueError(f"ranks: {len(self.ranks)} on a cluster of {world}; plan again")
         for placed in self.tables:
             if max(placed.rank_list()) >= world:
                 raise ValueError(
                     f"table {placed.table.name!r}: rank {max(placed.rank_list())} on a cluster of "
-                    f"{world}; plan anew"
+                    f"{world}; plan again"
                 )
         if len({placed.table.name for placed in self.tables}) < len(self.tables):
-            raise ValueError("two tables have one name; plan anew")
+            raise ValueError("two tables have the same name; plan again")
         return self
 
     def sharding_plan(self) -> ShardingPlan:
-        """The plan as TorchRec's object."""
+        """Return the plan as TorchRec's object."""
         modules: dict[str, EmbeddingModuleShardingPlan] = {}
         for placed in self.tables:
             module = modules.setdefault(placed.path, EmbeddingModuleShardingPlan())
@@ -94,7 +94,7 @@ class PlanFile(Frozen):
         return ShardingPlan(dict(modules))
 
     def find(self, name: str) -> PlacedTable:
-        """A table by name; ValueError if there is none."""
+        """Return a table by name. Raises ValueError if it does not exist."""
         for placed in self.tables:
             if placed.table.name == name:
                 return placed
@@ -102,36 +102,36 @@ class PlanFile(Frozen):
         raise ValueError(f"no table {name!r} in the plan; tables: {shown}")
 
     def perf(self) -> FloatArray:
-        """[R, 6] milliseconds by rank and PARTS."""
+        """Return milliseconds by rank and PARTS, [R, 6]."""
         return np.array([[rank.ms[part] for part in PARTS] for rank in self.ranks])
 
     def rated(self) -> FloatArray:
-        """[R] milliseconds that count: the largest is the plan's time."""
+        """Return rated milliseconds by rank, [R]; the maximum is the plan's time."""
         total: FloatArray = rated(self.perf()) + self.sync()
         return total
 
     def sync(self) -> FloatArray:
-        """[R] milliseconds of a step for replicas."""
+        """Return milliseconds per step for replicas by rank, [R]."""
         return np.array([rank.sync_ms for rank in self.ranks])
 
     def starts(self) -> dict[str, float]:
-        """Milliseconds by part that the plan's sharding types cost every rank (`costs.starts` of
-        the cluster). Not in `time_ms`, which is TorchRec's estimate."""
+        """Return the fixed milliseconds by part of the plan's sharding types (`costs.starts` of the
+        cluster). Not included in `time_ms`, which is TorchRec's estimate."""
         if self.cluster.costs is None:
             return {}
         types = [placed.sharding_type for placed in self.tables]
         return self.cluster.costs.starts.by_part(types, self.cluster.ranks)
 
     def expected_ms(self) -> float:
-        """`time_ms` with `starts`, without the exchange of ids: comparable to a measured step."""
+        """Return `time_ms` plus `starts`, without the exchange of ids, as in a measured step."""
         return self.objective_ms() - self.starts().get("input_dist_comms", 0.0)
 
     def objective_ms(self) -> float:
-        """`time_ms` with `starts`: what the search minimises."""
+        """Return `time_ms` plus `starts`, which the search minimizes."""
         return self.time_ms + sum(self.starts().values())
 
     def memory(self) -> tuple[IntArray, IntArray]:
-        """[R, 2] bytes used and bytes there are for tables, by rank and MEMORIES."""
+        """Return used and available bytes for tables by rank and MEMORIES, [R, 2] each."""
         used = [[rank.bytes[memory] for memory in MEMORIES] for rank in self.ranks]
         room = [[rank.room[memory] for memory in MEMORIES] for rank in self.ranks]
         return np.array(used, np.int64), np.array(room, np.int64)
@@ -141,7 +141,7 @@ class PlanFile(Frozen):
 
 
 def load_plan(path: Path) -> PlanFile:
-    """Raises ValueError, in one line, for what is no plan file of this version."""
+    """Load a plan file. Raises ValueError in one line if it is not a plan file of this version."""
     remedy = "'homerec plan SOURCE --out FILE' writes one"
     try:
         value: Any = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -156,6 +156,6 @@ def load_plan(path: Path) -> PlanFile:
     if value.get("version") != VERSION:
         raise ValueError(
             f"{path}: a plan of version {value.get('version')!r}; this homerec reads version "
-            f"{VERSION}: plan anew"
+            f"{VERSION}: plan again"
         )
     return validate(PlanFile, value, path)

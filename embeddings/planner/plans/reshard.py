@@ -1,4 +1,4 @@
-"""Reshard from one plan to another: what moves, and how long that takes."""
+"""Resharding from one plan to another: the shards that move, and the time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
 
 _WIDTHS = {"fp32": 4, "fp16": 2, "bf16": 2}
-# Optimizer state: bytes for a row of a shard, bytes for an element.
+# Optimizer state: bytes per row of a shard, bytes per element.
 _STATE = {"rowwise_adagrad": (4, 0), "adagrad": (0, 4), "adam": (0, 8), "sgd": (0, 0)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Move:
-    """A table that moves; `bytes` of weights and optimizer state cross links."""
+    """A table that moves, with `bytes` of weights and optimizer state sent over links."""
 
     table: str
     before: str
@@ -35,15 +35,15 @@ class Reshard:
     sent: IntArray
     seconds: float
     busiest: int
-    """The rank whose links are busy longest."""
+    """The rank with the busiest links."""
 
 
 def reshard(before: PlanFile, after: PlanFile) -> Reshard:
-    """What has to move so that every rank has the rows and columns that `after` gives it.
+    """Compute what to send so that every rank has its rows and columns of `after`.
 
-    What a rank has already stays. A part that several ranks have (a data-parallel table's) comes
-    from the one of them with the receiver's number, modulo theirs. Raises ValueError if the tables
-    are not the same.
+    Parts that a rank already has are not sent. A part that several ranks have (of a data-parallel
+    table) is sent by the one at the receiver's index modulo their number. Raises ValueError if the
+    tables differ.
     """
     _check_same_tables(before, after)
     world = max(before.cluster.ranks, after.cluster.ranks)
@@ -70,10 +70,10 @@ def reshard(before: PlanFile, after: PlanFile) -> Reshard:
 
 
 def busy_seconds(sent: IntArray, cluster: Cluster) -> FloatArray:
-    """[R] how long a rank's links are busy, all of them at full speed at once.
+    """Return how long each rank's links are busy, [R], with all links at full speed at once.
 
-    The larger of what it sends and what it receives; each is bytes within the host / intra_bw +
-    bytes to other hosts / inter_bw. No latency, nothing else on the links.
+    This is the maximum of sending and receiving; each takes bytes within the host / intra_bw +
+    bytes to other hosts / inter_bw. Ignores latency and other traffic.
     """
     host = np.arange(len(sent)) // cluster.devices_per_host
     inside = host[:, None] == host
@@ -83,11 +83,11 @@ def busy_seconds(sent: IntArray, cluster: Cluster) -> FloatArray:
 
 
 def _sent(old: PlacedTable, new: PlacedTable, world: int) -> IntArray:
-    """[R, R] bytes of one table from rank to rank; nothing from a rank to itself."""
+    """Return the bytes of one table from rank to rank, [R, R]; zero from a rank to itself."""
     here, there = old.rectangles(), new.rectangles()
     holders, takers = np.array(old.rank_list()), np.array(new.rank_list())
     sent = np.zeros((world, world), np.int64)
-    if old.copied:  # every holder has all of it
+    if old.copied:  # each of these ranks has all of it
         held = np.isin(takers, holders)
         source = np.where(held, takers, holders[takers % len(holders)])
         np.add.at(sent, (source, takers), _bytes(new, there[:, 2], there[:, 3]))
@@ -101,27 +101,27 @@ def _sent(old: PlacedTable, new: PlacedTable, world: int) -> IntArray:
 
 
 def bytes_of(table: ListedTable) -> tuple[int, int]:
-    """Bytes for a row of a shard, and for each of its elements: weights and optimizer state."""
+    """Return bytes per row of a shard and per element, for weights and optimizer state."""
     a_row, an_element = _STATE[table.optimizer]
     return a_row, _WIDTHS[table.dtype] + an_element
 
 
 def _bytes(placed: PlacedTable, rows: IntArray, columns: IntArray) -> IntArray:
-    """Of that many rows and columns, with their optimizer state."""
+    """Return the bytes of this many rows and columns, including optimizer state."""
     a_row, an_element = bytes_of(placed.table)
     found: IntArray = rows * columns * an_element + rows * a_row
     return found
 
 
 def _overlap(first: IntArray, length: IntArray, others: IntArray, lengths: IntArray) -> IntArray:
-    """[S, T] how much of each interval lies in each other one."""
+    """Return the overlap of each interval with each other one, [S, T]."""
     end = np.minimum((first + length)[:, None], (others + lengths)[None, :])
     found: IntArray = np.maximum(end - np.maximum(first[:, None], others[None, :]), 0)
     return found
 
 
 def _layout(placed: PlacedTable) -> tuple[object, ...]:
-    """Where everything lies; the kernel is no matter of place."""
+    """Return the placement of all shards, which does not include the kernel."""
     return placed.copied, placed.width, placed.rows, placed.rank_list()
 
 

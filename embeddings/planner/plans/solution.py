@@ -1,4 +1,4 @@
-"""A solution: TorchRec's ShardingPlan and its predicted cost."""
+"""Solutions: TorchRec's ShardingPlan and its predicted cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from embeddings.planner.search.search import SearchResult
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChosenOption:
-    """A table's option, where its shards lie (a rank a shard), and what a shard costs."""
+    """A table's option, the ranks of its shards, and the cost of a shard."""
 
     table: str
     path: str
@@ -30,38 +30,38 @@ class ChosenOption:
     width: int
     ranks: tuple[int, ...]
     perf: tuple[float, ...]
-    """[6] milliseconds, by PARTS."""
+    """[6] milliseconds of a shard, by PARTS."""
     sync: float
-    """Milliseconds of its replicas."""
+    """Milliseconds of a shard's replicas."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Solution:
-    """A plan and its predicted cost, in milliseconds of a step and bytes."""
+    """A plan and its predicted cost, in milliseconds per step and bytes."""
 
     plan: ShardingPlan
     options: list[ShardingOption]
-    """The chosen options as TorchRec's objects, with the cost of every shard."""
+    """Chosen options as TorchRec's objects, with the cost of every shard."""
     choices: tuple[ChosenOption, ...]
     time: float
-    """TorchRec's rating, what the busiest rank's tables take; with their replicas, if any."""
+    """TorchRec's rating: milliseconds of the busiest rank, including replicas."""
     lower_bound: float
-    """No plan under the same rules takes less."""
+    """Lower bound for all plans under the same rules."""
     perf: FloatArray
-    """[R, 6] by rank and PARTS."""
+    """[R, 6] milliseconds by rank and PARTS."""
     sync: FloatArray
-    """[R] of replicas."""
+    """[R] milliseconds of replicas."""
     memory: IntArray
-    """[R, 2] by rank and MEMORIES."""
+    """[R, 2] used bytes by rank and MEMORIES."""
     room: IntArray
-    """[R, 2] what a rank has for tables."""
+    """[R, 2] available bytes for tables."""
     rounds: int
-    """Of the search."""
+    """Rounds of the search."""
     cut_off: bool
-    """Whether time ended the search, so that another run may find another plan."""
+    """Whether the time limit ended the search, so that another run may find another plan."""
 
     def summary(self) -> dict[str, Any]:
-        """Plain data, ready for JSON."""
+        """Return JSON values."""
         return {
             "time_ms": self.time,
             "lower_bound_ms": self.lower_bound,
@@ -96,7 +96,7 @@ class Solution:
 
 
 def build_plan(priced: Priced, found: SearchResult) -> Solution:
-    """TorchRec's objects for the solution."""
+    """Return TorchRec's objects for the solution."""
     assert not found.missing
     options, problem = priced.options, priced.problem
     world = problem.ranks
@@ -156,7 +156,7 @@ def build_plan(priced: Priced, found: SearchResult) -> Solution:
 
 
 def _without_cache_stats(plan: ShardingPlan) -> ShardingPlan:
-    """Caches as they will be built: no statistics, and none where rows are not cached."""
+    """Return the cache parameters to build: without statistics, and only for cached rows."""
     for module in plan.plan.values():
         assert isinstance(module, EmbeddingModuleShardingPlan)
         for sharding in module.values():
@@ -196,7 +196,7 @@ def start_from(priced: Priced, plan: ShardingPlan) -> Mapping[int, tuple[int, In
 
 
 def _same(priced: Priced, n: int, sharding: ParameterSharding, shards: int) -> bool:
-    """Is option `n` what the plan has, or the equal one that was kept in its place?"""
+    """Whether option `n` is the plan's option, or an equal one kept instead."""
     option = priced.options.options[n]
     count = int(priced.options.blocks[n] * priced.options.counts[n].sum())
     if count != shards or option.kernel != sharding.compute_kernel:
@@ -213,7 +213,7 @@ def _same(priced: Priced, n: int, sharding: ParameterSharding, shards: int) -> b
 
 
 def _laid_out(problem: Problem, placement: int, ranks: IntArray) -> bool:
-    """Do the ranks suit the placement's layout in this cluster, whose hosts may be other ones?"""
+    """Whether the ranks match the placement's layout in this cluster, whose hosts may differ."""
     kind, local = problem.layout[placement], problem.local
     hosts = ranks // local
     if kind == FREE:

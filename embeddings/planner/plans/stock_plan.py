@@ -1,4 +1,4 @@
-"""TorchRec's planner; a plan shared between ranks, as JSON, and as a table for the console."""
+"""TorchRec's planner; plans broadcast to all ranks, as JSON, and as a table for the console."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from embeddings.features import EmbeddingTable
 
 
 class PlanError(ValueError):
-    """No plan exists under the constraints and the machine's memory."""
+    """No plan satisfies the constraints and the memory of the machine."""
 
 
 def make_plan(
@@ -45,7 +45,7 @@ def make_plan(
 
     Args:
         constraints: of each table, by name.
-        batch_size: rows a rank.
+        batch_size: rows per rank.
         seconds: after which it takes the best plan so far; it looks between two proposals.
         hbm_bytes: of a device, in place of TorchRec's 32 GiB; unused on CPU.
 
@@ -67,7 +67,7 @@ def make_plan(
         timeout_seconds=seconds,
     )
     try:
-        # The planner prints and logs its own table; ours is shorter and goes to the run's folder.
+        # The planner prints and logs its own table; ours is shorter and written to the run folder.
         with contextlib.redirect_stdout(io.StringIO()):
             return planner.plan(module, sharders)
     except PlannerError as error:
@@ -80,9 +80,9 @@ def make_plan(
 def shared_plan(
     outcome: ShardingPlan | ValueError | None, group: dist.ProcessGroup
 ) -> ShardingPlan:
-    """Rank 0's outcome on every rank of `group`; raises on all of them if it is an error.
+    """Return rank 0's result on every rank of `group`; its error is raised on all ranks.
 
-    TorchRec's collective_plan leaves the other ranks waiting for ever when rank 0 finds no plan.
+    With TorchRec's collective_plan, the other ranks wait forever if rank 0 finds no plan.
     """
     box: list[Any] = [outcome]
     dist.broadcast_object_list(box, src=0, group=group)
@@ -93,7 +93,7 @@ def shared_plan(
 
 
 def plan_to_json(plan: ShardingPlan, tables: Sequence[EmbeddingTable]) -> dict[str, Any]:
-    """Plain data: a row a table, with its shards (offset and size as [rows, columns])."""
+    """Return JSON values: one row per table, with its shards (offset and size: [rows, columns])."""
     parameters = _parameters(plan)
     rows = []
     for table in tables:
@@ -155,7 +155,7 @@ def plan_table(plan: dict[str, Any]) -> RichTable:
         )
     if rest := rows[_SHOWN:]:
         total = sum(row["bytes"] for row in rest)
-        view.add_row(f"{len(rest)} smaller ones", *[""] * 5, f"{total / 1e6:,.2f}")
+        view.add_row(f"{len(rest)} smaller tables", *[""] * 5, f"{total / 1e6:,.2f}")
     return view
 
 

@@ -1,4 +1,4 @@
-"""A plan's memory by use, as TorchRec counts it: weights, optimizer state, buffers."""
+"""A plan's memory by kind, as counted by TorchRec: weights, optimizer state, buffers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ KINDS = ("weights", "optimizer state", "buffers and caches")
 
 
 def memory_by_kind(file: PlanFile) -> IntArray:
-    """[K, R, 2] bytes by KINDS, rank and MEMORIES; over kinds they add up to `file.memory()`.
+    """Return bytes by KINDS, rank and MEMORIES, [K, R, 2]; their sum over kinds is `file.memory()`.
 
-    Buffers hold the ids and rows of a batch; caches those of `fused_uvm_caching` tables.
+    Buffers contain the ids and rows of a batch; caches belong to `fused_uvm_caching` tables.
     """
     used, _ = file.memory()
     found = np.zeros((len(KINDS), *used.shape), np.int64)
@@ -34,13 +34,15 @@ def memory_by_kind(file: PlanFile) -> IntArray:
 
 
 def _memory_of(placed: PlacedTable, device: str) -> str:
-    """Where the whole of a shard lies."""
+    """Return the memory that contains the full shard."""
     return "ddr" if device == "cpu" or "uvm" in placed.compute_kernel else "hbm"
 
 
 def _bytes_of_element(placed: PlacedTable) -> tuple[int, float]:
-    """Weights, optimizer state. Of row-wise state TorchRec counts a share for each column, in the
-    weights' own type (shard_estimators.py, _get_optimizer_multipler), though every shard has one.
+    """Return bytes of weights and optimizer state.
+
+    For row-wise state, TorchRec counts a share for each column, in the type of the weights
+    (shard_estimators.py, _get_optimizer_multipler), although every shard has its own state.
     """
     table = placed.table
     weights = bytes_of(table.model_copy(update={"optimizer": "sgd"}))[1]

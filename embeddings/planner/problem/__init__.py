@@ -1,1 +1,1 @@
-"""A request as a problem for the search: every option of every table, with its cost."""
+"""Converts a request to a search problem: every option of every table with its cost."""

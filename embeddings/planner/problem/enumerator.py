@@ -1,8 +1,8 @@
-"""TorchRec's enumerator, asked for one shard of each size instead of all shards.
+"""TorchRec's enumerator, with one shard of each size instead of all shards.
 
-It makes a Python object of each shard of each option: 1,024 of them for one row-wise table on 1,024
-ranks. Its estimators, though, give equally large shards of an option equal costs, and equal tables
-equal options.
+TorchRec creates a Python object for each shard of each option: 1,024 objects for one row-wise table
+on 1,024 ranks. But its estimators assign equal costs to equally large shards of an option, and
+equal options to equal tables.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torchrec.modules.embedding_modules import EmbeddingBagCollection, Embedding
 from embeddings.optimizer_mark import copy_mark, marked_optimizer
 from embeddings.planner.problem.options import PARTS, ModelTable, Option, Options
 
-# A row-wise table's shards: full ones, a smaller one, and empty ones if rows are few.
+# Shards of a row-wise table: full ones, a smaller one, and empty ones if there are few rows.
 _SIZES = 3
 
 _COLUMN_SPLIT = (
@@ -40,12 +40,12 @@ _COLUMN_SPLIT = (
     ShardingType.TABLE_COLUMN_WISE.value,
     ShardingType.GRID_SHARD.value,
 )
-# Kernels that keep rows on SSD or in a parameter server, which this planner does not budget.
+# Kernels that store rows on SSD or in a parameter server, which this planner does not support.
 _ELSEWHERE = ("key_value", "ssd_virtual_table", "dram_virtual_table", "dram_ssd_virtual_table")
 
 
 class CompactEnumerator(EmbeddingEnumerator):
-    """TorchRec's enumerator and estimators, asked for one shard of each size."""
+    """TorchRec's enumerator and estimators, with one shard of each size."""
 
     def __init__(
         self,
@@ -55,22 +55,22 @@ class CompactEnumerator(EmbeddingEnumerator):
         estimators: Sequence[ShardEstimator],
         half: frozenset[str] = frozenset(),
     ) -> None:
-        """`half`: tables to be taken as if they were stored in fp16."""
+        """`half`: tables to treat as fp16."""
         self._of = dict(constraints)
         self._half = half
         self._buckets: dict[int, dict[str, int | None]] = {}
         super().__init__(topology, batch_size, self._of, list(estimators))
 
     def options(self, module: nn.Module, sharders: Sequence[ModuleSharder[Any]]) -> Options:
-        """All options of all tables of `module`, in a fixed order.
+        """Return all options of all tables of `module`, in a fixed order.
 
-        Raises ValueError for a table without any, or one whose name another has too.
+        Raises ValueError for a table without options, or a duplicate name.
         """
         tables: list[ModelTable] = []
         found: list[Option] = []
         stock: list[ShardingOption] = []
         counts: list[list[int]] = []
-        # Equal tables share their options: of each, the option and its place in `stock`.
+        # Equal tables share their options: the option and its index in `stock`.
         shared: dict[Hashable, list[tuple[Option, int]]] = {}
         places: list[int] = []
         for model_table, sharder in self._tables(module, sharders):
@@ -86,7 +86,7 @@ class CompactEnumerator(EmbeddingEnumerator):
                     stock.append(self.stock_option(model_table, option, shards))
             if not shared[kind]:
                 raise ValueError(
-                    f"table {model_table.name!r}: no sharding type and kernel is left of "
+                    f"table {model_table.name!r}: no option is left with the types "
                     f"{', '.join(sharder.sharding_types(self._compute_device))}; allow one"
                 )
             for option, place in shared[kind]:
@@ -94,9 +94,9 @@ class CompactEnumerator(EmbeddingEnumerator):
                 places.append(place)
             tables.append(model_table)
         if not tables:
-            raise ValueError("the model has no table that can be sharded; nothing to plan")
+            raise ValueError("the model has no tables to shard; nothing to plan")
         if len({model_table.name for model_table in tables}) < len(tables):
-            raise ValueError("two tables of the model have one name; rename one")
+            raise ValueError("two tables of the model have the same name; rename one")
         self.populate_estimates(stock)
         return Options(
             tables=tuple(tables),
@@ -113,7 +113,7 @@ class CompactEnumerator(EmbeddingEnumerator):
         )
 
     def _kind(self, model_table: ModelTable) -> Hashable:
-        """Equal for tables that TorchRec's estimators and cuts cannot tell apart."""
+        """Return a key that is equal for tables with equal estimates and shards in TorchRec."""
         tensor, module = model_table.tensor, model_table.module
         return (
             id(module),
@@ -125,7 +125,7 @@ class CompactEnumerator(EmbeddingEnumerator):
         )
 
     def _get_num_buckets(self, parameter: str, module: nn.Module) -> int | None:
-        """As TorchRec has it, which walks through all tables for each one."""
+        """Same as in TorchRec, which iterates over all tables for each table."""
         if not isinstance(module, EmbeddingBagCollection | EmbeddingCollection):
             buckets: int | None = super()._get_num_buckets(parameter, module)
             return buckets
@@ -142,7 +142,7 @@ class CompactEnumerator(EmbeddingEnumerator):
     def stock_option(
         self, model_table: ModelTable, option: Option, shards: list[Shard]
     ) -> ShardingOption:
-        """TorchRec's object for an option, with the given shards."""
+        """Return TorchRec's object for an option with the given shards."""
         known = self._of.get(model_table.name, ParameterConstraints())
         return ShardingOption(
             name=model_table.name,
@@ -167,7 +167,7 @@ class CompactEnumerator(EmbeddingEnumerator):
     def sizes_and_offsets(
         self, model_table: ModelTable, option: Option
     ) -> tuple[list[list[int]], list[list[int]]]:
-        """Rows and columns, and where they begin, of every shard of an option, as TorchRec cuts."""
+        """Return size and offset (rows, columns) of every shard of an option, as in TorchRec."""
         sizes, offsets = calculate_shard_sizes_and_offsets(
             tensor=model_table.tensor,
             world_size=self._world_size,
@@ -181,7 +181,7 @@ class CompactEnumerator(EmbeddingEnumerator):
     def _tables(
         self, module: nn.Module, sharders: Sequence[ModuleSharder[Any]]
     ) -> Iterator[tuple[ModelTable, ModuleSharder[Any]]]:
-        """The tables that a sharder can shard; it alone looks inside such a module."""
+        """Return the tables that a sharder can shard."""
         self._sharder_map = {sharder_name(s.module_type): s for s in sharders}
         self._sharder_data_map = build_sharder_data_map(self._sharder_map)
         waiting = [("", module)]
@@ -202,10 +202,10 @@ class CompactEnumerator(EmbeddingEnumerator):
     def _of_table(
         self, table: int, model_table: ModelTable, sharder: ModuleSharder[Any]
     ) -> Iterator[tuple[Option, list[list[int]]]]:
-        """Options of a table, with the sizes of one column block's shards."""
+        """Return the options of a table, with the shard sizes of one column block."""
         key = sharder_name(type(model_table.module))
         offered = sharder.sharding_types(self._compute_device)
-        # TorchRec's filters go through sets of strings, whose order changes with every process.
+        # TorchRec's filters use sets of strings, whose order differs between processes.
         types = sorted(
             self._filter_sharding_types(model_table.name, offered, key), key=offered.index
         )
@@ -228,7 +228,7 @@ class CompactEnumerator(EmbeddingEnumerator):
                     )
 
     def _widths(self, model_table: ModelTable, sharding_type: str) -> list[int]:
-        """Columns of a shard: TorchRec's own choice, and every wider cut that it would accept."""
+        """Return columns per shard: TorchRec's choice, and every larger width that it accepts."""
         dim = model_table.tensor.shape[1]
         if sharding_type not in _COLUMN_SPLIT:
             return [dim]
@@ -248,7 +248,7 @@ class CompactEnumerator(EmbeddingEnumerator):
 
 
 def _halved(tensor: torch.Tensor) -> torch.Tensor:
-    """The same table in fp16, with the mark of its optimizer."""
+    """Return the same table in fp16, marked with its optimizer."""
     half = torch.empty(tensor.shape, dtype=torch.float16, device="meta")
     copy_mark(tensor, half)
     return half

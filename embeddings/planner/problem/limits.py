@@ -1,4 +1,4 @@
-"""Rules, applied to a model's tables: what each may be, where it lies, what stays together."""
+"""Rules applied to the tables of a model: allowed options, pinned ranks, groups."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from embeddings.planner.problem.options import Option, Options
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """Rules, applied to the tables of a model (by index)."""
+    """Rules applied to the tables of a model (by index)."""
 
     rules: dict[int, tuple[Rule, ...]] = field(default_factory=dict)
     dims: tuple[int, ...] = ()
     pins: dict[int, tuple[int, ...]] = field(default_factory=dict)
     groups: tuple[tuple[int, ...], ...] = ()
     types: frozenset[str] | None = None
-    """The only sharding types to use; None: all."""
+    """Allowed sharding types; None: all."""
 
     def allows(self, option: Option) -> bool:
         if self.types is not None and option.sharding_type not in self.types:
@@ -30,7 +30,7 @@ class Limits:
         )
 
     def nothing_left(self, options: Options, table: int) -> str:
-        """Why a table has no option, in one line."""
+        """Explain in one line why a table has no option."""
         name = options.tables[table].name
         offered = sorted(
             {
@@ -46,10 +46,10 @@ class Limits:
 
 
 def apply_rules(rules: Sequence[Rule], options: Options, ranks: int) -> Limits:
-    """`rules` on the tables of `options`.
+    """Apply `rules` to the tables of `options`.
 
-    Raises ValueError for a rule that no table matches, a rank that does not exist, two rules that
-    pin a table, or a table in two groups.
+    Raises ValueError for a rule without matching tables, a nonexistent rank, two rules that pin a
+    table, or a table in two groups.
     """
     names = [table.name for table in options.tables]
     mine: dict[int, tuple[Rule, ...]] = {}
@@ -64,7 +64,7 @@ def apply_rules(rules: Sequence[Rule], options: Options, ranks: int) -> Limits:
         for table in matched:
             mine[table] = (*mine.get(table, ()), rule)
             if rule.ranks and pins.setdefault(table, rule.ranks) != rule.ranks:
-                raise ValueError(f"table {names[table]!r}: two rules pin it; drop one")
+                raise ValueError(f"table {names[table]!r}: two rules pin it; remove one")
         wrong = [rank for rank in rule.ranks if not 0 <= rank < ranks]
         if wrong:
             raise ValueError(
@@ -74,10 +74,10 @@ def apply_rules(rules: Sequence[Rule], options: Options, ranks: int) -> Limits:
             twice = grouped.intersection(matched)
             if twice:
                 name = names[min(twice)]
-                raise ValueError(f"table {name!r}: two rules keep it together; drop one")
+                raise ValueError(f"table {name!r}: two rules keep it together; remove one")
             grouped.update(matched)
             groups.append(matched)
-    # A group goes where its first pinned member goes.
+    # A group is pinned to the ranks of its first pinned member.
     for group in groups:
         pinned = {pins[t] for t in group if t in pins}
         if len(pinned) > 1:

@@ -1,6 +1,6 @@
 """Every option of every table, with TorchRec's costs, as arrays.
 
-An option is described by the few distinct sizes its shards have: equally large ones cost the same.
+An option is described by the few distinct sizes of its shards: shards of equal size cost the same.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from torch import nn
 
 from embeddings.planner.inputs.arrays import FloatArray, IntArray
 
-# The parts of a step that TorchRec estimates, as its Perf has them. Its rating adds up all but
-# input_dist_comms.
+# The parts of a step in TorchRec's Perf. Its rating is the sum of all except input_dist_comms.
 PARTS = (
     "fwd_compute",
     "fwd_comms",
@@ -28,7 +27,7 @@ MEMORIES = ("hbm", "ddr")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelTable:
-    """A table of the model, as TorchRec's enumerator needs it."""
+    """A table of the model, for TorchRec's enumerator."""
 
     name: str
     path: str
@@ -39,7 +38,7 @@ class ModelTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
-    """An option of one table: sharding type, kernel, and columns of a shard."""
+    """An option of a table: sharding type, kernel, and columns per shard."""
 
     table: int
     sharding_type: str
@@ -49,10 +48,10 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """N options of all tables, those of a table next to each other.
+    """N options of all tables, grouped by table.
 
-    An option has `blocks` equal column blocks; each is cut by rows into `counts[:, 0]` shards of
-    one size, then `counts[:, 1]` of another, then `counts[:, 2]` (empty) ones.
+    An option has `blocks` equal column blocks. Each is split by rows into `counts[:, 0]` shards of
+    one size, then `counts[:, 1]` of another, then `counts[:, 2]` empty ones.
     """
 
     tables: tuple[ModelTable, ...]
@@ -62,17 +61,17 @@ class Options:
     blocks: IntArray
     """[N]"""
     counts: IntArray
-    """[N, 3] shards of each size in a block."""
+    """[N, 3] number of shards of each size per block."""
     perf: FloatArray
-    """[N, 6] milliseconds that a shard of any size costs its rank, by PARTS."""
+    """[N, 6] milliseconds of a shard of any size, by PARTS."""
     memory: IntArray
     """[N, 3, 2] bytes of a shard of each size, by MEMORIES."""
     rows: IntArray
     """[N] rows of the largest shard."""
     sync: FloatArray
-    """[N] milliseconds that a shard's replicas cost its rank; TorchRec counts none."""
+    """[N] milliseconds of a shard's replicas; not counted by TorchRec."""
 
     def of(self, table: int) -> range:
-        """The options of one table."""
+        """Return the options of one table."""
         first, last = np.searchsorted(self.table, [table, table + 1])
         return range(int(first), int(last))

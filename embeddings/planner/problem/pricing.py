@@ -1,4 +1,4 @@
-"""A request with TorchRec's costs of all that it allows."""
+"""Computes TorchRec's costs of all options of a request."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from embeddings.planner.problem.replica_cost import sync_ms
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Priced:
-    """A request with TorchRec's costs of everything it allows."""
+    """A request with TorchRec's costs of all allowed options."""
 
     topology: Topology
     storage: Topology
-    """Ranks with what the reservation leaves for tables."""
+    """Ranks with the memory left for tables after the reservation."""
     enumerator: CompactEnumerator
     options: Options
     problem: Problem
     limits: Limits
-    """Rules, applied to the tables."""
+    """Rules applied to the tables."""
 
     def restricted(self, types: frozenset[str]) -> Problem | None:
-        """The problem with these sharding types alone; None where a table can be none of them."""
+        """Return the problem with only these sharding types; None if a table supports none."""
         try:
             limits = dataclasses.replace(self.limits, types=types)
             return build_problem(self.options, self.storage, limits)
@@ -42,7 +42,7 @@ class Priced:
 
 
 def reserve(request: PlanRequest) -> Topology:
-    """The ranks with what the reservation leaves for tables; PlannerError if nothing is left."""
+    """Return ranks with the memory left for tables. Raises PlannerError if nothing is left."""
     left: Topology = request.reservation.reserve(
         topology=request.group.topology(),
         batch_size=request.batch_size,
@@ -54,10 +54,12 @@ def reserve(request: PlanRequest) -> Topology:
 
 
 def price(request: PlanRequest, known: tuple[CompactEnumerator, Options] | None = None) -> Priced:
-    """Raises ValueError for rules that cannot be met, and TorchRec's PlannerError if the
-    reservation alone is more than a device has.
+    """Compute the costs of a request.
 
-    `known`: `all_options` of the request, or of one that differs in memory or rules alone.
+    Raises ValueError for rules that cannot be satisfied, and TorchRec's PlannerError if the
+    reservation exceeds the memory of a device.
+
+    `known`: `all_options` of the request, or of one that differs only in memory or rules.
     """
     topology = request.group.topology()
     storage = reserve(request)
@@ -74,7 +76,7 @@ def price(request: PlanRequest, known: tuple[CompactEnumerator, Options] | None 
 
 
 def all_options(request: PlanRequest) -> tuple[CompactEnumerator, Options]:
-    """Every option with its costs, whatever the rules say."""
+    """Return every option with its costs, regardless of rules."""
     topology = request.group.topology()
     usage = request.constraints
     enumerator = CompactEnumerator(
@@ -95,7 +97,7 @@ def estimators(
     pipeline: PipelineType,
     costs: Costs | None = None,
 ) -> list[ShardEstimator]:
-    """TorchRec's estimators of time and memory, with its own constants or with `costs`."""
+    """Return TorchRec's estimators of time and memory, with its constants or with `costs`."""
     config = calibrated_config(costs, topology.compute_device) if costs else TorchRecConfig()
     time = EmbeddingPerfEstimatorFactory.create_with_config(
         config, topology=topology, constraints=usage

@@ -14,7 +14,7 @@ from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.problem.limits import Limits
 from embeddings.planner.problem.options import MEMORIES, Options
 
-# How a sharding type lays shards out.
+# Layout of the shards of a sharding type.
 EVERYWHERE = 0  # shard i on rank i
 FREE = 1  # each column block on any rank
 HOST_ROWS = 2  # each column block over one host's ranks, shard i on its rank i
@@ -42,13 +42,13 @@ class Problem:
     hosts: int
     local: int
     free: IntArray
-    """[2, R] memory that a rank has for tables, by MEMORIES."""
+    """[2, R] memory of each rank for tables, by MEMORIES."""
     members: tuple[tuple[int, ...], ...]
     """Tables of each item."""
     first: IntArray
-    """[M + 1] where each item's placements begin."""
+    """[M + 1] start of each item's placements."""
     options: tuple[tuple[int, ...], ...]
-    """[N] the option of each member, in a placement."""
+    """[N] option of each member, by placement."""
     types: tuple[str, ...]
     """[N] sharding types."""
     layout: IntArray
@@ -56,13 +56,13 @@ class Problem:
     blocks: IntArray
     """[N]"""
     counts: IntArray
-    """[N, 3] as in Options."""
+    """[N, 3] see Options."""
     time: FloatArray
-    """[N] what a shard costs its rank."""
+    """[N] milliseconds of a shard."""
     memory: IntArray
-    """[N, 3, 2] as in Options."""
+    """[N, 3, 2] see Options."""
     pins: tuple[tuple[int, ...] | None, ...]
-    """[M] the ranks of an item's shards, where a rule says so."""
+    """[M] ranks of an item's shards, if pinned by a rule."""
 
     @property
     def ranks(self) -> int:
@@ -76,21 +76,21 @@ class Problem:
         return range(int(self.first[item]), int(self.first[item + 1]))
 
     def total_time(self) -> FloatArray:
-        """[N] of all shards."""
+        """[N] total time of all shards."""
         return self.time * self.blocks * self.counts.sum(axis=1)
 
     def total_memory(self) -> IntArray:
-        """[N, 2] of all shards."""
+        """[N, 2] total memory of all shards."""
         every: IntArray = np.einsum("ns,nsm->nm", self.counts, self.memory) * self.blocks[:, None]
         return every
 
 
 class NoPlacement(ValueError):
-    """The rules leave a table, or a group of tables, no placement."""
+    """The rules leave no placement for a table or a group of tables."""
 
 
 def build_problem(options: Options, storage: Topology, limits: Limits) -> Problem:
-    """`storage`: the ranks with what is left for tables. Raises NoPlacement."""
+    """Build the problem. `storage`: ranks with the memory left for tables. Raises NoPlacement."""
     free = np.array([[d.storage.hbm, d.storage.ddr] for d in storage.devices], np.int64).T
     grouped = {table for group in limits.groups for table in group}
     alone = [(t,) for t in range(len(options.tables)) if t not in grouped]
@@ -132,14 +132,14 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
 
 
 def rated(perf: FloatArray) -> FloatArray:
-    """TorchRec's total of the parts (the last axis, by PARTS), added in its own order."""
+    """Return TorchRec's total of the parts (last axis, by PARTS), added in TorchRec's order."""
     forward, sent, backward, returned, _, fetched = np.moveaxis(perf, -1, 0)
     total: FloatArray = forward + backward + sent + returned + fetched
     return total
 
 
 def shard_ms(options: Options) -> FloatArray:
-    """[N] what a shard costs its rank in a step, its replicas included."""
+    """Return milliseconds of a shard per step, including replicas, [N]."""
     total: FloatArray = rated(options.perf) + options.sync
     return total
 
@@ -166,8 +166,8 @@ def _joint(
     if not common:
         names = ", ".join(options.tables[t].name for t in tables)
         raise NoPlacement(
-            f"group of {names}: no table-wise or column-wise option with one kernel and one "
-            "number of shards is common to all; allow one or drop the group"
+            f"group of {names}: they have no common table-wise or column-wise option (kernel and "
+            "number of shards); allow one or remove the group"
         )
     return [tuple(shapes[shape] for shapes in by_shape) for shape in common]
 
@@ -180,7 +180,7 @@ def _on_ranks(
     local: int,
     table: int,
 ) -> list[tuple[int, ...]]:
-    """The placements whose shards can lie on just these ranks, one on each in order."""
+    """Return the placements whose shards can be on exactly these ranks, in this order."""
     fitting = []
     for placement in placements:
         shards = int(options.blocks[placement[0]] * options.counts[placement[0]].sum())
@@ -199,8 +199,9 @@ def _on_ranks(
         name = options.tables[table].name
         shown = ", ".join(map(str, ranks))
         raise NoPlacement(
-            f"table {name!r}: no allowed option has its shards on ranks {shown} (one rank a shard; "
-            "row-wise within a host: a host's ranks in order); name other ranks or allow more types"
+            f"table {name!r}: no allowed option has its shards on ranks {shown} (one rank per "
+            "shard; types within a host need its ranks in order); give other ranks or allow more "
+            "types"
         )
     return fitting
 
@@ -208,8 +209,8 @@ def _on_ranks(
 def _fitting_alone(
     placements: Sequence[tuple[int, ...]], options: Options, rooms: IntArray
 ) -> list[tuple[int, ...]]:
-    """The placements whose largest shard fits on a rank that has nothing else. `rooms`: [2, K]
-    memories that there are of ranks."""
+    """Return the placements whose largest shard fits on an empty rank. `rooms`: [2, K] distinct
+    memories of ranks."""
     needs = [options.memory[list(placement), 0].sum(axis=0) for placement in placements]
     return [
         placement
@@ -221,7 +222,7 @@ def _fitting_alone(
 def _undominated(
     placements: Sequence[tuple[int, ...]], options: Options, layout: IntArray, time: FloatArray
 ) -> list[tuple[int, ...]]:
-    """Without those that another beats or equals throughout, and can lie wherever they can."""
+    """Remove placements dominated by another one that can be on the same ranks."""
     kept: list[tuple[tuple[int, ...], tuple[int, int], tuple[float, ...]]] = []
     rows = []
     for placement in placements:
@@ -238,7 +239,7 @@ def _undominated(
 
 
 def _freer(shape: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Can the blocks of `shape` lie wherever those of `other` can?"""
+    """Whether the blocks of `shape` can be on all ranks on which those of `other` can."""
     return shape == other or (shape[1] == other[1] and (shape[0], other[0]) == (FREE, HOST_COLUMNS))
 
 

@@ -1,9 +1,8 @@
-"""What it costs to keep the replicas of 2D parallelism (TorchRec's DMPCollection) equal.
+"""Cost of averaging the replicas of 2D parallelism (TorchRec's DMPCollection).
 
 Every `sync_every` steps DMPCollection.sync() averages weights, then optimizer state, over the ranks
-that hold the same shard. Its own ranks are counted in no estimate of TorchRec's. Here: a ring
-all-reduce of n ranks sends and receives 2 (n - 1) / n of the bytes (Patarasuk and Yuan, 2009), over
-the slowest link it passes.
+that have the same shard. TorchRec does not estimate this. Here a ring all-reduce of n ranks sends
+and receives 2 (n - 1) / n of the bytes (Patarasuk and Yuan, 2009) over its slowest link.
 """
 
 from __future__ import annotations
@@ -23,10 +22,11 @@ _IN_HOST_MEMORY = ("fused_uvm", "fused_uvm_caching")
 
 
 def sync_ms(options: Options, setup: TrainingSetup, cluster: Cluster) -> FloatArray:
-    """[N] milliseconds of a step for the largest shard of each option; `cluster`: all groups'.
+    """Return milliseconds per step for the largest shard of each option, [N].
 
-    Data-parallel tables cost none: their gradients are summed over all ranks every step. ValueError
-    for an optimizer whose state DMPCollection cannot average.
+    `cluster` covers all groups. Data-parallel tables cost nothing here, because their gradients are
+    averaged over all ranks in every step. Raises ValueError for an optimizer whose state
+    DMPCollection cannot average.
     """
     groups = setup.replica_groups
     if groups == 1:
@@ -45,13 +45,13 @@ def sync_ms(options: Options, setup: TrainingSetup, cluster: Cluster) -> FloatAr
 
 
 def shard_bytes(name: str, tensor: torch.Tensor, rows: int, columns: int) -> int:
-    """Weights and the state that DMPCollection averages beside them."""
-    # Torch and TorchRec have classes of one name.
+    """Return bytes of weights and of the optimizer state that DMPCollection averages."""
+    # Torch and TorchRec have classes of the same name.
     state = {"RowWiseAdagrad": 4 * rows, "Adagrad": 4 * rows * columns, "SGD": 0}
     kind = marked_optimizer(tensor).__name__
     if kind not in state:
         raise ValueError(
             f"replica_groups: table {name!r} has optimizer {kind}, and TorchRec 1.8's "
-            "DMPCollection averages the state of rowwise_adagrad, adagrad and sgd alone"
+            "DMPCollection averages only the state of rowwise_adagrad, adagrad and sgd"
         )
     return rows * columns * tensor.element_size() + state[kind]

@@ -1,1 +1,1 @@
-"""The search for a plan: bounds, a first packing, improvement."""
+"""The search for a plan: lower bound, initial packing, improvement."""

@@ -1,4 +1,4 @@
-"""Items on ranks: what each rank carries, and where the next item fits best."""
+"""An assignment of items to ranks: loads of ranks, and the best ranks for an item."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from embeddings.planner.search.placements import Placements
 
 
 class Assignment:
-    """A part of the items on ranks; the rest is not placed.
+    """An assignment of some of the items to ranks.
 
-    Inside, a rank has a place: host by host within each local rank, so that the first of equals
-    lies on another host than the next one, and a host's places are a column of `[local, hosts]`.
+    Internally, ranks are ordered by local rank, then host ("places"), so that consecutive places
+    are on different hosts, and the places of a host are a column of `[local, hosts]`.
     """
 
     def __init__(self, problem: Problem, placements: Placements | None = None) -> None:
@@ -29,16 +29,16 @@ class Assignment:
         self.everywhere: set[int] = set()
 
     def fresh(self) -> Assignment:
-        """An empty one of the same problem."""
+        """Return an empty assignment of the same problem."""
         return Assignment(self.problem, self.placements)
 
     def find(
         self, item: int, placement: int, limit: float, *, tight: bool = False
     ) -> IntArray | None:
-        """Where the shards would go, none of whose ranks then carries more than `limit`; or None.
+        """Find places for the shards such that no load exceeds `limit`; None if there are none.
 
-        The least loaded ranks or hosts where they fit; `tight`: the most loaded ones, which leaves
-        others, and whole hosts, free for what needs them.
+        Uses the least loaded ranks or hosts where they fit; with `tight`, the most loaded ones,
+        which keeps other ranks and whole hosts free.
         """
         if self.placements.time[placement] > limit:
             return None
@@ -55,7 +55,7 @@ class Assignment:
         return self._host_rows(placement, limit, tight)
 
     def put(self, item: int, placement: int, places: IntArray) -> None:
-        """Place an item that is not placed."""
+        """Place an item."""
         assert self.placement[item] == -1
         self.placement[item] = placement
         self.places[item] = places
@@ -67,7 +67,7 @@ class Assignment:
                 self.on[place].add(item)
 
     def take(self, item: int) -> tuple[int, IntArray]:
-        """Remove an item; its placement and places, for `put`."""
+        """Remove an item; returns its placement and places, for `put`."""
         placement, places = self.placement[item], self.places[item]
         assert placement != -1
         self.placement[item] = -1
@@ -81,11 +81,11 @@ class Assignment:
         return placement, places
 
     def snapshot(self) -> tuple[list[int], list[IntArray]]:
-        """Placements and places of all items, for `restore`."""
+        """Return placements and places of all items, for `restore`."""
         return self.placement.copy(), self.places.copy()
 
     def restore(self, seen: tuple[list[int], list[IntArray]]) -> None:
-        """All items as they were."""
+        """Restore all items."""
         changed = [
             item
             for item, (placement, places) in enumerate(zip(*seen, strict=True))
@@ -99,11 +99,11 @@ class Assignment:
                 self.put(item, seen[0][item], seen[1][item])
 
     def peak(self) -> float:
-        """What the busiest rank carries."""
+        """Load of the busiest rank."""
         return float(self.load.max())
 
     def peak_with(self, placement: int, places: IntArray) -> float:
-        """What the busiest of `places` would carry with this placement's shards (a shard each)."""
+        """Return the maximum load of `places` with this placement's shards (one shard each)."""
         return float(self.load[places].max()) + self.placements.time[placement]
 
     def _add(self, placement: int, places: IntArray, sign: int) -> None:
@@ -117,7 +117,7 @@ class Assignment:
         elif self.placements.layout[placement] == EVERYWHERE:
             self.load += time
             self.free[:, places] -= sign * self.placements.needs(placement)
-        else:  # a rank may carry two blocks
+        else:  # a rank may have two blocks
             np.add.at(self.load, places, time)
             for free, needs in zip(self.free, self.placements.needs(placement), strict=True):
                 np.subtract.at(free, places, sign * needs)
@@ -125,7 +125,7 @@ class Assignment:
     def _everywhere(self, placement: int, limit: float) -> IntArray | None:
         if self.load.max() + self.placements.time[placement] > limit:
             return None
-        hbm, ddr = self.placements.memory[placement]  # no shard is larger than the first
+        hbm, ddr = self.placements.memory[placement]  # the first shard is the largest
         if self.free[0].min() >= hbm and self.free[1].min() >= ddr:
             return self.placements.place_of
         short = (self.free[:, self.placements.place_of] < self.placements.needs(placement)).any()
@@ -148,7 +148,7 @@ class Assignment:
         return bool(self.free[0, place] >= hbm and self.free[1, place] >= ddr)
 
     def _fitting(self, placement: int, limit: float) -> FloatArray:
-        """[R] loads of the ranks where a (whole-column) shard fits, infinite elsewhere."""
+        """Return the loads of ranks where a (whole-column) shard fits, infinite elsewhere, [R]."""
         hbm, ddr = self.placements.memory[placement]
         fits = (
             (self.free[0] >= hbm)
@@ -160,9 +160,9 @@ class Assignment:
     def _one_by_one(
         self, loads: FloatArray, placement: int, limit: float, tight: bool = False
     ) -> IntArray | None:
-        """Each block on the least (or most) loaded rank left; `loads` is used up.
+        """Put each block on the least (or most) loaded remaining rank; modifies `loads`.
 
-        Ranks with infinite loads are not to be had.
+        Ranks with infinite loads are not used.
         """
         hbm, ddr = self.placements.memory[placement]
         time = self.placements.time[placement]
@@ -182,8 +182,8 @@ class Assignment:
         problem, blocks = self.problem, self.placements.blocks[placement]
         loads = self._fitting(placement, limit)
         by_host = loads.reshape(problem.local, problem.hosts)
-        # The host whose last block would lie best comes first; a host too full for a block a rank
-        # may still take two on one.
+        # The host that is best for the last block comes first. A host that cannot take one block
+        # per rank may still take two on one rank.
         nth = np.partition(by_host, min(blocks, problem.local) - 1, axis=0)
         for host in np.argsort(nth[min(blocks, problem.local) - 1], kind="stable").tolist():
             inside = np.full(problem.ranks, math.inf)
@@ -212,7 +212,7 @@ class Assignment:
         fits = (free >= column[:, :, None]).all(axis=(0, 1)) & (loads <= limit - time)
         loads = np.where(fits, loads, math.inf)
         hosts: list[int] = []
-        rounds = -(-blocks // problem.hosts)  # a host twice only if there are fewer than blocks
+        rounds = -(-blocks // problem.hosts)  # reuse hosts only if blocks > hosts
         for _ in range(blocks):
             host = _pick(loads, tight)
             if host < 0:
@@ -225,7 +225,7 @@ class Assignment:
         return np.concatenate([rows + host for host in hosts])
 
     def _pinned(self, placement: int, pins: tuple[int, ...], limit: float) -> IntArray | None:
-        """The places a rule names, if they have room."""
+        """Return the places given by a rule, if the shards fit."""
         places = self.placements.place_of[list(pins)]
         load, free = self.load.copy(), self.free.copy()
         np.add.at(load, places, self.placements.time[placement])
@@ -235,7 +235,7 @@ class Assignment:
 
 
 def _pick(loads: FloatArray, tight: bool) -> int:
-    """The least (or most) loaded of those with a finite load; -1 if there is none."""
+    """Return the least (or most) loaded with a finite load; -1 if there is none."""
     if tight:
         loads = np.where(np.isinf(loads), -math.inf, loads)
         place = int(loads.argmax())

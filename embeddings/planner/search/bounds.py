@@ -1,4 +1,4 @@
-"""A lower bound on every plan, and the price of a byte, from a problem of divisible shards."""
+"""A lower bound for all plans, and the price of a byte, from a relaxed problem."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _HALVINGS = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bound:
-    """`time`: milliseconds; no plan's busiest rank carries less. `prices`: [2] ms a byte."""
+    """`time`: lower bound in milliseconds. `prices`: [2] milliseconds per byte."""
 
     time: float
     prices: FloatArray
 
 
 def bound(problem: Problem) -> Bound:
-    """A Lagrangian bound: memory is one pool over all ranks, and is paid for instead of limited.
+    """Compute a Lagrangian bound: memory of all ranks is pooled and priced instead of limited.
 
-    If the busiest rank of a plan carries T, no shard takes longer than T and all ranks together
-    carry at most R * T. For any prices l >= 0 a byte they carry at least the sum over items of the
-    cheapest placement's time + l * bytes, less l * (all memory). T is at least the smallest number
-    for which the two agree. The prices are the lowest at which the cheapest placements fit.
-    Placements that take no longer than T must also fit into all memory for themselves.
+    If the busiest rank of a plan has load T, no shard takes longer than T, and all ranks together
+    have at most R * T. For any price l >= 0 per byte, their total is at least the sum over items of
+    the cheapest placement's time + l * bytes, minus l * (total memory). T is at least the smallest
+    value that satisfies both. The prices are the lowest at which the cheapest placements fit.
+    Placements that take at most T must also fit into the total memory.
     """
     total = _Pooled(problem)
     prices = np.zeros(2)
@@ -41,7 +41,7 @@ def bound(problem: Problem) -> Bound:
 
 
 class _Pooled:
-    """The problem without ranks: one pool of time and one of each memory."""
+    """The problem without ranks: one pool of time and one per memory."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -51,7 +51,7 @@ class _Pooled:
         self.smallest = self._fitting_limit()
 
     def _fitting_limit(self) -> float:
-        """The least T at which every item has a placement, and the smallest ones fit together."""
+        """Return the smallest T at which every item has a placement and the smallest ones fit."""
         least = float(np.minimum.reduceat(self.problem.time, self.problem.first[:-1]).max())
         times = sorted({time for time in self.problem.time.tolist() if time >= least})
 
@@ -62,7 +62,7 @@ class _Pooled:
             )
 
         low, high = 0, len(times) - 1
-        if not fits(times[high]):  # the search will say what is missing
+        if not fits(times[high]):  # the search reports what is missing
             return least
         while low < high:
             middle = (low + high) // 2
@@ -70,7 +70,7 @@ class _Pooled:
         return times[low]
 
     def least_limit(self, prices: FloatArray) -> float:
-        """The least T that the prices do not contradict."""
+        """Return the smallest T that is consistent with the prices."""
         low = self.smallest
         cost = self.time + self.memory @ prices
 
@@ -91,7 +91,7 @@ class _Pooled:
         return low
 
     def prices(self, limit: float) -> FloatArray:
-        """The lowest at which the cheapest placements fit, found by halving, a memory at a time."""
+        """Find the lowest prices at which the cheapest placements fit, by bisection per memory."""
         prices = np.zeros(2)
         for _ in range(_ROUNDS):
             for kind in range(2):
@@ -111,7 +111,7 @@ class _Pooled:
             if spare(high) >= 0:
                 break
             low, high = high, high * 4
-        else:  # no price makes it fit: the search will say which table does not
+        else:  # no price makes it fit: the search reports the table that does not
             prices[kind] = 0.0
             return
         for _ in range(_HALVINGS):
@@ -121,14 +121,14 @@ class _Pooled:
 
 
 def cheapest_cost(problem: Problem, cost: FloatArray, limit: float = math.inf) -> FloatArray:
-    """[M] the least cost of each item's placements whose shards take no longer than `limit`."""
+    """Return each item's minimum cost among placements with shards up to `limit`, [M]."""
     within = np.where(problem.time <= limit, cost, math.inf)
     least: FloatArray = np.minimum.reduceat(within, problem.first[:-1])
     return least
 
 
 def cheapest(problem: Problem, cost: FloatArray, limit: float = math.inf) -> IntArray:
-    """[M] the placement of that cost: the first of equals; the very first if all take longer."""
+    """Return the placement of this cost, [M]: the first of equals; the first if all exceed it."""
     within = np.where(problem.time <= limit, cost, math.inf)
     least = np.minimum.reduceat(within, problem.first[:-1])
     item = np.repeat(np.arange(problem.items), np.diff(problem.first))

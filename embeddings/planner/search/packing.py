@@ -1,4 +1,4 @@
-"""First plans: every item in its cheapest placement that fits, under a limit found by bisection."""
+"""Initial plans: each item in its cheapest placement that fits, with a bisected load limit."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from embeddings.planner.problem.problem import EVERYWHERE, FREE, Problem
 from embeddings.planner.search.assignment import Assignment
 from embeddings.planner.search.bounds import Bound, cheapest
 
-# Finer than this, the halving stops: improvement does the rest.
+# Relative precision of the bisection; improvement does the rest.
 _CLOSE = 1e-3
-# By what an item is harder to place than another: see `_order`.
+# Criteria for the hardness of items: see `_order`.
 _KEYS = ("dominant", "time", "total")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packed:
-    """An assignment of all items, or of as many as fit, and the placements' order it came from."""
+    """An assignment of all items, or of those that fit, and the order of placements it used."""
 
     assignment: Assignment
     ranking: list[list[int]]
@@ -30,12 +30,12 @@ class Packed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Preference:
-    """What makes a placement cheap, and an item hard."""
+    """Order of placements and items."""
 
     cost: FloatArray
-    """[N] milliseconds of all shards, and what their bytes are worth."""
+    """[N] milliseconds of all shards plus the price of their bytes."""
     ranking: list[list[int]]
-    """Each item's placements, the cheapest first."""
+    """Each item's placements, cheapest first."""
     key: str
 
 
@@ -47,11 +47,10 @@ def pack(
     tight: bool = False,
     whole: bool = True,
 ) -> tuple[Assignment, tuple[int, ...]] | None:
-    """Place items, the hardest first, each in its first placement that fits.
+    """Place items, hardest first, each in its first placement that fits.
 
-    Returns the assignment and the items that fit nowhere.
-
-    None as soon as one does not fit, if it has to be `whole`.
+    Returns the assignment and the items that do not fit. With `whole`, returns None as soon as one
+    does not fit.
     """
     assignment = empty.fresh()
     missing = []
@@ -69,15 +68,15 @@ def pack(
 
 
 def best_packing(problem: Problem, lower: Bound) -> Packed:
-    """The lowest peak over several preferences.
+    """Return the packing with the lowest peak over several preferences.
 
-    If nothing fits whole: the packing that leaves least of the items' least bytes out.
+    If not all items fit, returns the packing with the fewest minimum bytes left out.
     """
     empty = Assignment(problem)
     best: Packed | None = None
     peak = math.inf
     for preference in _preferences(problem, lower):
-        # Only a start that beats the best one is worth a halving.
+        # Bisect only if the start improves on the best one.
         for tight in (False, True):
             limit = peak * (1 - _CLOSE)
             packed = pack(empty, preference, limit, tight=tight and limit < math.inf)
@@ -109,14 +108,14 @@ def _largest_part(empty: Assignment, lower: Bound) -> Packed:
 
 
 def _preferences(problem: Problem, lower: Bound) -> Iterator[_Preference]:
-    """From what bytes are worth if shards flowed like water to a few times that.
+    """Return prices per byte, from that of the relaxed problem to a few times as much.
 
-    A rank's memory is not one pool with the next one's, so that bytes are worth more in truth. So
-    is time on all ranks, if one rank carries a shard that cannot be made smaller.
+    Because memory is not pooled over ranks, bytes are worth more than in the relaxed problem. The
+    same applies to time if one rank has a shard that cannot be split further.
     """
     memory, time = problem.total_memory(), problem.total_time()
     free = cheapest(problem, time)
-    # Time a byte, if all memory were in use.
+    # Time per byte if all memory were used.
     scale = time[free].sum() / np.maximum(problem.free.sum(axis=1), 1)
     used = memory[free].sum(axis=0) > 0
     item = np.repeat(np.arange(problem.items), np.diff(problem.first))
@@ -130,7 +129,7 @@ def _preferences(problem: Problem, lower: Bound) -> Iterator[_Preference]:
 
 
 def _order(problem: Problem, preference: _Preference, limit: float) -> list[int]:
-    """Items the hardest first: pinned, on all ranks, on whole hosts; then by size of a shard."""
+    """Sort items, hardest first: pinned, on all ranks, on whole hosts, then by shard size."""
     first = cheapest(problem, preference.cost, limit)
     layout = problem.layout[first]
     stage = np.select([layout == EVERYWHERE, layout != FREE], [0, 1], 2)

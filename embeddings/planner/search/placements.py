@@ -1,4 +1,4 @@
-"""A problem's placements as the assignment's inner loops read them."""
+"""A problem's placements in the format of the assignment's inner loops."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.problem.problem import Problem
 
-# Longer rows of bytes are made anew each time.
+# Longer rows of bytes are not cached.
 _WORTH_KEEPING = 64
 
 
 class Placements:
-    """A problem's placements as Python's own numbers, and where its ranks have their places."""
+    """A problem's placements as Python numbers, and the places of its ranks."""
 
     def __init__(self, problem: Problem) -> None:
         order = np.arange(problem.ranks).reshape(problem.hosts, problem.local).T.reshape(-1)
@@ -23,12 +23,12 @@ class Placements:
         self.blocks: list[int] = problem.blocks.tolist()
         self.time: list[float] = problem.time.tolist()
         self.memory: list[tuple[int, int]] = [(a, b) for a, b in problem.memory[:, 0].tolist()]
-        """Of a first shard, and no other is larger."""
+        """Bytes of the first shard, which is the largest."""
         self._problem = problem
         self._needs: dict[int, IntArray] = {}
 
     def needs(self, placement: int) -> IntArray:
-        """[2, S] bytes of every shard of a placement, in order."""
+        """Return the bytes of every shard of a placement, in order, [2, S]."""
         known = self._needs.get(placement)
         if known is None:
             column = np.repeat(

@@ -1,4 +1,4 @@
-"""Repair a packing that left items out, by ruin and recreate."""
+"""Repairs a packing without all items, by ruin and recreate."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from embeddings.planner.search.packing import Packed
 
 _ROUNDS = 500
-# Items of a host that are placed anew in a round.
+# Items of a host that are placed again in a round.
 _MOST = 16
 
 
 def repair(packed: Packed, seed: int, deadline: float) -> Packed:
-    """The packing with fewer (smaller) items left out, if rounds of ruin and recreate find it.
+    """Reduce the left-out items of a packing by rounds of ruin and recreate.
 
-    What is left out never weighs more after a round than before; an item weighs its least bytes.
+    The total minimum bytes of left-out items never increases.
     """
     assignment = packed.assignment
     problem = assignment.problem

@@ -1,4 +1,4 @@
-"""The search: a first plan, then ruin and recreate where the busiest rank is."""
+"""The search: an initial plan, then ruin and recreate around the busiest rank."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from embeddings.planner.search.packing import Packed, best_packing
 from embeddings.planner.search.repair import repair
 from embeddings.planner.search.stay import stay
 
-# Ranks near the busiest count nearly as much as it does, idle ones hardly: 16th powers are added.
+# The 16th powers of loads are added: ranks near the busiest count almost as much, others hardly.
 _DOUBLINGS = 4
-# Placements of an item tried in a round, the cheapest first, now and then from another one on.
+# Placements of an item tried per round, cheapest first, sometimes with a random start.
 _TRIED = 6
-# Items of a host that are placed anew in a round.
+# Items of a host that are placed again in a round.
 _MOST = 16
 CLOSE = 1e-4
 """Within this much of what no plan can beat, there is nothing left to find."""
@@ -30,7 +30,7 @@ CLOSE = 1e-4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """How long to look: the plan follows from `seed` and `rounds`, unless `seconds` end first."""
+    """Budget of a search. `seed` and `rounds` determine the plan unless `seconds` end it first."""
 
     rounds: int = 20_000
     seconds: float = 30.0
@@ -39,7 +39,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchResult:
-    """`placements[i]` and `ranks[i]` (a rank a shard) of every item; `missing` if not all fit."""
+    """`placements[i]` and `ranks[i]` (one per shard) of every item; `missing` if not all fit."""
 
     placements: tuple[int, ...]
     ranks: tuple[IntArray, ...]
@@ -89,7 +89,7 @@ def search(
 
 
 def improve(packed: Packed, lower: Bound, budget: Budget, deadline: float) -> tuple[int, bool]:
-    """Lowers the assignment's peak in place; rounds done, and whether time ended them."""
+    """Lower the peak in place; returns the number of rounds and whether time ended them."""
     assignment, ranking = packed.assignment, packed.ranking
     draw = random.Random(budget.seed)
     goal = lower.time * (1 + CLOSE)
@@ -100,7 +100,7 @@ def improve(packed: Packed, lower: Bound, budget: Budget, deadline: float) -> tu
     while done < budget.rounds and best > goal and not cut_off:
         done += 1
         cut_off = time.monotonic() > deadline
-        if peak < 0.9 * scale:  # keep the powers in a range where they tell ranks apart
+        if peak < 0.9 * scale:  # keep the powers in a range that distinguishes ranks
             scale = peak
             badness = _badness(assignment, scale)
         removed = [(item, *assignment.take(item)) for item in _victims(assignment, draw)]
@@ -109,7 +109,7 @@ def improve(packed: Packed, lower: Bound, budget: Budget, deadline: float) -> tu
         new = math.inf
         if all(_insert(assignment, ranking, item, peak, draw) for item in items):
             new = _badness(assignment, scale)
-        # A lower peak counts whatever the sum says: three ranks just below it weigh more than one.
+        # Accept a lower peak even if the sum rises: three ranks just below it exceed one at it.
         lowered = new < math.inf and assignment.peak() < best
         if new <= badness or lowered:
             badness, peak = new, assignment.peak()
@@ -133,14 +133,14 @@ def _badness(assignment: Assignment, scale: float) -> float:
 
 
 def _victims(assignment: Assignment, draw: random.Random) -> list[int]:
-    """Something of the busiest rank, and a few others to trade places with."""
+    """Choose items of the busiest rank, and a few others to exchange places with."""
     busiest = int(assignment.load.argmax())
     there = sorted(assignment.on[busiest])
     victims = set(draw.sample(there, min(len(there), draw.randint(1, 3))))
     shared = sorted(assignment.everywhere)
     if shared and (not victims or draw.random() < 0.2):
         victims.update(draw.sample(shared, min(len(shared), draw.randint(1, 3))))
-    if draw.random() < 0.2:  # all of a host, where a table may then lie row-wise
+    if draw.random() < 0.2:  # all of a host, so that a table can become row-wise there
         hosts = assignment.problem.hosts
         host = (busiest if draw.random() < 0.5 else draw.randrange(hosts)) % hosts
         there = sorted(set().union(*assignment.on[host::hosts]))
@@ -156,7 +156,7 @@ def _victims(assignment: Assignment, draw: random.Random) -> list[int]:
 def _insert(
     assignment: Assignment, ranking: list[list[int]], item: int, peak: float, draw: random.Random
 ) -> bool:
-    """The cheapest placement that stays under the peak; else the one that rises least above it."""
+    """Return the cheapest placement below the peak; else the one that exceeds it least."""
     placements = ranking[item]
     skip = draw.randrange(len(placements)) if draw.random() < 0.1 else 0
     under = peak * (1 - 1e-9)
@@ -182,7 +182,7 @@ def _insert(
 
 
 def _warm(packed: Packed, start: Mapping[int, tuple[int, IntArray]]) -> Packed:
-    """The earlier plan with what it lacks added, if that is whole and no worse than `packed`."""
+    """Return the earlier plan plus missing items, if complete and no worse than `packed`."""
     assignment = packed.assignment.fresh()
     problem = assignment.problem
     waiting = []

@@ -1,9 +1,9 @@
-"""The search where every sharding type that a plan uses has a price of its own.
+"""The search with a fixed cost for every sharding type in a plan.
 
-Each type has its own kernels and collectives, whose fixed cost a rank pays once, however many
-tables share them. With few ranks and small tables this decides the plan. It is not a cost of any
-one table, so the search runs on subsets of the types: each single type, then whatever adding or
-dropping a type improves.
+Each type has its own kernels and collectives. A rank pays their fixed cost once, regardless of the
+number of tables. With few ranks and small tables this determines the plan. The cost does not belong
+to a single table, so the search runs on subsets of the types: each single type, then subsets with a
+type added or removed, as long as the plan improves.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from embeddings.planner.search.bounds import bound
 from embeddings.planner.search.search import CLOSE, Budget, SearchResult, search
 from embeddings.planner.search.stay import Assignments
 
-# A plan without improvement, to tell subsets apart.
+# Budget without improvement rounds, to compare subsets.
 _FIRST = Budget(rounds=0)
 
 Types = frozenset[str]
@@ -28,16 +28,16 @@ def search_type_subsets(
     budget: Budget,
     start_of: Callable[[Problem], Assignments | None],
 ) -> tuple[Problem, SearchResult]:
-    """The plan with the least time of the busiest rank plus `start_ms` of the types it uses.
+    """Minimize the time of the busiest rank plus `start_ms` of the used types.
 
     Args:
         full: the problem with all types.
-        restricted: the problem with some of them alone; None where a table could be none of these.
-        start_ms: milliseconds that these types cost every rank.
-        start_of: assignments of an earlier plan, in a problem's terms.
+        restricted: the problem with only some types; None if a table supports none of them.
+        start_ms: fixed milliseconds of these types on every rank.
+        start_of: assignment of an earlier plan for a problem.
 
     Returns:
-        The problem that was solved and its solution. If nothing fits, that of `full`.
+        The solved problem and its solution. If nothing fits, that of `full`.
     """
     every = frozenset(full.types)
     earlier = start_of(full) or {}
@@ -45,10 +45,10 @@ def search_type_subsets(
     best: tuple[float, Problem, SearchResult] | None = None
 
     def improves(types: Types, within: Budget = _FIRST) -> bool:
-        """Whether a plan of `types` is the best so far, which it then becomes."""
+        """Try a plan of `types`; keep it and return True if it is the best so far."""
         nonlocal best
         problem = full if types == every else restricted(types)
-        # A plan that uses only some of these types is found under the smaller subset.
+        # A plan that uses only some of these types is found for the smaller subset.
         if problem is None or (best and bound(problem).time + start_ms(types) > best[0]):
             return False
         found = search(problem, within, start_of(problem))
@@ -81,5 +81,5 @@ def search_type_subsets(
 
 
 def used_types(problem: Problem, found: SearchResult) -> Types:
-    """The sharding types of a whole solution."""
+    """Return the sharding types of a complete solution."""
     return frozenset(problem.types[placement] for placement in found.placements)

@@ -1,1 +1,1 @@
-"""homerec plan."""
+"""`homerec plan`."""

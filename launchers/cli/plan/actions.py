@@ -1,4 +1,4 @@
-"""What the commands of `homerec plan` do. What few of them need is imported late."""
+"""Implements the commands of `homerec plan`. Imports used by few of them are late."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def find(
     output: OutputOptions,
     overrides: Sequence[str],
 ) -> int:
-    """Search for a plan; print it, and write it if asked.
+    """Search for a plan and print it, or write it to files.
 
-    UserError if none fits; with --json what is missing, and what would help, is printed first.
+    Raises UserError if none fits; with --json, first prints the missing bytes and the relaxations.
     """
     if len(options.cluster) > 1:
         from launchers.cli.plan.clusters import compare_clusters
@@ -77,7 +77,7 @@ def find(
 
 
 def show(plan: Path, table: str | None) -> int:
-    """A plan's tables; or why one of its tables lies as it does."""
+    """Print the tables of a plan, or all options of one table."""
     from embeddings.planner.advice.alternatives import alternatives
 
     console = open_console()
@@ -94,7 +94,7 @@ def show(plan: Path, table: str | None) -> int:
 
 
 def diff(before_file: Path, after_file: Path) -> int:
-    """What moves between two plans."""
+    """Print the shards that move between two plans."""
     from embeddings.planner.plans.reshard import reshard
 
     with user_errors():
@@ -114,7 +114,7 @@ def sweep(
     output: OutputOptions,
     overrides: Sequence[str],
 ) -> int:
-    """Plans over ranges of inputs. A combination that does not fit is an answer too."""
+    """Plan every combination of inputs. Infeasible combinations are listed, too."""
     from launchers.cli.plan.sweep import run_sweep, sweep_view
 
     with user_errors(), open_world() as world:
@@ -144,7 +144,7 @@ def sweep(
 
 
 def page(plans: Sequence[Path], sweep_file: Path | None, options: int, out: Path) -> int:
-    """A page of one plan, of two, of a sweep."""
+    """Write the page of one plan, two plans or a sweep."""
     from launchers.cli.plan.page import run_page
 
     with user_errors():
@@ -164,7 +164,7 @@ def table_stats(
     out: Path | None,
     json: bool,
 ) -> int:
-    """How data use a model's tables, counted once and kept."""
+    """Count how data use a model's tables, and write the statistics to a file."""
     from launchers.cli.plan.table_stats import table_stats_view
     from pipeline.planning.table_stats_source import open_table_stats
 
@@ -186,7 +186,7 @@ def table_stats(
 
 @contextmanager
 def _in_file(path: Path) -> Iterator[None]:
-    """The file's name before what is wrong with it."""
+    """Prefix errors with the name of the file."""
     try:
         yield
     except ValueError as error:

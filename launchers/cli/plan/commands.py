@@ -1,4 +1,4 @@
-"""`homerec plan`: find a sharding plan for any cluster, keep it, inspect it. Its commands.
+"""The commands of `homerec plan`: find, inspect and measure sharding plans.
 
 'homerec plan SOURCE ...' is short for 'homerec plan find SOURCE ...'.
 """
@@ -26,7 +26,7 @@ def find(
     output: Annotated[OutputOptions, FLAT] = OutputOptions(),  # noqa: B008
     overrides: Overrides = (),
 ) -> int:
-    """Search for a sharding plan. 'homerec plan SOURCE ...' is short for 'homerec plan find'.
+    """Find a sharding plan. 'homerec plan SOURCE ...' is short for 'homerec plan find'.
 
     Args:
         source: a recipe (with any --section.field VALUE, as in 'train'), the folder of a run or
@@ -41,11 +41,11 @@ def find(
 
 @app.command
 def show(plan: Path, table: str | None = None, /) -> int:
-    """A plan again, or all options of one of its tables.
+    """Print a plan, or all options of one table.
 
     Args:
-        plan: file of a plan.
-        table: the table whose options to show.
+        plan: plan file.
+        table: table whose options to print.
     """
     with light_import():
         from launchers.cli.plan import actions
@@ -55,11 +55,11 @@ def show(plan: Path, table: str | None = None, /) -> int:
 
 @app.command
 def diff(before: Path, after: Path, /) -> int:
-    """What moves from one plan to another, and how long that takes.
+    """List the shards that move between two plans, and estimate the time.
 
     Args:
-        before: file of the plan as it is.
-        after: file of the plan to be; its cluster counts.
+        before: current plan file.
+        after: new plan file, whose cluster is used.
     """
     with light_import():
         from launchers.cli.plan import actions
@@ -77,13 +77,13 @@ def sweep(
     output: Annotated[OutputOptions, FLAT] = OutputOptions(),  # noqa: B008
     overrides: Overrides = (),
 ) -> int:
-    """Plans for every combination of the values of some inputs.
+    """Plan every combination of inputs.
 
     Args:
         source: as for 'homerec plan find'.
-        vary: INPUT=A,B,...: world_size, batch_size (rows a rank), types (a set:
+        vary: INPUT=A,B,...: world_size, batch_size (rows per rank), types (sets such as
             row_wise+table_wise), dim, dtype, qcomm, pipeline, reserve, replica_groups, sync_every,
-            serve or a field of the cluster; once for each input.
+            serve or a field of the cluster; repeatable, once per input.
     """
     with light_import():
         from launchers.cli.plan import actions
@@ -93,13 +93,13 @@ def sweep(
 
 @app.command
 def page(*plans: Path, sweep: Path | None = None, options: Natural = 200, out: Path) -> int:
-    """An HTML page of a plan, of two plans compared, or of a sweep.
+    """Write an HTML page of a plan, of two plans to compare, or of a sweep.
 
     Args:
-        plans: file of a plan; a second one: the plan to be.
-        sweep: points that 'plan sweep' wrote.
-        options: number of tables, the most costly ones, whose options are all shown.
-        out: page to write.
+        plans: plan file, and optionally a second plan to compare with.
+        sweep: file written by 'plan sweep'.
+        options: number of tables whose options are all shown, most expensive first.
+        out: HTML file to write.
     """
     with light_import():
         from launchers.cli.plan import actions
@@ -120,16 +120,16 @@ def table_stats(
     json: bool = False,
     overrides: Overrides = (),
 ) -> int:
-    """Statistics of how data use the tables of a model, for --data of 'plan find' and 'sweep'.
+    """Count how data use the tables of a model, for --data of 'plan find' and 'sweep'.
 
     Args:
         source: as for 'homerec plan find'.
-        data: prepared folder, or Parquet file or folder, to count in.
+        data: prepared folder, or Parquet file or folder.
         fold: take ids modulo the rows of a table (table lists only).
-        serve: share of lookups that a cache in device memory has to serve.
-        batch_size: rows of the global batch whose repeated ids are shown.
+        serve: share of lookups that a cache in device memory must serve.
+        batch_size: rows of the global batch in which distinct ids are counted.
         out: JSON file to write.
-        json: print JSON, no table.
+        json: print JSON.
     """
     with light_import():
         from launchers.cli.plan import actions
@@ -148,12 +148,12 @@ def measure(
     out: Path | None = None,
     repeat: Annotated[RepeatOptions, FLAT] = RepeatOptions(),  # noqa: B008
 ) -> int:
-    """Run the lookups and exchanges of plans on this machine.
+    """Measure the lookups and exchanges of plans on this machine.
 
     Args:
-        first: file of a plan.
-        more: files of plans for as many ranks.
-        cluster: .yaml file or preset whose constants to predict with (default: the plan's cluster).
+        first: plan file.
+        more: more plan files for the same number of ranks.
+        cluster: .yaml file or preset with the constants of the prediction (default: the plan's).
         out: JSON file to write.
     """
     with light_import():
@@ -173,9 +173,9 @@ def calibrate(
     """Fit the constants of a cluster to this machine.
 
     Args:
-        cluster: .yaml file or preset, for its hosts, devices, memory and what cannot be measured.
-        out: calibrated cluster to write (.yaml).
-        batch_size: rows a rank.
+        cluster: .yaml file or preset with hosts, devices, memory and constants not measured.
+        out: calibrated cluster file to write (.yaml).
+        batch_size: rows per rank.
     """
     with light_import():
         from launchers.cli.plan import measured

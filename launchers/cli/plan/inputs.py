@@ -1,4 +1,4 @@
-"""What a plan depends on, from the command line: options, and the request they make."""
+"""Reads the inputs of a plan from the command line and builds the request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from embeddings.planner.inputs.table_stats import TableStats
     from pipeline.planning.sources import Source
 
-# What a person calls the fields of `TrainingSetup`.
+# Fields of `TrainingSetup` -> the options that set them.
 _OPTIONS: dict[tuple[int | str, ...], str] = {
     ("qcomm_forward",): "--qcomm",
     ("qcomm_backward",): "--qcomm",
@@ -30,7 +30,7 @@ _OPTIONS: dict[tuple[int | str, ...], str] = {
 
 
 def condition_fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of `TrainingSetup` that the options name; values as they were typed."""
+    """Return the fields of `TrainingSetup` set by the options, with values as typed."""
     from pipeline.io.errors import UserError
 
     found: dict[str, Any] = {}
@@ -40,7 +40,7 @@ def condition_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     if options.get("reserve") is not None:
         kind, equals, number = str(options["reserve"]).partition("=")
         if not equals:
-            raise UserError(f"--reserve {kind}: no amount; give KIND=N, as in heuristic=0.15")
+            raise UserError(f"--reserve {kind}: amount missing; give KIND=N, as in heuristic=0.15")
         amount = "reserve_gib" if kind == "fixed_absolute" else "reserve_share"
         found |= {"reserve": kind, amount: number}
     for name in ("pipeline", "dense_gib", "replica_groups", "sync_every"):
@@ -53,7 +53,7 @@ def condition_fields(options: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """Everything that a plan is made from."""
+    """All inputs of a plan."""
 
     source: Source
     cluster: Cluster
@@ -65,13 +65,16 @@ class Inputs:
     serve: float
 
     def made(self) -> tuple[Source, PlanRequest]:
-        """The model with its table statistics, and the request to the planner. ValueError."""
+        """Return the model with its table statistics, and the request to the planner.
+
+        Raises ValueError for invalid inputs.
+        """
         from embeddings.planner.inputs.training_setup import TrainingSetup
         from embeddings.planner.inputs.yaml_files import validate
         from pipeline.io.errors import UserError
 
         if not 0 < self.serve <= 1:
-            raise UserError(f"--serve: {self.serve} is no share of lookups; give 0.95, for example")
+            raise UserError(f"--serve: {self.serve} is not between 0 and 1; give 0.95, for example")
         source = self.source
         given = {**source.setup, **self.setup}
         setup = validate(TrainingSetup, given, "command line", _OPTIONS)
@@ -98,7 +101,7 @@ def only_cluster(options: PlanOptions) -> Cluster:
 def open_inputs(
     source_name: str, options: PlanOptions, cluster: Cluster, overrides: Sequence[str], world: Any
 ) -> Inputs:
-    """What the command line names, read. UserError or ValueError in one line."""
+    """Read the files that the command line names. Raises UserError or ValueError in one line."""
     from embeddings.planner.inputs.rules import load_rules
     from pipeline.planning.sources import open_source
 

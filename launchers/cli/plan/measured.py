@@ -1,4 +1,4 @@
-"""What `homerec plan measure` and `calibrate` do."""
+"""Implements `homerec plan measure` and `calibrate`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pipeline.ranks.world import World, open_world
 def measure(
     paths: Sequence[Path], cluster_name: str | None, out: Path | None, repeat: RepeatOptions
 ) -> int:
-    """Run plans on the ranks they are for; print what was predicted beside what was measured."""
+    """Run plans on their ranks; print predicted and measured times."""
     with user_errors():
         check_folder(out)
         files = [load_plan(path) for path in paths]
@@ -63,7 +63,7 @@ def calibrate(cluster_name: str, out: Path, batch_size: int, repeat: RepeatOptio
     with user_errors():
         check_folder(out)
         if out.suffix not in (".yaml", ".yml"):
-            raise UserError(f"{out}: a cluster is read from a .yaml file; name one with --out")
+            raise UserError(f"{out}: a cluster file must end in .yaml; give one with --out")
         cluster = load_cluster(cluster_name)
         found = _on_ranks(_calibrate, cluster, cluster, batch_size, repeat.rounds, repeat.repeats)
     if found is None:
@@ -87,9 +87,9 @@ def calibrate(cluster_name: str, out: Path, batch_size: int, repeat: RepeatOptio
 
 
 def _on_ranks(fn: Callable[..., Any], cluster: Cluster, *args: Any) -> Any:
-    """What `fn(world, *args)` returns on rank 0, None on others.
+    """Return the result of `fn(world, *args)` on rank 0, None on other ranks.
 
-    On the ranks that torchrun started, this one among them; else on ranks started here.
+    Runs on the ranks that torchrun started, including this one, or else on ranks started here.
     """
     if "RANK" in os.environ:
         with open_world() as world:
@@ -106,7 +106,7 @@ def _on_ranks(fn: Callable[..., Any], cluster: Cluster, *args: Any) -> Any:
 def _measure(
     world: World, files: Sequence[PlanFile], rounds: int, repeats: int
 ) -> tuple[list[Measured], str]:
-    """On every rank."""
+    """Runs on every rank."""
     check_shape(files[0].cluster, world)
     taken = measure_all(
         files,
@@ -121,7 +121,7 @@ def _measure(
 def _calibrate(
     world: World, cluster: Cluster, batch_size: int, rounds: int, repeats: int
 ) -> tuple[Cluster, tuple[Fit, ...], str]:
-    """On every rank."""
+    """Runs on every rank."""
     with torchrec_silenced():
         found, fits = calibrate_here(
             world,
@@ -135,7 +135,7 @@ def _calibrate(
 
 
 def _progress_printer(world: World, rounds: int, plans: int | None) -> Callable[[int, int], None]:
-    """Says on rank 0 how far it is."""
+    """Return a function that prints progress on rank 0."""
     console = Console(stderr=True)
 
     def on_progress(turn: int, done: int) -> None:
@@ -151,5 +151,5 @@ def _same_shape(path: Path, file: PlanFile, first_path: Path, first: PlanFile) -
         own, other = getattr(file.cluster, field), getattr(first.cluster, field)
         if own != other:
             raise UserError(
-                f"{path}: {field} {own}, where {first_path} has {other}; measure them one by one"
+                f"{path}: {field} is {own}, but {other} in {first_path}; measure them separately"
             )

@@ -1,4 +1,4 @@
-"""Measured plans for a person and for a program: predicted beside measured."""
+"""Formats measured plans as tables and as JSON: predicted beside measured times."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _NAMES = {
     "fwd_compute": "lookup",
     "fwd_comms": "exchange",
     "bwd_compute": "backward",
-    "bwd_comms": "exchange back",
-    "all_reduce": "  its all-reduce",
-    "optimizer": "  its optimizer of copies",
-    "input_dist_comms": "ids' exchange (beside the step)",
+    "bwd_comms": "backward exchange",
+    "all_reduce": "  including all-reduce",
+    "optimizer": "  including optimizer of replicas",
+    "input_dist_comms": "ids' exchange (overlapped)",
 }
 _ORDER = (*TIMED[:4], *INSIDE, TIMED[4])
 
 
 def measured_view(name: str, file: PlanFile, found: Measured) -> Iterator[Table | str]:
-    """Milliseconds by rank and part, and the whole step."""
+    """Return a table of milliseconds by rank and part, and of the whole step."""
     view = Table(title=f"{name}: milliseconds", title_justify="left")
     view.add_column("rank", justify="right")
     view.add_column("part")
@@ -53,16 +53,16 @@ def measured_view(name: str, file: PlanFile, found: Measured) -> Iterator[Table 
         view.add_section()
     yield view
     yield (
-        f"busiest rank's sum of parts but the ids' exchange: {file.expected_ms():.4g} ms "
-        f"predicted, {found.total_fastest:.4g} ms measured at their fastest, "
-        f"{found.total_ms:.4g} ms in the median; whole steps: {found.step_fastest:.4g} ms at the "
-        f"fastest, {found.step_ms:.4g} ms +- {found.step_spread:.0%} in the median of "
+        f"busiest rank, sum of parts without the ids' exchange: {file.expected_ms():.4g} ms "
+        f"predicted, {found.total_fastest:.4g} ms fastest, "
+        f"{found.total_ms:.4g} ms median; whole steps: {found.step_fastest:.4g} ms "
+        f"fastest, {found.step_ms:.4g} ms +- {found.step_spread:.0%} median of "
         f"{found.repeats}"
     )
 
 
 def measured_json(name: str, file: PlanFile, found: Measured) -> dict[str, Any]:
-    """The same as data."""
+    """Return the same as JSON values."""
     return {
         "plan": name,
         "predicted": {
@@ -76,10 +76,10 @@ def measured_json(name: str, file: PlanFile, found: Measured) -> dict[str, Any]:
 
 
 def fits_view(fits: Sequence[Fit]) -> Table:
-    """How well the constants tell what was measured."""
+    """Return a table with the error of each fit."""
     view = Table(title="Fits", title_justify="left")
     view.add_column("what")
-    for heading in ("observations", "off by (root mean square)", "ms of a sharding type"):
+    for heading in ("observations", "error (root mean square)", "ms per sharding type"):
         view.add_column(heading, justify="right")
     for fit in fits:
         view.add_row(fit.name, str(fit.count), f"{fit.error:.0%}", f"{fit.start_ms:.3g}")

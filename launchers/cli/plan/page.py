@@ -1,4 +1,4 @@
-"""`homerec plan page`, and `--page` of a search or a sweep: one HTML file to look into."""
+"""`homerec plan page`, and `--page` of a search or a sweep: writes one HTML file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ OPTIONS = 200
 
 
 def run_page(plan_files: Sequence[Path], sweep_file: Path | None, options: int, out: Path) -> None:
-    """The page of files. ValueError or UserError, in one line, for what is wrong with them."""
+    """Write the page of these files. Raises ValueError or UserError in one line for a bad file."""
     if len(plan_files) > 2:
-        raise UserError(f"{plan_files[2]}: a third plan; a page shows one, or compares two")
+        raise UserError(f"{plan_files[2]}: third plan; a page shows at most two plans")
     if not plan_files and sweep_file is None:
-        raise UserError("plan page: nothing to show; name the file of a plan, or --sweep FILE")
+        raise UserError("plan page: nothing to show; give a plan file or --sweep FILE")
     plans = [(str(path), load_plan(path)) for path in plan_files]
     sweep = load_sweep(sweep_file) if sweep_file else None
     title = "Sharding plan" if plan_files else "Sharding sweep"
@@ -39,7 +39,7 @@ def write_page(
     options: int = OPTIONS,
     quiet: bool = False,
 ) -> None:
-    """Write the page, and print its path unless `quiet`."""
+    """Write the page and print its path unless `quiet`."""
     write_text(out, plan_page(title, plans, sweep, options=options))
     if not quiet:
         print_line(open_console(), f"page written to {out}")

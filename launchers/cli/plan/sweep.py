@@ -1,4 +1,4 @@
-"""`homerec plan sweep`: plans over ranges of inputs, to a table and JSON."""
+"""`homerec plan sweep`: plans every combination of inputs, as a table and JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipeline.ranks.world import World
 _CLUSTER_FIELDS = tuple(
     name for name in Cluster.model_fields if name not in ("name", "device", "costs", "source")
 )
-# Words as the options of the same name take them.
+# Values in the format of the options of the same name.
 _CONDITIONS = ("qcomm", "pipeline", "reserve", "replica_groups", "sync_every")
 _KNOWN = (
     *("world_size", "batch_size", "types", "dim", "dtype", "serve"),
@@ -32,7 +32,7 @@ _KNOWN = (
     *_CLUSTER_FIELDS,
 )
 
-_PART_NAMES = ("lookup", "exchange", "backward", "exchange back")
+_PART_NAMES = ("lookup", "exchange", "backward", "backward exchange")
 
 
 def run_sweep(
@@ -42,7 +42,7 @@ def run_sweep(
     overrides: Sequence[str],
     world: World,
 ) -> list[Point]:
-    """All points. UserError for an unknown input or a value that it cannot take."""
+    """Return all points. Raises UserError for an unknown input or an invalid value."""
     axes = parse_axes(axis_words)
     inputs = open_inputs(source_name, options, only_cluster(options), overrides, world)
     made: dict[tuple[str | None, str | None], Source] = {}
@@ -53,7 +53,7 @@ def run_sweep(
             made[tables] = _remade(inputs.source, *tables)
         return vary(dataclasses.replace(inputs, source=made[tables]), values).made()[1]
 
-    # All of them before the first search: a bad value is said at once.
+    # Build all requests before the first search, so that a bad value is reported at once.
     for values in combinations(axes):
         request_of(values)
     budget = Budget(rounds=options.rounds, seconds=options.seconds, seed=options.seed)
@@ -71,13 +71,13 @@ def parse_axes(words: Sequence[str]) -> dict[str, list[str]]:
         if not equals or not all(listed):
             raise UserError(f"--vary {word}: no values; give {name}=A,B,..")
         if name in axes:
-            raise UserError(f"--vary: {name} is given twice; put all its values into one")
+            raise UserError(f"--vary: {name} is given twice; put all its values into one --vary")
         axes[name] = listed
     return axes
 
 
 def vary(inputs: Inputs, values: Mapping[str, str]) -> Inputs:
-    """The inputs of one combination, but for tables of another dim or dtype."""
+    """Return the inputs of one combination, except for changed dims and dtypes of tables."""
     tree = inputs.cluster.model_dump()
     batch_size, rules, serve = inputs.batch_size, inputs.rules, inputs.serve
     setup: dict[str, Any] = dict(inputs.setup)
@@ -109,7 +109,7 @@ def vary(inputs: Inputs, values: Mapping[str, str]) -> Inputs:
 
 
 def _remade(source: Source, dim: str | None, dtype: str | None) -> Source:
-    """With all tables of that dim and type."""
+    """Return the inputs with all tables of this dim and type."""
     if dim is None and dtype is None:
         return source
     assert source.remake is not None
@@ -125,28 +125,28 @@ def _number(name: str, value: str) -> float:
     try:
         return float(value)
     except ValueError as error:
-        raise UserError(f"--vary {name}: {value!r} is no number") from error
+        raise UserError(f"--vary {name}: {value!r} is not a number") from error
 
 
 def _hosts(ranks: str, local: int | str) -> int:
     count, each = _whole("world_size", ranks), _whole("devices_per_host", str(local))
     if count % each:
         raise UserError(
-            f"--vary world_size: {count} ranks are no whole hosts of {each} devices; give a "
-            "multiple, or vary devices_per_host too"
+            f"--vary world_size: {count} is not a multiple of {each}, the devices per host; give "
+            "a multiple, or also vary devices_per_host"
         )
     return count // each
 
 
 def _whole(name: str, value: str) -> int:
     if not value.isdecimal() or int(value) == 0:
-        raise UserError(f"--vary {name}: {value!r} is no whole number above 0")
+        raise UserError(f"--vary {name}: {value!r} is not a positive integer")
     return int(value)
 
 
 def sweep_view(points: Sequence[Point]) -> Table:
-    """A line a combination."""
-    view = Table(title="What if", title_justify="left")
+    """Return a table with one row per combination."""
+    view = Table(title="Sweep", title_justify="left")
     for heading in points[0].values:
         view.add_column(heading, justify="right")
     for heading in (
@@ -155,11 +155,11 @@ def sweep_view(points: Sequence[Point]) -> Table:
         "lookup",
         "exchange",
         "backward",
-        "exchange back",
+        "backward exchange",
         "busiest / mean",
     ):
         view.add_column(heading, justify="right")
-    view.add_column("GiB of a rank, most / room", justify="right")
+    view.add_column("GiB per rank, used / available", justify="right")
     for point in points:
         row = point.row()
         if point.solution is None:

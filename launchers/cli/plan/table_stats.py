@@ -1,4 +1,4 @@
-"""TableStats of tables, for a person."""
+"""Formats TableStats as a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from embeddings.planner.inputs.table_stats import TableStats
 
 
 def table_stats_view(stats: TableStats, rows: int, serve: float, most: int | None = None) -> Table:
-    """A line a table, the `most` looked up first; `rows` of a global batch."""
+    """Return a table of the `most` looked-up tables, for global batches of `rows` rows."""
     view = Table(
         title=f"Counted in {stats.source}, {stats.rows:,} rows; batches of {rows:,} rows",
         title_justify="left",
@@ -16,12 +16,12 @@ def table_stats_view(stats: TableStats, rows: int, serve: float, most: int | Non
     view.add_column("table")
     for heading in (
         "rows",
-        "looked up",
-        "ids a row",
+        "rows looked up",
+        "ids per sample",
         "empty",
-        "99% have at most",
-        "distinct / all of a batch",
-        "on the top 1% of rows",
+        "99th percentile",
+        "distinct / all ids per batch",
+        "in the top 1% of rows",
         f"rows for {serve:.4g} of lookups",
     ):
         view.add_column(heading, justify="right")
@@ -41,5 +41,5 @@ def table_stats_view(stats: TableStats, rows: int, serve: float, most: int | Non
             f"{cached:,} ({cached / table.rows:.3g})",
         )
     if most is not None and (rest := len(stats.tables) - most) > 0:
-        view.add_row(f"{rest} looked up less")
+        view.add_row(f"{rest} more")
     return view

@@ -1,4 +1,4 @@
-"""A plan for a person: time, memory, balance, the largest tables."""
+"""Formats a plan as tables: time, memory, balance, the largest tables."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from pipeline.io.text_table import add_text, text_table
 
 _SHOWN = 12
 _MOVES = 30
-_PART_NAMES = ("lookup", "exchange", "backward", "exchange back", "ids' exchange", "prefetch")
+_PART_NAMES = ("lookup", "exchange", "backward", "backward exchange", "ids' exchange", "prefetch")
 _BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 
 
 def plan_view(file: PlanFile) -> Iterator[Table | str]:
-    """What the command prints."""
+    """Yield the output of the command."""
     cluster = file.cluster
     name = cluster.name or cluster.device
     yield (
         f"{len(file.tables)} tables on {cluster.ranks} ranks ({name}, {cluster.hosts} x "
-        f"{cluster.devices_per_host}), {file.batch_size:,} rows a rank"
+        f"{cluster.devices_per_host}), {file.batch_size:,} rows per rank"
     )
     yield _summary(file)
     if warning := _ids_warning(file):
         yield warning
     yield _largest(file)
     if file.cut_off:
-        yield f"The search was cut off after {file.rounds:,} rounds; --seconds gives it more time."
+        yield f"The search stopped after {file.rounds:,} rounds; raise --seconds for more."
 
 
 def options_view(file: PlanFile, name: str, found: Sequence[Alternative]) -> Iterator[Table | str]:
-    """All options of a table, and what each would make of the plan."""
+    """Yield all options of a table and the plan's time with each."""
     placed = file.find(name)
     yield (
         f"{name}: {placed.sharding_type}, {placed.compute_kernel}, on ranks {placed.ranks}; the "
@@ -46,8 +46,8 @@ def options_view(file: PlanFile, name: str, found: Sequence[Alternative]) -> Ite
     )
     shown = [i for i in range(len(PARTS)) if any(one.perf[i] for one in found)]
     parts = [_PART_NAMES[i].replace(" ", "\n") for i in shown]
-    numbers = ("columns", "shards", *parts, "ms a\nshard", "MiB a\nshard", "plan\nms")
-    title = "Options, and the plan with this table alone switched"
+    numbers = ("columns", "shards", *parts, "ms /\nshard", "MiB a\nshard", "plan\nms")
+    title = "Options; plan ms: with only this table switched"
     view = text_table(title, ["sharding type", "kernel"], numbers)
     add_text(view, "")
     for one in found:
@@ -59,7 +59,7 @@ def options_view(file: PlanFile, name: str, found: Sequence[Alternative]) -> Ite
             *(f"{one.perf[i]:.3g}" for i in shown),
             f"{one.shard_ms:.4g}",
             " + ".join(f"{size / 2**20:,.1f}" for size in one.memory if size) or "0",
-            "no room" if one.plan_ms is None else f"{one.plan_ms:.4g}",
+            "does not fit" if one.plan_ms is None else f"{one.plan_ms:.4g}",
             _outcome(one, file),
         )
     yield view
@@ -70,16 +70,16 @@ def _outcome(one: Alternative, file: PlanFile) -> str:
     if one.chosen:
         return "chosen"
     if not one.allowed:
-        return "against a rule"
+        return "forbidden by a rule"
     if one.plan_ms is None:
         return ""
     return f"{one.plan_ms / file.objective_ms() - 1:+.2%}" if file.time_ms else ""
 
 
 def reshard_view(found: Reshard, cluster: Cluster) -> Iterator[Table | str]:
-    """What moves, how much, for how long."""
+    """Yield the tables that move, their bytes and the time."""
     if not found.moves:
-        yield "Nothing moves: every shard stays where it is."
+        yield "No shard moves."
         return
     view = text_table("Tables that move", ["table", "from", "to"], ["MB"])
     moves = sorted(found.moves, key=lambda move: -move.bytes)
@@ -89,20 +89,20 @@ def reshard_view(found: Reshard, cluster: Cluster) -> Iterator[Table | str]:
         view.add_row(f"{len(rest)} more", "", "", f"{sum(m.bytes for m in rest) / 1e6:,.2f}")
     yield view
     if not found.sent.any():
-        yield "No byte goes over links: every rank has what it needs already."
+        yield "Nothing is sent: every rank already has its shards."
         return
     pairs = found.sent[found.sent > 0]
     sends, takes = found.sent.sum(axis=1), found.sent.sum(axis=0)
     yield (
-        f"{found.sent.sum() / 1e6:,.2f} MB in all, weights and optimizer state, over {len(pairs)} "
-        f"pairs of ranks (the largest: {pairs.max() / 1e6:,.2f} MB)"
+        f"{found.sent.sum() / 1e6:,.2f} MB of weights and optimizer state between {len(pairs)} "
+        f"pairs of ranks (largest: {pairs.max() / 1e6:,.2f} MB)"
     )
     yield (
-        f"rank {found.busiest} is busy longest: it sends {sends[found.busiest] / 1e6:,.2f} MB and "
+        f"busiest rank: {found.busiest}, sends {sends[found.busiest] / 1e6:,.2f} MB and "
         f"receives {takes[found.busiest] / 1e6:,.2f} MB"
     )
     yield (
-        f"about {found.seconds:.3g} s: its larger direction, bytes within the host / "
+        f"about {found.seconds:.3g} s: the larger direction of this rank, bytes within the host / "
         f"{cluster.intra_bw:g} GB/s + bytes to other hosts / {cluster.inter_bw:g} GB/s"
     )
 
@@ -111,17 +111,17 @@ def _summary(file: PlanFile) -> Table:
     view = Table(title="Predicted step of the tables", title_justify="left", show_header=False)
     view.add_column()
     view.add_column(justify="right")
-    # TorchRec's rating leaves out the exchange of ids, which overlaps the step before.
+    # TorchRec's rating omits the exchange of ids, which overlaps the previous step.
     rated = file.rated()
     busiest = int(rated.argmax())
     view.add_row("busiest rank", f"{file.time_ms:.4g} ms")
     for part, name in zip(PARTS, _PART_NAMES, strict=True):
         took = file.ranks[busiest].ms[part]
         if took:
-            note = " (beside the step)" if part == "input_dist_comms" else ""
+            note = " (overlapped)" if part == "input_dist_comms" else ""
             view.add_row(f"  {name}{note}", f"{took:.4g} ms")
     if any(file.starts().values()):
-        view.add_row("with its sharding types' own (measured)", f"{file.expected_ms():.4g} ms")
+        view.add_row("including fixed cost per sharding type", f"{file.expected_ms():.4g} ms")
     path = critical_path(file)
     view.add_row("slowest lookup, backward and exchanges, of any rank", f"{path.total:.4g} ms")
     view.add_row("  compute", f"{path.compute:.4g} ms")
@@ -129,13 +129,13 @@ def _summary(file: PlanFile) -> Table:
     view.add_row("mean rank", f"{rated.mean():.4g} ms")
     view.add_row("imbalance (busiest / mean)", f"{rated.max() / rated.mean():.3f}")
     gap = file.time_ms / file.lower_bound_ms - 1 if file.lower_bound_ms else 0.0
-    view.add_row("no plan takes less than", f"{file.lower_bound_ms:.4g} ms (gap {gap:.2%})")
+    view.add_row("lower bound", f"{file.lower_bound_ms:.4g} ms (gap {gap:.2%})")
     used, room = file.memory()
     for i, memory in enumerate(MEMORIES):
         if room[:, i].max() > 0 and used[:, i].max() > 0:
             gib = used[:, i] / 2**30
             view.add_row(
-                f"{memory.upper()} of a rank, least to most, of room",
+                f"{memory.upper()} per rank, used of available",
                 f"{gib.min():.3g} to {gib.max():.3g} of {room[:, i].min() / 2**30:.3g} GiB",
             )
     return view
@@ -158,7 +158,7 @@ def _ids_warning(file: PlanFile) -> str | None:
 
 
 def _largest(file: PlanFile) -> Table:
-    numbers = ["columns\na shard", "rows", "dim", "MB", "ms a\nshard"]
+    numbers = ["columns /\nshard", "rows", "dim", "MB", "ms /\nshard"]
     view = text_table("Largest tables", ["table", "sharding\ntype", "kernel", "ranks"], numbers)
     ordered = sorted(file.tables, key=lambda placed: -_size(placed))
     for placed in ordered[:_SHOWN]:
@@ -176,7 +176,7 @@ def _largest(file: PlanFile) -> Table:
         )
     if rest := ordered[_SHOWN:]:
         view.add_row(
-            f"{len(rest)} smaller ones", *[""] * 6, f"{sum(map(_size, rest)) / 1e6:,.2f}", ""
+            f"{len(rest)} smaller tables", *[""] * 6, f"{sum(map(_size, rest)) / 1e6:,.2f}", ""
         )
     return view
 

@@ -1,4 +1,4 @@
-"""A user's mistakes in what a plan is made from, and in where it goes, each as one line."""
+"""Reports errors in the inputs and output files of a plan, in one line each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.io.errors import UserError
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """The planner's ValueErrors, each one line about its input, as the user's mistakes."""
+    """Turn the planner's ValueErrors, which are one line about its input, into UserErrors."""
     try:
         yield
     except UserError:
@@ -23,6 +23,6 @@ def user_errors() -> Iterator[None]:
 def check_folder(out: Path | None, option: str = "--out") -> None:
     """Before the search, not after it."""
     if out is not None and not out.parent.is_dir():
-        raise UserError(f"{out}: no folder {out.parent}; make it, or name another with {option}")
+        raise UserError(f"{out}: no folder {out.parent}; create it, or give another with {option}")
     if out is not None and out.is_dir():
-        raise UserError(f"{out}: is a folder; name a file with {option}")
+        raise UserError(f"{out}: is a folder; give a file with {option}")

@@ -1,1 +1,1 @@
-"""Raw logs to Parquet with a schema."""
+"""Prepares raw logs as Parquet with a schema."""

@@ -34,9 +34,9 @@ _EXPECTED: dict[ColumnKind, str] = {
     "integer": "a whole number",
     "flag": "0 or 1",
     "day": "a day as YYYYMMDD",
-    "whole": "a whole number (perhaps written 4.0) or nothing",
-    "number": "a number or nothing",
-    "date": "a date as YYYY-MM-DD or nothing",
+    "whole": "a whole number (4 or 4.0) or empty",
+    "number": "a number or empty",
+    "date": "a date as YYYY-MM-DD or empty",
     "text": "UTF-8 text",
 }
 
@@ -44,14 +44,14 @@ _EXPECTED: dict[ColumnKind, str] = {
 def csv_to_parquet(path: Path, kinds: Mapping[str, ColumnKind], out: Path) -> None:
     """Write the columns in `kinds` of the CSV file `path` to the Parquet file `out`.
 
-    Streams: memory does not grow with the file. Other columns and empty lines are left out.
-    UserError: a column is missing, or a value is not of its kind (with its line).
+    Streams the file: memory does not depend on its size. Other columns and empty lines are skipped.
+    Raises UserError for a missing column, or a value of the wrong kind (with its line).
     """
     _check_header(path, kinds)
     dtypes = {name: _DTYPES[kind] for name, kind in kinds.items()}
     try:
         table = pl.scan_csv(path, schema_overrides=dtypes, infer_schema=False).select(list(kinds))
-        # Polars makes a row of nulls of an empty line.
+        # Polars reads an empty line as a row of nulls.
         table.filter(~pl.all_horizontal(pl.all().is_null())).sink_parquet(out)
     except pl.exceptions.PolarsError as error:
         if is_disk_full(error):
@@ -71,7 +71,7 @@ def _is_wrong(name: str, kind: ColumnKind) -> pl.Expr:
         return column.is_null() | ~column.is_in([0, 1])
     if kind == "day":
         return column.cast(pl.String).str.to_date("%Y%m%d", strict=False).is_null()
-    if kind == "whole":  # beyond 2**53 a float may not be the number in the file
+    if kind == "whole":  # beyond 2**53 a float may differ from the number in the file
         return (column.is_not_null() & (column != column.round())) | (column.abs() >= 2**53)
     if kind == "number":
         return column.is_infinite()
@@ -92,12 +92,12 @@ def _check_header(path: Path, kinds: Mapping[str, ColumnKind]) -> None:
     if missing:
         raise UserError(
             f"{path}: line 1: no column {', '.join(missing)}; the file must be comma-separated "
-            "and begin with the data set's own header"
+            "and start with the original header"
         )
 
 
 def _first_fault(path: Path, kinds: Mapping[str, ColumnKind], reason: str) -> UserError:
-    """Find the first line that does not fit, and say so."""
+    """Return the error for the first bad line."""
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         lines = csv.reader(file)
         header = next(lines)
@@ -133,7 +133,7 @@ def _fits(value: str, kind: ColumnKind) -> bool:
         if kind == "day":
             return len(value) == 8 and bool(datetime.strptime(value, "%Y%m%d"))
         if kind == "text":
-            return "\ufffd" not in value  # what is not UTF-8 was decoded to this
+            return "\ufffd" not in value  # replacement of bytes that are not UTF-8
         if value == "":
             return True
         if kind == "date":

@@ -1,8 +1,8 @@
-"""What a user did before each impression: bags of recent events, without a loop over rows.
+"""Computes bags of a user's recent events before each impression, without a loop over rows.
 
-Rows come sorted by (user, time). Of each row only the rows of the same user with a *strictly
-earlier* time are its past: rows of one user at equal times do not see each other, so nothing a row
-says about itself, or about what was shown together with it, reaches its own features.
+Rows are sorted by (user, time). The past of a row contains only rows of the same user with a
+*strictly earlier* time. Rows of a user at equal times do not see each other, so the features of a
+row contain nothing about the row itself or about items shown with it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """For each of N rows, where its past begins and ends: rows `begin[i]` to `end[i] - 1`."""
+    """The past of each of N rows: rows `begin[i]` to `end[i] - 1`."""
 
     begin: IntArray  # [N] first row of the same user
     end: IntArray  # [N] first row of the same user and the same time
 
     @property
     def num_rows(self) -> IntArray:
-        """[N] how many earlier rows the user has."""
+        """[N] number of earlier rows of the user."""
         return self.end - self.begin
 
     def count(self, event: Bools) -> IntArray:
-        """[N] how many of the user's earlier rows have `event` [N]."""
+        """Return the number of the user's earlier rows with `event` [N], [N]."""
         running = _running_count(event)
         return running[self.end] - running[self.begin]
 
@@ -44,10 +44,10 @@ class Bags:
     end: IntArray  # [N]
 
     def gather(self, values: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
-        """The bags of some rows, most recent event first.
+        """Return the bags of some rows, most recent event first.
 
-        `values[event]` is what an event contributes to a bag, `rows` [R] which bags are wanted.
-        Returns their lengths [R] and their values one after the other [sum of lengths].
+        `values[event]` is the value of an event in a bag, `rows` [R] are the rows of the bags.
+        Returns their lengths [R] and their concatenated values [sum of lengths].
         """
         lengths = self.end[rows] - self.begin[rows]
         newest_first = np.repeat(self.end[rows] - 1, lengths) - _steps(lengths)
@@ -55,7 +55,7 @@ class Bags:
 
 
 def find_past(user: IntArray, time: IntArray) -> Past:
-    """The past of each row. `user` and `time` [N] are sorted by (user, time)."""
+    """Return the past of each row. `user` and `time` [N] are sorted by (user, time)."""
     new_user = np.ones(len(user), dtype=np.bool_)
     new_user[1:] = user[1:] != user[:-1]
     new_time = new_user.copy()
@@ -64,12 +64,12 @@ def find_past(user: IntArray, time: IntArray) -> Past:
 
 
 def until(past: Past, date: IntArray, limit: IntArray) -> Past:
-    """The part of each row's past that ends before its user's first row of date `limit` or later.
+    """Return the part of each row's past before its user's first row of date `limit` or later.
 
-    `date` and `limit` [N]. Dates need not rise with time: what lies between two rows of earlier
-    dates may be of a later one, and then is where the past ends.
+    `date` and `limit` [N]. Dates may decrease with time: a row between two rows of earlier dates
+    may have a later date, and the past then ends there.
     """
-    # The latest date so far of the row's user; users one after another make it rise over all rows.
+    # The user's latest date so far; adding the user makes it increase over all rows.
     user = np.cumsum(past.begin == np.arange(len(date))) - 1
     span = max(date.max(initial=0), limit.max(initial=0)) + 1
     latest = np.maximum.accumulate(user * span + date)
@@ -78,7 +78,7 @@ def until(past: Past, date: IntArray, limit: IntArray) -> Past:
 
 
 def last_events(past: Past, event: Bools, max_history: int) -> Bags:
-    """The last `max_history` rows with `event` [N] in each row's past, by row number."""
+    """Return the last `max_history` rows with `event` [N] in each row's past, by row index."""
     running = _running_count(event)
     end = running[past.end]
     begin = np.maximum(running[past.begin], end - max_history)
@@ -86,10 +86,10 @@ def last_events(past: Past, event: Bools, max_history: int) -> Bags:
 
 
 class RollingEvents:
-    """The last events of each user, when the rows come in chunks, chunk after chunk in time.
+    """Keeps the last events of each user over chunks of rows in time order.
 
-    Equal to last_events() over all chunks at once, if no two chunks have rows of a user at the
-    same time. Memory: num_users * max_history * 4 bytes.
+    Equal to last_events() over all chunks at once if no two chunks have rows of a user at the same
+    time. Memory: num_users * max_history * 4 bytes.
     """
 
     def __init__(self, num_users: int, max_history: int) -> None:
@@ -97,18 +97,18 @@ class RollingEvents:
         self._counts = np.zeros(num_users, dtype=np.int64)
 
     def advance(self, user: IntArray, past: Past, event: Bools, item: IntArray) -> Bags:
-        """The bags of a chunk's rows [N], sorted by (user, time); then remember its events.
+        """Return the bags of a chunk's rows [N], sorted by (user, time); then store its events.
 
-        `past` is of the chunk alone. `item` [N] is what to remember of a row with `event` [N].
+        `past` covers only the chunk. `item` [N] is the value to store for a row with `event` [N].
         """
         max_history = self._items.shape[1]
-        first = np.flatnonzero(past.begin == np.arange(len(user)))  # of each user's rows
+        first = np.flatnonzero(past.begin == np.arange(len(user)))  # first row of each user
         users, which = user[first], np.repeat(np.arange(len(first)), _sizes(first, len(user)))
         running = _running_count(event)
         carried = self._counts[users]
         total = carried + running[np.append(first[1:], len(user))] - running[first]
         start = np.cumsum(total) - total
-        # A user's events side by side: the carried ones, then this chunk's.
+        # Concatenate each user's events: stored ones, then those of this chunk.
         events = np.empty(total.sum(), dtype=np.int64)
         steps = _steps(carried)
         events[np.repeat(start, carried) + steps] = self._items[np.repeat(users, carried), steps]
@@ -126,12 +126,12 @@ class RollingEvents:
 
 
 def _last_start(starts: Bools) -> IntArray:
-    """[N] the nearest position at or before each one where `starts` [N] is true."""
+    """Return the nearest position at or before each one where `starts` [N] is true, [N]."""
     return np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0))
 
 
 def _running_count(event: Bools) -> IntArray:
-    """[N + 1] how many events there are before each position."""
+    """Return the number of events before each position, [N + 1]."""
     return np.concatenate([[0], np.cumsum(event, dtype=np.int64)])
 
 
@@ -140,5 +140,5 @@ def _sizes(first: IntArray, num_rows: int) -> IntArray:
 
 
 def _steps(lengths: IntArray) -> IntArray:
-    """0, 1, .. length - 1 for each of `lengths`, one after the other."""
+    """Return 0, 1, ..., length - 1 for each of `lengths`, concatenated."""
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -1,13 +1,13 @@
-"""KuaiRand's CSV files (Gao et al., CIKM 2022) to a prepared folder.
+"""Prepares KuaiRand's CSV files (Gao et al., CIKM 2022).
 
     CSV -> typed Parquet -> buckets of users, each sorted and without duplicate rows
         -> vocabularies, counted on the train split -> encoded user and video features
-        -> bucket by bucket: join, labels; what users, videos, .. were shown is counted by day
-        -> bucket by bucket: past events, statistics of earlier days -> a shard a day and bucket
+        -> per bucket: join, labels; count impressions of users, videos, ... by day
+        -> per bucket: past events, statistics of earlier days -> one shard per day and bucket
 
-A bucket holds all rows of its users, so it knows their past, and it fits in memory; with it, only
-the distinct users and videos have to. Splits go by the log's `date`, a user's past by `time_ms`
-(the two disagree for some rows): it crosses the splits' borders, forward in time only.
+A bucket contains all rows of its users, and therefore their past, and fits in memory. Besides one
+bucket, only the distinct users and videos are in memory. Splits are by the log's `date`, a user's
+past by `time_ms` (they disagree for some rows): it crosses splits only forward in time.
 """
 
 from __future__ import annotations
@@ -42,13 +42,12 @@ from pipeline.data.prepare.writer import ProgressCallback, ShardWriter, new_fold
 from pipeline.data.schema import SPLIT, Schema
 from pipeline.io.errors import UserError, nearest
 
-BUCKETS_PER_PARTITION = 16  # of the counts by video, author, ..: far fewer than rows
+BUCKETS_PER_PARTITION = 16  # for the counts by video, author, ...: far fewer than rows
 
 FROZEN_LABELS = ("click", "long_view", "finish")
-"""Labels whose user statistics and histories stand still within val and test. Moving, they would
-put a user's rows of a later day above those of an earlier one that was clicked, and orders within
-users (GAUC) would be upset by it: .60 for .64 on the Pure slice. Rare labels move few rows, and
-gain by it."""
+"""Labels whose user statistics and histories are frozen within val and test. If updated, they would
+rank a user's rows after a click above those of earlier days, which lowers GAUC from .64 to .60 on
+KuaiRand-Pure. Rare labels affect few rows and gain from updates."""
 
 
 def prepare_kuairand(
@@ -68,17 +67,24 @@ def prepare_kuairand(
     overwrite: bool = False,
     progress: ProgressCallback = no_progress,
 ) -> Schema:
-    """Prepare the edition of KuaiRand in the folder `raw` as the folder `out`.
+    """Prepare the edition of KuaiRand in folder `raw` as folder `out`.
 
-    Days (YYYYMMDD): train < `val_from` <= val < `test_from` <= test. An id enters a vocabulary with
-    `min_count` rows of the train split. `smoothing`: rows at the overall rate that are added to a
-    key's own before its rate is taken. `frozen_labels`: labels whose statistics by user
-    (pipeline/data/prepare/statistics.py) and histories are of whole earlier days, and do not change
-    within val and test; the other histories reach up to the row itself. A bucket is about
-    `bytes_per_bucket` of the log's CSV; memory is some 20 times that. `with_random` adds the log of
-    randomly exposed videos. `vocabulary_from`: a prepared folder whose vocabularies to use, for a
-    model trained on it; then any split may be empty.
-    UserError: options, files or values at fault, a full disk, an `out` that may not be replaced.
+    Args:
+        val_from, test_from: days (YYYYMMDD): train < `val_from` <= val < `test_from` <= test.
+        min_count: minimum number of rows of an id in the train split to enter a vocabulary.
+        smoothing: number of rows at the overall rate added to the rows of a key.
+        frozen_labels: labels whose user statistics (pipeline/data/prepare/statistics.py) and
+            histories use earlier days only and do not change within val and test; other histories
+            include all earlier rows.
+        bytes_per_bucket: approximate size of a bucket of the log's CSV; memory is about 20 times
+            as much.
+        with_random: also use the log of randomly exposed videos.
+        vocabulary_from: prepared folder whose vocabularies to use, for a model trained on it; then
+            any split may be empty.
+
+    Raises:
+        UserError: invalid options, files or values, a full disk, or an `out` that must not be
+            replaced.
     """
     _check_options(
         smoothing,
@@ -137,7 +143,7 @@ def prepare_kuairand(
 
 
 class _Steps:
-    """Counts steps for a progress callback."""
+    """Reports steps to a progress callback."""
 
     def __init__(self, progress: ProgressCallback, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
@@ -193,7 +199,7 @@ def _check_options(smoothing: float, frozen_labels: Sequence[str], **counts: int
 
 
 def _by_day(val_from: int, test_from: int) -> Callable[[int], SPLIT]:
-    """The function from a day to its split."""
+    """Return a function that maps a day to its split."""
     for name, day in (("val_from", val_from), ("test_from", test_from)):
         try:
             datetime.strptime(str(day), "%Y%m%d")
@@ -205,7 +211,7 @@ def _by_day(val_from: int, test_from: int) -> Callable[[int], SPLIT]:
 
 
 def _check_days(logs: Sequence[Path], split_of: Callable[[int], SPLIT]) -> None:
-    """An empty test split is fine: its days may not be published yet."""
+    """Check that splits are not empty, except test, whose days may not be published yet."""
     dates = pl.scan_parquet(list(logs)).select(pl.col("date").unique())
     days = sorted(dates.collect(engine="streaming")["date"])
     found = f"{days[0]} to {days[-1]}" if days else "no rows at all"
@@ -214,5 +220,5 @@ def _check_days(logs: Sequence[Path], split_of: Callable[[int], SPLIT]) -> None:
         if split not in splits:
             raise UserError(
                 f"{logs[0].stem}.csv: no day in the {split} split, the log has {found}; "
-                f"choose {option} to suit"
+                f"change {option}"
             )

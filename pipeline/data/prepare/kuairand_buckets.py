@@ -1,4 +1,4 @@
-"""Buckets of the log's rows: all rows of some users, sorted, without duplicates."""
+"""Splits the log into buckets: all rows of some users, sorted, without duplicates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.data.prepare.kuairand_files import LOG
 
 
 def split_by_user(logs: Sequence[Path], stage: Path, num_buckets: int) -> Iterator[list[Path]]:
-    """The Parquet files that hold each bucket's rows; the log is read once, in batches."""
+    """Write the rows of each bucket to Parquet files; reads the log once, in batches."""
     if num_buckets == 1:
         yield list(logs)
         return
@@ -25,7 +25,7 @@ def split_by_user(logs: Sequence[Path], stage: Path, num_buckets: int) -> Iterat
         ]
         for log in logs:
             for batch in pq.ParquetFile(log).iter_batches(1_000_000):
-                # The ids are dense integers: their remainder spreads them evenly.
+                # The ids are dense integers, so their remainder distributes them evenly.
                 bucket = batch["user_id"].to_numpy() % num_buckets
                 order = np.argsort(bucket, kind="stable")
                 ordered, ends = batch.take(order), np.bincount(bucket, minlength=num_buckets)
@@ -39,7 +39,7 @@ def split_by_user(logs: Sequence[Path], stage: Path, num_buckets: int) -> Iterat
 
 
 def sort_bucket(rows: Sequence[Path], out: Path) -> Path:
-    """Drop rows equal in every column, sort by user and time (then all else: order is defined)."""
+    """Drop duplicate rows; sort by user, time and then all columns, for a defined order."""
     order = ["user_id", "time_ms", "video_id", *LOG]
     pl.scan_parquet(list(rows)).unique().sort(list(dict.fromkeys(order))).sink_parquet(out)
     for path in rows:

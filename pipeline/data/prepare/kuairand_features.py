@@ -1,10 +1,10 @@
-"""What a model sees of KuaiRand: features, tables, labels, and how raw columns become them.
+"""Features, tables and labels of KuaiRand, and their computation from raw columns.
 
 Decisions:
-- Missing (index 0; null for a number) is: nothing there, the word UNKNOWN, and a negative code or
-  count, of which -124 is the data set's 'unknown'.
-- A row's own play, profile and comment times decide its labels, so no feature is made of them.
-- Only ids that come in the thousands (OPEN_TABLES) need `min_count` rows to enter a vocabulary.
+- A value is missing (index 0; null for numbers) if it is empty, UNKNOWN, or a negative code or
+  count (-124 is the data set's 'unknown').
+- A row's play, profile and comment times define its labels, so they are not used in features.
+- Only tables with thousands of ids (OPEN_TABLES) need `min_count` rows per id.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LABELS = (
     Label(name="hate", column="is_hate", category="interact", default=False),
 )
 
-# An event of a user's past -> its column in the log.
+# Event of a user's past -> its column in the log.
 EVENTS = {"click": "is_click", "long_view": "long_view", "like": "is_like"}
 
 USER_SPARSE = USER_WORDS + USER_CODES
@@ -72,9 +72,9 @@ PAST_DENSE = (
     "log_seconds_since_last",
 )
 
-# Labels whose statistics are kept, name -> column: the default ones.
+# Labels with statistics, name -> column: the default labels.
 COUNTED = {label.name: label.column for label in LABELS if label.default}
-# What earlier days are counted by; first_tag and octave are of `join_features`.
+# Keys of the statistics of earlier days; `join_features` adds first_tag and octave.
 KEYS = tuple(
     Key(name=name, columns=columns)
     for name, columns in {
@@ -100,7 +100,7 @@ DENSE = USER_DENSE + VIDEO_DENSE + PAST_DENSE + STATISTICS
 
 
 def read_users(files: Files) -> pl.LazyFrame:
-    """user_id, USER_SPARSE (raw values) and USER_DENSE, one row a user."""
+    """Return user_id, USER_SPARSE (raw values) and USER_DENSE, one row per user."""
     return pl.scan_parquet(list(files.users)).select(
         "user_id",
         *(_word(name) for name in USER_WORDS),
@@ -110,7 +110,7 @@ def read_users(files: Files) -> pl.LazyFrame:
 
 
 def read_videos(files: Files) -> pl.LazyFrame:
-    """video_id, VIDEO_SPARSE and tag (raw values), duration_s and upload_day, one row a video."""
+    """Return video_id, VIDEO_SPARSE and tag (raw values), duration_s, upload_day, by video."""
     words = pl.col("tag").str.split(",").list.eval(_clean(pl.element().str.strip_chars()))
     return pl.scan_parquet(list(files.videos)).select(
         "video_id",
@@ -131,7 +131,7 @@ def _word(name: str) -> pl.Expr:
 
 
 def _positive(name: str) -> pl.Expr:
-    """A count, null where it is negative or not a number."""
+    """Return a count; null if it is negative or not a number."""
     column = pl.col(name).fill_nan(None)
     return pl.when(column >= 0).then(column).alias(name)
 
@@ -141,26 +141,26 @@ def _code(name: str) -> pl.Expr:
 
 
 def _log_duration_s() -> pl.Expr:
-    """The log's own duration in seconds; null where it is 0."""
+    """Return the log's duration in seconds; null if it is 0."""
     return pl.when(pl.col("duration_ms") > 0).then(pl.col("duration_ms") / 1000)
 
 
 def _duration_bucket(seconds: pl.Expr) -> pl.Expr:
-    """Quarter octaves: 0 up to a second, then 4 each time the duration doubles."""
+    """Return quarter octaves: 0 up to one second, then 4 for each doubling."""
     return (seconds.clip(lower_bound=1).log(2) * 4).floor().cast(pl.Int64)
 
 
 def hour() -> pl.Expr:
-    """The hour of `hourmin`, which is HHMM."""
+    """Return the hour of `hourmin` (HHMM)."""
     return pl.col("hourmin") // 100
 
 
 def count_vocabularies(
     train_log: pl.LazyFrame, users: pl.LazyFrame, videos: pl.LazyFrame, min_count: int
 ) -> dict[str, Vocabulary]:
-    """The vocabulary of each table, from the impressions of the train split.
+    """Return the vocabulary of each table, from the impressions of the train split.
 
-    Memory: the distinct users and videos of `train_log`, never its rows.
+    Memory: the distinct users and videos of `train_log`, not its rows.
     """
 
     def collect(frame: pl.LazyFrame, column: str | pl.Expr, count: pl.Expr) -> pl.DataFrame:
@@ -169,7 +169,7 @@ def count_vocabularies(
         return grouped.collect(engine="streaming")
 
     by_user = collect(train_log, "user_id", pl.len())
-    # A video's rows, apart by what the log says of its duration: it may differ, or be missing.
+    # Rows per video and duration in the log, which may vary or be missing.
     by_video = (
         train_log.group_by("video_id", logged=_duration_bucket(_log_duration_s()))
         .agg(pl.len().alias("rows"))
@@ -197,7 +197,7 @@ def count_vocabularies(
 def load_vocabularies(
     folder: Path, users: pl.LazyFrame, videos: pl.LazyFrame
 ) -> dict[str, Vocabulary]:
-    """The vocabularies of another prepared folder. UserError if they are not this data's."""
+    """Load the vocabularies of another prepared folder. Raises UserError if they do not match."""
     dtypes = {**users.collect_schema(), **videos.collect_schema()}
     names = ["user_id", *USER_SPARSE, "video_id", *VIDEO_SPARSE, "duration_bucket", "tag"]
     vocabularies = {}
@@ -209,12 +209,12 @@ def load_vocabularies(
 
 
 def encode_users(users: pl.LazyFrame, vocabularies: Mapping[str, Vocabulary]) -> pl.LazyFrame:
-    """`users` with indices in place of raw values."""
+    """Return `users` with indices instead of raw values."""
     return users.with_columns(_encode(name, vocabularies[name]) for name in USER_SPARSE)
 
 
 def encode_videos(videos: pl.LazyFrame, vocabularies: Mapping[str, Vocabulary]) -> pl.LazyFrame:
-    """`videos` with indices in place of raw values."""
+    """Return `videos` with indices instead of raw values."""
     return videos.with_columns(
         *(_encode(name, vocabularies[name]) for name in VIDEO_SPARSE),
         pl.col("tag").map_batches(
@@ -236,7 +236,7 @@ def _encode(column: str | pl.Expr, vocabulary: Vocabulary) -> pl.Expr:
 
 def _encode_lists(lists: pl.Series, vocabulary: Vocabulary) -> pl.Series:
     lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
-    values = vocabulary.encode(lists.explode().drop_nulls())  # an empty list explodes to a null
+    values = vocabulary.encode(lists.explode().drop_nulls())  # an empty list becomes a null
     return pl.Series(pl.from_arrow(to_lists(lengths, values)))
 
 
@@ -246,11 +246,11 @@ def join_features(
     videos: pl.LazyFrame,
     vocabularies: Mapping[str, Vocabulary],
 ) -> pl.DataFrame:
-    """Labels and all features but those of earlier rows, a row for each of `log`, in its order.
+    """Return labels and features, except those of earlier rows, for each row of `log`, in order.
 
-    Also the columns `date` and `time_ms`, and of the video its first tag and the octave of its
-    duration (0: up to 2 s), to count by. `users` and `videos` come encoded; of `videos`, which may
-    be many, only those in `log` are kept in memory.
+    Also returns the columns `date` and `time_ms`, and for statistics the video's first tag and the
+    octave of its duration (0: up to 2 s). `users` and `videos` are encoded; only the `videos` in
+    `log` are kept in memory.
     """
     seen = videos.join(log.lazy().select("video_id").unique(), on="video_id", how="semi")
     seconds = pl.coalesce(_log_duration_s(), "video_duration_s")

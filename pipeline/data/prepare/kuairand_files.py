@@ -1,4 +1,4 @@
-"""KuaiRand's own files: which there are, which columns they have, and their typed copies."""
+"""KuaiRand's files: names, columns, and typed copies."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ USER_CODES = (
 USER_COUNTS = ("follow_user_num", "fans_user_num", "friend_user_num", "register_days")
 VIDEO_WORDS = ("video_type", "upload_type")
 VIDEO_CODES = ("author_id", "music_id", "music_type")
-# 'whole', not 'integer': the files write a column of codes that has gaps as 4.0.
+# 'whole', not 'integer': the files write code columns with gaps as 4.0.
 USERS: dict[str, ColumnKind] = {
     "user_id": "integer",
     **dict.fromkeys(USER_WORDS, "text"),
@@ -69,7 +69,7 @@ VIDEOS: dict[str, ColumnKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """One edition's files: CSV as found, or their typed Parquet copies."""
+    """Files of one edition: CSV, or their typed Parquet copies."""
 
     logs: tuple[Path, ...]
     users: tuple[Path, ...]
@@ -77,9 +77,9 @@ class Files:
 
 
 def find_files(raw: Path, *, with_random: bool) -> Files:
-    """The CSV files of the one edition in `raw`; large editions split some into parts.
+    """Find the CSV files of the edition in `raw`; large editions split some into parts.
 
-    UserError: no such folder, no edition or several, or a file missing.
+    Raises UserError for a missing folder or file, no edition, or several editions.
     """
     if not raw.is_dir():
         raise UserError(f"{raw}: no such folder; give the folder of KuaiRand's CSV files")
@@ -87,7 +87,7 @@ def find_files(raw: Path, *, with_random: bool) -> Files:
     if len(editions) != 1:
         what = f"files of {' and '.join(editions)}" if editions else "no log_standard_*.csv"
         raise UserError(
-            f"{raw}: {what}; give the folder that has one edition's CSV files "
+            f"{raw}: {what}; give the folder with the CSV files of one edition "
             f"(names with _{', _'.join(EDITIONS)})"
         )
     (edition,) = editions
@@ -104,14 +104,14 @@ def find_files(raw: Path, *, with_random: bool) -> Files:
 def _glob(raw: Path, pattern: str) -> tuple[Path, ...]:
     found = tuple(sorted(raw.glob(pattern)))
     if not found:
-        raise UserError(f"{raw}: no file {pattern}; download the missing one")
+        raise UserError(f"{raw}: no file {pattern}; download the missing file")
     return found
 
 
 def stage_files(files: Files, stage: Path, step: Callable[[str], None]) -> Files:
-    """Typed Parquet copies of `files` in the folder `stage`; calls `step` after each.
+    """Write typed Parquet copies of `files` to folder `stage`; calls `step` after each.
 
-    UserError: a file has not the columns or values it should, or a key twice.
+    Raises UserError for missing columns, invalid values or duplicate keys.
     """
 
     def copy(path: Path, kinds: Mapping[str, ColumnKind]) -> Path:
@@ -130,4 +130,4 @@ def stage_files(files: Files, stage: Path, step: Callable[[str], None]) -> Files
 def _check_key(copies: Sequence[Path], key: str, source: Path) -> None:
     twice = pl.scan_parquet(list(copies)).group_by(key).len().filter(pl.col("len") > 1).head(1)
     for value, times in twice.collect(engine="streaming").rows():
-        raise UserError(f"{source}: column {key}: {value} is there {times} times; keep one row")
+        raise UserError(f"{source}: column {key}: {value} occurs {times} times; keep one row")

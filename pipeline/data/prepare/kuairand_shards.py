@@ -1,4 +1,4 @@
-"""The columns of a bucket's shards: statistics of earlier days and histories of past events."""
+"""Columns of a bucket's shards: statistics of earlier days and histories of past events."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipeline.data.prepare.kuairand_features import COUNTED, EVENTS, KEYS
 from pipeline.data.prepare.statistics import EVERYTHING, Ledger, daily, look_up, running
 from pipeline.data.prepare.writer import to_lists
 
-ROWS_PER_SHARD = 262_144  # six bags of up to 30 take about 1.5 kB a row in memory
+ROWS_PER_SHARD = 262_144  # six bags of up to 30 take about 1.5 kB per row in memory
 
 
 def frozen_from(val_from: int, test_from: int) -> pl.Expr:
-    """The date at which a row's frozen statistics end: its own, or the first of its split."""
+    """Return the date at which a row's frozen statistics end: its own, or its split's first."""
     date = pl.col("date")
     frozen = pl.when(date >= test_from).then(test_from).when(date >= val_from).then(val_from)
     return frozen.otherwise(date).cast(pl.Int32).alias("frozen_from")
@@ -27,7 +27,7 @@ def frozen_from(val_from: int, test_from: int) -> pl.Expr:
 def with_statistics(
     features: pl.DataFrame, ledger: Ledger, frozen_labels: Sequence[str], smoothing: float
 ) -> pl.DataFrame:
-    """`features` of a bucket, and those of KEYS. All rows of a user are in one bucket."""
+    """Return `features` of a bucket plus those of KEYS. All rows of a user are in one bucket."""
     overall = ledger.known(EVERYTHING, features)
     found = []
     for key in KEYS:
@@ -52,9 +52,9 @@ def with_statistics(
 def bucket_shards(
     log: pl.DataFrame, features: pl.DataFrame, max_history: int, frozen_labels: Sequence[str]
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Day, number within the day, and all columns of each shard of a bucket, by time.
+    """Yield day, index within the day, and all columns of each shard of a bucket, by time.
 
-    `features` has a row for each of `log`, which is sorted by user and time.
+    `features` has one row for each row of `log`, which is sorted by user and time.
     """
     time = log["time_ms"].to_numpy()
     events = {event: log[column].to_numpy() == 1 for event, column in EVENTS.items()}

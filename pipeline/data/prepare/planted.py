@@ -1,16 +1,16 @@
-"""A small world of users and videos in which every reaction has a known probability.
+"""Simulates users and videos such that every reaction has a known probability.
 
 A task's logit for a user and a video is
 
     logit[t] = bias[t] + sum_f weight[f, t] * user[u, f] * video[v, f]
              + effects of the video's length, of the tab, and a trend over days of the video's tag
 
-with factors of three kinds: tastes, and levels ('likes everything', 'is liked by all'), both shared
-by the tasks of a category, and one factor for each task alone. A user's tastes come in part from a
-visible group, a video's from its visible tag and its author; the rest is particular to each, to be
-learnt from ids and from what the user did before. Users, videos and authors are Zipf-distributed.
+with three kinds of factors: tastes and levels ('likes everything', 'is liked by all'), which are
+shared by the tasks of a category, and one factor per task. A user's tastes depend partly on an
+observed group, a video's on its observed tag and author; the rest is individual and can be learned
+from ids and past events. Users, videos and authors are Zipf-distributed.
 
-The rows depend on the seed and on the numbers of rows, users and videos, and on nothing else.
+The rows depend only on the seed and on the numbers of rows, users and videos.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pipeline.io.arrays import Float32Array, IntArray
 
 @dataclass(frozen=True, slots=True)
 class PlantedTask:
-    """A planted task: its rate, and what weighs how much in its logit."""
+    """A simulated task: its rate, and the weights in its logit."""
 
     name: str
     category: str
     rate: float
-    taste: float  # all four per standard deviation
+    taste: float  # these four are per standard deviation
     level: float
     specific: float
     length: float  # of the log of the duration
@@ -46,8 +46,8 @@ TASKS = (
     PlantedTask("profile_enter", "interact", 0.02, taste=1.0, level=0.7, specific=0.3, length=0),
 )
 CATEGORIES = ("watch", "interact")
-# Where a taste comes from, by standard deviation. Its mean is not 0, so that what a video is about
-# matters to all before it matters to each: from products alone, networks learn late and suddenly.
+# Sources of a taste, by standard deviation. Its mean is not 0, so that the topic of a video has an
+# average effect: from products only, networks learn late and suddenly.
 USER_TASTE = {"mean": 0.5, "group": 0.9, "specific": 0.44}
 VIDEO_TASTE = {"tag": 0.9, "author": 0.3, "specific": 0.3}
 
@@ -59,12 +59,12 @@ NUM_TAGS = 16
 NUM_TABS = 5
 BLOCK = 65_536  # rows drawn from one random generator
 
-# Streams of random numbers, apart from each other so that one can be drawn again without the rest.
+# Independent streams of random numbers, so that each can be redrawn without the others.
 _EFFECTS, _USERS, _VIDEOS, _CALIBRATION, _WHO, _WHAT = range(6)
 
 
 class Impressions(NamedTuple):
-    """Impressions [N] in time order, and the truth about them."""
+    """Impressions [N] in time order, with their true probabilities."""
 
     user: IntArray
     video: IntArray
@@ -75,7 +75,7 @@ class Impressions(NamedTuple):
 
 
 class PlantedWorld:
-    """All that is planted. Arrays `user_*` are [U], `video_*` [V]."""
+    """The simulated world. Arrays `user_*` are [U], `video_*` [V]."""
 
     def __init__(self, seed: int, num_rows: int, num_users: int, num_videos: int) -> None:
         self.num_rows, self.num_users, self.num_videos = num_rows, num_users, num_videos
@@ -91,11 +91,11 @@ class PlantedWorld:
         return -(-self.num_rows // BLOCK)
 
     def who_and_what(self, block: int) -> tuple[IntArray, IntArray]:
-        """Users and videos of a block's rows: what counting ids needs, quickly."""
+        """Return only users and videos of a block's rows, for counting ids."""
         return self._pairs(self._random(_WHO, block), self._size(block))
 
     def draw(self, blocks: range) -> Impressions:
-        """All rows of some blocks, one after the other."""
+        """Return all rows of some blocks, concatenated."""
         drawn = [self._draw(block) for block in blocks]
         return Impressions(*(np.concatenate(column) for column in zip(*drawn, strict=True)))
 
@@ -110,7 +110,7 @@ class PlantedWorld:
         return Impressions(user, video, tab, time_ms, probability, label)
 
     def times(self, block: int) -> IntArray:
-        """When a block's rows happen, in ms, ascending: the evening is the busiest."""
+        """Return the times of a block's rows in ms, ascending, most in the evening."""
         number = block * BLOCK + np.arange(self._size(block))
         even = (number + 0.5) / self.num_rows * NUM_DAYS
         day, clock = np.divmod(even, 1)
@@ -124,7 +124,7 @@ class PlantedWorld:
         return np.random.default_rng([self._seed, *stream])
 
     def _pairs(self, random: np.random.Generator, size: int) -> tuple[IntArray, IntArray]:
-        """Users and videos; number k comes up in proportion to k**-0.4 and k**-0.5."""
+        """Draw users and videos; the k-th has a weight of k**-0.4 or k**-0.5."""
         user = self.num_users * random.random(size) ** (1 / 0.6)
         video = self.num_videos * random.random(size) ** (1 / 0.5)
         return user.astype(np.int64), video.astype(np.int64)
@@ -139,7 +139,7 @@ class PlantedWorld:
         same = np.array([[task.category == c for task in TASKS] for c in CATEGORIES])  # [C, T]
         taste = np.array([task.taste for task in TASKS])
         level = np.array([task.level for task in TASKS]) / 2**0.5
-        # One row a factor: tastes, the user's levels, the video's levels, the tasks' own.
+        # One row per factor: tastes, user levels, video levels, task factors.
         self._weight = np.concatenate(
             [same * taste, same * level, same * level, np.diag([task.specific for task in TASKS])]
         ).astype(np.float32)
@@ -155,7 +155,7 @@ class PlantedWorld:
         level = _normal(random, size, len(CATEGORIES))
         specific = _normal(random, size, len(TASKS))
         self._user = np.concatenate([taste, level, np.ones_like(level), specific], axis=1)
-        # A number to be seen that tells a half of how readily the user watches.
+        # An observed number that explains half of the user's watch level.
         seen = 0.7 * level[:, 0] + 0.7 * _normal(random, size, 1)[:, 0]
         self.user_follows = np.floor(np.exp(4 + seen))
         self.user_register_days = random.integers(10, 2_000, size=size)
@@ -163,9 +163,9 @@ class PlantedWorld:
     def _plant_videos(self) -> None:
         random, size = self._random(_VIDEOS), self.num_videos
         self.video_author = (self.num_authors * random.random(size) ** 2).astype(np.int64)
-        self.video_tag = random.integers(NUM_TAGS, size=size)  # the first, which has the effects
+        self.video_tag = random.integers(NUM_TAGS, size=size)  # first tag, with effects
         self.video_num_tags = random.integers(1, 4, size=size)
-        # All videos' tags, one video's after the other's. Those after the first tell nothing.
+        # Tags of all videos, concatenated. Those after the first have no effect.
         total = self.video_num_tags.sum()
         self.tag_values = NUM_TAGS + random.integers(NUM_TAGS, size=total)
         self.tag_values[np.cumsum(self.video_num_tags) - self.video_num_tags] = self.video_tag
@@ -182,12 +182,12 @@ class PlantedWorld:
         specific = _normal(random, size, len(TASKS))
         self._video = np.concatenate([taste, np.ones_like(level), level, specific], axis=1)
         self._video_effect = length[:, None] * self._length_effect
-        self.video_age_days = random.integers(0, 30, size=size)  # on the first day
+        self.video_age_days = random.integers(0, 30, size=size)  # on day 0
 
     def _logits(
         self, user: IntArray, video: IntArray, tab: IntArray, day: NDArray[np.float64]
     ) -> Float32Array:
-        """[N, T], without the biases. `day` may have a fraction."""
+        """Return logits [N, T] without the biases. `day` may be fractional."""
         logits: Float32Array = (self._user[user] * self._video[video]) @ self._weight
         logits += self._video_effect[video] + self._tab_effect[tab]
         trend = (day - NUM_DAYS / 2).astype(np.float32)
@@ -195,7 +195,7 @@ class PlantedWorld:
         return logits
 
     def _find_bias(self) -> Float32Array:
-        """[T] biases that give the tasks their rates, by halving, on a sample of rows."""
+        """Find the biases [T] for the tasks' rates by bisection on a sample of rows."""
         random = self._random(_CALIBRATION)
         user, video = self._pairs(random, BLOCK)
         tab = (NUM_TABS * random.random(BLOCK) ** 2).astype(np.int64)
@@ -214,7 +214,7 @@ def _normal(random: np.random.Generator, *shape: int) -> Float32Array:
 
 
 def _standard(values: Float32Array) -> Float32Array:
-    """Each column with mean 0 and standard deviation 1: few values, yet as strong as meant."""
+    """Scale each column to mean 0 and standard deviation 1, also for few values."""
     return (values - values.mean(axis=0)) / values.std(axis=0)
 
 

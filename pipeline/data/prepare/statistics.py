@@ -1,14 +1,14 @@
-"""What earlier days tell of a user, a video, an author or a pair: counts and smoothed rates.
+"""Counts and smoothed rates of users, videos, authors and pairs on earlier days.
 
-For each key (one column or several, such as user_id and tab) a row gets how often the key was
-shown on earlier days, and for each label how its rows turned out:
+For each key (one or several columns, such as user_id and tab) a row gets the number of impressions
+of the key on earlier days, and for each label its smoothed rate:
 
     shown  log(1 + rows)
     LABEL  logit((positives + s * r) / (known + s)) - logit(r)
 
-with r the rate of all rows on the same days and s `smoothing`: 0 for a key never seen, and near 0
-for one seen a few times. Only whole earlier days count: neither the row itself nor what was shown
-beside it. A label may be frozen: in val and test it stays as it was when the split began.
+with r the rate of all rows on the same days and s `smoothing`: 0 for an unseen key, and near 0 for
+a key with few rows. Only earlier days count, not the row itself or others of the same day. For
+frozen labels, the statistics in val and test are those at the start of the split.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ _DATE, _SHOWN, _LIMIT = "date", "shown", "limit"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """What is counted by: the rows that agree in `columns`."""
+    """A key of the statistics: rows with equal `columns`."""
 
     name: str
     columns: tuple[str, ...]
 
     @property
     def of_user(self) -> bool:
-        """Whether all its rows are one user's."""
+        """Whether all rows of a value belong to one user."""
         return "user_id" in self.columns
 
     def features(self, labels: Sequence[str]) -> tuple[str, ...]:
-        """Names of the columns that `look_up` makes."""
+        """Names of the columns that `look_up` returns."""
         return tuple(f"stat_{self.name}_{what}" for what in (_SHOWN, *labels))
 
 
 EVERYTHING = Key(name="all", columns=())
-"""All rows together: the rates that others are smoothed to."""
+"""Key of all rows, whose rates are used for smoothing."""
 
 
 def daily(rows: pl.DataFrame, key: Key, labels: Mapping[str, str]) -> pl.DataFrame:
-    """Rows, known labels and positives of each value of `key` on each date.
+    """Count rows, known labels and positives for each value of `key` and date.
 
-    `rows` has the key's columns, `date` and the label columns: name -> column, null where missing.
+    `rows` has the key's columns, `date` and the label columns: name -> column, null if missing.
     """
     return rows.group_by(*key.columns, _DATE).agg(
         pl.len().cast(pl.Int64).alias(_SHOWN),
@@ -56,7 +56,7 @@ def daily(rows: pl.DataFrame, key: Key, labels: Mapping[str, str]) -> pl.DataFra
 
 
 def running(parts: pl.LazyFrame, key: Key) -> pl.DataFrame:
-    """`daily` tables, added up over the days: what is known at the end of each date of a key."""
+    """Sum `daily` tables over days: the counts at the end of each date of a key."""
     keys = list(key.columns)
     summed = parts.group_by(*keys, _DATE).agg(pl.all().sum()).sort(*keys, _DATE)
     counts = pl.all().exclude(*keys, _DATE).cum_sum()
@@ -73,12 +73,12 @@ def look_up(
     frozen: Sequence[str],
     smoothing: float,
 ) -> pl.DataFrame:
-    """The key's features, float32, a row for each of `rows`, in their order.
+    """Return the key's features, float32, for each of `rows`, in order.
 
     Args:
-        rows: the key's columns, `date`, and `frozen_from`: the first date that a row's `frozen`
-            labels do not count (its own, or the first of its split).
-        known, overall: `running` of the key (its values in `rows`, at least) and of EVERYTHING.
+        rows: the key's columns, `date`, and `frozen_from`: the first date not counted for `frozen`
+            labels (the row's date, or the first of its split).
+        known, overall: `running` of the key (at least for the values in `rows`) and of EVERYTHING.
         labels, frozen: names; the counts of the key are frozen if any label is.
     """
     moving = [name for name in labels if name not in frozen]
@@ -101,7 +101,7 @@ def _as_of(
     *,
     shown: bool,
 ) -> pl.DataFrame:
-    """Features of `labels` from the days before `rows[limit]`."""
+    """Return features of `labels` from the days before `rows[limit]`."""
     if not labels and not shown:
         return pl.DataFrame()
     keys = list(key.columns)
@@ -112,7 +112,7 @@ def _as_of(
     found = found.join(rates, on=_LIMIT, suffix="_all")
     columns = []
     for name in labels:
-        # A day without rows before it has no rate: an even one stands in, and no key is known.
+        # Without earlier rows there is no rate: use 0.5; no key is known then.
         rate = (pl.col(f"{name}_all") + 1) / (pl.col(f"{_known(name)}_all") + 2)
         smoothed = (pl.col(name) + smoothing * rate) / (pl.col(_known(name)) + smoothing)
         columns.append((_logit(smoothed) - _logit(rate)).alias(f"stat_{key.name}_{name}"))
@@ -124,7 +124,7 @@ def _as_of(
 
 
 def _last_before(wanted: pl.DataFrame, known: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """`wanted` with what was known before its limit; zeros where nothing was."""
+    """Join `wanted` with the counts before its limit; zeros if there are none."""
     found = wanted.join_asof(
         known.sort(_DATE),
         left_on=_LIMIT,
@@ -132,7 +132,7 @@ def _last_before(wanted: pl.DataFrame, known: pl.DataFrame, keys: list[str]) -> 
         by=keys or None,
         strategy="backward",
         allow_exact_matches=False,
-        check_sortedness=False,  # both are sorted by what is joined on
+        check_sortedness=False,  # both are sorted by the join columns
     )
     return found.drop(_DATE).with_columns(pl.all().exclude(*keys, _LIMIT).fill_null(0))
 
@@ -146,9 +146,9 @@ def _known(label: str) -> str:
 
 
 class Ledger:
-    """Daily counts of keys whose rows lie in many buckets, kept on disk between two passes.
+    """Daily counts of keys with rows in many buckets, stored on disk between two passes.
 
-    Partitioned by a hash of the key, so that one partition's counts fit in memory.
+    Partitioned by a hash of the key, so that the counts of one partition fit in memory.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Ledger:
         self._number += 1
 
     def close(self) -> None:
-        """Add up what was counted; `look_up` may follow."""
+        """Sum the counts; call before `look_up`."""
         for key in (EVERYTHING, *self._keys):
             for part, path in enumerate(self._paths(key, "running")):
                 parts = sorted(self._folder.glob(f"{key.name}-{part}-part-*.parquet"))
@@ -179,7 +179,7 @@ class Ledger:
                     counted.unlink()
 
     def known(self, key: Key, rows: pl.DataFrame) -> pl.DataFrame:
-        """`running` counts of the values of `key` that are in `rows`."""
+        """Return `running` counts of the values of `key` in `rows`."""
         counts = pl.scan_parquet(self._paths(key, "running"))
         if key.columns:
             values = rows.lazy().select(key.columns).unique()

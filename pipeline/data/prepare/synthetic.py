@@ -1,8 +1,8 @@
-"""A prepared folder with a planted truth: any number of rows, in bounded memory.
+"""Generates a prepared folder with known probabilities: any number of rows, in bounded memory.
 
-It looks like prepared KuaiRand (a subset of its features, the six usual tasks) and has, beside each
-label, the row's true probability, so that every metric can be read against the best possible.
-Ten days: eight to train on, one for validation, one for test.
+It resembles prepared KuaiRand (a subset of its features, the same six tasks) and contains the true
+probability of each label, so that every metric can be compared with the best possible value. There
+are ten days: eight for training, one for validation, one for test.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeline.io.errors import UserError
 TRAIN_DAYS = 8
 FIRST_DAY = datetime(2022, 4, 22, tzinfo=UTC)
 MAX_ROWS = 10**10  # with their users and videos in memory
-MIN_ROWS = 10 * NUM_DAYS  # with fewer, a day would have hardly any
+MIN_ROWS = 10 * NUM_DAYS  # at least about ten rows per day
 
 
 def prepare_synthetic(
@@ -42,12 +42,11 @@ def prepare_synthetic(
     overwrite: bool = False,
     progress: ProgressCallback = no_progress,
 ) -> Schema:
-    """Plant a world from `seed` and write `rows` impressions of it as the folder `out`.
+    """Generate a world from `seed` and write `rows` impressions as folder `out`.
 
-    By default a user has 200 rows and a video 300, on average. The rows do not depend on how many
-    blocks (of 65,536 rows) are worked on at a time. Memory: a chunk, and for each user
-    12 * max_history bytes. UserError: options at fault, a full disk, an `out` that may not be
-    replaced.
+    By default users have 200 rows and videos 300 on average. The rows do not depend on the number
+    of blocks (of 65,536 rows) processed at a time. Memory: a chunk, and 12 * max_history bytes per
+    user. Raises UserError for invalid options, a full disk, or an `out` that must not be replaced.
     """
     num_users = max(20, rows // 200) if num_users is None else num_users
     num_videos = max(20, rows // 300) if num_videos is None else num_videos
@@ -78,7 +77,7 @@ def prepare_synthetic(
             for day, columns in encoder.encode(world.draw(blocks)):
                 date = FIRST_DAY + timedelta(days=day)
                 writer.write(_split_of(day), f"{date:%Y%m%d}-{number:05}", columns)
-            progress(number + 1, len(firsts), f"planted {number + 1} of {len(firsts)} chunks")
+            progress(number + 1, len(firsts), f"generated {number + 1} of {len(firsts)} chunks")
         return writer.finish(
             dataset="synthetic",
             command=f"prepare synthetic --rows {rows} --seed {seed}",

@@ -1,4 +1,4 @@
-"""What a model sees of the planted world, under KuaiRand's names where there is one."""
+"""Features of the simulated world, with KuaiRand's names where possible."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _TASK = {task.name: position for position, task in enumerate(TASKS)}
 
 
 def _raw_users(world: PlantedWorld) -> dict[str, pl.Series]:
-    """Raw values of the tables in USER_TABLES, [U] each."""
+    """Return raw values of the tables in USER_TABLES, [U] each."""
     number = np.arange(world.num_users)
     words = pl.Series(["full_active", "high_active", "middle_active", "low_active"])
     return {
@@ -67,7 +67,7 @@ def _raw_users(world: PlantedWorld) -> dict[str, pl.Series]:
 
 
 def _raw_videos(world: PlantedWorld) -> dict[str, pl.Series]:
-    """Raw values of the tables in VIDEO_TABLES, [V] each. The two types tell nothing."""
+    """Return raw values of the tables in VIDEO_TABLES, [V] each. The two types have no effect."""
     number = np.arange(world.num_videos)
     octaves = np.log2(np.maximum(world.video_duration_s, 1))
     return {
@@ -82,9 +82,9 @@ def _raw_videos(world: PlantedWorld) -> dict[str, pl.Series]:
 def count_vocabularies(
     world: PlantedWorld, train_days: int, min_count: int
 ) -> dict[str, Vocabulary]:
-    """The vocabulary of each table, from the train split's rows.
+    """Return the vocabulary of each table, from the rows of the train split.
 
-    Draws who saw what once more than writing does: keeping it would cost memory by the row.
+    Draws users and videos again, because storing them would need memory for every row.
     """
     by_user, by_video = np.zeros(world.num_users, np.int64), np.zeros(world.num_videos, np.int64)
     for block in range(world.num_blocks):
@@ -106,13 +106,13 @@ def count_vocabularies(
             vocabularies[name] = vocabulary(name, ids, counts, least)
     by_tag = np.repeat(by_video, world.video_num_tags)
     vocabularies["tag"] = vocabulary("tag", pl.Series(world.tag_values), by_tag, 1)
-    for name, size in (("tab", NUM_TABS), ("hour", 24)):  # all come up in any train split
+    for name, size in (("tab", NUM_TABS), ("hour", 24)):  # all values occur in any train split
         vocabularies[name] = Vocabulary(name, pl.int_range(size, dtype=pl.Int64, eager=True))
     return vocabularies
 
 
 class Encoder:
-    """Turns chunks of rows, in time order, into a folder's columns; remembers the users' past."""
+    """Converts chunks of rows, in time order, to columns; keeps the past of users."""
 
     def __init__(
         self, world: PlantedWorld, vocabularies: Mapping[str, Vocabulary], max_history: int
@@ -125,15 +125,15 @@ class Encoder:
         self._tags = Bags(np.arange(ends[-1]), begin=ends - world.video_num_tags, end=ends)
         self._tag_codes = vocabularies["tag"].encode(pl.Series(world.tag_values))
         self._recent = {event: RollingEvents(world.num_users, max_history) for event in EVENTS}
-        # Of each user so far: events, rows, and when the last row was (0: never).
+        # For each user so far: events, rows, and time of the last row (0: none).
         self._totals = {event: np.zeros(world.num_users, np.int32) for event in EVENTS}
         self._impressions = np.zeros(world.num_users, np.int32)
         self._last_ms = np.zeros(world.num_users, np.int64)
 
     def encode(self, rows: Impressions) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The columns of `rows`, day by day; `rows` follow upon those of the call before."""
+        """Yield the columns of `rows` by day; `rows` must follow those of the previous call."""
         by_user = np.argsort(rows.user, kind="stable")
-        place = np.empty_like(by_user)  # of each row in by_user's order
+        place = np.empty_like(by_user)  # position of each row in by_user's order
         place[by_user] = np.arange(len(by_user))
         user, time_ms = rows.user[by_user], rows.time_ms[by_user]
         past = find_past(user, time_ms)
@@ -141,7 +141,7 @@ class Encoder:
         impressions = self._impressions[user] + past.num_rows
         last_ms = np.where(past.num_rows > 0, time_ms[past.end - 1], self._last_ms[user])
         self._impressions += np.bincount(user, minlength=self._world.num_users).astype(np.int32)
-        self._last_ms[user] = time_ms  # of a user's several rows the last one stays
+        self._last_ms[user] = time_ms  # the last of a user's rows wins
         bags, past_events = {}, {}
         for event in EVENTS:
             happened = rows.label[by_user, _TASK[event]]
@@ -170,7 +170,7 @@ class Encoder:
             yield int(day[start]), of_day
 
     def _plain_columns(self, rows: Impressions, day: IntArray, in_day: IntArray) -> dict[str, Any]:
-        """All columns but tags and those of the past."""
+        """Return all columns except tags and those of the past."""
         world, vocabularies = self._world, self._vocabularies
         columns: dict[str, Any] = {
             **{name: codes[rows.user] for name, codes in self._user_codes.items()},

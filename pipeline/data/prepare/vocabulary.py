@@ -1,8 +1,8 @@
-"""Raw ids to the indices of an embedding table, and back.
+"""Vocabularies: map raw ids to indices of an embedding table.
 
 Index 0 is 'missing', 1 to vocab_size - 1 are the ids of the vocabulary (most frequent first), and
-any other id becomes vocab_size + a 62-bit hash of it. The hash is part of the format: it is written
-out here, because a library's own hash may change from one version to the next.
+any other id becomes vocab_size plus its 62-bit hash. The hash is part of the format: it is
+implemented here, because a library's hash may change between versions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.io.errors import UserError
 
 
 def hash_integers(ids: IntArray) -> IntArray:
-    """62 bits of splitmix64 (Steele et al., OOPSLA 2014) of each id: 0 <= hash < 2**62."""
+    """Return 62 bits of splitmix64 (Steele et al., OOPSLA 2014) of each id."""
     mixed = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -29,14 +29,14 @@ def hash_integers(ids: IntArray) -> IntArray:
 
 
 def hash_text(text: str) -> int:
-    """62 bits of BLAKE2b of the UTF-8 bytes: for the few categories that are words."""
+    """Return 62 bits of BLAKE2b of the UTF-8 bytes, for the few text categories."""
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 2
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The ids of one table. `ids` is Int64 or String, without nulls; ids[i] has index i + 1."""
+    """Ids of one table. `ids` is Int64 or String, without nulls; ids[i] has index i + 1."""
 
     name: str
     ids: pl.Series
@@ -45,7 +45,7 @@ class Vocabulary:
     def from_counts(name: str, counts: pl.DataFrame, min_count: int) -> Vocabulary:
         """Keep the ids counted at least `min_count` times.
 
-        `counts` has columns id (null is dropped) and count; an id may come up several times.
+        `counts` has columns id (null is dropped) and count; an id may occur several times.
         """
         kept = (
             counts.drop_nulls("id")
@@ -62,7 +62,7 @@ class Vocabulary:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for vocabularies that give every id the same index."""
+        """Digest that is equal for vocabularies with the same index for every id."""
         digest = hashlib.blake2b(digest_size=16)
         for part in self.ids.cast(pl.String).to_frame("id").iter_slices(1_000_000):
             digest.update("\0".join(part["id"]).encode() + b"\0")
@@ -70,21 +70,21 @@ class Vocabulary:
 
     @staticmethod
     def load(folder: Path, name: str, dtype: PolarsDataType) -> Vocabulary:
-        """Read what `save` wrote; `dtype` is that of the ids to encode.
+        """Load a file of `save`; `dtype` is the type of the ids to encode.
 
-        UserError if it is not there, or not of this kind.
+        Raises UserError if it does not exist or has another type.
         """
         path = folder / f"{name}.parquet"
         try:
             return Vocabulary(name, pl.read_parquet(path)["id"].cast(dtype))
         except FileNotFoundError as error:
-            raise UserError(f"{path}: no such vocabulary; name a prepared folder") from error
+            raise UserError(f"{path}: no such vocabulary; give a prepared folder") from error
         except pl.exceptions.PolarsError as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{path}: not a vocabulary of this data: {reason}") from error
 
     def encode(self, values: pl.Series) -> IntArray:
-        """[N] indices of `values` [N] (the dtype of `ids`); null becomes 0."""
+        """Return indices of `values` [N] (the dtype of `ids`), [N]; null becomes 0."""
         if self.ids.dtype == pl.Int64:
             index = self._encode_integers(values.fill_null(0).to_numpy())
         else:

@@ -1,8 +1,8 @@
-"""Write a prepared folder: shards and their schema, whole or not at all.
+"""Writes a prepared folder (shards and schema) atomically.
 
-Everything goes to a hidden sibling of the target, which takes the target's name when it is
-complete. A run that fails removes it; a machine that dies leaves a hidden folder without
-schema.json, which nothing takes for a prepared folder.
+Files are written to a hidden sibling of the target, which is renamed to the target when complete. A
+failed run removes it. If the machine crashes, a hidden folder without schema.json remains, which is
+not a valid prepared folder.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from pipeline.data.schema import Table as SchemaTable
 from pipeline.io.errors import UserError
 from pipeline.io.storage import exchange
 
-# (steps done, steps in all, what is being done)
+# (steps done, total steps, description)
 ProgressCallback = Callable[[int, int, str], None]
 
 
 def no_progress(done: int, total: int, what: str) -> None:
-    """Report to nobody."""
+    """Ignore progress."""
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether the error is 'no space left', of Python, Arrow or Polars (which has no errno)."""
+    """Whether the error is 'no space left', from Python, Arrow or Polars (which has no errno)."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return full or "No space left on device" in str(error) or "os error 28" in str(error)
 
 
 @contextmanager
 def new_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield an empty folder that becomes `out` if the block ends well, and vanishes if not.
+    """Yield an empty folder that becomes `out` if the block succeeds, and is removed otherwise.
 
-    With `overwrite` a prepared folder at `out` stays as it is until then.
-    UserError: `out` exists and must not be replaced, cannot be written, or the disk is full.
+    With `overwrite`, an existing prepared folder `out` is kept until then. Raises UserError if
+    `out` exists and must not be replaced, cannot be written, or the disk is full.
     """
     out = out.resolve()
     _check_target(out, overwrite=overwrite)
@@ -61,13 +61,13 @@ def new_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise UserError(f"{out}: cannot write there ({error.strerror}); choose another") from error
     try:
         yield folder
-        _check_target(out, overwrite=overwrite)  # it may have come into being meanwhile
+        _check_target(out, overwrite=overwrite)  # it may have been created in the meantime
         _commit(folder, out)
     except (OSError, pl.exceptions.PolarsError, pa.ArrowException) as error:
         if not is_disk_full(error):
             raise
         raise UserError(
-            f"{out}: no space left on the disk; free some or choose another place"
+            f"{out}: no space left on the disk; free some space or choose another disk"
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -77,8 +77,8 @@ def _check_target(out: Path, *, overwrite: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not overwrite:
-        raise UserError(f"{out}: exists already; choose another or allow it to be overwritten")
-    # A run and a checkpoint have a schema.json too, and a config.json beside it.
+        raise UserError(f"{out}: already exists; choose another folder or pass --overwrite")
+    # Runs and checkpoints also have a schema.json, but with a config.json.
     if not (out / "schema.json").is_file() or (out / "config.json").exists():
         raise UserError(f"{out}: not a prepared folder, so it is not overwritten; choose another")
 
@@ -100,14 +100,14 @@ def _commit(folder: Path, out: Path) -> None:
 
 
 def to_lists(lengths: NDArray[np.int64], values: NDArray[np.int64]) -> pa.ListArray:
-    """list<int64> [R] from lengths [R] and the lists' values one after the other."""
+    """Return list<int64> [R] from lengths [R] and concatenated values."""
     offsets = np.zeros(len(lengths) + 1, dtype=np.int32)
     np.cumsum(lengths, out=offsets[1:])
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
 
 class ShardWriter:
-    """Writes shards into `folder` and keeps the account of them that the schema holds."""
+    """Writes shards to `folder` and records their statistics for the schema."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class ShardWriter:
         self._missing: dict[SPLIT, dict[str, int]] = {
             split: {label.name: 0 for label in labels} for split in SPLITS
         }
-        # count, sum and sum of squares of the train split's values
+        # count, sum and sum of squares of values in the train split
         self._moments = {name: np.zeros(3) for name in dense}
         for split in SPLITS:
             (folder / split).mkdir()
@@ -146,7 +146,7 @@ class ShardWriter:
     def write(self, split: SPLIT, stem: str, columns: Mapping[str, Any]) -> None:
         """Write one shard, `split`/part-`stem`.parquet, from Arrow arrays (or NumPy's) by name.
 
-        Its row groups are of equal size, about `rows_per_group`.
+        Its row groups have equal sizes, about `rows_per_group`.
         """
         table = pa.table(
             {name: columns[name] for name in self._columns.names},
@@ -174,7 +174,7 @@ class ShardWriter:
     def finish(
         self, *, dataset: str, command: str, user_column: str, vocabularies: Sequence[Vocabulary]
     ) -> Schema:
-        """Write the vocabularies and, last of all, schema.json. `command` made the folder."""
+        """Write the vocabularies and finally schema.json. `command` is recorded in it."""
         (self._folder / "vocab").mkdir()
         for vocabulary in vocabularies:
             vocabulary.save(self._folder / "vocab")
@@ -215,7 +215,7 @@ def _version() -> str:
 
 
 def _summarise(name: str, count: float, total: float, squares: float) -> DenseFeature:
-    """Mean and standard deviation; a column without spread keeps its scale."""
+    """Return mean and standard deviation; 1 for a constant column."""
     if count == 0:
         return DenseFeature(name=name, mean=0.0, std=1.0)
     mean = total / count

@@ -74,7 +74,7 @@ def test_ls_and_show_say_what_is_there(whole: Path, capsys: pytest.CaptureFixtur
     )
     assert left == right
     summary = answer(capsys, "show", str(one))
-    assert "holds the rows changed since step 4" in summary
+    assert "rows changed since step 4" in summary
     assert len(summary.splitlines()) < 20
     assert "the tower's optimizer" in summary
 
@@ -96,7 +96,8 @@ def test_prune_counts_valid_ones_alone(copy: Path, capsys: pytest.CaptureFixture
     folder = copy / "checkpoints"
     (folder / "best.json").unlink()
     changed(folder / "step-00000008" / "__0_0.distcp", "flipped")
-    assert "step 2: would go" in answer(capsys, "prune", str(copy), "--keep", "1", "--dry-run")
+    said = answer(capsys, "prune", str(copy), "--keep", "1", "--dry-run")
+    assert "step 2: would be deleted" in said
     assert named_steps(folder) == [2, 4, 6, 8]
     said = answer(capsys, "prune", str(copy), "--keep", "1")
     assert "step 8: kept, corrupt: __0_0.distcp is corrupt" in said
@@ -125,7 +126,7 @@ def test_prune_names_its_folder_and_deletes_outside_the_run_only_when_told(
     words = ["prune", str(copy), "--keep", "1"]
     assert main(["checkpoint", *words]) == 2
     error = capsys.readouterr().err
-    assert f"its checkpoints are in {elsewhere}, outside of it; --outside deletes there" in error
+    assert f"its checkpoints are in {elsewhere}, outside this folder; pass --outside" in error
     assert f"checkpoints in {elsewhere}\n" in answer(capsys, *words, "--dry-run")
     assert named_steps(elsewhere) == [2, 4, 6, 8]
     assert f"checkpoints in {elsewhere}\n" in answer(capsys, *words, "--outside")
@@ -138,7 +139,7 @@ def test_prune_names_its_folder_and_deletes_outside_the_run_only_when_told(
     [
         (["prune", "RUN", "--keep", "0"], "--keep: 0 would leave no checkpoint; give 1 or more"),
         (["prune", "RUN", "--keep-every", "-1"], "--keep-every: -1 is negative; give 0 or more"),
-        (["ls", "NOWHERE"], "no checkpoint here; name a run's folder"),
+        (["ls", "NOWHERE"], "no checkpoint here; give the folder of a run"),
         (["show", "s33://a"], "unknown protocol 's33'"),
     ],
 )

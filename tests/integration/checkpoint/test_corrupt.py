@@ -33,7 +33,7 @@ def changed(path: Path, change: str) -> None:
 # What happens to which file of the newest checkpoint, and what is said of it. Every other file's
 # damage is found in tests/pipeline/checkpoint/test_manifest.py.
 DAMAGE = [
-    ("flipped", "__0_0.distcp", "__0_0.distcp is corrupt: its checksum is not that of what was"),
+    ("flipped", "__0_0.distcp", "__0_0.distcp is corrupt: its checksum differs from the"),
     ("cut", "__0_0.distcp", "__0_0.distcp has "),
     ("gone", "__0_0.distcp", "__0_0.distcp is missing"),
     ("flipped", ".metadata", ".metadata is corrupt"),
@@ -61,7 +61,7 @@ def corrupted_and_resumed(rank: int, size: int, data: Path, folder: Path) -> Any
     for path in (broken / "checkpoints").glob("step-*/__0_0.distcp"):
         changed(path, "flipped")
     best = find_checkpoint(broken)
-    with pytest.raises(UserError, match=r"__0_0.distcp is corrupt.*name another checkpoint"):
+    with pytest.raises(UserError, match=r"__0_0.distcp is corrupt.*give another checkpoint"):
         evaluate_checkpoint(best, "val", None, this_world())
     return found, run(rank, size, data, broken, [], resume=True)
 

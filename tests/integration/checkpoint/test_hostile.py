@@ -23,7 +23,7 @@ from tests.hostile import Touch, assert_works
 from tests.integration.training.runs import run
 from tests.ranks import run_ranks
 
-REASON = ".metadata is not DCP's metadata (it names posix.system, which no checkpoint holds)"
+REASON = ".metadata is not DCP's metadata (it names posix.system, which no checkpoint contains)"
 
 
 def poison(step: Path, sign: Path) -> None:

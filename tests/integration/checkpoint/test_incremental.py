@@ -102,4 +102,4 @@ def test_damage_of_checkpoint_or_base_is_named(runs: Path, tmp_path: Path) -> No
     shutil.rmtree(step(copy, 4))
     assert find_damage(step(copy, 6)) == "its base, step 4, is missing"
     shutil.copytree(step(runs / "whole", 4), step(copy, 4))
-    assert find_damage(step(copy, 6)) == "step 4 is not the base it was saved with"
+    assert find_damage(step(copy, 6)) == "step 4 is not its original base"

@@ -41,7 +41,7 @@ def test_checkpoints_that_are_gone_end_a_resume_and_nothing_is_touched(
     said, code = first
     for message in said:
         assert "run: saved step 2 in" in message
-        assert "holds no checkpoint; bring them back" in message
+        assert "contains no checkpoint; restore them" in message
     assert code == 0
 
 
@@ -59,7 +59,7 @@ def not_saved(rank: int, size: int, data: Path, out: Path) -> Any:
 def test_a_run_that_has_saved_none_is_begun_by_auto_alone(synthetic: Path, tmp_path: Path) -> None:
     ((said, code),) = run_ranks(not_saved, 1, synthetic, tmp_path / "run")
     assert "no checkpoint to resume from" in said
-    assert "begin it with --resume auto" in said
+    assert "start it with --resume auto" in said
     assert code == 0
 
 

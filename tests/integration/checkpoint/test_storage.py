@@ -103,7 +103,7 @@ def test_checkpoints_are_stored_at_any_address(synthetic: Path, tmp_path: Path) 
     codes, used, checkpoint, metrics, results, same = found
     assert codes == [0, 0, 0]
     assert checkpoint in (f"bucket:///a/step-0000000{step}" for step in (5, 8))
-    assert used.startswith("checkpoint.path: bucket:///a holds checkpoints (saved up to st")
+    assert used.startswith("checkpoint.path: bucket:///a contains checkpoints (saved up to st")
     assert metrics == pytest.approx(results, rel=1e-5)
     assert same
     assert not (tmp_path / "run" / "checkpoints").exists()
@@ -153,7 +153,7 @@ def without_rename(rank: int, size: int, data: Path, folder: Path) -> Any:
     other = Checkpoints(store, world, config, schema)
     other.claim()  # another process would; what it is to this one is the same
     checkpoints.save(parallel.model, parallel.optimizer, Progress(step=3, source={"epoch": 0}))
-    with pytest.raises(UserError, match=r"not saved: .*store: another run saves here since"):
+    with pytest.raises(UserError, match=r"not saved: .*store: another run has been saving here"):
         checkpoints.wait()
     other.save(parallel.model, parallel.optimizer, Progress(step=4, source={"epoch": 0}))
     other.wait()

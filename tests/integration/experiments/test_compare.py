@@ -113,7 +113,7 @@ def test_a_study_stopped_and_killed_continues_to_the_same_result(
     out = tmp_path / "disturbed"
     code, output = end_early(signal.SIGINT, synthetic, out)
     assert code == ExitCode.STOPPED, output
-    assert "resume with --resume" in output
+    assert "continue with --resume" in output
     assert "done" not in {
         run["status"]
         for run in json.loads((out / "study.json").read_text(encoding="utf-8"))["runs"]
@@ -139,7 +139,7 @@ def test_a_study_keeps_what_is_not_asked_for_again(
     base = ["compare", "debug", "--data.path", str(synthetic), "--out", str(out)]
     base += [*_FIELDS, "--resume"]
     assert main([*base, "--towers", "home", "--seeds", "1"]) == 0
-    assert "1 of 1 runs are there already, 3 others stay as they are" in capsys.readouterr().out
+    assert "1 of 1 runs are done, 3 other runs are kept" in capsys.readouterr().out
     assert metrics(out) == metrics(undisturbed)
     assert (out / "table.md").read_text(encoding="utf-8") == table
     assert main(base) == 0  # no towers, no seeds: the study's own
@@ -148,7 +148,7 @@ def test_a_study_keeps_what_is_not_asked_for_again(
     assert (
         main([*base, "--towers", "mmoe", "--seeds", "3,", "--dense.lr", "0.5", "--jobs", "1"]) == 2
     )
-    assert "home/seed-0/config.json: dense.lr is not what" in capsys.readouterr().err
+    assert "home/seed-0/config.json: dense.lr differs" in capsys.readouterr().err
     (out / "home" / "seed-1" / "outcome.json").unlink()  # not asked for now, and no longer there
     assert main([*base, "--towers", "single_task", "--seeds", "1"]) == 0
     study = metrics(out)
@@ -168,7 +168,7 @@ def test_a_study_is_back_if_none_of_the_new_one_saves(
     words += ["--schedule.warmup_steps", "0", "--dense.clip_norm", "0"]
     code, shown = compare(synthetic, out, *words)
     assert code == 1
-    assert "no run has saved anything, so the study that was to be replaced is back" in shown
+    assert "no run has saved a checkpoint, so the old study was restored" in shown
     assert metrics(out) == metrics(undisturbed)
     assert (out / "failed-start" / "home" / "seed-0.log").exists()
     code, shown = compare(synthetic, out, "--overwrite", "--towers", "home", "--seeds", "1")
@@ -231,10 +231,10 @@ def test_towers_of_a_seed_see_the_same_batches(synthetic: Path, tmp_path: Path) 
 BAD = [
     (["--towers", "home,mmo"], r"--towers: unknown: 'mmo' \(did you mean 'mmoe'\?\)$"),
     (["--jobs", "0"], "--jobs"),
-    (["--towers", "home,home"], "'home' is there twice"),
-    (["--against", "adatt"], "--against 'adatt' is no tower of this study"),
+    (["--towers", "home,home"], "'home' is given twice"),
+    (["--against", "adatt"], "--against 'adatt' is not a tower of this study"),
     (["--train.epoch", "2"], "unknown field 'train.epoch'"),
-    (["--train.seed", "3"], "--train.seed is set run by run; use --seeds instead"),
+    (["--train.seed", "3"], "--train.seed is set per run; use --seeds instead"),
     (["--model.tower.kind=mmoe"], "use --towers instead"),
     (["--data.path", "nowhere"], "nowhere: not a prepared folder"),
     (["--train.batch_size", "20000"], "fewer than one global batch"),
@@ -283,7 +283,7 @@ def test_a_study_is_not_mixed_with_another(
     assert main([*base, "--out", str(undisturbed)]) == 2
     assert "--resume continues it" in capsys.readouterr().err
     assert main([*base, "--out", str(undisturbed), "--resume", "--dense.lr", "0.5"]) == 2
-    assert "dense.lr is not what this command asks for" in capsys.readouterr().err
+    assert "dense.lr differs from this command" in capsys.readouterr().err
     (tmp_path / "photo.jpg").touch()
     assert main([*base, "--out", str(tmp_path), "--overwrite"]) == 2
     assert "holds no study" in capsys.readouterr().err

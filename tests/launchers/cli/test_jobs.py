@@ -56,12 +56,12 @@ def test_its_logs_are_still_there_by_machine(
     ("words", "said"),
     [
         (["logs", HANDLE, "--node", "2"], "--node 2: the job has machines 0 to 1"),
-        (["cancel", HANDLE], "has ended already (FAILED); nothing to cancel"),
+        (["cancel", HANDLE], "already ended (FAILED); nothing to cancel"),
         (
             ["status", "slurm://homerec/42"],
-            "slurm knows no job '42', and it left no exit file here",
+            "slurm has no job '42', and there is no exit file here",
         ),
-        (["status", "slurm://homerec/x"], "'x': a Slurm job's number is digits"),
+        (["status", "slurm://homerec/x"], "'x': a Slurm job number has only digits"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
@@ -119,4 +119,4 @@ def test_without_slurms_programs_it_says_where_to_be(
 ) -> None:
     (here / "scontrol").unlink()
     assert main([command, HANDLE]) == 2
-    assert "needs 'scontrol', which is not installed here; launch from" in capsys.readouterr().err
+    assert "needs 'scontrol', which is not installed here; launch where" in capsys.readouterr().err

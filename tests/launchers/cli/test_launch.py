@@ -47,8 +47,8 @@ def launch(*words: str) -> int:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ([], "nothing to launch; write it after --"),
-        (["--nproc", "2", "--"], "nothing to launch"),
+        ([], "no command to launch; write it after --"),
+        (["--nproc", "2", "--"], "no command to launch"),
         (["--", "prepare", "kuairand"], "cannot launch 'prepare'; known: train, evaluate"),
         (["--", "trian"], "did you mean 'train'"),
         (["--name", "a/b", "--", "train"], "--name 'a/b'"),
@@ -192,7 +192,7 @@ def test_a_rank_that_missed_another_says_so_last(
     _, err = job.communicate()
     assert job.returncode == 75, err
     *_, before, last = err.splitlines()
-    assert before.startswith("homerec: rank 0 missed another one; logs of all ranks are kept in ")
+    assert before.startswith("homerec: rank 0 lost another rank; logs of all ranks are kept in ")
     assert Path(before.rpartition(" ")[2]).is_dir()
     assert last == "homerec: lost: step 7: rank 1 on n1 does not answer"
 
@@ -234,7 +234,7 @@ def test_a_second_signal_kills_ranks_that_do_not_listen(
     pipe = alive(tmp_path)
     job.send_signal(signal.SIGINT)
     assert job.stderr
-    assert "once more" in job.stderr.readline()
+    assert "press Ctrl-C again" in job.stderr.readline()
     job.send_signal(signal.SIGINT)
     job.communicate()
     assert os.read(pipe, 1) == b""
@@ -282,5 +282,5 @@ def test_ranks_that_lost_a_machine_have_saved_but_the_job_has_failed(
     assert job.returncode == 1
     assert re.search(r"rank \d saved", out)
     # Where the machines met on the one that was killed, the other agent itself has failed, too.
-    lost = "the agent (torchrun) of a machine was killed and the ranks of the others have saved"
+    lost = "the agent (torchrun) of a machine was killed; the other ranks have saved"
     assert lost in err or "torchrun failed" in err

@@ -134,7 +134,7 @@ def test_every_subcommand_has_help(command: str, capsys: pytest.CaptureFixture[s
             "rows: 9223372036854775808 must be at most 10000000000",
         ),
         # Bytes of a command line that are not text: Python gives them as lone surrogates.
-        (["report", "runs/\udce9"], "'runs/\\udce9': not text in utf-8, the encoding of this"),
+        (["report", "runs/\udce9"], "'runs/\\udce9': not valid utf-8, the encoding of this"),
         (["compare", "--recipe", "demo", "--out", "x"], "'homerec compare RECIPE ...'"),
         (["launch", "--dryrun", "--", "train"], "Did you mean --dry-run?"),
     ],

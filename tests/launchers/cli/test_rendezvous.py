@@ -65,6 +65,6 @@ def test_a_port_that_is_taken_is_a_users_mistake(capsys: pytest.CaptureFixture[s
         assert main(["rendezvous", "--port", str(port)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"homerec: error: command line: --port {port}: ")
-    assert line.endswith("take another, or 0 for any free one")
+    assert line.endswith("use another port, or 0 for any free one")
     # Blocked signals would pass on to every process that this one starts.
     assert not {signal.SIGINT, signal.SIGTERM} & signal.pthread_sigmask(signal.SIG_BLOCK, set())

@@ -63,8 +63,8 @@ def test_a_killed_agent_takes_its_ranks_along_and_restarts_as_often_as_allowed(
     assert code == 128 + signal.SIGKILL
     assert supervisor.exit_file.read_text(encoding="utf-8") == f"{code}\n"
     assert err.splitlines() == [
-        "homerec: the agent of this node was killed by SIGKILL; restart in 0.01 s",
-        "homerec: the agent of this node was killed by SIGKILL; no restart left",
+        "homerec: the agent of this node was killed by SIGKILL; restarting in 0.01 s",
+        "homerec: the agent of this node was killed by SIGKILL; no restarts left",
     ]
 
 
@@ -81,7 +81,7 @@ def test_a_signal_while_the_machine_is_away_ends_it_at_once(tmp_path: Path) -> N
     supervisor = Supervisor(tmp_path, restarts=1, after_s=3600)
     os.kill(supervisor.agent(), signal.SIGKILL)
     assert supervisor.process.stderr is not None
-    assert "restart in 3600 s" in supervisor.process.stderr.readline()
+    assert "restarting in 3600 s" in supervisor.process.stderr.readline()
     supervisor.process.send_signal(signal.SIGTERM)
     assert supervisor.end()[0] == 128 + signal.SIGKILL
 

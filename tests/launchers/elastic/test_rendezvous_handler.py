@@ -54,7 +54,7 @@ def test_the_end_of_another_machine_is_the_jobs() -> None:
     first.next_rendezvous()
     assert first.num_nodes_waiting() == 0
     assert second.shutdown()
-    assert over(first) == "another machine ended the job, and ranks here did not end within 0 s"
+    assert over(first) == "another machine ended the job, and ranks here did not exit within 0 s"
     assert first.is_closed()
     assert first.shutdown()
 

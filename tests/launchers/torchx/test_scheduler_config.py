@@ -71,7 +71,10 @@ def test_a_byte_order_mark_is_read_over_and_another_encoding_is_one_line(
         ("[slurm]\ngrace = soon\n", "[slurm] grace = 'soon': "),
         ("[slurm]\nrequeue = maybe\n", "[slurm] requeue = 'maybe': write true or false"),
         ("partition = gpu\n", "no section headers"),
-        ("[slurm]\ncomment = a\n  rm -r b\n", "comment: 'a\\nrm -r b' has a control character"),
+        (
+            "[slurm]\ncomment = a\n  rm -r b\n",
+            "comment: 'a\\nrm -r b' contains a control character",
+        ),
     ],
 )
 def test_a_mistake_in_torchxconfig_is_one_line_that_names_the_file(

@@ -90,12 +90,12 @@ def test_variables_mounts_and_kinds_of_machine_are_in_the_request(
     ("words", "said"),
     [
         (["--resource", "aws_p4d.24xlarg"], "Did you mean `aws_p4d.24xlarge`?"),
-        (["--mount", "type=bind,src=/a,dst=/b"], "local_cwd mounts nothing; these do: local_docke"),
+        (["--mount", "type=bind,src=/a,dst=/b"], "local_cwd does not support mounts; these do: lo"),
         (["--scheduler", "local_docker", "--mount", "src=/a"], "--mount 'src=/a'"),
         (["--scheduler", "aws_batch", "--scheduler-args", "queue=Q"], "give --mem-mb N"),
-        (["--requeue"], "--requeue is Slurm's"),
-        (["--scheduler-args", "log_dir=a\nb"], "'log_dir=a\\nb' has a control character in it"),
-        (["--workspace", "."], "a job on this machine runs this code as it is"),
+        (["--requeue"], "--requeue is for slurm only"),
+        (["--scheduler-args", "log_dir=a\nb"], "'log_dir=a\\nb' contains a control character"),
+        (["--workspace", "."], "a job on this machine runs the current code"),
     ],
 )
 def test_what_cannot_be_asked_for_is_one_line(
@@ -117,10 +117,10 @@ def test_a_variable_is_a_name_and_a_value(text: str, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("handle", "said"),
     [
-        ("123", "names no job; write SCHEDULER://homerec/APP"),
-        ("slurm://homerec/", "names no job"),
+        ("123", "is not a job handle; write SCHEDULER://homerec/APP"),
+        ("slurm://homerec/", "is not a job handle"),
         ("slrm://homerec/1", "did you mean 'slurm'?"),
-        ("local_cwd://homerec/a", "followed by the 'launch' that started it"),
+        ("local_cwd://homerec/a", "shown by the 'launch' that started it"),
     ],
 )
 def test_a_handle_names_a_scheduler_and_a_job(handle: str, said: str) -> None:

@@ -115,11 +115,11 @@ def test_widths_that_fit_stay() -> None:
 def test_costs_out_of_reach_are_rejected(by: By) -> None:
     """HoME's feature-gates have a size of their own, whatever its widths."""
     small = cost(SharedBottomConfig(expert_hidden=(8,), expert_dim=4), F, TASKS)
-    with pytest.raises(ValueError, match="home: no widths come within 20%") as error:
+    with pytest.raises(ValueError, match="home: no widths are within 20%") as error:
         matched(BASE, small, by, F, TASKS)
     least = of(cost(scaled(BASE, 0), F, TASKS), by)
     assert f"{of(small, by):,}" in str(error.value)
-    assert f"the nearest have {least:,}" in str(error.value)
+    assert f"the closest have {least:,}" in str(error.value)
     assert "\n" not in str(error.value)
 
 

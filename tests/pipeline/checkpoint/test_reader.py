@@ -42,7 +42,7 @@ def test_tensors_and_plain_values_are_loaded(tmp_path: Path) -> None:
 def test_code_in_an_entry_is_not_run(tmp_path: Path) -> None:
     sign = tmp_path / "sign"
     save({"extra": Touch(sign)}, storage_writer=FsspecWriter(str(tmp_path / "saved")), no_dist=True)
-    with pytest.raises(CheckpointException, match="extra holds more than tensors") as raised:
+    with pytest.raises(CheckpointException, match="extra contains more than tensors") as raised:
         loaded(tmp_path / "saved", {"extra": 0})
     assert isinstance(origin(raised.value), CorruptError)
     assert not sign.exists()
@@ -59,10 +59,10 @@ def test_code_in_the_place_of_a_tensor_is_not_run(tmp_path: Path) -> None:
     for part in metadata.storage_data.values():
         part.offset, part.length = 0, len(hostile.getvalue())
     (folder / ".metadata").write_bytes(pickle.dumps(metadata))
-    with pytest.raises(CheckpointException, match="holds more than numbers") as raised:
+    with pytest.raises(CheckpointException, match="contains more than numbers") as raised:
         loaded(folder, {"weights": torch.zeros(4)})
     assert isinstance(origin(raised.value), CorruptError)
     hostile.seek(0)
-    with pytest.raises(CorruptError, match=r"changed\|a holds more than tensors"):
+    with pytest.raises(CorruptError, match=r"changed\|a contains more than tensors"):
         load_plain(hostile, "changed|a")
     assert not sign.exists()

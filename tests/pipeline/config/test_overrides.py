@@ -48,7 +48,7 @@ def test_another_recipe_is_rejected_wherever_it_is_named(home: Path) -> None:
     out = Path("runs/debug")
     for name, config in (("demo", None), (None, Path("run.yaml"))):
         with pytest.raises(
-            UserError, match="recipe: 'demo': the run to resume was made by recipe 'debug'"
+            UserError, match="recipe: 'demo': the run to resume uses recipe 'debug'"
         ):
             configure(name, config, out, [], resume=True, must_exist=True)
 
@@ -71,16 +71,16 @@ def test_a_new_run_takes_nothing_from_an_old_one(home: Path) -> None:
 def test_checkpoints_in_a_process_memory_are_refused(address: str, tmp_path: Path) -> None:
     """In a new run, on resuming, and in a tree that an earlier version saved."""
     words = ["--checkpoint.path", address]
-    with pytest.raises(UserError, match=r"checkpoint\.path: .*lost when the process ends; name a"):
+    with pytest.raises(UserError, match=r"checkpoint\.path: .*lost when the process ends; give a"):
         resolve("debug", None, words)
     recipe("debug").save(tmp_path / "config.json")
-    with pytest.raises(UserError, match=r"checkpoint\.path: .*lost when the process ends; name a"):
+    with pytest.raises(UserError, match=r"checkpoint\.path: .*lost when the process ends; give a"):
         configure(None, None, tmp_path, words, resume=True, must_exist=True)
     text = (tmp_path / "config.json").read_text(encoding="utf-8")
     saved = json.loads(text)
     saved["checkpoint"]["path"] = address
     (tmp_path / "config.json").write_text(json.dumps(saved), encoding="utf-8")
-    with pytest.raises(UserError, match=r"checkpoint\.path: .*lost when the process ends; name a"):
+    with pytest.raises(UserError, match=r"checkpoint\.path: .*lost when the process ends; give a"):
         Config.load(tmp_path / "config.json")
 
 

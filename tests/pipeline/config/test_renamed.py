@@ -46,7 +46,7 @@ def test_a_run_of_an_older_version_is_rejected_in_one_line(tmp_path: Path) -> No
     tree = recipe("demo").model_dump(mode="json")
     tree["sparse"]["renew_rows"] = tree["sparse"].pop("reset_min_rows")
     (tmp_path / "config.json").write_text(json.dumps(tree), encoding="utf-8")
-    message = "config.json: made by an older version, which named sparse.reset_min_rows"
+    message = "config.json: from an older version, where sparse.reset_min_rows"
     with pytest.raises(UserError, match=message) as caught:
         Config.load(tmp_path / "config.json")
     assert "\n" not in str(caught.value)

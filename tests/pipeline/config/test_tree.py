@@ -85,20 +85,20 @@ def test_nested_names_and_lists() -> None:
         ("--train.deterministic maybe", "train.deterministic: 'maybe': write true or false"),
         ("--train.bf16 yes", "train.bf16: 'yes': write 'auto', 'on' or 'off'"),
         ("--dense.lr inf", "dense.lr: 'inf': write a finite number"),
-        ("--dense.betas 0.9", "dense.betas.1: missing; write a value"),
+        ("--dense.betas 0.9", "dense.betas.1: missing; give a value"),
         ("--dense.betas 1,2,3", "dense.betas: ['1', '2', '3']: write 2 values"),
         ("--embeddings.dim 6", "embeddings.dim: '6': write a multiple of 4"),
         (
             "--embeddings.tables.a 6",
-            "embeddings.tables.a: '6': a section; name its fields, such as",
+            "embeddings.tables.a: '6': a section; give its fields, such as",
         ),
-        ("--embeddings.tables 6", "'6': name entries, such as embeddings.tables.NAME"),
+        ("--embeddings.tables 6", "'6': give entries, such as embeddings.tables.NAME"),
         ("--data.tasks.x 6", "data.tasks: {'x': '6'}: write a list"),
         ("--model.tower.kind hom", "model.tower.kind: 'hom': did you mean 'home'?"),
         ("--loss.balance.kind mean", "loss.balance.kind: 'mean': known: fixed, uncertainty, "),
         (
             "--loss.balance 3",
-            "loss.balance: '3': a section; name its fields, such as loss.balance.",
+            "loss.balance: '3': a section; give its fields, such as loss.balance.",
         ),
         (
             "--sharding.types row_wize",
@@ -117,10 +117,10 @@ def test_nested_names_and_lists() -> None:
         ),
         ("--train.epochs", "--train.epochs needs a value"),
         ("--train.epochs --train.seed 3", "--train.epochs needs a value"),
-        ("--train.epochs 2 --train.epochs.a 3", "--train.epochs.a: 'epochs' has a value already"),
+        ("--train.epochs 2 --train.epochs.a 3", "--train.epochs.a: 'epochs' already has a value"),
         (
             "--loss.task_weights.a 4 --loss.task_weights 4",
-            "--loss.task_weights: has entries already",
+            "--loss.task_weights: already has entries",
         ),
         ("epochs", "'epochs' is not an option; write --section.field VALUE"),
         ("--epochs 3", "unknown option '--epochs'"),
@@ -137,9 +137,7 @@ def test_resume_keeps_what_is_not_named() -> None:
     saved = resolve("debug", None, ["--train.seed", "5"])
     assert amend(saved, None, None, []) == saved
     assert amend(saved, "debug", None, ["--train.max_steps", "9"]).train.seed == 5
-    with pytest.raises(
-        UserError, match="recipe: 'demo': the run to resume was made by recipe 'debug'"
-    ):
+    with pytest.raises(UserError, match="recipe: 'demo': the run to resume uses recipe 'debug'"):
         amend(saved, "demo", None, [])
 
 

@@ -46,7 +46,7 @@ def test_what_is_read(data: bytes, tree: dict[str, object], tmp_path: Path) -> N
         (b"[" * 3000, "run.yaml: nested too deeply"),
         (b"- a", "run.yaml: a list; write sections, such as 'train:'"),
         (b"train: {epoch: 2}", "run.yaml: unknown field 'train.epoch'; did you mean 'epochs'?"),
-        (b"train: 3", "run.yaml: train: 3: a section; name its fields, such as train."),
+        (b"train: 3", "run.yaml: train: 3: a section; give its fields, such as train."),
         (b"train: {epochs: yes}", "run.yaml: train.epochs: true or false; write a number"),
         (b"loss: {task_weights: {a: on}}", "run.yaml: loss.task_weights.a: true or false; write"),
         (b"train: {epochs: " + b"x" * 5000 + b"}", "xxx...: write a whole number"),

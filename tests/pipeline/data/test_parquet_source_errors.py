@@ -50,10 +50,10 @@ def folder(tmp_path: Path) -> Path:
 BAD_VALUES = [
     ("video", -3, "-3 is a negative index; prepare the folder again"),
     ("history", [1, -3], "-3 is a negative index; prepare the folder again"),
-    ("age", float("nan"), "nan is not a finite number; write null"),
-    ("hour", float("-inf"), "-inf is not a finite number; write null"),
-    ("is_like", 0.5, "0.5 is not a label (0 or 1) of task 'like'; write null"),
-    ("is_click", float("nan"), "nan is not a label (0 or 1) of task 'click'; write null"),
+    ("age", float("nan"), "nan is not a finite number; use null"),
+    ("hour", float("-inf"), "-inf is not a finite number; use null"),
+    ("is_like", 0.5, "0.5 is not a label (0 or 1) of task 'like'; use null"),
+    ("is_click", float("nan"), "nan is not a label (0 or 1) of task 'click'; use null"),
 ]
 
 
@@ -93,7 +93,7 @@ def test_histories_of_one_event_must_be_equally_long(tmp_path: Path, shuffle: bo
     write_folder(tmp_path, rows)
     assert error_of(tmp_path, shuffle=shuffle, events=events) == (
         f"{SECOND}: row 2 (from 0), column 'likes': 1 is its number of values, but 'history', "
-        "which model.attention pairs with it, has 2; make these two features of separate events, "
+        "which model.attention pairs with it, has 2; assign these two features to separate events, "
         "or prepare the folder again"
     )
 
@@ -116,7 +116,7 @@ def test_rows_before_a_bad_one_are_handed_out(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(folder: Path) -> None:
     (folder / SECOND).unlink()
     assert error_of(folder) == (
-        f"{SECOND}: listed in schema.json, but there is no such file; prepare the folder again"
+        f"{SECOND}: listed in schema.json, but does not exist; prepare the folder again"
     )
 
 
@@ -202,14 +202,14 @@ def test_a_file_with_other_rows_than_the_schema_says_is_rejected(folder: Path) -
     pq.write_table(pq.read_table(folder / SECOND).slice(0, 7), folder / SECOND)
     assert error_of(folder) == (
         "schema.json: split 'train' has 20 rows, but its files (train/part-00000.parquet, "
-        "train/part-00001.parquet) hold 17: damaged or half-written; prepare the folder again"
+        "train/part-00001.parquet) have 17: damaged or incomplete;  prepare the folder again"
     )
 
 
 def test_an_empty_split_is_rejected(tmp_path: Path) -> None:
     write_folder(tmp_path, [], split="test", files=1)
     message = error_of(tmp_path, split="test")
-    assert message.startswith("FOLDER: split 'test' has no rows; take another split")
+    assert message.startswith("FOLDER: split 'test' has no rows; use another split")
     assert error_of(tmp_path, split="val").startswith("FOLDER: split 'val' has no rows")
 
 
@@ -217,7 +217,7 @@ def test_training_needs_one_batch_on_every_rank(folder: Path) -> None:
     options: dict[str, Any] = {"world_size": 4, "batch_size": 6}
     assert error_of(folder, shuffle=True, **options) == (
         "FOLDER: split 'train' has 20 rows, fewer than one global batch of 24 (4 ranks x 6); "
-        "take a smaller batch size or fewer ranks"
+        "use a smaller batch size or fewer ranks"
     )
     assert len(list(open_small(folder, **options))) == 1
 

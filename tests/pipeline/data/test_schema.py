@@ -38,9 +38,9 @@ def test_a_split_that_is_not_named_is_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tables": []}, "feature 'user' has table 'user', which tables lacks"),
-        ({"sparse": WHOLE["sparse"] * 2}, "feature 'user' is there twice"),
-        ({"labels": WHOLE["labels"] * 2}, "label 'click' is there twice"),
+        ({"tables": []}, "feature 'user' has table 'user', which is not in tables"),
+        ({"sparse": WHOLE["sparse"] * 2}, "feature 'user' is listed twice"),
+        ({"labels": WHOLE["labels"] * 2}, "label 'click' is listed twice"),
         ({"splits": {"train": {"rows": 3}}}, "splits.train.positives has no count for .*'click'"),
         ({"splits": {}}, "splits.train.positives has no count for label 'click'"),
         ({"tables": [{"name": "user", "vocab_size": True}]}, "tables: 0: vocab_size: .*integer"),

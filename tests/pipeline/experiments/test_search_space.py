@@ -31,7 +31,7 @@ def test_a_range_reads_back_what_was_written(one: float, other: float, log: bool
     low, high = sorted((one, other))
     text = f"dense.lr={low}:{high}" + ":log" * log
     if low == high:
-        with pytest.raises(UserError, match="single value"):
+        with pytest.raises(UserError, match="only one value"):
             read_search(text, BASE)
     else:
         assert read_search(text, BASE) == Range(field="dense.lr", low=low, high=high, log=log)
@@ -86,7 +86,7 @@ def test_any_field_of_a_run_can_be_searched(text: str, name: str, first: Any) ->
     [
         ("dense.lr", "write it as FIELD=VALUES"),
         ("dense.lr=", "no values"),
-        ("dense.lr=:", "'' is no finite number"),
+        ("dense.lr=:", "'' is not a finite number"),
         ("dense.lrr=1:2", "unknown field 'dense.lrr'; did you mean 'lr'?"),
         ("dence.lr=1:2", "did you mean 'dense'?"),
         ("recipe=debug,demo", "unknown field 'recipe'"),
@@ -94,21 +94,21 @@ def test_any_field_of_a_run_can_be_searched(text: str, name: str, first: Any) ->
         ("dense=1:2", "dense has parts"),
         ("loss.task_weights=1:2", "loss.task_weights has parts"),
         ("dense.lr=2:1", "low 2.0 is above high 1.0"),
-        ("dense.lr=1:1", "a single value is no search; fix it with --dense.lr 1.0"),
-        ("train.batch_size=128", "a single value is no search"),
+        ("dense.lr=1:1", "only one value to search; fix it with --dense.lr 1.0"),
+        ("train.batch_size=128", "only one value to search"),
         ("dense.lr=0:1:log", "low 0.0 has no logarithm"),
-        ("dense.lr=nan:1", "'nan' is no finite number"),
-        ("dense.lr=1e-3:inf", "'inf' is no finite number"),
+        ("dense.lr=nan:1", "'nan' is not a finite number"),
+        ("dense.lr=1e-3:inf", "'inf' is not a finite number"),
         ("dense.lr=1:2:3:4", "4 parts between colons"),
         ("dense.lr=-1:1", "dense.lr: '-1.0': write a number > 0"),
-        ("dense.lr=0.1:0.5:-0.1", "a step is above 0"),
-        ("train.batch_size=1.5:3", "'1.5' is no whole number"),
-        ("train.batch_size=1:10:4", "do not meet 10; end at 9"),
+        ("dense.lr=0.1:0.5:-0.1", "must be above 0"),
+        ("train.batch_size=1.5:3", "'1.5' is not a whole number"),
+        ("train.batch_size=1:10:4", "do not reach 10; end at 9"),
         ("embeddings.dim=8:32", "embeddings.dim: '9': write a multiple of 4"),
-        ("train.bf16=1:2", "train.bf16 is no number and has no range"),
+        ("train.bf16=1:2", "train.bf16 is not a number, so it has no range"),
         ("dense.betas=0:1", "no range"),
         ("train.bf16=on,offf", "train.bf16: 'offf': write 'auto', 'on' or 'off'"),
-        ("dense.lr=0.1,0.1", "0.1 is named twice"),
+        ("dense.lr=0.1,0.1", "0.1 is given twice"),
         ("dense.lr=0.1,,0.2", "an empty choice"),
         ("train.select=mean/auc,mean/ne", "trials are compared by it"),
     ],

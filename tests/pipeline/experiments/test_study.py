@@ -81,23 +81,23 @@ def test_the_answer_says_what_the_numbers_say() -> None:
     see_saw = text["Which towers see-saw?"]
     assert "mmoe* (up on click, down on </script><b>)" in see_saw
     assert "Not: home, home-no_self_gate" in see_saw
-    assert "home-no_self_gate: worse on click (AUC)" in text["Which parts of HoME pay?"]
-    sure = text["How sure is that?"]
-    assert "weak evidence: with 4 seeds" in sure
+    assert "home-no_self_gate: worse on click (AUC)" in text["Which parts of HoME help?"]
+    sure = text["How certain is this?"]
+    assert "weak test: with 4 seeds" in sure
     assert "14%" in sure
 
 
 def test_one_seed_says_so() -> None:
     made = study([run(tower, 0) for tower in TOWERS], seeds=[0])
     text = said(made)
-    assert text["How sure is that?"].startswith("Not at all: one seed")
+    assert text["How certain is this?"].startswith("Not certain: one seed")
     assert any(note.startswith("One seed") for note in made["notes"])
     better = text["Is home better here?"]
-    assert better.startswith("That cannot be said from one seed.")
+    assert better.startswith("Inconclusive with one seed.")
     assert "AUC: click +.0210, </script><b> +.0110." in better
-    assert text["Is home the best of them?"].startswith("By one seed's metrics, which chance")
-    for question in ("Which towers see-saw?", "Which parts of HoME pay?"):
-        assert text[question] == "That cannot be said: one seed shows no error."
+    assert text["Is home the best of them?"].startswith("With one seed, whose order may be")
+    for question in ("Which towers see-saw?", "Which parts of HoME help?"):
+        assert text[question] == "Inconclusive: one seed has no standard error."
 
 
 @pytest.mark.parametrize("seeds", [(0,), SEEDS])
@@ -116,11 +116,11 @@ def test_what_is_not_known_is_reported_nowhere(
     for text in (page.text, markdown):
         assert ("±" in text) == many
         assert ("standard error" in text.replace("no standard error", "")) == (many and two)
-        assert ("One tower: no difference" in text) == (not two)
-        assert ("is the only tower here" in text) == (not two)
+        assert ("There is only one tower" in text) == (not two)
+        assert ("is the only tower" in text) == (not two)
         assert ("best of them?" in text) == two
         assert ("▲" in text) == (many and two)
-        assert ("One seed: no deviation" in text) == (not many)
+        assert ("There is only one seed" in text) == (not many)
     assert ("±" in title) == many
     assert ("▲" in title) == (many and two)
     assert ("inconclusive" in page.text) == (two or not many)
@@ -131,7 +131,7 @@ def test_towers_without_a_common_seed_are_not_compared() -> None:
     made = study([run("home", 0), run("single_task", 3)])
     text = said(made)
     assert "no seed is finished with both home and single_task" in text["Is home better here?"]
-    assert text["How sure is that?"].startswith("Not at all: no seed")
+    assert text["How certain is this?"].startswith("Not certain: without seeds")
     assert any("home 1, mmoe* 0, single_task 1" in note for note in made["notes"])
 
 
@@ -140,7 +140,7 @@ def test_failed_and_missing_runs_are_named_counted_and_left_out() -> None:
     gone = {"folder": "home/seed-0", "tower": "home", "seed": 0}
     runs[0] = gone | {"status": "failed", "error": "step 3: loss is not finite"}
     made = study(runs)
-    assert "1 of 16 runs failed and are left out: home seed 0." in made["notes"]
+    assert "1 of 16 runs failed and are excluded: home seed 0." in made["notes"]
     assert made["summary"]["auc"]["click"]["home"]["against"]["n"] == 3
 
 
@@ -179,7 +179,7 @@ def test_any_list_of_towers_makes_a_page(tmp_path: Path, towers: list[str]) -> N
 def test_a_study_without_a_finished_run_makes_a_page(tmp_path: Path) -> None:
     pending = {"folder": "home/seed-0", "tower": "home", "seed": 0, "status": "pending"}
     made = study([pending | {"error": None}])
-    assert "No run has finished" in said(made)["What came out"]
+    assert "No run has finished" in said(made)["Results"]
     write_markdown(tmp_path, made)
     assert Page(write_study_report(tmp_path, made).read_text(encoding="utf-8")).open == []
 
@@ -256,7 +256,7 @@ def test_a_run_that_was_done_and_is_gone_is_not_begun_anew(tmp_path: Path) -> No
     for status in ("done", "failed"):
         before = {"runs": [run("home", 0, status=status)]}
         if status == "done":
-            with pytest.raises(UserError, match=r"home seed 0 was done, and .*/seed-0 is gone"):
+            with pytest.raises(UserError, match=r"home seed 0 was finished, but .*/seed-0 is gone"):
                 Study(tmp_path, study(), [made], [], before)
         else:
             assert Study(tmp_path, study(), [made], [], before).num_pending == 1

@@ -86,7 +86,9 @@ def test_why_it_won_is_what_the_options_say() -> None:
         found = alternatives(file, name)
         reason = why(file, name, found)
         others = [one.plan_ms for one in found if not one.chosen and one.plan_ms is not None]
-        assert ("would do as well" in reason) == (min(others) == pytest.approx(file.objective_ms()))
+        assert ("would be equally good" in reason) == (
+            min(others) == pytest.approx(file.objective_ms())
+        )
         slower = min(others) / file.objective_ms() - 1
         assert ("Every other option makes the busiest rank slower" in reason) == (slower > 1e-9)
         assert slower <= 1e-9 or f"by {100 * slower:.3g}%" in reason

@@ -174,7 +174,7 @@ def test_times_without_bytes_in_them_are_rejected() -> None:
         Observed(file=one.file, ms=[dict.fromkeys(rank, 1.0) for rank in one.ms])
         for one in observations(cluster)
     ]
-    with pytest.raises(ValueError, match="do not grow with bytes; calibrate again"):
+    with pytest.raises(ValueError, match="do not increase with bytes; calibrate again"):
         calibrate(flat, cluster)
 
 

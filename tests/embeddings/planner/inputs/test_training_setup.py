@@ -104,7 +104,10 @@ def test_replica_groups_are_formed_on_cpu_too() -> None:
         ({"qcomm_forward": "fp4"}, "qcomm_forward: 'fp4'"),
         ({"pipeline": "dense"}, "pipeline: 'dense'"),
         ({"reserve_share": 1.5}, "reserve_share: 1.5"),
-        ({"reserve": "fixed_absolute", "dense_gib": 2.0}, "dense_gib: fixed_absolute reserves no"),
+        (
+            {"reserve": "fixed_absolute", "dense_gib": 2.0},
+            "dense_gib: not used with fixed_absolute",
+        ),
         ({"sync_every": 0}, "sync_every: 0"),
         ({"replicas": 2}, "replicas"),
     ],

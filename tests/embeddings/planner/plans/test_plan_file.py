@@ -100,10 +100,10 @@ def test_other_files_are_rejected(change: dict[str, Any], message: str, tmp_path
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("ranks", "0-1", "do not make up its 10 x 16"),
+        ("ranks", "0-1", "do not cover its 10 x 16"),
         ("ranks", "7", "rank 7 on a cluster of 2"),
-        ("rows", [[9, 1]], "do not make up its 10 x 16"),
-        ("width", 12, "do not make up its 10 x 16"),
+        ("rows", [[9, 1]], "do not cover its 10 x 16"),
+        ("width", 12, "do not cover its 10 x 16"),
     ],
 )
 def test_shards_that_are_not_the_table_are_rejected(

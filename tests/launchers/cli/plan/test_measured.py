@@ -34,7 +34,7 @@ def test_predicted_stands_beside_measured(
     words = ["plan", "measure", *map(str, plans), "--rounds", "1", "--repeats", "2"]
     assert main([*words, "--cluster", str(own), "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    for words_shown in ("measured on ", "2 ranks, 2 a host", "exchange back", "ids' exchange",
+    for words_shown in ("measured on ", "2 ranks, 2 a host", "backward exchange", "ids' exchange",
                         "whole steps: "):  # fmt: skip
         assert words_shown in shown
     row_wise, table_wise = json.loads(out.read_text(encoding="utf-8"))["plans"]
@@ -53,13 +53,13 @@ def test_predicted_stands_beside_measured(
     ("words", "message"),
     [
         (["measure", "none.json"], "none.json: cannot be read"),
-        (["measure", "two.json", "four.json"], "four.json: devices_per_host 4, where two.json has"),
+        (["measure", "two.json", "four.json"], "four.json: devices_per_host is 4, but 2 in two"),
         (["measure", "two.json", "--cluster", "cpu-4x1"], "devices_per_host: 4 in the cluster and"),
         (["measure", "cuda.json"], "device: cuda in the cluster, cpu on the ranks here"),
         (["measure", "hosts.json"], "cluster: 2 hosts; start its ranks on them: torchrun"),
-        (["measure", "two.json", "--out", "no/a.json"], "no folder no; make it"),
-        (["calibrate", "--cluster", "cpu-2x1", "--out", "no/a.yaml"], "no folder no; make it"),
-        (["calibrate", "--cluster", "cpu-2x1", "--out", "a.json"], "a.json: a cluster is read"),
+        (["measure", "two.json", "--out", "no/a.json"], "no folder no; create it"),
+        (["calibrate", "--cluster", "cpu-2x1", "--out", "no/a.yaml"], "no folder no; create it"),
+        (["calibrate", "--cluster", "cpu-2x1", "--out", "a.json"], "a.json: a cluster file must"),
         (["calibrate", "--cluster", "cpu-1x1", "--out", "a.yaml"], "one rank exchanges nothing"),
         (["calibrate", "--cluster", "cup", "--out", "a.yaml"], "no preset 'cup'"),
     ],
@@ -94,7 +94,7 @@ def test_a_calibrated_cluster_is_planned_with(
         assert "calibration: " in capsys.readouterr().err
         assert not out.exists()
         return
-    assert "off by (root mean square)" in capsys.readouterr().out
+    assert "error (root mean square)" in capsys.readouterr().out
     cluster = load_cluster(str(out))
     assert cluster.costs is not None
     assert "cores of" in cluster.source

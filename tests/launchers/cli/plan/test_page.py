@@ -78,13 +78,13 @@ def test_two_plans_and_a_sweep_are_on_one_page(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["page", "--out", "p.html"], "nothing to show; name the file of a plan, or --sweep FILE"),
+        (["page", "--out", "p.html"], "nothing to show; give a plan file or --sweep FILE"),
         (["page", "no.json", "--out", "p.html"], "no.json: cannot be read"),
         (["page", "--sweep", "a.json", "--out", "p.html"], "a.json: is no sweep"),
-        (["page", "a.json", "--out", "no/p.html"], "no folder no; make it"),
-        (["page", "a.json", "a.json", "a.json", "--out", "p.html"], "a third plan"),
+        (["page", "a.json", "--out", "no/p.html"], "no folder no; create it"),
+        (["page", "a.json", "a.json", "a.json", "--out", "p.html"], "third plan"),
         (["page", "a.json", "o.json", "--out", "p.html"], "buyer"),
-        (["tables.yaml", *CLUSTER, "h100-2x1", "--page", "no/p.html"], "name another with --page"),
+        (["tables.yaml", *CLUSTER, "h100-2x1", "--page", "no/p.html"], "give another with --page"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -113,7 +113,7 @@ def test_a_plan_knows_what_is_in_the_data(
     assert (
         main(["plan", "table-stats", str(tables), "--data", str(foreign), "--out", str(out)]) == 0
     )
-    assert "on the top 1% of rows" in capsys.readouterr().out
+    assert "in the top 1% of rows" in capsys.readouterr().out
     by_file = printed([str(tables), *WORDS, "--data", str(out), "--serve", "0.5"], capsys)
     assert by_file == by_data
     one = printed([str(tables), *WORDS, "--data", str(foreign / "a.parquet")], capsys)
@@ -148,7 +148,7 @@ def test_ids_outside_a_table_are_folded_if_asked(
         (["--data", "nowhere.json"], "nowhere.json: cannot be read"),
         (["--data", "other.parquet"], "none of the tables' features is a column of it"),
         (["--data", "partly.parquet"], "partly.parquet: no column 'history'"),
-        (["--data", "good.parquet", "--serve", "95"], "--serve: 95.0 is no share of lookups"),
+        (["--data", "good.parquet", "--serve", "95"], "--serve: 95.0 is not between 0 and 1"),
         (["--data", "stats.json"], "--data: no table 'user'; tables: u"),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_run_rejects_data_of_other_vocabularies(
     prepare_synthetic(other, rows=1_000, seed=4)
     words = ["plan", "debug", "--data.path", str(prepared), "--cluster", "cpu-2x1"]
     assert main([*words, "--data", str(other)]) == 2
-    assert "is not the one the model was trained with" in capsys.readouterr().err
+    assert "differs from that of the model" in capsys.readouterr().err
     assert main([*words, "--data", str(tmp_path)]) == 2
     assert "not a prepared folder" in capsys.readouterr().err
     assert main([*words, "--data", str(prepared), "--fold"]) == 2

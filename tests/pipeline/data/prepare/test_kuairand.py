@@ -248,5 +248,5 @@ def test_later_days_are_encoded_as_the_days_trained_on(
     assert later.tables == schema.tables
     assert schema.with_splits_of(later, tmp_path).dense == schema.dense
     other = prepare_kuairand(raw, tmp_path / "other", min_count=1000)
-    with pytest.raises(UserError, match=r"vocabulary .* is not the one the model"):
+    with pytest.raises(UserError, match=r"vocabulary .* differs from that of the model"):
         schema.with_splits_of(other, tmp_path / "other")

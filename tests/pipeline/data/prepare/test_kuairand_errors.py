@@ -128,7 +128,7 @@ def test_an_existing_folder_stays_unless_it_may_be_overwritten(raw: Path, tmp_pa
     out = tmp_path / "out"
     prepare_kuairand(raw, out, min_count=1)
     before = (out / "schema.json").read_bytes()
-    assert "exists already" in error_of(raw, out)
+    assert "already exists" in error_of(raw, out)
     bad = write_raw(tmp_path / "bad")
     (bad / LOG_NAME).write_text("user_id\n1\n", encoding="utf-8")
     error_of(bad, out, overwrite=True)

@@ -183,13 +183,13 @@ def test_one_of_both_is_there_whenever_a_signal_comes(
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     out = prepared(tmp_path / "out", "old")
-    with pytest.raises(UserError, match="exists already"), new_folder(out):
+    with pytest.raises(UserError, match="already exists"), new_folder(out):
         pytest.fail("the work had begun")
 
 
 def test_nothing_is_overwritten_that_came_meanwhile(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(UserError, match="exists already"), new_folder(out):
+    with pytest.raises(UserError, match="already exists"), new_folder(out):
         prepared(out, "first")
     assert (out / "schema.json").read_text(encoding="utf-8") == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
