@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from torchrec import KeyedJaggedTensor
 
 from pipeline.data.batch import Batch
 from pipeline.data.parquet_source import ParquetSource, open_batches
@@ -94,6 +96,20 @@ def random_rows(count: int, seed: int = 0) -> list[Row]:
         }
         for row in range(count)
     ]
+
+
+def raw_columns(rows: list[Row]) -> tuple[KeyedJaggedTensor, torch.Tensor]:
+    """Ids as in the data, numbers with NaN where missing."""
+    bags = [
+        [(row[f.name] or []) if f.multi else [row[f.name] or 0] for row in rows] for f in FEATURES
+    ]
+    sparse = KeyedJaggedTensor(
+        keys=[feature.name for feature in FEATURES],
+        values=torch.tensor([i or 0 for feature in bags for bag in feature for i in bag]),
+        lengths=torch.tensor([len(bag) for feature in bags for bag in feature]),
+    )
+    numbers = [[torch.nan if row[d.name] is None else row[d.name] for d in DENSE] for row in rows]
+    return sparse, torch.tensor(numbers, dtype=torch.float32)
 
 
 def write_folder(
