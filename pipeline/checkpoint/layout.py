@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.checkpoint.file_types import BestFile
 from pipeline.checkpoint.manifest import META, NAME, CorruptError, read_manifest
 from pipeline.config.sections import CheckpointConfig
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
-from pipeline.io.files import read_json
 from pipeline.io.set_aside import ASIDE
 from pipeline.io.storage import AnyPath, children, open_folder, remove_tree
+from pipeline.io.typed_json import read_typed
 
 _STEP = "step-"
 
@@ -104,7 +105,7 @@ def best_step(folder: AnyPath) -> int | None:
     if not path.is_file():
         return None
     remedy = "remove it to use the newest checkpoint"
-    return int(read_json(path, needs=("step",), remedy=remedy)["step"])
+    return int(read_typed(path, BestFile, remedy=remedy)["step"])
 
 
 def find_checkpoint(where: str | AnyPath) -> AnyPath:

@@ -18,7 +18,8 @@ from pipeline.checkpoint.layout import (
     retained_steps,
     step_folder,
 )
-from pipeline.checkpoint.manifest import META, CorruptError, Manifest, read_manifest, read_sealed
+from pipeline.checkpoint.manifest import CorruptError, Manifest, read_manifest
+from pipeline.checkpoint.progress import read_progress
 from pipeline.checkpoint.verify import find_damage
 from pipeline.config.sections import CheckpointConfig
 from pipeline.config.tree import Config
@@ -93,7 +94,7 @@ def contents(place: AnyPath) -> dict[str, Any]:
     try:
         if (found_problem := find_damage(place, contents=False)) is not None:
             raise CorruptError(found_problem)
-        progress, manifest = read_sealed(place / META), read_manifest(place)
+        progress, manifest = read_progress(place), read_manifest(place)
         saved = open_reader(place).read_metadata().state_dict_metadata
     except CorruptError as error:
         raise UserError(f"{place}: {error}; give another checkpoint of the run") from error
@@ -104,7 +105,7 @@ def contents(place: AnyPath) -> dict[str, Any]:
     }
     return {
         "checkpoint": str(place),
-        "progress": {name: value for name, value in progress.items() if name != "files"},
+        "progress": asdict(progress),
         "manifest": asdict(manifest),
         "tensors": tensors,
     }

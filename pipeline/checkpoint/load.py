@@ -13,8 +13,8 @@ from torchrec.optim.keyed import CombinedOptimizer
 
 from pipeline.checkpoint.incremental import open_reader
 from pipeline.checkpoint.layout import named_steps, step_folder
-from pipeline.checkpoint.manifest import META, NAME, CorruptError, read_sealed
-from pipeline.checkpoint.progress import Progress
+from pipeline.checkpoint.manifest import NAME, CorruptError
+from pipeline.checkpoint.progress import Progress, read_progress
 from pipeline.checkpoint.reader import CheckpointPlanner
 from pipeline.checkpoint.run_state import empty_state_dict, load_state_dict
 from pipeline.checkpoint.table_state import TablesLoader
@@ -127,15 +127,10 @@ def _read(folder: AnyPath, config: Config, schema: Schema) -> Progress:
             f"{folder}: was trained without train.ema_decay, which cannot be enabled in the middle "
             "of a run; resume with --train.ema_decay 0, or start a new run"
         )
-    found = read_sealed(folder / META)
-    found.pop("files", None)
     try:
-        return Progress(**found)
-    except TypeError as error:
-        raise UserError(
-            f"{folder / META}: another version ({error}); remove {folder} to resume from the "
-            "previous checkpoint"
-        ) from error
+        return read_progress(folder)
+    except CorruptError as error:
+        raise UserError(f"{folder}: {error}; remove it to resume from the previous checkpoint") from error
 
 
 def _load(

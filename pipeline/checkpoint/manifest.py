@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.checkpoint.file_types import LaterFiles, ManifestFile
 from pipeline.io.files import write_json
 from pipeline.io.storage import AnyPath, file_sizes
+from pipeline.io.typed_json import check_typed
 
 NAME = "manifest.json"
 META = "meta.json"
@@ -88,7 +90,7 @@ def read_sealed(path: AnyPath) -> dict[str, Any]:
         sealed = isinstance(value, dict) and value.pop(_SEAL, None) == _seal(value)
     except FileNotFoundError as error:
         raise CorruptError(f"{path.name} is missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CorruptError(f"{path.name} cannot be read ({error})") from error
     if not sealed:
         raise CorruptError(f"{path.name} is corrupt: its text does not match its checksum")
@@ -103,11 +105,23 @@ def _seal(value: dict[str, Any]) -> str:
 
 def read_manifest(folder: AnyPath) -> Manifest:
     """Read the manifest. Raises CorruptError."""
-    found = read_sealed(folder / NAME)
-    if found.get("version") != VERSION:
-        raise CorruptError(f"{NAME} has version {found.get('version')}, expected version {VERSION}")
+    found = read_checked(folder / NAME, ManifestFile)
     files = {name: FileDigest(**file) for name, file in found.pop("files").items()}
     return Manifest(**found, files=files)
+
+
+def read_checked(path: AnyPath, kind: Any) -> dict[str, Any]:
+    """`read_sealed`, of a type: another version seals its files as well. Raises CorruptError."""
+    found = read_sealed(path)
+    if "version" in found and found["version"] != VERSION:
+        raise CorruptError(
+            f"{path.name} has version {found['version']}, expected version {VERSION}"
+        )
+    try:
+        checked: dict[str, Any] = check_typed(found, kind)
+    except ValueError as error:
+        raise CorruptError(f"{path.name} is not as this version writes it: {error}") from error
+    return checked
 
 
 def expected_files(folder: AnyPath) -> dict[str, FileDigest]:
@@ -115,7 +129,7 @@ def expected_files(folder: AnyPath) -> dict[str, FileDigest]:
 
     Raises CorruptError.
     """
-    later = read_sealed(folder / META).get("files", {})
+    later = read_checked(folder / META, LaterFiles).get("files", {})
     return read_manifest(folder).files | {name: FileDigest(**file) for name, file in later.items()}
 
 

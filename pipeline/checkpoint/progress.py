@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pipeline.checkpoint.file_types import MetaFile
+from pipeline.checkpoint.manifest import META, read_checked
+from pipeline.io.storage import AnyPath
 from pipeline.metrics.spec import lower_is_better
 
 
@@ -70,3 +73,10 @@ class Progress:
             best_value=None,
             evaluations_without_better=0,
         )
+
+
+def read_progress(folder: AnyPath) -> Progress:
+    """Of the checkpoint in `folder`. Raises CorruptError."""
+    found = read_checked(folder / META, MetaFile)
+    found.pop("files", None)
+    return Progress(**found)

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
+from pydantic import AfterValidator, Field, with_config
+from typing_extensions import TypedDict
 
 from pipeline.io.arrays import IntArray
+from pipeline.io.typed_json import CLOSED, Count
 
 Ranges = tuple[tuple[int, int], ...]
 """Positions in an epoch's permutation: [start, stop) each, read in order."""
@@ -64,6 +68,11 @@ class ShardPlan:
         left = rows // global_batch if self.drop_last else -(-rows // global_batch)
         return self.first_step + left
 
+    def is_within(self, rows: int, step: int) -> bool:
+        """Whether its ranges are of a split of `rows` rows, and `step` is one of its steps."""
+        fits = all(stop <= rows for _, stop in self.ranges) and num_rows(self.ranges) <= rows
+        return fits and self.first_step <= step <= self.num_steps
+
     def rank_ranges(self, rank: int) -> Ranges:
         """Return the contiguous part of a rank; sizes differ by at most one row."""
         rows = num_rows(self.ranges)
@@ -106,6 +115,30 @@ class ShardPlan:
             batch_size=batch_size,
             world_size=world_size,
         )
+
+
+def _range(ends: list[int]) -> list[int]:
+    if len(ends) != 2 or ends[0] >= ends[1]:
+        raise ValueError(f"{ends} is no [start, stop)")
+    return ends
+
+
+@with_config(CLOSED)
+class Position(TypedDict):
+    """A shard plan with the step that comes next, as a checkpoint has it."""
+
+    epoch: Count
+    seed: Count
+    buffer_row_groups: Count
+    ranges: list[Annotated[list[Count], AfterValidator(_range)]]
+    first_step: Count
+    batch_size: Annotated[Count, Field(ge=1)]
+    world_size: Annotated[Count, Field(ge=1)]
+    drop_last: bool
+    step: Count
+    rows: Count
+    """Of the split."""
+    row_groups: Count
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,14 @@ import numpy as np
 from pipeline.data.batch import Batch
 from pipeline.data.check_values import check_values
 from pipeline.data.columns import Columns
-from pipeline.data.ordering import EpochPermutation, ReadSpan, ShardPlan
+from pipeline.data.ordering import EpochPermutation, Position, ReadSpan, ShardPlan
 from pipeline.data.prefetch import in_order
 from pipeline.data.rank_slice import RankSlice, rank_slices
 from pipeline.data.rows import Rows
 from pipeline.data.schema import SPLIT, Label, Schema, SparseFeature
 from pipeline.data.split_files import Shards
 from pipeline.io.errors import UserError
+from pipeline.io.typed_json import check_typed
 
 
 def open_batches(
@@ -185,12 +186,13 @@ class ParquetSource:
         size has changed, the remaining rows are split over the ranks again.
         """
         found = (sum(self._shards.group_rows), len(self._shards.group_rows))
-        for key in self.state_dict():
-            if key not in state:
-                raise UserError(
-                    f"the checkpoint's position lacks {key!r}: its meta.json is damaged or from "
-                    "another version; remove this checkpoint to resume from the previous one"
-                )
+        try:
+            state = check_typed(dict(state), Position)
+        except ValueError as error:
+            raise UserError(
+                f"the checkpoint's position is not one: {error}; its meta.json is damaged or of "
+                "another version: remove that checkpoint to resume from the previous one"
+            ) from error
         if (state["rows"], state["row_groups"]) != found:
             raise UserError(
                 f"{self._shards.folder}: the checkpoint's position is in a split of "
@@ -205,8 +207,12 @@ class ParquetSource:
             },
             ranges=tuple((start, stop) for start, stop in state["ranges"]),
         )
-        assert plan.drop_last == self._fresh.drop_last, "a position of training is not one of eval"
         step = state["step"]
+        if not plan.is_within(found[0], step) or plan.drop_last != self._fresh.drop_last:
+            raise UserError(
+                f"{self._shards.folder}: the checkpoint's position, step {step} of a pass, is not "
+                "in this split; remove that checkpoint to resume from the previous one"
+            )
         fresh = self._fresh
         if plan.batch_size * plan.world_size == fresh.batch_size * fresh.world_size:
             self._fresh = replace(
