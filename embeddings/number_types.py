@@ -40,9 +40,9 @@ def _kinds(annotation: Any, path: Path) -> set[Any]:
         return {kind for part in args for kind in _kinds(part, path)}
     if not path:
         return {origin or annotation}
-    if origin is not None and issubclass(origin, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         return _kinds(args[1], path[1:])
-    if origin is not None and isinstance(path[0], int):
+    if isinstance(origin, type) and isinstance(path[0], int):
         return {kind for part in args if part is not ... for kind in _kinds(part, path[1:])}
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         field = annotation.model_fields.get(str(path[0]))

@@ -6,6 +6,7 @@ Reading everything would delay the start, so the checks are limited:
   and 1. A suspicious row group is decoded to find the row.
 - For up to `ROWS` rows per rank, in row groups spread over the split, numbers and labels. The first
   row group, and those without statistics, are decoded completely.
+The labels of these must fit the counts in schema.json, which determine the first logits.
 All values are checked again when they are read.
 """
 
@@ -14,9 +15,12 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.data.columns import Columns
-from pipeline.data.split_files import Shards
+from pipeline.data.split_files import AGAIN, Shards
+from pipeline.io.errors import UserError
 
 GROUPS = 1024
 ROWS = 1 << 18
@@ -40,13 +44,15 @@ def check_values(shards: Shards, columns: Columns, *, rank: int, world_size: int
     every = -(-sum(rows) // (ROWS * world_size))
     if max(rows) > ROWS:  # even one is too large
         return 0.0
+    labels = _LabelCounts(columns)
     for group in range(rank * every, num_groups, every * world_size):
         if group == 0 or shards.in_range(group, columns.ranges) is None:
             _decode(shards, columns, group)
-        else:
-            groups = np.array([group])
-            table = shards.read(groups, columns.floats)
-            columns.check_floats(table, partial(shards.locate, groups))
+        groups = np.array([group])
+        table = shards.read(groups, columns.floats)
+        columns.check_floats(table, partial(shards.locate, groups))
+        labels.add(table)
+    labels.check(shards)
     return len(range(0, num_groups, every)) / num_groups
 
 
@@ -58,3 +64,36 @@ def _decode(shards: Shards, columns: Columns, group: int) -> None:
         np.ones(rows, np.float32),
         partial(shards.locate, groups),
     )
+
+
+class _LabelCounts:
+    """Labels of 1, and missing ones, of the rows looked at."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._tasks = columns.tasks
+        self._positives = dict.fromkeys((task.name for task in self._tasks), 0)
+        self._missing = dict(self._positives)
+        self._rows = 0
+
+    def add(self, table: pa.Table) -> None:
+        self._rows += len(table)
+        for task in self._tasks:
+            column = table[task.column]
+            self._positives[task.name] += round(pc.sum(column).as_py() or 0)
+            self._missing[task.name] += column.null_count
+
+    def check(self, shards: Shards) -> None:
+        """UserError if the schema's counts cannot be those of the whole split."""
+        unseen = shards.info.rows - self._rows
+        for what, stated, found in (
+            ("positives", shards.info.positives, self._positives),
+            ("missing", shards.info.missing, self._missing),
+        ):
+            for name, count in found.items():
+                if name in stated and not count <= stated[name] <= count + unseen:
+                    of = "at least " if unseen else ""
+                    raise UserError(
+                        f"{shards.folder / 'schema.json'}: splits.{shards.split}.{what}.{name} is "
+                        f"{stated[name]}, but its files hold {of}{count} of {self._rows} rows; "
+                        f"write the right count, or {AGAIN}"
+                    )

@@ -65,7 +65,7 @@ class Columns:
         self._events = [[places[name] for name in names] for names in events]
         self.inputs = input_layer(schema, features, hash_rows)
         self._dense = schema.dense
-        self._tasks = tuple(tasks)
+        self.tasks = tuple(tasks)
         self._oracles = tuple(task.oracle for task in tasks) if with_oracle else None
         self._user_column = schema.user_column
         self._users_are_indices = schema.user_column in [one.column for one in schema.sparse]
@@ -76,7 +76,7 @@ class Columns:
         kinds = {feature.column: pa.int64() for feature in self._single}
         kinds |= {feature.column: pa.list_(pa.int64()) for feature in self._multi}
         kinds |= {feature.column: pa.float32() for feature in self._dense}
-        kinds |= {task.column: pa.float32() for task in self._tasks}
+        kinds |= {task.column: pa.float32() for task in self.tasks}
         kinds |= {name: pa.float32() for name in self._oracles or () if name is not None}
         return kinds | {self._user_column: pa.int64()}
 
@@ -94,7 +94,7 @@ class Columns:
             found[feature.column] = (0, 2**63 - 1 if hash_rows else vocab_size - 1)
         largest = float(np.finfo(np.float32).max)
         found |= {number.column: (-largest, largest) for number in self._dense}
-        return found | {task.column: (0, 1) for task in self._tasks}
+        return found | {task.column: (0, 1) for task in self.tasks}
 
     def check_floats(self, table: pa.Table, locate: Locate) -> None:
         """Check numbers and labels of `table`, which may lack all other columns.
@@ -103,7 +103,7 @@ class Columns:
         """
         for number in self._dense:
             _numbers(table[number.column], number, locate)
-        for task in self._tasks:
+        for task in self.tasks:
             _targets(table[task.column], task, locate)
 
     def decode(
@@ -129,8 +129,8 @@ class Columns:
         for index, number in enumerate(self._dense):
             dense[:, index] = _numbers(table[number.column], number, locate)[order]
 
-        labels = np.empty((len(order), len(self._tasks)), dtype=np.float32)
-        for index, task in enumerate(self._tasks):
+        labels = np.empty((len(order), len(self.tasks)), dtype=np.float32)
+        for index, task in enumerate(self.tasks):
             labels[:, index] = _targets(table[task.column], task, locate)[order]
 
         oracle = None

@@ -17,7 +17,7 @@ Columns of a shard, one row per impression:
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -36,11 +36,16 @@ from pipeline.io.files import write_text
 from pipeline.io.storage import AnyPath
 
 SPLIT = Literal["train", "val", "test"]
+_LARGEST = 3e38
+"""Numbers are float32."""
 SPLITS: tuple[SPLIT, ...] = ("train", "val", "test")
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
 Name = Annotated[str, AfterValidator(check_name)]
@@ -73,8 +78,8 @@ class DenseFeature(_Frozen):
     """A number, normalized by mean and standard deviation of the training split."""
 
     name: Name
-    mean: float
-    std: float = Field(gt=0)
+    mean: float = Field(ge=-_LARGEST, le=_LARGEST)
+    std: float = Field(gt=1e-37, le=_LARGEST)
 
     @property
     def column(self) -> str:
@@ -94,12 +99,35 @@ class Label(_Frozen):
 class Split(_Frozen):
     """`files` are relative to the prepared folder, in time order."""
 
-    rows: int = Field(default=0, ge=0)
+    rows: Count = 0
     files: tuple[str, ...] = ()
-    positives: dict[str, int] = Field(default_factory=dict)
+    positives: dict[str, Count] = Field(default_factory=dict)
     """Number of rows with label 1, by label name."""
-    missing: dict[str, int] = Field(default_factory=dict)
+    missing: dict[str, Count] = Field(default_factory=dict)
     """Number of rows without a label, by label name; 0 for labels not listed."""
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: tuple[str, ...]) -> tuple[str, ...]:
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name:
+                raise ValueError(
+                    f"{name!r} is no file in the prepared folder; write its path there"
+                )
+            if files.count(name) > 1:
+                raise ValueError(f"{name!r} is there twice; list each file once")
+        return files
+
+    @model_validator(mode="after")
+    def _counts_fit(self) -> Split:
+        for name in {*self.positives, *self.missing}:
+            counted = self.positives.get(name, 0) + self.missing.get(name, 0)
+            if counted > self.rows:
+                raise ValueError(
+                    f"label {name!r} is positive or missing in {counted} rows, of {self.rows}"
+                )
+        return self
 
 
 class Schema(_Frozen):

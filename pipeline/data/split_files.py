@@ -37,6 +37,8 @@ class Shards:
                 f"{folder}: split {split!r} has no rows; use another split, or {AGAIN} with some"
             )
         self.folder = folder
+        self.split = split
+        self.info = info
         self._names = info.files
         self._paths = [folder / name for name in info.files]
         self._columns = dict(columns)
@@ -131,9 +133,9 @@ class Shards:
 
 
 def _footer(path: Path, columns: Mapping[str, pa.DataType]) -> pq.FileMetaData:
-    if not path.is_file():
-        raise UserError(f"{path}: listed in schema.json, but does not exist; {AGAIN}")
     try:
+        if not path.is_file():
+            raise UserError(f"{path}: listed in schema.json, but does not exist; {AGAIN}")
         footer = read_footer(path)
     except pa.ArrowException as error:
         raise UserError(f"{path}: not a Parquet file ({_first_line(error)}); {AGAIN}") from error

@@ -127,7 +127,7 @@ def write_folder(
     for index, name in enumerate(names):
         table = pa.Table.from_pylist(rows[index * size : (index + 1) * size], schema=TYPES)
         pq.write_table(table, folder / name, row_group_size=row_group_size)
-    none = {label.name: 0 for label in LABELS}  # nothing here reads the counts
+    positives = {label.name: sum(row[label.column] == 1 for row in rows) for label in LABELS}
     schema = Schema(
         dataset="small",
         made_by="test",
@@ -137,8 +137,8 @@ def write_folder(
         dense=DENSE,
         labels=LABELS,
         splits={
-            "train": Split(positives=none),
-            split: Split(rows=len(rows), files=names, positives=none),
+            "train": Split(positives={label.name: 0 for label in LABELS}),
+            split: Split(rows=len(rows), files=names, positives=positives),
         },
     )
     schema.save(folder)

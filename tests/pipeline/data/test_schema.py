@@ -35,6 +35,10 @@ def test_a_split_that_is_not_named_is_empty(tmp_path: Path) -> None:
     assert Schema.load(tmp_path) == schema
 
 
+def train(**changes: Any) -> Any:
+    return {"train": {"rows": 3, "positives": {"click": 1}} | changes}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -70,7 +74,19 @@ def test_a_split_that_is_not_named_is_empty(tmp_path: Path) -> None:
             )
             for name in ("loss", "mean", "total")
         ),
-        ({"dense": [{"name": "age", "mean": 0, "std": 0}]}, "dense: 0: std: .*greater than 0"),
+        ({"dense": [{"name": "age", "mean": 0, "std": 0}]}, "dense: 0: std: .*greater than "),
+        ({"dense": [{"name": "age", "mean": float("nan"), "std": 1}]}, "dense: 0: mean: .*finite"),
+        ({"dense": [{"name": "age", "mean": 0, "std": float("inf")}]}, "dense: 0: std: .*finite"),
+        ({"dense": [{"name": "age", "mean": 0, "std": 1e300}]}, "dense: 0: std: .*less than"),
+        ({"splits": train(rows=-1)}, "splits: train: rows: .*greater than"),
+        ({"splits": train(rows=2**63)}, "splits: train: rows: .*less than"),
+        ({"splits": train(rows=True)}, "splits: train: rows: .*valid integer"),
+        ({"splits": train(positives={"click": -1})}, "positives: click: .*greater than"),
+        ({"splits": train(positives={"click": 9})}, "'click' is positive or missing in 9 rows"),
+        ({"splits": train(files=["a", "b", "a"])}, "'a' is there twice; list each file once"),
+        ({"splits": train(files=["/etc/a"])}, "'/etc/a' is no path in the prepared folder"),
+        ({"splits": train(files=["train/../../a"])}, "is no path in the prepared folder"),
+        ({"splits": train(files=[""])}, "'' is no path in the prepared folder"),
     ],
 )
 def test_contradictions_are_named(changes: Any, message: str, tmp_path: Path) -> None:
