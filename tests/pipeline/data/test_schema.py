@@ -84,9 +84,9 @@ def train(**changes: Any) -> Any:
         ({"splits": train(positives={"click": -1})}, "positives: click: .*greater than"),
         ({"splits": train(positives={"click": 9})}, "'click' is positive or missing in 9 rows"),
         ({"splits": train(files=["a", "b", "a"])}, "'a' is there twice; list each file once"),
-        ({"splits": train(files=["/etc/a"])}, "'/etc/a' is no path in the prepared folder"),
-        ({"splits": train(files=["train/../../a"])}, "is no path in the prepared folder"),
-        ({"splits": train(files=[""])}, "'' is no path in the prepared folder"),
+        ({"splits": train(files=["/etc/a"])}, "'/etc/a' is no file in the prepared folder"),
+        ({"splits": train(files=["train/../../a"])}, "is no file in the prepared folder"),
+        ({"splits": train(files=[""])}, "'' is no file in the prepared folder"),
     ],
 )
 def test_contradictions_are_named(changes: Any, message: str, tmp_path: Path) -> None:
