@@ -48,6 +48,7 @@ class Model(BaseModel):
         ({"rows": 1, "flag": True, "either": True, "switch": True}, None),
         ({"side": {"kind": "right", "size": True}}, None),
         ({"sides": [{"fast": True}], "by_name": {"b": {"fast": False}}}, None),
+        ({"switch": {"deep": True}, "rows": [[True]]}, None),
         ({"unknown": True, "rows": {"deep": True}, "widths": True}, None),  # pydantic says what
     ],
 )
