@@ -130,7 +130,9 @@ def _read(folder: AnyPath, config: Config, schema: Schema) -> Progress:
     try:
         return read_progress(folder)
     except CorruptError as error:
-        raise UserError(f"{folder}: {error}; remove it to resume from the previous checkpoint") from error
+        raise UserError(
+            f"{folder}: {error}; remove it to resume from the previous checkpoint"
+        ) from error
 
 
 def _load(

@@ -143,10 +143,8 @@ class ParquetSource:
         )
 
     def check_values(self) -> float:
-        """Run the quick checks of the split's values; see check_values.py.
-
-        Returns the share of row groups in which all numbers and labels were checked.
-        """
+        """Run the quick checks of the split's values; see check_values.py. Returns the share of
+        row groups in which all numbers and labels were checked."""
         return check_values(self._shards, self._columns, rank=self._rank, world_size=self._ranks)
 
     @property
