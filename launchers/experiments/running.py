@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from collections.abc import Iterator
 from typing import Any, Generic, Literal
 
 from launchers.local.local_ranks import LocalRanks, RankDied
+from launchers.local.tail import Tail
 from pipeline.evaluate import metric_value
 from pipeline.experiments.experiment import ExperimentRun, R, RunOutcome
 from pipeline.io.exit_codes import ExitCode
@@ -36,8 +36,7 @@ class Running(Generic[R]):
         self.value: float | None = None
         self._start = time.monotonic()
         self._stopped_as: Literal["pruned", "stopped"] | None = None
-        self._inode: int | None = None
-        self._offset = 0
+        self._metrics = Tail(run.folder / "metrics.jsonl")
         run.log.parent.mkdir(parents=True, exist_ok=True)
         self.ranks = LocalRanks(_train, nproc, (run,), threads=threads, log=run.log)
 
@@ -71,28 +70,17 @@ class Running(Generic[R]):
 
         A resumed run may repeat evaluations.
         """
-        for record in self._new_records():
+        try:
+            lines = self._metrics.lines()
+        except FileNotFoundError:  # nothing is logged yet
+            return
+        for record in map(json.loads, lines):
             self.step = record["step"]
             if record["kind"] == "eval":
                 value = metric_value(_by_task(record), self.run.config.train.select)
                 if value is not None:
                     self.value = value
                     yield self.step, value
-
-    def _new_records(self) -> Iterator[dict[str, Any]]:
-        try:
-            file = (self.run.folder / "metrics.jsonl").open("rb")
-        except FileNotFoundError:
-            return
-        with file:
-            inode = os.fstat(file.fileno()).st_ino
-            if inode != self._inode:  # a resumed run rewrites the file
-                self._inode, self._offset = inode, 0
-            file.seek(self._offset)
-            whole, end, _ = file.read().rpartition(b"\n")
-        self._offset += len(whole + end)
-        for line in whole.splitlines():
-            yield json.loads(line)
 
 
 def _by_task(record: dict[str, Any]) -> dict[str, dict[str, float | None]]:

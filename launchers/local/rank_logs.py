@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -11,6 +10,7 @@ from collections import deque
 from pathlib import Path
 from typing import TextIO
 
+from launchers.local.tail import Tail
 from pipeline.io.rank_exit import RankExit, read_exit
 from pipeline.tracking.progress_line import PROGRESS_LINE
 
@@ -47,30 +47,6 @@ class RankConsole:
         to.flush()
         if not bar:
             self._recent.append(line)
-
-
-class Tail:
-    """Reads the new lines of a growing file, which may be truncated and rewritten."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-        self._rest = b""
-
-    def lines(self, *, last: bool = False) -> list[str]:
-        """Return the complete lines since the last call; with `last`, also an incomplete one."""
-        with self._path.open("rb") as file:
-            # When ranks restart because a machine has returned, torchrun rewrites their files: it
-            # names files by the restart count, which does not change then.
-            if os.fstat(file.fileno()).st_size < self._offset:
-                self._offset, self._rest = 0, b""
-            file.seek(self._offset)
-            new = file.read()
-        self._offset += len(new)
-        *whole, self._rest = (self._rest + new).split(b"\n")
-        if last and self._rest:
-            whole, self._rest = [*whole, self._rest], b""
-        return [line.decode(errors="replace") for line in whole]
 
 
 class RankLog:

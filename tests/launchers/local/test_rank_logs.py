@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from launchers.local import rank_logs as console
-from launchers.local.rank_logs import RankConsole, RankLog, Tail
+from launchers.local.rank_logs import RankConsole, RankLog
 from pipeline.io.errors import UserError
 from pipeline.io.rank_exit import exit_of, write_exit
 from pipeline.tracking.progress_line import progress_line
@@ -56,19 +56,6 @@ def test_other_ranks_say_only_what_rank_0_did_not(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == f"a warning\n{bar(1)}\n[rank1]: of my own\n"
 
 
-def test_a_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    with path.open("wb", buffering=0) as file:
-        tail = Tail(path)
-        assert tail.lines() == []
-        file.write("one\ntwö".encode()[:-1])
-        assert tail.lines() == ["one"]
-        file.write("ö".encode()[-1:] + b"\nthree")
-        assert tail.lines() == ["twö"]
-        assert tail.lines(last=True) == ["three"]
-        assert tail.lines(last=True) == []
-
-
 @pytest.fixture
 def log(tmp_path: Path) -> RankLog:
     (tmp_path / "stdout.log").touch()
@@ -116,14 +103,3 @@ def test_the_line_that_a_rank_ends_with_waits_for_the_end(
     assert capsys.readouterr().err == "[rank1]: homerec: error: of old\n"
     assert log.exit
     assert log.exit.line == "homerec: error: x"
-
-
-def test_a_file_that_begins_again_is_read_from_its_start(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_text("one\ntwo\nhal", encoding="utf-8")
-    tail = Tail(path)
-    assert tail.lines() == ["one", "two"]
-    path.write_text("", encoding="utf-8")
-    assert tail.lines() == []
-    path.write_text("three\nfour\nfive\n", encoding="utf-8")
-    assert tail.lines() == ["three", "four", "five"]
