@@ -1,1 +1,1 @@
-"""Statistics of experts and gates, and what they mean."""
+"""Statistics of experts and gates, and their diagnosis."""

@@ -1,7 +1,7 @@
-"""Diagnosis of the experts' metrics: the three anomalies, in plain language.
+"""Diagnoses experts from their metrics: three anomalies, in plain language.
 
 The anomalies are those of HoME (Wang et al., arXiv 2408.05430): expert collapse, expert
-degradation, expert underfitting. Plain Python, no torch.
+degradation, expert underfitting. Does not import torch.
 """
 
 from __future__ import annotations
@@ -15,43 +15,42 @@ from pipeline.expert_health.expert_use import GATES, shared_weights, task_specif
 from pipeline.io.json_types import Json
 
 ZERO_LIMIT = 0.9
-"""Share of an expert's outputs that are zero. The paper saw experts above 90% under ReLU; a sound
-ReLU expert is at about a half."""
+"""Share of an expert's outputs that are zero. The paper reports experts above 90% with ReLU; a
+healthy ReLU expert has about 50%."""
 DEAD_LIMIT = 1e-3
-"""Deviation over rows as a share of the output's own size: below it the expert is a constant, and
-what a gate makes of it does not depend on the row."""
+"""Deviation over rows relative to the size of the output: below it the expert is constant."""
 SCALE_LIMIT = 10.0
-"""Factor between the deviations of experts under one gate. The paper names no value: at a factor
-of ten a gate must weigh ten to one for both to count alike."""
+"""Factor between the deviations of experts under one gate. The paper gives no value: at a factor
+of ten, a gate must weight them ten to one for equal effect."""
 ALONE_LIMIT = 0.9
-"""Share of one task in all tasks' gate weight on a shared expert: 'used by one task only', with
-room for what a softmax cannot take away."""
+"""Share of one task in all tasks' gate weight on a shared expert: 'used by one task only', with a
+margin because a softmax is never zero."""
 IDLE_LIMIT = 0.05
-"""Weight of a shared expert as a share of what an even gate would give it: where no gate reaches a
-twentieth, no task uses the expert."""
+"""Weight of a shared expert relative to that of an even gate: if it is below a twentieth for all
+gates, no task uses the expert."""
 TASK_SPECIFIC_LIMIT = 0.2
-"""Weight of task-specific experts as a share of what an even gate would give them. The paper names
-no value: a fifth is far from even, and well above the zero at which they stop learning."""
+"""Weight of task-specific experts relative to that of an even gate. The paper gives no value: a
+fifth is far from even, and well above zero, where they stop learning."""
 
 FindingKind = Literal["collapse", "degradation", "underfitting"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One sentence on one expert or task, or on all of them where nothing is wrong."""
+    """A sentence about one expert or task, or about all of them if they are healthy."""
 
     kind: FindingKind
     subject: str
-    """An expert or a task; 'experts' or 'tasks' where all are meant."""
+    """An expert or a task; 'experts' or 'tasks' for all."""
     severity: Literal["wrong", "healthy", "unchecked"]
     text: str
     """The sentence, with value and limit."""
 
 
 def diagnose(health: Json) -> list[Finding]:
-    """What is wrong, kind by kind; for a kind with nothing wrong, what was checked.
+    """Return the faults by kind; for a kind without faults, the checked values.
 
-    `health` is what ExpertHealth.compute gives, or that with ExpertProbe.add_to's metrics.
+    `health` is the result of ExpertHealth.compute, optionally with metrics of ExpertProbe.add_to.
     """
     found: list[Finding] = []
     for kind, (check, summary) in _CHECKS.items():
@@ -71,13 +70,13 @@ def _collapse(health: Json) -> Iterator[tuple[str, str]]:
         elif metrics["row_deviation"] <= DEAD_LIMIT * _size(metrics):
             yield (
                 expert,
-                f"{expert}: dead, it says the same of every row (deviation over rows "
+                f"{expert}: dead, its output is the same for every row (deviation over rows "
                 f"{metrics['row_deviation']:.1g} at a size of {_size(metrics):.2g}, "
                 f"limit {DEAD_LIMIT:g} of it)",
             )
         else:
             alive[expert] = metrics["deviation"]
-    # Gates share experts: of each odd one out, the gate under which it is the oddest.
+    # Gates share experts: report each outlier under the gate where it deviates most.
     odd: dict[str, tuple[float, str]] = {}
     for gate, scales in _scales(health, alive):
         small, large = min(scales, key=scales.__getitem__), max(scales, key=scales.__getitem__)
@@ -105,11 +104,11 @@ def _no_collapse(health: Json) -> Finding:
         f"outputs under one gate spread within a factor of {max(factors):.1f} "
         f"(limit {SCALE_LIMIT:g})"
         if factors
-        else "no gate mixes them, so their scales need not agree"
+        else "no gate mixes them, so their scales may differ"
     )
     under = {expert for kind in GATES for seen in health[kind].values() for expert in seen}
     if factors and len(under) < len(experts):
-        scale += f", {len(experts) - len(under)} are under no gate that is probed"
+        scale += f", {len(experts) - len(under)} are not under a probed gate"
     text = (
         f"{_count(experts, 'expert')}: none dead, at most {_percent(zeros)} of one's outputs are "
         f"zero (limit {ZERO_LIMIT:.0%}); {scale}"
@@ -125,17 +124,17 @@ def _degradation(health: Json) -> Iterator[tuple[str, str]]:
         if weights[top] < IDLE_LIMIT * even:
             yield (
                 expert,
-                f"{expert}: idle, no gate gives it more than {weights[top]:.2%} of its weight, an "
-                f"even one {even:.0%} (limit {IDLE_LIMIT:.0%} of that)",
+                f"{expert}: idle, no gate gives it more than {weights[top]:.2%} of its weight; an "
+                f"even gate gives {even:.0%} (limit {IDLE_LIMIT:.0%} of that)",
             )
             continue
         share = weights[top] / sum(weights.values())
-        # Before the last level, what the gate called 'shared' mixes serves all tasks.
+        # Before the last level, the output of the gate 'shared' is used by all tasks.
         serves_all = not is_last and top.rpartition(".")[2] == "shared"
         if share > ALONE_LIMIT and not serves_all:
             yield (
                 expert,
-                f"{expert}: {_percent(share)} of its gate weight comes from {top}: shared by name "
+                f"{expert}: {_percent(share)} of its gate weight comes from {top}: shared in name "
                 f"only (limit {ALONE_LIMIT:.0%})",
             )
 
@@ -143,13 +142,13 @@ def _degradation(health: Json) -> Iterator[tuple[str, str]]:
 def _no_degradation(health: Json) -> Finding:
     shared = _shared(health)
     if not shared:
-        text = "no expert is shared under gates, so none can be shared by name only"
+        text = "no expert is shared under gates, so none can be shared in name only"
         return Finding("degradation", "experts", "unchecked", text)
     share = max(max(weights.values()) / sum(weights.values()) for weights in shared.values())
     lowest = min(health["shared"][expert]["entropy"] for expert in shared)
     text = (
         f"{_count(shared, 'shared expert')}: at most {_percent(share)} of one's gate weight comes "
-        f"from one place (limit {ALONE_LIMIT:.0%}); lowest entropy over tasks {lowest:.2f} of 1"
+        f"from one task (limit {ALONE_LIMIT:.0%}); lowest entropy over tasks {lowest:.2f} of 1"
     )
     return Finding("degradation", "experts", "healthy", text)
 
@@ -164,7 +163,7 @@ def _underfitting(health: Json) -> Iterator[tuple[str, str]]:
                 where = f" of {level}" if level else ""
                 yield (
                     task,
-                    f"{task}: gate weight {weight:.2g} on its task-specific experts{where}, an "
+                    f"{task}: gate weight {weight:.2g} on its task-specific experts{where}; an "
                     f"even gate gives {even:.2g} (limit {TASK_SPECIFIC_LIMIT:g} of that){beside}",
                 )
         if not left_alone and metrics.get("gradient_norm") == 0:
@@ -187,16 +186,16 @@ def _no_underfitting(health: Json) -> Finding:
             f"weight (limit {TASK_SPECIFIC_LIMIT:g})"
         )
     if moved:
-        parts.append("gradients reach those of all of them")
+        parts.append("gradients reach the experts of all tasks")
     if not parts:
-        text = "no task has task-specific experts under a gate, so none can be left alone"
+        text = "no task has task-specific experts under a gate, so none can be unused"
         return Finding("underfitting", "tasks", "unchecked", text)
     number = _count(shares or moved, "task")
     return Finding("underfitting", "tasks", "healthy", f"{number}: {'; '.join(parts)}")
 
 
 def _shared(health: Json) -> dict[str, dict[str, float]]:
-    """Shared experts' weights by gate, those that are known and not all zero."""
+    """Return shared experts' weights by gate, if known and not all zero."""
     return {
         expert: {gate: weight or 0.0 for gate, weight in weights.items()}
         for expert, weights in shared_weights(health).items()
@@ -205,7 +204,7 @@ def _shared(health: Json) -> dict[str, dict[str, float]]:
 
 
 def _scales(health: Json, deviations: dict[str, float]) -> Iterator[tuple[str, dict[str, float]]]:
-    """Gate -> deviation of each of its experts, where those are two or more."""
+    """Return gate -> deviation of each of its experts, for gates with at least two experts."""
     for kind in ("gates", "meta_gates"):
         for gate, seen in health[kind].items():
             scales = {expert: deviations[expert] for expert in seen if expert in deviations}
@@ -214,7 +213,7 @@ def _scales(health: Json, deviations: dict[str, float]) -> Iterator[tuple[str, d
 
 
 def _beside(metrics: Json) -> str:
-    """What helps to judge: how rare the task is, and how its task-specific experts move."""
+    """Return context: how rare the task is, and the gradients of its task-specific experts."""
     parts = []
     if metrics.get("positive_rate") is not None:
         parts.append(f"{metrics['positive_rate']:.2%} of its rows are positive")
@@ -227,12 +226,12 @@ def _beside(metrics: Json) -> str:
 
 
 def _size(metrics: Json) -> float:
-    """Root mean square of an expert's output."""
+    """Return the root mean square of an expert's output."""
     return float((metrics["mean"] ** 2 + metrics["deviation"] ** 2) ** 0.5)
 
 
 def _percent(share: float) -> str:
-    """As whole percent; what is not all is never 100%."""
+    """Format as a whole percentage; values below 1 are never 100%."""
     return f"{share:.0%}" if share < 0.995 or share == 1 else f"{min(share, 0.9999):.2%}"
 
 

@@ -1,7 +1,7 @@
-"""Who uses which expert: metrics that follow from mean gate weights. Plain Python, no torch.
+"""Use of experts: metrics derived from mean gate weights. Does not import torch.
 
-Two of the anomalies that HoME cures are seen here: experts that are shared by name only
-(degradation), and tasks that leave their task-specific experts alone (underfitting).
+They show two anomalies addressed by HoME: experts that are shared in name only (degradation), and
+tasks that do not use their task-specific experts (underfitting).
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from collections.abc import Iterator
 from pipeline.io.json_types import Json
 
 GATES = ("gates", "self_gates", "meta_gates", "meta_self_gates")
-"""Kinds of gates, as models/probe.py calls them."""
+"""Kinds of gates, named as in models/probe.py."""
 
-# 'level2.task_specific.click.0', 'task_specific.click.0'; a task's name may hold dots.
+# 'level2.task_specific.click.0', 'task_specific.click.0'; the name of a task may contain dots.
 _TASK_SPECIFIC = re.compile(r"(?:level\d+\.)?task_specific\.(.+)\.\d+", re.DOTALL)
-# Of levels before the last: HoME's, and those of PLE and AdaTT.
+# Gates of levels before the last: HoME's, and those of PLE and AdaTT.
 _LOWER_SHARED = re.compile(r"(?:meta|level\d+)\.shared\.\d+")
 _LEVEL = re.compile(r"level\d+")
 
 
 def task_of_expert(expert: str) -> str | None:
-    """The task that the expert of this name is specific to; None where it serves several."""
+    """Return the task of a task-specific expert; None for other experts."""
     found = _TASK_SPECIFIC.fullmatch(expert)
     return found[1] if found else None
 
 
 def shared_weights(health: Json) -> dict[str, dict[str, float | None]]:
-    """Expert -> gate -> its mean weight, of experts that are there for more than one of the gates.
+    """Return expert -> gate -> mean weight, for experts shared by several gates.
 
-    Those under several tasks' gates that are not task-specific, and the 'shared' ones of levels
-    before the last, over the gates of their level.
+    These are experts under several tasks' gates that are not task-specific, and the 'shared' ones
+    of levels before the last, over the gates of their level.
     """
     found: dict[str, dict[str, float | None]] = {}
     for kind in ("gates", "meta_gates"):
@@ -46,28 +46,28 @@ def shared_weights(health: Json) -> dict[str, dict[str, float | None]]:
 
 
 def entropy(weights: list[float | None]) -> float | None:
-    """Of two or more weights' shares in their sum, from 0 (all in one) to 1 (all alike).
+    """Return the normalized entropy of two or more weights, from 0 (one weight) to 1 (all equal).
 
-    None where it is not defined: weights that are not known, or all zero.
+    None if undefined: unknown weights, or all zero.
     """
     known = [weight for weight in weights if weight is not None]
     total = sum(known)
     if len(known) < len(weights) or not total > 0:
         return None
     shares = [weight / total for weight in known if weight > 0]
-    # Rounding can put it just outside.
+    # Rounding may exceed the range slightly.
     nats = -sum(share * math.log(share) for share in shares)
     return min(1.0, max(0.0, nats / math.log(len(weights))))
 
 
 def lower_levels(health: Json, task: str) -> list[str]:
-    """Levels before the last at which the task has a gate of its own, as 'level1'."""
+    """Return the levels before the last at which the task has its own gate, such as 'level1'."""
     levels = (gate.removesuffix(f".{task}") for gate in health["meta_gates"])
     return [level for level in levels if _LEVEL.fullmatch(level)]
 
 
 def task_specific_weight(health: Json, task: str, level: str = "") -> float | None:
-    """Sum of a task's gate and self-gate weights on its task-specific experts.
+    """Return the sum of a task's gate and self-gate weights on its task-specific experts.
 
     None: unknown, or no gate.
 
@@ -85,14 +85,14 @@ def task_specific_weight(health: Json, task: str, level: str = "") -> float | No
 
 
 def even_weight(health: Json, task: str, level: str = "") -> float:
-    """What a task's specific experts would get of a gate that weighs all its experts alike."""
+    """Return the weight of a task's specific experts under a gate with equal weights."""
     gate, kind = (f"{level}.{task}", "meta_gates") if level else (task, "gates")
     seen = health[kind].get(gate, {})
     return sum(task_of_expert(expert) == task for expert in seen) / max(1, len(seen))
 
 
 def task_specific_weights(health: Json, task: str) -> Iterator[tuple[str, float, float]]:
-    """Level ('' for the last), weight of its task-specific experts there, and an even gate's."""
+    """Yield level ('' for the last), weight of task-specific experts, and that of an even gate."""
     for level in ("", *lower_levels(health, task)):
         weight = health["tasks"][task].get(_weight_name(level))
         if weight is not None:
@@ -100,12 +100,12 @@ def task_specific_weights(health: Json, task: str) -> Iterator[tuple[str, float,
 
 
 def _weight_name(level: str) -> str:
-    """'task_specific_weight' (the last level), 'level1_task_specific_weight'."""
+    """Return 'task_specific_weight' (last level) or 'level1_task_specific_weight'."""
     return f"{level}_task_specific_weight" if level else "task_specific_weight"
 
 
 def add_use(health: Json) -> Json:
-    """`health` with what follows from its gates:
+    """Return `health` with metrics derived from its gates:
 
     {"shared": {EXPERT: {"entropy": over the gates it is under, 0 to 1}},
      "tasks": {TASK: {"task_specific_weight": ...,

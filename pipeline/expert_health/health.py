@@ -1,4 +1,4 @@
-"""Health of a tower's experts over some batches: plain numbers for health.json and the log.
+"""Health of a tower's experts over some batches: numbers for health.json and the log.
 
 Suffixes: E experts, B rows, D width, G pairs of a gate and one of its experts.
 """
@@ -15,21 +15,21 @@ from torch import Tensor
 from models.probe import Probe
 from pipeline.expert_health.expert_use import GATES, add_use
 
-# An output this small feeds nothing forward: ReLU's exact zeros, and Swish's tail.
+# Outputs this small count as zero: ReLU's exact zeros, and Swish's tail.
 _ZERO = 1e-6
 
 
 class ExpertHealth:
-    """Adds up Probes; `compute` is a collective and answers the same on all ranks.
+    """Accumulates Probes; `compute` is a collective and returns the same on all ranks.
 
-    Every rank must update equally often (evaluation batches are filled up to the same number), and
-    with the same tower, whose experts are all of one width.
+    Every rank must update the same number of times (evaluation batches are padded to the same
+    number), with the same tower, whose experts all have the same width.
     """
 
     def __init__(self) -> None:
         self._experts: tuple[str, ...] = ()
         self._pairs: tuple[tuple[str, str, str], ...] = ()  # kind of gate, gate, expert
-        # Rows, then what adds up over rows and ranks, float64.
+        # Number of rows, then sums over rows and ranks, float64.
         self._sums: Tensor | None = None
 
     @torch.no_grad()
@@ -57,7 +57,7 @@ class ExpertHealth:
         self._sums = sums if self._sums is None else self._sums + sums
 
     def compute(self) -> dict[str, Any]:
-        """Means over all rows of all ranks.
+        """Return means over all rows of all ranks.
 
             {"experts": {EXPERT: {"mean", "deviation", "row_deviation", "zero_fraction"}},
              "gates": {TASK: {EXPERT: mean weight}}, "self_gates": {TASK: ...},
@@ -65,16 +65,16 @@ class ExpertHealth:
              "shared": ..., "tasks": ... (see `add_use`)}
 
         `deviation` is the standard deviation over rows and units, `row_deviation` that over rows
-        of a unit (root mean square over units; 0: the expert says the same of every row),
-        `zero_fraction` the share of outputs below 1e-6 in size. A value that is not finite is
-        None. A tower without experts or gates has empty parts.
+        of a unit (root mean square over units; 0: the output is the same for every row),
+        `zero_fraction` the share of outputs below 1e-6 in size. Non-finite values are None. A tower
+        without experts or gates has empty parts.
         """
         health: dict[str, Any] = {"experts": {}, **{kind: {} for kind in GATES}}
         if self._sums is not None:
             if dist.is_initialized():
                 dist.all_reduce(self._sums)
             self._fill(health, self._sums.cpu())
-            self._sums = None  # they are those of all ranks now
+            self._sums = None  # they are now sums over all ranks
         return add_use(health)
 
     def _fill(self, health: dict[str, Any], sums: Tensor) -> None:
@@ -85,7 +85,7 @@ class ExpertHealth:
         means_ED = total.view(num_experts, -1) / rows
         squares_ED = squares.view(num_experts, -1) / rows
         mean_E = means_ED.mean(1)
-        # Rounding can put a constant's variance just below zero.
+        # The variance of a constant may be slightly negative due to rounding.
         variance_E = (squares_ED.mean(1) - mean_E.square()).clamp(min=0)
         row_variance_E = (squares_ED - means_ED.square()).clamp(min=0).mean(1)
         zeros_E = zeros_E / (rows * means_ED.shape[1])
@@ -99,5 +99,5 @@ class ExpertHealth:
 
 
 def finite(value: float) -> float | None:
-    """None for what JSON cannot say: a tower that overflows."""
+    """Return None for non-finite values, which JSON does not have."""
     return value if math.isfinite(value) else None

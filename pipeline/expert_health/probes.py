@@ -1,4 +1,4 @@
-"""Experts while they train: every so many steps, the step itself fills a probe."""
+"""Probes experts during training, every `every` steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.tracking.tracker import Tracker
 from pipeline.training.hooks import Hook
 from pipeline.training.step import StepOutput
 
-# One step's gradient is noisy; a handful of probes says what a task's experts get.
+# The gradient of one step is noisy, so average over several probes.
 _REMEMBERED = 8
 
 Norms = dict[str, dict[str, float | None]]
@@ -27,12 +27,12 @@ Norms = dict[str, dict[str, float | None]]
 
 
 class ExpertProbe(Hook):
-    """Logs the experts' health as 'health'; adds the last norms to an evaluation's.
+    """Logs the experts' health as 'health'; adds the last norms to that of an evaluation.
 
     Args:
         rates: each task's share of positive rows in the training split.
         every: steps between probes; 0: never.
-        norms: those of the last probes, oldest first. Plain JSON, equal on all ranks; the caller
+        norms: norms of the last probes, oldest first. JSON values, equal on all ranks; the caller
             saves this list with the weights.
     """
 
@@ -58,7 +58,7 @@ class ExpertProbe(Hook):
             self._probe = self._active.enter_context(probing(self._head.active_tower))
 
     def after_step(self, step: int, output: StepOutput) -> None:
-        """Before the next step clears the gradients. A collective where a probe is due."""
+        """Call before the next step clears the gradients. A collective if a probe is due."""
         probe = self._probe
         self._stop()
         if probe is None or output.skipped:
@@ -89,10 +89,10 @@ class ExpertProbe(Hook):
     def after_evaluation(
         self, step: int, results: Mapping[str, Mapping[str, Any]], health: Json
     ) -> None:
-        """Add to an evaluation's health that of training.
+        """Add metrics of training to the health of an evaluation.
 
         In "tasks": each task's "positive_rate", and "weight_norm" and "gradient_norm" of its
-        task-specific experts, means over the last probes.
+        task-specific experts, averaged over the last probes.
         """
         tasks: dict[str, Json] = {}
         for task, rate in self._rates.items():
@@ -107,10 +107,10 @@ class ExpertProbe(Hook):
 
 @torch.no_grad()
 def task_specific_norms(tower: nn.Module) -> dict[str, dict[str, float]]:
-    """Task -> "weight_norm" and "gradient_norm" of all parameters of its task-specific experts.
+    """Return task -> "weight_norm" and "gradient_norm" of its task-specific experts' parameters.
 
-    Gradients are those that the optimizer took last: of the global batch, after clipping. Equal
-    on all ranks. Empty for a tower without such experts.
+    Gradients are those of the last optimizer step: of the global batch, after clipping. Equal on
+    all ranks. Empty for a tower without such experts.
     """
     names: list[str] = []
     squares = []
@@ -135,13 +135,13 @@ def task_specific_norms(tower: nn.Module) -> dict[str, dict[str, float]]:
 
 
 def _squares(tensors: Sequence[Tensor]) -> Tensor:
-    """Sum of squares over all of `tensors`, each [E, ..], by expert [E], in float64."""
+    """Return the sum of squares over `tensors`, each [E, ..], by expert, [E], in float64."""
     norms = [torch.linalg.vector_norm(part.flatten(1), dim=1).double() for part in tensors]
     return torch.stack(norms).square().sum(0)
 
 
 def _flat(tree: Json, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """'part/NAME/metric' and value of every leaf."""
+    """Yield 'part/NAME/metric' and value of every leaf."""
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}/")

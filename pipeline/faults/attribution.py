@@ -1,4 +1,4 @@
-"""Which feature broke a step: from the tower's input and its gradient, by columns."""
+"""Finds the feature that caused a bad step, from the tower's input and its gradient."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def attribute(values_BF: Tensor, gradient_BF: Tensor, columns: Sequence[tuple[st
 
     Args:
         values_BF: the tower's input.
-        gradient_BF: the loss's gradient at it.
+        gradient_BF: gradient of the loss with respect to it.
         columns: name and width of each feature's columns, in order.
 
     Values that are not finite come first, for they spoil every gradient; then a gradient of some

@@ -1,4 +1,4 @@
-"""What follows a bad step: stop, skip its batch, or go back to the last checkpoint."""
+"""Handles bad steps: stop, skip the batch, or roll back to the last checkpoint."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from pipeline.training.step import StepOutput
 
 
 class BadStepPolicy(Hook):
-    """Acts on what the guard found. Must come before hooks that learn from a step.
+    """Handles bad steps found by the guard. Must precede hooks that use the result of a step.
 
     Args:
-        folder: where bad batches are kept.
-        where: says where the batch of the step just done comes from.
-        roll_back: brings weights and optimizer back to the last checkpoint, on every rank; False
-            if there is none.
+        folder: folder for bad batches.
+        where: returns the origin of the batch of the last step.
+        roll_back: restores weights and optimizer from the last checkpoint, on every rank; returns
+            False if there is none.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class BadStepPolicy(Hook):
     def after_step(self, step: int, output: StepOutput) -> None:
         """Mark the step as skipped if it was rejected.
 
-        Raises UserError on all ranks if the run is to stop for it.
+        Raises UserError on all ranks if the run must stop.
         """
         bad_step = self._guard.bad_step
         if bad_step is None:
@@ -80,10 +80,10 @@ class BadStepPolicy(Hook):
         if policy == "rollback":
             if not self._roll_back():
                 raise UserError(
-                    f"{report}; no checkpoint yet to go back to; set --checkpoint.every lower, or "
+                    f"{report}; no checkpoint yet to roll back to; set --checkpoint.every lower, or "
                     f"--{field} skip"
                 )
-            done = "skipped, back to the last checkpoint's weights"
+            done = "skipped, weights restored from the last checkpoint"
         if self._world.is_first:
             count = f"{self.skipped} of at most {self._config.max_skipped}"
             Console(stderr=True).print(f"{report}; {done} ({count})", markup=False)
@@ -113,7 +113,7 @@ class BadStepPolicy(Hook):
         return next(found for found in reports if found is not None)
 
     def on_error(self, step: int, batch: Batch, error: Exception) -> None:
-        """Out of memory is a UserError that names the batch, which is kept."""
+        """Turn out of memory into a UserError that names the saved batch."""
         if not is_out_of_memory(error):
             return
         path = self._dump(step, batch, f"out of memory: {error}")
@@ -133,7 +133,7 @@ class BadStepPolicy(Hook):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it is the device's or the host's allocator that gave up."""
+    """Whether the allocator of the device or host ran out of memory."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )

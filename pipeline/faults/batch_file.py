@@ -1,4 +1,4 @@
-"""A batch as a file, and back: what a step that went wrong was trained on."""
+"""Saves the batch of a bad step to a file, and loads it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PARTS = ("dense", "labels", "weights", "users", "oracle")
 
 
 def dump_batch(path: Path, batch: Batch, about: dict[str, Any]) -> None:
-    """Write `batch` and what is known `about` it (step, rank, why)."""
+    """Write `batch` and information `about` it (step, rank, reason)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sparse = batch.sparse
     torch.save(
@@ -33,25 +33,25 @@ def dump_batch(path: Path, batch: Batch, about: dict[str, Any]) -> None:
 
 
 def load_batch(path: Path) -> tuple[Batch, dict[str, Any]]:
-    """What `dump_batch` wrote, on the CPU. UserError if the file is not one of its.
+    """Load a file of `dump_batch` to the CPU. Raises UserError for any other file.
 
-    The file cannot run code: it may hold tensors, numbers, text and collections of them.
+    The file cannot execute code: it may contain only tensors, numbers, text and collections.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return _batch(state), state["about"]
     except pickle.UnpicklingError as error:
-        cause = "it holds more than tensors, numbers and text"
-        raise UserError(f"{path}: not a batch ({cause}); name a file of RUN/debug") from error
+        cause = "it contains more than tensors, numbers and text"
+        raise UserError(f"{path}: not a batch ({cause}); give a file of RUN/debug") from error
     except Exception as error:  # a damaged pickle may raise anything
         cause = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{path}: no batch that can be read ({cause}); name a file of RUN/debug"
+            f"{path}: not a readable batch ({cause}); give a file of RUN/debug"
         ) from error
 
 
 def _batch(state: Any) -> Batch:
-    """Raises ValueError for tensors that do not belong together."""
+    """Check that the tensors are consistent. Raises ValueError."""
     sparse = KeyedJaggedTensor(
         keys=state["keys"],
         values=state["values"],
@@ -61,19 +61,19 @@ def _batch(state: Any) -> Batch:
     batch = Batch(sparse=sparse, **{name: state[name] for name in _PARTS})
     rows = len(batch.weights)
     if not isinstance(state["about"], dict) or not all(type(key) is str for key in state["keys"]):
-        raise ValueError("what it says of the batch is no text")
+        raise ValueError("its information about the batch is not text")
     if any(part.shape[:1] != (rows,) or part.dim() != 2 for part in (batch.dense, batch.labels)):
-        raise ValueError("its parts are not of one number of rows")
+        raise ValueError("its parts have different numbers of rows")
     lengths = sparse.lengths()
     if len(lengths) != rows * len(state["keys"]) or bool((lengths < 0).any()):
-        raise ValueError("its features are not of one number of rows")
+        raise ValueError("its features have different numbers of rows")
     if int(lengths.sum()) != len(sparse.values()):
-        raise ValueError("its lengths are not those of its values")
+        raise ValueError("its lengths do not match its values")
     return batch
 
 
 def show_batch(path: Path, row: int | None = None) -> str:
-    """Where the batch comes from, ranges by feature; with `row`, that row's ids and values."""
+    """Describe the origin of the batch, and ranges by feature; with `row`, the values of a row."""
     batch, about = load_batch(path)
     lines = [f"{name}: {value}" for name, value in about.items()]
     rows = len(batch.weights)

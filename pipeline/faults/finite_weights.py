@@ -1,4 +1,4 @@
-"""No checkpoint of weights that are not finite."""
+"""Prevents checkpoints of non-finite weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REMEDY = "lower --dense.lr or --sparse.lr, then continue with --resume"
 
 
 class FiniteWeights(Hook):
-    """Stops the run before weights that are not finite are saved."""
+    """Stops the run before non-finite weights are saved."""
 
     def __init__(self, model: nn.Module, world: World) -> None:
         self._model, self._world = model, world
@@ -27,8 +27,8 @@ class FiniteWeights(Hook):
 def check_finite(model: nn.Module, step: int, world: World) -> None:
     """Raise UserError on all ranks if a weight on any of them is not finite.
 
-    A step's loss is that of the weights before it: its update may have been the one too many, and
-    would be found out only by the next step, after a save.
+    The loss of a step is that of the weights before its update. A bad update would be detected only
+    by the next step, after a save.
     """
     bad = ""
     for name, value in model.state_dict().items():

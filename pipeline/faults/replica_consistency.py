@@ -1,4 +1,4 @@
-"""Proof that what ranks hold in common is the same, to the bit."""
+"""Checks that replicated tensors are bitwise equal on all ranks."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class ReplicaConsistency(Hook):
 def check_replicas(model: nn.Module, optimizer: CombinedOptimizer, step: int, world: World) -> None:
     """Raise UserError on all ranks if a replicated tensor differs from rank 0's on any.
 
-    Tower and replicated tables, and their optimizer's state; a NaN equals itself here. Batch
-    norms' running statistics are left out: each rank may have its own until a checkpoint.
+    Checks the tower, replicated tables and their optimizer state; NaNs are equal. Running
+    statistics of batch norms are excluded, because they may differ between checkpoints.
     """
     if world.size == 1:
         return
@@ -48,7 +48,7 @@ def check_replicas(model: nn.Module, optimizer: CombinedOptimizer, step: int, wo
             at = int(differs.nonzero()[0]) // mine.element_size()
         mine_differs = (at, float(mine[at]), float(first[at])) if at >= 0 else None
         differences: list[tuple[int, float, float] | None] = [None] * world.size
-        # One exchange per tensor would be slow: places are gathered only where there are any.
+        # One exchange per tensor would be slow, so gather positions only if there are differences.
         flag = torch.tensor(int(at >= 0))
         dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=world.control)
         if not int(flag):
@@ -60,20 +60,20 @@ def check_replicas(model: nn.Module, optimizer: CombinedOptimizer, step: int, wo
         raise UserError(
             f"step {step}: {name} differs between ranks: rank {', '.join(map(str, ranks))} from "
             f"rank 0, first at {index} by {abs(value - value_0):.6g} ({value:.9g}, rank 0 "
-            f"{value_0:.9g}); resume from the last checkpoint with --resume, and suspect the "
-            "hardware or a step that is not the same on all ranks"
+            f"{value_0:.9g}); resume from the last checkpoint with --resume, and check the "
+            "hardware and code that differs between ranks"
         )
 
 
 def _replicated(model: nn.Module, optimizer: CombinedOptimizer) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors, in the same order on every rank."""
+    """Yield names and tensors in the same order on every rank."""
     state = model.state_dict()
     buffers = {name for name, _ in model.named_buffers()}
     for name, value in state.items():
         if name not in buffers and type(value) is not ShardedTensor and isinstance(value, Tensor):
             yield name, value
     for part, keyed in optimizer.optimizers:
-        if part == "fused":  # the shards' own
+        if part == "fused":  # belongs to shards
             continue
         for parameter, values in keyed.state_dict()["state"].items():
             for key, value in values.items():

@@ -1,10 +1,10 @@
-"""Bad steps never reach the tables: each step is judged in the middle of its backward.
+"""Keeps bad steps from the tables by checking each step during its backward.
 
-Sharded tables are updated inside backward, so afterwards is too late. Forward hooks put the guard
-on the tower's input: when its gradient is there, the loss is known, the tower's own backward is
-done and no table has moved. One small all-reduce gives all ranks the same decision. A bad step's
-gradient reaches the tables as zeros, which row-wise Adagrad answers with no change, and the
-optimizer does not step.
+Sharded tables are updated inside backward, so a check afterwards is too late. Forward hooks attach
+the guard to the tower's input: when its gradient is available, the loss is known, the tower's
+backward is done, and no table has been updated. One small all-reduce makes the same decision on all
+ranks. For a bad step the gradient of the tables is set to zero, which does not change row-wise
+Adagrad, and the optimizer step is skipped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BadStepKind = Literal["nonfinite", "spike"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadStep:
-    """Why a step was rejected. `kind` is equal on all ranks, the rest is each rank's own."""
+    """Why a step was rejected. `kind` is equal on all ranks, the rest may differ."""
 
     kind: BadStepKind
     mine: bool
@@ -39,14 +39,14 @@ class BadStep:
     what: str
     """Such as 'loss is not finite'; no task, batch or rank."""
     feature: str
-    """The feature at fault, as far as it is known; '' where not `mine`."""
+    """The feature at fault, if known; '' if not `mine`."""
 
 
 class StepGuard:
-    """Judges every training step; `bad_step` is set where the last one was rejected.
+    """Checks every training step; `bad_step` is set if the last one was rejected.
 
-    Every rank must train the same number of steps. `seconds_W` holds each rank's time in the
-    tower's forward and backward of the last step.
+    Every rank must train the same number of steps. `seconds_W` is each rank's time in forward and
+    backward of the tower in the last step.
     """
 
     def __init__(
@@ -75,27 +75,27 @@ class StepGuard:
             self._copies = [buffer.detach().clone() for buffer in self._buffers]
 
     def optimizer(self, optimizer: CombinedOptimizer) -> GuardedOptimizer:
-        """`optimizer` for the train pipeline: it does not step where a step was rejected."""
+        """Wrap `optimizer` for the train pipeline, so that rejected steps are skipped."""
         return GuardedOptimizer(optimizer, self)
 
     def undo(self) -> None:
-        """Running statistics as they were before the step."""
+        """Restore running statistics from before the step."""
         with torch.no_grad():
             for buffer, copy in zip(self._buffers, self._copies, strict=True):
                 buffer.copy_(copy)
 
     def reject_gradient(self) -> None:
-        """The tower's own gradient, equal on all ranks, is not finite (the input's was)."""
+        """Reject a step whose tower gradient, equal on all ranks, is not finite."""
         self.bad_step = BadStep(
             kind="nonfinite",
             mine=self._world.is_first,
-            what="gradient of the tower's weights is not finite (its input's was, so tables that "
-            "are updated in backward have learned from this batch; replicated ones have not)",
+            what="gradient of the tower's weights is not finite (that of its input was finite, so "
+            "fused tables were updated with this batch; replicated tables were not)",
             feature="",
         )
 
     def _on_input(self, _: nn.Module, inputs: Any, v_BF: Tensor) -> Tensor:
-        """The tower's input, with a hook on its gradient."""
+        """Attach a hook to the gradient of the tower's input."""
         self._began = time.perf_counter() - all_reduce_seconds()
         if not (self._step.training and v_BF.requires_grad):
             return v_BF
@@ -105,17 +105,17 @@ class StepGuard:
             return self._judge(values_BF, gradient_BF)
 
         v_BF.register_hook(judge)  # type: ignore[no-untyped-call]
-        # A new tensor: who asks for gradients at the tower's input must not set the hook off.
+        # A new tensor, so that other gradient queries for the input do not trigger the hook.
         return v_BF.view_as(v_BF)
 
     def _on_result(self, _: nn.Module, inputs: Any, result: tuple[Tensor, StepOutput]) -> None:
-        """The loss of a step, before its backward."""
+        """Record the loss of a step, before its backward."""
         total, output = result
         self._losses_T, self._loss = output.losses_T, total.detach()
 
     def _judge(self, values_BF: Tensor, gradient_BF: Tensor) -> Tensor | None:
-        # A sum is not finite if a part is not, and reads the gradient once; a sum that overflows
-        # by itself is no gradient to learn from either.
+        # The sum is non-finite if any element is, and reads the gradient only once. A gradient
+        # whose sum overflows is bad, too.
         bad_loss = not bool(torch.isfinite(self._losses_T.sum() + self._loss))
         bad_gradient = not bool(torch.isfinite(gradient_BF.sum()))
         loss = 0.0 if bad_loss else float(self._loss)
@@ -146,14 +146,14 @@ class StepGuard:
         return torch.zeros_like(gradient_BF)
 
     def _at_fault(self, bad: bool, values_BF: Tensor) -> bool:
-        """Whether this rank is: batch norms over all ranks spread what one rank's input began."""
+        """Whether this rank is at fault: batch norms over all ranks spread its bad values."""
         input_is_bad = not bool(torch.isfinite(values_BF).all())
         anyone = torch.tensor(int(input_is_bad))
         dist.all_reduce(anyone, op=dist.ReduceOp.MAX, group=self._world.control)
         return input_is_bad if int(anyone) else bad
 
     def _limit(self) -> float | None:
-        """Median + k * MAD of the last steps' losses; None while too few are known, or k is 0."""
+        """Return median + k * MAD of the last losses; None if there are too few, or k is 0."""
         recent = self._recent
         if not self._config.spike_mad or len(recent) < self._config.spike_window // 2:
             return None
@@ -174,7 +174,7 @@ class StepGuard:
 
 
 class GuardedOptimizer:
-    """The verbs of an optimizer that TorchRec's train pipelines use."""
+    """The methods of an optimizer that TorchRec's train pipelines use."""
 
     def __init__(self, optimizer: CombinedOptimizer, guard: StepGuard) -> None:
         self._optimizer = optimizer
@@ -194,7 +194,7 @@ class GuardedOptimizer:
 
 
 def _finite(optimizer: CombinedOptimizer) -> bool:
-    """Whether the gradients outside the fused tables are. After DDP's mean: equal on all ranks."""
+    """Whether gradients outside fused tables are finite; equal on all ranks after DDP's average."""
     gradients = [
         parameter.grad
         for group in optimizer.param_groups

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGUSR1 as requests to save and stop."""
+"""Treats SIGTERM, SIGINT and SIGUSR1 as requests to save and stop."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from pipeline.io.interrupts import NUMBERS, exit_at_once, same_signal_s
 
 @dataclass
 class StopRequest:
-    """What `stop_requests` has noted."""
+    """Signals recorded by `stop_requests`."""
 
     received: bool = False
     first: dict[int, float] = field(default_factory=dict)
-    """When the first of each kind came, by time.monotonic."""
+    """Time of the first signal of each kind, by time.monotonic."""
     old: dict[int, Any] = field(default_factory=dict)
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """SIGTERM, SIGINT and SIGUSR1 are noted, not obeyed at once; a second of a kind ends us.
+    """Record the first SIGTERM, SIGINT and SIGUSR1; a second one of the same kind exits at once.
 
-    Of a kind: Slurm's warning (SIGUSR1) may be followed by its SIGTERM while the ranks still save.
+    Signals are counted by kind, because Slurm may send SIGTERM after its warning (SIGUSR1) while
+    ranks still save.
     """
     request = StopRequest()
     same_s = same_signal_s()

@@ -1,4 +1,4 @@
-"""Ranks that hold up the others, by their own computing time."""
+"""Detects ranks that slow the others down, by their computing time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pipeline.training.step import StepOutput
 
 
 class Stragglers(Hook):
-    """Adds up each rank's seconds in its steps; reports a rank once for as long as it is slow.
+    """Sums each rank's seconds; reports a slow rank once until it recovers.
 
-    The median is the lower one: of two ranks the faster is the measure.
+    Uses the lower median: with two ranks, the faster one is the reference.
     """
 
     def __init__(self, config: FaultsConfig, world: World, seconds: Callable[[], Tensor]) -> None:
-        """`seconds`: each rank's own in the last step, [W]."""
+        """`seconds`: time of each rank in the last step, [W]."""
         self._seconds = seconds
         self._factor = config.straggler_factor
         self._window = config.straggler_window
@@ -39,7 +39,7 @@ class Stragglers(Hook):
         self.update(step, self._seconds())
 
     def update(self, step: int, seconds_W: Tensor) -> list[str]:
-        """A sentence for each rank that has become slow, equal on all ranks; rank 0 prints it."""
+        """Return a sentence for each newly slow rank, equal on all ranks; rank 0 prints it."""
         self._sums_W += seconds_W
         self._steps += 1
         if self._steps < self._window or not self._factor:
@@ -52,7 +52,7 @@ class Stragglers(Hook):
         }
         lines = [
             f"step {step}: rank {rank} on host {self._hosts[rank]} is slow: "
-            f"{float(mean_W[rank]) * 1e3:.1f} ms a step in the tower, median of ranks "
+            f"{float(mean_W[rank]) * 1e3:.1f} ms per step in the tower, median of ranks "
             f"{median * 1e3:.1f} ms"
             for rank in sorted(slow - self._known)
         ]

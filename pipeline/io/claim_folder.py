@@ -1,4 +1,4 @@
-"""The folder of a run, a study or a search, made ours: only what one of ours left is ever taken."""
+"""Claims the folder of a run, study or search; replaces only folders that homerec created."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from pipeline.io.storage import AnyPath
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderKind:
-    """What a folder may hold."""
+    """A kind of folder."""
 
     name: str
     """'run', 'study', 'search'."""
     mark: str
-    """The file that says so, the last that a start writes."""
+    """The file that marks the folder; written last by a start."""
     is_leftover: Callable[[Path], bool]
-    """Whether a file is one that a start left which ended before its mark was there."""
+    """Whether a file is from a start that ended before writing the mark."""
     check: Callable[[Path], object] | None
-    """Raises UserError unless the folder, which is to be replaced, is one of ours. None: there is
-    no --overwrite."""
+    """Raises UserError unless homerec created the folder to replace. None: no --overwrite."""
     has_saved: Callable[[Path], bool] = lambda out: False
-    """Whether the one in the folder has saved anything: what it replaced can go."""
+    """Whether the run in the folder has saved anything, so that the replaced one can be deleted."""
     is_ours: set_aside.IsOurs = lambda name: False
-    """Of an entry of a folder outside that one which is replaced along with it."""
+    """Whether an entry of a folder outside is replaced, too."""
 
 
 def claim(
@@ -39,37 +38,37 @@ def claim(
     state: str = "",
     outside: Sequence[AnyPath] = (),
 ) -> set_aside.Replaced | None:
-    """Make the folder ours; with `overwrite`, empty. `state`: how far what it holds has come.
+    """Claim the folder; with `overwrite`, empty it. `state`: progress of its content.
 
-    Returns what was in it and in the folders `outside`, set aside; None if nothing was.
+    Returns the replaced content of the folder and of `outside`; None if there was none.
 
-    UserError if what is in it is another's, or would be lost, or if it cannot be made.
+    Raises UserError if its content is not ours or would be lost, or if it cannot be created.
     """
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; name a folder for the {kind.name} with --out")
+        raise UserError(f"{out}: is a file; give a folder for the {kind.name} with --out")
     used = (out / kind.mark).exists()
     if used and overwrite and kind.check is not None:
         kind.check(out)
     elif not resume and set_aside.is_pending(out):
         raise UserError(
-            f"{out}: a {kind.name} that replaces another one has saved nothing here yet; --resume "
-            "and --overwrite go back to the other one, --out names another folder"
+            f"{out}: contains a {kind.name} that replaces another one and has saved nothing yet; "
+            "pass --resume or --overwrite to return to the other one, or another --out"
         )
     elif used and not resume:
-        replaces = "--overwrite replaces it, " if kind.check is not None else ""
+        replaces = "--overwrite to replace it, " if kind.check is not None else ""
         raise UserError(
-            f"{out}: holds a {kind.name}{state}; --resume continues it, {replaces}--out names "
-            "another folder"
+            f"{out}: contains a {kind.name}{state}; pass --resume to continue it, {replaces}or "
+            "another --out"
         )
     elif not used and out.is_dir() and not all(map(kind.is_leftover, out.iterdir())):
         raise UserError(
-            f"{out}: is not empty and holds no {kind.name} (no {kind.mark}); name another folder "
+            f"{out}: is not empty and not a {kind.name} (no {kind.mark}); give another folder "
             "with --out"
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{out}: cannot be made: {error.strerror}") from error
+        raise UserError(f"{out}: cannot be created: {error.strerror}") from error
     if not overwrite or not (used or outside):
         return None
     replaced = set_aside.Replaced(out, outside, kind.is_ours)
@@ -78,5 +77,5 @@ def claim(
 
 
 def recover(out: Path, kind: FolderKind) -> None:
-    """Finish what a process began that replaced something here and was killed."""
+    """Finish a replacement by a process that was killed."""
     set_aside.recover(out, kind.is_ours, kind.has_saved)

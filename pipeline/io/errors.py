@@ -1,11 +1,11 @@
-"""Exceptions that end a run with one line: the user's input is at fault, or a machine is."""
+"""Exceptions that end a run with one line: bad input, or a lost machine."""
 
 
 class UserError(ValueError):
     """Bad input. The message is one line: what, where, the value, the remedy.
 
-    The `homerec` command prints it without a traceback and ends with exit code 2.
-    Every other exception is a defect of ours (or of the machine) and keeps its traceback.
+    The `homerec` command prints it without a traceback and ends with exit code 2. All other
+    exceptions are bugs (or hardware faults) and keep their traceback.
     """
 
     def __init__(self, message: str) -> None:
@@ -14,14 +14,14 @@ class UserError(ValueError):
 
 
 class RankLost(RuntimeError):
-    """Another rank, its machine or the way there failed. The message is one line: which, when.
+    """Another rank, its machine or the network failed. The message is one line: which rank, when.
 
     The `homerec` command prints it without a traceback and ends with exit code ExitCode.RANK_LOST.
     """
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """'; did you mean X?' for a misspelt name, else '; known: a, b, c'."""
+    """Return 'did you mean X?' for a misspelled name, else 'known: a, b, c'."""
     import difflib
 
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)

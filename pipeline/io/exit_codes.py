@@ -6,9 +6,9 @@ from enum import IntEnum
 class ExitCode(IntEnum):
     OK = 0
     FAILED = 1
-    """A defect of ours or of the machine; a traceback was printed."""
+    """A bug or a hardware fault; a traceback was printed."""
     USER_ERROR = 2
-    """Bad input, named in one line. A retry ends the same way."""
+    """Bad input, reported in one line. A retry fails in the same way."""
     RANK_LOST = 75
     """Another rank or machine failed. A retry may succeed (EX_TEMPFAIL of <sysexits.h>)."""
     STOPPED = 143

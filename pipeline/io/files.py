@@ -1,4 +1,4 @@
-"""Small files that are written whole or not at all."""
+"""Reads and atomically writes small files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pipeline.io.storage import AnyPath
 
 
 def write_text(path: AnyPath, text: str) -> None:
-    """Replace a file atomically: after a crash it has the old content or the new."""
+    """Replace a file atomically: after a crash it has the old or the new content."""
     if not isinstance(path, Path):
-        path.fs.pipe_file(path.path, text.encode())  # a store puts a file whole or not at all
+        path.fs.pipe_file(path.path, text.encode())  # a store writes files atomically
         return
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -29,7 +29,7 @@ def write_text(path: AnyPath, text: str) -> None:
 
 
 def read_text(path: AnyPath, *, remedy: str) -> str:
-    """The text of a UTF-8 file, after its byte order mark if an editor left one.
+    """Return the text of a UTF-8 file, without a byte order mark.
 
     Raises UserError, ending with `remedy`, with the line of the first byte that is not UTF-8.
     """
@@ -51,7 +51,7 @@ def write_json(path: AnyPath, value: Any) -> None:
 
 
 def read_json(path: AnyPath, *, needs: tuple[str, ...], remedy: str) -> dict[str, Any]:
-    """Read the JSON object in a file that we wrote.
+    """Read the JSON object in a file written by homerec.
 
     Raises UserError, ending with `remedy`, if it is not JSON or lacks a key of `needs`.
     """

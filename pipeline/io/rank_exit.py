@@ -1,9 +1,9 @@
-"""How a rank ended, in a JSON file that its launcher reads.
+"""Records how a rank ended, in a JSON file for its launcher.
 
-torchrun names the file, error.json beside the rank's stderr.log (TORCHELASTIC_ERROR_FILE), and the
-layout is TorchElastic's with one more object in "extraInfo". The agent of a machine leaves the end
-of the rank that failed first in the file that TorchX names for it. No file: the rank ended well, a
-signal killed it, or no launcher asked for one.
+torchrun defines the file, error.json next to the rank's stderr.log (TORCHELASTIC_ERROR_FILE). The
+layout is TorchElastic's with an additional object in "extraInfo". The agent of a machine writes the
+end of the rank that failed first to the file that TorchX defines. There is no file if the rank
+succeeded, a signal killed it, or no launcher requested one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipeline.io.files import write_text
 
 _VARIABLE = "TORCHELASTIC_ERROR_FILE"
 _KEY = "homerec"
-# What a disk answers when the user must act: full, over quota, read-only, not ours.
+# Disk errors that the user must fix: full, over quota, read-only, no permission.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _ORDER: dict[int, int] = {
     ExitCode.USER_ERROR: 0,
@@ -49,8 +49,8 @@ class RankExit:
 
     Attributes:
         code: its exit code; negative: the signal that killed it.
-        message: one line, without the prefix that `homerec` prints before it.
-        traceback: of an unexpected exception; else "".
+        message: one line, without the prefix that `homerec` prints.
+        traceback: traceback of an unexpected exception; else "".
         time: seconds since the epoch.
     """
 
@@ -63,17 +63,17 @@ class RankExit:
 
     @property
     def line(self) -> str:
-        """As `homerec` prints it on stderr."""
+        """The line that `homerec` prints to stderr."""
         return f"homerec: {_PREFIXES.get(self.code, '')}{self.message}"
 
     @property
     def order(self) -> tuple[int, float]:
-        """Sorts causes before what they lead to: torchrun stops ranks once one has failed."""
+        """Sort key: causes before consequences; torchrun stops all ranks after a failure."""
         return _ORDER.get(self.code, 1), self.time
 
 
 def describe_code(code: int) -> str:
-    """'ended with exit code 1' or 'was killed by SIGKILL'."""
+    """Return 'ended with exit code 1' or 'was killed by SIGKILL'."""
     if code >= 0:
         return f"ended with exit code {code}"
     known = -code in set(signal.Signals)
@@ -81,7 +81,7 @@ def describe_code(code: int) -> str:
 
 
 def exit_of(error: Exception) -> RankExit:
-    """How a process ends that `error` ends."""
+    """Return how a process ends after `error`."""
     if isinstance(error, UserError):
         return RankExit(code=ExitCode.USER_ERROR, message=str(error))
     if isinstance(error, RankLost):
@@ -96,9 +96,9 @@ def exit_of(error: Exception) -> RankExit:
 
 
 def write_exit(end: RankExit) -> None:
-    """Write the file that the environment names, if it names one.
+    """Write the file named by the environment, if any.
 
-    A file that cannot be written adds a line to stderr; the process still ends for its reason.
+    If it cannot be written, a line is added to stderr; the exit code does not change.
     """
     if not os.environ.get(_VARIABLE):
         return
@@ -114,7 +114,7 @@ def write_exit(end: RankExit) -> None:
 
 
 def read_exit(path: Path) -> RankExit | None:
-    """What `write_exit` left; None without a file, or where another program wrote it."""
+    """Read a file of `write_exit`; None if there is none, or another program wrote it."""
     if not path.is_file():
         return None
     message = json.loads(path.read_text(encoding="utf-8"))["message"]

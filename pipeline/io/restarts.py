@@ -1,7 +1,6 @@
-"""Whether a scheduler or torchrun has started this job again with the same words, and which it is.
+"""Detects whether a scheduler or torchrun has restarted this job.
 
-Such a start continues what an earlier one saved, whatever the words say: to overwrite it would undo
-that.
+A restart continues from the saved state even with --overwrite, which would delete it otherwise.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-# A variable that counts the starts, what it is on the first, and the variable that names the job.
+# Variable that counts starts, its first value, and variable with the job's name.
 _COUNTERS = (
     ("TORCHELASTIC_RESTART_COUNT", 0, "TORCHELASTIC_RUN_ID"),
     ("SLURM_RESTART_COUNT", 0, "SLURM_JOB_ID"),
@@ -18,23 +17,23 @@ _COUNTERS = (
 
 
 def is_restart() -> bool:
-    """Whether this job was started before."""
+    """Whether this is a restart of the job."""
     return bool(_ids_of_restarts())
 
 
 def this_job() -> dict[str, str]:
-    """What names this job, the same on every start of it."""
+    """Return a name of this job that is the same on every start."""
     names = (name for _, _, name in _COUNTERS)
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def is_same_job(job: Mapping[str, str]) -> bool:
-    """Whether `this_job` was that on an earlier start of this job, which is a restart."""
+    """Whether `this_job` was recorded by an earlier start of this job."""
     return any(job.get(name) == os.environ.get(name) for name in _ids_of_restarts())
 
 
 def has_no_name() -> bool:
-    """Whether torchrun runs this job without --rdzv-id: all such jobs look the same."""
+    """Whether torchrun runs this job without --rdzv-id, so that it cannot be identified."""
     return os.environ.get("TORCHELASTIC_RUN_ID") == "none"
 
 

@@ -1,13 +1,13 @@
-"""What a run or a study replaces, kept until the new one has saved something.
+"""Keeps a replaced run or study until the new one has saved something.
 
-    OUT/.replaced.json         journal: since when, which folders, and whether all of it is moved
-    OUT/.replaced/             all that OUT held
-    CHECKPOINTS/.replaced/     the checkpoints, where they are not in a plain folder of OUT
-    OUT/failed-start/          what a start left that saved nothing
+    OUT/.replaced.json         journal: time, folders, and whether all of it is moved
+    OUT/.replaced/             the previous content of OUT
+    CHECKPOINTS/.replaced/     the checkpoints, if they are not in a plain folder of OUT
+    OUT/failed-start/          files of a start that saved nothing
 
-`set_aside` moves the old one there, `discard` deletes it, `put_back` brings it back. Each may be
-killed at any moment: `recover` finishes it, at the next start. Entries are renamed, which keeps
-links and mounts in their place; a store copies them.
+`set_aside` moves the old one there, `discard` deletes it, `put_back` restores it. Each may be
+killed at any time: `recover` completes it at the next start. Entries are renamed, which preserves
+links and mounts; a store copies them.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from pipeline.io.restarts import is_same_job
 from pipeline.io.storage import AnyPath, children, move, open_folder, remove_tree
 
 SAVED = "saved.json"
-"""In a run's folder: its newest checkpoint. Written after each save: the run has proved itself."""
+"""File in the run folder with its newest checkpoint, written after each save."""
 FAILED = "failed-start"
 LOCK = "lock"
-"""Held by the process that runs a study or a search: it stays."""
+"""Lock file of the process that runs a study or search; not moved."""
 
 ASIDE = ".replaced"
 _JOURNAL = ".replaced.json"
 _PARTIAL = f".{_JOURNAL}.partial"  # a kill in writing the journal leaves it
-# The last file of a checkpoint to be written: without it a store holds a part of one.
+# Written last to a checkpoint: without it a checkpoint in a store is incomplete.
 _LAST = "manifest.json"
 
 IsOurs = Callable[[str], bool]
-"""Whether an entry of a folder outside OUT is of what is replaced, by its name."""
+"""Whether an entry of a folder outside OUT is replaced, by its name."""
 
 
 class Replaced:
-    """What `out` and the folders outside it held. One process at a time: of a later `set_aside` by
-    another one, this one's methods leave everything as it is."""
+    """Replaced content of `out` and of folders outside it. After a later `set_aside` by another
+    process, the methods of this one do nothing."""
 
     def __init__(self, out: Path, outside: Sequence[AnyPath], is_ours: IsOurs) -> None:
         self._out = out
@@ -49,7 +49,7 @@ class Replaced:
         self._id = uuid.uuid4().hex
 
     def set_aside(self) -> None:
-        """Raises OSError, with everything where it was."""
+        """Move the content. On OSError, everything is moved back."""
         remove_tree(self._out / FAILED, missing_ok=True)
         self._note(complete=False)
         try:
@@ -65,14 +65,14 @@ class Replaced:
             raise
 
     def discard(self) -> None:
-        """Delete it: the new one has proved itself."""
+        """Delete the replaced content."""
         if self._is_current():
             for folder in (*self._outside, self._out):
                 remove_tree(folder / ASIDE, missing_ok=True)
             _end(self._out)
 
     def put_back(self) -> bool:
-        """Bring it back, and move what the new one left to OUT/failed-start. False: no need."""
+        """Restore it, and move files of the new run to OUT/failed-start. False if not needed."""
         if not self._is_current():
             return False
         for folder in self._outside:
@@ -95,7 +95,7 @@ class Replaced:
         return True
 
     def _entries(self, folder: AnyPath) -> list[AnyPath]:
-        """What is to be moved out of `folder`."""
+        """Return the entries to move out of `folder`."""
         if folder != self._out:
             found = list(children(folder)) if folder.is_dir() else []
             return [entry for entry in found if self._is_ours(entry.name)]
@@ -105,11 +105,11 @@ class Replaced:
         return [entry for entry in self._out.iterdir() if entry.name not in stay]
 
     def _check_there(self, folder: AnyPath) -> None:
-        """UserError for a disk that is away: the journal is what knows of the checkpoints there."""
+        """Raise UserError if a disk with replaced checkpoints is not mounted."""
         if not (folder / ASIDE).is_dir() and not self._entries(folder):
             raise UserError(
-                f"{folder}: holds nothing, and checkpoints of the run in {self._out} were set "
-                "aside there; bring them back (is a disk not mounted?)"
+                f"{folder}: is empty, but checkpoints of the run in {self._out} were set aside "
+                "there; restore them (is a disk not mounted?)"
             )
 
     def _note(self, *, complete: bool) -> None:
@@ -122,13 +122,13 @@ class Replaced:
 
 
 def is_pending(out: Path) -> bool:
-    """Whether what `out` held is set aside, or was when a process was killed."""
+    """Whether content of `out` is set aside, possibly by a killed process."""
     return (out / _JOURNAL).is_file()
 
 
 def recover(out: Path, is_ours: IsOurs, has_saved: Callable[[Path], bool]) -> None:
-    """Finish what a killed process began: discard the old one if the new one has saved something,
-    else put it back."""
+    """Complete the work of a killed process: discard the old content if the new run has saved
+    something, else restore it."""
     if not is_pending(out):
         (out / _PARTIAL).unlink(missing_ok=True)
         return
@@ -142,8 +142,8 @@ def recover(out: Path, is_ours: IsOurs, has_saved: Callable[[Path], bool]) -> No
 
 
 def standing(out: Path) -> Path:
-    """The folder whose config.json is that of the run in `out`: one that replaces another, but has
-    saved nothing yet, does not count."""
+    """Return the folder with the config.json of the run in `out`, ignoring a new run that has saved
+    nothing yet."""
     old = out / ASIDE
     if not is_pending(out) or (_journal(out)["complete"] and (out / SAVED).exists()):
         return out
@@ -151,7 +151,7 @@ def standing(out: Path) -> Path:
 
 
 def saved_by_this_job(out: Path) -> bool:
-    """Whether the run in `out` has saved in an earlier start of this job, which is a restart."""
+    """Whether the run in `out` has saved in an earlier start of this job."""
     if standing(out) != out or not (out / SAVED).is_file():
         return False
     remedy = "remove it to replace the run"
@@ -173,7 +173,7 @@ def _parent(path: AnyPath) -> Path | None:
 
 
 def _move_back(entry: AnyPath, folder: AnyPath) -> None:
-    """What was killed in the middle of a copy is whole at one of the two places."""
+    """Complete an interrupted copy: one of the two places has all files."""
     place = folder / entry.name
     if place.is_file() or (place / _LAST).is_file():
         remove_tree(entry)

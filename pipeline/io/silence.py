@@ -1,4 +1,4 @@
-"""Libraries' warnings about their own internals, which a user cannot act on."""
+"""Filters warnings of libraries about their internals, which users cannot fix."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _MESSAGES = (
     ".*HeuristicalStorageReservation.*",  # TorchRec's planner
     ".*torch.distributed.reduce_scatter_tensor.*",
     ".*torch.distributed.all_gather_into_tensor.*",
-    ".*Grad strides do not match bucket view strides.*",  # no error, and the tensors are tiny
-    ".*Please use DTensor instead.*",  # ShardedTensor, which TorchRec still hands out
+    ".*Grad strides do not match bucket view strides.*",  # harmless, for tiny tensors
+    ".*Please use DTensor instead.*",  # ShardedTensor, which TorchRec still uses
     ".*TypedStorage is deprecated.*",
     ".*_reduce_scatter_base.*",
     ".*_all_gather_base.*",
@@ -24,7 +24,7 @@ _LOGGERS = ("torchrec", "torch.fx._symbolic_trace", "torch.distributed.checkpoin
 
 
 def silence_libraries() -> None:
-    """Filter them out, here and in child processes; HOMEREC_WARNINGS=1 shows them."""
+    """Filter warnings here and in child processes; HOMEREC_WARNINGS=1 shows them."""
     if os.environ.get("HOMEREC_WARNINGS") == "1":
         return
     for message in _MESSAGES:

@@ -1,8 +1,8 @@
-"""Folders on this machine or at any fsspec address (s3://, gs://), as pathlib has them.
+"""Folders on this machine or at any fsspec address (s3://, gs://), with the API of pathlib.
 
 `universal_pathlib` gives addresses the methods of `pathlib.Path`. This module adds clear errors,
-listings that are never stale, deletion of folders, and syncing. In a store a file exists whole or
-not at all, a folder exists if a file is in it, and nothing is ever renamed.
+listings without caching, deletion of folders, and syncing. In a store, files are written
+atomically, folders exist if they contain a file, and nothing is renamed.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _RENAME_EXCHANGE = 2
 
 
 def open_folder(address: str | AnyPath) -> AnyPath:
-    """Return a path as it is, `file://` as a `Path`, and any other address as a `UPath`.
+    """Return a path unchanged, `file://` as a `Path`, and any other address as a `UPath`.
 
-    Raises UserError for an unknown protocol, a missing package, or a store that does not answer
-    (no credentials, no such bucket).
+    Raises UserError for an unknown protocol, a missing package, or an unreachable store (no
+    credentials, no such bucket).
     """
     if not isinstance(address, str):
         return address
@@ -64,14 +64,14 @@ def open_folder(address: str | AnyPath) -> AnyPath:
 
 
 def children(folder: AnyPath) -> Iterator[AnyPath]:
-    """`folder.iterdir()`, fresh: other processes write here too."""
+    """Like `folder.iterdir()`, without caching, because other processes write here, too."""
     if not isinstance(folder, Path):
         folder.fs.invalidate_cache(folder.path)
     yield from folder.iterdir()
 
 
 def file_sizes(folder: AnyPath) -> dict[str, int]:
-    """Bytes of each file in `folder`, by name; empty if there is no such folder."""
+    """Return the bytes of each file in `folder`, by name; empty if the folder does not exist."""
     if isinstance(folder, Path):
         if not folder.is_dir():
             return {}
@@ -80,7 +80,7 @@ def file_sizes(folder: AnyPath) -> dict[str, int]:
     folder.fs.invalidate_cache(folder.path)
     if not folder.is_dir():
         return {}
-    return {  # one request, where `stat` would take one for each file
+    return {  # one request instead of one `stat` per file
         entry["name"].rstrip("/").rpartition("/")[2]: int(entry["size"])
         for entry in folder.fs.ls(folder.path, detail=True)
         if entry["type"] == "file"
@@ -88,7 +88,7 @@ def file_sizes(folder: AnyPath) -> dict[str, int]:
 
 
 def remove_tree(folder: AnyPath, *, missing_ok: bool = False) -> None:
-    """Delete a folder and everything in it. Of a link, the link; of a file, the file."""
+    """Delete a folder and everything in it, a link without its target, or a file."""
     if isinstance(folder, Path) and (folder.is_symlink() or folder.is_file()):
         folder.unlink()
     elif missing_ok and not folder.exists():
@@ -102,8 +102,8 @@ def remove_tree(folder: AnyPath, *, missing_ok: bool = False) -> None:
 def move(entry: AnyPath, folder: AnyPath, *, last: str) -> None:
     """Move a file or folder into `folder`, on the same disk or in the same store.
 
-    A store copies each file, those named `last` after all others, and then deletes them in the
-    opposite order: killed in between, one of the two places holds everything.
+    A store copies each file, those named `last` at the end, and then deletes them in the opposite
+    order: after a kill in between, one of the two places has everything.
     """
     target = folder / entry.name
     if isinstance(entry, Path) or isinstance(target, Path):
@@ -118,7 +118,7 @@ def move(entry: AnyPath, folder: AnyPath, *, last: str) -> None:
         entry.fs.copy(file, copy)
     for file in reversed(files):
         entry.fs.rm(file)
-    remove_tree(entry, missing_ok=True)  # empty folders, where there are any
+    remove_tree(entry, missing_ok=True)  # empty folders
 
 
 def exchange(first: Path, second: Path) -> bool:
@@ -142,7 +142,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def free_space(folder: AnyPath) -> str:
-    """Free space for the message of a failed write, ' (12 MB free there)'; '' in a store."""
+    """Return the free space for an error message, ' (12 MB free there)'; '' in a store."""
     if not isinstance(folder, Path):
         return ""
     while not folder.exists():

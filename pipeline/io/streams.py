@@ -1,4 +1,4 @@
-"""Output to terminals and logs of any encoding."""
+"""Output to terminals and logs with any encoding."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 
 
 def escape_unencodable_output(encoding: str | None = None) -> None:
-    r"""From now on stdout shows a character that its encoding lacks as \uXXXX, as stderr does.
+    r"""Make stdout escape characters that its encoding lacks as \uXXXX, like stderr.
 
-    Python would raise UnicodeEncodeError: a name, or a table's ellipsis, must not end a run.
-    `encoding`: of both streams, where they are a file; None: the locale's.
+    Otherwise Python raises UnicodeEncodeError, and a name or a table's ellipsis would end a run.
+    `encoding`: encoding of both streams if they are files; None: that of the locale.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,1 +1,1 @@
-"""The training loop: what runs between opening the data and finishing the run."""
+"""The training loop."""

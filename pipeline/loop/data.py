@@ -1,4 +1,4 @@
-"""What a run reads: the schema, what of it the configuration uses, and two sources of batches."""
+"""Opens the data of a run: schema, selected features and tasks, and two sources of batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.training.resolve_features import Selection, resolve_features
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainData:
-    """What `open_data` found, checked on this rank."""
+    """Result of `open_data`, validated on this rank."""
 
     schema: Schema
     chosen: Selection
@@ -23,7 +23,7 @@ class TrainData:
 
 
 def open_data(config: Config, world: World, open_split: OpenSplit) -> TrainData:
-    """What the configuration names. Raises UserError on this rank for what is missing or wrong."""
+    """Open the configured data. Raises UserError on this rank for missing or invalid data."""
     schema = Schema.load(config.data.path)
     chosen = resolve_features(config, schema)
     return TrainData(

@@ -1,4 +1,4 @@
-"""The hooks of every run, in the order in which they are called."""
+"""The hooks of a run, in the order of calls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def all_hooks(
     checkpoints: Checkpoints,
     others: Sequence[Hook] = (),
 ) -> Hook:
-    """What the configuration asks for, then `others`. Those before BadStepPolicy see all steps."""
+    """Return the configured hooks, then `others`. Those before BadStepPolicy see all steps."""
     config, world, model = run.config, run.world, run.parallel.model
     head, optimizer = run.step.model.head, run.parallel.optimizer
     tasks = run.data.chosen.tasks

@@ -1,4 +1,4 @@
-"""Batches on their way through the train pipeline, and when all ranks pause for a save or stop."""
+"""Tracks batches in the train pipeline, and pauses all ranks for a save or stop."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pipeline.ranks.world import World
 
 
 class InFlight:
-    """Feeds the pipeline and drains it on every rank at the same step: for a signal that any rank
-    received, or a save that is due."""
+    """Feeds the pipeline, and drains it on all ranks at the same step for a signal to any rank, or
+    for a save."""
 
     def __init__(self, world: World, source: BatchSource) -> None:
         self._source = source
         self._flags = Flags(world, 2)
         self.batches: deque[Batch] = deque()
-        """Yielded by the source, their step not done; the oldest first."""
+        """Batches yielded by the source whose step is not done, oldest first."""
         self.stopping = False
         self.save_due = False
         """Whether to save a checkpoint now, or to report that the last save failed."""
 
     def feed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """`batches`, ending early once the ranks agree to stop or to save."""
+        """Yield `batches`, ending early when the ranks agree to stop or save."""
         for batch in batches:
             self.batches.append(batch)
             yield batch
@@ -33,13 +33,13 @@ class InFlight:
                 return
 
     def where(self) -> str:
-        """Where the batch of the step just done, or under way, comes from."""
+        """Return the origin of the batch of the last or current step."""
         if isinstance(self._source, DescribesBatches):
             return self._source.describe(len(self.batches))
-        return "of a source that does not describe its batches"
+        return "from a source that does not describe its batches"
 
     def after_step(self, *, stop: bool, save: bool) -> None:
-        """Learn what was posted after the last step, post this one's."""
+        """Read the flags posted after the last step, and post those of this step."""
         self.settle()
         self.batches.popleft()
         self._flags.post([int(stop), int(save)])
@@ -50,7 +50,7 @@ class InFlight:
         return due
 
     def settle(self) -> None:
-        """Act on what was posted last."""
+        """Handle the flags posted last."""
         stop, save = self._flags.read()
         self.stopping = self.stopping or bool(stop)
         self.save_due = self.save_due or bool(save)

@@ -1,4 +1,4 @@
-"""A run under way: the sharded model with its optimizer and train pipeline, and where it stands."""
+"""A run in progress: sharded model, optimizer, train pipeline and position."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from pipeline.training.schedule import Schedule
 from pipeline.training.step import Step
 from pipeline.training.train_pipeline import open_pipeline
 
-# Samples of the window of training metrics, over all ranks.
+# Number of samples in the window of training metrics, over all ranks.
 _WINDOW = 100_000
 
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What the loop and its hooks share."""
+    """State shared by the loop and its hooks."""
 
     config: Config
     folder: Path
@@ -53,12 +53,12 @@ class Run:
     """The last step."""
 
     def start(self, checkpoints: Checkpoints, *, resume: bool) -> bool:
-        """Go to the newest checkpoint, if it is to resume and there is one; else stay at step 0.
+        """Load the newest checkpoint, if `resume` and there is one; else start at step 0.
 
-        Returns whether there was one.
+        Returns whether a checkpoint was loaded.
         """
         world, config = self.world, self.config
-        # A resume brings back the random state, which building may have moved.
+        # A resume restores the random state, which building the model may have changed.
         torch.manual_seed(config.train.seed * world.size + world.rank)
         found = None
         if resume:
@@ -84,14 +84,14 @@ class Run:
         return found is not None
 
     def reset_tables(self) -> None:
-        """Tables that begin each pass anew, as for the pass under way."""
+        """Reset the tables that are reset at the start of each pass."""
         tables, epoch = self.data.chosen.tables, self.progress.epoch
         reset_tables(self.parallel, tables, self.config, epoch)
 
     def roll_back(self, checkpoints: Checkpoints) -> bool:
-        """Weights and optimizer as in the last checkpoint, not the position. False: there is none.
+        """Restore weights and optimizer from the last checkpoint, but not the position.
 
-        Every rank must call this.
+        Returns False if there is none. Collective.
         """
         checkpoints.wait()
         found = checkpoints.load_latest(self.parallel.model, self.parallel.optimizer)
@@ -100,7 +100,7 @@ class Run:
         return found is not None
 
     def save(self, checkpoints: Checkpoints, *, incremental: bool = False) -> None:
-        """Save where it stands. The pipeline must be drained; every rank must call this."""
+        """Save a checkpoint. The pipeline must be drained. Collective."""
         self.progress.source = self.data.train.state_dict()
         self.progress.scheduled = self.schedule.at
         checkpoints.save(
@@ -112,19 +112,18 @@ class Run:
         )
 
     def evaluate(self) -> tuple[Results, dict[str, Any]]:
-        """The validation split's metrics by task, and the experts' health. A collective."""
+        """Return metrics of the validation split by task, and the experts' health. Collective."""
         model, head, data = self.parallel.model, self.step.model.head, self.data
         return evaluate(model, self.pipeline, head, data.validation, data.chosen.tasks, self.world)
 
     def _length(self) -> int:
-        """Steps of all passes together, done ones included."""
+        """Return the number of steps of all passes, including completed ones."""
         step, epoch, train = self.progress.step, self.progress.epoch, self.config.train
         left = self.data.train.steps_left
         if left is None or self.steps_per_pass is None:
             if not train.max_steps:
                 raise UserError(
-                    "train.max_steps: 0, and the batches of this source never end; set "
-                    "--train.max_steps"
+                    "train.max_steps: 0, but the source is endless; set --train.max_steps"
                 )
             return max(train.max_steps, step)
         return step + max(0, left + (train.epochs - 1 - epoch) * self.steps_per_pass)
@@ -133,9 +132,9 @@ class Run:
 def build_run(
     config: Config, folder: Path, data: TrainData, world: World, tower: TowerFactory | None = None
 ) -> Run:
-    """Everything in place but at step 0, with first weights. Every rank must call this.
+    """Set up a run at step 0 with initial weights. Collective.
 
-    `tower`: instead of the one that `config.model.tower` describes.
+    `tower`: used instead of `config.model.tower`.
     """
     rows = batch_sizes(config.train, world.size)
     if config.train.deterministic:

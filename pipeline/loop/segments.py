@@ -1,4 +1,4 @@
-"""Training from one event to the next: an evaluation, a save, the end of a pass, or a signal."""
+"""Trains in segments between events: evaluations, saves, ends of passes, and signals."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pipeline.training.step import StepOutput
 
 
 class Segments:
-    """Runs segments, and says what is due between them.
+    """Runs segments, and decides what to do between them.
 
-    Within a segment the train pipeline runs full. At its end it is drained, so that what the
-    source has yielded is exactly what the model has learned from.
+    Within a segment the train pipeline is full. At its end it is drained, so that the model has
+    been trained on exactly the batches that the source has yielded.
     """
 
     def __init__(self, run: Run, checkpoints: Checkpoints, stop: StopRequest) -> None:
@@ -32,7 +32,7 @@ class Segments:
 
     @property
     def evaluation_due(self) -> bool:
-        """Whether to evaluate now. What is saved already is evaluated without training again."""
+        """Whether to evaluate now. A saved step is evaluated without training it again."""
         progress, train = self._run.progress, self._run.config.train
         step = progress.step
         if step == 0 or progress.evaluated_step == step:
@@ -50,7 +50,7 @@ class Segments:
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether evaluations have not become better for too long."""
+        """Whether `train.patience` evaluations have not improved."""
         patience = self._run.config.train.patience
         return 0 < patience <= self._run.progress.evaluations_without_better
 
@@ -60,7 +60,7 @@ class Segments:
         return self._run.progress.step >= self._run.end or self.stopped or self.out_of_patience
 
     def run(self, hooks: Hook) -> bool:
-        """Train to the next event; whether what changed since the last full save will do for it."""
+        """Train to the next event; returns whether an incremental save is sufficient."""
         run, progress, flight = self._run, self._run.progress, self.in_flight
         if run.data.train.steps_left == 0:
             progress.epoch += 1
@@ -79,7 +79,7 @@ class Segments:
         return not is_full
 
     def _step(self, feed: Iterator[Batch], hooks: Hook) -> StepOutput | None:
-        """One step; None once `feed` has ended and the pipeline is drained."""
+        """Run one step; None when `feed` has ended and the pipeline is drained."""
         run, flight = self._run, self.in_flight
         step = run.progress.step + 1
         hooks.before_step(step)
@@ -96,7 +96,7 @@ class Segments:
         return output
 
     def _next_event(self) -> tuple[int, bool]:
-        """Its step, and whether it asks for a full save rather than an incremental one."""
+        """Return the step of the next event, and whether it needs a full save."""
         run = self._run
         step, config = run.progress.step, run.config
         steps = [run.end]
@@ -111,7 +111,7 @@ class Segments:
 
 
 def _passes(source: BatchSource) -> Iterator[Batch]:
-    """Pass after pass."""
+    """Yield the batches of all passes."""
     while True:
         is_empty = True
         for batch in source:
@@ -119,11 +119,11 @@ def _passes(source: BatchSource) -> Iterator[Batch]:
             yield batch
         if is_empty:
             raise UserError(
-                f"{type(source).__name__}: a pass over it yielded no batch; its __iter__ must "
-                "begin the next pass once one is over"
+                f"{type(source).__name__}: a pass yielded no batch; its __iter__ must start the "
+                "next pass after the end of one"
             )
 
 
 def _next(step: int, every: int) -> int:
-    """The first multiple of `every` after `step`."""
+    """Return the first multiple of `every` after `step`."""
     return (step // every + 1) * every

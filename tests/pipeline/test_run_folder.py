@@ -35,7 +35,9 @@ def test_a_run_is_replaced_when_asked(tmp_path: Path) -> None:
 
 def test_a_run_is_kept_when_not_asked(tmp_path: Path) -> None:
     make_run(tmp_path / "run")
-    with pytest.raises(UserError, match="holds a run; --resume continues it, --overwrite"):
+    with pytest.raises(
+        UserError, match="contains a run; pass --resume to continue it, --overwrite"
+    ):
         claim(tmp_path / "run", tmp_path / "run" / "checkpoints", False, False)
     claim(tmp_path / "run", tmp_path / "run" / "checkpoints", True, False)
     assert (tmp_path / "run" / "config.json").exists()
@@ -89,7 +91,7 @@ def test_a_start_that_died_is_begun_again(dies_at: int, tmp_path: Path) -> None:
         start(out, dies_at=dies_at)
     assert len(list(out.iterdir())) == dies_at + 1
     (out / "thesis.tex").write_text("years of work", encoding="utf-8")
-    with pytest.raises(UserError, match="is not empty and holds no run"):
+    with pytest.raises(UserError, match="is not empty and not a run"):
         claim(out, out / "checkpoints", False, False)
     (out / "thesis.tex").unlink()
     start(out, dies_at=3)
@@ -99,7 +101,7 @@ def test_a_start_that_died_is_begun_again(dies_at: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["schema.json", "plan.json"])
 def test_files_of_others_are_no_leftovers(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text('{"mine": true}', encoding="utf-8")
-    with pytest.raises(UserError, match="is not empty and holds no run"):
+    with pytest.raises(UserError, match="is not empty and not a run"):
         claim(tmp_path, tmp_path / "checkpoints", False, False)
 
 

@@ -281,7 +281,7 @@ def test_a_study_is_not_mixed_with_another(
 ) -> None:
     base = ["compare", "debug", "--data.path", str(synthetic), *_ARGUMENTS, *_FIELDS]
     assert main([*base, "--out", str(undisturbed)]) == 2
-    assert "--resume continues it" in capsys.readouterr().err
+    assert "pass --resume to continue it" in capsys.readouterr().err
     assert main([*base, "--out", str(undisturbed), "--resume", "--dense.lr", "0.5"]) == 2
     assert "dense.lr differs from this command" in capsys.readouterr().err
     (tmp_path / "photo.jpg").touch()

@@ -130,7 +130,8 @@ def test_a_dead_expert_is_named(
     findings = json.loads((out / "health.json").read_text(encoding="utf-8"))["diagnosis"]
     wrong = [finding for finding in findings if finding["severity"] == "wrong"]
     assert [(finding["kind"], finding["subject"]) for finding in wrong] == [("collapse", dead)]
-    assert "dead, it says the same of every row" in wrong[0]["text"]
+    assert "dead, its output is the same for every row" in wrong[0]["text"]
     printed = " ".join(capfd.readouterr().out.split())
-    assert f"experts: {dead}: dead, it says the same of every row" in printed
-    assert f"{dead}: dead, it says the same" in (out / "report.html").read_text(encoding="utf-8")
+    assert f"experts: {dead}: dead, its output is the same for every row" in printed
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert f"{dead}: dead, its output is the same" in page

@@ -167,4 +167,4 @@ def no_end(rank: int, size: int, data: Path, out: Path) -> str:
 
 def test_an_endless_source_needs_a_last_step(synthetic: Path, tmp_path: Path) -> None:
     (message,) = run_ranks(no_end, 1, synthetic, tmp_path / "run")
-    assert message.startswith("train.max_steps: 0, and the batches of this source never end")
+    assert message.startswith("train.max_steps: 0, but the source is endless")

@@ -228,7 +228,7 @@ def test_evaluating_the_checkpoint_again_gives_its_metrics(undisturbed: Path, si
 def test_a_used_folder_is_not_written_over(undisturbed: Path, synthetic: Path) -> None:
     messages = run_ranks(run, 2, synthetic, undisturbed, [])
     assert messages[0] == messages[1]
-    assert "holds a run (saved up to step 8)" in messages[0]
+    assert "contains a run (saved up to step 8)" in messages[0]
     assert "--resume" in messages[0]
 
 

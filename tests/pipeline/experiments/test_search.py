@@ -70,7 +70,7 @@ def test_a_start_that_died_is_started_again(data: Path, tmp_path: Path) -> None:
     with start(out, data):
         assert (out / "tune.json").exists()
     (out / "tune.json").rename(out / "photo.jpg")
-    with pytest.raises(UserError, match="not empty and holds no search"), start(out, data):
+    with pytest.raises(UserError, match="not empty and not a search"), start(out, data):
         pass
     assert (out / "photo.jpg").exists()
 

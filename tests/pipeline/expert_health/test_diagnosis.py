@@ -63,7 +63,7 @@ def test_a_sound_tower_gets_a_list_of_what_was_checked() -> None:
     ("metrics", "text"),
     [
         ({"zero_fraction": 0.931}, "level2.global.1: 93% of outputs are zero (limit 90%)"),
-        ({"row_deviation": 1e-7}, "level2.global.1: dead, it says the same of every row"),
+        ({"row_deviation": 1e-7}, "level2.global.1: dead, its output is the same for every row"),
         ({"deviation": 0.04}, "level2.global.1: its outputs spread 12 times less than those of "),
         ({"deviation": 7.0}, "level2.global.1: its outputs spread 14 times more than those of "),
         ({"mean": None}, "level2.global.1: its outputs are not finite"),
@@ -82,7 +82,7 @@ def test_degradation() -> None:
     (finding,) = wrong(metrics)
     assert (finding.kind, finding.subject) == ("degradation", "level2.global.0")
     assert finding.text == (
-        "level2.global.0: 97% of its gate weight comes from click: shared by name only (limit 90%)"
+        "level2.global.0: 97% of its gate weight comes from click: shared in name only (limit 90%)"
     )
 
 
@@ -157,7 +157,7 @@ def test_every_level_is_judged() -> None:
     metrics = two_levels()
     found = diagnose(add_use(metrics))
     assert {finding.severity for finding in found} == {"healthy"}
-    assert "under no gate" not in found[0].text
+    assert "not under a probed gate" not in found[0].text
     assert "2 shared experts: " in found[1].text
     assert "2 tasks: each gives its task-specific experts at least 0.8 times" in found[2].text
     metrics["meta_gates"]["level1.like"]["level1.task_specific.like.0"] = 0.01

@@ -45,7 +45,7 @@ def test_a_file_runs_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     dump_batch(path, batch(), {"step": Touch(sign)})
     assert main(["debug", "batch", str(path)]) == 2
     error = capsys.readouterr().err
-    assert "holds more than tensors, numbers and text" in error
+    assert "contains more than tensors, numbers and text" in error
     assert error.count("\n") == 1
     assert not sign.exists()
 
@@ -71,5 +71,5 @@ def test_parts_that_do_not_belong_together_are_rejected(
     path = tmp_path / "a.pt"
     dump_batch(path, batch(), {})
     torch.save({**torch.load(path, weights_only=True), **parts}, path)
-    with pytest.raises(UserError, match=r"no batch that can be read .*name a file of RUN/debug"):
+    with pytest.raises(UserError, match=r"not a readable batch .*give a file of RUN/debug"):
         load_batch(path)

@@ -28,14 +28,14 @@ def test_a_folder_is_made_with_its_parents(tmp_path: Path) -> None:
 def test_what_holds_one_is_kept_unless_replaced(tmp_path: Path) -> None:
     write_json(tmp_path / "study.json", study())
     with pytest.raises(
-        UserError, match=r"holds a study; --resume continues .* --overwrite replaces"
+        UserError, match=r"contains a study; pass --resume .* --overwrite to replace"
     ):
         claim(tmp_path, STUDY)
     claim(tmp_path, STUDY, resume=True)
     assert (tmp_path / "study.json").exists()
     replaced = claim(tmp_path, STUDY, overwrite=True)
     assert not (tmp_path / "study.json").exists()
-    with pytest.raises(UserError, match="a study that replaces another one has saved nothing"):
+    with pytest.raises(UserError, match="a study that replaces another one and has saved nothing"):
         claim(tmp_path, STUDY)
     assert replaced is not None
     replaced.discard()
@@ -61,13 +61,13 @@ def test_leftovers_of_a_start_are_no_obstacle_and_others_are(tmp_path: Path) -> 
     claim(tmp_path, SEARCH)
     (tmp_path / "photo.jpg").touch()
     for resume in (False, True):
-        with pytest.raises(UserError, match="is not empty and holds no search"):
+        with pytest.raises(UserError, match="is not empty and not a search"):
             claim(tmp_path, SEARCH, resume=resume)
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file: is a file; name a folder for the study with --out"):
+    with pytest.raises(UserError, match="file: is a file; give a folder for the study with --out"):
         claim(tmp_path / "file", STUDY)
-    with pytest.raises(UserError, match="below: cannot be made: Not a directory"):
+    with pytest.raises(UserError, match="below: cannot be created: Not a directory"):
         claim(tmp_path / "file" / "below", STUDY)

@@ -178,7 +178,7 @@ def test_a_disk_that_is_away_is_waited_for(tmp_path: Path) -> None:
     Replaced(out, outside, is_ours).set_aside()
     (tmp_path / "disk").rename(tmp_path / "away")
     (tmp_path / "disk").mkdir()
-    with pytest.raises(UserError, match=r"holds nothing, and checkpoints .* bring them back"):
+    with pytest.raises(UserError, match=r"is empty, but checkpoints .* restore them"):
         recover(out, is_ours, has_saved)
     (tmp_path / "disk").rmdir()
     (tmp_path / "away").rename(tmp_path / "disk")
