@@ -80,7 +80,7 @@ class BadStepPolicy(Hook):
         if policy == "rollback":
             if not self._roll_back():
                 raise UserError(
-                    f"{report}; no checkpoint yet to roll back to; set --checkpoint.every lower, or "
+                    f"{report}; no checkpoint to roll back to; set --checkpoint.every lower, or "
                     f"--{field} skip"
                 )
             done = "skipped, weights restored from the last checkpoint"

@@ -171,7 +171,7 @@ def test_a_rollback_over_an_epochs_end_is_to_tables_that_were_begun_anew(
 def test_limits_end_a_run(found: tuple[Path, list[Any]]) -> None:
     result = found[1][0]
     assert "1 batches skipped, more than faults.max_skipped 0" in result["limit"]
-    assert "no checkpoint yet to roll back to" in result["early"]
+    assert "no checkpoint to roll back to" in result["early"]
 
 
 def test_a_spike_is_named_with_its_feature(found: tuple[Path, list[Any]]) -> None:
