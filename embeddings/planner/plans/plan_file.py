@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import AliasChoices, Field, model_validator
@@ -27,6 +27,9 @@ KIND = "homerec sharding plan"
 VERSION = 2
 
 
+_Bytes = Annotated[int, Field(gt=-(2**63), lt=2**63)]
+
+
 class PredictedRank(Frozen):
     """Cost of a rank's tables."""
 
@@ -34,10 +37,17 @@ class PredictedRank(Frozen):
     """Milliseconds per step, by part."""
     sync_ms: float = 0.0
     """Milliseconds per step for replicas."""
-    bytes: dict[str, int]
+    bytes: dict[str, _Bytes]
     """Bytes by memory (hbm, ddr)."""
-    room: dict[str, int]
+    room: dict[str, _Bytes]
     """Bytes available for tables."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for name, keys in (("ms", PARTS), ("bytes", MEMORIES), ("room", MEMORIES)):
+            if set(found := getattr(self, name)) != set(keys):
+                raise ValueError(f"{name}: has {', '.join(found)}, expected {', '.join(keys)}")
+        return self
 
 
 class PlanFile(Frozen):

@@ -17,6 +17,7 @@ from embeddings.features import EmbeddingTable
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile, PredictedRank
+from embeddings.planner.problem.options import MEMORIES, PARTS
 from models.layers.config import AttentionConfig
 from models.towers.config import SharedBottomConfig
 from pipeline.config.tree import Config
@@ -121,7 +122,11 @@ def write_plan(path: Path, way: Way, world: World) -> None:
         _placed(way, table, number, paths[table.unpooled], chosen, run, world)
         for number, table in enumerate(chosen.tables)
     ]
-    nothing = PredictedRank(ms={}, bytes={}, room={})
+    nothing = PredictedRank(
+        ms=dict.fromkeys(PARTS, 0.0),
+        bytes=dict.fromkeys(MEMORIES, 0),
+        room=dict.fromkeys(MEMORIES, 0),
+    )
     file = PlanFile(
         cluster=cluster,
         batch_size=ROWS // world.size,

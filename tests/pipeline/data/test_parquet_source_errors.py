@@ -202,7 +202,7 @@ def test_a_file_with_other_rows_than_the_schema_says_is_rejected(folder: Path) -
     pq.write_table(pq.read_table(folder / SECOND).slice(0, 7), folder / SECOND)
     assert error_of(folder) == (
         "schema.json: split 'train' has 20 rows, but its files (train/part-00000.parquet, "
-        "train/part-00001.parquet) have 17: damaged or incomplete;  prepare the folder again"
+        "train/part-00001.parquet) have 17: damaged or incomplete; prepare the folder again"
     )
 
 
