@@ -84,20 +84,7 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
             input_dist_comms=ids[1],
             optimizer=optimizer,
         ),
-        starts=StartCosts(
-            sharded=StartCost(
-                fwd_compute=fits.start("lookup"),
-                fwd_comms=fits.start("exchanges"),
-                bwd_compute=fits.start("backward"),
-                bwd_comms=fits.start("exchanges"),
-                input_dist_comms=fits.start("ids"),
-            ),
-            copied=StartCost(
-                fwd_compute=fits.start("lookup of copies"),
-                bwd_compute=fits.start("backward of copies"),
-                bwd_comms=fits.start("all_reduce", "optimizer of copies"),
-            ),
-        ),
+        starts=_starts(fits),
         weighted_kernel_multiplier=0.0,  # id weights get no gradient here
     )
     found = cluster.model_copy(
@@ -111,6 +98,24 @@ def calibrate(observed: Sequence[Observed], cluster: Cluster) -> tuple[Cluster, 
     if weighted:
         found = _weighted(weighted, found, fits)
     return Cluster.model_validate(found.model_dump()), tuple(fits.done)
+
+
+def _starts(fits: Fits) -> StartCosts:
+    """The start costs of all fits."""
+    return StartCosts(
+        sharded=StartCost(
+            fwd_compute=fits.start("lookup"),
+            fwd_comms=fits.start("exchanges"),
+            bwd_compute=fits.start("backward"),
+            bwd_comms=fits.start("exchanges"),
+            input_dist_comms=fits.start("ids"),
+        ),
+        copied=StartCost(
+            fwd_compute=fits.start("lookup of copies"),
+            bwd_compute=fits.start("backward of copies"),
+            bwd_comms=fits.start("all_reduce", "optimizer of copies"),
+        ),
+    )
 
 
 def _fused(observed: Sequence[Observed], fits: Fits) -> tuple[float, KernelCosts, dict[str, float]]:

@@ -13,7 +13,7 @@ from torchrec.distributed.planner.types import Perf, Shard, ShardingOption, Stor
 from torchrec.distributed.types import EmbeddingModuleShardingPlan, ParameterSharding, ShardingPlan
 
 from embeddings.planner.inputs.arrays import FloatArray, IntArray
-from embeddings.planner.problem.options import MEMORIES, PARTS
+from embeddings.planner.problem.options import MEMORIES, PARTS, Options
 from embeddings.planner.problem.pricing import Priced
 from embeddings.planner.problem.problem import FREE, HOST_COLUMNS, Problem
 from embeddings.planner.search.search import SearchResult
@@ -99,14 +99,11 @@ def build_plan(priced: Priced, found: SearchResult) -> Solution:
     """Return TorchRec's objects for the solution."""
     assert not found.missing
     options, problem = priced.options, priced.problem
+    chosen = _chosen(problem, found)
     world = problem.ranks
     perf, sync = np.zeros((world, len(PARTS))), np.zeros(world)
     memory = np.zeros((world, len(MEMORIES)), np.int64)
     time = np.zeros(world)
-    chosen: dict[int, tuple[int, IntArray]] = {}
-    for item, placement in enumerate(found.placements):
-        for table, n in zip(problem.members[item], problem.options[placement], strict=True):
-            chosen[table] = (n, found.ranks[item])
     stock: list[ShardingOption] = []
     choices = []
     for table, model_table in enumerate(options.tables):
@@ -128,18 +125,7 @@ def build_plan(priced: Priced, found: SearchResult) -> Solution:
             )
         ]
         stock.append(priced.enumerator.stock_option(model_table, option, shards))
-        choices.append(
-            ChosenOption(
-                table=model_table.name,
-                path=model_table.path,
-                sharding_type=option.sharding_type,
-                kernel=option.kernel,
-                width=option.width,
-                ranks=tuple(ranks.tolist()),
-                perf=tuple(options.perf[n].tolist()),
-                sync=float(options.sync[n]),
-            )
-        )
+        choices.append(_choice(options, n, ranks))
     return Solution(
         plan=_without_cache_stats(to_sharding_plan(stock, priced.topology)),
         options=stock,
@@ -152,6 +138,30 @@ def build_plan(priced: Priced, found: SearchResult) -> Solution:
         room=problem.free.T,
         rounds=found.rounds,
         cut_off=found.cut_off,
+    )
+
+
+def _chosen(problem: Problem, found: SearchResult) -> dict[int, tuple[int, IntArray]]:
+    """By table: its option, and a rank a shard."""
+    return {
+        table: (n, found.ranks[item])
+        for item, placement in enumerate(found.placements)
+        for table, n in zip(problem.members[item], problem.options[placement], strict=True)
+    }
+
+
+def _choice(options: Options, n: int, ranks: IntArray) -> ChosenOption:
+    option = options.options[n]
+    model_table = options.tables[option.table]
+    return ChosenOption(
+        table=model_table.name,
+        path=model_table.path,
+        sharding_type=option.sharding_type,
+        kernel=option.kernel,
+        width=option.width,
+        ranks=tuple(ranks.tolist()),
+        perf=tuple(options.perf[n].tolist()),
+        sync=float(options.sync[n]),
     )
 
 
