@@ -83,7 +83,7 @@ def test_a_file_that_calls_the_full_cluster_whole_is_read(tmp_path: Path) -> Non
         ({"version": 1}, "a plan of version 1; this homerec reads version 2"),
         ({"kind": "other"}, "not a plan file; 'homerec plan SOURCE --out FILE' writes one"),
         ({"batch_size": 0}, "batch_size: 0: "),
-        ({"ranks": []}, "ranks: 0 of them on a cluster of 2"),
+        ({"ranks": []}, "ranks: 0 on a cluster of 2"),
         ({"colour": 1}, "no such field"),
     ],
 )
