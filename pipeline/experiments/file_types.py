@@ -42,7 +42,7 @@ class _Run(TypedDict):
     tower: str
     seed: Seed
     folder: Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]+/seed-[0-9]+\z")]
-    status: Literal["done", "failed", "stopped", "waiting"]
+    status: Literal["done", "failed", "stopped", "pending"]
     error: str | None
     step: NotRequired[Count]
     seconds: NotRequired[Time]
