@@ -16,7 +16,7 @@ from torchrec.modules.embedding_modules import EmbeddingBagCollection, Embedding
 
 from embeddings.features import EmbeddingTable
 
-_DTYPES = {"fp32": DataType.FP32, "fp16": DataType.FP16}
+_DTYPES = {"fp32": DataType.FP32, "fp16": DataType.FP16, "bf16": DataType.BF16}
 
 
 def build_bags(tables: Sequence[EmbeddingTable]) -> EmbeddingBagCollection | None:
@@ -39,11 +39,17 @@ def build_rows(tables: Sequence[EmbeddingTable]) -> EmbeddingCollection | None:
 
 
 def _fields(table: EmbeddingTable) -> dict[str, Any]:
-    """Arguments of both kinds of collection."""
+    return collection_fields(table.name, table.rows, table.dim, table.features, table.dtype)
+
+
+def collection_fields(
+    name: str, rows: int, dim: int, features: Sequence[str], dtype: str
+) -> dict[str, Any]:
+    """The arguments that EmbeddingBagConfig and EmbeddingConfig share."""
     return {
-        "name": table.name,
-        "num_embeddings": table.rows,
-        "embedding_dim": table.dim,
-        "feature_names": list(table.features),
-        "data_type": _DTYPES[table.dtype],
+        "name": name,
+        "num_embeddings": rows,
+        "embedding_dim": dim,
+        "feature_names": list(features),
+        "data_type": _DTYPES[dtype],
     }

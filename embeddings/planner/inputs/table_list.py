@@ -14,13 +14,13 @@ from torch.overrides import TorchFunctionMode
 from torchrec.distributed.planner.types import ParameterConstraints
 from torchrec.distributed.types import CacheParams, CacheStatistics
 from torchrec.modules.embedding_configs import (
-    DataType,
     EmbeddingBagConfig,
     EmbeddingConfig,
 )
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
+from embeddings.collection import collection_fields
 from embeddings.frozen import Frozen
 from embeddings.names import check_name
 from embeddings.optimizer_mark import label, mark
@@ -31,7 +31,6 @@ from embeddings.table_names import check_table_name
 _MAX_ELEMENTS = 2**45
 _MAX_MEAN = 2**13
 
-_DTYPES = {"fp32": DataType.FP32, "fp16": DataType.FP16, "bf16": DataType.BF16}
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rowwise_adagrad": RowWiseAdagrad,
     "adagrad": Adagrad,
@@ -247,11 +246,6 @@ def _each(value: float | tuple[float, ...], count: int) -> list[float]:
     return list(value) if isinstance(value, tuple) else [value] * count
 
 
-def _fields(table: ListedTable) -> dict[str, object]:
-    return {
-        "name": table.name,
-        "num_embeddings": table.rows,
-        "embedding_dim": table.dim,
-        "feature_names": list(table.feature_names),
-        "data_type": _DTYPES[table.dtype],
-    }
+def _fields(table: ListedTable) -> dict[str, Any]:
+    names = table.feature_names
+    return collection_fields(table.name, table.rows, table.dim, names, table.dtype)
