@@ -9,9 +9,10 @@ from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.io import claim_folder as folders
 from pipeline.io.errors import UserError
-from pipeline.io.files import read_json
-from pipeline.io.set_aside import SAVED, Replaced
+from pipeline.io.set_aside import SAVED, Replaced, SavedFile
 from pipeline.io.storage import AnyPath
+from pipeline.io.typed_json import read_typed
+from pipeline.report.file_types import PlanFile
 
 
 def claim(out: Path, checkpoints: AnyPath, resume: bool, overwrite: bool) -> Replaced | None:
@@ -48,7 +49,7 @@ def _is_leftover(path: Path) -> bool:
         if path.name == "schema.json":
             Schema.load(path.parent)
         elif path.name == "plan.json":
-            read_json(path, needs=("tables",), remedy="")
+            read_typed(path, PlanFile, remedy="")
         else:
             names = ("schema.json", "plan.json", "config.json")
             return path.name in {f".{name}.partial" for name in names}
@@ -83,7 +84,7 @@ def check_unsaved(out: Path, checkpoints: AnyPath, may_start: bool) -> None:
     new run."""
     if (out / SAVED).exists():
         remedy = "--overwrite starts a new run"
-        saved = read_json(out / SAVED, needs=("step", "folder"), remedy=remedy)
+        saved = read_typed(out / SAVED, SavedFile, remedy=remedy)
         raise UserError(
             f"{out}: saved step {saved['step']} in {saved['folder']}, but {checkpoints} contains "
             "no checkpoint; restore them (is a disk not mounted?), give their folder with "

@@ -22,13 +22,15 @@ from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.expert_health.diagnosis import diagnose
 from pipeline.io.errors import UserError
-from pipeline.io.files import read_json, write_json, write_text
+from pipeline.io.files import write_json, write_text
 from pipeline.io.restarts import has_no_name, this_job
 from pipeline.io.set_aside import FAILED, SAVED, Replaced
 from pipeline.io.storage import AnyPath
+from pipeline.io.typed_json import read_typed
 from pipeline.metrics.chance import at_chance
 from pipeline.ranks.coordinate import gather_or_raise, run_on_rank0
 from pipeline.ranks.world import World
+from pipeline.report.file_types import DiagnosedHealth, ResultsFile
 from pipeline.tracking.tracker import Tracker, print_final_table
 
 _RESULTS = ("health.json", "results.json")
@@ -184,8 +186,8 @@ def _show_best(out: Path, checkpoints: AnyPath, best_step: int | None) -> None:
 
 def _finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:
     remedy = f"'homerec evaluate --checkpoint {shlex.quote(str(out))}' gives its metrics"
-    results = read_json(out / "results.json", needs=("split", "step", "tasks"), remedy=remedy)
-    health = read_json(out / "health.json", needs=("diagnosis",), remedy=remedy)
+    results = read_typed(out / "results.json", ResultsFile, remedy=remedy)
+    health = read_typed(out / "health.json", DiagnosedHealth, remedy=remedy)
     split, step = results["split"], results["step"]
     print_final_table(results["tasks"], f"Metrics of the {split} split at the best step, {step}")
     _write_report(out)

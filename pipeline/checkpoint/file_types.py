@@ -77,3 +77,13 @@ class BestFile(TypedDict):
     """best.json."""
 
     step: Count
+
+
+@with_config(CLOSED)
+class LeaseFile(TypedDict):
+    """lease.json."""
+
+    run: str
+    host: str
+    pid: Count
+    began: str

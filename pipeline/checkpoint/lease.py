@@ -12,9 +12,11 @@ import socket
 import time
 import uuid
 
+from pipeline.checkpoint.file_types import LeaseFile
 from pipeline.io.errors import UserError
-from pipeline.io.files import read_json, write_json
+from pipeline.io.files import write_json
 from pipeline.io.storage import AnyPath
+from pipeline.io.typed_json import read_typed
 
 _NAME = "lease.json"
 
@@ -36,7 +38,7 @@ class Lease:
     def check(self) -> None:
         """Raise UserError if another run has acquired the lease."""
         remedy = "remove it and resume with --resume"
-        who = read_json(self._path, needs=("run", "host", "pid", "began"), remedy=remedy)
+        who = read_typed(self._path, LeaseFile, remedy=remedy)
         if who["run"] != self._run:
             raise UserError(
                 f"{self._path.parent}: another run has been saving here since {who['began']} "

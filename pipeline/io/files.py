@@ -48,19 +48,3 @@ def read_text(path: AnyPath, *, remedy: str) -> str:
 def write_json(path: AnyPath, value: Any) -> None:
     """Like `write_text`. Raises ValueError for NaN and infinity, which JSON does not have."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
-
-
-def read_json(path: AnyPath, *, needs: tuple[str, ...], remedy: str) -> dict[str, Any]:
-    """Read the JSON object in a file written by homerec.
-
-    Raises UserError, ending with `remedy`, if it is not JSON or lacks a key of `needs`.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error}); {remedy}") from error
-    for key in needs:
-        if not isinstance(value, dict) or key not in value:
-            raise UserError(f"{path}: damaged (no {key!r} in it); {remedy}")
-    found: dict[str, Any] = value
-    return found

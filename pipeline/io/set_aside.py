@@ -17,10 +17,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import with_config
+from typing_extensions import TypedDict
+
 from pipeline.io.errors import UserError
-from pipeline.io.files import read_json, write_json
+from pipeline.io.files import write_json
 from pipeline.io.restarts import is_same_job
 from pipeline.io.storage import AnyPath, children, move, open_folder, remove_tree
+from pipeline.io.typed_json import CLOSED, Count, read_typed
 
 SAVED = "saved.json"
 """File in the run folder with its newest checkpoint, written after each save."""
@@ -33,6 +37,23 @@ _JOURNAL = ".replaced.json"
 _PARTIAL = f".{_JOURNAL}.partial"  # a kill in writing the journal leaves it
 # Written last to a checkpoint: without it a checkpoint in a store is incomplete.
 _LAST = "manifest.json"
+
+
+@with_config(CLOSED)
+class SavedFile(TypedDict):
+    """saved.json."""
+
+    step: Count
+    folder: str
+    job: dict[str, str]
+
+
+@with_config(CLOSED)
+class _Journal(TypedDict):
+    id: str
+    outside: list[str]
+    complete: bool
+
 
 IsOurs = Callable[[str], bool]
 """Whether an entry of a folder outside OUT is replaced, by its name."""
@@ -155,12 +176,13 @@ def saved_by_this_job(out: Path) -> bool:
     if standing(out) != out or not (out / SAVED).is_file():
         return False
     remedy = "remove it to replace the run"
-    return is_same_job(read_json(out / SAVED, needs=("job",), remedy=remedy)["job"])
+    return is_same_job(read_typed(out / SAVED, SavedFile, remedy=remedy)["job"])
 
 
 def _journal(out: Path) -> dict[str, Any]:
     remedy = f"move what is in {out / ASIDE} back, then remove this file"
-    return read_json(out / _JOURNAL, needs=("id", "outside", "complete"), remedy=remedy)
+    journal: dict[str, Any] = read_typed(out / _JOURNAL, _Journal, remedy=remedy)
+    return journal
 
 
 def _end(out: Path) -> None:

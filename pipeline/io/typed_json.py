@@ -75,9 +75,11 @@ def fault(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if first["type"] in ("missing", "value_error"):
         return ": ".join(filter(None, (place, message.lower())))
+    if "constrained-int" in first["loc"]:  # the first branch of Number
+        message = "a finite number"
     shown = repr(first["input"])
     shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."
     return ": ".join(filter(None, (place, f"{shown} is not {message}")))
 
 
-_BRANCHES = ("int", "float", "str", "bool", "none")
+_BRANCHES = ("constrained-int", "int", "float", "str")

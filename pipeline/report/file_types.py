@@ -95,6 +95,13 @@ class HealthFile(TypedDict):
 
 
 @with_config(OPEN)
+class DiagnosedHealth(TypedDict):
+    """health.json of this version."""
+
+    diagnosis: list[Finding]
+
+
+@with_config(OPEN)
 class PlanShard(TypedDict):
     rank: Count
     bytes: Count

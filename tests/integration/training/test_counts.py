@@ -49,7 +49,7 @@ def features(*names: str) -> tuple[str, ...]:
 
 SINGLE, BAGS = ("video", "tag"), ("history", "likes")
 CASES: dict[str, Case] = {
-    "0 files": Case(files=0, error="its files () hold 0"),
+    "0 files": Case(files=0, error="its files () have 0"),
     "1 file": Case(files=1),
     "0 row groups in a file": Case(train=4, val=1, test=1, files=3),
     "1 row group": Case(row_group_size=8),

@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.io.errors import UserError
-from pipeline.io.files import read_json, read_text
+from pipeline.io.files import read_text
 
 
 def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes('\ufeff{"é": 1}\n'.encode())
     assert read_text(path, remedy="") == '{"é": 1}\n'
-    assert read_json(path, needs=("é",), remedy="") == {"é": 1}
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "gb18030", "latin-1"])
