@@ -1,4 +1,4 @@
-"""A run's folder: claimed at the start, described, and finished with a report."""
+"""Manages the folder of a run: claims it, describes the run, and writes the report."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class RunFolder:
             )
 
     def note_saved(self, step: int) -> None:
-        """Record that a checkpoint is complete. On rank 0 alone, and maybe in another thread."""
+        """Record a completed checkpoint. Called on rank 0 only, possibly in another thread."""
         note = {"step": step, "folder": str(self.checkpoints), "job": this_job()}
         write_json(self.path / SAVED, note)
         if self._replaced is not None:
@@ -108,12 +108,12 @@ class RunFolder:
         self._write(lambda: check_unsaved(self.path, self.checkpoints, may_start))
 
     def describe(self, plan: dict[str, Any], progress: Progress, end: int) -> None:
-        """Write what the run is, show the best evaluation so far, and print where it begins."""
+        """Write the run's description and best evaluation so far, and print its start."""
         folders = self.path, self.checkpoints
         self._write(lambda: describe(*folders, self._config, self._schema, plan, progress, end))
 
     def tracker(self, *, total_steps: int, resume_step: int) -> Tracker:
-        """The run's log and progress bar."""
+        """Return the run's log and progress bar."""
         rank = self._world.rank
         return gather_or_raise(
             self._world,
@@ -121,7 +121,7 @@ class RunFolder:
         )
 
     def record(self, step: int, results: Any, health: Any) -> None:
-        """Write what an evaluation gave beside the checkpoint of `step`, which it was of."""
+        """Write the results of an evaluation next to the checkpoint of `step`."""
 
         def write() -> None:
             folder = step_folder(self.checkpoints, step)
@@ -132,15 +132,15 @@ class RunFolder:
         self._write(write)
 
     def show_best(self, best_step: int | None) -> None:
-        """The best checkpoint's results as the run's; none where no evaluation counts."""
+        """Copy the best checkpoint's results to the run; remove them if there are none."""
         self._write(lambda: _show_best(self.path, self.checkpoints, best_step))
 
     def finish(self) -> None:
-        """Print the final table, write the report, and say where to look next."""
+        """Print the final table and next steps, and write the report."""
         self._write(lambda: _finish(self.path, self.checkpoints, self._schema))
 
     def print(self, message: str) -> None:
-        """On rank 0 alone."""
+        """Run on rank 0 only."""
         if self._world.is_first:
             Console().print(message)
 
@@ -175,7 +175,7 @@ def describe(
 
 
 def _show_best(out: Path, checkpoints: AnyPath, best_step: int | None) -> None:
-    """Copies: whatever died in between, the checkpoints know best, and a resume comes by here."""
+    """Copy results from the best checkpoint, so that a resume repairs them after a crash."""
     for name in _RESULTS:
         if best_step is None:
             (out / name).unlink(missing_ok=True)
@@ -205,7 +205,7 @@ def _finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:
 
 
 def _write_report(out: Path) -> None:
-    """In a process of its own: charts are no business of a rank that trains."""
+    """Write the report in a separate process, so that a rank does not import plotly."""
     command = [sys.executable, "-m", "pipeline.report", str(out)]
     # It must import what this process imports, whatever lies in the working directory.
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
@@ -221,7 +221,7 @@ def _write_report(out: Path) -> None:
 
 
 def _experts(health: Any, results: Any) -> list[str]:
-    """What is wrong with the experts, a line each, or that nothing is."""
+    """Return the faults of the experts, one line each, or a line that they are healthy."""
     lines = [finding["text"] for finding in health["diagnosis"] if finding["severity"] == "wrong"]
     if not lines and (reason := at_chance(results)) is not None:
         return [f"nothing to say of them: {reason}"]

@@ -1,4 +1,4 @@
-"""A run: train, evaluate, checkpoint, until done or stopped."""
+"""A run: trains, evaluates and saves until it is done or stopped."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ def train(
     open_split: OpenSplit = open_parquet,
     hooks: Sequence[Hook] = (),
 ) -> int:
-    """Train `config` into folder `out`; return the exit code. Every rank must call this.
+    """Train `config` in folder `out` and return the exit code. Collective.
 
     Args:
-        resume: continue from the newest checkpoint in `out`. UserError if there is none; 'auto'
-            starts a run that has saved none yet.
+        resume: continue from the newest checkpoint in `out`; UserError if there is none. 'auto'
+            starts a new run if no checkpoint was saved yet.
         overwrite: replace the run in `out`.
-        tower: makes the dense half, instead of `config.model.tower`.
+        tower: builds the dense half, instead of `config.model.tower`.
         open_split: opens this rank's batches, instead of the Parquet files of `config.data.path`.
-        hooks: called after the run's own.
+        hooks: hooks called after those of the run.
 
     Raises:
-        UserError: on all ranks, for what the user can fix.
+        UserError: on all ranks, for problems that the user can fix.
     """
-    # Ranks may see different files: what fails on one must fail on all, or the others would wait.
+    # Ranks may see different files: an error on one must be raised on all, or they would wait.
     data = gather_or_raise(world, lambda: open_data(config, world, open_split))
     run = build_run(config, out, data, world, tower)
-    # Only now: a run that cannot start leaves no folder, and replaces none.
+    # Claim the folder late, so that a run that cannot start leaves and replaces no folder.
     folder = RunFolder.claim(
         out, config, data.schema, world, resume=bool(resume), overwrite=overwrite
     )
@@ -62,7 +62,7 @@ def train(
 def _train_into(
     folder: RunFolder, run: Run, *, resume: bool | Literal["auto"], hooks: Sequence[Hook]
 ) -> int:
-    """From the folder on. Returns the exit code."""
+    """Train after claiming the folder. Returns the exit code."""
     world, config = run.world, run.config
     checkpoints = Checkpoints(
         folder.checkpoints, world, config, run.data.schema, on_commit=folder.note_saved
@@ -79,7 +79,7 @@ def _train_into(
         called = all_hooks(run, segments, tracker, checkpoints, hooks)
         while True:
             if segments.evaluation_due:
-                checkpoints.wait()  # saved already: a kill from here on costs the evaluation alone
+                checkpoints.wait()  # saved: a kill from here on loses only the evaluation
                 results, health = run.evaluate()
                 called.after_evaluation(progress.step, results, health)
                 if progress.note(metric_value(results, config.train.select)):

@@ -23,23 +23,23 @@ TaskResults = dict[str, Any]
 """One task's entry in results.json.
 
 The counts 'rows', 'positives', 'gauc_users' and 'gauc_left_out' (users with both classes, and with
-one) and 'gauc_rows_without_user', and each metric of METRICS by its name, None where it is
-undefined. 'oracle_NAME' only where every counted row came with its true probability: the best that
-any model can expect.
+one) and 'gauc_rows_without_user', and each metric of METRICS by name, None if undefined.
+'oracle_NAME' only if every counted row has its true probability: the best expected value of any
+model.
 """
 
 
 class ExactMetrics:
-    """Collects an evaluation's rows; `compute` is a collective and answers the same on all ranks.
+    """Collects an evaluation's rows; `compute` is a collective and returns the same on all ranks.
 
-    A rank may have fewer rows than its peers, or none. Memory: 5 bytes a row and task (9 with an
-    oracle) and 8 a row; during `compute` every rank holds the rows of all.
+    A rank may have fewer rows than its peers, or none. Memory: 5 bytes per row and task (9 with an
+    oracle) and 8 per row; during `compute` every rank has the rows of all ranks.
     """
 
     def __init__(
         self, tasks: Sequence[str], device: torch.device, *, no_user: int | None = None
     ) -> None:
-        """`no_user`: in place of the user of a row that has none."""
+        """`no_user`: user of rows without a user."""
         self._no_user = no_user
         self._tasks = tuple(tasks)
         self._device = device
@@ -59,10 +59,10 @@ class ExactMetrics:
 
         Args:
             logits_BT: float, any precision.
-            labels_BT: 0 or 1, NaN where missing.
-            weights_B: a row of weight 0 (padding) is ignored; others count once each.
+            labels_BT: 0 or 1, NaN if missing.
+            weights_B: rows with weight 0 (padding) are ignored; others count once.
             users_B: int64, the groups of GAUC.
-            oracle_BT: true probabilities, NaN for tasks without; with every batch or with none.
+            oracle_BT: true probabilities, NaN for tasks without; for all batches or for none.
         """
         keep_B = weights_B.to(self._device) > 0
         logits_BT = logits_BT.to(self._device, torch.float32)[keep_B]
@@ -75,9 +75,9 @@ class ExactMetrics:
 
     @torch.no_grad()
     def compute(self) -> dict[str, TaskResults]:
-        """Results by task, over all ranks' rows. Collective: every rank must call it."""
-        # A rank without rows must still send its state, or its peers would wait for it; whether
-        # there is an oracle it learns from the sums.
+        """Return results by task, over all ranks' rows. Collective."""
+        # A rank without rows must still send its state, or its peers would wait. The sums show
+        # whether there is an oracle.
         none_0T = torch.zeros(0, len(self._tasks), device=self._device)
         none_0 = torch.zeros(0, dtype=torch.int64, device=self._device)
         self._sums.update(none_0T, none_0T, None)
@@ -85,7 +85,7 @@ class ExactMetrics:
         has_oracle = any(sums["oracle_rows"])
         self._rows.update(none_0T, none_0T, none_0, none_0T if has_oracle else None)
         scores_NT, labels_NT, users_N, oracle_NT = self._rows.compute()
-        # torchmetrics takes their dimensions from tensors of one element.
+        # torchmetrics squeezes tensors with one element.
         scores_NT, labels_NT = (x.view(-1, len(self._tasks)) for x in (scores_NT, labels_NT))
         users_N = users_N.view(-1)
         oracle_NT = None if oracle_NT is None else oracle_NT.view(-1, len(self._tasks))
@@ -175,7 +175,7 @@ class _Sums(Metric):
 
 
 class _Rows(Metric):
-    """The rows themselves: ranking metrics of ranks do not add up to that of all."""
+    """Stores all rows, because ranking metrics of ranks cannot be combined."""
 
     scores: list[Tensor]
     labels: list[Tensor]
@@ -204,9 +204,9 @@ class _Rows(Metric):
 
 
 def _gather(rows_N: Tensor, group: dist.ProcessGroup | None = None) -> list[Tensor]:
-    """Every rank's rows, in the order of the ranks; they may differ in number.
+    """Gather the rows of all ranks, in the order of ranks; their numbers may differ.
 
-    torchmetrics' own warns with this torch where the numbers differ.
+    With this torch, torchmetrics' function warns if they differ.
     """
     world_size = dist.get_world_size(group)
     length = torch.tensor([len(rows_N)], device=rows_N.device)

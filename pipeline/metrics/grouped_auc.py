@@ -1,9 +1,9 @@
-"""Area under the ROC curve, one for each group of rows, exact and without a loop over groups.
+"""Exact area under the ROC curve for each group of rows, without a loop over groups.
 
 The area is the share of (positive, negative) pairs in which the positive has the higher score;
-a tie counts half. Pairs are counted in int64, so the result does not depend on the order of the
-rows or on how they are spread over ranks. (torchmetrics' BinaryAUROC sums a curve in float32: it
-is off by 3e-8 at a million rows, six times slower, and knows no groups. The tests compare.)
+a tie counts half. Pairs are counted in int64, so the result does not depend on the order of rows or
+their distribution over ranks. (torchmetrics' BinaryAUROC sums a curve in float32: its error is 3e-8
+for a million rows, it is six times slower, and has no groups. The tests compare both.)
 
 Suffixes: N rows, G groups, R runs of rows with the same group and score.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 class GroupedAuc(NamedTuple):
-    """All [G]. `auc_G` is float64, NaN where a group has rows of one class only, or no rows."""
+    """All [G]. `auc_G` is float64, NaN for groups without rows or with only one class."""
 
     auc_G: Tensor
     positives_G: Tensor
@@ -31,8 +31,8 @@ def grouped_auc(
     assert scores_N.dtype == torch.float32
     assert num_groups < 2**30, "group, score and label share one 63-bit key"
 
-    # One integer a row, (group, score, label) from high bits to low, so that one sort does it all.
-    # A float's bits order like integers, but for negative ones, which order the other way round.
+    # One integer per row, (group, score, label) from high to low bits, so that one sort is enough.
+    # Bits of floats have the order of integers, except for negative ones, which are reversed.
     bits_N = (scores_N + 0.0).view(torch.int32)  # + 0.0: minus zero is zero
     order_N = (bits_N ^ ((bits_N >> 31) & 0x7FFFFFFF)).long() + 2**31
     key_N = ((groups_N << 33) | (order_N << 1) | labels_N.long()).sort().values
@@ -45,7 +45,7 @@ def grouped_auc(
     zeros_G = torch.zeros(num_groups, dtype=torch.int64, device=scores_N.device)
     positives_G = zeros_G.index_add(0, group_R, positives_R)
     negatives_G = zeros_G.index_add(0, group_R, negatives_R)
-    # Negatives of the same group with a lower score.
+    # Number of negatives of the same group with a lower score.
     before_G = negatives_G.cumsum(0) - negatives_G
     below_R = negatives_R.cumsum(0) - negatives_R - before_G[group_R]
     twice_won_G = zeros_G.index_add(0, group_R, positives_R * (2 * below_R + negatives_R))

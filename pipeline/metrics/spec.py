@@ -1,8 +1,8 @@
 """The table of metrics. To add one, add a row here and a test of its function.
 
 results.json, metrics.jsonl, train.select and its help, the final table, reports, studies and
-searches read it. From outside the project, append a row to METRICS before training.
-Imports no torch, so that the configuration and reports stay light.
+searches use it. From outside the project, append a row to METRICS before training. Does not import
+torch, so that configuration and reports load quickly.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ class MetricSpec:
     heading: str
     """Column heading."""
     function: Callable[[TaskRows], float]
-    """The metric of a task's rows; NaN where it is undefined (rows of one class, say)."""
+    """Computes the metric from a task's rows; NaN if undefined (for example, only one class)."""
     higher_is_better: bool | None
-    """None: best at `no_skill`, as calibration; such a metric cannot choose a checkpoint."""
+    """None: best at `no_skill`, like calibration; such a metric cannot select a checkpoint."""
     no_skill: float | None = None
     """Value of a model that predicts the base rate for every row; None: depends on the data."""
     title: str = ""
-    """Title of its charts; the heading if empty."""
+    """Title of charts; the heading if empty."""
     note: str = ""
-    """How to read it, one sentence, for reports."""
+    """One-sentence explanation for reports."""
     digits: int = 4
     """Decimals in tables."""
     window: Literal["every line", "once a window", "never"] = "once a window"
-    """How often training logs it over its last samples. 'every line' is for functions of TaskSums,
-    which cost little. 'never' is for functions of users, which the window does not have."""
+    """How often training logs it over the last samples. 'every line' is for functions of TaskSums,
+    which are cheap. 'never' is for functions of users, which the window does not have."""
     oracle: bool = False
-    """Also report 'oracle_NAME', the metric of the true probabilities where the data has them."""
+    """Also report 'oracle_NAME', the metric of the true probabilities, if the data has them."""
     in_tables: bool = True
     """Show it in the final table and in a run's report."""
     headline: bool = False
-    """A study's answer and charts show it."""
+    """Show it in the answers and charts of a study."""
 
     def value(self, rows: TaskRows) -> float | None:
-        """None where undefined: JSON has no NaN."""
+        """Return None if undefined, because JSON has no NaN."""
         found = self.function(rows)
         return found if math.isfinite(found) else None
 
@@ -77,13 +77,13 @@ METRICS: list[MetricSpec] = [
         headline=True,
     ),
     MetricSpec(
-        # Normalised entropy: log loss over the entropy of the base rate (He et al., ADKDD 2014).
+        # Normalized entropy: log loss / entropy of the base rate (He et al., ADKDD 2014).
         name="ne",
         heading="NE",
         function=lambda rows: ratio(rows.loss, rows.entropy),
         higher_is_better=False,
         no_skill=1.0,
-        title="Normalised entropy",
+        title="Normalized entropy",
         note="Lower is better, 1 is predicting the base rate.",
         window="every line",
         oracle=True,
@@ -99,26 +99,26 @@ METRICS: list[MetricSpec] = [
         in_tables=False,
     ),
     MetricSpec(
-        # Sum predicted over sum observed.
+        # Sum of predictions / sum of labels.
         name="calibration",
         heading="calibration",
         function=lambda rows: ratio(rows.predicted, rows.positives),
         higher_is_better=None,
         no_skill=1.0,
         title="Calibration",
-        note="Predicted over observed: 1 is right.",
+        note="Predicted over observed: 1 is perfect.",
         window="every line",
     ),
 ]
 
 
 def ratio(numerator: float, denominator: float) -> float:
-    """NaN where the denominator is 0."""
+    """Divide; NaN if the denominator is 0."""
     return numerator / denominator if denominator else math.nan
 
 
 def metric_named(name: str) -> MetricSpec:
-    """The metric of this name. KeyError if there is none."""
+    """Return the metric with this name. Raises KeyError if there is none."""
     for metric in METRICS:
         if metric.name == name:
             return metric
@@ -126,12 +126,12 @@ def metric_named(name: str) -> MetricSpec:
 
 
 def selectable() -> list[str]:
-    """Names that train.select=TASK/NAME accepts."""
+    """Return the names that train.select=TASK/NAME accepts."""
     return [metric.name for metric in METRICS if metric.higher_is_better is not None]
 
 
 def headline() -> list[MetricSpec]:
-    """Those that a study's answer and charts show."""
+    """Return the metrics in the answers and charts of a study."""
     return [metric for metric in METRICS if metric.headline]
 
 
@@ -141,7 +141,7 @@ def lower_is_better(select: str) -> bool:
 
 
 def result_columns() -> list[tuple[str, str, int]]:
-    """Key in results.json, heading and decimals of each column of a table of results."""
+    """Yield key in results.json, heading and decimals of each column of a results table."""
     found = []
     for metric in METRICS:
         if metric.in_tables:

@@ -1,4 +1,4 @@
-"""What a metric is a function of: one task's scored rows, and their sums.
+"""The argument of metrics: one task's scored rows, and their sums.
 
 Suffixes: N rows, G users.
 """
@@ -30,23 +30,23 @@ class TaskSums:
 
     @property
     def entropy(self) -> float:
-        """Loss of predicting the base rate for every row, nats."""
+        """Loss of predicting the base rate for every row, in nats."""
         counts = (self.positives, self.rows - self.positives)
         return sum(n * math.log(self.rows / n) for n in counts if n)
 
 
 NO_GROUP = -1
-"""In place of the group of a row that has no user."""
+"""Group of rows without a user."""
 
 
 class UserAuc(NamedTuple):
     mean: float
-    """Over `users` with both classes, weighted by their rows."""
+    """Mean over `users` with both classes, weighted by their rows."""
     users: int
     left_out: int
-    """Users whose rows are of one class."""
+    """Number of users with rows of one class."""
     rows_without_user: int
-    """Left out, too."""
+    """Number of rows without a user, which are left out, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +54,13 @@ class TaskRows(TaskSums):
     """One task's rows with a known label, from all ranks, in no particular order."""
 
     scores_N: Tensor
-    """float32. Logits order rows better than probabilities, which would tie near 0 and 1."""
+    """float32 logits, because probabilities would have ties near 0 and 1."""
     labels_N: Tensor
     """int8, 0 or 1."""
     users_N: Tensor
-    """int64 from 0: groups of rows; NO_GROUP: of none. Empty in a window of training."""
+    """int64 from 0: groups of rows, or NO_GROUP. Empty in a window of training."""
     scores_are_logits: bool = True
-    """Otherwise they are probabilities: an oracle's."""
+    """Whether scores are logits; otherwise probabilities of an oracle."""
 
     @property
     def probabilities_N(self) -> Tensor:
@@ -70,7 +70,7 @@ class TaskRows(TaskSums):
 
     @cached_property
     def auc(self) -> float:
-        """A tied pair counts half. NaN for one class, or where a score is NaN."""
+        """AUC; a tied pair counts half. NaN for one class, or if a score is NaN."""
         if self._has_nan:
             return math.nan
         group_N = torch.zeros_like(self.labels_N, dtype=torch.int64)

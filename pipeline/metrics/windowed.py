@@ -18,7 +18,7 @@ from pipeline.metrics.task_rows import TaskRows, TaskSums
 
 _MISSING = -1  # in labels, which are int8
 _EPS = 1e-12
-"""The loss clamps probabilities this far from 0 and 1, to which float32 rounds large logits'."""
+"""Distance to 0 and 1 to which the loss clamps probabilities, because float32 rounds them."""
 
 
 class _Step(NamedTuple):
@@ -30,14 +30,14 @@ class _Step(NamedTuple):
 
 
 class WindowedMetrics:
-    """Metrics of every task over a sliding window of samples, as often as `MetricSpec.window` says.
+    """Metrics of every task over a sliding window of samples, with frequency `MetricSpec.window`.
 
-    `update` only stores its arguments: steps are processed several at a time, which costs hardly
-    more than one. `compute` is a collective and returns the same on all ranks. A checkpoint has the
-    window's rows (`state_dict`); any number of ranks resumes from them (`load_state_dict`).
+    `update` only stores its arguments: several steps are processed at a time, at almost the cost of
+    one. `compute` is a collective and returns the same on all ranks. Checkpoints contain the
+    window's rows (`state_dict`); any number of ranks can resume from them (`load_state_dict`).
 
     `since_log_2T`, for logging losses: sums of losses and counts of known labels of this rank's
-    steps since the last log line. They belong to a checkpoint for the same reason.
+    steps since the last log line. Checkpoints contain them, too.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class WindowedMetrics:
         window: int,
     ) -> None:
         """Args:
-        batch_size: rows a step of one rank, the same for all steps and ranks.
+        batch_size: rows per step and rank, the same for all steps and ranks.
         window: samples over all ranks; rounded to whole steps, at least one.
         """
         self._tasks = tuple(tasks)
@@ -66,7 +66,7 @@ class WindowedMetrics:
         self.since_log_2T = torch.zeros(2, len(tasks), device=device)
 
     def update(self, logits_BT: Tensor, labels_BT: Tensor, weights_B: Tensor) -> None:
-        """Add a step of this rank. Labels are NaN where missing; weights are 0 for padding."""
+        """Add a step of this rank. Labels are NaN if missing; weights are 0 for padding."""
         self._pending.append((logits_BT.detach(), labels_BT, weights_B))
         self._since_auc += 1
         if len(self._pending) == self._together:
@@ -109,7 +109,7 @@ class WindowedMetrics:
         return {name: value for name, value in values.items() if value is not None}
 
     def _task_rows(self, sums: Sequence[TaskSums]) -> list[TaskRows]:
-        """Every task's known rows, of all ranks. Collective."""
+        """Return every task's known rows of all ranks. Collective."""
         predictions_TN, labels_TN = map(self._gather, self._rows())
         found = []
         for task, predictions_N, labels_N in zip(sums, predictions_TN, labels_TN, strict=True):
@@ -125,7 +125,7 @@ class WindowedMetrics:
         return found
 
     def _rows(self) -> tuple[Tensor, Tensor]:
-        """This rank's predictions and labels, [T, N], the oldest first."""
+        """Return this rank's predictions and labels, [T, N], oldest first."""
         predictions, labels, _ = zip(*self._steps, strict=True)
         return torch.cat(predictions, -1), torch.cat(labels, -1)
 
@@ -147,7 +147,7 @@ class WindowedMetrics:
         self._append(logits_NT.T.float().sigmoid().contiguous(), labels_TN.to(torch.int8))
 
     def _append(self, predictions_TN: Tensor, labels_TN: Tensor) -> None:
-        """Step by step; rows that make no whole step are the oldest."""
+        """Split rows into steps; an incomplete step is the oldest."""
         chances_TN = predictions_TN.double()
         loss_TN = -chances_TN.where(labels_TN == 1, 1 - chances_TN).clamp(_EPS, 1 - _EPS).log()
         parts = [torch.ones_like(loss_TN), labels_TN, loss_TN, chances_TN]  # as TaskSums
@@ -159,10 +159,10 @@ class WindowedMetrics:
             self._steps.append(_Step(predictions_TB, labels_TB, parts_4TB.sum(-1)))
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, int]]:
-        """The window as tensors on the host, and its counters.
+        """Return the window as tensors on the host, and its counters.
 
-        [T, N]: predictions (after the sigmoid), and labels (-1: missing), the oldest first,
-        'rows' of them, as many on every rank.
+        [T, N]: predictions (after the sigmoid) and labels (-1: missing), oldest first; N is 'rows',
+        equal on every rank.
         """
         self._flush()
         counts = {
@@ -179,7 +179,7 @@ class WindowedMetrics:
         return tensors, counts
 
     def empty(self, counts: Mapping[str, int]) -> dict[str, Tensor]:
-        """Empty tensors shaped as those of a `state_dict` with these counters."""
+        """Return empty tensors with the shapes of a `state_dict` with these counters."""
         shape = len(self._tasks), counts["rows"]
         return {
             "predictions": torch.zeros(shape),
@@ -192,7 +192,7 @@ class WindowedMetrics:
     ) -> None:
         """Fill an empty window from the tensors of all saved ranks, in the order of ranks.
 
-        With the same number of ranks each gets its rows back; else rows are split anew, by age.
+        With the same number of ranks each gets its own rows; else rows are redistributed by age.
         """
         since_log = torch.stack([part["since_log"] for part in saved]).to(self._device)
         same = len(saved) == self._world_size
@@ -203,7 +203,7 @@ class WindowedMetrics:
             self.since_log_2T = since_log.sum(0) * (self._rank == 0)
 
         def rows_TN(name: str) -> Tensor:
-            # [T, N, W]: rows of one age beside each other.
+            # [T, N, W]: rows of equal age are adjacent.
             found_TN = torch.stack([part[name] for part in mine], 2).flatten(1)
             if not same:
                 extra = found_TN.shape[1] % self._world_size

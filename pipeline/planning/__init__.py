@@ -1,1 +1,1 @@
-"""Sharding plans: what to plan for, measured and calibrated."""
+"""Sharding plans: sources of models, measurement and calibration."""

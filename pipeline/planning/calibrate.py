@@ -1,4 +1,4 @@
-"""Calibrate a cluster: measure small plans on it and fit its constants."""
+"""Calibrates a cluster: measures small plans on it and fits its constants."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def calibrate_here(
     check_shape(cluster, world)
     if world.size < 2:
         raise UserError("cluster: one rank exchanges nothing; give a cluster of 2 ranks or more")
-    # The fastest of each: what else the machine does only ever adds, and most in one round of few.
+    # Use the fastest times, because other work on the machine only adds time.
     plans = list(micro_plans(cluster, batch_size))
     timings: list[list[RawTimings]] = [[] for _ in plans]
 
@@ -91,28 +91,28 @@ def calibrate_here(
     except ValueError as error:
         busy = f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
         raise UserError(f"{error} ({busy})") from error
-    # On CPU there is one memory.
+    # CPUs have only one memory.
     link = _host_device(world.device) if found.device == "cuda" else found.ddr_bw
     return found.model_copy(update={"host_device_bw": link}), fits
 
 
 def check_shape(cluster: Cluster, world: World) -> None:
-    """UserError unless these ranks are what `cluster` says."""
+    """Raise UserError unless these ranks match `cluster`."""
     if cluster.device != world.device.type:
         raise UserError(
             f"device: {cluster.device} in the cluster, {world.device.type} on the ranks here; "
-            "run it on that kind of device, or plan for this machine"
+            "run on this kind of device, or plan for this machine"
         )
     if (cluster.ranks, cluster.devices_per_host) != (world.size, world.local_size):
         raise UserError(
             f"ranks: {cluster.ranks} on {cluster.hosts} hosts in the cluster, {world.size} with "
-            f"{world.local_size} a host here; start that many under torchrun, or run the command "
-            "alone, which starts them"
+            f"{world.local_size} per host here; start that many with torchrun, or run the command "
+            "without torchrun to start them"
         )
 
 
 def _host_device(device: torch.device) -> float:
-    """GB/s of a copy of pinned memory to the device, the best of a few."""
+    """Return the best GB/s of several copies of pinned memory to the device."""
     source = torch.empty(2**28, dtype=torch.uint8, pin_memory=True)
     target = torch.empty_like(source, device=device)
     best = 0.0

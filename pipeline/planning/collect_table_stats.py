@@ -1,6 +1,6 @@
-"""TableStats of tables, counted in Parquet: one pass a table, its columns alone, in bounded memory.
+"""Counts TableStats in Parquet files: one pass over the columns of each table, in bounded memory.
 
-A table needs about 50 bytes for each distinct id that is looked up, and a few million ids at once.
+A table needs about 50 bytes per distinct id, and memory for a few million ids at a time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def collect_table_stats(
     footers = [id_footer(path, tables) for path in files]
     rows = sum(footer.num_rows for footer in footers)
     if not rows:
-        raise UserError(f"{source}: no rows; name data that has some")
+        raise UserError(f"{source}: no rows; give data with rows")
     features: dict[str, FeatureStats] = {}
     found: dict[str, AccessCounts] = {}
     for table in tables:
@@ -50,7 +50,7 @@ def collect_table_stats(
 
 
 def _lengths(counts: IntArray) -> FeatureStats:
-    """`counts[n]`: rows with n ids."""
+    """`counts[n]`: number of rows with n ids."""
     rows = counts.sum()
     reached = counts.cumsum()
     return FeatureStats(

@@ -1,4 +1,4 @@
-"""Ids in Parquet columns, as rows of their tables: a few million at a time."""
+"""Reads ids in Parquet columns as table rows, a few million at a time."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Fold:
     known: int
     rest: int
     null: int | None = None
-    """The row of a missing id; None: it is no id."""
+    """Row of a missing id; None: missing ids are ignored."""
     remedy: str = "give it more rows, or --fold to take ids modulo its rows"
     """Of the error for an id outside."""
 
     def rows(self, ids: IntArray, where: str) -> IntArray:
-        if not ids.size or ids.view(np.uint64).max() < self.known:  # negative ones are huge
+        if not ids.size or ids.view(np.uint64).max() < self.known:  # negative ids are huge
             return ids
         if ids.min() < 0:
-            raise UserError(f"{where}: {ids.min()} is a negative id; give ids from 0 on")
+            raise UserError(f"{where}: {ids.min()} is a negative id; ids start at 0")
         if not self.rest:
             raise UserError(
                 f"{where}: id {ids.max()} in a table of {self.known} rows; {self.remedy}"
@@ -51,7 +51,7 @@ def id_chunks(
     lengths: dict[str, IntArray],
     at_once: int,
 ) -> Iterator[tuple[IntArray, IntArray]]:
-    """(ids, their rows of the data) of a few million lookups; `lengths` are counted on the way."""
+    """Yield (ids, rows of the data) of a few million lookups; also counts `lengths`."""
     pending: list[tuple[IntArray, IntArray]] = []
     row = num_pending = 0
     for path in files:
@@ -82,7 +82,7 @@ def id_chunks(
 
 
 def _flat(column: pa.Array, fold: Fold) -> tuple[IntArray, IntArray, IntArray]:
-    """Ids, the row of each, and how many each row has."""
+    """Return ids, the row of each, and the number of ids per row."""
     if pa.types.is_integer(column.type):
         lengths = np.ones(len(column), np.int64)
         ids = column
@@ -108,7 +108,7 @@ def _flat(column: pa.Array, fold: Fold) -> tuple[IntArray, IntArray, IntArray]:
 
 
 def _in_order(parts: Sequence[tuple[IntArray, IntArray]]) -> tuple[IntArray, IntArray]:
-    """Of several features, row after row."""
+    """Merge several features by row."""
     if len(parts) == 1:
         return parts[0]
     ids, rows = _joined(parts)
@@ -121,19 +121,19 @@ def _joined(parts: Sequence[tuple[IntArray, IntArray]]) -> tuple[IntArray, IntAr
 
 
 def id_footer(path: Path, tables: Sequence[ListedTable]) -> pq.FileMetaData:
-    """Of a file with all columns; UserError for one that lacks any."""
+    """Open a file. Raises UserError if a column is missing."""
     try:
         footer = read_footer(path)
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not a Parquet file ({reason}); name one") from error
+        raise UserError(f"{path}: not a Parquet file ({reason}); give a Parquet file") from error
     schema = footer.schema.to_arrow_schema()
     names = [name for table in tables for name in table.feature_names]
     if not any(name in schema.names for name in names):
         shown = ", ".join(schema.names[:10])
         raise UserError(
-            f"{path}: none of the tables' features is a column of it; columns: {shown}; "
-            "name the features in the table list as the columns are named"
+            f"{path}: no column has the name of a feature; columns: {shown}; "
+            "use the names of columns for the features in the table list"
         )
     for name in names:
         if name not in schema.names:

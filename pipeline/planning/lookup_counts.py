@@ -1,4 +1,4 @@
-"""Counts of one table's lookups, row after row of the data; memory is for distinct ids alone."""
+"""Counts lookups of a table by row of the data; memory depends only on distinct ids."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pipeline.io.arrays import IntArray
 
 
 class LookupCounts:
-    """Lookups of one table, row after row of the data."""
+    """Lookups of a table, in the order of the data."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
         self._ids = np.zeros(0, np.int64)
         self._counts = np.zeros(0, np.int64)
         self._last = np.zeros(0, np.int64)
-        """Of each id, ascending: lookups so far, and the row of the last one."""
-        # [l] lookups whose id was not in the same 2^k rows before, for k < l alone.
+        """For each id, ascending: lookups so far, and the row of the last one."""
+        # [l] lookups whose id did not occur before in the same 2^k rows, for k < l only.
         self._fresh = np.zeros(65, np.int64)
 
     def add(self, ids: IntArray, rows: IntArray) -> None:
-        """Lookups of `ids`, in `rows` of the data (ascending, none before those added already)."""
+        """Add lookups of `ids` in `rows` of the data (ascending, not before earlier ones)."""
         order = np.argsort(ids, kind="stable")
         ids, rows = ids[order], rows[order]
         first = np.concatenate([[True], ids[1:] != ids[:-1]])
@@ -35,8 +35,8 @@ class LookupCounts:
         before = np.concatenate([[-1], rows[:-1]])
         before[starts] = -1
         before[starts[~new]] = self._last[place[~new]]
-        # Rows r and s are in one block of 2^k if they agree but for k bits; and a block is whole if
-        # its number is not that of the end's.
+        # Rows r and s are in the same block of 2^k if they differ only in the lowest k bits. All
+        # blocks except the last are complete.
         apart = np.where(before < 0, 64, _bits(rows ^ before))
         whole = _bits(rows ^ self._rows)
         self._fresh += np.bincount(np.minimum(apart, whole), minlength=65)

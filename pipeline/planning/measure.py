@@ -1,4 +1,4 @@
-"""Time a plan's steps on the ranks that it was made for."""
+"""Measures the steps of a plan on its ranks."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from embeddings.planner.problem.options import PARTS
 from pipeline.planning.sharded_tables import ShardedTables
 from pipeline.ranks.world import World
 
-# Of PARTS, all that are run here: no caches are filled ahead of a lookup.
+# The measured PARTS: all except prefetch, because caches are not filled ahead of a lookup.
 TIMED = tuple(part for part in PARTS if part != "prefetch_compute")
-# What else is on the clock, and part of bwd_comms.
+# Additional measured parts, which are included in bwd_comms.
 INSIDE = ("all_reduce", "optimizer")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """What a plan took. Milliseconds; medians over repeats of each rank's own clock."""
+    """Measured times of a plan in milliseconds: medians over repeats, by each rank's clock."""
 
     ms: tuple[dict[str, float], ...]
-    """By rank: TIMED parts, each begun by all ranks at once, and INSIDE."""
+    """By rank: TIMED parts, each started by all ranks together, and INSIDE."""
     fastest: tuple[dict[str, float], ...]
-    """The same, the least of all repeats: the nearest to what a machine would take that is idle."""
+    """The same, the minimum over repeats: closest to the time on an idle machine."""
     spread: tuple[dict[str, float], ...]
-    """The same: half of the range between the quartiles, over the median."""
+    """The same, half of the interquartile range divided by the median."""
     step_ms: float
-    """A whole step from where ids have come, on the slowest rank, nothing waiting in between."""
+    """A whole step after the exchange of ids, on the slowest rank, without barriers."""
     step_fastest: float
-    """The same, the least."""
+    """The same, the minimum."""
     step_spread: float
     bytes: tuple[dict[str, int], ...]
-    """By rank: ids it got, outputs it looked up, gradients it summed, weights and optimizer."""
+    """By rank: received ids, looked-up outputs, summed gradients, weights and optimizer."""
     repeats: int
 
     @property
     def total_ms(self) -> float:
-        """What TorchRec rates, its parts added up, on the busiest rank."""
+        """TorchRec's rating from measured parts, on the busiest rank."""
         return _rated(self.ms)
 
     @property
     def total_fastest(self) -> float:
-        """The same, each part at its fastest."""
+        """The same, with the fastest time of each part."""
         return _rated(self.fastest)
 
 
 def measure(
     file: PlanFile, world: World, *, repeats: int, warmup: int = 2, seed: int = 0
 ) -> Measured:
-    """Every rank must call this; every rank gets all of it."""
+    """Collective; every rank gets all times."""
     return combine([time_plan(file, world, repeats=repeats, warmup=warmup, seed=seed)])
 
 
@@ -64,7 +64,7 @@ class RawTimings:
     parts: list[list[dict[str, float]]]
     steps: list[list[float]]
     busy: list[list[float]]
-    """Of the rank's processors in these steps."""
+    """CPU time of the rank in these steps."""
     bytes: list[dict[str, int]]
 
 
@@ -78,9 +78,9 @@ def time_plan(
     whole: bool = True,
     parts: bool = True,
 ) -> RawTimings:
-    """Build the tables, run steps and free them. Every rank gets all ranks' times.
+    """Build the tables, run steps and free the tables. Every rank gets the times of all ranks.
 
-    `whole`: run whole steps; `parts`: and steps in parts.
+    `whole`: run whole steps; `parts`: run steps in parts.
     """
     tables = ShardedTables(file, world, seed)
     mine: list[dict[str, float]] = []
@@ -106,7 +106,7 @@ def time_plan(
 
 
 def combine(timings: Sequence[RawTimings]) -> Measured:
-    """Several goes at one plan, all their repeats together."""
+    """Combine the repeats of several measurements of a plan."""
     parts = [row for one in timings for row in one.parts]
     slowest = [max(row) * 1e3 for one in timings for row in one.steps]
     names = (*TIMED, *INSIDE)

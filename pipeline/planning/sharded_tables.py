@@ -1,4 +1,4 @@
-"""The tables of a plan, sharded as it says, and a step of them in parts."""
+"""Builds the sharded tables of a plan, and runs a step in parts."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from pipeline.planning.synthetic_ids import synthetic_ids
 from pipeline.ranks.world import World
 
 LEARNING_RATE = 0.01
-# FBGEMM's lookups on CPU have these optimizers in their backward, of those that a table may have.
+# Fused optimizers of FBGEMM's lookups on CPU.
 _ON_CPU = ("rowwise_adagrad", "adagrad", "sgd")
 
 
 class ShardedTables:
     """All collections of a plan over the ranks, with one batch of synthetic ids.
 
-    `parts()` runs a step piece by piece, `step()` as training does. Every rank must call them.
+    `parts()` runs a step part by part, `step()` as in training. Both are collective.
     """
 
     def __init__(self, file: PlanFile, world: World, seed: int) -> None:
@@ -68,15 +68,15 @@ class ShardedTables:
         self._collections: dict[str, Any] = dict(model.module.items())
         for lookup in lookups(model):
             if isinstance(lookup, DistributedDataParallel):
-                # DDP looks at annotations, and cannot read them as text: a lambda has none.
+                # DDP inspects annotations, which must not be strings: a lambda has none.
                 lookup.register_comm_hook(None, lambda _, bucket: self._exchange(bucket))
         self._replicated = _replicated_optimizers(model, file)
 
     def parts(self) -> dict[str, float]:
-        """Seconds of every part of a step, on this rank, each begun by all ranks at once.
+        """Return seconds of every part of a step on this rank; all ranks start each part together.
 
-        As TorchRec's estimate has them: bwd_comms includes the optimizer of replicated tables.
-        Two more, which are in bwd_comms: all_reduce, optimizer.
+        As in TorchRec's estimate, bwd_comms includes the optimizer of replicated tables. Also
+        returns two parts of bwd_comms: all_reduce, optimizer.
         """
         self._timed = True
         self.seconds = {"all_reduce": 0.0}
@@ -112,7 +112,7 @@ class ShardedTables:
             if leaf.grad is not None
         ]
         with self._clock("bwd_compute"):
-            if pairs:  # this rank may hold no table
+            if pairs:  # this rank may have no table
                 torch.autograd.backward([t for t, _ in pairs], [g for _, g in pairs])
         with self._clock("optimizer"):
             self._step_replicated()
@@ -121,9 +121,9 @@ class ShardedTables:
         return dict(self.seconds)
 
     def step(self) -> tuple[float, float]:
-        """Seconds of a step on this rank from where its ids have come, nothing waiting between.
+        """Return seconds of a step on this rank after the exchange of ids, without barriers.
 
-        By the clock, and of this rank's processors: the latter leaves out what others made it wait.
+        Returns wall-clock and CPU time; the latter excludes waiting for other ranks.
         """
         self._timed = False
         contexts = {name: each.create_context() for name, each in self._collections.items()}
@@ -143,7 +143,7 @@ class ShardedTables:
         return self.seconds["step"], busy
 
     def local_bytes(self) -> dict[str, int]:
-        """Of this rank's shards, and of their optimizers' state."""
+        """Return bytes of this rank's shards and of their optimizer state."""
         shards = _bytes_of(self.model.state_dict())
         optimizers = [self.model.fused_optimizer, *self._replicated]
         return {"weights": shards, "optimizer": sum(_bytes_of(o.state_dict()) for o in optimizers)}
@@ -185,7 +185,7 @@ class ShardedTables:
             work = dist.all_reduce(gradient, async_op=True)
             return work.get_future().then(lambda done: done.value()[0])
         began = perf_counter()
-        self._meet()  # waiting for a rank that still computes is no exchange
+        self._meet()  # do not count waiting for ranks that still compute
         met = perf_counter()
         dist.all_reduce(gradient)
         self._finish()
@@ -198,7 +198,7 @@ class ShardedTables:
 
 
 def _check(file: PlanFile, world: World) -> None:
-    """UserError for a table that this device cannot run."""
+    """Raise UserError for a table that this device cannot run."""
     for placed in file.tables:
         table = placed.table
         on_cpu = world.device.type == "cpu" and not placed.copied
@@ -212,12 +212,12 @@ def _check(file: PlanFile, world: World) -> None:
 def _replicated_optimizers(
     model: DistributedModelParallel, file: PlanFile
 ) -> list[torch.optim.Optimizer]:
-    """Of data-parallel tables, which have no fused kernel: one for each kind of update."""
+    """Return optimizers of data-parallel tables, which are not fused, one per kind of update."""
     by_kind: defaultdict[str, list[nn.Parameter]] = defaultdict(list)
     kinds = {placed.table.name: placed.table.optimizer for placed in file.tables if placed.copied}
     for name, parameter in in_backward_optimizer_filter(model.named_parameters()):
         by_kind[kinds[name.split(".")[-2]]].append(parameter)
-    kinds_of: dict[str, Any] = dict(OPTIMIZERS)  # the base class, which they share, has no rate
+    kinds_of: dict[str, Any] = dict(OPTIMIZERS)  # their common base class has no rate
     return [kinds_of[kind](own, lr=LEARNING_RATE) for kind, own in by_kind.items()]
 
 
@@ -233,8 +233,8 @@ def _id_bytes(features: Any) -> int:
 
 
 def _bytes_of(state: Any) -> int:
-    """All tensors in nested dicts and lists, local shards of sharded ones."""
-    if isinstance(state, ShardedTensor):  # a Tensor too
+    """Yield all tensors in nested dicts and lists; for sharded ones, the local shards."""
+    if isinstance(state, ShardedTensor):  # also a Tensor
         return sum(shard.tensor.nbytes for shard in state.local_shards())
     if isinstance(state, Tensor):
         return state.nbytes

@@ -1,4 +1,4 @@
-"""The model to plan for, named on a command line: a recipe, a run, a checkpoint, a table list."""
+"""Loads the model to plan for: a recipe, a run, a checkpoint or a table list."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A model on meta and its tables; `global_batch` in rows, of a run alone."""
+    """A model on the meta device and its tables; `global_batch` in rows, for runs only."""
 
     module: nn.Module
     tables: tuple[ListedTable, ...]
     usage: dict[str, ParameterConstraints]
     global_batch: int | None
     remake: Callable[[int | None, str | None], Source] | None = None
-    """The same with all tables of another dim, or another type of weights."""
+    """Returns the same source with another dim or type for all tables."""
     schema: Schema | None = None
-    """Of a run."""
+    """Configuration of a run."""
     setup: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of `TrainingSetup` that a run has of its own."""
+    """Fields of `TrainingSetup` set by a run."""
     hash_rows: int = 0
-    """Rows of each of a run's tables for ids outside its vocabulary."""
+    """For a run: rows of each table for ids outside its vocabulary."""
 
     def rows_a_rank(self, cluster: Cluster, batch_size: int | None) -> int:
         """`batch_size`; None: the run's batch, divided among the cluster's ranks.
@@ -49,21 +49,24 @@ class Source:
         if batch_size is not None:
             return batch_size
         if self.global_batch is None:
-            raise UserError("--batch-size: a table list has none; give rows a rank")
+            raise UserError("--batch-size: missing for a table list; give rows per rank")
         if self.global_batch % cluster.ranks:
             raise UserError(
                 f"train.batch_size: {self.global_batch} rows do not divide by {cluster.ranks} "
-                "ranks; give rows a rank with --batch-size"
+                "ranks; give rows per rank with --batch-size"
             )
         return self.global_batch // cluster.ranks
 
     def with_stats(self, stats: TableStats, rows: int, share: float) -> Source:
-        """With tables used as `stats` say, in global batches of `rows` rows; ValueError."""
+        """Return the source with usage from `stats`, for global batches of `rows` rows.
+
+        Raises ValueError if they do not match.
+        """
         tables = tuple(stats.with_stats(table, rows, share) for table in self.tables)
         return self._with_tables(tables)
 
     def _with_tables(self, tables: tuple[ListedTable, ...]) -> Source:
-        """The run's own limits stay."""
+        """Keep the limits of the run."""
         known = {
             name: dataclasses.replace(
                 now,

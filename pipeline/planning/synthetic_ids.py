@@ -1,4 +1,4 @@
-"""Ids for a plan that has no data yet: as many a sample as its file says."""
+"""Generates ids for a plan without data, with the numbers per sample of its file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from embeddings.planner.inputs.table_list import ListedTable
 def synthetic_ids(
     tables: Sequence[ListedTable], batch_size: int, seed: int, device: torch.device
 ) -> KeyedJaggedTensor:
-    """One batch of `batch_size` samples, a key a feature, in the order of the tables.
+    """Return a batch of `batch_size` samples, with one key per feature, in the order of the tables.
 
-    Ids are uniform over the rows. A sample has the pooling factor's whole number of ids of each
-    feature, or one more, so that the mean is the pooling factor; times the number of poolings,
-    which here makes one longer bag. Weighted tables' ids weigh one.
+    Ids are uniform over the rows. The number of ids of a feature per sample is the pooling factor
+    rounded down or up, such that the mean is the pooling factor, times the number of poolings
+    (here one longer bag). Ids of weighted tables have weight 1.
     """
     random = torch.Generator().manual_seed(seed)
     rows: dict[str, int] = {}
@@ -29,7 +29,7 @@ def synthetic_ids(
     values: list[torch.Tensor] = []
     for table in tables:
         for feature, mean in zip(table.feature_names, _means(table), strict=True):
-            if feature in keys:  # another table's too: one key serves both
+            if feature in keys:  # shared with another table
                 continue
             longer = torch.rand(batch_size, generator=random) < mean % 1
             length = int(mean) + longer.to(torch.int32)

@@ -1,4 +1,4 @@
-"""Where table statistics come from: a file of them, a prepared folder, any Parquet."""
+"""Loads table statistics from a file, or counts them in a prepared folder or Parquet files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FILES = (".json", ".yaml", ".yml")
 
 
 def open_table_stats(data: Path, source: Source, *, fold: bool) -> TableStats:
-    """Read, or counted in `data`: a Parquet file, or a folder of them.
+    """Read statistics, or count them in `data`: a Parquet file, or a folder of them.
 
-    Of a prepared folder the training split counts. For a run, ids become rows of its tables as they
-    do in training. `fold`: for a table list, ids are taken modulo a table's rows. UserError in one
+    For a prepared folder, counts the training split. For a run, ids are mapped to table rows as in
+    training. `fold`: for a table list, take ids modulo the rows of a table. Raises UserError in one
     line.
     """
     if data.suffix in _FILES:
@@ -33,7 +33,7 @@ def open_table_stats(data: Path, source: Source, *, fold: bool) -> TableStats:
         }
         return collect_table_stats(_files(data), source.tables, folds, str(data))
     if fold:
-        raise UserError("--fold: a run has its own hash rows (embeddings.hash_rows); drop it")
+        raise UserError("--fold: a run has its own hash rows (embeddings.hash_rows); remove it")
     schema = source.schema.with_splits_of(Schema.load(data), data)
     folds = {
         table.name: Fold(
@@ -48,18 +48,18 @@ def open_table_stats(data: Path, source: Source, *, fold: bool) -> TableStats:
 
 
 def _files(data: Path) -> list[Path]:
-    """All Parquet files of a folder, by name; of a prepared one those of its training split."""
+    """Return all Parquet files of a folder; for a prepared folder, those of the training split."""
     if data.is_file():
         return [data]
     if not data.is_dir():
         raise UserError(
-            f"{data}: no such file or folder; name Parquet files or a file of 'plan table-stats'"
+            f"{data}: no such file or folder; give Parquet files or a file of 'plan table-stats'"
         )
     if (data / "schema.json").is_file():
         return _split(data, Schema.load(data))
     found = sorted(data.rglob("*.parquet"))
     if not found:
-        raise UserError(f"{data}: no .parquet file in it; name a folder that has some")
+        raise UserError(f"{data}: contains no .parquet file; give a folder with Parquet files")
     return found
 
 

@@ -1,1 +1,1 @@
-"""Process groups, and what ranks tell each other."""
+"""Process groups, and coordination of ranks."""

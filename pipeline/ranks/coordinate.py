@@ -1,4 +1,4 @@
-"""What ranks agree on: errors, values and flags, over the control group."""
+"""Shares errors, values and flags between ranks over the control group."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 def gather_or_raise(world: World, build: Callable[[], T]) -> T:
     """Return this rank's `build()`; if any rank's fails, raise the lowest such rank's error on all.
 
-    Each rank checks its own input; without this the sound ranks would wait for the failed one.
+    Each rank checks its own input; without this, other ranks would wait for a failed one.
     """
     built: list[T] = []
     failure: Exception | None = None
@@ -46,17 +46,17 @@ def run_on_rank0(world: World, action: Callable[[], object]) -> None:
 
 
 def broadcast_from_rank0(world: World, value: T) -> T:
-    """Return rank 0's `value` on every rank. Shared file systems show files late, for one."""
+    """Return rank 0's `value` on every rank, for example because file systems show files late."""
     box = [value]
     dist.broadcast_object_list(box, src=0, group=world.control)
     return box[0]
 
 
 class Flags:
-    """Small values that all ranks learn of each other, one step late and without waiting.
+    """Exchanges small values between all ranks, one step late and without waiting.
 
-    `post` begins the exchange after a step, `read` ends it before the next one: a rank that wants
-    to stop (a signal) or must (a loss that is not finite) stops all of them at the same step.
+    `post` starts the exchange after a step, `read` ends it before the next one. A rank that wants
+    to stop (a signal) or must stop (a non-finite loss) stops all ranks at the same step.
     """
 
     def __init__(self, world: World, count: int) -> None:
@@ -72,7 +72,7 @@ class Flags:
         )
 
     def read(self) -> list[int]:
-        """The largest value of each flag over ranks, as last posted (zeros before that)."""
+        """Return the maximum of each flag over ranks, as last posted (initially zeros)."""
         if self._work is not None:
             self._work.wait()
             self._work = None

@@ -27,23 +27,23 @@ from pipeline.io.errors import RankLost
 from pipeline.io.exit_codes import ExitCode
 from pipeline.io.rank_exit import exit_of, write_exit
 
-# What gloo's transport says; it has no exception type of its own.
+# Messages of gloo's transport, which has no exception type.
 _OF_GLOO = re.compile(
     r"gloo/|Connection (closed|reset) by peer|Timed out waiting|Broken pipe|Application timeout"
 )
-_INTERVALS = 3  # without a new word before a rank counts as silent
+_INTERVALS = 3  # without a new heartbeat until a rank counts as silent
 _SLACK_S = 5.0  # and ten intervals: what a collective that timed out needs to be explained
 
 
 @dataclass
 class Pulse:
-    """Where this rank is; the training loop keeps it."""
+    """The current step of this rank, updated by the training loop."""
 
     step: int = 0
 
 
 class Heartbeat:
-    """The ranks' notes in a store of their own connection, so that no collective is in the way."""
+    """Heartbeats of ranks over a separate store connection, independent of collectives."""
 
     def __init__(self, store: Store, rank: int, size: int, timeout: int, pulse: Pulse) -> None:
         self._store = store
@@ -65,25 +65,25 @@ class Heartbeat:
             threading.Thread(target=target, daemon=True, name=name).start()
 
     def close(self) -> None:
-        """Write no more."""
+        """Stop writing."""
         self._over.set()
 
     def leave(self) -> None:
-        """The end of a run that went well: nobody is to miss this rank."""
-        with suppress(dist.DistError):  # the store is gone: then nobody is there to read
+        """Mark this rank as finished, so that others do not miss it."""
+        with suppress(dist.DistError):  # the store is gone, so nobody reads it
             self._store.set(f"bye{self._rank}", "")
 
     def tell(self, reason: str) -> None:
-        """Leave word why this rank ends, for those who will miss it."""
-        with suppress(dist.DistError):  # the store is gone: then nobody is there to read
+        """Record why this rank ends, for the others."""
+        with suppress(dist.DistError):  # the store is gone, so nobody reads it
             self._store.set(f"end{self._rank}", f"{socket.gethostname()} {reason}")
 
     def explain(self) -> str:
-        """Who is missing, in one sentence. Takes a few intervals; never much longer."""
+        """Return which rank is missing, in one sentence. Takes a few intervals."""
         answer: list[str] = []
         reader = threading.Thread(target=lambda: answer.append(self._missing()), daemon=True)
         reader.start()
-        # A store across a link that is cut does not answer, and does not say so either.
+        # If the link is cut, the store does not answer and calls do not fail.
         reader.join(self._interval * (2 * _INTERVALS) + 2)
         if answer:
             return answer[0]
@@ -104,19 +104,19 @@ class Heartbeat:
         self._store.set(f"beat{self._rank}", note)
 
     def _next_is_well(self) -> bool:
-        """Whether the store answers and has heard from the next rank: a ring, so that it scales."""
+        """Whether the store has a new heartbeat of the next rank (in a ring, so that it scales)."""
         after = (self._rank + 1) % self._size
         if self._store.check([f"bye{after}"]):
             return True
-        if not self._store.check([f"beat{after}"]):  # it has just begun, or never does
+        if not self._store.check([f"beat{after}"]):  # it has not started yet
             return False
         before, self._next_note = self._next_note, self._store.get(f"beat{after}")
         return before != self._next_note
 
     def _enforce_deadline(self) -> None:
-        """End this process where its main thread should have, long ago."""
+        """Exit this process if its main thread should have done so long ago."""
         while not self._over.wait(self._interval):
-            # Not by a clock: a job that Slurm suspended comes back to find hours gone.
+            # Do not use a clock: it advances while Slurm suspends the job.
             self._unwell_s += self._interval
             if self._unwell_s > self._limit:
                 reason = lost(self._pulse, self.explain())
@@ -146,11 +146,11 @@ class Heartbeat:
         _, step, host = after[last].split(maxsplit=2)
         return (
             f"rank {last} on {host} is alive, at step {step}, but did not come within "
-            f"{self._timeout} s; if it only needs longer, raise --train.timeout"
+            f"{self._timeout} s; if it only needs more time, raise --train.timeout"
         )
 
     def _read(self, kind: str) -> dict[int, str]:
-        """rank -> its note, of those that left one."""
+        """Return the last note of each rank that left one."""
         names = {rank: f"{kind}{rank}" for rank in range(self._size)}
         return {
             rank: self._store.get(name).decode()
@@ -164,7 +164,7 @@ _MISSED_PEER = "missed another rank"
 
 @contextmanager
 def monitored(beat: Heartbeat, pulse: Pulse) -> Iterator[None]:
-    """Runs communication; a peer that fails it is named. Raises RankLost for that."""
+    """Run communication. Raises RankLost, naming the failed peer."""
     try:
         yield
     except Exception as error:
@@ -180,15 +180,15 @@ def monitored(beat: Heartbeat, pulse: Pulse) -> Iterator[None]:
 
 
 def lost(pulse: Pulse, why: str) -> str:
-    """The one line: when, why, and what to do."""
+    """Return the error line: step, reason, remedy."""
     return (
-        f"step {pulse.step}: {why}; nothing of a save that was under way counts; when it is "
-        "fixed, continue with --resume"
+        f"step {pulse.step}: {why}; a save in progress was discarded; after fixing this, continue "
+        "with --resume"
     )
 
 
 def open_heartbeat(nonce: str, rank: int, size: int, timeout: int, pulse: Pulse) -> Heartbeat:
-    """In the store where the ranks met, by a connection of its own. `nonce`: the same on all."""
+    """Open a separate connection to the ranks' store. `nonce`: the same on all ranks."""
     store = TCPStore(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
@@ -200,7 +200,7 @@ def open_heartbeat(nonce: str, rank: int, size: int, timeout: int, pulse: Pulse)
 
 
 def of_a_peer(error: BaseException | None) -> bool:
-    """Whether what went wrong is that another rank, or the way to it, did."""
+    """Whether the error was caused by another rank or the connection to it."""
     while error is not None:
         if isinstance(error, dist.DistError):
             return True
@@ -212,7 +212,7 @@ def of_a_peer(error: BaseException | None) -> bool:
 
 def _silent(rank: int, note: str | None) -> str:
     if note is None:
-        return f"rank {rank} never came"
+        return f"rank {rank} never started"
     _, step, host = note.split(maxsplit=2)
     return f"rank {rank} on {host} does not answer (its last word was from step {step})"
 

@@ -1,4 +1,4 @@
-"""A description of the ranks' hardware, to print beside every measurement."""
+"""Describes the ranks' hardware, for measurements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.ranks.world import World
 
 
 def machine(world: World) -> str:
-    """Processors and devices of this rank's machine, the ranks, and what exchanges for them."""
+    """Return processors and devices of this rank's machine, the ranks, and their backend."""
     processor = _processor()
     devices = f"{os.cpu_count()} cores of {processor}"
     if world.device.type == "cuda":
@@ -22,13 +22,13 @@ def machine(world: World) -> str:
     threads = torch.get_num_threads()
     backend = dist.get_backend_config(dist.group.WORLD)
     return (
-        f"{devices}; {world.size} ranks, {world.local_size} a host, {threads} threads each, "
+        f"{devices}; {world.size} ranks, {world.local_size} per host, {threads} threads each, "
         f"{backend}; torch {torch.__version__}, torchrec {version('torchrec')}"
     )
 
 
 def _processor() -> str:
-    """Linux says it here alone."""
+    """Read the name of the processor (Linux)."""
     path = Path("/proc/cpuinfo")
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():

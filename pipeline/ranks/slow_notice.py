@@ -1,4 +1,4 @@
-"""Say what a rank waits for, once it has waited a while."""
+"""Prints what a rank waits for if it takes long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time spent waiting for other ranks inside forward and backward, so that it can be left out."""
+"""Measures time spent waiting for other ranks in forward and backward, to exclude it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def all_reduce_seconds() -> float:
 
 
 def all_reduce(x: Tensor) -> None:
-    """torch.distributed's sum over all ranks, in place, its time added up."""
+    """Sum over all ranks in place, and accumulate the time."""
     global _seconds
     began = time.perf_counter()
     dist.all_reduce(x)

@@ -1,4 +1,4 @@
-"""This process among its ranks: group, device, and what the ranks agree on."""
+"""The process group of a rank, and its device."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from pipeline.ranks.timed_all_reduce import all_reduce
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """A rank's place.
+    """A rank in its process group.
 
-    `control` is a gloo group for small CPU tensors, on every device; `pulse` is where training
-    leaves its step, for the others to read should this rank fall silent.
+    `control` is a gloo group for small CPU tensors, on every device. Training writes its step to
+    `pulse`, which other ranks read if this rank does not answer.
     """
 
     rank: int
@@ -43,20 +43,20 @@ class World:
 
 
 TIMEOUT_S = 600
-"""Seconds that ranks wait for each other unless train.timeout says otherwise."""
+"""Default of train.timeout, seconds."""
 
 
 @contextmanager
 def open_world(timeout: int = TIMEOUT_S) -> Iterator[World]:
-    """Join the ranks that torchrun started, or be the only one.
+    """Join the ranks that torchrun started, or create a group with a single rank.
 
-    NCCL and one GPU a rank where CUDA is present (no GPU has run this yet), gloo otherwise.
+    Uses NCCL and one GPU per rank with CUDA (not tested on GPUs yet), otherwise gloo.
 
     Args:
         timeout: seconds that a collective waits for the other ranks.
 
     Raises:
-        RankLost: where another rank did not answer in time, or was gone; the message names it.
+        RankLost: another rank did not answer in time, or was lost; the message names it.
     """
     keep_freed_memory()
     silence_libraries()
@@ -87,7 +87,7 @@ def open_world(timeout: int = TIMEOUT_S) -> Iterator[World]:
         with monitored(beat, world.pulse):
             yield world
     except RankLost:
-        raise  # the groups are broken: to take them down would wait for the rank that is lost
+        raise  # destroying the broken groups would wait for the lost rank
     except BaseException:
         dist.destroy_process_group()
         raise
@@ -95,14 +95,14 @@ def open_world(timeout: int = TIMEOUT_S) -> Iterator[World]:
 
 
 def _shared_nonce(world: World) -> str:
-    """A word that no earlier start of this job used, the same on every rank."""
+    """Return a value that is unique to this start of the job and the same on every rank."""
     box = [uuid.uuid4().hex]
     dist.broadcast_object_list(box, src=0, group=world.control)
     return box[0]
 
 
 def this_world(timeout: int = TIMEOUT_S) -> World:
-    """This rank's place in the process group, which is up."""
+    """Return the World of this rank; the process group must exist."""
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
@@ -119,7 +119,7 @@ def this_world(timeout: int = TIMEOUT_S) -> World:
 
 
 class _RankMean(torch.autograd.Function):
-    """Mean over ranks of equal-shaped tensors; its gradient is the same mean."""
+    """Mean over ranks of tensors with equal shapes; its gradient is the same mean."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -135,18 +135,18 @@ class _RankMean(torch.autograd.Function):
 
 
 def rank_mean(x: Tensor) -> Tensor:
-    """Differentiable mean of `x` over ranks: what synchronised batch statistics are made of.
+    """Return the differentiable mean of `x` over ranks, for synchronized batch statistics.
 
-    Every rank must call it with the same shape. torch's SyncBatchNorm does this on CUDA alone.
+    Collective, with the same shape on all ranks. torch's SyncBatchNorm supports only CUDA.
     """
     result: Tensor = _RankMean.apply(x)  # type: ignore[no-untyped-call]
     return result
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Rank 0's running statistics on every rank.
+    """Copy rank 0's running statistics to every rank.
 
-    They differ where batch statistics are each rank's own; an evaluation wants one model.
+    They differ if batch statistics are not synchronized, but an evaluation needs one model.
     """
     for buffer in module.buffers():
         dist.broadcast(buffer, src=0)

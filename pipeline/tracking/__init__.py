@@ -1,1 +1,1 @@
-"""What a run logs: metrics.jsonl, TensorBoard, progress."""
+"""Logging of a run: metrics.jsonl, TensorBoard, progress."""

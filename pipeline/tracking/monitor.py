@@ -1,4 +1,4 @@
-"""Progress of training: loss, learning rates, speed and windowed metrics, to log and screen."""
+"""Logs the progress of training: loss, learning rates, speed and windowed metrics."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Monitor(Hook):
             self._timed = 0
 
     def after_segment(self, step: int) -> None:
-        """Leave out of the speed what is not training: an evaluation, a save."""
+        """Exclude evaluations and saves from the speed."""
         self._start = None
 
     def after_evaluation(
@@ -65,7 +65,7 @@ class Monitor(Hook):
             return
         assert self._start is not None
         batch = output.batch
-        # A step's loss divides by its rows; what a person reads is the mean over known labels.
+        # The loss of a step divides by its rows; the log shows the mean over known labels.
         sums_2T = self._windowed.since_log_2T
         sums_2T[0] += output.losses_T * len(batch.weights)
         sums_2T[1] += (~batch.labels.isnan()).sum(0)

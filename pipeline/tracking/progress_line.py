@@ -1,8 +1,8 @@
-"""One plain line of progress: what a run prints into a log, and what a launcher reads there.
+"""Formats and parses a line of progress, which runs print and launchers read.
 
     train  30%|######              | 120/400 steps  14.2k samples/s  loss 0.5120  eta 0:20
 
-Imports no torch: launchers draw these lines again in place.
+Does not import torch: launchers redraw these lines in place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROGRESS_LINE = re.compile(
 def progress_line(
     what: str, step: int, total: int, *, samples_per_s: float, loss: float, eta_s: float
 ) -> str:
-    """The line after `step` of `total` steps. `eta_s`: seconds left."""
+    """Return the line after `step` of `total` steps. `eta_s`: seconds left."""
     filled = _WIDTH * step // total
     bar = "#" * filled + " " * (_WIDTH - filled)
     return (
@@ -30,7 +30,7 @@ def progress_line(
 
 
 def speed_text(per_second: float) -> str:
-    """Three digits: 950, 14.2k, 1.25M."""
+    """Format with three digits: 950, 14.2k, 1.25M."""
     for unit, size in (("M", 1e6), ("k", 1e3)):
         if per_second >= size:
             return f"{per_second / size:.3g}{unit}"
@@ -38,7 +38,7 @@ def speed_text(per_second: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """m:ss, or h:mm:ss from an hour on."""
+    """Format as m:ss, or h:mm:ss from one hour."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

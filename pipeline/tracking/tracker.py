@@ -1,4 +1,4 @@
-"""What a run records: metrics.jsonl, TensorBoard events, progress on the screen."""
+"""Writes metrics.jsonl and TensorBoard events, and shows progress."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from pipeline.tracking.progress_line import duration_text, progress_line, speed_
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-# Between two lines of progress in a log.
+# Seconds between two progress lines in a log.
 _SECONDS_BETWEEN_LINES = 2.0
 
 
 class Tracker:
-    """Made on every rank; writes on rank 0 alone, and does nothing on the others.
+    """Created on every rank; writes on rank 0 and does nothing on the others.
 
-    Into `folder`: metrics.jsonl, one line a call with "kind", "step", "time" (Unix seconds) and
-    the values, null where not finite; and tensorboard/, the same as scalars. A resumed run
-    from step N first drops what was logged after N: it lives on from there.
+    Writes to `folder`: metrics.jsonl, one line per call with "kind", "step", "time" (Unix seconds)
+    and the values, null if not finite; and tensorboard/, the same as scalars. A run resumed from
+    step N first drops lines after N.
     """
 
     def __init__(self, folder: Path, *, rank: int, total_steps: int, resume_step: int = 0) -> None:
@@ -42,14 +42,14 @@ class Tracker:
             self._outputs = _Outputs(folder, total_steps, resume_step)
 
     def log(self, step: int, values: Mapping[str, float], kind: str = "train") -> None:
-        """Values by name ('loss/click', 'samples_per_s') after `step`."""
+        """Log values by name ('loss/click', 'samples_per_s') after `step`."""
         if self._outputs:
             self._outputs.write(step, {"kind": kind}, values, tag=kind)
 
     def log_results(
         self, step: int, results: Mapping[str, Mapping[str, Any]], *, split: str
     ) -> None:
-        """Metrics of an evaluation by task, as 'TASK/METRIC'."""
+        """Log metrics of an evaluation by task, as 'TASK/METRIC'."""
         values = {
             f"{task}/{name}": value
             for task, metrics in results.items()
@@ -59,7 +59,7 @@ class Tracker:
             self._outputs.write(step, {"kind": "eval", "split": split}, values, tag=split)
 
     def progress(self, step: int, *, samples_per_s: float, loss: float) -> None:
-        """Show how far training is: a bar on a terminal, else a line every 2 s and the last."""
+        """Show progress: a bar on a terminal, else a line every 2 s and at the end."""
         if self._outputs:
             self._outputs.show(step, samples_per_s, loss)
 
@@ -83,7 +83,7 @@ class _Outputs:
     """Rank 0's open files and bar."""
 
     def __init__(self, folder: Path, total_steps: int, resume_step: int) -> None:
-        # Slow to import, and for rank 0 alone.
+        # Slow to import, and used only on rank 0.
         from torch.utils.tensorboard import SummaryWriter
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ class _Outputs:
                 "train", total=total_steps, completed=resume_step, speed="-", loss="-", eta="-"
             )
             self._bar.start()
-            # Gives the terminal its cursor back, however the process ends.
+            # Restores the terminal's cursor, however the process ends.
             weakref.finalize(self, self._bar.stop)
 
     def write(
@@ -149,9 +149,9 @@ class _Outputs:
 
 
 def drop_after(path: Path, step: int) -> None:
-    """Rewrite a metrics.jsonl without the lines of later steps, whole or not at all.
+    """Rewrite a metrics.jsonl atomically without the lines of later steps.
 
-    A last line without its end was cut off by a crash, and goes too.
+    Also drops a last line that was truncated by a crash.
     """
     if not path.exists():
         return
@@ -174,7 +174,7 @@ def drop_after(path: Path, step: int) -> None:
 
 
 def _utf8_name(folder: Path) -> str:
-    """For TensorBoard, which takes names as UTF-8 whatever the locale's encoding."""
+    """Return a path for TensorBoard, which encodes names as UTF-8 in every locale."""
     name = str(folder)
     if os.fsencode(name) == name.encode():
         return name
@@ -183,7 +183,7 @@ def _utf8_name(folder: Path) -> str:
 
 
 def print_final_table(results: Mapping[str, Mapping[str, Any]], title: str) -> None:
-    """Metrics of an evaluation, a row a task; of the oracle's, AUC alone."""
+    """Print the metrics of an evaluation, one row per task; for the oracle only AUC."""
     columns = {metric.name: metric.heading for metric in METRICS if metric.in_tables}
     if any(row.get("oracle_auc") is not None for row in results.values()):
         columns["oracle_auc"] = "oracle's AUC"

@@ -1,1 +1,1 @@
-"""Build, shard and step a model."""
+"""Builds, shards and steps a model."""

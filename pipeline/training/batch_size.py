@@ -1,9 +1,9 @@
-"""Rows of a step on any number of ranks, and the learning rates that go with them.
+"""Rows per step on any number of ranks, and the corresponding learning rates.
 
 A job that lost a machine continues with fewer ranks. It keeps its global batch: each rank takes
-more rows. With train.base_world_size, each rank's rows stay, the global batch scales with the
-ranks, and learning rates with it by train.scale_lr. Both optimizers are adaptive, and for those the
-root of the batch is the rule (Malladi et al. 2022, On the SDEs and Scaling Rules for Adaptive
+more rows. With train.base_world_size, the rows per rank are constant, the global batch scales with
+the number of ranks, and train.scale_lr scales the learning rates. Both optimizers are adaptive, for
+which square-root scaling applies (Malladi et al. 2022, On the SDEs and Scaling Rules for Adaptive
 Gradient Algorithms).
 """
 
@@ -23,7 +23,7 @@ class BatchSizes:
 
     Attributes:
         per_rank: rows of each rank.
-        share: rows of a step over train.batch_size: how far one step moves along the schedule.
+        share: rows per step / train.batch_size: the advance of one step in the schedule.
         rate: factor on both learning rates.
     """
 
@@ -33,21 +33,21 @@ class BatchSizes:
 
 
 def batch_sizes(config: TrainConfig, ranks: int) -> BatchSizes:
-    """For `ranks` ranks. Where they do not divide the rows, each takes the nearest whole number.
+    """Compute the step for `ranks` ranks. If they do not divide the rows, each rank rounds them.
 
     Raises:
         UserError: fewer rows than ranks; or train.base_world_size does not divide train.batch_size.
     """
     if config.base_world_size and config.batch_size % config.base_world_size:
         raise UserError(
-            f"train.batch_size: {config.batch_size} rows do not divide by train.base_world_size "
-            f"{config.base_world_size}; take a multiple"
+            f"train.batch_size: {config.batch_size} rows are not divisible by "
+            f"train.base_world_size {config.base_world_size}; use a multiple"
         )
     shared_by = config.base_world_size or ranks
     per_rank = int(config.batch_size / shared_by + 0.5)
     if config.batch_size < shared_by:
         raise UserError(
-            f"train.batch_size: {config.batch_size} rows are fewer than {shared_by} ranks; take "
+            f"train.batch_size: {config.batch_size} rows are fewer than {shared_by} ranks; use "
             "more rows or fewer ranks"
         )
     share = per_rank * ranks / config.batch_size

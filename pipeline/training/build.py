@@ -1,4 +1,4 @@
-"""Configuration and data's schema to a model over ranks."""
+"""Builds the sharded model from the configuration and the schema of the data."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from pipeline.training.step import Loss, Step
 def build(
     config: Config, chosen: Selection, world: World, tower: TowerFactory | None = None
 ) -> tuple[Step, Parallel]:
-    """Build on meta, give the tower its weights, shard. Every rank must call this.
+    """Build on the meta device, initialize the tower, shard. Collective.
 
-    `tower`: instead of the one that `config.model.tower` describes.
+    `tower`: used instead of `config.model.tower`.
     """
     step = build_step(config, chosen, world, tower)
     head = step.model.head
@@ -58,7 +58,7 @@ def build(
 def build_step(
     config: Config, chosen: Selection, world: World, tower: TowerFactory | None = None
 ) -> Step:
-    """The model with its loss, all on meta. UserError for a tower that cannot be."""
+    """Build the model with its loss on the meta device. Raises UserError for an invalid tower."""
     synchronised = config.model.sync_batch_norm and world.size > 1
     with torch.device("meta"):
         try:
@@ -98,13 +98,13 @@ def build_step(
 
 
 def _balance(config: Config, chosen: Selection, world: World) -> Balance:
-    """What makes one loss of the tasks' losses."""
+    """Build the balance that combines the losses of tasks."""
     weights = _by_task(config.loss.task_weights, chosen)
     return config.loss.balance.build(weights, config.train.seed, _global_batch(world))
 
 
 def _label_weights(config: Config, chosen: Selection, world: World) -> LabelWeights | None:
-    """What positives and negatives count, where the configuration says so."""
+    """Build the weights of positives and negatives, if configured."""
     positive, keep = config.loss.positive_weights, config.loss.negative_sampling
     if not (positive or keep):
         return None
@@ -121,7 +121,7 @@ def _global_batch(world: World) -> GlobalBatch:
 
 
 def _base_logit(schema: Schema, task: str) -> float:
-    """The log-odds of a task's rate in the training split."""
+    """Return the log-odds of a task's rate in the training split."""
     rate = schema.rate(task)
     return math.log(rate / (1 - rate))
 
@@ -129,8 +129,8 @@ def _base_logit(schema: Schema, task: str) -> float:
 def _bf16(switch: Switch, device: torch.device) -> bool:
     """Whether to compute the tower in bfloat16.
 
-    CPUs with the same flag differ: against fp32, AVX512-BF16 products were seen at twice the speed
-    (AMD Zen 4) and at half of it (an Intel without AMX).
+    CPUs with the same flag differ: relative to fp32, AVX512-BF16 products run at twice the speed
+    (AMD Zen 4) or at half of it (an Intel without AMX).
     """
     if switch != "auto":
         return switch == "on"

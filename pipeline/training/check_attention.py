@@ -1,4 +1,4 @@
-"""Whether the features that `model.attention` names are what it needs."""
+"""Validates the features of `model.attention`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.io.errors import UserError, nearest
 def check_attention(
     config: AttentionConfig, features: Sequence[SparseFeature], schema: Schema
 ) -> None:
-    """UserError if a history or a candidate is not of the run's `features`, or does not fit."""
+    """Raise UserError if a history or candidate is not in the run's `features`, or does not fit."""
     for event, pairs in config.events.items():
         for history, candidate in pairs.items():
             field = f"model.attention.events.{event}.{history}"
@@ -23,7 +23,7 @@ def check_attention(
                 remedy = nearest(candidate, same) if same else "no single-valued feature has it"
                 raise UserError(
                     f"{field}: {candidate!r} is of table {of_candidate.table!r}, the history of "
-                    f"{of_history.table!r}; name a candidate of the same table; {remedy}"
+                    f"{of_history.table!r}; give a candidate of the same table; {remedy}"
                 )
 
 
@@ -35,10 +35,10 @@ def _find(
     if name not in found:
         if any(feature.name == name for feature in schema.sparse):
             raise UserError(
-                f"{field}: {name!r} is left out by data.features or data.exclude; attention needs "
-                "it: change these"
+                f"{field}: {name!r} is excluded by data.features or data.exclude, but attention "
+                "needs it: change these"
             )
-        raise UserError(f"{field}: {name!r} is no id feature here; {nearest(name, fitting)}")
+        raise UserError(f"{field}: {name!r} is not an id feature; {nearest(name, fitting)}")
     if found[name].multi != multi:
         is_, needed = ("multi", "single") if found[name].multi else ("single", "multi")
         role = "history" if multi else "candidate"

@@ -1,4 +1,4 @@
-"""How the tower's gradient is averaged over ranks: alike in every step of every process."""
+"""Averages the tower's gradient over ranks, in the same way in every step of every process."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from torchrec.distributed.model_parallel import DefaultDataParallelWrapper
 
 
 def data_parallel(ranks: int) -> DefaultDataParallelWrapper:
-    """DistributedDataParallel that keeps its first layout of buckets.
+    """DistributedDataParallel without rebuilding its buckets.
 
-    Otherwise it lays them out anew after a process's first step, in the order in which gradients
-    came; and where a gradient lies decides in which order three ranks and more are summed. So the
-    first step after a resume would differ by a bit from the one that it takes the place of. Only
-    where it looks for parameters without a gradient does it leave the layout alone: a walk over
-    the graph and one small exchange a step.
+    By default DDP rebuilds its buckets after the first step of a process, in the order of
+    gradients. The position of a gradient determines the order of summation over three or more
+    ranks, so the first step after a resume would differ by rounding. DDP does not rebuild buckets
+    if it searches for unused parameters, which costs a traversal of the graph and one small
+    exchange per step.
     """
-    if ranks <= 2:  # a sum of two is the same either way
+    if ranks <= 2:  # a sum of two does not depend on the order
         return DefaultDataParallelWrapper()
     return DefaultDataParallelWrapper(static_graph=False, find_unused_parameters=True)

@@ -1,4 +1,4 @@
-"""A split of a prepared folder as this rank's batches."""
+"""Opens a split of a prepared folder as batches of this rank."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OpenSplit(Protocol):
 
 
 def hash_rows(config: Config, chosen: Selection) -> dict[str, int]:
-    """Rows behind each table's vocabulary."""
+    """Return the rows after each table's vocabulary."""
     return {table.name: config.embeddings.hash_rows for table in chosen.tables}
 
 
@@ -42,9 +42,9 @@ def open_split(
     *,
     purpose: Literal["train", "eval"],
 ) -> ParquetSource:
-    """This rank's batches of a split: shuffled for training; whole, in order, for evaluation.
+    """Open this rank's batches of a split: shuffled for training; complete and in order otherwise.
 
-    UserError for what is wrong with the files, and with values as far as looking is quick.
+    Raises UserError for invalid files, and for invalid values found by quick checks.
     """
     source = open_batches(
         config.data.path,

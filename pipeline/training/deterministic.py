@@ -1,4 +1,4 @@
-"""Bit-equal runs on request."""
+"""Enables deterministic kernels on request."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 
 import torch
 
-# What cuBLAS needs to be set before its first use (PyTorch's notes on reproducibility).
+# cuBLAS setting, required before its first use (PyTorch's notes on reproducibility).
 _WORKSPACE = ":4096:8"
 
 
 def make_deterministic() -> None:
-    """Deterministic kernels or an error, for this process; before the first of them runs.
+    """Use deterministic kernels, or raise an error, in this process; call before the first kernel.
 
-    On CPU, gloo adds ranks in a fixed order and fbgemm's fused backward sorts a table's ids before
-    it adds their gradients, so these need no switch.
+    On CPU, gloo sums ranks in a fixed order, and fbgemm's fused backward sorts ids before it sums
+    their gradients, so these are deterministic by default.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", _WORKSPACE)
     torch.use_deterministic_algorithms(True)

@@ -1,4 +1,4 @@
-"""The sharding plan of a run: from a file, from homerec's search, or from TorchRec's planner."""
+"""Finds the sharding plan of a run: from a file, homerec's search, or TorchRec's planner."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def find_sharding_plan(
     world: World,
     memory: Memory,
 ) -> ShardingPlan:
-    """The plan for `step`, found on this rank alone, in far less than the others' patience.
+    """Find the plan for `step` on this rank only, well within the timeout of the others.
 
     Args:
-        memory: that every rank has.
+        memory: memory of every rank.
 
-    Raises UserError for a file or cluster that is not this run's, PlanError if nothing fits.
+    Raises UserError if the file or cluster does not match this run, PlanError if nothing fits.
     """
     sharding = config.sharding
     if sharding.plan is not None:
@@ -75,7 +75,7 @@ def find_sharding_plan(
         if sharding.cluster:
             raise UserError(
                 f"sharding.cluster: {sharding.cluster} is for homerec's planner, and "
-                "sharding.planner is torchrec; drop one"
+                "sharding.planner is torchrec; remove one"
             )
         size, local_size = group_shape(sharding, world)
         return make_plan(
@@ -105,22 +105,22 @@ def find_sharding_plan(
         raise UserError(f"sharding: {error}") from error
     if found.cut_off:
         sys.stderr.write(
-            f"homerec: the search for a sharding plan was cut off after {found.rounds:,} rounds "
+            f"homerec: the search for a sharding plan stopped after {found.rounds:,} rounds "
             f"({seconds:g} s): another start may find another plan; plan with 'homerec plan' and "
-            "give --sharding.plan\n"
+            "pass --sharding.plan\n"
         )
     return found.plan
 
 
 def planning_seconds(config: Config) -> float:
-    """The longest that a search may take."""
+    """Return the time limit of a search."""
     return max(1.0, min(_MOST_SECONDS, config.train.timeout / _PART_OF_PATIENCE))
 
 
 def limits_of_run(
     tables: Sequence[EmbeddingTable], config: Config
 ) -> dict[str, ParameterConstraints]:
-    """`sharding.types` and `sharding.min_partition`, table by table; UserError if none is left."""
+    """Apply `sharding.types` and `sharding.min_partition` by table; UserError if none is left."""
     found = {}
     for table in tables:
         types = config.sharding.types_of(table)
@@ -140,7 +140,7 @@ def limits_of_run(
 def _limits(
     tables: Sequence[EmbeddingTable], config: Config, world: World
 ) -> dict[str, ParameterConstraints]:
-    """Those of the run, without data_parallel where that cannot run or brings nothing."""
+    """Return the types of the run, without data_parallel if it cannot run or has no benefit."""
     found = limits_of_run(tables, config)
     if config.sharding.types:
         return found
@@ -156,22 +156,22 @@ def _limits(
     return found
 
 
-# grid_shard is offered by TorchRec only where it is asked for by name.
+# TorchRec offers grid_shard only if it is requested by name.
 _EXCLUDED_TYPES = ("data_parallel", "grid_shard")
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """GiB that a device and a host have; no device, no HBM."""
+    """GiB of a device and of a host; without a device, no HBM."""
 
     hbm_gib: float
     host_gib: float
 
 
 def least_memory(world: World) -> Memory:
-    """What every device and host of the run has at least. Every rank must call this.
+    """Return the minimum memory of all devices and hosts of the run. Collective.
 
-    No GPU has run this.
+    Not tested on GPUs yet.
     """
     hbm = 0.0
     if world.device.type == "cuda":
@@ -183,14 +183,14 @@ def least_memory(world: World) -> Memory:
 
 
 def cluster_of(config: Config, world: World, memory: Memory) -> Cluster:
-    """What the run is planned for: `sharding.cluster`, or the ranks that run.
+    """Return the cluster to plan for: `sharding.cluster`, or the current ranks.
 
-    UserError for a cluster of another shape or device.
+    Raises UserError for a cluster with another shape or device.
     """
     if world.size % world.local_size:
         raise UserError(
             f"sharding.planner: homerec plans for hosts of equally many ranks, and {world.size} "
-            f"ranks are not hosts of {world.local_size}; take --sharding.planner torchrec"
+            f"ranks are not hosts of {world.local_size}; use --sharding.planner torchrec"
         )
     hosts = world.size // world.local_size
     source, device = config.sharding.cluster, world.device.type
@@ -199,7 +199,7 @@ def cluster_of(config: Config, world: World, memory: Memory) -> Cluster:
             cluster = load_cluster(source)
         except ValueError as error:
             raise UserError(f"sharding.cluster: {error}") from error
-        # A preset's name alone says what devices there are, not how many.
+        # The name of a preset defines the devices, but not their number.
         if source in presets():
             cluster = _shaped(cluster, world, hosts)
         wanted = (device, hosts, world.local_size)
@@ -222,9 +222,9 @@ def _shaped(cluster: Cluster, world: World, hosts: int) -> Cluster:
 
 
 def of_gpu(name: str, memory: Memory) -> Cluster:
-    """The preset whose name is the GPU's and whose memory is as much; else TorchRec's constants.
+    """Return the preset with the name and memory of the GPU, else TorchRec's constants.
 
-    The memory is the device's in any case. No GPU has run this.
+    The memory is always that of the device. Not tested on GPUs yet.
     """
     words = set(re.split(r"[\s-]+", name.lower()))
     own = {"hbm_gb": memory.hbm_gib, "ddr_gb": memory.host_gib}

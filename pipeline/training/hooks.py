@@ -1,4 +1,4 @@
-"""What watches training: the loop calls hooks and knows none of them by name."""
+"""The interface of hooks, which the training loop calls."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from pipeline.training.step import StepOutput
 
 
 class Hook:
-    """Override what you need. Every rank calls every method alike, so each may be a collective."""
+    """Override any of the methods. All ranks call them in the same order, so they may be
+    collectives."""
 
     def before_step(self, step: int) -> None:
-        """Before step `step`, counted from 1."""
+        """Called before step `step`, counted from 1."""
 
     def after_step(self, step: int, output: StepOutput) -> None:
-        """After it. `output.skipped`: the batch was rejected, and nothing has been learned."""
+        """Called after the step. `output.skipped`: the batch was rejected, no weight changed."""
 
     def on_error(self, step: int, batch: Batch, error: Exception) -> None:
-        """Step `step` failed on this rank, in `batch` or one behind it. May raise a clearer error;
-        otherwise `error` is raised."""
+        """Called if step `step` failed on this rank, in `batch` or a later one. May raise a clearer
+        error; otherwise `error` is raised."""
 
     def after_segment(self, step: int) -> None:
-        """The train pipeline is drained: a save follows, and maybe an evaluation."""
+        """Called when the train pipeline is drained, before a save and possibly an evaluation."""
 
     def after_evaluation(
         self, step: int, results: Mapping[str, Mapping[str, Any]], health: dict[str, Any]
     ) -> None:
-        """After an evaluation on the validation split. May add to `health`, which is recorded."""
+        """Called after an evaluation on the validation split. May add to `health`."""
 
 
 class Hooks(Hook):
-    """Several hooks as one, called in their order."""
+    """Calls several hooks in order."""
 
     def __init__(self, hooks: Sequence[Hook]) -> None:
         self._hooks = list(hooks)

@@ -1,8 +1,8 @@
-"""Where the tables' optimizer state lies in memory, whichever kernel they have.
+"""Provides the optimizer state of table shards for every kernel.
 
-A fused kernel has an accumulator tensor for each shard; a dense one (replicated tables have none
-else) leaves them to an optimizer that knows only the parameter: all of this rank's shards of a
-table, one below the other. Here both are one thing: shards, and the accumulators of their rows.
+A fused kernel has an accumulator tensor per shard. For a dense kernel (the only one of replicated
+tables) the accumulators belong to an optimizer of the parameter, which contains all of this rank's
+shards of a table. Here both are represented as shards with the accumulators of their rows.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from pipeline.training.parallelize import TOWER, table_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccumulatorShard:
-    """A shard: its place in the table, and the accumulators of its rows, [rows, 1], no copy."""
+    """A shard: its position in the table, and the accumulators of its rows, [rows, 1], no copy."""
 
     row: int
     column: int
     width: int
-    """Columns of the shard, which share an accumulator a row."""
+    """Columns of the shard, which share one accumulator per row."""
     sums: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalTable:
-    """What this rank holds of a table; `weight` is a plain tensor if the table is replicated."""
+    """This rank's part of a table; `weight` is a plain tensor if the table is replicated."""
 
     parameter: str
     name: str
@@ -41,7 +41,7 @@ class LocalTable:
 
 
 def local_tables(model: nn.Module, optimizer: CombinedOptimizer) -> Iterator[LocalTable]:
-    """Every table that this rank has rows of; shards without rows are left out."""
+    """Yield every table with rows on this rank; shards without rows are omitted."""
     weights = model.state_dict()
     for part, tables in optimizer.optimizers:
         if part == TOWER:
@@ -60,7 +60,7 @@ def local_tables(model: nn.Module, optimizer: CombinedOptimizer) -> Iterator[Loc
 
 
 def _fused(sums: ShardedTensor, weight: ShardedTensor) -> list[AccumulatorShard]:
-    # TorchRec makes the shards of a weight and of its state in one loop: they have one order.
+    # TorchRec creates the shards of a weight and of its state in one loop, in the same order.
     return [
         _shard(shard.metadata.shard_offsets, shard.metadata.shard_sizes, state.tensor)
         for shard, state in zip(weight.local_shards(), sums.local_shards(), strict=True)

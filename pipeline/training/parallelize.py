@@ -1,4 +1,4 @@
-"""Shard a model on meta over ranks. Only this module and replica_groups.py name
+"""Shards a model on the meta device over ranks. Only this module and replica_groups.py use
 DistributedModelParallel."""
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from pipeline.training.find_sharding_plan import (
 from pipeline.training.replica_groups import GroupedModel, group_shape
 from pipeline.training.step import Step
 
-# What the two kinds of collection call the module that holds their tables.
+# Attribute names of the tables' module in the two kinds of collection.
 _TABLE_PARENTS = ("embedding_bags", "embeddings")
 
 TOWER = "dense"
@@ -48,7 +48,7 @@ TOWER = "dense"
 
 @dataclass(slots=True, kw_only=True)
 class Parallel:
-    """A step over ranks: `model` trains, `optimizer` steps both halves, `plan` is plain data."""
+    """A step over ranks: `model` trains, `optimizer` steps both halves, `plan` is JSON data."""
 
     model: DistributedModelParallel
     optimizer: CombinedOptimizer
@@ -58,10 +58,10 @@ class Parallel:
 def parallelize(
     step: Step, tables: Sequence[EmbeddingTable], config: Config, world: World
 ) -> Parallel:
-    """Optimizer in backward -> plan -> shards with their first weights -> dense optimizer.
+    """Mark tables with their optimizer, plan, shard, initialize tables, add the dense optimizer.
 
-    `step` comes on meta, but for the tower, whose weights are set. Every rank must call this.
-    Raises UserError on all ranks if no plan fits.
+    `step` is on the meta device, except for the initialized tower. Collective. Raises UserError on
+    all ranks if no plan fits.
     """
     mark_tables(step, config)
     _, local_size = group_shape(config.sharding, world)
@@ -80,7 +80,7 @@ def parallelize(
                 outcome = error
         try:
             plan = shared_plan(outcome, world.control)
-        except Infeasible as error:  # says itself what would help
+        except Infeasible as error:  # the message includes relaxations
             raise UserError(str(error)) from error
         except PlanError as error:
             raise UserError(f"{error}; change --sharding.types or the number of ranks") from error
@@ -106,17 +106,17 @@ def parallelize(
 
 
 def _planning(tables: Sequence[EmbeddingTable], config: Config, world: World) -> str:
-    """What a rank does while one of them plans."""
+    """Return a message for ranks that wait for the plan."""
     who = "searching" if world.is_first else "waiting for rank 0, which searches"
     return (
         f"rank {world.rank}: {who} for a sharding plan ({len(tables)} tables, {world.size} ranks); "
-        f"the search ends after {planning_seconds(config):g} s, and ranks wait "
+        f"the search ends within {planning_seconds(config):g} s, and ranks wait "
         f"{config.train.timeout} s (--train.timeout)"
     )
 
 
 def mark_tables(step: Step, config: Config) -> None:
-    """Tables get their optimizer in the backward, which sharding and planner look for."""
+    """Mark tables with their fused optimizer, which sharding and planner use."""
     optimizer_class, arguments = in_backward(config.sparse)
     for module in step.modules():
         if isinstance(module, (EmbeddingBagCollection, EmbeddingCollection)):
@@ -126,9 +126,9 @@ def mark_tables(step: Step, config: Config) -> None:
 def fill_tables(
     model: nn.Module, tables: Sequence[EmbeddingTable], config: Config, *, epoch: int = 0
 ) -> None:
-    """First weights of every local shard: those of the whole table, whatever the plan.
+    """Initialize every local shard independently of the plan.
 
-    Each epoch has its own, for tables that begin it anew.
+    Weights depend on the epoch, for tables that are reset.
     """
     dims = {table.name: table.dim for table in tables}
     for name, value in model.state_dict().items():
@@ -157,13 +157,13 @@ def tower_optimizer(optimizer: CombinedOptimizer) -> KeyedOptimizer:
 
 
 def table_of(name: str) -> str | None:
-    """The table whose weight the parameter `name` is, if it is one's."""
+    """Return the table of the parameter `name`, if it is the weight of a table."""
     *_, parent, table, leaf = ("", "", *name.split("."))
     return table if parent in _TABLE_PARENTS and leaf == "weight" else None
 
 
 def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptimizer:
-    """Fused tables, AdamW on the tower, and a step of their own for tables that are not fused."""
+    """Combine the optimizers: fused tables, AdamW for the tower, and unfused tables."""
     outside = dict(in_backward_optimizer_filter(model.named_parameters()))
     unfused = {name: p for name, p in outside.items() if table_of(name)}
     tower = {name: p for name, p in outside.items() if name not in unfused and p.requires_grad}
@@ -182,7 +182,7 @@ def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptim
             dense, clipping=GradientClipping.NORM, max_gradient=config.dense.clip_norm
         )
     parts = [("fused", model.fused_optimizer), (TOWER, dense)]
-    # A rank has an empty parameter for a table that lies elsewhere.
+    # A rank has an empty parameter for tables on other ranks.
     if held := {name: p for name, p in unfused.items() if p.numel()}:
         sparse = config.sparse
         tables = KeyedOptimizerWrapper(

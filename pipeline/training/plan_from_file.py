@@ -1,4 +1,4 @@
-"""Load a run's plan file, if it was made for these ranks and these tables."""
+"""Loads the plan file of a run, if it matches the ranks and tables."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _REMEDY = "plan this run ('homerec plan RECIPE --cluster .. --out FILE'), or --s
 def plan_from_file(
     path: Path, module: nn.Module, tables: Sequence[EmbeddingTable], world: World
 ) -> ShardingPlan:
-    """The file's plan for `module`.
+    """Return the plan of the file for `module`.
 
-    UserError for another number of ranks, also one that an elastic job may come to; for other
-    tables, or what the device cannot run.
+    Raises UserError for another number of ranks, including those an elastic job may have; for other
+    tables, or kernels that the device does not support.
     """
     fewest, colon, most = os.environ.get("HOMEREC_NNODES", "").partition(":")
     if colon and fewest != most:
         raise UserError(
-            f"sharding.plan: {path}: a plan is for one number of ranks, and this job continues "
-            f"with {fewest} to {most} machines; take --sharding.plan '' (each start plans anew), "
+            f"sharding.plan: {path}: a plan is for one number of ranks, but this job continues "
+            f"with {fewest} to {most} machines; use --sharding.plan '' (each start plans again), "
             f"or --nnodes {most}"
         )
     try:
@@ -47,13 +47,14 @@ def plan_from_file(
 def _other_ranks(file: PlanFile, world: World) -> str | None:
     cluster, device = file.cluster, world.device.type
     if cluster.ranks != world.size:
-        return f"made for {cluster.ranks} ranks, and this run has {world.size}"
+        return f"made for {cluster.ranks} ranks, but this run has {world.size}"
     if cluster.devices_per_host != world.local_size:
         return (
-            f"made for {cluster.devices_per_host} ranks a host, and this run has {world.local_size}"
+            f"made for {cluster.devices_per_host} ranks per host, but this run has "
+            f"{world.local_size}"
         )
     if cluster.device != device:
-        return f"made for {cluster.device}, and this run is on {device}"
+        return f"made for {cluster.device}, but this run is on {device}"
     return None
 
 

@@ -1,9 +1,9 @@
 """2D parallelism: tables sharded within groups of ranks, and averaged over the groups.
 
-Of W ranks in G groups, group g has ranks g, g + G, ..: on one host where a host has many ranks, the
-copies of a shard are neighbours. Each group updates its tables by its own ranks' samples; every
-`sync_every` steps weights and accumulators become their means over groups. What is not sharded
-(tower, replicated tables) is as without groups: one gradient, over all ranks.
+With W ranks in G groups, group g has ranks g, g + G, ..., so that the copies of a shard are on
+adjacent ranks. Each group updates its tables with its ranks' samples; every `sync_every` steps
+weights and accumulators are averaged over groups. The gradients of tower and replicated tables are
+averaged over all ranks.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from pipeline.training.step import StepOutput
 
 
 def group_shape(config: ShardingConfig, world: World) -> tuple[int, int]:
-    """Ranks of a group, and how many of them on a host. UserError where it does not come out."""
+    """Return the ranks of a group, and ranks per host. Raises UserError for uneven groups."""
     groups, local = config.replica_groups, world.local_size
     if world.size % groups:
         raise UserError(
-            f"sharding.replica_groups: {groups} groups do not divide {world.size} ranks; take a "
+            f"sharding.replica_groups: {groups} groups do not divide {world.size} ranks; use a "
             "divisor, or other ranks"
         )
     if groups > 1 and config.plan is not None:
         raise UserError(
             f"sharding.plan: {config.plan} cannot be followed with sharding.replica_groups "
-            f"{groups}, whose groups are planned by themselves; take --sharding.plan ''"
+            f"{groups}, whose groups are planned separately; use --sharding.plan ''"
         )
     if local % groups and groups % local:
         raise UserError(
             f"sharding.replica_groups: {groups} groups do not split hosts of {local} ranks evenly; "
-            "take a divisor or a multiple of the ranks of a host"
+            "use a divisor or a multiple of the ranks per host"
         )
     return world.size // groups, max(1, local // groups)
 
@@ -111,7 +111,7 @@ class GroupedModel(DMPCollection):
 
 
 def _without_index(plan: ShardingPlan) -> None:
-    """TorchRec places shards on cpu:N, and no tensor says so."""
+    """TorchRec places shards on cpu:N, but tensors are on cpu."""
     for module in plan.plan.values():
         for sharding in module.values():
             for shard in sharding.sharding_spec.shards if sharding.sharding_spec else []:
@@ -123,7 +123,7 @@ def _without_index(plan: ShardingPlan) -> None:
 
 
 class ReplicaGroupSync(Hook):
-    """Keeps the groups' tables together; nothing without groups."""
+    """Averages the tables over groups; does nothing without groups."""
 
     def __init__(self, model: nn.Module, config: ShardingConfig) -> None:
         self._model = model if isinstance(model, GroupedModel) else None
@@ -131,17 +131,17 @@ class ReplicaGroupSync(Hook):
         self._behind = False
 
     def after_step(self, step: int, output: StepOutput) -> None:
-        """Before the next step's lookups."""
+        """Call before the next step's lookups."""
         self._behind = True
         if step % self._every == 0:
             self._average()
 
     def after_segment(self, step: int) -> None:
-        """Before the tables are read."""
+        """Call before the tables are read."""
         self._average()
 
     def _average(self) -> None:
-        """Means over groups, if there was a step since the last ones."""
+        """Average over groups, if there was a step since the last average."""
         if self._model is not None and self._behind:
             self._model.sync()
         self._behind = False

@@ -1,8 +1,8 @@
-"""Tables that are reset at the beginning of each epoch.
+"""Resets tables at the start of each epoch.
 
-In a second pass large tables have memorised the rows of the first, and validation metrics fall.
-With the tower kept and those tables reset to new first values, each pass teaches it as the first
-one did (Fan et al., Multi-Epoch Learning for Deep CTR Prediction, arXiv 2305.19531).
+In a second pass, large tables have memorized the rows of the first, and validation metrics drop. If
+these tables are reset to new initial values and the tower is kept, each pass trains the tower like
+the first one (Fan et al., Multi-Epoch Learning for Deep CTR Prediction, arXiv 2305.19531).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pipeline.training.parallelize import Parallel, fill_tables
 def reset_tables(
     parallel: Parallel, tables: Sequence[EmbeddingTable], config: Config, epoch: int
 ) -> None:
-    """Reset tables to the first values of `epoch`, the same under every plan, without optimizer
-    state.
+    """Reset tables to the initial values of `epoch`, independent of the plan, and clear their
+    optimizer state.
 
     The pipeline must be drained.
     """

@@ -1,4 +1,4 @@
-"""The configuration's features, tables and tasks, looked up in a prepared folder."""
+"""Resolves the features, tables and tasks of a configuration in a prepared folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.training.check_attention import check_attention
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What of a prepared folder a run uses."""
+    """The features, tables and tasks of a prepared folder that a run uses."""
 
     schema: Schema
     features: tuple[SparseFeature, ...]
@@ -36,8 +36,8 @@ class Selection:
 
     @property
     def input_columns(self) -> list[tuple[str, int]]:
-        """Name and width of the parts of the tower's input, in order: a feature's, what attention
-        adds ('attention'), and one column a dense feature."""
+        """Name and width of the parts of the tower's input, in order: features, the output of
+        attention ('attention'), and one column per dense feature."""
         dims = {feature: table.dim for table in self.tables for feature in table.features}
         attended = sum(2 * dims[name] for pairs in self.attention.events.values() for name in pairs)
         return [
@@ -53,13 +53,13 @@ class Selection:
 
     @property
     def pooled(self) -> list[str]:
-        """The features that stand in the tower's input by themselves."""
+        """The features that are in the tower's input directly."""
         apart = () if self.attention.bags else self.attention.histories
         return [feature.name for feature in self.features if feature.name not in apart]
 
 
 def resolve_features(config: Config, schema: Schema) -> Selection:
-    """The configuration's names looked up in the folder. UserError for an unknown one."""
+    """Resolve the names of the configuration. Raises UserError for an unknown name."""
     path = config.data.path / "schema.json"
     names = _features(config, schema, path)
     schema = schema.model_copy(
@@ -74,9 +74,9 @@ def resolve_features(config: Config, schema: Schema) -> Selection:
     task = config.train.select.rpartition("/")[0]
     if task not in ("mean", *(label.name for label in chosen)):
         known = ["mean", *(label.name for label in chosen)]
-        raise UserError(f"train.select: {task!r} is no task of this run; {nearest(task, known)}")
+        raise UserError(f"train.select: {task!r} is not a task of this run; {nearest(task, known)}")
     if not any(feature.name in names for feature in schema.sparse):
-        raise UserError(f"data.features: no sparse feature of {path} is left; name at least one")
+        raise UserError(f"data.features: no sparse feature of {path} is left; give at least one")
     ordered = in_group_order([feature for feature in schema.sparse if feature.name in names])
     attention = config.model.attention
     check_attention(attention, ordered, schema)
@@ -104,14 +104,15 @@ def resolve_features(config: Config, schema: Schema) -> Selection:
 
 
 def _features(config: Config, schema: Schema, path: Path) -> set[str]:
-    """Names of the features in use, sparse and dense."""
+    """Return the names of the used features, sparse and dense."""
     known = schema.feature_names
     for field, patterns in (("features", config.data.features), ("exclude", config.data.exclude)):
         for pattern in patterns:
-            # A pattern may match nothing here: recipes are for any folder. A name may not.
+            # Patterns may match nothing, because recipes are for any folder; names must exist.
             if pattern not in known and not set("*?[") & set(pattern):
                 raise UserError(
-                    f"data.{field}: {pattern!r} is no feature of {path}; {nearest(pattern, known)}"
+                    f"data.{field}: {pattern!r} is not a feature of {path}; "
+                    f"{nearest(pattern, known)}"
                 )
     return {
         name
@@ -122,7 +123,7 @@ def _features(config: Config, schema: Schema, path: Path) -> set[str]:
 
 
 def _labels(config: Config, schema: Schema, path: Path) -> list[Label]:
-    """The labels in use: those named (a label also by its column), or the folder's default ones."""
+    """Return the used labels: the given ones (by name or column), or the default ones."""
     known = {label.column: label for label in schema.labels}
     known |= {label.name: label for label in schema.labels}
     for name in config.data.tasks:
@@ -134,5 +135,5 @@ def _labels(config: Config, schema: Schema, path: Path) -> list[Label]:
     if default := [label for label in schema.labels if label.default]:
         return default
     others = ", ".join(label.name for label in schema.labels)
-    remedy = f"name some of {others}" if others else "prepare a folder with labels"
+    remedy = f"give some of {others}" if others else "prepare a folder with labels"
     raise UserError(f"data.tasks: no label of {path} is trained by default; {remedy}")

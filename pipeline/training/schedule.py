@@ -9,19 +9,19 @@ from typing import Any, Protocol
 from pipeline.config.sections import ScheduleConfig
 from pipeline.training.batch_size import BatchSizes
 
-# A step that is all of train.batch_size, however many ranks share it.
+# A step with train.batch_size rows, on any number of ranks.
 _ALL = BatchSizes(per_rank=0, share=1.0, rate=1.0)
 
 
 class HasGroups(Protocol):
-    """An optimizer, as far as its rate goes."""
+    """The interface of an optimizer with a learning rate."""
 
     @property
     def param_groups(self) -> Collection[Mapping[str, Any]]: ...
 
 
 def factor(config: ScheduleConfig, step: float, total_steps: int) -> float:
-    """Share of the peak rate for step `step` (from 0) of `total_steps`."""
+    """Return the fraction of the peak rate for step `step` (from 0) of `total_steps`."""
     if step < config.warmup_steps:
         return (step + 1) / (config.warmup_steps + 1)
     if config.decay == "constant":
@@ -33,14 +33,14 @@ def factor(config: ScheduleConfig, step: float, total_steps: int) -> float:
 
 
 class Schedule:
-    """Sets rates by where the run is, counted in steps of train.batch_size rows.
+    """Sets rates by the position of the run, in steps of train.batch_size rows.
 
-    With ranks that hold the global batch that is the number of the step, so a resumed run needs no
-    state of it; where the batch has followed the ranks a checkpoint remembers it.
+    With a constant global batch, the position is the number of steps, so a resumed run needs no
+    state; if the batch scales with the ranks, checkpoints contain the position.
 
     Attributes:
-        at: where the run is.
-        last: the factor on both rates that was set last.
+        at: position of the run.
+        last: last factor on both rates.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Schedule:
         rows: BatchSizes = _ALL,
         at: float = 0.0,
     ) -> None:
-        """`steps` are still to come, each of `rows`."""
+        """`steps` remaining steps with `rows` each."""
         self._config = config
         self._rows = rows
         self._optimizer = optimizer
@@ -62,13 +62,13 @@ class Schedule:
         self.last = 1.0
 
     def set(self) -> float:
-        """Rates for the step to come; returns the factor. A fused optimizer reads its rate in
-        step() and zero_grad(), so this must come before the pipeline's progress()."""
+        """Set the rates of the next step; returns the factor. A fused optimizer reads its rate in
+        step() and zero_grad(), so call this before the pipeline's progress()."""
         scale = self.last = self._rows.rate * factor(self._config, self.at, self._total)
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * scale  # type: ignore[index]
         return scale
 
     def move(self) -> None:
-        """That step is done."""
+        """Advance after the step."""
         self.at += self._rows.share

@@ -1,4 +1,4 @@
-"""One step's arithmetic: a batch to its loss. The loss is not part of the model."""
+"""Computes the loss of a batch. The loss is not part of the model."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pipeline.data.batch import Batch
 
 @dataclass(slots=True)
 class StepOutput:
-    """What the loop needs to know of a step, detached."""
+    """Detached results of a step for the training loop."""
 
     losses_T: Tensor
-    """By the model's own logits, unweighted: whatever was minimised, they compare."""
+    """Unweighted losses of the model's logits, comparable for all settings of the loss."""
     logits_BT: Tensor
     batch: Batch
     task_weights_T: Tensor | None
-    """Those the balance chose for this step; None in evaluation."""
+    """Task weights of the balance in this step; None in evaluation."""
     skipped: bool = False
-    """Whether the batch was rejected, and no weight has moved."""
+    """Whether the batch was rejected, so that no weight changed."""
 
     def mark_skipped(self) -> None:
         """Note that the batch was rejected."""
@@ -32,14 +32,14 @@ class StepOutput:
 
 
 class Loss(nn.Module):
-    """Labels and logits to the total loss. A module of its own, so that TorchRec's tracer takes it
-    whole (see Head)."""
+    """Maps labels and logits to the total loss. A separate module, so that TorchRec's tracer does
+    not trace into it (see Head)."""
 
     def __init__(self, balance: Balance, head: Head, label_weights: LabelWeights | None) -> None:
         super().__init__()
         self.balance = balance
         self.label_weights = label_weights
-        # The method alone: as a submodule the head would be in the model twice.
+        # Keep only the method: as a submodule, the head would be in the model twice.
         self._shared = head.shared
 
     def forward(self, logits_BT: Tensor, batch: Batch) -> tuple[Tensor, StepOutput]:
@@ -53,7 +53,7 @@ class Loss(nn.Module):
         return total, StepOutput(losses_T, logits_BT.detach(), batch, weights_T)
 
     def label_weights_of(self, batch: Batch) -> Tensor:
-        """What the labels of a training step count, [B, T] or [B, 1]. To be asked once a step."""
+        """Return label weights of a training step, [B, T] or [B, 1]. Call once per step."""
         if self.label_weights is None:
             return batch.weights[:, None]
         weights_BT: Tensor = self.label_weights(batch.labels, batch.weights)
@@ -62,7 +62,7 @@ class Loss(nn.Module):
     def of(
         self, logits_BT: Tensor, labels_BT: Tensor, row_weights_B1: Tensor, weights_BT: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses [T] (unweighted, detached), the total of these rows, and the tasks' weights."""
+        """Return unweighted detached losses [T], the total of these rows, and task weights."""
         losses_T = task_losses(logits_BT, labels_BT, row_weights_B1)
         unweighted_T = losses_T.detach()
         if self.label_weights is not None:
@@ -74,7 +74,7 @@ class Loss(nn.Module):
 
 
 class Step(nn.Module):
-    """Batch -> (total loss, StepOutput): the form that TorchRec's train pipelines expect."""
+    """Batch -> (total loss, StepOutput), the interface of TorchRec's train pipelines."""
 
     def __init__(self, model: Ranker, loss: Loss, micro_batches: nn.Module | None = None) -> None:
         """`micro_batches`: MicroBatches if train.micro_batch_size is set."""
@@ -83,9 +83,9 @@ class Step(nn.Module):
         self.loss = loss
         self.micro_batches = micro_batches
         self.result = nn.Identity()
-        """(total loss, StepOutput) of every step, before its backward: a place for forward hooks.
+        """Identity on (total loss, StepOutput) before backward, as a place for forward hooks.
 
-        Step itself is none: TorchRec's pipelines trace it with its hooks."""
+        Step itself cannot have hooks, because TorchRec's pipelines trace it with its hooks."""
 
     def forward(self, batch: Batch) -> tuple[Tensor, StepOutput]:
         result: tuple[Tensor, StepOutput]

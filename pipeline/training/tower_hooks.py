@@ -1,4 +1,4 @@
-"""Hooks that keep what belongs to the tower: its moving average and its running statistics."""
+"""Hooks for the tower: moving average and running statistics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.training.step import StepOutput
 
 
 class EmaUpdate(Hook):
-    """The moving average of the tower's weights follows every step; nothing where there is none."""
+    """Updates the moving average of the tower's weights after every step, if there is one."""
 
     def __init__(self, head: Head) -> None:
         self._head = head
@@ -20,7 +20,7 @@ class EmaUpdate(Hook):
 
 
 class BufferSync(Hook):
-    """Rank 0's running statistics on every rank, before they are saved or evaluated."""
+    """Copies rank 0's running statistics to all ranks before a save or evaluation."""
 
     def __init__(self, head: Head) -> None:
         self._head = head

@@ -1,4 +1,4 @@
-"""What of a step overlaps the next one: the config's word to one of TorchRec's train pipelines."""
+"""Builds the TorchRec train pipeline that train.pipeline names."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from pipeline.ranks.world import World
 from pipeline.training.parallelize import Parallel
 from pipeline.training.step import StepOutput
 
-# Tables in a GPU's cache of host memory or disk: what there is to prefetch.
+# Kernels of tables with a GPU cache of host memory or disk, for prefetch.
 _CACHED = ("fused_uvm_caching", "key_value")
 
 
 def open_pipeline(
     parallel: Parallel, world: World, optimizer: Any = None, config: Config | None = None
 ) -> Any:
-    """The pipeline of `config.train.pipeline`; without a config TrainPipelineSparseDist.
+    """Build the pipeline `config.train.pipeline`; without a config TrainPipelineSparseDist.
 
-    `optimizer`, if given, steps instead of the model's own. UserError for what cannot be had here.
+    `optimizer` replaces that of the model. Raises UserError for unsupported combinations.
     """
     kind = "sparse_dist" if config is None else config.train.pipeline
     arguments = (parallel.model, optimizer or parallel.optimizer, world.device)
@@ -47,7 +47,7 @@ def open_pipeline(
     elif kind == "prefetch":
         _check_prefetch(parallel, world)
         made = PrefetchTrainPipelineSparseDist(*arguments, execute_all_batches=True)
-        # TorchRec 1.8's has no argument for it, unlike the other two.
+        # TorchRec 1.8's constructor has no argument for it, unlike the other two.
         made._dmp_collection_sync_interval_batches = None
     else:
         made = TrainPipelineSparseDist(*arguments, execute_all_batches=True, **no_sync)
@@ -58,15 +58,15 @@ def _check_semi_sync(parallel: Parallel, config: Config) -> None:
     for field in ("on_nonfinite", "on_loss_spike"):
         if getattr(config.faults, field) == "rollback":
             raise UserError(
-                f"faults.{field}: rollback would leave rows that semi_sync has looked up already; "
-                "take skip, or --train.pipeline sparse_dist"
+                f"faults.{field}: rollback would not restore rows that semi_sync has looked "
+                "up already; use skip, or --train.pipeline sparse_dist"
             )
     if (groups := config.sharding.replica_groups) > 1:
         raise UserError(
             f"sharding.replica_groups: {groups} groups are averaged between a step and the next "
-            "lookup, which semi_sync has made already; take 1, or --train.pipeline sparse_dist"
+            "lookup, which semi_sync has already done; use 1, or --train.pipeline sparse_dist"
         )
-    # Others change in the optimizer's step, between a lookup and its own backward.
+    # Other tables change in the optimizer's step, between a lookup and its backward.
     outside = [row["table"] for row in parallel.plan["tables"] if row["compute_kernel"] == "dense"]
     if outside:
         raise UserError(
@@ -82,7 +82,7 @@ def _check_prefetch(parallel: Parallel, world: World) -> None:
             "train.pipeline: prefetch fills caches on a GPU, and this rank runs on "
             f"{world.device.type}; take sparse_dist"
         )
-    # No GPU has run this yet.
+    # Not tested on GPUs yet.
     kernels = sorted({row["compute_kernel"] for row in parallel.plan["tables"]})
     if not set(kernels) & set(_CACHED):
         raise UserError(
@@ -92,7 +92,7 @@ def _check_prefetch(parallel: Parallel, world: World) -> None:
 
 
 class _Base(TrainPipelineBase[Batch, StepOutput]):
-    """TorchRec's, which takes no second iterator once the first has ended."""
+    """TorchRec's pipeline, extended to accept another iterator after the end of the first."""
 
     def progress(self, dataloader_iter: Any) -> StepOutput:
         try:
@@ -103,21 +103,21 @@ class _Base(TrainPipelineBase[Batch, StepOutput]):
 
 
 class _KeepsGradients:
-    """An optimizer whose gradients can be read after its step, as under the other pipelines."""
+    """An optimizer whose gradients can be read after its step, as in the other pipelines."""
 
     def __init__(self, optimizer: Any) -> None:
         self._optimizer = optimizer
         self.clear = optimizer.zero_grad
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Nothing yet: `clear` does it before the next backward."""
+        """Do nothing: `clear` runs before the next backward."""
 
     def step(self) -> None:
         self._optimizer.step()
 
 
 class _OnHost(EmbeddingPipelinedForward):
-    """Rows that are looked up already, cut off from their tables until `embedding_backward`."""
+    """Rows that are already looked up, detached from their tables until `embedding_backward`."""
 
     def __call__(self, *_: Any, **__: Any) -> Any:
         self._context.module_contexts.pop(self._name)
@@ -135,7 +135,7 @@ class _OnHost(EmbeddingPipelinedForward):
 
 
 class _SemiSync(TrainPipelineSemiSync[Batch, StepOutput]):
-    """TorchRec's from the first step on, and on CPU, where memory knows no streams."""
+    """TorchRec's pipeline, active from the first step, and also on CPU, which has no streams."""
 
     def __init__(self, model: Any, optimizer: Any, device: Any, **options: Any) -> None:
         self._kept = _KeepsGradients(optimizer)
@@ -146,7 +146,7 @@ class _SemiSync(TrainPipelineSemiSync[Batch, StepOutput]):
             self._pipelined_forward_type = _OnHost
 
     def _validate_optimizer(self) -> None:
-        """Seen to before, by _check_semi_sync."""
+        """Already checked by _check_semi_sync."""
 
     def _mlp_forward(self, batch: Any, context: Any) -> tuple[Tensor, StepOutput]:
         if self._model.training:
@@ -158,7 +158,7 @@ class _SemiSync(TrainPipelineSemiSync[Batch, StepOutput]):
         # Clearing is what tells the tables of it; no gradient of this step is there yet.
         if self._model.training:
             self._kept.clear()
-        if self._device.type != "cpu":  # no GPU has run this yet
+        if self._device.type != "cpu":  # not tested on GPUs yet
             super().start_embedding_lookup(batch, context)
         elif batch is not None:
             for module in self._pipelined_modules:

@@ -1,4 +1,4 @@
-"""Two plans of the same tables: numbers side by side, and what moves between them."""
+"""Compares two plans of the same tables, and lists the tables that move."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _fullest(memory: int, plan: PlanView) -> float:
 
 
 def _available(memory: int, plan: PlanView) -> float:
-    """On the fullest rank."""
+    """Memory of the fullest rank."""
     return float(plan.room[plan.used[:, memory].argmax(), memory])
 
 

@@ -25,7 +25,7 @@ from pipeline.planning.page.sweep_view import SweepView
 from pipeline.planning.page.table_list import map_data, table_list
 from pipeline.report.document import TEMPLATES, document
 
-# In the order in which they stand on the page: a script may use what stands before it.
+# In the order on the page: a script may use those before it.
 _SCRIPTS = ("charts", "list", "map", "main")
 
 

@@ -1,4 +1,4 @@
-"""Numbers as text."""
+"""Formats numbers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def percent(share: float) -> str:
 
 
 def change(before: float, after: float) -> str:
-    """Relative to `before`, with a sign; empty if there is none."""
+    """Return the signed change relative to `before`; empty if there is none."""
     if not before or f"{before:.6g}" == f"{after:.6g}":
         return ""
     return f"{'+' if after > before else ''}{percent(after / before - 1)}"
 
 
 def memory(size: float) -> str:
-    """Bytes with a binary unit (GiB = 2^30 bytes)."""
+    """Format bytes with a binary unit (GiB = 2^30 bytes)."""
     units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
     while size >= 1024 and len(units) > 1:
         size /= 1024
@@ -34,7 +34,7 @@ def memory(size: float) -> str:
 
 
 def traffic(size: float) -> str:
-    """Bytes with a decimal unit (GB = 10^9 bytes), as bandwidths are given."""
+    """Format bytes with a decimal unit (GB = 10^9 bytes), as for bandwidths."""
     return f"{number(size / 1e9)} GB" if size >= 1e9 else f"{number(size / 1e6)} MB"
 
 

@@ -1,4 +1,4 @@
-"""A plan with what the page derives from it: loads, bytes of tables, a summary."""
+"""A plan with derived values for the page: loads, bytes of tables, a summary."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PlanView:
         return float(self.load[self.busiest]) / self.mean if self.mean else 1.0
 
     def memories(self) -> list[tuple[str, int]]:
-        """Name and column of each memory that the cluster has and the plan uses."""
+        """Return name and column of each memory that the cluster has and the plan uses."""
         return [
             (name, i)
             for i, name in enumerate(MEMORIES)
@@ -83,7 +83,7 @@ class PlanView:
         return [*found, ("search", f"{file.rounds:,} rounds, seed {file.seed}{cut}")]
 
     def detail(self, placed: PlacedTable, *, with_options: bool) -> Json:
-        """What opens under a table of the list."""
+        """Return the details of a table."""
         table, busiest = placed.table, self.busiest
         ids = table.pooling_factor
         each = ids if isinstance(ids, (list, tuple)) else [ids] * len(table.feature_names)
@@ -128,7 +128,7 @@ def _option(one: Alternative, parts: list[int], time_ms: float) -> tuple[bool, l
     if one.chosen:
         outcome = "chosen"
     elif not one.allowed:
-        outcome = "against a rule"
+        outcome = "forbidden by a rule"
     elif one.plan_ms is None:
         outcome = ""
     else:

@@ -1,4 +1,4 @@
-"""Charts of ranks: Plotly figures with a text for each rank."""
+"""Charts of ranks: Plotly figures with a tooltip for each rank."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PART_COLOURS = {
     "sync": "#CC79A7",
 }
 KIND_COLOURS = dict(zip(KINDS, ("#CC79A7", "#7A4E8A", "#009E73"), strict=True))
-# Above this many ranks bars are slow to draw: step lines with the area below them filled.
+# Above this many ranks, use filled step lines, because bars are slow to draw.
 MOST_BARS = 64
 
 
@@ -52,10 +52,10 @@ def _time_chart(plan: PlanView, top: float) -> Json:
         lines = [f"{plan.rank_name(rank)}: {milliseconds(plan.load[rank])}",
                  *_parts(stacks, rank, milliseconds)]  # fmt: skip
         if exchange[rank]:
-            lines.append(f"beside the step: input exchange {milliseconds(exchange[rank])}")
+            lines.append(f"overlapped: input exchange {milliseconds(exchange[rank])}")
         tips.append("\n".join(lines))
     label = (
-        f"{plan.name}: milliseconds of a step by rank and part; busiest rank {plan.busiest}, "
+        f"{plan.name}: milliseconds per step by rank and part; busiest rank {plan.busiest}, "
         f"{milliseconds(plan.load[plan.busiest])}; mean {milliseconds(plan.mean)}"
     )
     figure = figure_of(stacks, tips, "ms", top, 240, world=plan.world)
@@ -68,7 +68,7 @@ def _time_chart(plan: PlanView, top: float) -> Json:
 
 
 def time_stacks(plan: PlanView) -> list[BarStack]:
-    """Parts that take time on some rank, in the order in which they are stacked."""
+    """Return the parts that take time on some rank, in stacking order."""
     values = dict(zip(PARTS, plan.file.perf().T, strict=True)) | {"sync": plan.file.sync()}
     return [
         BarStack(PART_TITLES[part], colour, values[part])
@@ -131,12 +131,12 @@ def traffic_chart(moves: Reshard) -> Json:
 
 
 def key(stacks: Sequence[BarStack]) -> list[tuple[str, str]]:
-    """Titles and colours."""
+    """Return titles and colors."""
     return [(stack.title, stack.colour) for stack in stacks]
 
 
 def _parts(stacks: Sequence[BarStack], rank: int, text: Any) -> list[str]:
-    """From the top of the bar to its bottom."""
+    """Return the parts of a bar from top to bottom."""
     return [f"{one.title} {text(one.values[rank])}" for one in reversed(stacks) if one.values[rank]]
 
 
@@ -150,7 +150,7 @@ def figure_of(
     world: int,
     scale: float = 1.0,
 ) -> Json:
-    """x is the place of a rank: its number, until the page orders ranks otherwise."""
+    """Return a figure. x is the position of a rank: its index, until the page reorders ranks."""
     data: list[Json] = []
     for stack in stacks:
         trace: Json = {"y": _short(stack.values / scale), "hoverinfo": "none"}

@@ -1,4 +1,4 @@
-"""The points that `plan sweep --out` writes, read back."""
+"""Reads the points written by `plan sweep --out`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ VERSION = 1
 
 
 class _Data(BaseModel):
-    """Later versions of the planner may say more of a point than the page shows."""
+    """Ignores unknown fields, which later versions may add."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class SweepPoint(_Data):
-    """A combination of inputs; milliseconds of the busiest rank, bytes of a rank."""
+    """A combination of inputs; milliseconds of the busiest rank, bytes per rank."""
 
     values: dict[str, str]
     feasible: bool
@@ -32,7 +32,7 @@ class SweepPoint(_Data):
     imbalance: float | None = None
     ms: dict[str, float] = {}
     memory: dict[str, tuple[int, int]] = {}
-    """Least and most of a rank."""
+    """Minimum and maximum per rank."""
     room: dict[str, int] = {}
 
     @model_validator(mode="before")
@@ -53,12 +53,12 @@ class SweepPoint(_Data):
         lacking = [name for name in ("time_ms", "lower_bound_ms", "imbalance", "ms", "memory")
                    if getattr(self, name) in (None, {})]  # fmt: skip
         if self.feasible and lacking:
-            raise ValueError(f"a plan was found, but it has no {lacking[0]}; sweep anew")
+            raise ValueError(f"a plan was found, but it has no {lacking[0]}; run the sweep again")
         return self
 
 
 class SweepFile(_Data):
-    """All points of a sweep. `source` and `cluster` as they stood on the command line."""
+    """All points of a sweep. `source` and `cluster` are as on the command line."""
 
     source: str
     cluster: str
@@ -68,12 +68,12 @@ class SweepFile(_Data):
     def _one_grid(self) -> Self:
         inputs = list(self.points[0].values)
         if not inputs or any(list(point.values) != inputs for point in self.points):
-            raise ValueError("points: not all of them have the same inputs; sweep anew")
+            raise ValueError("points: not all have the same inputs; run the sweep again")
         return self
 
 
 def load_sweep(path: Path) -> SweepFile:
-    """Raises ValueError, in one line, for what is no sweep of this version."""
+    """Read a sweep file. Raises ValueError in one line if it is not a sweep of this version."""
     remedy = "'homerec plan sweep SOURCE --vary .. --out FILE' writes one"
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -83,7 +83,7 @@ def load_sweep(path: Path) -> SweepFile:
 
 
 def read_sweep(value: Any, source: Path | str, remedy: str = "sweep anew") -> SweepFile:
-    """The sweep in an object of JSON; `source` begins what is said of a fault."""
+    """Read a sweep from a JSON object. `source` is the prefix of errors."""
     if not isinstance(value, Mapping) or value.get("kind") != KIND:
         raise ValueError(f"{source}: is no sweep; {remedy}")
     if value.get("version") != VERSION:

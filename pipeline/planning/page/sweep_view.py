@@ -57,7 +57,7 @@ class SweepView:
         }
 
     def _along(self, axis: str) -> Json:
-        """Charts with an input along the axis, and the grids of it and one other."""
+        """Return charts with an input on the axis, and grids of it and one other input."""
         rest = [name for name in self.inputs if name != axis]
         keys = [*rest, axis]
         points = sorted(
@@ -67,7 +67,7 @@ class SweepView:
         charts = [
             self._chart("sweep-time", "Step time by part of the busiest rank (dashed: lower bound)",
                         "ms", points, axis, _time_traces),
-            *(self._chart(f"sweep-{name}", f"{name.upper()} of a rank: least to most "
+            *(self._chart(f"sweep-{name}", f"{name.upper()} per rank: minimum to maximum "
                           "(line: available)", "GiB", points, axis, _memory_traces(name))
               for name in self.memories),
             self._chart("sweep-imbalance", "Imbalance: busiest rank / mean", "", points, axis,
@@ -127,7 +127,7 @@ class SweepView:
     def _grid(
         self, points: Sequence[SweepPoint], across: str, down: str, rest: Sequence[str]
     ) -> list[Json]:
-        """Step times by two inputs, a grid for each combination of all others."""
+        """Return step times by two inputs, one grid per combination of the others."""
         times = [math.log(point.time_ms or 1e-9) for point in points if point.feasible]
         low, span = min(times, default=0), (max(times, default=0) - min(times, default=0)) or 1
         found: dict[str, dict[tuple[str, str], SweepPoint]] = {}
@@ -158,7 +158,7 @@ class SweepView:
         ]  # fmt: skip
 
     def _table(self) -> SortedTable:
-        """What fits by its step time, then what does not."""
+        """Return points sorted by step time; infeasible points come last."""
         inputs = list(self.points[0].values)
         numeric = {
             name: all(_is_number(one.values[name]) for one in self.points) for name in inputs
@@ -249,7 +249,7 @@ def _marks(xs: list[float], ys: list[float], dash: str) -> Json:
 
 
 def _sorted(values: dict[str, None]) -> list[str]:
-    """Numbers by size, other values as they come."""
+    """Sort numbers by value; keep the order of other values."""
     return sorted(values, key=float) if all(map(_is_number, values)) else list(values)
 
 

@@ -1,4 +1,4 @@
-"""Tables of the page that can be sorted, and what the map of a plan draws."""
+"""Sortable tables of the page, and the data of a plan's map."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ListCell:
-    """`value` sorts it; None: its text does."""
+    """`value`: sort key; None: the text."""
 
     text: str
     value: float | None = None
@@ -31,13 +31,13 @@ class ListCell:
 class Row:
     cells: tuple[ListCell, ...]
     index: int = 0
-    """Of the table in the plan."""
+    """Index of the table in the plan."""
     detail: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SortedTable:
-    """Rows come sorted by column `by`, the largest first if `descending`."""
+    """Rows are sorted by column `by`, largest first if `descending`."""
 
     label: str
     columns: tuple[Column, ...]
@@ -97,7 +97,7 @@ def _ranks(placed: PlacedTable, world: int) -> str:
 
 
 def map_data(plan: PlanView) -> Json:
-    """Ranks, and of every table its name, features, option and runs of shards."""
+    """Return ranks, and name, features, option and runs of shards of every table."""
     return {
         "ranks": plan.world,
         "local": plan.local,

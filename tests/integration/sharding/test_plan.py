@@ -54,7 +54,7 @@ def test_a_run_under_a_plans_file(
     # The file is for two ranks; an evaluation on one needs none.
     assert run_ranks(evaluated, 1, out)[0]["click"]["rows"] > 0
     (rejected,) = run_ranks(run, 1, synthetic, out, [], True)
-    assert "plan.json: made for 2 ranks, and this run has 1" in rejected
+    assert "plan.json: made for 2 ranks, but this run has 1" in rejected
     assert "--sharding.plan ''" in rejected
     more = ["--sharding.plan", "", "--train.max_steps", "9"]
     assert run_ranks(run, 1, synthetic, out, more, True) == [0]

@@ -234,7 +234,7 @@ def test_a_used_folder_is_not_written_over(undisturbed: Path, synthetic: Path) -
 
 BAD = [
     (["--data.tasks", "clik"], "unknown task 'clik' in .*; did you mean 'click'"),
-    (["--data.features", "usr_id"], "data.features: 'usr_id' is no feature of"),
+    (["--data.features", "usr_id"], "data.features: 'usr_id' is not a feature of"),
     (["--loss.task_weights.lick", "2"], "loss.task_weights.lick: not trained here"),
     (["--loss.positive_weights.lick", "2"], "loss.positive_weights.lick: not trained here"),
     (["--loss.negative_sampling.lick", "1"], "loss.negative_sampling.lick: not trained here"),
@@ -242,7 +242,7 @@ BAD = [
     (["--dense.betas", "2,3"], "dense.betas.0: '2': write a number < 1"),
     (["--dense.lr", "inf"], "dense.lr: 'inf': .*finite"),
     (["--train.seed", "99999999999"], "train.seed: .*write a number <"),
-    (["--train.select", "likes/auc"], "train.select: 'likes' is no task of this run"),
+    (["--train.select", "likes/auc"], "train.select: 'likes' is not a task of this run"),
     (["--train.batch_size", "1"], "train.batch_size: 1 rows are fewer than 2 ranks"),
     (["--train.batch_size", "20000"], "fewer than one global batch of 20000"),
     (["--data.path", "nowhere"], "nowhere: not a prepared folder"),

@@ -109,7 +109,7 @@ def test_lists_of_fixed_size_are_read(tmp_path: Path) -> None:
         ({"t": pa.array([[-1]])}, "column 't': -1 is a negative id"),
         ({"t": pa.array(["a"])}, "column 't' is string; ids must be integers"),
         ({"t": pa.array([[0.5]])}, "ids must be integers or lists of integers"),
-        ({"tt": pa.array([1])}, "none of the tables' features is a column of it; columns: tt"),
+        ({"tt": pa.array([1])}, "no column has the name of a feature; columns: tt"),
         ({"u": pa.array([1]), "T": pa.array([1])}, "no column 't'; known: u, T"),
         ({"t": pa.array([], pa.int64())}, "data: no rows"),
         ({"t": pa.array([2**63], pa.uint64())}, "cannot be read"),

@@ -133,6 +133,6 @@ def test_steps_alone_and_another_clusters_ranks() -> None:
     for steps, (device, more, hosts, optimizer) in run_ranks(both, 2):
         assert steps
         assert device.startswith("device: cuda in the cluster, cpu on the ranks here")
-        assert more.startswith("ranks: 4 on 1 hosts in the cluster, 2 with 2 a host here")
+        assert more.startswith("ranks: 4 on 1 hosts in the cluster, 2 with 2 per host here")
         assert optimizer.startswith("table 'table_wise': optimizer adam has no fused kernel on CPU")
-        assert hosts.startswith("ranks: 2 on 2 hosts in the cluster, 2 with 2 a host here")
+        assert hosts.startswith("ranks: 2 on 2 hosts in the cluster, 2 with 2 per host here")

@@ -34,6 +34,6 @@ def test_the_batch_follows_the_ranks_where_it_may(rule: str, rate: float) -> Non
 
 def test_ranks_that_do_not_divide_the_rows_are_named() -> None:
     with pytest.raises(
-        UserError, match=r"train.batch_size: 10 rows do not divide by train.base_world_size"
+        UserError, match=r"train.batch_size: 10 rows are not divisible by train.base_world_size"
     ):
         batch_sizes(TrainConfig(batch_size=10, base_world_size=4), 4)

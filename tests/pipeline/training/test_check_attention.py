@@ -16,9 +16,9 @@ from pipeline.training.resolve_features import resolve_features
 from tests.integration.sharding.test_sharding import SCHEMA
 
 BAD = [
-    ({"histry": "item"}, "events.seen.histry: 'histry' is no id feature here; .*'history'"),
-    ({"history": "itm"}, "events.seen.history: 'itm' is no id feature here; .*'item'"),
-    ({"history": "age"}, "'age' is no id feature here"),
+    ({"histry": "item"}, "events.seen.histry: 'histry' is not an id feature; .*'history'"),
+    ({"history": "itm"}, "events.seen.history: 'itm' is not an id feature; .*'item'"),
+    ({"history": "age"}, "'age' is not an id feature"),
     ({"item": "item"}, "'item' is single-valued; a history must be multi-valued; known: history"),
     ({"history": "history"}, "'history' is multi-valued; a candidate must be single-valued"),
     ({"history": "user"}, "'user' is of table 'user', the history of 'item'; .*known: item"),
@@ -43,7 +43,7 @@ def test_names_that_do_not_fit_are_rejected(pairs: dict[str, str], message: str)
 
 @pytest.mark.parametrize("left_out", ["history", "item"])
 def test_a_feature_left_out_is_named_so(left_out: str) -> None:
-    with pytest.raises(UserError, match=f"'{left_out}' is left out by data.features or data.excl"):
+    with pytest.raises(UserError, match=f"'{left_out}' is excluded by data.features or data.excl"):
         resolve_features(config({"history": "item"}, data=DataConfig(exclude=(left_out,))), SCHEMA)
 
 

@@ -110,8 +110,8 @@ def reject(rank: int, size: int, folder: Path) -> list[str]:
 
 def test_a_plan_for_something_else_is_rejected(tmp_path: Path) -> None:
     ranks, device, tables, none = run_ranks(reject, 1, tmp_path)[0]
-    assert "plan.json: made for 2 ranks, and this run has 1; plan this run (" in ranks
-    assert "made for cuda, and this run is on cpu" in device
+    assert "plan.json: made for 2 ranks, but this run has 1; plan this run (" in ranks
+    assert "made for cuda, but this run is on cpu" in device
     assert "table 'user' has rows 43 there and 42 in this run" in tables
     assert "none.json: cannot be read" in none
     assert not any("\n" in line for line in (ranks, device, tables, none))
@@ -175,8 +175,8 @@ def elastic(rank: int, size: int, folder: Path) -> list[str]:
 def test_a_plan_is_rejected_where_the_ranks_may_become_other(tmp_path: Path) -> None:
     rejected, taken = run_ranks(elastic, 1, tmp_path)[0]
     assert rejected == (
-        f"sharding.plan: {tmp_path / 'plan.json'}: a plan is for one number of ranks, and this job "
-        "continues with 1 to 2 machines; take --sharding.plan '' (each start plans anew), or "
+        f"sharding.plan: {tmp_path / 'plan.json'}: a plan is for one number of ranks, but this job "
+        "continues with 1 to 2 machines; use --sharding.plan '' (each start plans again), or "
         "--nnodes 2"
     )
     assert taken == "taken"

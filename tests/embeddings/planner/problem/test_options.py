@@ -89,5 +89,5 @@ def test_two_tables_of_one_name_are_rejected() -> None:
     table = ListedTable(name="t", rows=10, dim=4)
     request = request_of([table], cluster)
     twice = nn.ModuleList([build_module([table]), build_module([table])])
-    with warnings.catch_warnings(), pytest.raises(ValueError, match=r"two tables .* one name"):
+    with warnings.catch_warnings(), pytest.raises(ValueError, match=r"two tables .* the same name"):
         price(request.changed(module=twice))

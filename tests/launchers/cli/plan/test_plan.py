@@ -86,7 +86,7 @@ def test_types_that_a_run_allows_hold(prepared: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "--batch-size: a table list has none; give rows a rank"),
+        ([], "--batch-size: missing for a table list; give rows per rank"),
         (["--batch-size", "8", "--cluster", "h1000"], "no preset 'h1000'"),
         (["--batch-size", "8", "--train.epochs", "2"], "has no field --train.epochs"),
         (["--batch-size", "8", "--out", "nowhere/plan.json"], "no folder nowhere; create it"),
@@ -135,7 +135,7 @@ def test_a_batch_that_does_not_divide_is_rejected(
     prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["plan", "debug", "--data.path", str(prepared), "--cluster", "cpu-3x1"]) == 2
-    assert "256 rows do not divide by 3 ranks; give rows a rank" in capsys.readouterr().err
+    assert "256 rows do not divide by 3 ranks; give rows per rank" in capsys.readouterr().err
 
 
 @pytest.fixture

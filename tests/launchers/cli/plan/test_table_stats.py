@@ -144,9 +144,9 @@ def test_ids_outside_a_table_are_folded_if_asked(
     ("words", "message"),
     [
         (["--data", "nowhere"], "nowhere: no such file or folder"),
-        (["--data", "empty"], "empty: no .parquet file in it"),
+        (["--data", "empty"], "empty: contains no .parquet file"),
         (["--data", "nowhere.json"], "nowhere.json: cannot be read"),
-        (["--data", "other.parquet"], "none of the tables' features is a column of it"),
+        (["--data", "other.parquet"], "no column has the name of a feature"),
         (["--data", "partly.parquet"], "partly.parquet: no column 'history'"),
         (["--data", "good.parquet", "--serve", "95"], "--serve: 95.0 is not between 0 and 1"),
         (["--data", "stats.json"], "--data: no table 'user'; tables: u"),

@@ -64,7 +64,7 @@ def test_points_come_back(written: dict[str, Any], tmp_path: Path) -> None:
         ({"version": 2}, "a sweep of version 2; this homerec reads version 1"),
         ({"points": []}, "points"),
         ({"points": [{"world_size": "2", "feasible": True}]}, "it has no time_ms; sweep anew"),
-        ({"points": [{"feasible": False}]}, "points: not all of them have the same inputs"),
+        ({"points": [{"feasible": False}]}, "points: not all have the same inputs"),
         ({"points": [{"a": "1", "feasible": False}, {"feasible": False}]}, "the same inputs"),
         ({"source": 3}, "source"),
     ],
