@@ -91,7 +91,7 @@ def test_one_seed_says_so() -> None:
     made = study([run(tower, 0) for tower in TOWERS], seeds=[0])
     text = said(made)
     assert text["How certain is this?"].startswith("Not certain: one seed")
-    assert any(note.startswith("One seed") for note in made["notes"])
+    assert any(note.startswith("There is only one seed") for note in made["notes"])
     better = text["Is home better here?"]
     assert better.startswith("Inconclusive with one seed.")
     assert "AUC: click +.0210, </script><b> +.0110." in better
