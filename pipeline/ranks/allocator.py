@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 
-import pyarrow as pa
-
 # <malloc.h> of glibc
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
@@ -23,6 +21,8 @@ def keep_freed_memory() -> None:
     Arrow's buffers, which its own pool would return, come from malloc too. Does nothing where the
     C library has no mallopt; another malloc (LD_PRELOAD) ignores it.
     """
+    import pyarrow as pa  # only here: `homerec plan` opens no world, and starts without it
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
