@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import sys
 
 # <malloc.h> of glibc
 _M_TRIM_THRESHOLD = -1
@@ -21,11 +23,13 @@ def keep_freed_memory() -> None:
     Arrow's buffers, which its own pool would return, come from malloc too. Does nothing where the
     C library has no mallopt; another malloc (LD_PRELOAD) ignores it.
     """
-    import pyarrow as pa  # only here: `homerec plan` opens no world, and starts without it
-
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(_M_ARENA_MAX, 1)
-        pa.set_memory_pool(pa.system_memory_pool())
+        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # read when pyarrow is imported
+        if "pyarrow" in sys.modules:
+            import pyarrow
+
+            pyarrow.set_memory_pool(pyarrow.system_memory_pool())
