@@ -30,6 +30,9 @@ SHARDING_TYPES = (
 )
 """The values of TorchRec's ShardingType."""
 
+COLUMN_SPLIT = ("column_wise", "table_column_wise", "grid_shard")
+"""Types that split columns."""
+
 # Types that TorchRec 1.8 supports for unpooled rows, except data_parallel: FBGEMM 1.8 on CPU sums
 # the bags of a replicated table even if rows are requested.
 UNPOOLED_TYPES = ("table_wise", "column_wise", "row_wise")

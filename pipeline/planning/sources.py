@@ -13,7 +13,7 @@ from torchrec.distributed.planner.types import ParameterConstraints
 
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.request import PlanRequest
-from embeddings.planner.inputs.rules import Rule, offered
+from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.table_list import ListedTable, build_module, load_tables, usage
 from embeddings.planner.inputs.table_stats import TableStats
 from embeddings.planner.inputs.training_setup import TrainingSetup
@@ -89,7 +89,7 @@ class Source:
             module=self.module,
             cluster=cluster,
             batch_size=self.rows_a_rank(cluster, batch_size),
-            usage=offered(self.usage, rules),
+            usage=self.usage,
             rules=tuple(rules),
             setup=setup or TrainingSetup(),
         )

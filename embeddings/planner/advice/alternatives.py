@@ -80,8 +80,7 @@ def alternatives(file: PlanFile, name: str) -> list[Alternative]:
                 memory=options.memory[n].max(axis=0),
                 sync=float(options.sync[n]),
                 allowed=all(
-                    rule.allows(option.sharding_type, option.kernel, option.width, placed.table.dim)
-                    for rule in rules
+                    rule.allows(option.sharding_type, option.kernel, option.width) for rule in rules
                 ),
                 chosen=n == mine[0],
                 plan_ms=None
@@ -144,7 +143,8 @@ def _options(file: PlanFile, name: str) -> Options:
 
 def _narrowest(placed: PlacedTable) -> int | None:
     split = placed.width < min(placed.table.dim, MIN_CW_DIM)
-    return placed.width if split else None
+    known = [placed.width] * split + [placed.table.min_partition or MIN_CW_DIM]
+    return min(known) if min(known) < MIN_CW_DIM else placed.table.min_partition
 
 
 def _is_current(file: PlanFile, name: str, options: Options, n: int) -> bool:

@@ -27,8 +27,31 @@ MAX_RANKS = 2**14
 _PRESETS = files("embeddings.planner.inputs") / "clusters"
 
 
+class OtherMemory(Frozen):
+    """Some hosts, or some ranks, whose memory is not that of the others."""
+
+    hosts: tuple[int, ...] = ()
+    """Hosts, from 0."""
+    ranks: tuple[int, ...] = ()
+    """Ranks (devices), from 0."""
+    hbm_gb: float | None = Field(default=None, gt=0, le=2**14)
+    """Memory of each of these devices."""
+    ddr_gb: float | None = Field(default=None, gt=0, le=2**16)
+    """Main memory of each of these hosts."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if bool(self.hosts) == bool(self.ranks):
+            raise ValueError("name hosts or ranks, one of the two")
+        if self.hbm_gb is None and self.ddr_gb is None:
+            raise ValueError("give their hbm_gb or ddr_gb")
+        if self.ranks and self.ddr_gb is not None:
+            raise ValueError("ddr_gb: main memory is a host's; name hosts")
+        return self
+
+
 class Cluster(Frozen):
-    """Equal hosts with equal devices. A rank is a device (on CPU: a process).
+    """Hosts with equally many devices of equal speed. A rank is a device (on CPU: a process).
 
     Memory is in GiB (2^30 bytes), bandwidth in GB/s (10^9 bytes per second) per direction. All
     values except `ddr_gb` are per device.
@@ -58,6 +81,9 @@ class Cluster(Frozen):
     """Between a device and main memory."""
     tflops: float | None = Field(default=None, gt=0)
     """Dense bf16 matrix products (10^12 operations per second); not used by TorchRec."""
+    other_memory: tuple[OtherMemory, ...] = ()
+    """Hosts or ranks with more or less memory than `hbm_gb` and `ddr_gb`; the last entry that names
+    a rank applies. Speeds are the same everywhere: give those of the slowest device."""
     costs: Costs | None = None
     """Measured constants of TorchRec's estimates; unset: TorchRec's defaults."""
     source: str = ""
@@ -80,6 +106,18 @@ class Cluster(Frozen):
                 raise ValueError(f"{field}: 0 on a cuda device; give a positive value, in {unit}")
             if self.device == "cpu" and value:
                 raise ValueError(f"{field}: {value} on cpu, which has no such memory; remove it")
+        for other in self.other_memory:
+            if other.hbm_gb is not None and self.device == "cpu":
+                raise ValueError("other_memory: hbm_gb on cpu, which has no such memory; remove it")
+            for what, named, count in (
+                ("host", other.hosts, self.hosts),
+                ("rank", other.ranks, self.ranks),
+            ):
+                wrong = [number for number in named if not 0 <= number < count]
+                if wrong:
+                    raise ValueError(
+                        f"other_memory: no {what} {wrong[0]}; {what}s are 0 to {count - 1}"
+                    )
         return self
 
     @property
@@ -92,7 +130,7 @@ class Cluster(Frozen):
 
     def topology(self) -> Topology:
         """Return TorchRec's description of the cluster, with all defaults overridden."""
-        return TopologyFactory.create_topology(
+        topology = TopologyFactory.create_topology(
             TrainerConfig(world_size=self.ranks, local_world_size=self.devices_per_host),
             HardwareConfig(
                 hbm_cap_bytes=int(self.hbm_gb * GIB),
@@ -109,6 +147,15 @@ class Cluster(Frozen):
                 compute_device=self.device, use_hardware_based_bandwidth=True, **self._constants()
             ),
         )
+        for other in self.other_memory:
+            for rank, device in enumerate(topology.devices):
+                if rank not in other.ranks and rank // self.devices_per_host not in other.hosts:
+                    continue
+                if other.hbm_gb is not None:
+                    device.storage.hbm = int(other.hbm_gb * GIB)
+                if other.ddr_gb is not None:
+                    device.storage.ddr = int(other.ddr_gb * GIB / self.devices_per_host)
+        return topology
 
     def _constants(self) -> dict[str, Any]:
         """Return TorchRec's estimator, with the cluster's constants if it has any."""

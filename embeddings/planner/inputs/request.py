@@ -12,7 +12,7 @@ from torchrec.distributed.planner.types import ParameterConstraints, StorageRese
 from torchrec.distributed.types import CacheParams, ModuleSharder, PipelineType
 
 from embeddings.planner.inputs.cluster import Cluster
-from embeddings.planner.inputs.rules import Rule
+from embeddings.planner.inputs.rules import Rule, offered
 from embeddings.planner.inputs.training_setup import TrainingSetup
 
 _MAX_IDS = 2**45
@@ -72,9 +72,11 @@ class PlanRequest:
 
     @property
     def constraints(self) -> dict[str, ParameterConstraints]:
-        """Return `usage`, with caches filled one batch ahead if the pipeline does so."""
+        """Return `usage` with what rules ask TorchRec for, and with caches filled one batch ahead if
+        the pipeline does so."""
+        usage = offered(self.usage, self.rules)
         if self.setup.pipeline != "prefetch":
-            return dict(self.usage)
+            return usage
         return {
             name: dataclasses.replace(
                 known,
@@ -82,5 +84,5 @@ class PlanRequest:
                     known.cache_params or CacheParams(), prefetch_pipeline=True
                 ),
             )
-            for name, known in self.usage.items()
+            for name, known in usage.items()
         }

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
+from torchrec.distributed.planner.constants import MIN_CW_DIM
 from torchrec.distributed.planner.types import ParameterConstraints
 
-from embeddings.config import SHARDING_TYPES
+from embeddings.config import COLUMN_SPLIT, SHARDING_TYPES
 from embeddings.frozen import Frozen
 from embeddings.planner.inputs.yaml_files import read_yaml, validate
 
@@ -32,11 +33,12 @@ class Rule(Frozen):
     forbid_kernels: tuple[str, ...] = ()
     """Forbidden compute kernels."""
     width: int | None = Field(default=None, ge=4, multiple_of=4)
-    """Columns per shard, for types that split columns."""
+    """Columns per shard, for types that split columns; other types stay allowed."""
     ranks: tuple[int, ...] = ()
     """The rank of every shard, in order (row-wise and data-parallel tables have no choice)."""
-    together: bool = False
-    """Keep matching tables on the same ranks, shard by shard (table-wise or column-wise)."""
+    together: bool | Literal["host"] = False
+    """true: keep matching tables on the same ranks, shard by shard (table-wise or column-wise).
+    host: keep all their shards on one host, on any of its ranks."""
 
     @field_validator("types", "forbid_types")
     @classmethod
@@ -59,14 +61,14 @@ class Rule(Frozen):
     def matches(self, name: str) -> bool:
         return fnmatchcase(name, self.tables)
 
-    def allows(self, sharding_type: str, kernel: str, width: int, dim: int) -> bool:
-        """Whether the rule allows shards with `width` of `dim` columns."""
+    def allows(self, sharding_type: str, kernel: str, width: int) -> bool:
+        """Whether the rule allows shards with `width` columns."""
         return (
             (not self.types or sharding_type in self.types)
             and (not self.kernels or kernel in self.kernels)
             and sharding_type not in self.forbid_types
             and kernel not in self.forbid_kernels
-            and (self.width is None or width == self.width or width == dim)
+            and (self.width in (None, width) or sharding_type not in COLUMN_SPLIT)
         )
 
 
@@ -84,14 +86,22 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
 def offered(
     usage: Mapping[str, ParameterConstraints], rules: Sequence[Rule]
 ) -> dict[str, ParameterConstraints]:
-    """Return `usage` such that TorchRec offers the rules' types; it omits grid_shard by default."""
+    """Return `usage` such that TorchRec offers what the rules name; by default it omits grid_shard
+    and shards of less than 128 columns."""
     return {
-        name: dataclasses.replace(known, sharding_types=list(SHARDING_TYPES))
-        if not known.sharding_types
-        and any("grid_shard" in rule.types and rule.matches(name) for rule in rules)
-        else known
+        name: _opened(known, [rule for rule in rules if rule.matches(name)])
         for name, known in usage.items()
     }
+
+
+def _opened(known: ParameterConstraints, rules: Sequence[Rule]) -> ParameterConstraints:
+    changes: dict[str, Any] = {}
+    if not known.sharding_types and any("grid_shard" in rule.types for rule in rules):
+        changes["sharding_types"] = list(SHARDING_TYPES)
+    widths = [rule.width for rule in rules if rule.width]
+    if widths and min(widths) < (known.min_partition or MIN_CW_DIM):
+        changes["min_partition"] = min(widths)
+    return dataclasses.replace(known, **changes) if changes else known
 
 
 def _known(value: tuple[str, ...], known: tuple[str, ...], what: str) -> tuple[str, ...]:

@@ -109,6 +109,8 @@ class ListedTable(Frozen):
     """Whether ids have weights."""
     unpooled: bool = False
     """Whether the lookup returns individual rows."""
+    min_partition: int | None = Field(default=None, ge=4, multiple_of=4)
+    """Minimum columns of a shard, a divisor of `dim`; unset: TorchRec's 128."""
     cache: CacheUse | None = None
     """Cache statistics; unset: TorchRec's default, 20% of the rows without misses."""
 
@@ -138,6 +140,12 @@ class ListedTable(Frozen):
             raise ValueError(
                 f"rows: {self.rows:,} of {self.dim} numbers are more than {_MAX_ELEMENTS:,}, which "
                 "no cluster holds; give fewer"
+            )
+        if self.min_partition and self.dim % self.min_partition:
+            widths = ", ".join(str(n) for n in range(4, self.dim + 1, 4) if self.dim % n == 0)
+            raise ValueError(
+                f"min_partition: {self.min_partition} does not divide {self.dim} columns; give one "
+                f"of {widths}"
             )
         if self.weighted and self.unpooled:
             raise ValueError("weighted: an unpooled table has no weighted sum; remove one of both")
@@ -236,6 +244,7 @@ def usage(tables: Sequence[ListedTable]) -> dict[str, ParameterConstraints]:
             pooling_factors=_each(table.pooling_factor, len(table.feature_names)),
             num_poolings=_each(table.num_poolings, len(table.feature_names)),
             is_weighted=table.weighted,
+            min_partition=table.min_partition,
             cache_params=table.cache and table.cache.params(),
         )
         for table in tables

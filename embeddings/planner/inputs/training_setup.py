@@ -118,6 +118,11 @@ class TrainingSetup(Frozen):
         groups, local = self.replica_groups, cluster.devices_per_host
         if groups == 1:
             return cluster
+        if cluster.other_memory:
+            raise ValueError(
+                "replica_groups: groups are planned alike, and other_memory makes ranks differ; "
+                "drop one of the two"
+            )
         inside: IntArray = np.zeros(0, np.int64)
         if cluster.ranks % groups == 0:
             hosts = self._members(cluster) // local

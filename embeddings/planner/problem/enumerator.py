@@ -29,17 +29,13 @@ from torchrec.distributed.sharding_plan import calculate_shard_sizes_and_offsets
 from torchrec.distributed.types import ModuleSharder, ShardingType
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 
+from embeddings.config import COLUMN_SPLIT
 from embeddings.optimizer_mark import copy_mark, marked_optimizer
 from embeddings.planner.problem.options import PARTS, ModelTable, Option, Options
 
 # Shards of a row-wise table: full ones, a smaller one, and empty ones if there are few rows.
 _SIZES = 3
 
-_COLUMN_SPLIT = (
-    ShardingType.COLUMN_WISE.value,
-    ShardingType.TABLE_COLUMN_WISE.value,
-    ShardingType.GRID_SHARD.value,
-)
 # Kernels that store rows on SSD or in a parameter server, which this planner does not support.
 _ELSEWHERE = ("key_value", "ssd_virtual_table", "dram_virtual_table", "dram_ssd_virtual_table")
 
@@ -230,7 +226,7 @@ class CompactEnumerator(EmbeddingEnumerator):
     def _widths(self, model_table: ModelTable, sharding_type: str) -> list[int]:
         """Return columns per shard: TorchRec's choice, and every larger width that it accepts."""
         dim = model_table.tensor.shape[1]
-        if sharding_type not in _COLUMN_SPLIT:
+        if sharding_type not in COLUMN_SPLIT:
             return [dim]
         known = self._of.get(model_table.name)
         with warnings.catch_warnings():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from embeddings.config import COLUMN_SPLIT
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.problem.options import Option, Options
 
@@ -14,9 +15,11 @@ class Limits:
     """Rules applied to the tables of a model (by index)."""
 
     rules: dict[int, tuple[Rule, ...]] = field(default_factory=dict)
-    dims: tuple[int, ...] = ()
     pins: dict[int, tuple[int, ...]] = field(default_factory=dict)
     groups: tuple[tuple[int, ...], ...] = ()
+    """Tables on the same ranks."""
+    hosts: dict[int, int] = field(default_factory=dict)
+    """Table -> the number of its group, whose tables lie on one host."""
     types: frozenset[str] | None = None
     """Allowed sharding types; None: all."""
 
@@ -24,10 +27,7 @@ class Limits:
         if self.types is not None and option.sharding_type not in self.types:
             return False
         rules = self.rules.get(option.table, ())
-        dim = self.dims[option.table]
-        return all(
-            rule.allows(option.sharding_type, option.kernel, option.width, dim) for rule in rules
-        )
+        return all(rule.allows(option.sharding_type, option.kernel, option.width) for rule in rules)
 
     def nothing_left(self, options: Options, table: int) -> str:
         """Explain in one line why a table has no option."""
@@ -56,6 +56,7 @@ def apply_rules(rules: Sequence[Rule], options: Options, ranks: int) -> Limits:
     pins: dict[int, tuple[int, ...]] = {}
     groups: list[tuple[int, ...]] = []
     grouped: set[int] = set()
+    hosts: dict[int, int] = {}
     for rule in rules:
         matched = tuple(t for t, name in enumerate(names) if rule.matches(name))
         if not matched:
@@ -65,12 +66,19 @@ def apply_rules(rules: Sequence[Rule], options: Options, ranks: int) -> Limits:
             mine[table] = (*mine.get(table, ()), rule)
             if rule.ranks and pins.setdefault(table, rule.ranks) != rule.ranks:
                 raise ValueError(f"table {names[table]!r}: two rules pin it; remove one")
+        for table in matched if rule.width else ():
+            _check_width(rule, options, table)
         wrong = [rank for rank in rule.ranks if not 0 <= rank < ranks]
         if wrong:
             raise ValueError(
                 f"rule for {rule.tables!r}: no rank {wrong[0]}; ranks are 0 to {ranks - 1}"
             )
-        if rule.together and len(matched) > 1:
+        if rule.together == "host":
+            again = [names[table] for table in matched if table in hosts]
+            if again:
+                raise ValueError(f"table {again[0]!r}: two rules keep it on a host; drop one")
+            hosts |= dict.fromkeys(matched, len(hosts))
+        elif rule.together and len(matched) > 1:
             twice = grouped.intersection(matched)
             if twice:
                 name = names[min(twice)]
@@ -87,7 +95,26 @@ def apply_rules(rules: Sequence[Rule], options: Options, ranks: int) -> Limits:
             pins[group[0]] = pinned.pop()
     return Limits(
         rules=mine,
-        dims=tuple(table.tensor.shape[1] for table in options.tables),
         pins=pins,
         groups=tuple(groups),
+        hosts=hosts,
+    )
+
+
+def _check_width(rule: Rule, options: Options, table: int) -> None:
+    """ValueError if TorchRec cannot cut the table's columns so."""
+    possible = {
+        option.width
+        for option in (options.options[n] for n in options.of(table))
+        if option.sharding_type in COLUMN_SPLIT
+    }
+    if rule.width in possible:
+        return
+    model_table = options.tables[table]
+    dim = model_table.tensor.shape[1]
+    widths = ", ".join(str(width) for width in range(4, dim + 1, 4) if dim % width == 0)
+    known = f"widths of its {dim} columns: {widths}" if possible else "no type splits its columns"
+    raise ValueError(
+        f"rule for {rule.tables!r}: width {rule.width}: table {model_table.name!r} has no such "
+        f"shards; {known}"
     )

@@ -63,6 +63,8 @@ class Problem:
     """[N, 3, 2] see Options."""
     pins: tuple[tuple[int, ...] | None, ...]
     """[M] ranks of an item's shards, if pinned by a rule."""
+    host_group: tuple[int, ...] = ()
+    """[M] the group of items that share a host, or -1; empty if there is none."""
 
     @property
     def ranks(self) -> int:
@@ -105,6 +107,8 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
         mine = _joint(options, limits, layout, tables)
         if tables[0] in limits.pins:
             mine = _on_ranks(mine, limits.pins[tables[0]], options, layout, local, tables[0])
+        if any(table in limits.hosts for table in tables):
+            mine = _on_one_host(mine, options, layout, storage.world_size // local, tables[0])
         mine = _fitting_alone(mine, options, rooms) or mine
         placements += _undominated(mine, options, layout, time)
         first.append(len(placements))
@@ -128,6 +132,12 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
         time=np.array([time[list(placement)].sum() for placement in placements], np.float64),
         memory=memory,
         pins=tuple(limits.pins.get(tables[0]) for tables in members),
+        host_group=tuple(
+            next((limits.hosts[table] for table in tables if table in limits.hosts), -1)
+            for tables in members
+        )
+        if limits.hosts
+        else (),
     )
 
 
@@ -202,6 +212,30 @@ def _on_ranks(
             f"table {name!r}: no allowed option has its shards on ranks {shown} (one rank per "
             "shard; types within a host need its ranks in order); give other ranks or allow more "
             "types"
+        )
+    return fitting
+
+
+def _on_one_host(
+    placements: Sequence[tuple[int, ...]],
+    options: Options,
+    layout: IntArray,
+    hosts: int,
+    table: int,
+) -> list[tuple[int, ...]]:
+    """The placements that one host can have whole."""
+    fitting = [
+        placement
+        for placement in placements
+        if hosts == 1
+        or layout[placement[0]] in (FREE, HOST_COLUMNS)
+        or (layout[placement[0]] == HOST_ROWS and options.blocks[placement[0]] == 1)
+    ]
+    if not fitting:
+        name = options.tables[table].name
+        raise NoPlacement(
+            f"table {name!r}: 'together: host' and no allowed option lies on one host; allow "
+            "table_wise, column_wise, table_column_wise or table_row_wise"
         )
     return fitting
 

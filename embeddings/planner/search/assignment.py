@@ -7,7 +7,14 @@ import math
 import numpy as np
 
 from embeddings.planner.inputs.arrays import FloatArray, IntArray
-from embeddings.planner.problem.problem import EVERYWHERE, FREE, HOST_COLUMNS, Problem
+from embeddings.planner.problem.problem import (
+    EVERYWHERE,
+    FREE,
+    HOST_COLUMNS,
+    HOST_ROWS,
+    Problem,
+)
+from embeddings.planner.search.host_groups import HostGroups
 from embeddings.planner.search.placements import Placements
 
 
@@ -27,6 +34,7 @@ class Assignment:
         self.places: list[IntArray] = [_NOWHERE] * problem.items
         self.on: list[set[int]] = [set() for _ in range(problem.ranks)]
         self.everywhere: set[int] = set()
+        self.groups = HostGroups(problem)
 
     def fresh(self) -> Assignment:
         """Return an empty assignment of the same problem."""
@@ -44,8 +52,14 @@ class Assignment:
             return None
         pins = self.problem.pins[item]
         if pins is not None:
-            return self._pinned(placement, pins, limit)
+            places = self._pinned(placement, pins, limit)
+            return places if places is not None and self.suits(item, places) else None
         layout = self.placements.layout[placement]
+        if self.groups.of(item) >= 0 and self.problem.hosts > 1:
+            host = self.groups.host(item)
+            if layout == HOST_ROWS:
+                return self._host_rows(placement, limit, tight, host)
+            return self._host_columns(placement, limit, host)
         if layout == EVERYWHERE:
             return self._everywhere(placement, limit)
         if layout == FREE:
@@ -54,11 +68,16 @@ class Assignment:
             return self._host_columns(placement, limit)
         return self._host_rows(placement, limit, tight)
 
+    def suits(self, item: int, places: IntArray) -> bool:
+        """Whether a rule about hosts lets the item lie there."""
+        return self.groups.suits(item, places)
+
     def put(self, item: int, placement: int, places: IntArray) -> None:
         """Place an item."""
         assert self.placement[item] == -1
         self.placement[item] = placement
         self.places[item] = places
+        self.groups.put(item, places)
         self._add(placement, places, 1)
         if self.placements.layout[placement] == EVERYWHERE:
             self.everywhere.add(item)
@@ -72,6 +91,7 @@ class Assignment:
         assert placement != -1
         self.placement[item] = -1
         self.places[item] = _NOWHERE
+        self.groups.take(item)
         self._add(placement, places, -1)
         if self.placements.layout[placement] == EVERYWHERE:
             self.everywhere.discard(item)
@@ -178,14 +198,16 @@ class Assignment:
             loads[place] = loads[place] + time if fits else math.inf
         return np.array(found)
 
-    def _host_columns(self, placement: int, limit: float) -> IntArray | None:
+    def _host_columns(self, placement: int, limit: float, only: int = -1) -> IntArray | None:
+        """`only`: the host to lie on; -1: any."""
         problem, blocks = self.problem, self.placements.blocks[placement]
         loads = self._fitting(placement, limit)
         by_host = loads.reshape(problem.local, problem.hosts)
         # The host that is best for the last block comes first. A host that cannot take one block
         # per rank may still take two on one rank.
         nth = np.partition(by_host, min(blocks, problem.local) - 1, axis=0)
-        for host in np.argsort(nth[min(blocks, problem.local) - 1], kind="stable").tolist():
+        hosts = np.argsort(nth[min(blocks, problem.local) - 1], kind="stable").tolist()
+        for host in hosts if only < 0 else [only]:
             inside = np.full(problem.ranks, math.inf)
             inside[host :: problem.hosts] = by_host[:, host]
             places = self._one_by_one(inside, placement, limit)
@@ -193,7 +215,10 @@ class Assignment:
                 return places
         return None
 
-    def _host_rows(self, placement: int, limit: float, tight: bool) -> IntArray | None:
+    def _host_rows(
+        self, placement: int, limit: float, tight: bool, only: int = -1
+    ) -> IntArray | None:
+        """`only`: the host to lie on; -1: any."""
         problem, blocks, time = (
             self.problem,
             self.placements.blocks[placement],
@@ -204,12 +229,14 @@ class Assignment:
             return None
         rows = self.placements.rows
         column = self.placements.needs(placement)[:, : problem.local]
-        if blocks == 1 and not tight:
+        if blocks == 1 and not tight and only < 0:
             host = int(loads.argmin())
             if (self.free[:, rows + host] >= column).all():
                 return rows + host
         free = self.free.reshape(2, problem.local, problem.hosts)
         fits = (free >= column[:, :, None]).all(axis=(0, 1)) & (loads <= limit - time)
+        if only >= 0:
+            fits &= np.arange(problem.hosts) == only
         loads = np.where(fits, loads, math.inf)
         hosts: list[int] = []
         rounds = -(-blocks // problem.hosts)  # reuse hosts only if blocks > hosts

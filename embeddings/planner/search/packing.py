@@ -129,11 +129,14 @@ def _preferences(problem: Problem, lower: Bound) -> Iterator[_Preference]:
 
 
 def _order(problem: Problem, preference: _Preference, limit: float) -> list[int]:
-    """Sort items, hardest first: pinned, on all ranks, on whole hosts, then by shard size."""
+    """Sort items, hardest first: pinned, in a host group, on all ranks, on whole hosts, then by
+    shard size."""
     first = cheapest(problem, preference.cost, limit)
     layout = problem.layout[first]
     stage = np.select([layout == EVERYWHERE, layout != FREE], [0, 1], 2)
-    stage[[pins is not None for pins in problem.pins]] = -1
+    stage[[pins is not None for pins in problem.pins]] = -2
+    if problem.host_group:
+        stage[(np.array(problem.host_group) >= 0) & (stage > -2)] = -1
     if preference.key == "total":
         size = problem.total_time()[first]
     else:

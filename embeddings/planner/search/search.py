@@ -150,6 +150,8 @@ def _victims(assignment: Assignment, draw: random.Random) -> list[int]:
             other = sorted(assignment.on[draw.randrange(assignment.problem.ranks)])
             if other:
                 victims.add(draw.choice(other))
+    if assignment.problem.host_group and draw.random() < 0.5:  # a group moves as one
+        victims = {other for item in victims for other in assignment.groups.members(item)}
     return sorted(victims)
 
 
@@ -190,10 +192,11 @@ def _warm(packed: Packed, start: Mapping[int, tuple[int, IntArray]]) -> Packed:
         placement, ranks = start.get(item, (-1, np.zeros(0, np.int64)))
         if placement >= 0:
             places = assignment.placements.place_of[ranks]
-            assignment.put(item, placement, places)
-            if (assignment.free[:, places] >= 0).all():
-                continue
-            assignment.take(item)
+            if assignment.suits(item, places):
+                assignment.put(item, placement, places)
+                if (assignment.free[:, places] >= 0).all():
+                    continue
+                assignment.take(item)
         waiting.append(item)
     kept = assignment.peak()
     for item in waiting:

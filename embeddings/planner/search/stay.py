@@ -86,6 +86,8 @@ def _move_back(assignment: Assignment, item: int, start: Assignments, limit: flo
 
 def _put_back(assignment: Assignment, item: int, start: Assignments, limit: float) -> bool:
     placement, places = start[item]
+    if not assignment.suits(item, places):
+        return False
     assignment.put(item, placement, places)
     if assignment.load[places].max() <= limit and (assignment.free[:, places] >= 0).all():
         return True

@@ -22,7 +22,9 @@ from pipeline.planning.sources import Source
 from pipeline.ranks.world import World
 
 _CLUSTER_FIELDS = tuple(
-    name for name in Cluster.model_fields if name not in ("name", "device", "costs", "source")
+    name
+    for name in Cluster.model_fields
+    if name not in ("name", "device", "other_memory", "costs", "source")
 )
 # Values in the format of the options of the same name.
 _CONDITIONS = ("qcomm", "pipeline", "reserve", "replica_groups", "sync_every")

@@ -59,6 +59,14 @@ def test_a_file_may_start_from_a_preset(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"hbm": 80}, "hbm: no such field; fields: name, hosts"),
+        (
+            {"other_memory": [{"hosts": [99], "hbm_gb": 40}]},
+            "other_memory: no host 99; hosts are 0",
+        ),
+        ({"other_memory": [{"ranks": [9999], "hbm_gb": 40}]}, "no rank 9999; ranks are 0 to "),
+        ({"other_memory": [{"ranks": [1], "ddr_gb": 40}]}, "ddr_gb: main memory is a host's"),
+        ({"other_memory": [{"ranks": [1]}]}, "give their hbm_gb or ddr_gb"),
+        ({"other_memory": [{"hbm_gb": 40}]}, "name hosts or ranks, one of the two"),
         ({"hosts": 0}, "hosts: 0: Input should be greater than or equal to 1"),
         ({"hosts": "two"}, "hosts: 'two': Input should be a valid integer"),
         ({"hbm_gb": 0}, "hbm_gb: 0 on a cuda device"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 
@@ -104,6 +105,37 @@ def test_books_are_right_and_nothing_goes_where_it_does_not_fit(
                 assert len(set(hosts)) == problem.blocks[placement]
         if problem.layout[placement] == EVERYWHERE:
             assert used.tolist() == list(range(problem.ranks))
+
+
+@given(problems(), st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_items_of_a_group_share_a_host(problem: Problem, draw: random.Random) -> None:
+    groups = tuple(draw.choice([-1, 0, 1]) for _ in range(problem.items))
+    assignment = Assignment(dataclasses.replace(problem, host_group=groups))
+    for _ in range(30):
+        item = draw.randrange(problem.items)
+        if assignment.placement[item] >= 0:
+            assignment.take(item)
+            continue
+        placement = draw.choice(list(problem.placements(item)))
+        across = problem.layout[placement] == EVERYWHERE or (
+            problem.layout[placement] == HOST_ROWS and problem.blocks[placement] > 1
+        )
+        if groups[item] >= 0 and across:
+            continue  # kept out where the problem is made
+        places = assignment.find(item, placement, math.inf, tight=draw.random() < 0.5)
+        if places is None:
+            continue
+        assert assignment.suits(item, places)
+        assignment.put(item, placement, places)
+        for group in (0, 1):
+            hosts = {
+                place % problem.hosts
+                for other, on in enumerate(assignment.places)
+                if groups[other] == group
+                for place in on.tolist()
+            }
+            assert len(hosts) <= 1
 
 
 @given(problems())
