@@ -72,7 +72,7 @@ class PlanRequest:
 
     @property
     def constraints(self) -> dict[str, ParameterConstraints]:
-        """Return `usage` with what rules ask TorchRec for, and with caches filled one batch ahead if
+        """Return `usage` with what rules ask TorchRec for, and caches filled one batch ahead if
         the pipeline does so."""
         usage = offered(self.usage, self.rules)
         if self.setup.pipeline != "prefetch":
