@@ -286,7 +286,7 @@ def test_a_study_is_not_mixed_with_another(
     assert "dense.lr differs from this command" in capsys.readouterr().err
     (tmp_path / "photo.jpg").touch()
     assert main([*base, "--out", str(tmp_path), "--overwrite"]) == 2
-    assert "holds no study" in capsys.readouterr().err
+    assert "not a study" in capsys.readouterr().err
     assert (tmp_path / "photo.jpg").exists()
 
 
