@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.data.batch import Batch
 from pipeline.data.columns import Columns
-from pipeline.data.parquet_source import BatchSource, open_batches
+from pipeline.data.parquet_source import ParquetSource, open_batches
 from pipeline.data.schema import Schema
 from pipeline.data.split_files import Shards
 
@@ -33,7 +33,7 @@ def main() -> None:
     args = parser.parse_args()
     schema = Schema.load(args.folder)
 
-    def source(num_workers: int) -> BatchSource:
+    def source(num_workers: int) -> ParquetSource:
         return open_batches(
             args.folder,
             schema,
@@ -84,7 +84,7 @@ Times = tuple[float, float]
 """Seconds by the clock, and of CPU time in all threads."""
 
 
-def _epoch(reader: BatchSource) -> Times:
+def _epoch(reader: ParquetSource) -> Times:
     clock, cpu = time.perf_counter(), time.process_time()
     for _ in reader:
         pass
