@@ -170,8 +170,8 @@ def describe(
     console.print(plan_table(plan))
     splits = ", ".join(f"{name} {split.rows:,} rows" for name, split in schema.splits.items())
     console.print(f"{schema.dataset}: {splits}")
-    begin = f"resumed after step {progress.step}" if progress.step else "from the start"
-    console.print(f"training {config.recipe} into {out}, {begin}, to step {end}")
+    begin = f", resumed after step {progress.step}" if progress.step else ""
+    console.print(f"training {config.recipe} in {out}, steps {progress.step} to {end}{begin}")
 
 
 def _show_best(out: Path, checkpoints: AnyPath, best_step: int | None) -> None:

@@ -157,7 +157,7 @@ def _die(
 def _resumed(end: End) -> int | None:
     """The step that it resumed from; None for a start that died before it printed one."""
     _, found, rest = end.log.partition("resumed after step ")
-    return int(rest.split(",")[0]) if found else None
+    return int(rest.split()[0]) if found else None
 
 
 def _count(deaths: list[dict[str, Any]]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The charts of a report, as plotly figures. The page adds colours of text and grid."""
+"""Charts of a report, as Plotly figures. The page adds the colors of text and grid."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SYMBOLS = {"val": "diamond", "test": "square"}
 
 
 def literal(text: str) -> str:
-    """Text that plotly shows as it is: it takes names, labels and ticks for HTML."""
+    """Escape text for Plotly, which interprets names, labels and ticks as HTML."""
     return escape(text, quote=False)
 
 
@@ -38,7 +38,7 @@ def loss_by_task(run: RunFiles) -> go.Figure:
 
 
 def metric_by_task(run: RunFiles, name: str, axis: str) -> go.Figure:
-    """TASK/name: lines for the window in training, markers for evaluations."""
+    """Return TASK/name: lines for the training window, markers for evaluations."""
     figure = _curves(axis)
     for index, task in enumerate(run.tasks):
         colour, dash = style(index)
@@ -66,14 +66,14 @@ def learning_rates(run: RunFiles) -> go.Figure:
 
 
 def speed(run: RunFiles) -> go.Figure:
-    figure = _curves("samples a second")
-    _line(figure, "samples a second", run.points("samples_per_s"), *style(0))
+    figure = _curves("samples per second")
+    _line(figure, "samples per second", run.points("samples_per_s"), *style(0))
     figure.update_yaxes(rangemode="tozero")
     return figure
 
 
 def megabytes_by_rank(tables: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """What the tables' weights take on each rank: shards where they lie, copies on every rank."""
+    """Return the bytes of table weights per rank: shards on their ranks, copies on every rank."""
     sizes: dict[int, float] = {}
     for table in tables:
         for rank, size in bytes_by_rank(table).items():
@@ -106,7 +106,7 @@ def bytes_by_rank(table: Mapping[str, Any]) -> dict[int, float]:
 def expert_bars(
     experts: Mapping[str, Mapping[str, float | None]], name: str, axis: str
 ) -> go.Figure:
-    """One bar an expert, the first on top. `name`: mean, deviation or zero_fraction."""
+    """Return one bar per expert, the first on top. `name`: mean, deviation or zero_fraction."""
     values = [values[name] for values in experts.values()]
     figure = base()
     figure.add_bar(
@@ -131,9 +131,9 @@ def probe_curves(
     scale: Literal["share", "from 0", "log"],
     order: Sequence[str],
 ) -> go.Figure:
-    """A line a name over the probes, styled by its place in `order`.
+    """Return one line per name over the probes, styled by its position in `order`.
 
-    scale: 'share' is from 0 to 1, whatever the values.
+    scale: 'share' is always from 0 to 1.
     """
     figure = _curves(axis)
     for name, found in points.items():
@@ -151,7 +151,7 @@ def probe_curves(
 def against_rate(
     tasks: Mapping[str, Mapping[str, float | None]], name: str, axis: str, *, order: Sequence[str]
 ) -> go.Figure:
-    """One point per task that has `name`: its rate of positive rows, and `name`."""
+    """Return one point per task with `name`: its rate of positive rows, and `name`."""
     figure = base()
     for task, metrics in tasks.items():
         if metrics.get(name) is None:
@@ -175,7 +175,7 @@ def against_rate(
 
 
 def base() -> go.Figure:
-    """An empty chart as the page wants it."""
+    """Return an empty chart in the style of the page."""
     return go.Figure(
         layout={
             "template": go.layout.Template(),
@@ -206,7 +206,7 @@ def _line(figure: go.Figure, name: str, points: Points, colour: str, dash: str) 
         x=list(steps),
         y=list(values),
         name=literal(name),
-        # A single point makes no line.
+        # A single point has no line.
         mode="lines" if len(steps) > 1 else "markers",
         line={"color": colour, "dash": dash, "width": 2},
         marker={"color": colour},
@@ -214,6 +214,6 @@ def _line(figure: go.Figure, name: str, points: Points, colour: str, dash: str) 
 
 
 def style(index: int) -> tuple[str, str]:
-    """Colour and dash of the index-th line of a chart."""
+    """Return color and dash of the index-th line of a chart."""
     round_, place = divmod(index, len(COLOURS))
     return COLOURS[place], DASHES[round_ % len(DASHES)]

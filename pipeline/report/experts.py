@@ -1,4 +1,4 @@
-"""The part of a report on a tower's experts and gates, from health.json and the log."""
+"""The section of a report about experts and gates, from health.json and the log."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _EXPERT_BARS = (
         "deviation",
         "Spread of each expert's output",
         "standard deviation",
-        "A gate can weigh experts fairly only where their outputs are of one scale.",
+        "A gate can weight experts evenly only if their outputs have similar scales.",
     ),
     (
         "zero_fraction",
@@ -53,7 +53,7 @@ _GATES = (
     (
         "self_gates",
         "Mean self-gate weight, expert by task",
-        "What a task adds of its task-specific experts; a lone expert has a sigmoid gate.",
+        "Weights with which task-specific experts are added; a single expert has a sigmoid gate.",
     ),
     (
         "meta_gates",
@@ -80,7 +80,7 @@ _PROBE_CHARTS: tuple[tuple[str, str, str, str, Literal["share", "from 0", "log"]
         "How evenly tasks use a shared expert",
         "entropy over tasks",
         "share",
-        "1: all tasks alike; near 0: one task has it to itself.",
+        "1: all tasks equally; near 0: only one task uses it.",
     ),
     (
         "tasks",
@@ -88,7 +88,7 @@ _PROBE_CHARTS: tuple[tuple[str, str, str, str, Literal["share", "from 0", "log"]
         "Gate weight on task-specific experts",
         "gate and self-gate",
         "from 0",
-        "Near 0, the task leaves its task-specific experts alone.",
+        "Near 0, the task does not use its task-specific experts.",
     ),
     (
         "tasks",
@@ -96,7 +96,7 @@ _PROBE_CHARTS: tuple[tuple[str, str, str, str, Literal["share", "from 0", "log"]
         "Gradient norm of task-specific experts",
         "gradient norm",
         "log",
-        "Of one step's global batch, after clipping.",
+        "For the global batch of one step, after clipping.",
     ),
 )
 
@@ -112,7 +112,7 @@ _AGAINST_RATE = (
 
 
 def experts_section(run: RunFiles) -> Markup:
-    """Diagnosis, bars and heat maps of the best evaluation, curves over training."""
+    """Return diagnosis, bars and heat maps of the best evaluation, and curves over training."""
     curves = _curves(run)
     if run.health is None:
         return section(
@@ -159,18 +159,18 @@ def _diagnosis(health: Json, results: Json | None) -> Markup:
 
 
 def _scatters(tasks: Json) -> list[Markup]:
-    """Task-specific experts beside how rare the tasks are, where they have any."""
+    """Return charts of task-specific experts by the rarity of tasks, if there are any."""
     found = [
         (title, against_rate(tasks, name, axis, order=[*tasks]))
         for name, title, axis in _AGAINST_RATE
     ]
-    text = "A point a task. Underfitting: points fall towards 0 to the left."
+    text = "One point per task. Underfitting: points fall toward 0 to the left."
     parts = [chart(title, text, figure) for title, figure in found if figure.data]
     return [charts(parts)] if parts else []
 
 
 def _curves(run: RunFiles) -> list[Markup]:
-    """Charts over the probes, those that have anything to show, and keys of their lines."""
+    """Return charts over the probes with any data, and keys of their lines."""
     parts = []
     experts = [*run.probe_points("experts", "mean")]
     for part, metric, title, axis, scale, text in _PROBE_CHARTS:
@@ -185,7 +185,7 @@ def _curves(run: RunFiles) -> list[Markup]:
 
 
 def _heat_map(title: str, text: str, weights: dict[str, dict[str, float | None]]) -> Markup:
-    """A row an expert, a column a gate; empty where the expert is not under the gate."""
+    """Return one row per expert, one column per gate; empty if the expert is not under the gate."""
     experts = list(dict.fromkeys(expert for seen in weights.values() for expert in seen))
     rows = [
         [

@@ -1,4 +1,4 @@
-"""The files of a run's folder, as a report reads them. No torch: a report is made anywhere."""
+"""Reads the files of a run for a report. Does not import torch."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Log:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFiles:
-    """What a run wrote; None for a file that is not there."""
+    """The files of a run; None for missing files."""
 
     folder: Path
     log: Log
@@ -112,7 +112,7 @@ def read_run(folder: Path) -> RunFiles:
     if not log.is_file():
         raise UserError(
             f"{folder}: no metrics.jsonl, so no run to report on; "
-            "name the folder that 'homerec train --out' made"
+            "give the folder of 'homerec train --out'"
         )
     return RunFiles(
         folder=folder,

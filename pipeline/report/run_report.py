@@ -1,6 +1,6 @@
-"""report.html of a run: what was trained on what, how it went, how well it does, where next.
+"""Writes report.html of a run: setup, progress, results and next steps.
 
-Made from the files in the run's folder alone, without torch.
+Reads only the files in the run folder; does not import torch.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from pipeline.tracking.progress_line import duration_text, speed_text
 
 
 def write_report(run: Path) -> Path:
-    """Write `run`/report.html, whole or not at all, and return its path.
+    """Write `run`/report.html atomically and return its path.
 
-    UserError if `run` holds no metrics or a damaged file.
+    Raises UserError if `run` has no metrics or a damaged file.
     """
     files = read_run(run)
     name = run.resolve().name
@@ -103,10 +103,12 @@ def _results(run: RunFiles) -> Markup:
     text = (
         f"On the {run.results['split']} split, after step {run.results['step']:,}. AUC and GAUC "
         "(AUC within users): 0.5 is chance, 1 is perfect. NE (normalised entropy): below 1 beats "
-        "predicting the base rate. Calibration: predicted over observed, 1 is right."
+        "predicting the base rate. Calibration: predicted over observed, 1 is perfect."
     )
     if any(name == "oracle_auc" for name, *_ in shown):
-        text += " The oracle knows the rows' true probabilities: no model can expect better."
+        text += (
+            " The oracle is the model with the true probabilities, the best any model can reach."
+        )
     headings = ["task", "rows", "positives", *(heading for _, heading, _ in shown)]
     return section("Results", note(text), table(headings, rows))
 
@@ -114,7 +116,7 @@ def _results(run: RunFiles) -> Markup:
 def _training(run: RunFiles) -> Markup:
     tasks = key((task, *curves.style(index)) for index, task in enumerate(run.tasks))
     rates = key((name, *curves.style(i)) for i, name in enumerate(curves.LEARNING_RATES))
-    text = "Mean over the steps since the last point."
+    text = "Mean over the steps since the previous point."
     found = [
         ("Training loss by task", text, curves.loss_by_task(run), ""),
         ("Training loss, all tasks together", text, curves.total_loss(run), ""),
@@ -145,7 +147,7 @@ def _lines_and_points(run: RunFiles, metric: str) -> str:
 
 def _plan(plan: Json | None) -> Markup:
     if plan is None:
-        return section("Embedding tables and where they lie", missing("plan.json"))
+        return section("Embedding tables and their placement", missing("plan.json"))
     tables = sorted(plan["tables"], key=lambda row: -int(row["bytes"]))
     rows = [
         [
@@ -163,7 +165,7 @@ def _plan(plan: Json | None) -> Markup:
     total = sum(int(row["bytes"]) for row in tables)
     parameters = sum(int(row["rows"]) * int(row["dim"]) for row in tables)
     return section(
-        "Embedding tables and where they lie",
+        "Embedding tables and their placement",
         note(f"{len(tables)} tables, {parameters:,} parameters, {total / 1e6:,.2f} MB of weights."),
         table(
             ["table", "rows", "dim", "dtype", "MB", "sharding type", "kernel", "ranks"],
@@ -191,15 +193,15 @@ def _config(config: Json | None) -> Markup:
 def _where_next(run: RunFiles) -> Markup:
     folder = shlex.quote(str(run.folder))
     return section(
-        "Where next",
+        "Next steps",
         commands(
             [
                 (
                     "Evaluate on the test split",
                     f"homerec evaluate --checkpoint {folder} --split test",
                 ),
-                ("Look at every curve", f"tensorboard --logdir {folder}"),
-                ("Make this page again", f"homerec report {folder}"),
+                ("View all curves", f"tensorboard --logdir {folder}"),
+                ("Write this report again", f"homerec report {folder}"),
             ]
         ),
     )

@@ -57,7 +57,7 @@ def test_resume_auto_begins_resumes_and_a_requeued_start_overwrites_nothing(
     words = ["train", "debug", "--data.path", "data", "--train.batch_size", "256", "--out", "run"]
     words += ["--train.epochs", "2"]
     assert main([*words, "--resume", "auto", "--train.max_steps", "2"]) == 0
-    assert "from the start" in capsys.readouterr().out
+    assert "steps 0 to" in capsys.readouterr().out
     assert main([*words, "--resume", "auto", "--train.max_steps", "4"]) == 0
     assert "resumed after step 2" in capsys.readouterr().out
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
@@ -66,12 +66,12 @@ def test_resume_auto_begins_resumes_and_a_requeued_start_overwrites_nothing(
     # A job whose first start has saved nothing has all to do still.
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert main([*words, "--overwrite", "--train.max_steps", "2"]) == 0
-    assert "from the start" in capsys.readouterr().out
+    assert "steps 0 to" in capsys.readouterr().out
     assert main([*words, "--overwrite", "--train.max_steps", "4"]) == 0
     assert "resumed after step 2" in capsys.readouterr().out
     monkeypatch.delenv("SLURM_RESTART_COUNT")
     assert main([*words, "--overwrite", "--train.max_steps", "2"]) == 0
-    assert "from the start" in capsys.readouterr().out
+    assert "steps 0 to" in capsys.readouterr().out
 
 
 def test_a_name_that_the_terminal_cannot_show_ends_no_command(
