@@ -41,11 +41,11 @@ def random_list(seed: int, fewest: int = 20, most: int = 200) -> tuple[list[List
             name=f"t{i}",
             rows=int(10 ** draw.uniform(1, 7.7)),
             dim=int(draw.choice([8, 16, 32, 64, 128, 256])),
-            dtype=str(draw.choice(["fp32", "fp16"])),  # type: ignore[arg-type]
+            dtype=str(draw.choice(["fp32", "fp16"])),
             pooling_factor=round(float(10 ** draw.uniform(0, 2)), 1)
             if draw.random() < 0.5
             else 1.0,
-            optimizer=str(draw.choice(["rowwise_adagrad", "adam", "sgd"])),  # type: ignore[arg-type]
+            optimizer=str(draw.choice(["rowwise_adagrad", "adam", "sgd"])),
             weighted=bool(draw.random() < 0.1),
         )
         for i in range(count)
