@@ -122,7 +122,7 @@ def test_underfitting() -> None:
     click, like = wrong(metrics)
     assert (like.kind, like.subject) == ("underfitting", "like")
     assert like.text == (
-        "like: gate weight 0.02 on its task-specific experts, an even gate gives 0.33 "
+        "like: gate weight 0.02 on its task-specific experts; an even gate gives 0.33 "
         "(limit 0.2 of that); "
         "1.40% of its rows are positive, gradient norm 1e-05 at a weight norm of 8.1"
     )
@@ -164,7 +164,7 @@ def test_every_level_is_judged() -> None:
     (finding,) = wrong(add_use(metrics))
     assert (finding.kind, finding.subject) == ("underfitting", "like")
     assert finding.text.startswith(
-        "like: gate weight 0.01 on its task-specific experts of level1, an even gate gives 0.5"
+        "like: gate weight 0.01 on its task-specific experts of level1; an even gate gives 0.5"
     )
     metrics["meta_self_gates"] = {"level1.like": {"level1.task_specific.like.0": 0.5}}
     assert wrong(add_use(metrics)) == []
