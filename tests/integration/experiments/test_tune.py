@@ -132,7 +132,7 @@ def test_a_search_where_all_fail_says_so(
     shown = capsys.readouterr()
     (line,) = shown.err.splitlines()
     assert "search: all 1 trials failed; first: trial-0000: step 2: " in line
-    assert "trial 0 failed  dense.lr=" in shown.out
+    assert "trial 0 failed dense.lr=" in shown.out
     assert not (tmp_path / "search" / "best.yaml").exists()
     page = tmp_path / "search" / "report.html"
     before = page.read_text(encoding="utf-8")
