@@ -18,6 +18,19 @@ from pipeline.run_folder import _finish, _write_report, describe
 from tests.integration.sharding.test_sharding import SCHEMA
 from tests.pipeline.report.test_run_report import make_run as make_finished_run
 
+TABLE = {
+    "table": "a",
+    "rows": 3,
+    "dim": 4,
+    "dtype": "fp32",
+    "features": ["a"],
+    "sharding_type": "table_wise",
+    "compute_kernel": "fused",
+    "ranks": [0],
+    "bytes": 48,
+    "shards": [],
+}
+
 
 def make_run(folder: Path) -> None:
     folder.mkdir()
@@ -78,7 +91,7 @@ def start(folder: Path, *, dies_at: int) -> None:
             folder / "checkpoints",
             recipe("debug"),
             SCHEMA,
-            {"version": 1, "tables": []},
+            {"version": 1, "tables": [TABLE]},
             Progress(),
             8,
         )
