@@ -97,7 +97,10 @@ class Shards:
         known: set[str] = set()
         for index in range(footer.num_columns):
             column = footer.column(index)
-            name = column.path_in_schema.partition(".")[0]
+            try:
+                name = column.path_in_schema.partition(".")[0]
+            except UnicodeDecodeError:  # a damaged footer: reading this row group says so
+                return None
             if (limits := ranges.get(name)) is None:
                 continue
             if (statistics := column.statistics) is None:
@@ -137,15 +140,16 @@ def _footer(path: Path, columns: Mapping[str, pa.DataType]) -> pq.FileMetaData:
         if not path.is_file():
             raise UserError(f"{path}: listed in schema.json, but does not exist; {AGAIN}")
         footer = read_footer(path)
-    except pa.ArrowException as error:
+        found = footer.schema.to_arrow_schema()
+        names = found.names  # of a damaged file they may be no UTF-8
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a Parquet file ({_first_line(error)}); {AGAIN}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({_first_line(error)})") from error
-    found = footer.schema.to_arrow_schema()
     for name, expected in columns.items():
-        if name not in found.names:
-            raise UserError(f"{path}: no column {name!r}; {nearest(name, found.names)}; {AGAIN}")
-        if found.names.count(name) > 1:
+        if name not in names:
+            raise UserError(f"{path}: no column {name!r}; {nearest(name, names)}; {AGAIN}")
+        if names.count(name) > 1:
             raise UserError(f"{path}: two columns are named {name!r}; {AGAIN}")
         if not is_castable(found.field(name).type, expected):
             raise UserError(
