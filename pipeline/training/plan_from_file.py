@@ -11,6 +11,7 @@ from torchrec.distributed.types import ShardingPlan
 
 from embeddings.config import SHARDING_TYPES, UNPOOLED_TYPES
 from embeddings.features import EmbeddingTable
+from embeddings.planner.inputs.rules import ASKED_FOR
 from embeddings.planner.plans.plan_file import PlanFile, load_plan
 from embeddings.sharders import cpu_kernels
 from pipeline.io.errors import UserError
@@ -87,6 +88,10 @@ def _not_run(file: PlanFile) -> str | None:
         kind, kernel, unpooled = placed.sharding_type, placed.compute_kernel, placed.table.unpooled
         if kind not in (types := UNPOOLED_TYPES if unpooled else SHARDING_TYPES):
             return f"table {placed.table.name!r} is {kind} there and can be {', '.join(types)}"
+        if kernel in ASKED_FOR:
+            return (
+                f"table {placed.table.name!r} has kernel {kernel!r} there, which runs do not train"
+            )
         if file.cluster.device == "cpu":
             kernels = cpu_kernels(kind, unpooled=unpooled)
             if kernel not in kernels:

@@ -52,7 +52,7 @@ def diagnose(
     missing_memory = MissingMemory(
         shortfalls=shortfalls,
         total=_total(priced),
-        left=tuple((hbm, ddr) for hbm, ddr in left.T.tolist()),
+        left=tuple(tuple(row) for row in left.T.tolist()),
     )
     return Infeasible(reason, missing_memory, relaxations, untried)
 
@@ -102,7 +102,7 @@ def _reserved(request: PlanRequest, kind: int) -> Reserved:
 
 
 def _bytes_of(storage: Storage, kind: int) -> int:
-    return int((storage.hbm, storage.ddr)[kind])
+    return int((storage.hbm, storage.ddr, storage.ssd)[kind])
 
 
 def _left(priced: Priced, found: SearchResult) -> IntArray:

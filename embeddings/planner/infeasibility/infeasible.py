@@ -74,7 +74,7 @@ class MissingMemory:
     shortfalls: tuple[Shortfall, ...] = ()
     total: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Memory -> (minimum that all tables need, total of all ranks)."""
-    left: tuple[tuple[int, int], ...] = ()
+    left: tuple[tuple[int, ...], ...] = ()
     """Free bytes of each rank beside the placed tables, by MEMORIES."""
     reserved: Reserved | None = None
     """Set if no memory is left for tables at all."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
+from torchrec.distributed.planner.constants import SSD_MEM_BW
 from torchrec.distributed.planner.types import (
     HardwareConfig,
     KernelConfig,
@@ -69,6 +70,10 @@ class Cluster(Frozen):
     """Memory of a device; 0 on CPU."""
     ddr_gb: float = Field(gt=0, le=2**16)
     """Main memory of a host, shared equally by its ranks."""
+    ssd_gb: float = Field(default=0.0, ge=0, le=2**20)
+    """SSD memory of a host that tables may fill (kernel key_value); its ranks share it equally."""
+    ssd_bw: float = Field(default=SSD_MEM_BW / GBS, gt=0, le=1e6)
+    """Between a device and SSD; TorchRec's default is 0.105."""
     hbm_bw: float = Field(default=0.0, ge=0, le=1e6)
     """Between a device and its own memory; 0 on CPU."""
     ddr_bw: float = Field(gt=0, le=1e6)
@@ -135,7 +140,8 @@ class Cluster(Frozen):
             HardwareConfig(
                 hbm_cap_bytes=int(self.hbm_gb * GIB),
                 ddr_cap_bytes=int(self.ddr_gb * GIB / self.devices_per_host),
-                ssd_cap_bytes=0,
+                ssd_cap_bytes=int(self.ssd_gb * GIB / self.devices_per_host),
+                ssd_mem_bw=self.ssd_bw * GBS,
                 hbm_mem_bw=(self.hbm_bw or self.ddr_bw) * GBS,
                 ddr_mem_bw=self.ddr_bw * GBS,
                 intra_host_bw=self.intra_bw * GBS,

@@ -16,7 +16,10 @@ from embeddings.config import COLUMN_SPLIT, SHARDING_TYPES
 from embeddings.frozen import Frozen
 from embeddings.planner.inputs.yaml_files import read_yaml, validate
 
-KERNELS = ("dense", "fused", "fused_uvm", "fused_uvm_caching")
+_OFFERED = ("dense", "fused", "fused_uvm", "fused_uvm_caching")
+ASKED_FOR = ("key_value", "ssd_virtual_table", "dram_virtual_table", "dram_ssd_virtual_table")
+"""Kernels that TorchRec prices, on CUDA, only where they are named."""
+KERNELS = (*_OFFERED, *ASKED_FOR)
 
 
 class Rule(Frozen):
@@ -98,6 +101,9 @@ def _opened(known: ParameterConstraints, rules: Sequence[Rule]) -> ParameterCons
     changes: dict[str, Any] = {}
     if not known.sharding_types and any("grid_shard" in rule.types for rule in rules):
         changes["sharding_types"] = list(SHARDING_TYPES)
+    named = [kernel for kernel in ASKED_FOR if any(kernel in rule.kernels for rule in rules)]
+    if named and not known.compute_kernels:
+        changes["compute_kernels"] = [*_OFFERED, *named]
     widths = [rule.width for rule in rules if rule.width]
     if widths and min(widths) < (known.min_partition or MIN_CW_DIM):
         changes["min_partition"] = min(widths)

@@ -54,7 +54,7 @@ def fixed_plan(fixed: Sequence[FixedTable], cluster: Cluster, batch_size: int) -
     )
     with torchrec_silenced():
         options = enumerator.options(module, request.sharders)
-        room = [[d.storage.hbm, d.storage.ddr] for d in reserve(request).devices]
+        room = [[d.storage.hbm, d.storage.ddr, d.storage.ssd] for d in reserve(request).devices]
     found = {options.tables[n].name: n for n in range(len(options.tables))}
     perf = np.zeros((cluster.ranks, len(PARTS)))
     memory = np.zeros((cluster.ranks, len(MEMORIES)), np.int64)

@@ -38,7 +38,7 @@ class PredictedRank(Frozen):
     sync_ms: float = 0.0
     """Milliseconds per step for replicas."""
     bytes: dict[str, _Bytes]
-    """Bytes by memory (hbm, ddr)."""
+    """Bytes by memory (hbm, ddr, ssd)."""
     room: dict[str, _Bytes]
     """Bytes available for tables."""
 
@@ -142,8 +142,8 @@ class PlanFile(Frozen):
 
     def memory(self) -> tuple[IntArray, IntArray]:
         """Return used and available bytes for tables by rank and MEMORIES, [R, 2] each."""
-        used = [[rank.bytes[memory] for memory in MEMORIES] for rank in self.ranks]
-        room = [[rank.room[memory] for memory in MEMORIES] for rank in self.ranks]
+        used = [[rank.bytes.get(memory, 0) for memory in MEMORIES] for rank in self.ranks]
+        room = [[rank.room.get(memory, 0) for memory in MEMORIES] for rank in self.ranks]
         return np.array(used, np.int64), np.array(room, np.int64)
 
     def to_json(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from embeddings.planner.inputs.arrays import IntArray
+from embeddings.planner.inputs.rules import ASKED_FOR
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.plans.reshard import bytes_of
@@ -21,6 +22,8 @@ def memory_by_kind(file: PlanFile) -> IntArray:
     used, _ = file.memory()
     found = np.zeros((len(KINDS), *used.shape), np.int64)
     for placed in file.tables:
+        if placed.compute_kernel in ASKED_FOR and placed.compute_kernel != "key_value":
+            continue  # TorchRec counts no weights of virtual tables
         ranks = placed.rank_list()
         rectangles = placed.rectangles()
         elements = rectangles[:, 2] * rectangles[:, 3]
@@ -35,6 +38,8 @@ def memory_by_kind(file: PlanFile) -> IntArray:
 
 def _memory_of(placed: PlacedTable, device: str) -> str:
     """Return the memory that contains the full shard."""
+    if placed.compute_kernel == "key_value":
+        return "ssd"
     return "ddr" if device == "cpu" or "uvm" in placed.compute_kernel else "hbm"
 
 

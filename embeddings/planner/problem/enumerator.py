@@ -31,13 +31,10 @@ from torchrec.modules.embedding_modules import EmbeddingBagCollection, Embedding
 
 from embeddings.config import COLUMN_SPLIT
 from embeddings.optimizer_mark import copy_mark, marked_optimizer
-from embeddings.planner.problem.options import PARTS, ModelTable, Option, Options
+from embeddings.planner.problem.options import MEMORIES, PARTS, ModelTable, Option, Options
 
 # Shards of a row-wise table: full ones, a smaller one, and empty ones if there are few rows.
 _SIZES = 3
-
-# Kernels that store rows on SSD or in a parameter server, which this planner does not support.
-_ELSEWHERE = ("key_value", "ssd_virtual_table", "dram_virtual_table", "dram_ssd_virtual_table")
 
 
 class CompactEnumerator(EmbeddingEnumerator):
@@ -215,7 +212,10 @@ class CompactEnumerator(EmbeddingEnumerator):
                 some = Option(table=table, sharding_type=sharding_type, kernel="", width=width)
                 sizes, _ = self.sizes_and_offsets(model_table, some)
                 blocks = model_table.tensor.shape[1] // width
-                for kernel in sorted(set(kernels) - set(_ELSEWHERE)):
+                for kernel in sorted(set(kernels)):
+                    # TorchRec keeps their column shards on different ranks, the search does not.
+                    if kernel == "key_value" and blocks > 1:
+                        continue
                     yield (
                         Option(
                             table=table, sharding_type=sharding_type, kernel=kernel, width=width
@@ -257,5 +257,5 @@ def _perf_of(option: ShardingOption) -> list[float]:
 
 
 def _memory_of(option: ShardingOption) -> list[list[int]]:
-    rows = [[shard.storage.hbm, shard.storage.ddr] for shard in option.shards]
-    return rows + [[0, 0]] * (_SIZES - len(rows))
+    rows = [[shard.storage.hbm, shard.storage.ddr, shard.storage.ssd] for shard in option.shards]
+    return rows + [[0] * len(MEMORIES)] * (_SIZES - len(rows))

@@ -22,7 +22,7 @@ PARTS = (
     "input_dist_comms",
     "prefetch_compute",
 )
-MEMORIES = ("hbm", "ddr")
+MEMORIES = ("hbm", "ddr", "ssd")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,7 @@ class Options:
     perf: FloatArray
     """[N, 6] milliseconds of a shard of any size, by PARTS."""
     memory: IntArray
-    """[N, 3, 2] bytes of a shard of each size, by MEMORIES."""
+    """[N, 3, 3] bytes of a shard of each size, by MEMORIES."""
     rows: IntArray
     """[N] rows of the largest shard."""
     sync: FloatArray

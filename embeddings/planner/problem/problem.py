@@ -93,7 +93,9 @@ class NoPlacement(ValueError):
 
 def build_problem(options: Options, storage: Topology, limits: Limits) -> Problem:
     """Build the problem. `storage`: ranks with the memory left for tables. Raises NoPlacement."""
-    free = np.array([[d.storage.hbm, d.storage.ddr] for d in storage.devices], np.int64).T
+    free = np.array(
+        [[d.storage.hbm, d.storage.ddr, d.storage.ssd] for d in storage.devices], np.int64
+    ).T
     grouped = {table for group in limits.groups for table in group}
     alone = [(t,) for t in range(len(options.tables)) if t not in grouped]
     members = tuple(sorted([*alone, *limits.groups]))

@@ -130,10 +130,8 @@ class Assignment:
         time = sign * self.placements.time[placement]
         if len(places) == 1:
             place = places[0]
-            hbm, ddr = self.placements.memory[placement]
             self.load[place] += time
-            self.free[0, place] -= sign * hbm
-            self.free[1, place] -= sign * ddr
+            self.free[:, place] -= sign * self.placements.memory[placement]
         elif self.placements.layout[placement] == EVERYWHERE:
             self.load += time
             self.free[:, places] -= sign * self.placements.needs(placement)
@@ -145,8 +143,8 @@ class Assignment:
     def _everywhere(self, placement: int, limit: float) -> IntArray | None:
         if self.load.max() + self.placements.time[placement] > limit:
             return None
-        hbm, ddr = self.placements.memory[placement]  # the first shard is the largest
-        if self.free[0].min() >= hbm and self.free[1].min() >= ddr:
+        needs = self.placements.memory[placement]  # the first shard is the largest
+        if (self.free.min(axis=1) >= needs).all():
             return self.placements.place_of
         short = (self.free[:, self.placements.place_of] < self.placements.needs(placement)).any()
         return None if short else self.placements.place_of
@@ -164,16 +162,13 @@ class Assignment:
         return self._one_by_one(self._fitting(placement, limit), placement, limit, tight)
 
     def _has_room(self, placement: int, place: int) -> bool:
-        hbm, ddr = self.placements.memory[placement]
-        return bool(self.free[0, place] >= hbm and self.free[1, place] >= ddr)
+        return bool((self.free[:, place] >= self.placements.memory[placement]).all())
 
     def _fitting(self, placement: int, limit: float) -> FloatArray:
         """Return the loads of ranks where a (whole-column) shard fits, infinite elsewhere, [R]."""
-        hbm, ddr = self.placements.memory[placement]
-        fits = (
-            (self.free[0] >= hbm)
-            & (self.free[1] >= ddr)
-            & (self.load <= limit - self.placements.time[placement])
+        needs = self.placements.memory[placement]
+        fits = (self.free >= needs[:, None]).all(axis=0) & (
+            self.load <= limit - self.placements.time[placement]
         )
         return np.where(fits, self.load, math.inf)
 
@@ -184,7 +179,7 @@ class Assignment:
 
         Ranks with infinite loads are not used.
         """
-        hbm, ddr = self.placements.memory[placement]
+        needs = self.placements.memory[placement]
         time = self.placements.time[placement]
         found: list[int] = []
         for _ in range(self.placements.blocks[placement]):
@@ -193,7 +188,7 @@ class Assignment:
                 return None
             found.append(place)
             again = found.count(place) + 1
-            fits = self.free[0, place] >= again * hbm and self.free[1, place] >= again * ddr
+            fits = bool((self.free[:, place] >= again * needs).all())
             fits = fits and loads[place] + 2 * time <= limit
             loads[place] = loads[place] + time if fits else math.inf
         return np.array(found)
@@ -233,7 +228,7 @@ class Assignment:
             host = int(loads.argmin())
             if (self.free[:, rows + host] >= column).all():
                 return rows + host
-        free = self.free.reshape(2, problem.local, problem.hosts)
+        free = self.free.reshape(-1, problem.local, problem.hosts)
         fits = (free >= column[:, :, None]).all(axis=(0, 1)) & (loads <= limit - time)
         if only >= 0:
             fits &= np.arange(problem.hosts) == only

@@ -32,7 +32,7 @@ def bound(problem: Problem) -> Bound:
     Placements that take at most T must also fit into the total memory.
     """
     total = _Pooled(problem)
-    prices = np.zeros(2)
+    prices = np.zeros(problem.free.shape[0])
     time = 0.0
     for limit in (math.inf, None):
         prices = total.prices(time if limit is None else limit)
@@ -92,9 +92,9 @@ class _Pooled:
 
     def prices(self, limit: float) -> FloatArray:
         """Find the lowest prices at which the cheapest placements fit, by bisection per memory."""
-        prices = np.zeros(2)
+        prices = np.zeros(len(self.room))
         for _ in range(_ROUNDS):
-            for kind in range(2):
+            for kind in range(len(self.room)):
                 self._halve(prices, kind, limit)
         return prices
 

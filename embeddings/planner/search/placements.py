@@ -22,7 +22,7 @@ class Placements:
         self.layout: list[int] = problem.layout.tolist()
         self.blocks: list[int] = problem.blocks.tolist()
         self.time: list[float] = problem.time.tolist()
-        self.memory: list[tuple[int, int]] = [(a, b) for a, b in problem.memory[:, 0].tolist()]
+        self.memory: list[IntArray] = list(problem.memory[:, 0])
         """Bytes of the first shard, which is the largest."""
         self._problem = problem
         self._needs: dict[int, IntArray] = {}

@@ -15,7 +15,7 @@ from pipeline.planning.page.rank_charts import PART_COLOURS
 from pipeline.planning.page.sweep_file import SweepFile, SweepPoint
 from pipeline.planning.page.table_list import Column, ListCell, Row, SortedTable
 
-_MEMORY_COLOURS = {"hbm": "#CC79A7", "ddr": "#9A8B00"}
+_MEMORY_COLOURS = {"hbm": "#CC79A7", "ddr": "#9A8B00", "ssd": "#56B4E9"}
 _HATCH = {"color": "rgba(0,0,0,0)", "line": {"color": "#999", "width": 1},
           "pattern": {"shape": "/", "fgcolor": "#999", "size": 7, "solidity": 0.25}}  # fmt: skip
 

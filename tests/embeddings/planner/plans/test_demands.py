@@ -8,8 +8,11 @@ from embeddings.config import COLUMN_SPLIT
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.inputs.cluster import OtherMemory, load_cluster
-from embeddings.planner.inputs.rules import Rule
+from embeddings.planner.inputs.rules import ASKED_FOR, Rule
 from embeddings.planner.inputs.table_list import ListedTable
+from embeddings.planner.plans.describe import describe_plan
+from embeddings.planner.plans.storage import memory_by_kind
+from embeddings.planner.problem.options import MEMORIES
 from embeddings.planner.problem.pricing import price
 from embeddings.planner.search.search import Budget
 from tests.embeddings.planner.models import request_of
@@ -102,3 +105,35 @@ def test_a_table_list_says_how_narrow_shards_may_be() -> None:
     assert widths == {16, 32}
     with pytest.raises(ValueError, match="min_partition: 24 does not divide 64 columns; give one"):
         ListedTable(name="a", rows=1000, dim=64, min_partition=24)
+
+
+@pytest.mark.parametrize("kernel", ASKED_FOR)
+def test_kernels_beyond_main_memory_are_priced_as_torchrec_does(kernel: str) -> None:
+    """Only where a rule names them; rows of key_value fill the SSD."""
+    cluster = load_cluster("a100-40-2x1").model_copy(update={"ssd_gb": 2000.0, "ssd_bw": 3.0})
+    huge = ListedTable(name="huge", rows=10**9, dim=64)
+    tables = [huge, ListedTable(name="small", rows=99, dim=64)]
+    rules = (Rule(tables="huge", kernels=(kernel,)),)
+    request = request_of(tables, cluster, rules=rules)
+    solution = find_plan(request, SHORT)
+    by_name = {choice.table: choice for choice in solution.choices}
+    assert by_name["huge"].kernel == kernel
+    assert by_name["small"].kernel in ("fused", "dense")
+    check_costs(request, solution)
+    ssd = solution.memory[:, MEMORIES.index("ssd")]
+    assert (ssd.sum() >= 256 * 10**9) == (kernel == "key_value")
+    file = describe_plan(request, solution, tables, 0)
+    assert memory_by_kind(file).sum(axis=0).tolist() == solution.memory.tolist()
+    kernels = {option.kernel for option in price(request.changed(rules=())).options.options}
+    assert kernels.isdisjoint(ASKED_FOR)
+
+
+def test_rows_on_ssd_need_one_that_has_room() -> None:
+    rules = (Rule(tables="huge", kernels=("key_value",)),)
+    tables = [ListedTable(name="huge", rows=10**9, dim=64)]
+    cluster = load_cluster("a100-40-2x1")
+    with pytest.raises(ValueError, match=r"leave it no option; without them: .*fused_uvm"):
+        find_plan(request_of(tables, cluster, rules=rules), SHORT)
+    small = cluster.model_copy(update={"ssd_gb": 100.0})
+    with pytest.raises(Infeasible, match="of SSD"):
+        find_plan(request_of(tables, small, rules=rules), SHORT, diagnosis_seconds=0)

@@ -43,7 +43,7 @@ def check_costs(request: PlanRequest, solution: Solution) -> None:
     rating = NoopPerfModel(topology).rate(list(stock.values()))
     assert solution.time == pytest.approx(rating, rel=1e-12)
     perf = [[0.0] * len(PARTS) for _ in range(topology.world_size)]
-    used = [Storage(hbm=0, ddr=0) for _ in range(topology.world_size)]
+    used = [Storage(hbm=0, ddr=0, ssd=0) for _ in range(topology.world_size)]
     for option in stock.values():
         for shard in option.shards:
             used[shard.rank] += shard.storage
@@ -54,7 +54,8 @@ def check_costs(request: PlanRequest, solution: Solution) -> None:
     )
     for rank, device in enumerate(left.devices):
         assert used[rank].fits_in(device.storage)
-        assert [used[rank].hbm, used[rank].ddr] == solution.memory[rank].tolist()
+        carried = used[rank]
+        assert [carried.hbm, carried.ddr, carried.ssd] == solution.memory[rank].tolist()
         assert perf[rank] == pytest.approx(solution.perf[rank].tolist(), rel=1e-12)
     # Order of tables in a module does not matter to a plan.
     theirs = to_sharding_plan(list(stock.values()), topology)

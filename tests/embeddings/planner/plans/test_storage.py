@@ -40,7 +40,7 @@ def check_kinds(tables: list[ListedTable], cluster: Cluster, rule: Rule) -> set[
     theirs = np.zeros_like(used)
     for option in doubled.values():
         for shard in option.shards:
-            theirs[shard.rank] += shard.storage.hbm, shard.storage.ddr
+            theirs[shard.rank] += shard.storage.hbm, shard.storage.ddr, shard.storage.ssd
     shards = sum(len(option.shards) for option in doubled.values())
     assert theirs - used == pytest.approx(kinds[KINDS.index("buffers and caches")], abs=4 * shards)
     return {placed.compute_kernel for placed in file.tables}
@@ -79,7 +79,7 @@ def test_weights_lie_where_the_kernel_keeps_them(kernel: str) -> None:
     file = describe_plan(request, find_plan(request, Budget(rounds=1)), tables, seed=0)
     weights, state, _ = memory_by_kind(file).sum(axis=1).tolist()
     whole = 1000 * 64 * 2
-    assert weights == ([whole, 0] if kernel == "fused" else [0, whole])
+    assert weights == ([whole, 0, 0] if kernel == "fused" else [0, whole, 0])
     assert state == [2 * there for there in weights]
 
 
@@ -91,7 +91,7 @@ def test_a_cache_is_beside_the_weights() -> None:
     request = request.changed(usage=offered(request.usage, (rule,)))
     file = describe_plan(request, find_plan(request, Budget(rounds=1)), tables, seed=0)
     weights, state, rest = memory_by_kind(file)[:, 0].tolist()
-    assert weights == [0, 100_000 * 64 * 4]
-    assert state == [0, 100_000 * 4]
+    assert weights == [0, 100_000 * 64 * 4, 0]
+    assert state == [0, 100_000 * 4, 0]
     assert rest[0] > 0.2 * weights[1]  # TorchRec's default: a fifth of it is cached
-    assert rest[1] == 0
+    assert rest[1:] == [0, 0]

@@ -50,7 +50,9 @@ def test_every_stock_option_is_there_with_the_same_costs(
         assert len(theirs.shards) == len(expected)
         for shard, size in zip(theirs.shards, expected, strict=True):
             assert [getattr(shard.perf, part) for part in PARTS] == options.perf[n].tolist()
-            assert [shard.storage.hbm, shard.storage.ddr] == options.memory[n, size].tolist()
+            assert [shard.storage.hbm, shard.storage.ddr, shard.storage.ssd] == options.memory[
+                n, size
+            ].tolist()
 
 
 def test_wider_column_shards_than_the_narrowest_are_offered_too() -> None:
