@@ -81,9 +81,13 @@ def test_a_point_is_the_plan_with_that_option(
     Path("small.yaml").write_text(
         "{preset: h100, devices_per_host: 2, hosts: 2, hbm_gb: 40}", encoding="utf-8"
     )
-    words = [str(tables), "--cluster", "h100-2x2", "--batch-size", "64"]
-    points = printed(["sweep", *words, "--vary", axis], capsys)["points"]
-    plans = [printed([*words, *given], capsys) for given in options]
+    words = [str(tables), "--batch-size", "64"]
+    cluster = ["--cluster", "h100-2x2"]
+    points = printed(["sweep", *words, *cluster, "--vary", axis], capsys)["points"]
+    plans = [
+        printed([*words, *given, *([] if "--cluster" in given else cluster)], capsys)
+        for given in options
+    ]
     assert len(points) == 2
     for point, plan in zip(points, plans, strict=True):
         assert point["time_ms"] == plan["time_ms"]

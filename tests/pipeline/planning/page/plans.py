@@ -38,7 +38,7 @@ def tables_of(count: int = 12, names: Sequence[str] = ()) -> list[ListedTable]:
                 name=name,
                 rows=int(10 ** draw.uniform(2, 6.5)),
                 dim=int(draw.choice([16, 64, 128])),
-                features=(f"{name} a", f"{name} b") if i % 5 == 1 else (),
+                features=(f"{name}-a", f"{name}-b") if i % 5 == 1 else (),
                 pooling_factor=round(float(10 ** draw.uniform(0, 1.5)), 2),
                 optimizer="adam" if i % 4 == 3 else "rowwise_adagrad",
             )
