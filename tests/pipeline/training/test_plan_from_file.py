@@ -32,7 +32,7 @@ from tests.integration.sharding.test_sharding import SCHEMA, config, train_some
 from tests.ranks import run_ranks
 
 _RULES = (
-    Rule(tables="user", types=("column_wise",), width=4),
+    Rule(tables="user", types=("column_wise",)),
     Rule(tables="item", types=("row_wise",)),
     Rule(tables="tab", types=("data_parallel",)),
 )

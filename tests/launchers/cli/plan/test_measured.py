@@ -34,7 +34,7 @@ def test_predicted_stands_beside_measured(
     words = ["plan", "measure", *map(str, plans), "--rounds", "1", "--repeats", "2"]
     assert main([*words, "--cluster", str(own), "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    for words_shown in ("measured on ", "2 ranks, 2 a host", "backward exchange", "ids' exchange",
+    for words_shown in ("measured on ", "2 ranks, 2 per host", "backward exchange", "ids' exchange",
                         "whole steps: "):  # fmt: skip
         assert words_shown in shown
     row_wise, table_wise = json.loads(out.read_text(encoding="utf-8"))["plans"]

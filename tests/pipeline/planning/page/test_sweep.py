@@ -63,7 +63,10 @@ def test_points_come_back(written: dict[str, Any], tmp_path: Path) -> None:
         ({"kind": "homerec sharding plan"}, "is no sweep; sweep anew"),
         ({"version": 2}, "a sweep of version 2; this homerec reads version 1"),
         ({"points": []}, "points"),
-        ({"points": [{"world_size": "2", "feasible": True}]}, "it has no time_ms; sweep anew"),
+        (
+            {"points": [{"world_size": "2", "feasible": True}]},
+            "it has no time_ms; run the sweep again",
+        ),
         ({"points": [{"feasible": False}]}, "points: not all have the same inputs"),
         ({"points": [{"a": "1", "feasible": False}, {"feasible": False}]}, "the same inputs"),
         ({"source": 3}, "source"),
