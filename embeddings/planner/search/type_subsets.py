@@ -48,8 +48,10 @@ def search_type_subsets(
         """Try a plan of `types`; keep it and return True if it is the best so far."""
         nonlocal best
         problem = full if types == every else restricted(types)
+        if problem is None:
+            return False
         # A plan that uses only some of these types is found for the smaller subset.
-        if problem is None or (best and bound(problem).time + start_ms(types) > best[0]):
+        if best and types != every and bound(problem).time + start_ms(types) > best[0]:
             return False
         found = search(problem, within, start_of(problem))
         if found.missing:

@@ -58,7 +58,7 @@ def test_ls_and_show_say_what_is_there(whole: Path, capsys: pytest.CaptureFixtur
     ]
     text = answer(capsys, "ls", str(whole))
     assert "rows changed since 4" in text
-    rows = {line.split()[0]: line for line in text.splitlines() if "there" in line}
+    rows = {line.split()[0]: line for line in text.splitlines() if "complete" in line}
     assert "newest" in rows["8"]  # the best one, too
     assert not any("newest" in rows[step] for step in ("2", "4", "6"))
     assert "recent" in rows["6"]

@@ -55,7 +55,7 @@ def launch(*words: str) -> int:
         (["--nproc", "1025", "--", "train"], "--nproc 1025: give at most 1024"),
         (["--nproc", "9223372036854775808", "--", "train"], "Must be <= 2147483647"),
         (["--nnodes", "1:65537", "--", "train"], "--nnodes '1:65537': give at most 65536"),
-        (["--nnodes", "9" * 5000, "--", "train"], "is not a whole number from 1 on, or two"),
+        (["--nnodes", "9" * 5000, "--", "train"], "must be N or MIN:MAX, with N >= 1"),
         (["--scheduler", "slrm", "--", "train"], "did you mean 'slurm'"),
         (["--scheduler", "slurm", "--scheduler-args", "partitin=x", "--", "train"], "'partition'"),
         (["--scheduler", "slurm", "--scheduler-args", "x", "--", "train"], "name=value"),

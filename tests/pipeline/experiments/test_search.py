@@ -64,7 +64,7 @@ def test_a_start_that_died_is_started_again(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "search"
     with start(out, data):
         pass
-    with pytest.raises(UserError, match="holds a search; --resume"), start(out, data):
+    with pytest.raises(UserError, match="contains a search; pass --resume"), start(out, data):
         pass
     (out / "tune.json").rename(out / ".tune.json.partial")
     with start(out, data):

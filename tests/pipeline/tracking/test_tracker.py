@@ -8,6 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
     EventAccumulator,
 )
+from tensorboard.summary.writer import event_file_writer  # type: ignore[import-untyped]
 
 from pipeline.tracking.progress_line import PROGRESS_LINE
 from pipeline.tracking.tracker import Tracker, print_final_table
@@ -63,7 +64,11 @@ def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
     }
 
 
-def test_a_resumed_run_lives_on_from_its_step(tmp_path: Path) -> None:
+def test_a_resumed_run_lives_on_from_its_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Files of one second are read in the order of this number, as text: 10 before 9.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
     with Tracker(tmp_path, rank=0, total_steps=20) as tracker:
         for step in range(1, 9):
             tracker.log(step, {"loss/total": step})

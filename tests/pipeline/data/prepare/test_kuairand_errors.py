@@ -92,7 +92,7 @@ def test_a_bad_value_in_a_late_file_is_named_and_leaves_nothing(
 def test_a_user_twice_is_rejected(tmp_path: Path) -> None:
     folder = write_raw(tmp_path / "raw")
     pl.concat([make_users(), make_users().slice(3, 1)]).write_csv(folder / USERS_NAME)
-    assert "user_id: 3 is there 2 times" in error_of(folder, tmp_path / "out")
+    assert "user_id: 3 occurs 2 times" in error_of(folder, tmp_path / "out")
 
 
 def test_splits_without_days_are_rejected_with_the_days_there_are(
