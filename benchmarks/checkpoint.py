@@ -5,7 +5,7 @@
 Rounds without a save, with one in the background and with one that training waits for take turns,
 so that a busy machine slows them alike. 'Stands' is how long a save keeps the next step waiting.
 'Processor' is all that a save makes this rank compute, in any of its threads: the median of the
-differences between neighbours. Where the writing thread finds no core of its own it takes that from
+differences between neighbors. Where the writing thread finds no core of its own it takes that from
 the steps beside it, so that both together are the most a save can cost; the last column is their
 share of a minute. Fields of a run go after the options: `--embeddings.dim 256` makes tables larger.
 """

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=2 python -m benchmarks.health --recipe demo --data data/demo
 
 The two take turns, so that a busy machine slows them alike; a probe's cost is the median of the
-differences between neighbours. A probe writes its
+differences between neighbors. A probe writes its
 log line and TensorBoard scalars as in a run. 'all' is an average step with a probe every --every
 steps (default: the recipe's expert_health.probe_every) over one without probes; fields such as
 `--train.compile on` go after the options.

@@ -134,13 +134,13 @@ def draw(rows: Sequence[dict[str, Any]], judged: Mapping[str, Any], title: str, 
 
     figure = make_subplots(cols=len(DRAWN), subplot_titles=DRAWN)
     for n, name in enumerate(DRAWN):
-        for which, colour in (("stock", "#bbb"), ("calibrated", "#1f77b4")):
+        for which, color in (("stock", "#bbb"), ("calibrated", "#1f77b4")):
             figure.add_scatter(
                 x=[row[which] for row in rows],
                 y=[row[name] for row in rows],
                 text=[row["plan"] for row in rows],
                 mode="markers",
-                marker={"color": colour},
+                marker={"color": color},
                 name=f"{name}, {which} constants: Spearman {judged[which][name]:.2f}",
                 row=1,
                 col=n + 1,

@@ -22,7 +22,7 @@ class InputLayer(nn.Module):
     """Maps ids outside a vocabulary to the table's hash rows, and normalizes numbers.
 
     A module, so that a model can accept raw columns. In training, the reader's threads apply `fold`
-    and `normalise` ahead of time.
+    and `normalize` ahead of time.
 
     Args:
         ids: by feature.
@@ -49,10 +49,10 @@ class InputLayer(nn.Module):
             return ids
         return torch.where(ids < vocab_size, ids, vocab_size + (ids - vocab_size) % hash_rows)
 
-    def normalise(self, dense_BN: Tensor) -> Tensor:
+    def normalize(self, dense_BN: Tensor) -> Tensor:
         """Subtract the mean and divide by the standard deviation; NaN (missing) becomes 0."""
-        normalised_BN = (dense_BN - self.mean_N) / self.std_N
-        return normalised_BN.where(~dense_BN.isnan(), 0.0)
+        normalized_BN = (dense_BN - self.mean_N) / self.std_N
+        return normalized_BN.where(~dense_BN.isnan(), 0.0)
 
     def forward(
         self, sparse: KeyedJaggedTensor, dense_BN: Tensor
@@ -67,4 +67,4 @@ class InputLayer(nn.Module):
             lengths=sparse.lengths().int(),
             stride=sparse.stride(),
         )
-        return rows, self.normalise(dense_BN)
+        return rows, self.normalize(dense_BN)

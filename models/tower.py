@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from models.layers.initialise import generator
+from models.layers.initialize import generator
 from models.tasks import Task
 
 TowerFactory = Callable[[int, Sequence[Task]], nn.Module]

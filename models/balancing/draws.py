@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.layers.initialise import generator
+from models.layers.initialize import generator
 
 
 class Draws(nn.Module):

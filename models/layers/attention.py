@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.layers.config import AttentionConfig
-from models.layers.initialise import generator
+from models.layers.initialize import generator
 
 
 class Attention(nn.Module):

@@ -12,7 +12,7 @@ from models.frozen import Frozen
 if TYPE_CHECKING:
     from models.layers.attention import Attention
 
-Normalisation = Literal["batch", "layer", "none"]
+Normalization = Literal["batch", "layer", "none"]
 Activation = Literal["swish", "relu"]
 
 
@@ -28,7 +28,7 @@ class ExpertConfig(Frozen):
     """Width of an expert's output."""
     tower_hidden: tuple[Width, ...] = (64,)
     """Widths of the hidden layers of a task's tower."""
-    normalisation: Normalisation = "none"
+    normalization: Normalization = "none"
     """Normalization in each expert layer: over the global batch, over the layer, or none."""
     activation: Activation = "relu"
     """Activation after each layer of experts and task towers, except before the logit."""

@@ -32,7 +32,7 @@ class ExpertLayer(nn.Module):
         super().__init__()
         self.linear = StackedLinear(num_experts, in_features, out_features)
         self.norm = build_norm(
-            config.normalisation, num_experts, out_features, config.activation, batch_mean
+            config.normalization, num_experts, out_features, config.activation, batch_mean
         )
         self.dropout = config.dropout
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.initialise import fill_normal
+from models.layers.initialize import fill_normal
 
 
 class Gate(NamedTuple):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.layers import fused
-from models.layers.config import Activation, Normalisation
+from models.layers.config import Activation, Normalization
 
 BatchMean = Callable[[Tensor], Tensor]
 """Differentiable mean over ranks of a tensor with the same shape on all.
@@ -94,11 +94,11 @@ class BatchNorm(nn.Module):
 
     def forward(self, x_EBD: Tensor) -> Tensor:
         if not self.training:
-            return self._normalise(x_EBD, self.running_mean, self.running_var)
+            return self._normalize(x_EBD, self.running_mean, self.running_var)
         if not fused.is_wanted():
             mean_ED, var_ED = self._over_ranks(*moments(x_EBD))
             self._track(mean_ED, var_ED)
-            return self._normalise(x_EBD, mean_ED, var_ED)
+            return self._normalize(x_EBD, mean_ED, var_ED)
         with torch.no_grad():
             mean_ED, var_ED = self._over_ranks(*fused.moments(x_EBD))
             self._track(mean_ED, var_ED)
@@ -106,7 +106,7 @@ class BatchNorm(nn.Module):
             x_EBD, self.weight, self.bias, mean_ED, var_ED, EPS, self.activation, self.batch_mean
         )
 
-    def _normalise(self, x_EBD: Tensor, mean_ED: Tensor, var_ED: Tensor) -> Tensor:
+    def _normalize(self, x_EBD: Tensor, mean_ED: Tensor, var_ED: Tensor) -> Tensor:
         scale_ED, shift_ED = self._affine(mean_ED, var_ED)
         scaled_EBD = torch.addcmul(shift_ED[:, None], x_EBD, scale_ED[:, None])
         return activate(scaled_EBD, self.activation)
@@ -157,7 +157,7 @@ def moments(x_EBD: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def build_norm(
-    kind: Normalisation,
+    kind: Normalization,
     num_experts: int,
     dim: int,
     activation: Activation,

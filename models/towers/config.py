@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from models.layers.config import Activation, ExpertConfig, Normalisation, Width
+from models.layers.config import Activation, ExpertConfig, Normalization, Width
 
 if TYPE_CHECKING:
     from models.layers.norm import BatchMean
@@ -33,7 +33,7 @@ class HomeConfig(ExpertConfig):
     """Level-2 experts per category, shared by its tasks."""
     num_task_specific_experts: int = Field(1, ge=1, le=1024)
     """Level-2 experts per task."""
-    normalisation: Normalisation = "batch"
+    normalization: Normalization = "batch"
     """Normalization in each expert layer: over the global batch, over the layer, or none. Counters
     expert collapse, with `activation`."""
     activation: Activation = "swish"
@@ -65,7 +65,7 @@ class HomeConfig(ExpertConfig):
 
 
 class MmoeConfig(ExpertConfig):
-    """MMoE (Ma et al. 2018); MMoE* with normalisation 'batch' and activation 'swish'."""
+    """MMoE (Ma et al. 2018); MMoE* with normalization 'batch' and activation 'swish'."""
 
     kind: Literal["mmoe"] = "mmoe"
     """Type of the tower."""
@@ -81,7 +81,7 @@ class MmoeConfig(ExpertConfig):
 
 
 class PleConfig(ExpertConfig):
-    """PLE (Tang et al. 2020); PLE* with normalisation 'batch' and activation 'swish'."""
+    """PLE (Tang et al. 2020); PLE* with normalization 'batch' and activation 'swish'."""
 
     kind: Literal["ple"] = "ple"
     """Type of the tower."""

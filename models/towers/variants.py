@@ -19,7 +19,7 @@ from models.towers.config import (
 _CARRIED = ("expert_hidden", "expert_dim", "tower_hidden", "dropout")
 """Fields that every variant takes from its base tower."""
 
-_AS_PUBLISHED: Mapping[str, object] = {"normalisation": "none", "activation": "relu"}
+_AS_PUBLISHED: Mapping[str, object] = {"normalization": "none", "activation": "relu"}
 
 
 class Variant(NamedTuple):
@@ -44,7 +44,7 @@ def _rival(
     return {
         name: Variant(kind, description, {**changes, **_AS_PUBLISHED}),
         f"{name}*": Variant(
-            kind, f"{description}; with expert normalisation and Swish", changes, starred=True
+            kind, f"{description}; with expert normalization and Swish", changes, starred=True
         ),
     }
 
@@ -65,7 +65,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         **_rival("adatt", AdattConfig, "Adaptive Task-to-Task Fusion"),
         **_rival("shared_bottom", SharedBottomConfig, "one network for all tasks"),
         **_rival("single_task", SingleTaskConfig, "a separate network for each task"),
-        **_ablation("normalisation", "expert normalization and Swish", **_AS_PUBLISHED),
+        **_ablation("normalization", "expert normalization and Swish", **_AS_PUBLISHED),
         **_ablation("hierarchy_mask", "the hierarchy mask", hierarchy_mask=False),
         **_ablation("feature_gate_1", "the feature-gates of level 1", feature_gate_1=False),
         **_ablation("feature_gate_2", "the feature-gates of level 2", feature_gate_2=False),
@@ -96,8 +96,8 @@ def variant(name: str, base: TowerConfig) -> TowerConfig:
     if base.kind == chosen.kind.model_fields["kind"].default:
         fields = dict(base)
     if chosen.starred and not (chosen.kind is HomeConfig and base.kind == "home"):
-        normalisation = base.normalisation if base.normalisation != "none" else "batch"
-        fields |= {"normalisation": normalisation, "activation": "swish"}
+        normalization = base.normalization if base.normalization != "none" else "batch"
+        fields |= {"normalization": normalization, "activation": "swish"}
     if fields.get("num_levels") == 1 and name in ("ple", "ple*"):
         fields["num_levels"] = 2  # one level is CGC
     result = chosen.kind.model_validate(fields | dict(chosen.changes))

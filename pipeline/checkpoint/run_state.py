@@ -47,7 +47,7 @@ def empty_state_dict(
 
     It lacks the optimizer state of tables, whose shape depends on the saved plan: see TablesLoader.
     """
-    initialise(optimizer)
+    initialize(optimizer)
     state = state_dict(model, optimizer, world)
     del state["tables"]
     if windowed is not None and progress.window:
@@ -90,7 +90,7 @@ def set_random_state(state: dict[str, torch.Tensor], world: World) -> None:
         torch.cuda.set_rng_state(of_cuda, world.device)
 
 
-def initialise(optimizer: CombinedOptimizer) -> None:
+def initialize(optimizer: CombinedOptimizer) -> None:
     """Create the state of lazy optimizers (AdamW), so that it can be loaded in place."""
     tower = tower_optimizer(optimizer)
     tower.init_state()

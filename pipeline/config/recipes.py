@@ -70,7 +70,7 @@ def kuairand() -> Config:
                 expert_dim=256,
                 num_task_specific_experts=2,
                 tower_hidden=(),
-                normalisation="none",
+                normalization="none",
             )
         ),
         sparse=SparseOptimizerConfig(lr=0.06, reset_min_rows=1100),

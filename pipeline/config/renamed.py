@@ -10,6 +10,7 @@ _RENAMED = {
     "debug.check_replicas": "debug.check_replica_consistency",
     "health": "expert_health",
     "health.every": "expert_health.probe_every",
+    "model.tower.normalisation": "model.tower.normalization",
     "model.tower.num_own_experts": "model.tower.num_task_specific_experts",
     "sparse.renew_rows": "sparse.reset_min_rows",
     "train.average": "train.ema_decay",

@@ -144,7 +144,7 @@ class Columns:
             single=torch.from_numpy(single),
             bags=tuple(bags),
             lengths=lengths,
-            dense=self.inputs.normalise(torch.from_numpy(dense)),
+            dense=self.inputs.normalize(torch.from_numpy(dense)),
             labels=torch.from_numpy(labels),
             weights=torch.from_numpy(weights),
             users=torch.from_numpy(self._users(table[self._user_column])[order]),

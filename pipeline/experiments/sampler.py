@@ -53,7 +53,7 @@ class Sampler:
     """Optuna's TPE over the trials of a search. It has no state besides the trials."""
 
     dimensions: Sequence[Dimension]
-    maximise: bool
+    maximize: bool
     seed: int
 
     def propose(self, trials: Sequence[Trial]) -> dict[str, ParamValue]:
@@ -73,7 +73,7 @@ class Sampler:
         return optuna.importance.get_param_importances(self._study(trials), evaluator=evaluator)
 
     def best(self, values: Iterable[float]) -> float:
-        return max(values) if self.maximise else min(values)
+        return max(values) if self.maximize else min(values)
 
     def is_poor(self, trial: Trial, trials: Sequence[Trial], startup: int) -> bool:
         """Whether the best value of `trial` is worse than the median of finished trials after as
@@ -92,11 +92,11 @@ class Sampler:
         if not peers:
             return False
         best, middle = self.best(value for _, value in trial.evaluations), median(peers)
-        return best < middle if self.maximise else best > middle
+        return best < middle if self.maximize else best > middle
 
     def _study(self, trials: Sequence[Trial]) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(direction="maximize" if self.maximise else "minimize")
+        study = optuna.create_study(direction="maximize" if self.maximize else "minimize")
         study.add_trials(map(self._frozen, trials))
         return study
 

@@ -72,7 +72,7 @@ class Search:
         self._train_rows = Schema.load(base.data.path).splits["train"].rows
         self._sampler = Sampler(
             dimensions=dimensions,
-            maximise=not lower_is_better(base.train.select),
+            maximize=not lower_is_better(base.train.select),
             seed=settings.seed,
         )
         self._importance = self._sampler.importance(trials)

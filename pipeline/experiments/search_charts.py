@@ -8,9 +8,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from pipeline.io.json_types import Json
-from pipeline.report.charts import COLOURS, base, literal
+from pipeline.report.charts import COLORS, base, literal
 
-FINISHED, PRUNED, BEST = COLOURS[0], COLOURS[1], COLOURS[3]
+FINISHED, PRUNED, BEST = COLORS[0], COLORS[1], COLORS[3]
 # Maximum number of values for which an axis labels each.
 _FEW = 8
 _KINDS = (("complete", FINISHED, "circle"), ("pruned", PRUNED, "circle-open"))
@@ -42,7 +42,7 @@ def curves(found: Mapping[str, Any]) -> go.Figure:
     best = found["best"]
     for trial in sorted(found["trials"], key=lambda trial: trial["trial"] == best):
         points = trial["evaluations"]
-        colour = FINISHED if trial["state"] == "complete" else PRUNED
+        color = FINISHED if trial["state"] == "complete" else PRUNED
         is_best = trial["trial"] == best
         dash = "solid" if trial["state"] == "complete" else "dot"
         figure.add_scatter(
@@ -52,7 +52,7 @@ def curves(found: Mapping[str, Any]) -> go.Figure:
             mode="lines+markers",
             marker={"size": 4},
             line={
-                "color": BEST if is_best else colour,
+                "color": BEST if is_best else color,
                 "dash": dash,
                 "width": 3 if is_best else 1,
             },
@@ -102,7 +102,7 @@ def importance(found: Mapping[str, Any]) -> go.Figure:
 
 def _points(figure: go.Figure, found: Mapping[str, Any], x: Callable[[Json], Any]) -> None:
     """A marker a trial, where it has a value."""
-    for state, colour, symbol in _KINDS:
+    for state, color, symbol in _KINDS:
         trials = [
             trial
             for trial in found["trials"]
@@ -115,7 +115,7 @@ def _points(figure: go.Figure, found: Mapping[str, Any], x: Callable[[Json], Any
             name=state,
             mode="markers",
             hovertemplate="%{text}<extra></extra>",
-            marker={"color": colour, "symbol": symbol, "size": 9, "line": {"width": 2}},
+            marker={"color": color, "symbol": symbol, "size": 9, "line": {"width": 2}},
         )
 
 

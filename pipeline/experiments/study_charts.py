@@ -14,7 +14,7 @@ from pipeline.metrics.spec import MetricSpec
 from pipeline.report.charts import base, literal
 
 # Better, worse, inconclusive: Okabe and Ito's green and vermilion, and a gray for both themes.
-COLOURS = {"better": "#009E73", "worse": "#D55E00", "inconclusive": "#8A939C"}
+COLORS = {"better": "#009E73", "worse": "#D55E00", "inconclusive": "#8A939C"}
 _GAP = 0.025
 PANELS = 6
 """Maximum number of tasks per chart."""
@@ -39,11 +39,11 @@ def see_saw(
     width = (1 + _GAP) / len(tasks)
     for index, task in enumerate(tasks):
         rows = [study["summary"][metric.name][task][tower][to] for tower in towers]
-        colours = [COLOURS[row["conclusion"]] for row in rows]
+        colors = [COLORS[row["conclusion"]] for row in rows]
         axis = "" if index == 0 else str(index + 1)
-        for tower, name, row, colour in zip(towers, names, rows, colours, strict=True):
+        for tower, name, row, color in zip(towers, names, rows, colors, strict=True):
             if row["mean"] is not None:
-                _point(drawn, f"x{axis}", name, row, colour, literal(f"{tower}, {task}"))
+                _point(drawn, f"x{axis}", name, row, color, literal(f"{tower}, {task}"))
         drawn.update_layout(
             {
                 f"xaxis{axis}": {
@@ -60,7 +60,7 @@ def see_saw(
         )
         drawn.add_shape(
             type="line", x0=0, x1=0, xref=f"x{axis}", y0=0, y1=1, yref="paper", line_width=1.5,
-            line_color=COLOURS["inconclusive"], layer="below",
+            line_color=COLORS["inconclusive"], layer="below",
         )  # fmt: skip
     drawn.update_yaxes(
         categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.4]
@@ -68,20 +68,20 @@ def see_saw(
     return drawn
 
 
-def _point(drawn: go.Figure, axis: str, name: str, row: Json, colour: str, title: str) -> None:
+def _point(drawn: go.Figure, axis: str, name: str, row: Json, color: str, title: str) -> None:
     common = {"x": [row["mean"]], "y": [name], "xaxis": axis, "mode": "markers"}
     if row["error"] is not None:
         drawn.add_scatter(
             **common,
-            marker={"size": 1, "color": colour},
-            error_x={"array": [row["error"]], "thickness": 5, "width": 0, "color": colour},
+            marker={"size": 1, "color": color},
+            error_x={"array": [row["error"]], "thickness": 5, "width": 0, "color": color},
             hoverinfo="skip",
         )
     drawn.add_scatter(
         **common,
-        marker={"size": 9, "color": colour},
+        marker={"size": 9, "color": color},
         error_x={
-            "array": [ERRORS * (row["error"] or 0)], "thickness": 1.5, "width": 4, "color": colour,
+            "array": [ERRORS * (row["error"] or 0)], "thickness": 1.5, "width": 4, "color": color,
         },
         hovertemplate=f"{title}: {difference_text(row)}, {row['conclusion']}<extra></extra>",
     )  # fmt: skip

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from pipeline.experiments.file_types import HOME
 from pipeline.experiments.paired import ERRORS
 from pipeline.experiments.study import has_errors, is_alone, metrics_of
-from pipeline.experiments.study_charts import COLOURS, PANELS, see_saw
+from pipeline.experiments.study_charts import COLORS, PANELS, see_saw
 from pipeline.experiments.study_findings import (
     ablations,
     answer,
@@ -94,10 +94,10 @@ def _see_saw(study: Json) -> Markup:
         f"Right of the line is better than {study['against']}. {bars} Every panel has its own "
         "scale."
     )
-    colours = key((conclusion, colour, "solid") for conclusion, colour in COLOURS.items())
+    colors = key((conclusion, color, "solid") for conclusion, color in COLORS.items())
     towers = [tower for tower in study["towers"] if tower != study["against"]]
     pictures = _pictures(study, towers, "against")
-    parts = [note(text), colours, charts(pictures, "wide")]
+    parts = [note(text), colors, charts(pictures, "wide")]
     if off := ablations(study):
         parts.append(heading("Ablations of HoME: difference to complete HoME"))
         parts.append(note("Left of the line: removing the part hurts."))

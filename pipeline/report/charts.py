@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 from pipeline.report.run_files import RunFiles
 from pipeline.report.series import Points
 
-# Okabe and Ito's colours, told apart by colour-blind readers, without black and pale yellow:
+# Okabe and Ito's colors, told apart by color-blind readers, without black and pale yellow:
 # these are seen on white and on black. Then again with another dash.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#9A8B00")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#9A8B00")
 DASHES = ("solid", "dash", "dot")
 LEARNING_RATES = ("dense", "sparse")
 _SYMBOLS = {"val": "diamond", "test": "square"}
@@ -41,17 +41,17 @@ def metric_by_task(run: RunFiles, name: str, axis: str) -> go.Figure:
     """Return TASK/name: lines for the training window, markers for evaluations."""
     figure = _curves(axis)
     for index, task in enumerate(run.tasks):
-        colour, dash = style(index)
+        color, dash = style(index)
         points = run.points(f"{task}/{name}")
-        _line(figure, task, points, colour, dash)
+        _line(figure, task, points, color, dash)
         for split, (steps, values) in run.eval_points(f"{task}/{name}").items():
             figure.add_scatter(
                 x=list(steps),
                 y=list(values),
                 name=literal(f"{task} ({split})"),
                 mode="markers" if points[0] else "lines+markers",
-                line={"color": colour, "dash": dash, "width": 1},
-                marker={"color": colour, "size": 9, "symbol": _SYMBOLS.get(split, "circle")},
+                line={"color": color, "dash": dash, "width": 1},
+                marker={"color": color, "size": 9, "symbol": _SYMBOLS.get(split, "circle")},
             )
     return figure
 
@@ -83,7 +83,7 @@ def megabytes_by_rank(tables: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure.add_bar(
         x=[f"rank {rank}" for rank in ranks],
         y=[sizes[rank] / 1e6 for rank in ranks],
-        marker_color=COLOURS[0],
+        marker_color=COLORS[0],
     )
     figure.update_layout(bargap=0.4)
     figure.update_yaxes(title="weights (MB)", rangemode="tozero")
@@ -113,7 +113,7 @@ def expert_bars(
         x=values,
         y=[literal(name) for name in experts],
         orientation="h",
-        marker_color=COLOURS[0],
+        marker_color=COLORS[0],
         # Beside a bar to the left it would lie on the expert's name.
         texttemplate="%{x:.3g}" if all(value is None or value >= 0 for value in values) else None,
         hovertemplate="%{y}: %{x:.4g}<extra></extra>",
@@ -198,7 +198,7 @@ def _curves(axis: str) -> go.Figure:
     return figure
 
 
-def _line(figure: go.Figure, name: str, points: Points, colour: str, dash: str) -> None:
+def _line(figure: go.Figure, name: str, points: Points, color: str, dash: str) -> None:
     steps, values = points
     if not steps:
         return
@@ -208,12 +208,12 @@ def _line(figure: go.Figure, name: str, points: Points, colour: str, dash: str) 
         name=literal(name),
         # A single point has no line.
         mode="lines" if len(steps) > 1 else "markers",
-        line={"color": colour, "dash": dash, "width": 2},
-        marker={"color": colour},
+        line={"color": color, "dash": dash, "width": 2},
+        marker={"color": color},
     )
 
 
 def style(index: int) -> tuple[str, str]:
     """Return color and dash of the index-th line of a chart."""
-    round_, place = divmod(index, len(COLOURS))
-    return COLOURS[place], DASHES[round_ % len(DASHES)]
+    round_, place = divmod(index, len(COLORS))
+    return COLORS[place], DASHES[round_ % len(DASHES)]

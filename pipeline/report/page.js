@@ -2,8 +2,8 @@ const dark = matchMedia('(prefers-color-scheme: dark)');
 const touch = matchMedia('(pointer: coarse)');
 function draw() {
   const style = getComputedStyle(document.documentElement);
-  const colour = name => style.getPropertyValue(name).trim();
-  const [ink, line, card] = ['--ink', '--line', '--card'].map(colour);
+  const color = name => style.getPropertyValue(name).trim();
+  const [ink, line, card] = ['--ink', '--line', '--card'].map(color);
   for (const figure of document.querySelectorAll('figure')) {
     const {data, layout} = JSON.parse(figure.querySelector('script').textContent);
     layout.font = {color: ink, size: 13, family: getComputedStyle(document.body).fontFamily};

@@ -57,9 +57,9 @@ def charts(parts: Iterable[Markup], kind: str = "") -> Markup:
 
 
 def key(lines: Iterable[tuple[str, str, str]]) -> Markup:
-    """What the colours mean: name, colour, dash as plotly calls it."""
+    """What the colors mean: name, color, dash as plotly calls it."""
     css = {"solid": "solid", "dash": "dashed", "dot": "dotted"}
-    return _PARTS.key([(name, f"3px {css[dash]} {colour}") for name, colour, dash in lines])
+    return _PARTS.key([(name, f"3px {css[dash]} {color}") for name, color, dash in lines])
 
 
 def header(title: str, lead: str, body: Markup) -> Markup:

@@ -102,7 +102,7 @@ def _results(run: RunFiles) -> Markup:
         )
     text = (
         f"On the {run.results['split']} split, after step {run.results['step']:,}. AUC and GAUC "
-        "(AUC within users): 0.5 is chance, 1 is perfect. NE (normalised entropy): below 1 beats "
+        "(AUC within users): 0.5 is chance, 1 is perfect. NE (normalized entropy): below 1 beats "
         "predicting the base rate. Calibration: predicted over observed, 1 is perfect."
     )
     if any(name == "oracle_auc" for name, *_ in shown):

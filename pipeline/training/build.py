@@ -59,7 +59,7 @@ def build_step(
     config: Config, chosen: Selection, world: World, tower: TowerFactory | None = None
 ) -> Step:
     """Build the model with its loss on the meta device. Raises UserError for an invalid tower."""
-    synchronised = config.model.sync_batch_norm and world.size > 1
+    synchronized = config.model.sync_batch_norm and world.size > 1
     with torch.device("meta"):
         try:
             if tower is not None:
@@ -68,7 +68,7 @@ def build_step(
                 dense = config.model.tower.build(
                     num_features=chosen.num_features,
                     tasks=chosen.tower_tasks,
-                    batch_mean=rank_mean if synchronised else None,
+                    batch_mean=rank_mean if synchronized else None,
                 )
         except ValueError as error:
             raise UserError(f"model.tower: {error}") from error

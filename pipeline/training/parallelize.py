@@ -19,7 +19,7 @@ from torchrec.optim.optimizers import in_backward_optimizer_filter
 from embeddings.empty_shards import pad_empty_shards
 from embeddings.features import EmbeddingTable
 from embeddings.fused_optimizer import in_backward
-from embeddings.initialise import fill_shard
+from embeddings.initialize import fill_shard
 from embeddings.optimizer_mark import mark
 from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.plans.stock_plan import PlanError, plan_to_json, shared_plan

@@ -196,7 +196,7 @@ def build_module(tables: Sequence[ListedTable], *, trained: bool = False) -> nn.
     weighted bags, other bags, and unpooled rows (one collection a width). Only where they are to be
     `trained` do the optimizers run in backward.
     """
-    with _Uninitialised():
+    with _Uninitialized():
         collections = _collections(tables)
     optimizers = {table.name: OPTIMIZERS[table.optimizer] for table in tables}
     for collection in collections.values():
@@ -210,7 +210,7 @@ def build_module(tables: Sequence[ListedTable], *, trained: bool = False) -> nn.
     return nn.ModuleDict(collections)
 
 
-class _Uninitialised(TorchFunctionMode):
+class _Uninitialized(TorchFunctionMode):
     """Leaves meta tensors alone, which have no values; torch's own way of it loads its compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

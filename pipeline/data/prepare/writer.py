@@ -191,7 +191,7 @@ class ShardWriter:
                 )
                 for vocabulary in vocabularies
             ),
-            dense=tuple(_summarise(name, *moments) for name, moments in self._moments.items()),
+            dense=tuple(_summarize(name, *moments) for name, moments in self._moments.items()),
             labels=self._labels,
             splits={
                 split: Split(
@@ -214,7 +214,7 @@ def _version() -> str:
         return "(not installed)"
 
 
-def _summarise(name: str, count: float, total: float, squares: float) -> DenseFeature:
+def _summarize(name: str, count: float, total: float, squares: float) -> DenseFeature:
     """Return mean and standard deviation; 1 for a constant column."""
     if count == 0:
         return DenseFeature(name=name, mean=0.0, std=1.0)

@@ -2,7 +2,7 @@
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const color = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const touch = matchMedia('(pointer: coarse)');
 const maps = JSON.parse($('#maps').textContent);
@@ -13,7 +13,7 @@ const DOUBLE_CLICK = 300; // milliseconds
 const redraws = []; // what depends on the view
 
 function draw(plot, data, layout) {
-  const [ink, line] = ['--ink', '--line'].map(colour);
+  const [ink, line] = ['--ink', '--line'].map(color);
   for (const { line: own } of [...data, ...(layout.shapes ?? [])])
     if (own?.inked || own?.color === '--ink') Object.assign(own, { color: ink, inked: true });
   for (const axis of [layout.xaxis, layout.yaxis]) Object.assign(axis, { gridcolor: line, zerolinecolor: line, linecolor: line, ticklabeloverflow: 'allow' });
@@ -111,13 +111,13 @@ function rankChart(plot, { data, layout, tips }, pick) {
       if (trace.type === 'scatter') Object.assign(trace, { x0: -0.5, dx: 1, y: [...trace.y, trace.y[world - 1]] });
     });
     Object.assign(layout.xaxis, rankAxis(plot, layout.margin.l));
-    [ordered, ink] = [view.rankAt, colour('--ink')];
+    [ordered, ink] = [view.rankAt, color('--ink')];
     draw(plot, data, layout);
   };
   let ordered = null, ink = '';
   // Another part of the axis needs no new traces.
   redraws.push(() => {
-    if (ordered !== view.rankAt || ink !== colour('--ink')) { paint(); return; }
+    if (ordered !== view.rankAt || ink !== color('--ink')) { paint(); return; }
     const axis = Object.entries(rankAxis(plot, layout.margin.l)).map(([key, value]) => [`xaxis.${key}`, value]);
     Plotly.relayout(plot, Object.fromEntries(axis));
   });

@@ -14,7 +14,7 @@ from pipeline.io.json_types import Json
 from pipeline.planning.page.comparison import comparison
 from pipeline.planning.page.plan_view import PlanView
 from pipeline.planning.page.rank_charts import (
-    KIND_COLOURS,
+    KIND_COLORS,
     key,
     memory_charts,
     time_charts,
@@ -74,6 +74,6 @@ def page_content(
         "time": time_charts(views) if views else [],
         "time_key": list(dict.fromkeys(pair for view in views for pair in key(time_stacks(view)))),
         "memory": memory_charts(views),
-        "memory_key": list(KIND_COLOURS.items()),
+        "memory_key": list(KIND_COLORS.items()),
         "sweep": None if sweep is None else SweepView(sweep).content(),
     }

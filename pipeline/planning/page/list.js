@@ -97,7 +97,7 @@ function planTables(root, plan) {
     paint(true);
   });
   for (const name of ['text', 'type', 'kernel', 'rank']) field(name).addEventListener('input', list.refresh);
-  field('colour').addEventListener('input', () => paint());
+  field('color').addEventListener('input', () => paint());
   root.addEventListener('shown', () => paint());
   redraws.push(() => paint());
   return rank => {

@@ -28,11 +28,11 @@ function cells(table) {
 
 // Returns what paints it; `shown.rows`: rows of the list, in order; `open(row)`: after a click.
 function shardMap(root, { ranks, local, tables }, shown, open) {
-  const plot = $('.map', root), by = () => $('[name=colour]', root).value;
+  const plot = $('.map', root), by = () => $('[name=color]', root).value;
   const tableAt = y => tables[shown.rows[y].index];
   let [top, bottom] = [0, 0], cursor = 0, grid = [], waiting = false;
 
-  // Colours of the cells as numbers, and what they mean.
+  // Colors of the cells as numbers, and what they mean.
   function scale() {
     const of = by();
     if (of === 'type' || of === 'kernel') {

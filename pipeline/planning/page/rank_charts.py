@@ -17,7 +17,7 @@ from pipeline.planning.page.numbers import memory, milliseconds, percent, traffi
 from pipeline.planning.page.plan_view import PART_TITLES, PlanView
 
 # Okabe and Ito's palette: blue is forward, orange backward; dark is compute, light comms.
-PART_COLOURS = {
+PART_COLORS = {
     "fwd_compute": "#0072B2",
     "fwd_comms": "#56B4E9",
     "bwd_compute": "#D55E00",
@@ -25,7 +25,7 @@ PART_COLOURS = {
     "prefetch_compute": "#009E73",
     "sync": "#CC79A7",
 }
-KIND_COLOURS = dict(zip(KINDS, ("#CC79A7", "#7A4E8A", "#009E73"), strict=True))
+KIND_COLORS = dict(zip(KINDS, ("#CC79A7", "#7A4E8A", "#009E73"), strict=True))
 # Above this many ranks, use filled step lines, because bars are slow to draw.
 MOST_BARS = 64
 
@@ -34,7 +34,7 @@ class BarStack(NamedTuple):
     """A part of every rank's bar."""
 
     title: str
-    colour: str
+    color: str
     values: FloatArray
 
 
@@ -71,8 +71,8 @@ def time_stacks(plan: PlanView) -> list[BarStack]:
     """Return the parts that take time on some rank, in stacking order."""
     values = dict(zip(PARTS, plan.file.perf().T, strict=True)) | {"sync": plan.file.sync()}
     return [
-        BarStack(PART_TITLES[part], colour, values[part])
-        for part, colour in PART_COLOURS.items()
+        BarStack(PART_TITLES[part], color, values[part])
+        for part, color in PART_COLORS.items()
         if values[part].any()
     ]
 
@@ -89,8 +89,8 @@ def memory_charts(plans: Sequence[PlanView]) -> list[Json]:
 def _memory_chart(plan: PlanView, name: str, i: int, top: float) -> Json:
     kinds = memory_by_kind(plan.file)[:, :, i]
     stacks = [
-        BarStack(kind, colour, kinds[k].astype(float))
-        for k, (kind, colour) in enumerate(KIND_COLOURS.items())
+        BarStack(kind, color, kinds[k].astype(float))
+        for k, (kind, color) in enumerate(KIND_COLORS.items())
     ]
     used, room = plan.used[:, i], plan.room[:, i]
     tips = []
@@ -132,7 +132,7 @@ def traffic_chart(moves: Reshard) -> Json:
 
 def key(stacks: Sequence[BarStack]) -> list[tuple[str, str]]:
     """Return titles and colors."""
-    return [(stack.title, stack.colour) for stack in stacks]
+    return [(stack.title, stack.color) for stack in stacks]
 
 
 def _parts(stacks: Sequence[BarStack], rank: int, text: Any) -> list[str]:
@@ -156,9 +156,9 @@ def figure_of(
         trace: Json = {"y": _short(stack.values / scale), "hoverinfo": "none"}
         if world > MOST_BARS:
             trace |= {"type": "scatter", "mode": "lines", "stackgroup": "parts",
-                      "line": {"shape": "hv", "width": 0}, "fillcolor": stack.colour}  # fmt: skip
+                      "line": {"shape": "hv", "width": 0}, "fillcolor": stack.color}  # fmt: skip
         else:
-            trace |= {"type": "bar", "marker": {"color": stack.colour}}
+            trace |= {"type": "bar", "marker": {"color": stack.color}}
         data.append(trace)
     layout = {
         "height": height, "barmode": "stack", "bargap": 0.15, "showlegend": False,

@@ -11,11 +11,11 @@ from embeddings.planner.inputs.cluster import GIB
 from pipeline.io.json_types import Json
 from pipeline.planning.page.numbers import memory, milliseconds, number, plural
 from pipeline.planning.page.plan_view import PART_TITLES
-from pipeline.planning.page.rank_charts import PART_COLOURS
+from pipeline.planning.page.rank_charts import PART_COLORS
 from pipeline.planning.page.sweep_file import SweepFile, SweepPoint
 from pipeline.planning.page.table_list import Column, ListCell, Row, SortedTable
 
-_MEMORY_COLOURS = {"hbm": "#CC79A7", "ddr": "#9A8B00", "ssd": "#56B4E9"}
+_MEMORY_COLORS = {"hbm": "#CC79A7", "ddr": "#9A8B00", "ssd": "#56B4E9"}
 _HATCH = {"color": "rgba(0,0,0,0)", "line": {"color": "#999", "width": 1},
           "pattern": {"shape": "/", "fgcolor": "#999", "size": 7, "solidity": 0.25}}  # fmt: skip
 
@@ -47,8 +47,8 @@ class SweepView:
         return {
             "lead": lead + (f" The shortest step: {describe(best)}." if best else ""),
             "key": [
-                (PART_TITLES[part], colour)
-                for part, colour in PART_COLOURS.items()
+                (PART_TITLES[part], color)
+                for part, color in PART_COLORS.items()
                 if any(point.ms.get(part) for point in fits)
             ],
             "axes": [self._along(name) for name in self.inputs],
@@ -212,10 +212,10 @@ def plain(text: str) -> str:
 
 def _time_traces(xs: list[float], fits: list[SweepPoint]) -> list[Json]:
     found = []
-    for part, colour in PART_COLOURS.items():
+    for part, color in PART_COLORS.items():
         values = [one.ms.get(part, 0.0) for one in fits]
         if any(values):
-            found.append(_bar(xs, values, colour))
+            found.append(_bar(xs, values, color))
     bounds = [one.lower_bound_ms or 0.0 for one in fits]
     if found:
         found[0]["tops"] = [one.time_ms or 0.0 for one in fits]
@@ -226,17 +226,17 @@ def _memory_traces(name: str) -> Any:
     def traces(xs: list[float], fits: list[SweepPoint]) -> list[Json]:
         least = [one.memory[name][0] / GIB for one in fits]
         most = [one.memory[name][1] / GIB for one in fits]
-        span = _bar(xs, [b - a for a, b in zip(least, most, strict=True)], _MEMORY_COLOURS[name])
+        span = _bar(xs, [b - a for a, b in zip(least, most, strict=True)], _MEMORY_COLORS[name])
         # At least a line, where all ranks have the same.
         span |= {"base": least, "tops": most, "width": 0.5}
-        span["marker"]["line"] = {"color": _MEMORY_COLOURS[name], "width": 2}
+        span["marker"]["line"] = {"color": _MEMORY_COLORS[name], "width": 2}
         return [span, _marks(xs, [one.room.get(name, 0) / GIB for one in fits], "solid")]
 
     return traces
 
 
-def _bar(xs: list[float], ys: Sequence[float | None], colour: str) -> Json:
-    return {"type": "bar", "x": xs, "y": list(ys), "marker": {"color": colour}, "width": 0.7,
+def _bar(xs: list[float], ys: Sequence[float | None], color: str) -> Json:
+    return {"type": "bar", "x": xs, "y": list(ys), "marker": {"color": color}, "width": 0.7,
             "hoverinfo": "none"}  # fmt: skip
 
 

@@ -119,7 +119,7 @@ def map_data(plan: PlanView) -> Json:
 
 
 def runs(placed: PlacedTable) -> list[list[int]]:
-    """Shards of equal size below each other on neighbouring ranks as one entry: first rank, number
+    """Shards of equal size below each other on neighboring ranks as one entry: first rank, number
     of ranks, first row, rows of a shard, first column, columns of a shard."""
     found: list[list[int]] = []
     below = -1  # the row that continues the last run

@@ -18,7 +18,7 @@ from upath import UPath
 from pipeline.checkpoint.layout import find_checkpoint, named_steps, saved_steps
 from pipeline.checkpoint.manifest import read_manifest
 from pipeline.checkpoint.progress import Progress
-from pipeline.checkpoint.run_state import initialise
+from pipeline.checkpoint.run_state import initialize
 from pipeline.checkpoint.save import Checkpoints
 from pipeline.config.overrides import resolve
 from pipeline.config.tree import Config
@@ -136,11 +136,11 @@ def without_rename(rank: int, size: int, data: Path, folder: Path) -> Any:
     config = Config.load(folder / "config.json")
     schema = Schema.load(config.data.path)
     _, parallel = build(config, resolve_features(config, schema), world)
-    initialise(parallel.optimizer)  # as after a step
+    initialize(parallel.optimizer)  # as after a step
     store = UPath(f"file://{folder / 'store'}")
     checkpoints = Checkpoints(store, world, config, schema)
     checkpoints.claim()
-    initialise(parallel.optimizer)  # no step has made its state
+    initialize(parallel.optimizer)  # no step has made its state
     for step in (1, 2):
         progress = Progress(step=step, source={"epoch": 0})
         checkpoints.save(parallel.model, parallel.optimizer, progress)

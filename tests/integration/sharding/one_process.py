@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
 
-from embeddings.initialise import fill_shard
+from embeddings.initialize import fill_shard
 from pipeline.config.tree import Config
 from pipeline.ranks.world import World
 from pipeline.training.build import build_step

@@ -54,13 +54,13 @@ SCHEMA = Schema(
 )
 
 
-def config(types: tuple[str, ...], *, synchronised: bool = True) -> Config:
+def config(types: tuple[str, ...], *, synchronized: bool = True) -> Config:
     return Config(
         recipe="debug",
         embeddings=EmbeddingsConfig(dim=16, small_dim=8, small_rows=10, hash_rows=2),
         model=ModelConfig(
             tower=HomeConfig(expert_hidden=(16,), expert_dim=8, tower_hidden=(8,), mask_rank=4),
-            sync_batch_norm=synchronised,
+            sync_batch_norm=synchronized,
         ),
         sharding=ShardingConfig(types=types),
         train=TrainConfig(batch_size=_ROWS, compile="off", bf16="off"),
@@ -134,7 +134,7 @@ def train_some(rank: int, size: int, run: Config) -> dict[str, Any]:
 def train_each(rank: int, size: int) -> dict[str, Any]:
     """One start of the ranks for all types: starting costs more than training."""
     results = {kind: train_some(rank, size, config((kind,))) for kind in SHARDING_TYPES}
-    own = config(("row_wise",), synchronised=False)
+    own = config(("row_wise",), synchronized=False)
     return {**results, "own statistics": train_some(rank, size, own)}
 
 
@@ -168,7 +168,7 @@ def test_two_ranks_equal_one(
         assert max(together[0][kind]["ranks"].values()) == 2
 
 
-def test_without_synchronised_statistics_two_ranks_differ(
+def test_without_synchronized_statistics_two_ranks_differ(
     alone: torch.Tensor, together: list[dict[str, Any]]
 ) -> None:
     """The equality above is not idle: it hangs on the statistics."""

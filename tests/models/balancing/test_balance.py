@@ -208,7 +208,7 @@ def test_a_task_without_labels_in_a_batch_adds_exactly_zero_gradient(config: obj
 
 @pytest.mark.parametrize("config", _CONFIGS, ids=lambda config: config.kind)
 def test_parts_of_a_batch_are_balanced_as_the_whole(config: object) -> None:
-    """Gradients averaged over ranks, as DDP does, synchronised statistics included."""
+    """Gradients averaged over ranks, as DDP does, synchronized statistics included."""
     steps, parts = 3, 2
     ranks = Ranks(parts)
 

@@ -13,7 +13,7 @@ from models.losses import task_losses
 
 
 def fitted(module: LabelWeights, labels: Tensor, *, corrected: bool = True) -> Tensor:
-    """The constant logit of each task that minimises what training minimises."""
+    """The constant logit of each task that minimizes what training minimizes."""
     weights = module(labels, torch.ones(len(labels)).double())
     logits = torch.zeros(labels.shape[1], dtype=torch.float64, requires_grad=True)
     shift = module.shift_T.double() if corrected else 0.0

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.layers.config import ExpertConfig, Normalisation
+from models.layers.config import ExpertConfig, Normalization
 from models.layers.experts import ExpertLayer
 from models.layers.fold import folded
 from models.towers.config import (
@@ -26,8 +26,8 @@ KINDS = [HomeConfig, MmoeConfig, PleConfig, AdattConfig, SharedBottomConfig, Sin
 EXPERTS, FEATURES, UNITS = 3, 7, 50
 
 
-def layer(dropout: float, normalisation: Normalisation = "batch") -> ExpertLayer:
-    config = ExpertConfig(normalisation=normalisation, activation="swish", dropout=dropout)
+def layer(dropout: float, normalization: Normalization = "batch") -> ExpertLayer:
+    config = ExpertConfig(normalization=normalization, activation="swish", dropout=dropout)
     built = ExpertLayer(EXPERTS, FEATURES, UNITS, config, None)
     built.linear.init_weights(["a", "b", "c"], 0, gain=1.0)
     built.norm.init_weights()
@@ -81,13 +81,13 @@ def test_form_that_compiles_drops_the_same(kind: type) -> None:
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 
-@pytest.mark.parametrize("normalisation", ["batch", "layer", "none"])
+@pytest.mark.parametrize("normalization", ["batch", "layer", "none"])
 @given(dropout=st.floats(0.05, 0.9))
 @settings(max_examples=10, deadline=None)
 def test_units_are_dropped_at_the_rate_and_the_rest_scaled_up(
-    normalisation: Normalisation, dropout: float
+    normalization: Normalization, dropout: float
 ) -> None:
-    out, full = (seeded(layer(p, normalisation), rows(400)) for p in (dropout, 0.0))
+    out, full = (seeded(layer(p, normalization), rows(400)) for p in (dropout, 0.0))
     kept = out != 0
     torch.testing.assert_close(out[kept], full[kept] / (1 - dropout))
     # Five standard deviations of a mean of independent draws: of all, and of each expert.
@@ -105,10 +105,10 @@ def test_expectation_is_what_evaluation_gives() -> None:
     assert ((draws.mean(0) - dropping.eval()(x)).abs() <= 6 * deviation).all()
 
 
-@pytest.mark.parametrize("normalisation", ["batch", "layer", "none"])
-def test_dropped_units_get_no_gradient(normalisation: Normalisation) -> None:
+@pytest.mark.parametrize("normalization", ["batch", "layer", "none"])
+def test_dropped_units_get_no_gradient(normalization: Normalization) -> None:
     """Of the layer's output, where each unit has weights of its own."""
-    dropping = layer(0.5, normalisation)
+    dropping = layer(0.5, normalization)
     out = seeded(dropping, rows(2))
     (out * torch.rand_like(out)).sum().backward()  # type: ignore[no-untyped-call]
     dropped = (out == 0).all(1)  # [E, units], in both rows
@@ -118,7 +118,7 @@ def test_dropped_units_get_no_gradient(normalisation: Normalisation) -> None:
     assert bias is not None
     assert (bias[dropped] == 0).all()
     assert (bias[~dropped] != 0).all()
-    if normalisation != "layer":  # which ties the units of an expert together
+    if normalization != "layer":  # which ties the units of an expert together
         weight = dropping.linear.weight.grad
         assert weight is not None
         assert (weight[dropped] == 0).all()

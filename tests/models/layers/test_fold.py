@@ -16,8 +16,8 @@ from tests.models.building import SMALL, build, perturb, rows, small_home
     [
         small_home(),
         small_home(feature_gate_1=False, activation="relu"),
-        MmoeConfig.model_validate(SMALL | {"normalisation": "batch"}),
-        small_home(normalisation="layer"),
+        MmoeConfig.model_validate(SMALL | {"normalization": "batch"}),
+        small_home(normalization="layer"),
     ],
     ids=["home", "home, ReLU", "mmoe", "nothing to fold"],
 )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.layers import fused
-from models.layers.config import Activation, Normalisation
+from models.layers.config import Activation, Normalization
 from models.layers.norm import EPS, MOMENTUM, BatchNorm, LayerNorm, build_norm, moments
 from tests.models.building import build, perturb, rows, small_home
 from tests.models.ranks import Ranks
@@ -149,8 +149,8 @@ def test_both_forms_of_moments_agree_over_many_chunks(monkeypatch: pytest.Monkey
     torch.testing.assert_close(fused.moments(x), moments(x))
 
 
-@pytest.mark.parametrize("kind", get_args(Normalisation))
-def test_activation_follows_each_normalisation(kind: Normalisation) -> None:
+@pytest.mark.parametrize("kind", get_args(Normalization))
+def test_activation_follows_each_normalization(kind: Normalization) -> None:
     norm = build_norm(kind, 3, 5, "relu", None).double()
     norm.init_weights()
     assert norm(inputs()).min() == 0

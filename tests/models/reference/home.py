@@ -33,7 +33,7 @@ class ReferenceHome(Reference):
                 for i in range(size):
                     name = f"{group}.{i}"
                     module = expert(
-                        links, level.experts, name, config.normalisation, config.activation
+                        links, level.experts, name, config.normalization, config.activation
                     )
                     self.add(name, module)
                     if level.feature_gates is not None and config.feature_gate_per == "expert":

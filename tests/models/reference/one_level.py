@@ -26,7 +26,7 @@ class ReferenceMmoe(Reference):
         self.names = [f"expert.{i}" for i in range(config.num_experts)]
         for name in self.names:
             module = expert(
-                self.links, model.level.experts, name, config.normalisation, config.activation
+                self.links, model.level.experts, name, config.normalization, config.activation
             )
             self.add(name, module)
         for task in self.tasks:
@@ -54,7 +54,7 @@ class ReferenceSingleTask(Reference):
                 self.links,
                 model.experts,
                 f"task_specific.{task.name}.0",
-                config.normalisation,
+                config.normalization,
                 config.activation,
             )
             self.add(f"network {task.name}", module)
@@ -73,7 +73,7 @@ class ReferenceSharedBottom(Reference):
         config = model.config
         super().__init__(tasks)
         self.bottom = expert(
-            self.links, model.bottom, "bottom.0", config.normalisation, config.activation
+            self.links, model.bottom, "bottom.0", config.normalization, config.activation
         )
         for task in self.tasks:
             tower = Tower(self.links, model.towers, task.name, config.activation)

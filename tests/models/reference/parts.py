@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.config import Normalisation
+from models.layers.config import Normalization
 from models.layers.experts import ExpertLayer, Experts, TaskTowers
 from models.layers.feature_gates import FeatureGates
 from models.layers.gates import Gates
@@ -51,14 +51,14 @@ class Layer(nn.Module):
         weight: nn.Parameter,
         norm: nn.Module,
         e: int,
-        normalisation: Normalisation,
+        normalization: Normalization,
         activation: str,
     ) -> None:
         super().__init__()
         assert isinstance(norm, BatchNorm | LayerNorm | Shift)
         out_features, in_features = weight.shape[1:]
         self.activation = activation
-        self.linear = nn.Linear(in_features, out_features, bias=normalisation == "none")
+        self.linear = nn.Linear(in_features, out_features, bias=normalization == "none")
         self.linear.weight = take(links, weight, e)
         self.norm: nn.BatchNorm1d | nn.LayerNorm | nn.Identity = nn.Identity()
         if isinstance(norm, BatchNorm):
@@ -78,13 +78,13 @@ class Layer(nn.Module):
 
 
 def expert(
-    links: Links, experts: Experts, name: str, normalisation: Normalisation, activation: str
+    links: Links, experts: Experts, name: str, normalization: Normalization, activation: str
 ) -> nn.Sequential:
     e = experts.names.index(name)
     layers = [layer for layer in experts.layers if isinstance(layer, ExpertLayer)]
     return nn.Sequential(
         *(
-            Layer(links, layer.linear.weight, layer.norm, e, normalisation, activation)
+            Layer(links, layer.linear.weight, layer.norm, e, normalization, activation)
             for layer in layers
         )
     )

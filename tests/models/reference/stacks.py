@@ -36,7 +36,7 @@ class ReferencePle(Reference):
                 ]
             for name in names:
                 module = expert(
-                    self.links, level.experts, name, config.normalisation, config.activation
+                    self.links, level.experts, name, config.normalization, config.activation
                 )
                 self.add(name, module)
             gates = [task.name for task in self.tasks]
@@ -117,7 +117,7 @@ class ReferenceAdatt(Reference):
                         self.links,
                         level.experts,
                         f"{group}.{n}",
-                        config.normalisation,
+                        config.normalization,
                         config.activation,
                     )
                     self.add(f"level{i} expert {unit} {n}", module)

@@ -17,13 +17,13 @@ from tests.models.building import (
     small_home,
 )
 
-STARRED = SMALL | {"normalisation": "batch", "activation": "swish"}
+STARRED = SMALL | {"normalization": "batch", "activation": "swish"}
 
 
 CONFIGS: dict[str, TowerConfig] = {
     "home": small_home(),
-    "home, ReLU without normalisation": small_home(normalisation="none", activation="relu"),
-    "home, layer norm": small_home(normalisation="layer"),
+    "home, ReLU without normalization": small_home(normalization="none", activation="relu"),
+    "home, layer norm": small_home(normalization="layer"),
     "home, ReLU": small_home(activation="relu"),
     "home without hierarchy mask": small_home(hierarchy_mask=False),
     "home without feature-gate 1": small_home(feature_gate_1=False),

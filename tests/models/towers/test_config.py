@@ -27,7 +27,7 @@ def test_configs_are_distinguished_by_kind(kind: str) -> None:
         {"kind": "home", "num_meta_experts": 0},
         {"kind": "home", "expert_dim": 0},
         {"kind": "home", "expert_hidden": [0]},
-        {"kind": "home", "normalisation": "group"},
+        {"kind": "home", "normalization": "group"},
         {"kind": "home", "dropout": 1.0},
         {"kind": "mmoe", "dropout": -0.1},
         {"kind": "ple", "dropout": float("nan")},

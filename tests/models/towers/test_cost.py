@@ -26,7 +26,7 @@ BASE = HomeConfig(
     expert_hidden=(96, 80),
     expert_dim=64,
     tower_hidden=(32,),
-    normalisation="layer",
+    normalization="layer",
     num_task_specific_experts=2,
 )
 UNUSUAL: dict[str, TowerConfig] = {

@@ -153,7 +153,7 @@ def test_probe_explains_what_a_task_mixed() -> None:
 
 
 SWITCHES: dict[str, tuple[dict[str, object], set[str]]] = {
-    "normalisation": ({"normalisation": "none"}, {"norm"}),
+    "normalization": ({"normalization": "none"}, {"norm"}),
     "hierarchy mask": ({"hierarchy_mask": False}, {"gates"}),
     "feature-gate 1": ({"feature_gate_1": False}, {"feature_gates"}),
     "feature-gate 2": ({"feature_gate_2": False}, {"feature_gates"}),

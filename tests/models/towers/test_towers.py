@@ -104,7 +104,7 @@ def test_home_equals_its_naive_form_for_any_sizes(
         self_gate=switches[3],
         feature_gate_per="expert" if switches[4] else "group",
         # Batch statistics of few rows amplify rounding without bound.
-        normalisation="layer",
+        normalization="layer",
     )
     tasks = [Task(name=str(i), category=str(c)) for i, c in enumerate(categories)]
     tower = perturb(build(config, tasks, num_features))

@@ -18,7 +18,7 @@ from tests.models.reference.build import reference
 
 RIVALS = ("mmoe", "cgc", "ple", "adatt", "shared_bottom", "single_task")
 ABLATIONS: dict[str, dict[str, object]] = {
-    "home-no_normalisation": {"normalisation": "none", "activation": "relu"},
+    "home-no_normalization": {"normalization": "none", "activation": "relu"},
     "home-no_hierarchy_mask": {"hierarchy_mask": False},
     "home-no_feature_gate_1": {"feature_gate_1": False},
     "home-no_feature_gate_2": {"feature_gate_2": False},
@@ -28,13 +28,13 @@ ABLATIONS: dict[str, dict[str, object]] = {
 BASES: dict[str, TowerConfig] = {
     "home": HomeConfig(expert_hidden=(6,), expert_dim=5, tower_hidden=(4,), dropout=0.25),
     "home of other sizes": HomeConfig(
-        normalisation="layer", num_task_specific_experts=3, mask_rank=2, feature_gate_per="group"
+        normalization="layer", num_task_specific_experts=3, mask_rank=2, feature_gate_per="group"
     ),
-    "plain home": HomeConfig(normalisation="none", activation="relu"),
+    "plain home": HomeConfig(normalization="none", activation="relu"),
     "mmoe": MmoeConfig(num_experts=3, expert_dim=7),
     "cgc": PleConfig(num_levels=1, num_task_specific_experts=4),
     "ple": PleConfig(num_levels=3),
-    "adatt": AdattConfig(num_shared_experts=0, normalisation="layer"),
+    "adatt": AdattConfig(num_shared_experts=0, normalization="layer"),
     "shared bottom": SharedBottomConfig(tower_hidden=()),
     "single task": SingleTaskConfig(expert_hidden=(9, 8), activation="swish"),
 }
@@ -75,12 +75,12 @@ def test_widths_and_dropout_carry_over(name: str, base: TowerConfig) -> None:
 
 @pytest.mark.parametrize("base", BASES.values(), ids=BASES.keys())
 @pytest.mark.parametrize("name", RIVALS)
-def test_rivals_are_plain_and_starred_ones_normalised(name: str, base: TowerConfig) -> None:
+def test_rivals_are_plain_and_starred_ones_normalized(name: str, base: TowerConfig) -> None:
     plain, starred = variant(name, base), variant(f"{name}*", base)
-    assert (plain.normalisation, plain.activation) == ("none", "relu")
-    expected = "layer" if base.normalisation == "layer" else "batch"
-    assert (starred.normalisation, starred.activation) == (expected, "swish")
-    same = {"normalisation": "none", "activation": "relu"}
+    assert (plain.normalization, plain.activation) == ("none", "relu")
+    expected = "layer" if base.normalization == "layer" else "batch"
+    assert (starred.normalization, starred.activation) == (expected, "swish")
+    same = {"normalization": "none", "activation": "relu"}
     assert starred.model_copy(update=same) == plain
 
 
@@ -88,7 +88,7 @@ def test_home_is_the_base_itself_if_that_is_one() -> None:
     for name, base in BASES.items():
         if "home" in name:
             assert variant("home", base) == base
-    assert variant("home", MmoeConfig(normalisation="layer")) == HomeConfig(normalisation="layer")
+    assert variant("home", MmoeConfig(normalization="layer")) == HomeConfig(normalization="layer")
     assert variant("home", MmoeConfig()) == HomeConfig()
 
 
@@ -131,5 +131,5 @@ def test_there_is_no_ablation_of_what_is_not_there() -> None:
     """It would be HoME twice, and a difference of nothing would look like a finding."""
     with pytest.raises(ValueError, match="home-no_self_gate: the tower has no self_gate"):
         variant("home-no_self_gate", HomeConfig(self_gate=False))
-    with pytest.raises(ValueError, match="home-no_normalisation: the tower has no normalisation"):
-        variant("home-no_normalisation", BASES["plain home"])
+    with pytest.raises(ValueError, match="home-no_normalization: the tower has no normalization"):
+        variant("home-no_normalization", BASES["plain home"])

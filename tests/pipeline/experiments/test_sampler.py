@@ -22,8 +22,8 @@ DIMENSIONS: list[Dimension] = [
 values = st.lists(st.floats(0, 1), min_size=1, max_size=5)
 
 
-def sampler(*, maximise: bool = True, seed: int = 7) -> Sampler:
-    return Sampler(dimensions=DIMENSIONS, maximise=maximise, seed=seed)
+def sampler(*, maximize: bool = True, seed: int = 7) -> Sampler:
+    return Sampler(dimensions=DIMENSIONS, maximize=maximize, seed=seed)
 
 
 def search(sampler: Sampler, count: int, trials: list[Trial]) -> list[Trial]:
@@ -68,18 +68,18 @@ def test_the_field_that_matters_weighs_most() -> None:
 
 @given(st.booleans(), st.lists(values, max_size=6), values)
 def test_stops_as_optuna_does_where_all_evaluate_at_the_same_rows(
-    maximise: bool, finished: list[list[float]], values: list[float]
+    maximize: bool, finished: list[list[float]], values: list[float]
 ) -> None:
     length = len(values)
     curves = [list(enumerate((one * length)[:length], start=1)) for one in finished]
     ours = list(enumerate(values, start=1))
-    study = optuna.create_study(direction="maximize" if maximise else "minimize")
+    study = optuna.create_study(direction="maximize" if maximize else "minimize")
     for curve in curves:
         study.add_trial(create_trial(value=curve[-1][1], intermediate_values=dict(curve)))
     running = create_trial(state=TrialState.RUNNING, intermediate_values=dict(ours))
     theirs = optuna.pruners.MedianPruner(n_startup_trials=2).prune(study, running)
     trials = [trial(curve) for curve in curves]
-    assert sampler(maximise=maximise).is_poor(trial(ours, "running"), trials, 2) == theirs
+    assert sampler(maximize=maximize).is_poor(trial(ours, "running"), trials, 2) == theirs
 
 
 @pytest.mark.parametrize(("rows", "poor"), [(90, False), (100, True), (250, True)])
@@ -91,6 +91,6 @@ def test_other_batch_sizes_are_compared_at_what_they_had(rows: int, poor: bool) 
 def test_nothing_is_stopped_before_enough_have_finished() -> None:
     trials = [trial([(1, 0.1)])] * 3
     poor = trial([(1, 0.9)], "running")
-    assert sampler(maximise=False).is_poor(poor, trials, 3)
-    assert not sampler(maximise=False).is_poor(poor, trials, 4)
-    assert not sampler(maximise=False).is_poor(trial([], "running"), trials, 1)
+    assert sampler(maximize=False).is_poor(poor, trials, 3)
+    assert not sampler(maximize=False).is_poor(poor, trials, 4)
+    assert not sampler(maximize=False).is_poor(trial([], "running"), trials, 1)

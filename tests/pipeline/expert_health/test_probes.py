@@ -21,7 +21,7 @@ from tests.ranks import run_ranks
 
 def test_norms_are_those_of_all_levels_parameters() -> None:
     config = PleConfig.model_validate(
-        SMALL | {"num_task_specific_experts": 2, "normalisation": "layer"}
+        SMALL | {"num_task_specific_experts": 2, "normalization": "layer"}
     )
     tower = build(config)
     assert isinstance(tower, PLE)

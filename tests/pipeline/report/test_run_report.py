@@ -247,7 +247,7 @@ def test_what_a_run_lacks_is_named(run: Path) -> None:
     page = read(run)
     for name in ("results.json", "health.json", "plan.json", "config.json"):
         assert name in page.text
-    assert "normalised entropy by task" not in page.text  # the evaluation has it
+    assert "normalized entropy by task" not in page.text  # the evaluation has it
     assert page.trace("Training loss by task", "click")["y"] == [0.2, 0.1]
 
 

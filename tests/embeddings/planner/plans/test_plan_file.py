@@ -84,7 +84,7 @@ def test_a_file_that_calls_the_full_cluster_whole_is_read(tmp_path: Path) -> Non
         ({"kind": "other"}, "not a plan file; 'homerec plan SOURCE --out FILE' writes one"),
         ({"batch_size": 0}, "batch_size: 0: "),
         ({"ranks": []}, "ranks: 0 on a cluster of 2"),
-        ({"colour": 1}, "no such field"),
+        ({"color": 1}, "no such field"),
     ],
 )
 def test_other_files_are_rejected(change: dict[str, Any], message: str, tmp_path: Path) -> None:

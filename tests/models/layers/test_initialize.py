@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.layers.initialise import draw_key, fill_normal
+from models.layers.initialize import draw_key, fill_normal
 from tests.models.building import CLICK, FINISH, FOLLOW, LIKE, build, small_home
 
 
@@ -59,9 +59,9 @@ def test_a_further_task_leaves_the_others_their_weights() -> None:
 
 
 def test_deep_towers_keep_the_scale_of_their_input() -> None:
-    """Neither vanishing nor exploding without normalisation."""
+    """Neither vanishing nor exploding without normalization."""
     config = small_home(
-        normalisation="none", expert_hidden=(256,) * 4, expert_dim=256, tower_hidden=(256,)
+        normalization="none", expert_hidden=(256,) * 4, expert_dim=256, tower_hidden=(256,)
     )
     tower = config.build(num_features=256, tasks=[CLICK, LIKE])
     tower.init_weights(0)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embeddings.initialise import fill_shard
+from embeddings.initialize import fill_shard
 
 
 def whole(seed: int = 1, table: str = "video", rows: int = 500, dim: int = 16) -> torch.Tensor:
@@ -31,7 +31,7 @@ def test_any_shard_equals_its_part_of_the_table(data: st.DataObject) -> None:
 
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     table = whole()
-    monkeypatch.setattr("embeddings.initialise._CHUNK", 48)
+    monkeypatch.setattr("embeddings.initialize._CHUNK", 48)
     assert torch.equal(whole(), table)
 
 
