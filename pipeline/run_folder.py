@@ -142,7 +142,7 @@ class RunFolder:
     def print(self, message: str) -> None:
         """Run on rank 0 only."""
         if self._world.is_first:
-            Console().print(message)
+            Console(markup=False).print(message)
 
     def _write(self, write: Callable[[], None]) -> None:
         try:
@@ -166,7 +166,7 @@ def describe(
     write_json(out / "plan.json", plan)
     config.save(out / "config.json")  # comes last: it makes the folder a run
     _show_best(out, checkpoints, progress.best_step)
-    console = Console()
+    console = Console(markup=False)
     console.print(plan_table(plan))
     splits = ", ".join(f"{name} {split.rows:,} rows" for name, split in schema.splits.items())
     console.print(f"{schema.dataset}: {splits}")
@@ -201,7 +201,7 @@ def _finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:
         f"evaluate again:  homerec evaluate --checkpoint {folder} --split {other}",
     ]
     for line in lines:
-        Console().print(line, markup=False, highlight=False, soft_wrap=True)
+        Console(markup=False).print(line, highlight=False, soft_wrap=True)
 
 
 def _write_report(out: Path) -> None:

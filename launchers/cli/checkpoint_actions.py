@@ -48,7 +48,7 @@ def ls(where: str, *, json: bool) -> int:
         elif reason == "newest":
             reason = "recent"
         view.add_row(*_row(one), reason, one.problem or "complete")
-    console.print(view, markup=False)
+    console.print(view)
     return 0
 
 
@@ -95,7 +95,7 @@ def show(where: str, *, json: bool) -> int:
     view = text_table(None, ["tensors of"], ["number", "elements", "MB"])
     for part, sizes in summarize_tensors(found["tensors"]).items():
         view.add_row(part, f"{sizes.number:,}", f"{sizes.elements:,}", f"{sizes.bytes / 1e6:,.2f}")
-    console.print(view, markup=False)
+    console.print(view)
     print_line(console, "each tensor: --json")
     return 0
 

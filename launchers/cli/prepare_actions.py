@@ -29,15 +29,15 @@ def run_prepare(
     for path in (out, *reads):
         if path is not None:
             _check_name(path)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True, markup=False)) as bar:
         line = bar.add_task("reading", total=None)
 
         def progress(done: int, total: int, what: str) -> None:
             bar.update(line, completed=done, total=total, description=what)
 
         schema = prepare(progress)
-    console = Console()
+    console = Console(markup=False)
     console.print(_summary(schema))
     if not schema.splits["test"].rows:
         console.print("note: the test split is empty: no day of the data is in it")

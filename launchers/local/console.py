@@ -13,13 +13,13 @@ def open_console() -> Console:
     """Return a console as wide as the terminal, or 200 columns wide in a log."""
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(width=200, markup=False)
 
 
 def print_line(console: Console, line: str) -> None:
     """Print a line without markup or wrapping."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def print_notice(message: str) -> None:

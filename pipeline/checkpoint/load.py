@@ -66,7 +66,7 @@ def load_newest(
     if world.is_first:
         for broken, problem in corrupt.items():
             line = f"checkpoint of step {broken} skipped: {problem}; resuming from step {step}"
-            Console().print(line, markup=False, highlight=False, soft_wrap=True)
+            Console(markup=False).print(line, highlight=False, soft_wrap=True)
     progress = gather_or_raise(world, lambda: _read(place, config, schema))
     judged = [
         step

@@ -192,7 +192,7 @@ def print_final_table(results: Mapping[str, Mapping[str, Any]], title: str) -> N
         values = [metrics.get(name) for name in columns]
         cells = ["-" if value is None else f"{value:.4f}" for value in values]
         table.add_row(task, f"{metrics['rows']:,}", *cells)
-    Console().print(table, markup=False)
+    Console(markup=False).print(table)
 
 
 def _finite(value: float | None) -> bool:
@@ -201,7 +201,7 @@ def _finite(value: float | None) -> bool:
 
 def _bar() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         TextColumn("{task.percentage:>3.0f}%"),
         BarColumn(),
         MofNCompleteColumn(),

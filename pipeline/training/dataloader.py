@@ -65,7 +65,7 @@ def open_split(
     )
     share = source.check_values()
     if share < 1 and world.is_first:
-        Console().print(
+        Console(markup=False).print(
             f"{split}: numbers and labels of {share:.0%} of the row groups checked; the others are "
             "checked as they are read"
         )

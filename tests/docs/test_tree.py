@@ -1,5 +1,6 @@
 """House rules of CONTRIBUTING.md that no linter has: sizes of files and folders."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -22,3 +23,15 @@ def test_no_folder_has_more_than_20_files() -> None:
 def test_init_files_are_at_most_one_docstring_line() -> None:
     inits = [path for path in FILES if path.name == "__init__.py"]
     assert not [str(path) for path in inits if len(path.read_text("utf-8").splitlines()) > 1]
+
+
+def test_names_are_never_markup_to_rich() -> None:
+    """A path such as 'a[/x]b' is text, wherever it is printed."""
+    consoles = [
+        f"{path}: {call}"
+        for path in FILES
+        if path.relative_to(ROOT).parts[0] in ("embeddings", "launchers", "pipeline")
+        for call in re.findall(r"(?<!\w)Console\([^)]*\)", path.read_text("utf-8"))
+    ]
+    assert len(consoles) > 5
+    assert not [call for call in consoles if "markup=False" not in call]

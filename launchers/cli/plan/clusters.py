@@ -54,7 +54,7 @@ def compare_clusters(
         console.print(_view(rows))
         for row in rows:
             if "reason" in row:
-                console.print(f"{row['cluster']}: {row['reason']}", highlight=False, markup=False)
+                console.print(f"{row['cluster']}: {row['reason']}", highlight=False)
     if all("reason" in row for row in rows):
         raise UserError(f"no plan for any of {len(rows)} clusters; the reasons are above")
     return 0

@@ -136,7 +136,7 @@ def _calibrate(
 
 def _progress_printer(world: World, rounds: int, plans: int | None) -> Callable[[int, int], None]:
     """Return a function that prints progress on rank 0."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
 
     def on_progress(turn: int, done: int) -> None:
         if world.is_first and (done == plans if plans else done % 10 == 0):

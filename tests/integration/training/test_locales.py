@@ -89,7 +89,7 @@ def test_a_run_is_the_same_where_text_is_not_utf_8(
 ) -> None:
     variables = locale_in(tmp_path, locale)
     charset = locale.partition(".")[2]
-    place = b"'1' \"2\" $$ ${app_id} ${local_rank} $(id) {} %j #"
+    place = b"'1' \"2\" $$ ${app_id} ${local_rank} $(id) {} %j # [bold] "
     if variables["LC_ALL"] == locale:
         place += letters.encode(charset)
     data, out = (os.fsencode(tmp_path) + b"/" + name + place for name in (b"data", b"out"))
@@ -109,6 +109,7 @@ def test_a_run_is_the_same_where_text_is_not_utf_8(
     assert done.returncode == 0, said
     shown = done.stdout.decode(charset)
     assert ("视频" if charset == "GB18030" else ascii("视频")[1:-1]) in shown
+    assert "[bold]" in shown
     run = Path(os.fsdecode(out))
     assert saved_steps(run / "checkpoints")[-1] == 4
     for name in ("metrics.jsonl", "schema.json", "results.json", "plan 2.json", "report.html"):
