@@ -36,6 +36,8 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(f"{line_of}not YAML: {error.problem}") from error
     except RecursionError as error:
         raise ValueError("nested too deeply, or a value contains itself") from error
+    except (TypeError, LookupError, OverflowError) as error:  # !!set [1], !!int "", "\UFFFFFFFF"
+        raise ValueError("not YAML: a tag or an escape does not fit its value") from error
 
 
 def _check_repeated(root: yaml.Node) -> None:

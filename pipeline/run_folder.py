@@ -115,10 +115,16 @@ class RunFolder:
     def tracker(self, *, total_steps: int, resume_step: int) -> Tracker:
         """Return the run's log and progress bar."""
         rank = self._world.rank
-        return gather_or_raise(
-            self._world,
-            lambda: Tracker(self.path, rank=rank, total_steps=total_steps, resume_step=resume_step),
-        )
+
+        def open_tracker() -> Tracker:
+            try:
+                return Tracker(
+                    self.path, rank=rank, total_steps=total_steps, resume_step=resume_step
+                )
+            except OSError as error:
+                raise self._cannot_write(error) from error
+
+        return gather_or_raise(self._world, open_tracker)
 
     def record(self, step: int, results: Any, health: Any) -> None:
         """Write the results of an evaluation next to the checkpoint of `step`."""
@@ -148,8 +154,11 @@ class RunFolder:
         try:
             run_on_rank0(self._world, write)
         except OSError as error:
-            path = error.filename or self.path
-            raise UserError(f"{path}: cannot be written: {error.strerror}; fix that") from error
+            raise self._cannot_write(error) from error
+
+    def _cannot_write(self, error: OSError) -> UserError:
+        path = error.filename or self.path
+        return UserError(f"{path}: cannot be written: {error.strerror}; fix that")
 
 
 def describe(

@@ -77,6 +77,8 @@ class Config(Section):
             tree = json.loads(read_text(path, remedy="corrupt, or not written by homerec"))
         except json.JSONDecodeError as error:
             raise UserError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from error
+        except RecursionError as error:
+            raise UserError(f"{path}: not a configuration: nested too deeply") from error
         if isinstance(tree, dict) and (old := old_name_in(tree)):
             raise UserError(
                 f"{path}: from an older version, where {renamed(old)} was {old!r}; use that "

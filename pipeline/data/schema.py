@@ -164,6 +164,7 @@ class Schema(_Frozen):
         for name in _NO_LABELS:
             if name in labels:
                 raise ValueError(f"a label cannot be called {name!r}, which logs have; rename it")
+        self._check_roles()
         known = {table.name for table in self.tables}
         for feature in self.sparse:
             if feature.table not in known:
@@ -174,6 +175,24 @@ class Schema(_Frozen):
             if name not in self.splits["train"].positives:
                 raise ValueError(f"splits.train.positives has no count for label {name!r}")
         return self
+
+    def _check_roles(self) -> None:
+        """A column has one type, and a label is no input."""
+        inputs = {name: f"feature {name!r}" for name in self.feature_names}
+        single = {feature.name for feature in self.sparse if not feature.multi}
+        others = [(label.column, f"label {label.name!r}") for label in self.labels]
+        others += [(one.oracle, f"the oracle of {one.name!r}") for one in self.labels if one.oracle]
+        taken = inputs.keys() - single | {column for column, _ in others}
+        if self.user_column in taken:
+            raise ValueError(
+                f"user_column {self.user_column!r} is the column of another role, too; name the "
+                "column of user ids"
+            )
+        for column, role in others:
+            if column in inputs:
+                raise ValueError(
+                    f"column {column!r} is {inputs[column]} and {role}; give each its own"
+                )
 
     def rate(self, label: str) -> float:
         """Return the share of positives among a label's known training rows, within (0, 1)."""

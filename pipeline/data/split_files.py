@@ -106,6 +106,8 @@ class Shards:
             if (statistics := column.statistics) is None:
                 continue
             if statistics.has_min_max:
+                if isinstance(statistics.min, bytes):  # of half precision
+                    continue
                 if not limits[0] <= statistics.min <= statistics.max <= limits[1]:
                     return False
             elif not statistics.has_null_count or statistics.null_count < column.num_values:

@@ -211,7 +211,7 @@ def load_table_stats(path: Path) -> TableStats:
 def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path}: cannot be read ({error}); give a file of table statistics"
         ) from error

@@ -155,7 +155,7 @@ def load_plan(path: Path) -> PlanFile:
     remedy = "'homerec plan SOURCE --out FILE' writes one"
     try:
         value: Any = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); {remedy}") from error
     except json.JSONDecodeError as error:
         raise ValueError(

@@ -77,7 +77,7 @@ def load_sweep(path: Path) -> SweepFile:
     remedy = "'homerec plan sweep SOURCE --vary .. --out FILE' writes one"
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); {remedy}") from error
     return read_sweep(value, path, remedy)
 

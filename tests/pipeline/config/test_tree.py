@@ -166,3 +166,10 @@ def test_help_names_every_kind_of_a_union() -> None:
     assert "(fixed, uncertainty, gradnorm or pcgrad; default: fixed)" in text
     for metric in selectable():
         assert re.search(rf"--train\.select .*?\b{metric}\b.*?--train\.patience", text)
+
+
+def test_a_file_nested_too_deeply_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text("[" * 50_000, encoding="utf-8")
+    with pytest.raises(UserError, match=r"config\.json: not a configuration: nested too deeply"):
+        Config.load(path)

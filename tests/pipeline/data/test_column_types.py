@@ -81,6 +81,7 @@ WRITERS: dict[str, Rewrite] = {
     "double ids": cast(IDS, lambda _: pa.float64()),
     "doubles": cast(NUMBERS, lambda _: pa.float64()),
     "bool labels": cast(LABELS, lambda _: pa.bool_()),
+    "half labels": cast(LABELS, lambda _: pa.float16()),
     "int8 labels": cast(LABELS, lambda _: pa.int8()),
     "decimal labels": cast(LABELS, lambda _: pa.decimal128(3, 1)),
     "large strings": cast(["unread"], lambda _: pa.large_string()),

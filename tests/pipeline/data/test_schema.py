@@ -87,6 +87,11 @@ def train(**changes: Any) -> Any:
         ({"splits": train(files=["/etc/a"])}, "'/etc/a' is no file in the prepared folder"),
         ({"splits": train(files=["train/../../a"])}, "is no file in the prepared folder"),
         ({"splits": train(files=[""])}, "'' is no file in the prepared folder"),
+        ({"user_column": "click"}, "user_column 'click' is the column of another role, too"),
+        (
+            {"dense": [{"name": "click", "mean": 0, "std": 1}]},
+            "column 'click' is feature 'click' and label 'click'; give each its own",
+        ),
     ],
 )
 def test_contradictions_are_named(changes: Any, message: str, tmp_path: Path) -> None:
