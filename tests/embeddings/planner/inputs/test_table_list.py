@@ -52,7 +52,7 @@ def test_a_file_becomes_collections_on_meta(tmp_path: Path) -> None:
         ({"rows": 0}, "table 'b': rows: 0: Input should be greater than or equal to 1"),
         ({"dim": 6}, "table 'b': dim: 6: Input should be a multiple of 4"),
         ({"dtype": "int8"}, "table 'b': dtype: 'int8': "),
-        ({"optimizer": "sgd"}, "table 'b': optimizer: no such field; fields: name, rows"),
+        ({"optimzer": "sgd"}, "table 'b': optimzer: no such field; fields: name, rows"),
         ({"pooling_factor": [1, 2]}, "table 'b': pooling_factor: 2 values for 1 features"),
         ({"pooling_factor": 0}, "table 'b': pooling_factor: 0.0: give a mean above 0"),
         ({"weighted": True, "unpooled": True}, "table 'b': weighted: "),
