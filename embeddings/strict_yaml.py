@@ -36,8 +36,8 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(f"{line_of}not YAML: {error.problem}") from error
     except RecursionError as error:
         raise ValueError("nested too deeply, or a value contains itself") from error
-    except (TypeError, LookupError, OverflowError) as error:  # !!set [1], !!int "", "\UFFFFFFFF"
-        raise ValueError("not YAML: a tag or an escape does not fit its value") from error
+    except OverflowError as error:  # "\UFFFFFFFF"
+        raise ValueError("not YAML: an escape that is no character") from error
 
 
 def _check_repeated(root: yaml.Node) -> None:
@@ -82,6 +82,8 @@ class _Loader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         except ValueError as error:  # for example, !!int a
             raise _fault(node, str(error)[:200]) from error
+        except (LookupError, TypeError) as error:  # !!bool x, !!int "", !!set [1]
+            raise _fault(node, "the value does not fit its tag; remove the tag") from error
 
 
 def _text(loader: _Loader, node: yaml.ScalarNode) -> str:

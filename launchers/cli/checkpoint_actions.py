@@ -42,11 +42,8 @@ def ls(where: str, *, json: bool) -> int:
     newest = max((one.step for one in found if one.problem is None), default=None)
     for one in found:
         reason = why.get(one.step, "")
-        # Every one of the last checkpoint.keep is kept as one of the newest.
         if one.step == newest:
-            reason = "newest" if reason == "newest" else f"newest, {reason}"
-        elif reason == "newest":
-            reason = "recent"
+            reason = "newest" if reason == "recent" else f"newest, {reason}"
         view.add_row(*_row(one), reason, one.problem or "complete")
     console.print(view)
     return 0
@@ -88,8 +85,9 @@ def show(where: str, *, json: bool) -> int:
     if manifest["base"] is not None:
         lines.append(f"rows changed since step {manifest['base']}; needs that checkpoint, too")
     if progress["best_step"] is not None:
-        best = f"step {progress['best_step']}, {progress['select']} {progress['best_value']:.4f}"
-        lines.append(f"best so far: {best}")
+        value = progress["best_value"]
+        shown = "undefined" if value is None else f"{value:.4f}"
+        lines.append(f"best so far: step {progress['best_step']}, {progress['select']} {shown}")
     for line in lines:
         print_line(console, line)
     view = text_table(None, ["tensors of"], ["number", "elements", "MB"])
@@ -136,9 +134,9 @@ def prune(
 
 def _is_within(place: AnyPath, named: AnyPath) -> bool:
     """Whether the checkpoints are in the folder that the user named, or below it."""
-    if isinstance(place, Path) and isinstance(named, Path):
-        return place.is_relative_to(named.resolve())
-    return str(place).startswith(str(named))
+    if not isinstance(named, Path):
+        return True  # a store: checkpoints are there or below
+    return isinstance(place, Path) and place.is_relative_to(named.resolve())
 
 
 def _rules(rules: CheckpointConfig, keep: int | None, keep_every: int | None) -> CheckpointConfig:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.io.errors import UserError, nearest
 from pipeline.io.exit_codes import ExitCode
-from pipeline.io.interrupts import interrupts
+from pipeline.io.interrupts import Interrupted, interrupts
 from pipeline.io.streams import escape_unencodable_output
 
 _DESCRIPTION = "Train, evaluate and inspect HoME multi-task rankers on sharded embedding tables."
@@ -51,10 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _main(sys.argv[1:])
             if code == ExitCode.STOPPED:
                 _note_stop("stopped by a signal", time.time())
-        except KeyboardInterrupt as stop:
-            message = str(stop) or "stopped by SIGINT"
-            print(f"homerec: {message}", file=sys.stderr, flush=True)  # noqa: T201
-            _note_stop(message, getattr(stop, "time", time.time()))
+        except Interrupted as stop:
+            print(f"homerec: {stop}", file=sys.stderr, flush=True)  # noqa: T201
+            _note_stop(str(stop), stop.time)
             code = ExitCode.STOPPED
     return code
 

@@ -8,11 +8,19 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from pipeline.io.interrupts import NUMBERS
 
 PORT = 29500
 
 
-def rendezvous(*, port: int = PORT) -> int:
+def rendezvous(
+    *, port: Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))] = PORT
+) -> int:
     """Run the rendezvous store of an elastic job until stopped.
 
     Args:
@@ -20,7 +28,7 @@ def rendezvous(*, port: int = PORT) -> int:
     """
     from launchers.elastic.rendezvous_store import open_rendezvous_store
 
-    signals = {signal.SIGINT, signal.SIGTERM}
+    signals = set(NUMBERS)
     # Block signals before the store's threads start, or the threads would receive them.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:

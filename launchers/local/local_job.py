@@ -27,6 +27,7 @@ from launchers.local.console import print_notice
 from launchers.local.rank_logs import RankConsole, RankLog
 from launchers.torchx.literal import literal
 from pipeline.io.exit_codes import ExitCode
+from pipeline.io.interrupts import NUMBERS
 from pipeline.io.rank_exit import describe_code, read_exit
 
 GRACE_S = 60
@@ -103,10 +104,9 @@ def run_here(
 
 @contextmanager
 def noted_signals() -> Iterator[list[signal.Signals]]:
-    """Append SIGINT and SIGTERM to a list when they arrive, with no other effect."""
+    """Append SIGINT, SIGTERM and SIGUSR1 to a list when they arrive, with no other effect."""
     noted: list[signal.Signals] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    old = {n: signal.signal(n, lambda got, _: noted.append(signal.Signals(got))) for n in numbers}
+    old = {n: signal.signal(n, lambda got, _: noted.append(signal.Signals(got))) for n in NUMBERS}
     try:
         yield noted
     finally:

@@ -36,7 +36,7 @@ def named_steps(folder: AnyPath) -> list[int]:
 
 
 def is_ours(name: str) -> bool:
-    """Whether an entry of a checkpoint folder was created by a save."""
+    """Whether an entry of a checkpoint folder was created by a run."""
     return name.startswith((_STEP, f".{_STEP}")) or name in ("best.json", "lease.json")
 
 
@@ -64,14 +64,14 @@ def bases(folder: AnyPath, steps: list[int]) -> dict[int, int | None]:
 def retained_steps(
     bases: Mapping[int, int | None], best: int | None, rules: CheckpointConfig
 ) -> dict[int, str]:
-    """Return steps to retain and the reason: 'best', 'newest', 'every' (keep_every) or 'base'.
+    """Return steps to retain and the reason: 'best', 'recent', 'every' (keep_every) or 'base'.
 
     Full and incremental checkpoints are counted separately, because losing a full one loses all
     that are based on it.
     """
     steps = [step for step, base in sorted(bases.items()) if base is None]
     added = [step for step, base in sorted(bases.items()) if base is not None]
-    why: dict[int, str] = dict.fromkeys(steps[-rules.keep :] + added[-rules.keep :], "newest")
+    why: dict[int, str] = dict.fromkeys(steps[-rules.keep :] + added[-rules.keep :], "recent")
     if rules.keep_every:
         first: dict[int, int] = {}
         for step in steps:

@@ -147,8 +147,15 @@ def _load(
             process_group=world.control,
         )
     except (CheckpointException, OSError, ValueError, RuntimeError) as error:
-        if isinstance(reason := origin(error), CorruptError):
+        reason = origin(error)
+        if not isinstance(reason, Exception):
+            raise reason from error  # a signal
+        if isinstance(reason, CorruptError):
             raise UserError(f"{folder}: {reason}; load another checkpoint of the run") from error
+        if isinstance(reason, OSError):
+            raise UserError(
+                f"{folder}: cannot be read: {cause(error)}; fix this, then try again"
+            ) from error
         raise UserError(
             f"{folder}: cannot be loaded: {cause(error)}; it is from another model: remove it to "
             "resume from the previous checkpoint"

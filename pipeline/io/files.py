@@ -45,6 +45,18 @@ def read_text(path: AnyPath, *, remedy: str) -> str:
         raise UserError(f"{path}: line {line}: not UTF-8: {byte}; {remedy}") from error
 
 
+def line_text(line: bytes, *, where: str, first: bool, remedy: str) -> str:
+    """Return the text of a line of a UTF-8 file; the `first` may start with a byte order mark.
+
+    Raises UserError, starting with `where` and ending with `remedy`.
+    """
+    try:
+        return line.decode("utf-8-sig" if first else "utf-8")
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{line[error.start]:02x}"
+        raise UserError(f"{where}: not UTF-8: {byte}; {remedy}") from error
+
+
 def write_json(path: AnyPath, value: Any) -> None:
     """Like `write_text`. Raises ValueError for NaN and infinity, which JSON does not have."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")

@@ -29,8 +29,8 @@ _SAME_S = 5.0
 class Interrupted(KeyboardInterrupt):
     """A signal that asks the process to end. `time`: when it came, in seconds since 1970."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+    def __init__(self, message: str) -> None:  # which rebuilds it: DCP sends it between ranks
+        super().__init__(message)
         self.time = time.time()
 
 
@@ -40,7 +40,7 @@ def same_signal_s() -> float:
 
 
 def exit_at_once(number: int, how: str = " once more") -> None:
-    """The answer to a second signal: nothing is saved or undone any more."""
+    """End the process, saving and undoing nothing: for a second signal, or one in an import."""
     os.write(2, f"homerec: stopped by {signal.Signals(number).name}{how}\n".encode())
     os._exit(ExitCode.STOPPED)
 
@@ -60,7 +60,7 @@ def interrupts() -> Iterator[None]:
             exit_at_once(number, "")
         if first is None:
             first = now
-            raise Interrupted(number)
+            raise Interrupted(f"stopped by {signal.Signals(number).name}")
         if now - first >= same_signal_s():
             exit_at_once(number)
 

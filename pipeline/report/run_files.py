@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.io.errors import UserError
+from pipeline.io.files import line_text
 from pipeline.io.json_types import Json
 from pipeline.io.typed_json import parse_typed, read_typed
 from pipeline.report.file_types import (
@@ -132,7 +133,7 @@ def _read_log(path: Path) -> Log:
         for number, line in enumerate(file, start=1):
             if line.endswith(b"\n"):
                 where = f"{path}: line {number}"
-                text = _text(line, where, first=number == 1)
+                text = line_text(line, where=where, first=number == 1, remedy=_REMEDY)
                 log.add(parse_typed(text, LogLine, where=where, remedy=_REMEDY))
     if log.last_time < log.first_time:
         raise UserError(
@@ -140,14 +141,6 @@ def _read_log(path: Path) -> Log:
             "or with a smaller --train.log_every"
         )
     return log
-
-
-def _text(line: bytes, where: str, *, first: bool) -> str:
-    try:
-        return line.decode("utf-8-sig" if first else "utf-8")
-    except UnicodeDecodeError as error:
-        byte = f"byte 0x{line[error.start]:02x}"
-        raise UserError(f"{where}: not UTF-8: {byte}; {_REMEDY}") from error
 
 
 def _read(path: Path, kind: Any) -> Json | None:

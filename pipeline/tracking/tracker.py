@@ -10,14 +10,17 @@ import time
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import with_config
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from typing_extensions import TypedDict
 
 from pipeline.io.errors import UserError
+from pipeline.io.files import line_text
 from pipeline.io.text_table import text_table
+from pipeline.io.typed_json import OPEN, Count, parse_typed
 from pipeline.metrics.spec import METRICS
 from pipeline.tracking.progress_line import duration_text, progress_line, speed_text
 
@@ -70,12 +73,7 @@ class Tracker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -148,6 +146,13 @@ class _Outputs:
         self._lines.close()
 
 
+@with_config(OPEN)
+class _Logged(TypedDict):
+    """A line of metrics.jsonl."""
+
+    step: Count
+
+
 def drop_after(path: Path, step: int) -> None:
     """Rewrite a metrics.jsonl atomically without the lines of later steps.
 
@@ -160,15 +165,14 @@ def drop_after(path: Path, step: int) -> None:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
                 break
+            where, remedy = f"{path}: line {number}", "remove it, then resume"
             try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                earlier = json.loads(text)["step"] <= step
-            except (ValueError, KeyError, TypeError) as error:
+                text = line_text(line, where=where, first=number == 1, remedy=remedy)
+                found = parse_typed(text, _Logged, where=where, remedy=remedy)
+            except UserError:
                 partial.unlink()
-                raise UserError(
-                    f"{path}: line {number} is damaged; remove it, then resume"
-                ) from error
-            if earlier:
+                raise
+            if found["step"] <= step:
                 kept.write(text.encode())
     partial.replace(path)
 

@@ -10,6 +10,7 @@ import pytest
 
 from launchers.cli.main import main
 from pipeline.checkpoint.layout import named_steps
+from pipeline.checkpoint.manifest import read_sealed, write_sealed
 from pipeline.config.tree import Config, build
 from tests.integration.checkpoint.test_corrupt import changed
 from tests.integration.training.runs import run
@@ -108,6 +109,14 @@ def test_prune_counts_valid_ones_alone(copy: Path, capsys: pytest.CaptureFixture
     assert main(["checkpoint", "prune", str(copy), "--corrupt"]) == 2
     assert "no checkpoint here is valid" in capsys.readouterr().err
     assert named_steps(folder) == [4, 6]
+
+
+def test_a_best_metric_may_be_undefined(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    newest = copy / "checkpoints" / "step-00000008"
+    meta = read_sealed(newest / "meta.json")
+    assert meta["best_step"] == 8
+    write_sealed(newest / "meta.json", meta | {"best_value": None})
+    assert "best so far: step 8, mean/auc undefined" in answer(capsys, "show", str(newest))
 
 
 @pytest.mark.parametrize("how", ["link", "path"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from multiprocessing.connection import Connection
 
@@ -54,3 +55,9 @@ def test_what_each_signal_does(agent: bool, same_s: float, again: int, code: int
             ours.recv()
     else:
         assert (ours.recv(), ours.recv()) == ("undone", "stopped by SIGTERM")
+
+
+def test_it_can_be_sent_to_another_rank() -> None:
+    """torch.distributed.checkpoint pickles what a rank raised."""
+    stop = pickle.loads(pickle.dumps(interrupts.Interrupted("stopped by SIGTERM")))
+    assert str(stop) == "stopped by SIGTERM"
