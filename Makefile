@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev test test-slow test-slurm demo docs lock clean
 
-PYTHON ?= $(firstword $(foreach name,python3.11 python3,$(if $(shell command -v $(name)),$(name))) python3.11)
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(if $(shell command -v $(name)),$(name))) python3.11)
 # Optional: the URL of an index of CPU wheels of torch (the default index has CUDA builds).
 TORCH_INDEX ?=
 

@@ -33,7 +33,7 @@ def _run(run: dict[str, Any]) -> dict[str, Any]:
     if run["status"] == "done":
         for name in ("step", "seconds", "samples_per_s", "val", "test", "findings"):
             if name not in run:
-                raise ValueError(f"a run that is done, without {name!r}")
+                raise ValueError(f"finished run lacks {name!r}")
     return run
 
 
@@ -89,10 +89,10 @@ def _study(study: dict[str, Any]) -> dict[str, Any]:
 def _study_faults(study: dict[str, Any]) -> Iterator[str]:
     towers, tasks = set(study["towers"]), set(study["tasks"])
     if study["against"] not in towers:
-        yield f"against: {study['against']!r} is none of its towers"
+        yield f"against: {study['against']!r} is not a tower of this study"
     for run in study["runs"]:
         if run["tower"] not in towers:
-            yield f"runs: {run['tower']!r} is none of its towers"
+            yield f"runs: {run['tower']!r} is not a tower of this study"
         if run["status"] == "done" and tasks - set(run[study["split"]] or ()):
             yield f"runs: {run['folder']} lacks tasks in {study['split']!r}"
     for metric in headline():
@@ -107,7 +107,8 @@ def _study_faults(study: dict[str, Any]) -> Iterator[str]:
             for tower, row in rows.items():
                 for key, other in (("against", study["against"]), ("home", HOME)):
                     if (row[key] is None) != (tower == other or other not in towers):
-                        yield f"summary.{name}.{task}.{tower}.{key}: should differ in being null"
+                        fault = "missing" if row[key] is None else "should be null"
+                        yield f"summary.{name}.{task}.{tower}.{key}: {fault}"
 
 
 @with_config(OPEN)
@@ -171,13 +172,13 @@ def _search_faults(found: dict[str, Any]) -> Iterator[str]:
     for number, trial in enumerate(trials):
         where = f"trials.{number}"
         if trial["trial"] != number:
-            yield f"{where}.trial: {trial['trial']} is not its place, {number}"
+            yield f"{where}.trial: {trial['trial']} should be {number}"
         if not re.fullmatch(r"trial-\d{4,9}", trial["run"]):
-            yield f"{where}.run: {trial['run']!r} is no trial's folder"
+            yield f"{where}.run: {trial['run']!r} is not the folder of a trial"
         if any(not isinstance(rows, int) or rows < 0 for rows, _ in trial["evaluations"]):
             yield f"{where}.evaluations: rows are whole numbers"
         if trial["state"] == "complete" and trial["value"] is None:
-            yield f"{where}: complete, without a value"
+            yield f"{where}: complete but has no value"
         if trial["state"] in ("complete", "pruned") and set(trial["params"]) != set(kinds):
             yield f"{where}.params: not the fields that are searched"
         for field, value in trial["params"].items():
@@ -187,7 +188,7 @@ def _search_faults(found: dict[str, Any]) -> Iterator[str]:
         if len(of_text) > 1:
             yield f"trials: {field} is text in some and a number in others"
     if best is not None and not (best < len(trials) and trials[best]["state"] == "complete"):
-        yield f"best: {best} is no trial that is complete"
+        yield f"best: {best} is not a complete trial"
 
 
 @with_config(OPEN)

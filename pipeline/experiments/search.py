@@ -180,8 +180,8 @@ class Search:
         place = self._folder / trial.run
         if trial.evaluations and not (place / "config.json").is_file():
             raise UserError(
-                f"{self._folder}: trial {trial.trial} was under way, and {place} is gone; bring it "
-                "back (is a disk not mounted?), or start another search with --out"
+                f"{self._folder}: trial {trial.trial} was unfinished, but {place} is gone; restore "
+                "it (is a disk not mounted?), or start another search with --out"
             )
 
     def _best(self) -> Trial | None:

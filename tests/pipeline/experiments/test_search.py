@@ -81,7 +81,7 @@ def test_what_was_under_way_is_so_still(data: Path, tmp_path: Path) -> None:
         search.evaluated(first, 1, 0.5)
         search.ended(second, "failed", "why", 2.0)
         search.ended(first, "stopped", None, 2.0)
-    with pytest.raises(UserError, match="trial 0 was under way, and"), resume(tmp_path):
+    with pytest.raises(UserError, match="trial 0 was unfinished, but"), resume(tmp_path):
         pass
     save_as_a_run(first)
     with resume(tmp_path, trials=2) as search:
