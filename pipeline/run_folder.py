@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
@@ -80,12 +79,7 @@ class RunFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._replaced is None or (self.path / SAVED).exists():
             return
         if has_no_name() and not isinstance(error, UserError):
@@ -115,16 +109,15 @@ class RunFolder:
     def tracker(self, *, total_steps: int, resume_step: int) -> Tracker:
         """Return the run's log and progress bar."""
         rank = self._world.rank
-
-        def open_tracker() -> Tracker:
-            try:
-                return Tracker(
+        try:
+            return gather_or_raise(
+                self._world,
+                lambda: Tracker(
                     self.path, rank=rank, total_steps=total_steps, resume_step=resume_step
-                )
-            except OSError as error:
-                raise self._cannot_write(error) from error
-
-        return gather_or_raise(self._world, open_tracker)
+                ),
+            )
+        except OSError as error:
+            raise self._cannot_write(error) from error
 
     def record(self, step: int, results: Any, health: Any) -> None:
         """Write the results of an evaluation next to the checkpoint of `step`."""

@@ -54,7 +54,7 @@ def main() -> None:
         run("-m", "pip", "install", "-q", "--no-deps", torchrec)
         declared = [r for r in json.loads(run("-c", DECLARED_BY_TORCHREC)) if "extra ==" not in r]
         theirs = [r for r in declared if r != "fbgemm-gpu"]
-        ranges = [r for r in ours.values() if r not in (torchrec,) and not r.startswith("torch==")]
+        ranges = [r for r in ours.values() if r != torchrec and not r.startswith("torch==")]
         run("-m", "pip", "install", "-q", *ranges, *theirs)
         cpu = freeze()
         run("-m", "pip", "install", "-q", *project["optional-dependencies"]["dev"])

@@ -190,11 +190,7 @@ class Browser:
         elif kind == "Runtime.exceptionThrown":
             details = params["exceptionDetails"]
             self.faults.append(details.get("exception", {}).get("description", details["text"]))
-        elif kind == "Runtime.consoleAPICalled" and params["type"] in (
-            "error",
-            "warning",
-            "assert",
-        ):
+        elif kind == "Runtime.consoleAPICalled" and params["type"] in _FAULTS:
             self.faults.append(str([each.get("value") for each in params["args"]]))
         elif kind == "Log.entryAdded" and params["entry"]["level"] in _FAULTS:
             self.faults.append(params["entry"]["text"])

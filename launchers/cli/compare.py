@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -95,12 +95,8 @@ def compare(
     if dry_run:
         _show_design(design, console)
         return 0
-    replaced = None
-    if overwrite and (out / NAME).exists():
-        with only_writer(out, "study"):
-            replaced = claim(out, STUDY, overwrite=True)
-    else:
-        claim(out, STUDY, resume=resume)
+    with only_writer(out, "study") if (out / NAME).exists() else nullcontext():
+        replaced = claim(out, STUDY, resume=resume, overwrite=overwrite)
     with only_writer(out, "study"), _back_unless_saved(out, replaced, console):
         study = Study(out, design.head, design.runs, design.kept, before or {})
         jobs = max(1, min(jobs or os.cpu_count() or 1, study.num_pending))

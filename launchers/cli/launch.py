@@ -116,17 +116,11 @@ def launch(*command: str, options: Annotated[LaunchOptions, FLAT] = LaunchOption
 
 def _submit(runner: Any, app: Any, options: LaunchOptions, cfg: dict[str, Any]) -> int:
     """Submit the job and print its handle; with --dry-run only print the request."""
-    from torchx.specs import InvalidRunConfigException
-
     scheduler: str = options.scheduler
     # A dry run writes nothing: it does not patch an image or copy code.
     workspace = None if options.dry_run else options.workspace
     with tools_of(scheduler), service_errors(scheduler):
-        try:
-            request = runner.dryrun(app, scheduler, cfg, workspace=workspace)
-        except InvalidRunConfigException as error:
-            reason = str(error).partition(". Given")[0]
-            raise UserError(f"command line: --scheduler-args: {reason}") from error
+        request = runner.dryrun(app, scheduler, cfg, workspace=workspace)
         if options.dry_run:
             sys.stdout.write(f"{pformat(asdict(app))}\n\n{request}\n")
             return 0

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from launchers.cli.command import Overrides
+from launchers.cli.command import Natural, Overrides, Positive
 from launchers.local.console import open_console, print_line
 from pipeline.io.errors import UserError
 from pipeline.io.exit_codes import ExitCode
-
-_LOWEST = {"trials": 1, "jobs": 1, "nproc": 1, "seed": 0, "startup": 1}
 
 
 def tune(
@@ -19,14 +18,14 @@ def tune(
     /,
     *,
     search: tuple[str, ...] = (),
-    trials: int | None = None,
-    jobs: int | None = None,
-    nproc: int | None = None,
+    trials: Positive | None = None,
+    jobs: Positive | None = None,
+    nproc: Positive | None = None,
     config: Path | None = None,
     out: Path | None = None,
     pruner: Literal["median", "none"] | None = None,
-    startup: int | None = None,
-    seed: int | None = None,
+    startup: Positive | None = None,
+    seed: Natural | None = None,
     scheduler: str = "local_cwd",
     resume: bool = False,
     overrides: Overrides = (),
@@ -82,7 +81,9 @@ def tune(
         found = running.write_pages()
     console.print(best_table(found))
     if stopped_by:
-        print_line(console, f"stopped; resume with: homerec tune --out {folder} --resume")
+        print_line(
+            console, f"stopped; resume with: homerec tune --out {shlex.quote(str(folder))} --resume"
+        )
         return ExitCode.STOPPED
     if found["best"] is None:
         failed = [trial for trial in found["trials"] if trial["state"] == "failed"]
@@ -95,9 +96,6 @@ def tune(
 
 
 def _check(given: Mapping[str, Any], scheduler: str) -> None:
-    for name, lowest in _LOWEST.items():
-        if given.get(name, lowest) < lowest:
-            raise UserError(f"command line: --{name} {given[name]}: must be at least {lowest}")
     if scheduler != "local_cwd":
         raise UserError(
             f"command line: --scheduler {scheduler}: trials run on this machine only "

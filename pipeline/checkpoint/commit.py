@@ -134,9 +134,8 @@ class Committer:
 
     def _prune(self, best: int | None, newest: int) -> None:
         """Remove corrupt checkpoints and those that no rule retains."""
-        for step in self.corrupt:
-            if step != newest and step in named_steps(self._folder):
-                remove(self._folder, step)
+        for step in set(self.corrupt) & set(named_steps(self._folder)) - {newest}:
+            remove(self._folder, step)
         self.corrupt = []
         found = bases(self._folder, saved_steps(self._folder))
         for step in found.keys() - retained_steps(found, best, self._config.checkpoint).keys():

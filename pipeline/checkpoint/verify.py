@@ -25,8 +25,8 @@ from pipeline.ranks.world import World
 def find_damage_on_ranks(folder: AnyPath, world: World) -> str | None:
     """Return the problem of a checkpoint, None if valid. Collective: each rank reads a part."""
     try:
-        for part in range(gather_or_raise(world, lambda: len(chain(folder)))):
-            gather_or_raise(world, partial(_check, folder, part, world.rank, world.size))
+        for place in gather_or_raise(world, lambda: chain(folder)):
+            gather_or_raise(world, partial(_check, folder, place, world.rank, world.size))
     except CorruptError as found:
         return str(found)
     return None
@@ -38,8 +38,8 @@ def find_damage(folder: AnyPath, *, contents: bool = True) -> str | None:
     Without `contents` it checks names and sizes only.
     """
     try:
-        for part in range(len(chain(folder))):
-            _check(folder, part, 0, 1, contents=contents)
+        for place in chain(folder):
+            _check(folder, place, 0, 1, contents=contents)
     except CorruptError as found:
         return str(found)
     return None
@@ -64,10 +64,9 @@ def chain(folder: AnyPath) -> list[AnyPath]:
 
 
 def _check(
-    folder: AnyPath, part: int, rank: int, world_size: int, *, contents: bool = True
+    folder: AnyPath, place: AnyPath, rank: int, world_size: int, *, contents: bool = True
 ) -> None:
-    """Check the files of a rank in one part of the chain. Raises CorruptError."""
-    place = chain(folder)[part]
+    """Check the files of a rank in `place`, of the chain of `folder`. Raises CorruptError."""
     try:
         expected = check_sizes(place)
         if contents:

@@ -27,7 +27,7 @@ def resolve(name: str | None, config: Path | None, overrides: Sequence[str]) -> 
     tree = read_yaml(config) if config else {}
     start = recipe(name or str(tree.get("recipe", "demo")))
     tree.pop("recipe", None)
-    base = merge(start.model_dump(mode="json"), {})
+    base = start.model_dump(mode="json")
     if tree:
         base = merge(base, tree)
         build(base, where=str(config))  # so that an error in the file names the file

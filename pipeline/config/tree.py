@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,8 +27,9 @@ from pipeline.config.sections import (
     TrainConfig,
 )
 from pipeline.io.errors import UserError
-from pipeline.io.files import read_text, write_text
+from pipeline.io.files import write_text
 from pipeline.io.storage import AnyPath
+from pipeline.io.typed_json import read_typed
 
 _MAX_COUNT = 2**31 - 1
 """Of steps, rows of a batch, seconds and all else that has no bound of its own."""
@@ -73,13 +73,8 @@ class Config(Section):
     @staticmethod
     def load(path: AnyPath) -> Config:
         """Load a file of `save`. The result equals the saved configuration."""
-        try:
-            tree = json.loads(read_text(path, remedy="corrupt, or not written by homerec"))
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from error
-        except RecursionError as error:
-            raise UserError(f"{path}: not a configuration: nested too deeply") from error
-        if isinstance(tree, dict) and (old := old_name_in(tree)):
+        tree = read_typed(path, dict[str, Any], remedy="give a file that homerec wrote")
+        if old := old_name_in(tree):
             raise UserError(
                 f"{path}: from an older version, where {renamed(old)} was {old!r}; use that "
                 "version for this run, or start a new one"

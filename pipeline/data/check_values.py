@@ -12,7 +12,7 @@ All values are checked again when they are read.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pyarrow as pa
@@ -37,33 +37,34 @@ def check_values(shards: Shards, columns: Columns, *, rank: int, world_size: int
     """
     rows = shards.group_rows
     num_groups = len(rows)
+    in_range = cache(partial(shards.in_range, ranges=columns.ranges))
     every = -(-num_groups // (GROUPS * world_size))
     for group in range(rank * every, num_groups, every * world_size):
-        if shards.in_range(group, columns.ranges) is False:
+        if in_range(group) is False:
             _decode(shards, columns, group)
     every = -(-sum(rows) // (ROWS * world_size))
     if max(rows) > ROWS:  # even one is too large
         return 0.0
     labels = _LabelCounts(columns)
     for group in range(rank * every, num_groups, every * world_size):
-        if group == 0 or shards.in_range(group, columns.ranges) is None:
-            _decode(shards, columns, group)
-        groups = np.array([group])
-        table = shards.read(groups, columns.floats)
-        columns.check_floats(table, partial(shards.locate, groups))
+        if group == 0 or in_range(group) is None:
+            table = _decode(shards, columns, group)
+        else:
+            groups = np.array([group])
+            table = shards.read(groups, columns.floats)
+            columns.check_floats(table, partial(shards.locate, groups))
         labels.add(table)
     labels.check(shards)
     return len(range(0, num_groups, every)) / num_groups
 
 
-def _decode(shards: Shards, columns: Columns, group: int) -> None:
+def _decode(shards: Shards, columns: Columns, group: int) -> pa.Table:
+    """Read and check all columns of a row group."""
     groups, rows = np.array([group]), shards.group_rows[group]
-    columns.decode(
-        shards.read(groups),
-        np.arange(rows),
-        np.ones(rows, np.float32),
-        partial(shards.locate, groups),
-    )
+    table = shards.read(groups)
+    locate = partial(shards.locate, groups)
+    columns.decode(table, np.arange(rows), np.ones(rows, np.float32), locate)
+    return table
 
 
 class _LabelCounts:

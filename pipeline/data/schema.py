@@ -34,18 +34,16 @@ from embeddings.names import check_name
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_text
 from pipeline.io.storage import AnyPath
+from pipeline.io.typed_json import Count
 
 SPLIT = Literal["train", "val", "test"]
+SPLITS: tuple[SPLIT, ...] = ("train", "val", "test")
 _LARGEST = 3e38
 """Numbers are float32."""
-SPLITS: tuple[SPLIT, ...] = ("train", "val", "test")
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
 Name = Annotated[str, AfterValidator(check_name)]

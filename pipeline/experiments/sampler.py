@@ -62,7 +62,7 @@ class Sampler:
         # One generator per trial, so that a resumed search draws the same values.
         state = np.random.SeedSequence([self.seed, len(trials)]).generate_state(1)
         study.sampler = optuna.samplers.TPESampler(seed=int(state[0]))
-        return study.ask(self._distributions()).params
+        return study.ask(_distributions(self.dimensions)).params
 
     def importance(self, trials: Sequence[Trial]) -> dict[str, float]:
         """Return the importance of each field (PED-ANOVA); {} if there are too few trials."""
@@ -97,20 +97,23 @@ class Sampler:
     def _study(self, trials: Sequence[Trial]) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(direction="maximize" if self.maximize else "minimize")
-        study.add_trials(map(self._frozen, trials))
+        study.add_trials(frozen(trial, self.dimensions) for trial in trials)
         return study
 
-    def _frozen(self, trial: Trial) -> FrozenTrial:
-        return create_trial(
-            state=_STATES[trial.state],
-            value=trial.value if trial.state == "complete" else None,
-            params=trial.params,
-            distributions=self._distributions(),
-            intermediate_values=dict(trial.evaluations),
-        )
 
-    def _distributions(self) -> dict[str, BaseDistribution]:
-        return {one.field: _distribution(one) for one in self.dimensions}
+def frozen(trial: Trial, dimensions: Sequence[Dimension]) -> FrozenTrial:
+    """Return Optuna's form of a trial. Raises ValueError for values outside of the dimensions."""
+    return create_trial(
+        state=_STATES[trial.state],
+        value=trial.value if trial.state == "complete" else None,
+        params=trial.params,
+        distributions=_distributions(dimensions),
+        intermediate_values=dict(trial.evaluations),
+    )
+
+
+def _distributions(dimensions: Sequence[Dimension]) -> dict[str, BaseDistribution]:
+    return {one.field: _distribution(one) for one in dimensions}
 
 
 def _distribution(one: Dimension) -> BaseDistribution:

@@ -12,7 +12,7 @@ from pipeline.config.tree import Config, build
 from pipeline.data.schema import Schema
 from pipeline.experiments.experiment import only_writer
 from pipeline.experiments.file_types import SettingsFile
-from pipeline.experiments.sampler import Trial
+from pipeline.experiments.sampler import Trial, frozen
 from pipeline.experiments.search import Search, Settings
 from pipeline.experiments.search_report import FOUND, read_found
 from pipeline.experiments.search_space import Dimension, laid_over, read_searches
@@ -109,17 +109,11 @@ def _leaves(tree: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def _check_trials(trials: Sequence[Trial], dimensions: Sequence[Dimension], path: Path) -> None:
-    """The sampler learns from trials whose values it might have drawn itself."""
+    """Check that the sampler can learn from all trials."""
     for trial in trials:
-        for one in dimensions:
-            value = trial.params.get(one.field)
-            if value is None or not one.contains(value):
-                raise UserError(
-                    f"{path}: trials.{trial.trial}: {value!r} is no value of {one.field} that was "
-                    "searched; start another search with --out"
-                )
-        if len(trial.params) > len(dimensions):
+        try:
+            frozen(trial, dimensions)
+        except ValueError as error:
             raise UserError(
-                f"{path}: trials.{trial.trial}: has values of fields that are not searched; start "
-                "another search with --out"
-            )
+                f"{path}: trials.{trial.trial}: {error}; start another search with --out"
+            ) from error

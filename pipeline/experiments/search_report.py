@@ -26,6 +26,7 @@ from pipeline.report.page import (
     key,
     missing,
     note,
+    number,
     page,
     section,
     summary,
@@ -106,10 +107,10 @@ def _trials(found: Mapping[str, Any]) -> Markup:
         rows.append(
             [
                 Cell(str(trial["trial"])),
-                _cell(trial["value"], ".4f"),
+                number(trial["value"], ".4f"),
                 Cell(trial["state"]),
                 *(_param(trial["params"].get(field)) for field in found["searches"]),
-                _cell(seen, ",d"),
+                number(seen, ",d"),
                 Cell(_time(trial), trial["seconds"] or 0.0),
             ]
         )
@@ -186,7 +187,3 @@ def _text(value: Any, form: str = ".4g") -> str:
 
 def _time(trial: Json) -> str:
     return "-" if trial["seconds"] is None else duration_text(trial["seconds"])
-
-
-def _cell(value: Any, form: str) -> Cell:
-    return Cell("-", math.nan) if value is None else Cell(f"{value:{form}}", value)

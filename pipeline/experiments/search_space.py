@@ -45,14 +45,6 @@ class Range:
             return self.low, self.low + (self.step or 1), self.high
         return self.low, self.high
 
-    def contains(self, value: ParamValue) -> bool:
-        if isinstance(value, str) or not self.low <= value <= self.high:
-            return False
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return isinstance(value, int) and (value - self.low) % (self.step or 1) == 0
-        steps = (value - self.low) / (self.step or 1)
-        return self.step is None or math.isclose(steps, round(steps), abs_tol=1e-6)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OneOf:
@@ -65,9 +57,6 @@ class OneOf:
     def samples(self) -> tuple[ParamValue, ...]:
         """Values that the configuration must accept: all of them."""
         return self.values
-
-    def contains(self, value: ParamValue) -> bool:
-        return value in self.values
 
 
 Dimension = Range | OneOf

@@ -27,12 +27,12 @@ def see_saw(
     towers: Sequence[str],
     *,
     to: Literal["against", "home"],
-    emphasised: str = "",
+    emphasized: str = "",
 ) -> go.Figure:
     """Return differences of `towers` to another one: a point, a thick bar of one standard error,
     and a thin bar of two. A difference is better or worse if its thin bar does not reach 0."""
     names = [
-        f"<b>{literal(tower)}</b>" if tower == emphasised else literal(tower) for tower in towers
+        f"<b>{literal(tower)}</b>" if tower == emphasized else literal(tower) for tower in towers
     ]
     drawn = base()
     drawn.update_layout(height=90 + 26 * len(towers), hovermode="closest")

@@ -111,7 +111,7 @@ def _pictures(study: Json, towers: list[str], to: Literal["against", "home"]) ->
     for metric in headline():
         for first in range(0, len(study["tasks"]), PANELS):
             tasks = study["tasks"][first : first + PANELS]
-            drawn = see_saw(study, metric, tasks, towers, to=to, emphasised=subject(study))
+            drawn = see_saw(study, metric, tasks, towers, to=to, emphasized=subject(study))
             part = f", tasks {first + 1} to {first + len(tasks)}" if first else ""
             other = HOME if to == "home" else study["against"]
             pictures.append(

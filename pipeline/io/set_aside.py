@@ -1,6 +1,6 @@
 """Keeps a replaced run or study until the new one has saved something.
 
-    OUT/.replaced.json         journal: time, folders, and whether all of it is moved
+    OUT/.replaced.json         journal: id, folders, and whether all of it is moved
     OUT/.replaced/             the previous content of OUT
     CHECKPOINTS/.replaced/     the checkpoints, if they are not in a plain folder of OUT
     OUT/failed-start/          files of a start that saved nothing
@@ -63,11 +63,14 @@ class Replaced:
     """Replaced content of `out` and of folders outside it. After a later `set_aside` by another
     process, the methods of this one do nothing."""
 
-    def __init__(self, out: Path, outside: Sequence[AnyPath], is_ours: IsOurs) -> None:
+    def __init__(
+        self, out: Path, outside: Sequence[AnyPath], is_ours: IsOurs, id_: str | None = None
+    ) -> None:
+        """`id_`: that of the journal, to complete its work; None: a new one."""
         self._out = out
         self._outside = outside
         self._is_ours = is_ours
-        self._id = uuid.uuid4().hex
+        self._id = id_ or uuid.uuid4().hex
 
     def set_aside(self) -> None:
         """Move the content. On OSError, everything is moved back."""
@@ -154,8 +157,8 @@ def recover(out: Path, is_ours: IsOurs, has_saved: Callable[[Path], bool]) -> No
         (out / _PARTIAL).unlink(missing_ok=True)
         return
     journal = _journal(out)
-    found = Replaced(out, [open_folder(address) for address in journal["outside"]], is_ours)
-    found._id = journal["id"]
+    outside = [open_folder(address) for address in journal["outside"]]
+    found = Replaced(out, outside, is_ours, journal["id"])
     if journal["complete"] and has_saved(out):
         found.discard()
     else:

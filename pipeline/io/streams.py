@@ -10,7 +10,7 @@ def escape_unencodable_output(encoding: str | None = None) -> None:
     r"""Make stdout escape characters that its encoding lacks as \uXXXX, like stderr.
 
     Otherwise Python raises UnicodeEncodeError, and a name or a table's ellipsis would end a run.
-    `encoding`: encoding of both streams if they are files; None: that of the locale.
+    `encoding`: encoding of both streams; None: unchanged.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

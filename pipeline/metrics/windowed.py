@@ -76,10 +76,10 @@ class WindowedMetrics:
     def compute(self, *, last: bool = False) -> dict[str, float]:
         """'TASK/METRIC' of all ranks' rows, without those that the window does not define.
 
-        Metrics 'once a window' gather all rows, and most sort them. They come only when as many
-        steps are new as they last read, so that their cost per step does not depend on how often
-        this is called; and with the `last` line of a run, which a longer run goes on from as if
-        they had not come.
+        Metrics 'once a window' gather all rows, and most sort them. They are computed only when as
+        many steps are new as they last used, so that their cost per step does not depend on the
+        number of calls; and for the `last` line of a run, which does not change when they are
+        computed next.
         """
         self._flush()
         if not self._steps:

@@ -24,12 +24,6 @@ from pipeline.report.page import (
 )
 from pipeline.report.run_files import RunFiles
 
-_KINDS = {
-    "collapse": "Collapse:",
-    "degradation": "Degradation:",
-    "underfitting": "Underfitting:",
-}
-
 # Metric in health.json, heading, axis, how to read it.
 _EXPERT_BARS = (
     ("mean", "Mean of each expert's output", "mean", "Over rows and units."),
@@ -154,7 +148,7 @@ def _diagnosis(health: Json, results: Json | None) -> Markup:
         text = f"The experts of the best checkpoint cannot be judged: {nothing}."
     else:
         text = "All experts of the best checkpoint are healthy, as far as could be checked:"
-    lines = [(one["severity"], _KINDS.get(one["kind"], one["kind"]), one["text"]) for one in found]
+    lines = [(one["severity"], f"{one['kind'].capitalize()}:", one["text"]) for one in found]
     return note(text) + findings(lines)
 
 

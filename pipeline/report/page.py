@@ -5,6 +5,7 @@ Text that is not `Markup` is escaped, whatever it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -34,6 +35,11 @@ class Cell:
         if self.shade is not None:
             return "shaded"
         return "" if self.value is None else "number"
+
+
+def number(value: Any, form: str) -> Cell:
+    """Return the cell of a number; '-' for None."""
+    return Cell("-", math.nan) if value is None else Cell(f"{value:{form}}", value)
 
 
 def table(

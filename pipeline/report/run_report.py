@@ -6,15 +6,14 @@ Reads only the files in the run folder; does not import torch.
 from __future__ import annotations
 
 import json
-import math
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from markupsafe import Markup
 
+from pipeline.io.files import write_text
 from pipeline.io.json_types import Json
 from pipeline.metrics.spec import METRICS, result_columns
 from pipeline.report import charts as curves
@@ -29,6 +28,7 @@ from pipeline.report.page import (
     key,
     missing,
     note,
+    number,
     page,
     section,
     source,
@@ -56,9 +56,7 @@ def write_report(run: Path) -> Path:
         _where_next(files),
     )
     path = run / "report.html"
-    partial = run / ".report.html.partial"
-    partial.write_text(page(f"{name}: homerec run", body), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, page(f"{name}: homerec run", body))
     return path
 
 
@@ -92,12 +90,12 @@ def _results(run: RunFiles) -> Markup:
     ]
     rows = []
     for task, row in tasks.items():
-        counts = [_cell(row[name], ",d") for name in ("rows", "positives")]
+        counts = [number(row[name], ",d") for name in ("rows", "positives")]
         rows.append(
             [
                 Cell(task),
                 *counts,
-                *(_cell(row.get(name), f".{digits}f") for name, _, digits in shown),
+                *(number(row.get(name), f".{digits}f") for name, _, digits in shown),
             ]
         )
     text = (
@@ -152,10 +150,10 @@ def _plan(plan: Json | None) -> Markup:
     rows = [
         [
             Cell(row["table"]),
-            _cell(row["rows"], ",d"),
-            _cell(row["dim"], "d"),
+            number(row["rows"], ",d"),
+            number(row["dim"], "d"),
             Cell(row["dtype"]),
-            _cell(row["bytes"] / 1e6, ",.2f"),
+            number(row["bytes"] / 1e6, ",.2f"),
             Cell(row["sharding_type"]),
             Cell(row["compute_kernel"]),
             Cell(", ".join(map(str, row["ranks"]))),
@@ -205,7 +203,3 @@ def _where_next(run: RunFiles) -> Markup:
             ]
         ),
     )
-
-
-def _cell(value: Any, form: str) -> Cell:
-    return Cell("-", math.nan) if value is None else Cell(f"{value:{form}}", value)

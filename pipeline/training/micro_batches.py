@@ -1,7 +1,7 @@
-"""A step's rows through the tower in micro-batches: only one's activations are in memory.
+"""Runs the tower in micro-batches, so that memory holds the activations of only one.
 
-The tables are looked up once for all rows, and updated once: their optimizer, which works inside
-backward, sees the gradient of the whole step. Suffixes: B rows of a step, F the tower's input,
+The tables are looked up once for all rows and updated once: their optimizer, which runs inside
+backward, gets the gradient of the whole step. Suffixes: B rows of a step, F the tower's input,
 T tasks.
 """
 
@@ -20,15 +20,14 @@ from pipeline.training.step import Loss, StepOutput
 
 
 class MicroBatches(nn.Module):
-    """What `Loss(Head(..))` gives, and the same gradients but for rounding, by micro-batch.
+    """Computes `Loss(Head(..))` by micro-batch; its gradients are equal up to rounding.
 
-    Forward and backward of a micro-batch follow each other; the gradient at the tower's input is
-    collected, and so are those of the weights, which the step's own backward then hands on: once,
-    as hooks and DistributedDataParallel expect. Batch norms have the statistics of each
-    micro-batch.
+    Each micro-batch runs forward, then backward. The gradients of the tower's input and of the
+    weights are accumulated, and the backward of the step returns them once, as hooks and
+    DistributedDataParallel expect. Batch norms use the statistics of each micro-batch.
 
     Args:
-        rows: of a micro-batch at most. Micro-batches differ by one row at most.
+        rows: maximum number of rows per micro-batch. Sizes differ by at most one row.
     """
 
     def __init__(self, head: Head, loss: Loss, rows: int) -> None:
@@ -75,7 +74,7 @@ class MicroBatches(nn.Module):
 
 
 class _Collected(torch.autograd.Function):
-    """The sum of all micro-batches' losses. Their backward is over when forward is."""
+    """Sums the losses of all micro-batches, and runs their backward during forward."""
 
     @staticmethod
     def forward(

@@ -106,7 +106,7 @@ def _row(name: str, outcome: PlanFile | ValueError) -> dict[str, Any]:
 def _view(rows: Sequence[dict[str, Any]]) -> Table:
     view = Table(title="Clusters", title_justify="left")
     view.add_column("cluster")
-    for heading in ("ranks", "rows a rank", "ms", "no plan takes less", "critical path",
+    for heading in ("ranks", "rows per rank", "ms", "no plan takes less", "critical path",
                     "ids' exchange", "GiB of a rank, most / room"):  # fmt: skip
         view.add_column(heading, justify="right")
     for row in rows:

@@ -150,7 +150,7 @@ def test_a_search_where_all_fail_says_so(
         (["--search", "dense.lr=2:1"], "low 2.0 is above high 1.0"),
         (["--search", "dense.lr=1:2", "--dense.lr", "1"], "dense.lr is searched and has a value"),
         ([], "nothing to search"),
-        (["--search", "dense.lr=1:2", "--jobs", "0"], "--jobs 0: must be at least 1"),
+        (["--search", "dense.lr=1:2", "--jobs", "0"], "Must be >= 1"),
         (["--search", "dense.lr=1:2", "--scheduler", "slurm"], "--scheduler slurm"),
         (["--search", "loss.task_weights.clik=1:2"], "did you mean 'click'?"),
         (["--search", "dense.lr=1:2", "--train.select", "clik/auc"], "train.select: 'clik'"),

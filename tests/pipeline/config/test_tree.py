@@ -171,5 +171,5 @@ def test_help_names_every_kind_of_a_union() -> None:
 def test_a_file_nested_too_deeply_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text("[" * 50_000, encoding="utf-8")
-    with pytest.raises(UserError, match=r"config\.json: not a configuration: nested too deeply"):
+    with pytest.raises(UserError, match=r"config\.json: not JSON"):
         Config.load(path)

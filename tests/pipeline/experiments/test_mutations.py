@@ -33,6 +33,7 @@ def test_a_study_is_shown_or_one_line_says_why_not(tmp_path: Path) -> None:
     runs = [run(tower, seed, findings=[FINDING]) for tower in TOWERS for seed in (0, 3)]
     save_study(tmp_path, study(runs))
     text = (tmp_path / NAME).read_text(encoding="utf-8")
+    show_study(tmp_path)
     for changed in text_mutations(text):
         (tmp_path / NAME).write_bytes(changed)
         assert_read_or_refused(lambda: show_study(tmp_path), changed)
@@ -47,6 +48,8 @@ def show_search(folder: Path) -> None:
 def test_a_search_is_shown_or_one_line_says_why_not(tmp_path: Path) -> None:
     weights = {"dense.lr": 0.9, "train.batch_size": 0.1}
     text = json.dumps(search(TRIALS, 2, importance=weights))
+    (tmp_path / FOUND).write_text(text, encoding="utf-8")
+    show_search(tmp_path)
     for changed in text_mutations(text):
         (tmp_path / FOUND).write_bytes(changed)
         assert_read_or_refused(lambda: show_search(tmp_path), changed)
@@ -71,6 +74,7 @@ def test_a_search_is_resumed_or_one_line_says_why_not(tmp_path: Path) -> None:
             again.next_run()
             again.next_run()
 
+    resume()
     # Of its configuration alone build() knows, and tests/pipeline/config tries that.
     small = {name: value for name, value in found.items() if name != "config"}
     for parts in json_mutations(small):

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.report.run_report import write_report
 from tests.mutations import assert_read_or_refused, text_mutations
+from tests.pipeline.report.page import Page
 from tests.pipeline.report.test_run_report import make_run
 
 PROBE = {
@@ -51,4 +52,5 @@ def test_what_is_not_finite_is_a_dash(tmp_path: Path) -> None:
     for metrics in (*health["experts"].values(), *health["gates"].values()):
         metrics.update(dict.fromkeys(metrics))
     (run / "health.json").write_text(json.dumps(health), encoding="utf-8")
-    write_report(run)
+    page = Page(write_report(run).read_text(encoding="utf-8"))
+    assert page.row("meta.shared.0")[1:] == ["-"] * len(page.row("meta.shared.0")[1:])

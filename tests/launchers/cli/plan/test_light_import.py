@@ -31,7 +31,7 @@ def test_a_plan_imports_what_it_needs(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _CODE, str(tables), *_UNUSED],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stderr
