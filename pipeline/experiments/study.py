@@ -21,6 +21,7 @@ from pipeline.config.tree import Config
 from pipeline.experiments.file_types import HOME, OutcomeFile, StudyFile
 from pipeline.experiments.paired import BySeed, difference, estimate
 from pipeline.io.claim_folder import FolderKind
+from pipeline.io.errors import UserError
 from pipeline.io.files import write_json
 from pipeline.io.json_types import Json
 from pipeline.io.set_aside import SAVED
@@ -76,9 +77,19 @@ def run_entry(tower: str, seed: int, folder: Path, status: str, error: str | Non
 
 
 def build_study(head: Json, runs: Sequence[Json]) -> Json:
-    """Combine `head` (the design) and `runs` (the results), and add the summary."""
+    """Combine `head` (the design) and `runs` (the results), and add the summary.
+
+    Raises UserError for a finished run without the results of a task.
+    """
     done = [run for run in runs if run["status"] == "done"]
     split = head["split"]
+    for run in done:
+        for task in head["tasks"]:
+            if not (run[split] or {}).get(task, {}).keys() >= set(_COUNTS):
+                raise UserError(
+                    f"{run['folder']}/{OUTCOME}: lacks results of {task!r} in the {split} split; "
+                    "remove the file, and --resume evaluates again"
+                )
     summary = {
         metric.name: {task: _summary(head, done, task, metric) for task in head["tasks"]}
         for metric in METRICS

@@ -9,28 +9,36 @@ from typing import Any
 
 import pytest
 
-from pipeline.experiments.search_report import write_tune_report
+from pipeline.experiments.search_report import FOUND, read_found, write_tune_report
+from pipeline.experiments.study import NAME, load_study
 from pipeline.experiments.study_report import write_study_report
 from pipeline.io.errors import UserError
+from pipeline.io.files import write_json
 from tests.browser import Browser
 from tests.hostile import MARKUP, assert_escaped, assert_harmless, poison
 from tests.pipeline.experiments.studies import study
 from tests.pipeline.experiments.test_search_report import TRIALS, search
 
-REFUSED = (UserError, KeyError, ValueError, TypeError)
-PAGES: dict[str, tuple[Callable[[Path, Any], Path], Callable[[], Any]]] = {
-    "search": (write_tune_report, lambda: search(TRIALS, 2, importance={"dense.lr": 0.9})),
-    "study": (write_study_report, study),
+PAGES: dict[str, tuple[str, Callable[[Path], Any], Callable[[Path, Any], Path], Callable[[], Any]]]
+PAGES = {
+    "search": (
+        FOUND,
+        read_found,
+        write_tune_report,
+        lambda: search(TRIALS, 2, importance={"dense.lr": 0.9}),
+    ),
+    "study": (NAME, load_study, write_study_report, study),
 }
 
 
 def hostile(kind: str, folder: Path) -> Path:
-    write, made = PAGES[kind]
+    name, read, write, made = PAGES[kind]
 
     def accepted(found: Any) -> bool:
+        write_json(folder / name, found)
         try:
-            write(folder, found)
-        except REFUSED:
+            write(folder, read(folder))
+        except UserError:
             return False
         return True
 

@@ -6,16 +6,26 @@ import json
 from pathlib import Path
 
 from pipeline.config.overrides import resolve
+from pipeline.config.recipes import recipe
 from pipeline.data.prepare.synthetic import prepare_synthetic
 from pipeline.experiments.search import Settings, TrialRun
 from pipeline.experiments.search_folder import resume_search, start_search
 from pipeline.experiments.search_report import FOUND, best_table, read_found, write_tune_report
-from pipeline.experiments.study import NAME, load_study, metrics_of, save_study
+from pipeline.experiments.study import (
+    NAME,
+    OUTCOME,
+    build_study,
+    load_study,
+    metrics_of,
+    run_entry,
+    save_study,
+)
 from pipeline.experiments.study_report import write_study_report
 from pipeline.experiments.study_tables import cost_table, metric_tables, write_markdown
 from tests.mutations import assert_read_or_refused, json_mutations, text_mutations
-from tests.pipeline.experiments.studies import TOWERS, run, study
+from tests.pipeline.experiments.studies import TASKS, TOWERS, head, metrics, run, study
 from tests.pipeline.experiments.test_search_report import TRIALS, search
+from tests.pipeline.report.test_run_report import make_run
 
 FINDING = {"kind": "collapse", "subject": "a.0", "severity": "wrong", "text": "a.0: dead"}
 
@@ -37,6 +47,23 @@ def test_a_study_is_shown_or_one_line_says_why_not(tmp_path: Path) -> None:
     for changed in text_mutations(text):
         (tmp_path / NAME).write_bytes(changed)
         assert_read_or_refused(lambda: show_study(tmp_path), changed)
+
+
+def test_an_outcome_is_read_or_one_line_says_why_not(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    folder = make_run(tmp_path / "home" / "seed-0")
+    recipe("debug").save(folder / "config.json")
+    results = {task: metrics(0.7) for task in TASKS}
+    text = json.dumps({"version": 2, "step": 6, "val": results, "test": results})
+
+    def read() -> None:
+        build_study(head(), [run_entry("home", 0, folder, "done")])
+
+    (folder / OUTCOME).write_text(text, encoding="utf-8")
+    read()
+    for changed in text_mutations(text):
+        (folder / OUTCOME).write_bytes(changed)
+        assert_read_or_refused(read, changed)
 
 
 def show_search(folder: Path) -> None:
