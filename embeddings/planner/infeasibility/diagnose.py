@@ -79,7 +79,7 @@ def _collected(
 
 
 def _reserved(request: PlanRequest, kind: int) -> Reserved:
-    """Return the missing memory if a share of the device is reserved."""
+    """Return what is reserved on the first device, the one that TorchRec checks."""
     field = ("hbm_gb", "ddr_gb")[kind]
     room = request.group.topology().devices[0].storage
     setup = request.setup.model_copy(update={"reserve_share": 0.0})
@@ -87,7 +87,7 @@ def _reserved(request: PlanRequest, kind: int) -> Reserved:
     has = getattr(request.cluster, field)
     while fixed is None:
         has *= 2
-        cluster = request.cluster.model_copy(update={field: has})
+        cluster = request.cluster.model_copy(update={field: has, "other_memory": ()})
         larger = request.changed(cluster=cluster, setup=setup)
         try:
             left = reserve(larger).devices[0].storage

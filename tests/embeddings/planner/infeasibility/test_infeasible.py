@@ -11,7 +11,7 @@ from torchrec.distributed.planner.types import PlannerError
 
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible, Relaxation
-from embeddings.planner.inputs.cluster import GIB, Cluster
+from embeddings.planner.inputs.cluster import GIB, Cluster, OtherMemory
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.table_list import ListedTable
@@ -93,6 +93,18 @@ def test_rules_in_the_way_are_named() -> None:
         (change,) = (change for change in found.relaxations if change.kind == kind)
         opened = [rules[0].model_copy(update=extra)]
         assert find_plan(request.changed(rules=opened), NONE).time == pytest.approx(change.time)
+
+
+def test_a_reservation_larger_than_a_device_with_less_memory_is_reported() -> None:
+    """A larger `hbm_gb` does not reach that device."""
+    other = (OtherMemory(ranks=(0,), hbm_gb=0.25),)
+    cluster = small_cluster().model_copy(update={"other_memory": other})
+    found = failure(request_of(giants(1, 1000), cluster, batch_size=5_000_000))
+    reserved = found.missing_memory.reserved
+    assert reserved is not None
+    assert (reserved.memory, reserved.room) == ("hbm", GIB // 4)
+    assert reserved.needs == GIB // 4 - int(0.85 * (GIB // 4)) + 5_000_000 * 8 * 20
+    assert [change.kind for change in found.relaxations] == ["batch"]
 
 
 @pytest.mark.parametrize(
