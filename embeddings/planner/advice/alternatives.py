@@ -122,8 +122,8 @@ def why(file: PlanFile, name: str, found: Sequence[Alternative]) -> str:
 def _options(file: PlanFile, name: str) -> Options:
     """Recompute the options of one table with TorchRec."""
     placed = file.find(name)
-    # Include options excluded by the run or a rule. Columns are at least as wide as TorchRec's
-    # minimum or the plan's.
+    # Include options excluded by the run or a rule, and those that TorchRec offers only because a
+    # rule names them. Columns are at least as wide as TorchRec's minimum or the plan's.
     known = {
         key: dataclasses.replace(
             value, sharding_types=list(SHARDING_TYPES), min_partition=_narrowest(placed)
@@ -135,6 +135,7 @@ def _options(file: PlanFile, name: str) -> Options:
         cluster=file.full_cluster or file.cluster,
         batch_size=file.batch_size,
         usage=known,
+        rules=file.rules,
         setup=file.setup,
     )
     with torchrec_silenced():
@@ -142,9 +143,8 @@ def _options(file: PlanFile, name: str) -> Options:
 
 
 def _narrowest(placed: PlacedTable) -> int | None:
-    split = placed.width < min(placed.table.dim, MIN_CW_DIM)
-    known = [placed.width] * split + [placed.table.min_partition or MIN_CW_DIM]
-    return min(known) if min(known) < MIN_CW_DIM else placed.table.min_partition
+    least = placed.table.min_partition
+    return placed.width if placed.width < min(placed.table.dim, least or MIN_CW_DIM) else least
 
 
 def _is_current(file: PlanFile, name: str, options: Options, n: int) -> bool:

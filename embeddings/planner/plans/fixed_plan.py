@@ -137,11 +137,12 @@ def repriced(file: PlanFile, cluster: Cluster) -> PlanFile:
 
 
 def _only(known: ParameterConstraints, one: FixedTable) -> ParameterConstraints:
-    """Return TorchRec's enumerator, restricted to the fixed type and at least these columns."""
+    """Return constraints that leave the fixed type and kernel, and at least these columns."""
     split = one.width < one.table.dim
     return dataclasses.replace(
         known,
         sharding_types=[one.sharding_type],
+        compute_kernels=[one.kernel] if one.kernel else None,
         min_partition=one.width if split else None,
     )
 

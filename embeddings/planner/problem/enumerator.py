@@ -78,9 +78,12 @@ class CompactEnumerator(EmbeddingEnumerator):
                     shards = [Shard(size=list(size), offset=[0, 0]) for size, _ in runs]
                     stock.append(self.stock_option(model_table, option, shards))
             if not shared[kind]:
+                known = self._of.get(model_table.name, ParameterConstraints())
+                types = known.sharding_types or sharder.sharding_types(self._compute_device)
+                asked = ", ".join([*types, *(known.compute_kernels or ())])
                 raise ValueError(
-                    f"table {model_table.name!r}: no option is left with the types "
-                    f"{', '.join(sharder.sharding_types(self._compute_device))}; allow one"
+                    f"table {model_table.name!r}: the cluster has no option of {asked}; allow more "
+                    "types or kernels, or give another cluster"
                 )
             for option, place in shared[kind]:
                 found.append(replace(option, table=len(tables)))

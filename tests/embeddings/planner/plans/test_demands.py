@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from embeddings.config import COLUMN_SPLIT
+from embeddings.planner.advice.alternatives import alternatives
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.inputs.cluster import OtherMemory, load_cluster
 from embeddings.planner.inputs.rules import ASKED_FOR, Rule
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.describe import describe_plan
+from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.plans.storage import memory_by_kind
 from embeddings.planner.problem.options import MEMORIES
 from embeddings.planner.problem.pricing import price
@@ -89,6 +91,9 @@ def test_a_width_holds_down_to_what_torchrec_takes(width: int) -> None:
     (choice,) = (choice for choice in solution.choices if choice.table == "item_2")
     assert (choice.sharding_type, choice.width) == ("column_wise", width)
     check_costs(request, solution)
+    file = describe_plan(request, solution, tables, 0)
+    chosen = [one for one in alternatives(file, "item_2") if one.chosen]
+    assert [(one.sharding_type, one.width) for one in chosen] == [("column_wise", width)]
     # Types that split no columns stay possible; those that do have this width.
     free = request.changed(rules=(Rule(tables="item_2", width=width),))
     for n, option in enumerate(price(free).options.options):
@@ -96,6 +101,14 @@ def test_a_width_holds_down_to_what_torchrec_takes(width: int) -> None:
             option.sharding_type, option.kernel, option.width
         ):
             assert option.sharding_type in COLUMN_SPLIT, n
+
+
+def test_a_rule_may_ask_for_less_than_the_table_lists_minimum() -> None:
+    tables = [ListedTable(name="a", rows=1000, dim=512, min_partition=256)]
+    rules = (Rule(tables="a", width=128, types=("column_wise",)),)
+    request = request_of(tables, load_cluster("h100-4x1"), rules=rules)
+    file = describe_plan(request, find_plan(request, SHORT), tables, 0)
+    assert [one.width for one in alternatives(file, "a") if one.chosen] == [128]
 
 
 def test_a_table_list_says_how_narrow_shards_may_be() -> None:
@@ -124,6 +137,11 @@ def test_kernels_beyond_main_memory_are_priced_as_torchrec_does(kernel: str) -> 
     assert (ssd.sum() >= 256 * 10**9) == (kernel == "key_value")
     file = describe_plan(request, solution, tables, 0)
     assert memory_by_kind(file).sum(axis=0).tolist() == solution.memory.tolist()
+    # Its options and its price are found again.
+    options = alternatives(file, "huge")
+    assert {one.kernel for one in options if one.chosen} == {kernel}
+    assert {"fused", "fused_uvm"} <= {one.kernel for one in options if not one.allowed}
+    assert repriced(file, cluster).tables == file.tables
     kernels = {option.kernel for option in price(request.changed(rules=())).options.options}
     assert kernels.isdisjoint(ASKED_FOR)
 
@@ -134,6 +152,11 @@ def test_rows_on_ssd_need_one_that_has_room() -> None:
     cluster = load_cluster("a100-40-2x1")
     with pytest.raises(ValueError, match=r"leave it no option; without them: .*fused_uvm"):
         find_plan(request_of(tables, cluster, rules=rules), SHORT)
+    large = cluster.model_copy(update={"ssd_gb": 2000.0})
+    request = request_of(tables, large, rules=rules)
+    file = describe_plan(request, find_plan(request, SHORT), tables, 0)
+    with pytest.raises(ValueError, match=r"has no option of \w+, key_value; allow more"):
+        repriced(file, cluster)
     small = cluster.model_copy(update={"ssd_gb": 100.0})
     with pytest.raises(Infeasible, match="of SSD"):
         find_plan(request_of(tables, small, rules=rules), SHORT, diagnosis_seconds=0)
