@@ -54,8 +54,8 @@ def calibrate_here(
     batch_size: int,
     rounds: int,
     repeats: int,
-    on_progress: Callable[[int, int], None] = lambda *_: None,
-    on_retry: Callable[[str, int], None] = lambda *_: None,
+    on_progress: Callable[[int, int], None],
+    on_retry: Callable[[str, int], None],
 ) -> tuple[Cluster, tuple[Fit, ...]]:
     """`cluster` with the constants of these ranks, memory and what cannot be measured as given.
 

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from embeddings.planner.calibration.observed import Fit
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
 from embeddings.planner.inputs.cluster_file import cluster_yaml, rounded
@@ -18,6 +16,7 @@ from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.plans.plan_file import PlanFile, load_plan
 from launchers.cli.plan.measured_tables import fits_view, measured_json, measured_view
 from launchers.cli.plan.options import RepeatOptions
+from launchers.cli.plan.progress import ProgressPrinter
 from launchers.cli.plan.user_errors import check_folder, user_errors
 from launchers.local.console import open_console, print_line
 from launchers.local.local_ranks import run_ranks
@@ -108,12 +107,9 @@ def _measure(
 ) -> tuple[list[Measured], str]:
     """Runs on every rank."""
     check_shape(files[0].cluster, world)
+    printer = ProgressPrinter(is_first=world.is_first, rounds=rounds, plans=len(files))
     taken = measure_all(
-        files,
-        world,
-        rounds=rounds,
-        repeats=repeats,
-        on_progress=_progress_printer(world, rounds, len(files)),
+        files, world, rounds=rounds, repeats=repeats, on_progress=printer.on_progress
     )
     return [combine(every) for every in taken], machine(world)
 
@@ -122,6 +118,7 @@ def _calibrate(
     world: World, cluster: Cluster, batch_size: int, rounds: int, repeats: int
 ) -> tuple[Cluster, tuple[Fit, ...], str]:
     """Runs on every rank."""
+    printer = ProgressPrinter(is_first=world.is_first, rounds=None, plans=None)
     with torchrec_silenced():
         found, fits = calibrate_here(
             world,
@@ -129,21 +126,10 @@ def _calibrate(
             batch_size=batch_size,
             rounds=rounds,
             repeats=repeats,
-            on_progress=_progress_printer(world, rounds, None),
+            on_progress=printer.on_progress,
+            on_retry=printer.on_retry,
         )
     return found, fits, machine(world)
-
-
-def _progress_printer(world: World, rounds: int, plans: int | None) -> Callable[[int, int], None]:
-    """Return a function that prints progress on rank 0."""
-    console = Console(stderr=True, markup=False)
-
-    def on_progress(turn: int, done: int) -> None:
-        if world.is_first and (done == plans if plans else done % 10 == 0):
-            of = f" of {rounds}" if rounds else ""
-            print_line(console, f"round {turn + 1}{of}: {done} plans done")
-
-    return on_progress
 
 
 def _same_shape(path: Path, file: PlanFile, first_path: Path, first: PlanFile) -> None:
