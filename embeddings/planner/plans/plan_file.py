@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import Field, model_validator
 from torchrec.distributed.types import (
     EmbeddingModuleShardingPlan,
     ShardingPlan,
@@ -24,7 +24,7 @@ from embeddings.planner.problem.options import MEMORIES, PARTS
 from embeddings.planner.problem.problem import rated
 
 KIND = "homerec sharding plan"
-VERSION = 2
+VERSION = 3
 
 
 _Bytes = Annotated[int, Field(gt=-(2**63), lt=2**63)]
@@ -54,12 +54,10 @@ class PlanFile(Frozen):
     """A plan with its inputs and predicted cost."""
 
     kind: Literal["homerec sharding plan"] = "homerec sharding plan"
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     cluster: Cluster
     """The ranks that tables are sharded over; with replicas, one group."""
-    full_cluster: Cluster | None = Field(
-        default=None, validation_alias=AliasChoices("full_cluster", "whole")
-    )
+    full_cluster: Cluster | None = None
     """The cluster of all groups, if there are several."""
     setup: TrainingSetup = TrainingSetup()
     """Training setup of the model."""
@@ -142,8 +140,8 @@ class PlanFile(Frozen):
 
     def memory(self) -> tuple[IntArray, IntArray]:
         """Return used and available bytes for tables by rank and MEMORIES, [R, 2] each."""
-        used = [[rank.bytes.get(memory, 0) for memory in MEMORIES] for rank in self.ranks]
-        room = [[rank.room.get(memory, 0) for memory in MEMORIES] for rank in self.ranks]
+        used = [[rank.bytes[memory] for memory in MEMORIES] for rank in self.ranks]
+        room = [[rank.room[memory] for memory in MEMORIES] for rank in self.ranks]
         return np.array(used, np.int64), np.array(room, np.int64)
 
     def to_json(self) -> str:

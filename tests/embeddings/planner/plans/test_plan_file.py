@@ -67,20 +67,10 @@ def test_any_plan_comes_back(
     check_same(solution, file, tmp_path_factory.mktemp("plan") / "plan.json")
 
 
-def test_a_file_that_calls_the_full_cluster_whole_is_read(tmp_path: Path) -> None:
-    """As files of version 2 first did."""
-    cluster = load_cluster("cpu-2x1")
-    _, file = plan_of([ListedTable(name="a", rows=100, dim=16)], cluster)
-    value = json.loads(file.model_copy(update={"full_cluster": cluster}).to_json())
-    value["whole"] = value.pop("full_cluster")
-    (tmp_path / "plan.json").write_text(json.dumps(value), encoding="utf-8")
-    assert load_plan(tmp_path / "plan.json").full_cluster == cluster
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 1}, "a plan of version 1; this homerec reads version 2"),
+        ({"version": 2}, "a plan of version 2; this homerec reads version 3"),
         ({"kind": "other"}, "not a plan file; 'homerec plan SOURCE --out FILE' writes one"),
         ({"batch_size": 0}, "batch_size: 0: "),
         ({"ranks": []}, "ranks: 0 on a cluster of 2"),
