@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 from torch import nn
@@ -36,11 +37,14 @@ class PlanRequest:
     """Tables to treat as fp16."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a batch whose bytes do not fit into 64 bits."""
+        """Raises ValueError if a step looks up more than 2^45 ids, whose bytes may not fit into 64
+        bits."""
         ids_a_row = sum(
             ids * bags
             for known in self.usage.values()
-            for ids, bags in zip(known.pooling_factors, known.num_poolings or [1.0], strict=False)
+            for ids, bags in zip(
+                known.pooling_factors, known.num_poolings or repeat(1.0), strict=False
+            )
         )
         ids = self.batch_size * self.cluster.ranks * max(ids_a_row, 1.0)
         if ids > _MAX_IDS:
