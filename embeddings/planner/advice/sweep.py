@@ -12,6 +12,7 @@ from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.plans.solution import Solution
+from embeddings.planner.plans.storage import fullest
 from embeddings.planner.problem.options import MEMORIES, PARTS
 from embeddings.planner.problem.problem import rated
 from embeddings.planner.search.search import Budget
@@ -29,8 +30,8 @@ class Point:
     """Seconds of the search."""
 
     def row(self) -> dict[str, Any]:
-        """Return JSON values: milliseconds of the busiest rank, in total and by part; minimum and
-        maximum bytes per rank; imbalance. Or the missing memory."""
+        """Return JSON values: milliseconds of the busiest rank, in total and by part; bytes of the
+        emptiest and of the fullest rank; imbalance. Or the missing memory."""
         found: dict[str, Any] = {**self.values, "feasible": self.solution is not None}
         if self.solution is None:
             assert self.error is not None
@@ -38,6 +39,7 @@ class Point:
         plan = self.solution
         load = rated(plan.perf) + plan.sync
         busiest = int(load.argmax())
+        full = fullest(plan.memory, plan.room)
         return found | {
             "time_ms": plan.time,
             "lower_bound_ms": plan.lower_bound,
@@ -45,10 +47,10 @@ class Point:
             "sync_ms": float(plan.sync[busiest]),
             "imbalance": float(load.max() / load.mean()),
             "memory": {
-                memory: [int(plan.memory[:, i].min()), int(plan.memory[:, i].max())]
+                memory: [int(plan.memory[:, i].min()), int(plan.memory[full[i], i])]
                 for i, memory in enumerate(MEMORIES)
             },
-            "room": {memory: int(plan.room[:, i].min()) for i, memory in enumerate(MEMORIES)},
+            "room": {memory: int(plan.room[full[i], i]) for i, memory in enumerate(MEMORIES)},
             "search_seconds": round(self.seconds, 3),
         }
 

@@ -14,6 +14,16 @@ from embeddings.planner.problem.options import MEMORIES
 KINDS = ("weights", "optimizer state", "buffers and caches")
 
 
+def fullest(used: IntArray, room: IntArray) -> IntArray:
+    """Return the rank whose memory is used most relative to what it has, by MEMORIES, [3].
+
+    Ranks may differ in memory, so that this is not always the one that uses most. `used`, `room`:
+    [R, 3] bytes.
+    """
+    found: IntArray = (used / np.maximum(room, 1)).argmax(axis=0)
+    return found
+
+
 def memory_by_kind(file: PlanFile) -> IntArray:
     """Return bytes by KINDS, rank and MEMORIES, [K, R, 2]; their sum over kinds is `file.memory()`.
 

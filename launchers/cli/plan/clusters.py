@@ -12,10 +12,11 @@ from typing import Any
 from rich.table import Table
 
 from embeddings.planner.find import find_plan
-from embeddings.planner.inputs.cluster import Cluster, load_cluster
+from embeddings.planner.inputs.cluster import GIB, Cluster, load_cluster
 from embeddings.planner.plans.critical_path import critical_path, slowest_ids
 from embeddings.planner.plans.describe import describe_plan
 from embeddings.planner.plans.plan_file import PlanFile
+from embeddings.planner.plans.storage import fullest
 from embeddings.planner.problem.options import MEMORIES
 from embeddings.planner.search.search import Budget
 from launchers.cli.plan.inputs import Inputs, open_inputs
@@ -88,6 +89,7 @@ def _row(name: str, outcome: PlanFile | ValueError) -> dict[str, Any]:
     if isinstance(outcome, ValueError):
         return {"cluster": name, "reason": str(outcome)}
     used, room = outcome.memory()
+    full = fullest(used, room)
     return {
         "cluster": name,
         "ranks": outcome.cluster.ranks,
@@ -97,8 +99,8 @@ def _row(name: str, outcome: PlanFile | ValueError) -> dict[str, Any]:
         "expected_ms": outcome.expected_ms(),
         "critical_path_ms": critical_path(outcome).total,
         "ids_ms": slowest_ids(outcome)[0],
-        "memory": {name: int(used[:, i].max()) for i, name in enumerate(MEMORIES)},
-        "room": {name: int(room[:, i].min()) for i, name in enumerate(MEMORIES)},
+        "memory": {name: int(used[full[i], i]) for i, name in enumerate(MEMORIES)},
+        "room": {name: int(room[full[i], i]) for i, name in enumerate(MEMORIES)},
         "cut_off": outcome.cut_off,
     }
 
@@ -107,7 +109,7 @@ def _view(rows: Sequence[dict[str, Any]]) -> Table:
     view = Table(title="Clusters", title_justify="left")
     view.add_column("cluster")
     for heading in ("ranks", "rows per rank", "ms", "no plan takes less", "critical path",
-                    "ids' exchange", "GiB of a rank, most / room"):  # fmt: skip
+                    "ids' exchange", "GiB of the fullest rank, used / room"):  # fmt: skip
         view.add_column(heading, justify="right")
     for row in rows:
         if "reason" in row:
@@ -122,6 +124,6 @@ def _view(rows: Sequence[dict[str, Any]]) -> Table:
                 f"{row[key]:.4g}"
                 for key in ("time_ms", "lower_bound_ms", "critical_path_ms", "ids_ms")
             ),
-            f"{row['memory'][memory] / 2**30:.3g} / {row['room'][memory] / 2**30:.3g}",
+            f"{row['memory'][memory] / GIB:.3g} / {row['room'][memory] / GIB:.3g}",
         )
     return view

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from embeddings.planner.advice.sweep import Point, combinations, sweep
-from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.cluster import GIB, Cluster
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.yaml_files import validate
@@ -151,17 +151,9 @@ def sweep_view(points: Sequence[Point]) -> Table:
     view = Table(title="Sweep", title_justify="left")
     for heading in points[0].values:
         view.add_column(heading, justify="right")
-    for heading in (
-        "ms",
-        "no plan takes less",
-        "lookup",
-        "exchange",
-        "backward",
-        "backward exchange",
-        "busiest / mean",
-    ):
+    for heading in ("ms", "no plan takes less", *_PART_NAMES, "busiest / mean"):
         view.add_column(heading, justify="right")
-    view.add_column("GiB per rank, used / available", justify="right")
+    view.add_column("GiB of the fullest rank, used / available", justify="right")
     for point in points:
         row = point.row()
         if point.solution is None:
@@ -176,6 +168,6 @@ def sweep_view(points: Sequence[Point]) -> Table:
             f"{row['lower_bound_ms']:.4g}",
             *(f"{ms[part]:.3g}" for part in parts),
             f"{row['imbalance']:.2f}",
-            f"{row['memory'][memory][1] / 2**30:.3g} / {row['room'][memory] / 2**30:.3g}",
+            f"{row['memory'][memory][1] / GIB:.3g} / {row['room'][memory] / GIB:.3g}",
         )
     return view

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from embeddings.planner.advice.alternatives import Alternative, why
-from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.cluster import GIB, Cluster
 from embeddings.planner.plans.critical_path import critical_path, slowest_ids
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.plans.reshard import Reshard
+from embeddings.planner.plans.storage import fullest
 from embeddings.planner.problem.options import MEMORIES, PARTS
 from pipeline.io.text_table import add_text, text_table
 
@@ -131,12 +132,12 @@ def _summary(file: PlanFile) -> Table:
     gap = file.time_ms / file.lower_bound_ms - 1 if file.lower_bound_ms else 0.0
     view.add_row("lower bound", f"{file.lower_bound_ms:.4g} ms (gap {gap:.2%})")
     used, room = file.memory()
-    for i, memory in enumerate(MEMORIES):
-        if room[:, i].max() > 0 and used[:, i].max() > 0:
-            gib = used[:, i] / 2**30
+    for i, (memory, rank) in enumerate(zip(MEMORIES, fullest(used, room), strict=True)):
+        if used[rank, i] > 0:
+            least, most, has = used[:, i].min() / GIB, used[rank, i] / GIB, room[rank, i] / GIB
             view.add_row(
-                f"{memory.upper()} per rank, used of available",
-                f"{gib.min():.3g} to {gib.max():.3g} of {room[:, i].min() / 2**30:.3g} GiB",
+                f"{memory.upper()} per rank, least used to fullest",
+                f"{least:.3g} to {most:.3g} of {has:.3g} GiB",
             )
     return view
 

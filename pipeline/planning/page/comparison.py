@@ -59,9 +59,8 @@ def side_by_side(before: PlanView, after: PlanView) -> list[tuple[str, str, str,
     for name, i in dict.fromkeys([*before.memories(), *after.memories()]):
         lines += [
             (f"{name.upper()}, fullest rank", partial(_fullest, i), memory),
-            (f"{name.upper()}, available there",
-             partial(_available, i), memory),
-        ]  # fmt: skip
+            (f"{name.upper()}, available there", partial(_available, i), memory),
+        ]
     lines.append(
         ("tables and optimizer state, all copies", lambda plan: float(plan.bytes.sum()), memory)
     )
@@ -72,12 +71,12 @@ def side_by_side(before: PlanView, after: PlanView) -> list[tuple[str, str, str,
 
 
 def _fullest(memory: int, plan: PlanView) -> float:
-    return float(plan.used[:, memory].max())
+    return float(plan.used[plan.fullest[memory], memory])
 
 
 def _available(memory: int, plan: PlanView) -> float:
     """Memory of the fullest rank."""
-    return float(plan.room[plan.used[:, memory].argmax(), memory])
+    return float(plan.room[plan.fullest[memory], memory])
 
 
 def _count(value: float) -> str:

@@ -10,6 +10,7 @@ from embeddings.planner.advice.alternatives import Alternative, alternatives, wh
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.plans.reshard import bytes_of
+from embeddings.planner.plans.storage import fullest
 from embeddings.planner.problem.options import MEMORIES, PARTS
 from pipeline.io.json_types import Json
 from pipeline.planning.page.numbers import change, memory, milliseconds, number, percent, plural
@@ -38,6 +39,7 @@ class PlanView:
         self.mean = float(self.load.mean())
         self.busiest = int(self.load.argmax())
         self.used, self.room = file.memory()
+        self.fullest = fullest(self.used, self.room)
         self.took = np.array([one.rated_ms * len(one.rank_list()) for one in file.tables])
         self.bytes = np.array([_bytes(one) for one in file.tables])
 
@@ -73,8 +75,7 @@ class PlanView:
              + (f" (gap {percent(_gap(file.time_ms, bound))})" if bound else "")),
         ]  # fmt: skip
         for name, i in self.memories():
-            rank = int(self.used[:, i].argmax())
-            used, room = self.used[rank, i], self.room[rank, i]
+            used, room = self.used[self.fullest[i], i], self.room[self.fullest[i], i]
             share = f" ({percent(used / room)})" if room else ""
             found.append(
                 (f"{name.upper()}, fullest rank", f"{memory(used)} of {memory(room)}{share}")

@@ -32,8 +32,9 @@ class SweepPoint(_Data):
     imbalance: float | None = None
     ms: dict[str, float] = {}
     memory: dict[str, tuple[int, int]] = {}
-    """Minimum and maximum per rank."""
+    """Of the rank that uses least, and of the fullest one."""
     room: dict[str, int] = {}
+    """Available on the fullest rank."""
 
     @model_validator(mode="before")
     @classmethod

@@ -67,7 +67,7 @@ class SweepView:
         charts = [
             self._chart("sweep-time", "Step time by part of the busiest rank (dashed: lower bound)",
                         "ms", points, axis, _time_traces),
-            *(self._chart(f"sweep-{name}", f"{name.upper()} per rank: minimum to maximum "
+            *(self._chart(f"sweep-{name}", f"{name.upper()} per rank: least used to fullest "
                           "(line: available)", "GiB", points, axis, _memory_traces(name))
               for name in self.memories),
             self._chart("sweep-imbalance", "Imbalance: busiest rank / mean", "", points, axis,

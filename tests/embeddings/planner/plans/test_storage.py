@@ -13,7 +13,7 @@ from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.rules import Rule, offered
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.describe import describe_plan
-from embeddings.planner.plans.storage import KINDS, memory_by_kind
+from embeddings.planner.plans.storage import KINDS, fullest, memory_by_kind
 from embeddings.planner.search.search import Budget
 from tests.embeddings.planner.models import (
     clusters,
@@ -22,6 +22,13 @@ from tests.embeddings.planner.models import (
     some_cluster,
     stock_view,
 )
+
+
+def test_the_fullest_rank_is_the_one_closest_to_its_own_memory() -> None:
+    used = np.array([[8, 0, 5], [20, 0, 7], [0, 0, 6]])
+    room = np.array([[10, 0, 9], [80, 0, 9], [40, 0, 9]])
+    assert fullest(used, room).tolist() == [0, 0, 1]
+
 
 CACHED = "fused_uvm_caching"
 

@@ -8,7 +8,10 @@ import pytest
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.plans.reshard import reshard
 from pipeline.planning.page import rank_charts
+from pipeline.planning.page.comparison import side_by_side
 from pipeline.planning.page.document import page_content
+from pipeline.planning.page.numbers import memory
+from pipeline.planning.page.plan_view import PlanView
 from tests.browser import Browser
 from tests.pipeline.planning.page.conftest import Show
 
@@ -104,6 +107,19 @@ def test_the_content_is_what_the_plans_say(plan: PlanFile, other_plan: PlanFile)
     found = reshard(plan, other_plan)
     moved = content["comparison"]["table"].rows
     assert sum(row.cells[3].value or 0 for row in moved) == sum(move.bytes for move in found.moves)
+
+
+def test_the_fullest_rank_is_the_one_closest_to_its_own_memory(plan: PlanFile) -> None:
+    used = plan.memory()[0][:, 0]
+    least = int(used.argmin())
+    ranks = list(plan.ranks)
+    ranks[least] = ranks[least].model_copy(update={"room": ranks[least].bytes})
+    view = PlanView("a", plan.model_copy(update={"ranks": tuple(ranks)}))
+    size = memory(used[least])
+    assert 0 < used[least] < used.max()
+    assert ("HBM, fullest rank", f"{size} of {size} (100%)") in view.summary()
+    shown = {title: text for title, text, _, _ in side_by_side(view, view)}
+    assert shown["HBM, fullest rank"] == shown["HBM, available there"] == size
 
 
 @pytest.mark.parametrize("count", [0, 1, 64, 65])
