@@ -18,15 +18,13 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from torchrec.distributed.planner import EmbeddingShardingPlanner
-from torchrec.distributed.planner.types import PlannerError
 
+from benchmarks.stock import stock_ms, stock_planner
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.inputs.cluster import load_cluster
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.table_list import ListedTable, build_module, usage
-from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.search.search import Budget
 
 CLUSTERS = ("h100-4x1", "h100-8x1", "a100-40-8x1", "a100-80-8x2", "l4-4x2", "a100-40-8x4")
@@ -62,21 +60,7 @@ def compared(seed: int, stock_seconds: int, **sizes: int) -> dict[str, Any]:
         batch_size=int(2 ** np.random.default_rng(seed).integers(8, 13)),
         usage=usage(tables),
     )
-    planner = EmbeddingShardingPlanner(
-        topology=request.cluster.topology(),
-        batch_size=request.batch_size,
-        constraints=dict(request.usage),
-        storage_reservation=TrainingSetup().reservation(),
-        debug=False,
-        stats=[],
-        timeout_seconds=stock_seconds,
-    )
-    stock: float | None = None
-    try:
-        planner.plan(request.module, list(request.sharders))
-        stock = float(planner._perf_model.rate(planner._best_plan))
-    except PlannerError:
-        stock = None
+    stock = stock_ms(stock_planner(request, stock_seconds), request)
     ours: float | None = None
     lower = 0.0
     try:

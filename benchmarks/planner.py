@@ -25,11 +25,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.stock import stock_ms, stock_planner
 from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.cluster import load_cluster
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.table_list import ListedTable, build_module, usage
-from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.search.search import Budget
 
 SIZES = "50x16,200x64,500x128,1000x256,1000x1024"
@@ -64,27 +64,13 @@ def ours(request: PlanRequest, budget: Budget) -> dict[str, Any]:
 
 
 def stock(request: PlanRequest, seconds: int) -> dict[str, Any]:
-    from torchrec.distributed.planner import EmbeddingShardingPlanner
-    from torchrec.distributed.planner.types import PlannerError
-
-    planner = EmbeddingShardingPlanner(
-        topology=request.cluster.topology(),
-        batch_size=request.batch_size,
-        constraints=dict(request.usage),
-        storage_reservation=TrainingSetup().reservation(),
-        debug=False,
-        stats=[],
-        timeout_seconds=seconds,
-    )
+    planner = stock_planner(request, seconds)
     start = time.monotonic()
-    try:
-        planner.plan(request.module, list(request.sharders))
-    except PlannerError:
-        return {"ms": None, "fits": False, "work": f"{planner._num_proposals:,} proposals"}
+    took = stock_ms(planner, request)
     stopped = " (stopped)" if time.monotonic() - start > seconds else ""
     return {
-        "ms": float(planner._perf_model.rate(planner._best_plan)),
-        "fits": True,
+        "ms": took,
+        "fits": took is not None,
         "work": f"{planner._num_proposals:,} proposals{stopped}",
     }
 

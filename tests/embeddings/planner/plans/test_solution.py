@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from torchrec.distributed.planner import EmbeddingShardingPlanner
 from torchrec.distributed.planner.perf_models import NoopPerfModel
 from torchrec.distributed.planner.planners import to_sharding_plan
-from torchrec.distributed.planner.types import PlannerError, Storage
+from torchrec.distributed.planner.types import Storage
 
+from benchmarks.stock import stock_ms, stock_planner
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.inputs.cluster import Cluster, load_cluster
@@ -89,21 +89,9 @@ def test_a_plan_costs_what_torchrec_says(
 
 def stock_time(request: PlanRequest) -> float | None:
     """The rating of TorchRec's own plan; None if it finds none."""
-    planner = EmbeddingShardingPlanner(
-        topology=request.cluster.topology(),
-        batch_size=request.batch_size,
-        constraints=dict(request.usage),
-        storage_reservation=TrainingSetup().reservation(),
-        debug=False,
-        stats=[],
-    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Dim of .* cannot be evenly divided")
-        try:
-            planner.plan(request.module, list(request.sharders))
-        except PlannerError:
-            return None
-    return float(planner._perf_model.rate(planner._best_plan))
+        return stock_ms(stock_planner(request), request)
 
 
 # What 500 rounds did not find: all of one rank's tables moved at once, a sum that rises as the
