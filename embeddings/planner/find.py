@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 from torchrec.distributed.planner.types import PlannerError
 from torchrec.distributed.types import ShardingPlan
 
 from embeddings.planner.infeasibility.diagnose import diagnose, reserved_too_much
-from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.inputs.costs import StartCosts
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.torchrec_log import torchrec_silenced
 from embeddings.planner.plans.solution import Solution, build_plan, start_from
 from embeddings.planner.problem.pricing import Priced, price
 from embeddings.planner.problem.problem import Problem
-from embeddings.planner.search.search import Budget, SearchResult, search
+from embeddings.planner.search.search import NO_START, Budget, SearchResult, Start, search
 from embeddings.planner.search.type_subsets import search_type_subsets
 
 
@@ -50,9 +48,9 @@ def _search(
 ) -> tuple[Priced, SearchResult]:
     """Return the solved problem and its solution."""
 
-    def start_of(problem: Problem) -> Mapping[int, tuple[int, IntArray]] | None:
+    def start_of(problem: Problem) -> Start:
         now = dataclasses.replace(priced, problem=problem)
-        return start_from(now, previous) if previous else None
+        return start_from(now, previous) if previous else NO_START
 
     costs = request.cluster.costs
     if costs is None or costs.starts == StartCosts():

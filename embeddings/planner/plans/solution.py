@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.problem.options import MEMORIES, PARTS, Options
 from embeddings.planner.problem.pricing import Priced
 from embeddings.planner.problem.problem import FREE, HOST_COLUMNS, Problem
-from embeddings.planner.search.search import SearchResult
+from embeddings.planner.search.search import SearchResult, Start
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,7 +175,7 @@ def _without_cache_stats(plan: ShardingPlan) -> ShardingPlan:
     return plan
 
 
-def start_from(priced: Priced, plan: ShardingPlan) -> Mapping[int, tuple[int, IntArray]]:
+def start_from(priced: Priced, plan: ShardingPlan) -> Start:
     """Placements and ranks of the items that an earlier plan has and that may still be so."""
     before: dict[str, ParameterSharding] = {}
     for module in plan.plan.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -84,6 +85,17 @@ class Assignment:
         else:
             for place in places.tolist():
                 self.on[place].add(item)
+
+    def put_first(
+        self, item: int, placements: Iterable[int], limit: float, *, tight: bool = False
+    ) -> bool:
+        """Place an item in the first of `placements` that fits (see `find`); False if none does."""
+        for placement in placements:
+            places = self.find(item, placement, limit, tight=tight)
+            if places is not None:
+                self.put(item, placement, places)
+                return True
+        return False
 
     def take(self, item: int) -> tuple[int, IntArray]:
         """Remove an item; returns its placement and places, for `put`."""

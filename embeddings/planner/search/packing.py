@@ -55,15 +55,11 @@ def pack(
     assignment = empty.fresh()
     missing = []
     for item in _order(empty.problem, preference, limit):
-        for placement in preference.ranking[item]:
-            places = assignment.find(item, placement, limit, tight=tight)
-            if places is not None:
-                assignment.put(item, placement, places)
-                break
-        else:
-            if whole:
-                return None
-            missing.append(item)
+        if assignment.put_first(item, preference.ranking[item], limit, tight=tight):
+            continue
+        if whole:
+            return None
+        missing.append(item)
     return assignment, tuple(missing)
 
 
@@ -108,7 +104,7 @@ def _largest_part(empty: Assignment, lower: Bound) -> Packed:
 
 
 def _preferences(problem: Problem, lower: Bound) -> Iterator[_Preference]:
-    """Return prices per byte, from that of the relaxed problem to a few times as much.
+    """Yield orders by price per byte, from that of the relaxed problem to a few times as much.
 
     Because memory is not pooled over ranks, bytes are worth more than in the relaxed problem. The
     same applies to time if one rank has a shard that cannot be split further.

@@ -38,15 +38,11 @@ def repair(packed: Packed, seed: int, deadline: float) -> Packed:
             victims.append(draw.choice(sorted(assignment.everywhere)))
         removed = [(item, *assignment.take(item)) for item in victims]
         tight = draw.random() < 0.5
-        lost = set()
-        for item in [wanted, *sorted(victims, key=lambda i: -weight[i])]:
-            for placement in packed.ranking[item]:
-                places = assignment.find(item, placement, math.inf, tight=tight)
-                if places is not None:
-                    assignment.put(item, placement, places)
-                    break
-            else:
-                lost.add(item)
+        lost = {
+            item
+            for item in [wanted, *sorted(victims, key=lambda i: -weight[i])]
+            if not assignment.put_first(item, packed.ranking[item], math.inf, tight=tight)
+        }
         left = (missing - {wanted}) | lost
         if sum(weight[i] for i in left) <= sum(weight[i] for i in missing):
             missing = left

@@ -27,6 +27,10 @@ _MOST = 16
 CLOSE = 1e-4
 """Within this much of what no plan can beat, there is nothing left to find."""
 
+Start = Mapping[int, tuple[int, IntArray]]
+"""An earlier plan: item -> its placement, and the rank of each shard."""
+NO_START: Start = {}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
@@ -53,12 +57,11 @@ class SearchResult:
 def search(
     problem: Problem,
     budget: Budget,
-    start: Mapping[int, tuple[int, IntArray]] | None = None,
+    start: Start = NO_START,
 ) -> SearchResult:
     """The plan whose busiest rank carries least, as far as the budget goes.
 
-    `start`: placements and ranks of an earlier plan. The result is no worse if they still fit, and
-    of equal plans moves less of the earlier one.
+    The result is no worse than `start` if that still fits, and of equal plans moves less of it.
     """
     deadline = time.monotonic() + budget.seconds
     lower = bound(problem)
@@ -73,7 +76,7 @@ def search(
         begun = assignment.peak()
         rounds, cut_off = improve(packed, lower, budget, deadline)
         placed = assignment.placements.place_of
-        earlier = {item: (n, placed[ranks]) for item, (n, ranks) in (start or {}).items()}
+        earlier = {item: (n, placed[ranks]) for item, (n, ranks) in start.items()}
         # No worse than the earlier plan, and equal to what was found.
         limit = max(assignment.peak(), min(begun, assignment.peak() * (1 + CLOSE)))
         stay(assignment, packed.ranking, earlier, limit, budget.seed, deadline)
@@ -158,16 +161,15 @@ def _victims(assignment: Assignment, draw: random.Random) -> list[int]:
 def _insert(
     assignment: Assignment, ranking: list[list[int]], item: int, peak: float, draw: random.Random
 ) -> bool:
-    """Return the cheapest placement below the peak; else the one that exceeds it least."""
+    """Place an item: in its cheapest placement below the peak, else in the one that exceeds it
+    least. False if it fits nowhere."""
     placements = ranking[item]
     skip = draw.randrange(len(placements)) if draw.random() < 0.1 else 0
     under = peak * (1 - 1e-9)
     tight = draw.random() < 0.5
-    for placement in (placements[skip:] + placements[:skip])[:_TRIED]:
-        places = assignment.find(item, placement, under, tight=tight)
-        if places is not None:
-            assignment.put(item, placement, places)
-            return True
+    tried = (placements[skip:] + placements[:skip])[:_TRIED]
+    if assignment.put_first(item, tried, under, tight=tight):
+        return True
     least: tuple[float, int, IntArray] | None = None
     for placement in placements:
         if least is not None and assignment.placements.time[placement] > least[0]:
@@ -183,7 +185,7 @@ def _insert(
     return True
 
 
-def _warm(packed: Packed, start: Mapping[int, tuple[int, IntArray]]) -> Packed:
+def _warm(packed: Packed, start: Start) -> Packed:
     """Return the earlier plan plus missing items, if complete and no worse than `packed`."""
     assignment = packed.assignment.fresh()
     problem = assignment.problem
@@ -200,13 +202,8 @@ def _warm(packed: Packed, start: Mapping[int, tuple[int, IntArray]]) -> Packed:
         waiting.append(item)
     kept = assignment.peak()
     for item in waiting:
-        options = [(limit, n) for limit in (kept, math.inf) for n in packed.ranking[item]]
-        for limit, placement in options:
-            found = assignment.find(item, placement, limit)
-            if found is not None:
-                assignment.put(item, placement, found)
-                break
-        else:
+        ranking = packed.ranking[item]
+        if not any(assignment.put_first(item, ranking, limit) for limit in (kept, math.inf)):
             return packed
     if packed.missing or assignment.peak() <= packed.assignment.peak() * (1 + CLOSE):
         return Packed(assignment=assignment, ranking=packed.ranking, missing=())

@@ -15,14 +15,14 @@ _ROUNDS = 500
 # Loads are sums of floats, in another order after items moved.
 _ROUNDING = 1e-12
 
-Assignments = Mapping[int, tuple[int, IntArray]]
-"""Item -> its placement, and a place a shard."""
+_Start = Mapping[int, tuple[int, IntArray]]
+"""Item -> its placement, and the place (see Assignment) of each shard."""
 
 
 def stay(
     assignment: Assignment,
     ranking: list[list[int]],
-    start: Assignments,
+    start: _Start,
     limit: float,
     seed: int,
     deadline: float,
@@ -55,7 +55,7 @@ def stay(
         for item in moved[1:]:
             fits = fits and (
                 (item in start and _put_back(assignment, item, start, limit))
-                or _put_anywhere(assignment, item, ranking, limit)
+                or assignment.put_first(item, ranking[item], limit)
             )
         left = {item for item in away if not (fits and _is_back(assignment, item, start))}
         if fits and sum(weight[i] for i in left) < sum(weight[i] for i in away):
@@ -68,14 +68,14 @@ def stay(
             assignment.put(item, placement, places)
 
 
-def _is_back(assignment: Assignment, item: int, start: Assignments) -> bool:
+def _is_back(assignment: Assignment, item: int, start: _Start) -> bool:
     placement, places = start[item]
     return assignment.placement[item] == placement and np.array_equal(
         assignment.places[item], places
     )
 
 
-def _move_back(assignment: Assignment, item: int, start: Assignments, limit: float) -> bool:
+def _move_back(assignment: Assignment, item: int, start: _Start, limit: float) -> bool:
     """Move an item back; False, and nothing done, if it does not fit there."""
     placement, places = assignment.take(item)
     if _put_back(assignment, item, start, limit):
@@ -84,7 +84,7 @@ def _move_back(assignment: Assignment, item: int, start: Assignments, limit: flo
     return False
 
 
-def _put_back(assignment: Assignment, item: int, start: Assignments, limit: float) -> bool:
+def _put_back(assignment: Assignment, item: int, start: _Start, limit: float) -> bool:
     placement, places = start[item]
     if not assignment.suits(item, places):
         return False
@@ -92,15 +92,4 @@ def _put_back(assignment: Assignment, item: int, start: Assignments, limit: floa
     if assignment.load[places].max() <= limit and (assignment.free[:, places] >= 0).all():
         return True
     assignment.take(item)
-    return False
-
-
-def _put_anywhere(
-    assignment: Assignment, item: int, ranking: list[list[int]], limit: float
-) -> bool:
-    for placement in ranking[item]:
-        places = assignment.find(item, placement, limit)
-        if places is not None:
-            assignment.put(item, placement, places)
-            return True
     return False

@@ -12,8 +12,7 @@ from collections.abc import Callable
 
 from embeddings.planner.problem.problem import Problem
 from embeddings.planner.search.bounds import bound
-from embeddings.planner.search.search import CLOSE, Budget, SearchResult, search
-from embeddings.planner.search.stay import Assignments
+from embeddings.planner.search.search import CLOSE, Budget, SearchResult, Start, search
 
 # Budget without improvement rounds, to compare subsets.
 _FIRST = Budget(rounds=0)
@@ -26,7 +25,7 @@ def search_type_subsets(
     restricted: Callable[[Types], Problem | None],
     start_ms: Callable[[Types], float],
     budget: Budget,
-    start_of: Callable[[Problem], Assignments | None],
+    start_of: Callable[[Problem], Start],
 ) -> tuple[Problem, SearchResult]:
     """Minimize the time of the busiest rank plus `start_ms` of the used types.
 
@@ -34,13 +33,13 @@ def search_type_subsets(
         full: the problem with all types.
         restricted: the problem with only some types; None if a table supports none of them.
         start_ms: fixed milliseconds of these types on every rank.
-        start_of: assignment of an earlier plan for a problem.
+        start_of: the earlier plan of a problem; empty if there is none.
 
     Returns:
         The solved problem and its solution. If nothing fits, that of `full`.
     """
     every = frozenset(full.types)
-    earlier = start_of(full) or {}
+    earlier = start_of(full)
     tried: set[Types] = set()
     best: tuple[float, Problem, SearchResult] | None = None
 

@@ -12,7 +12,7 @@ from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.cluster import load_cluster
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.problem.problem import Problem
-from embeddings.planner.search.search import Budget, search
+from embeddings.planner.search.search import NO_START, Budget, search
 from embeddings.planner.search.type_subsets import search_type_subsets, used_types
 from tests.embeddings.planner.models import request_of
 from tests.embeddings.planner.search.test_assignment import problems
@@ -50,7 +50,7 @@ def test_no_single_type_is_cheaper_nor_all_of_them(problem: Problem, price: floa
         lambda types: restricted(problem, types),
         lambda types: price * len(set(types)),
         budget,
-        lambda _: None,
+        lambda _: NO_START,
     )
     every = search(problem, budget)
     if every.missing:
