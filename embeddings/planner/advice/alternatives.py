@@ -61,7 +61,7 @@ def alternatives(file: PlanFile, name: str) -> list[Alternative]:
     time = shard_ms(options)
     ranks = np.array(placed.rank_list())
     np.subtract.at(load, ranks, time[mine[0]])
-    np.subtract.at(used, ranks, _shard_memory(options, mine[0]))
+    np.subtract.at(used, ranks, options.shard_memory(mine[0]))
     rules = [rule for rule in file.rules if rule.matches(name)]
     others = [other.sharding_type for other in file.tables if other.table.name != name]
     found = []
@@ -75,7 +75,7 @@ def alternatives(file: PlanFile, name: str) -> list[Alternative]:
                 sharding_type=option.sharding_type,
                 kernel=option.kernel,
                 width=option.width,
-                shards=len(_shard_memory(options, n)),
+                shards=len(options.shard_memory(n)),
                 perf=options.perf[n],
                 memory=options.memory[n].max(axis=0),
                 sync=float(options.sync[n]),
@@ -156,19 +156,13 @@ def _is_current(file: PlanFile, name: str, options: Options, n: int) -> bool:
     )
 
 
-def _shard_memory(options: Options, n: int) -> IntArray:
-    """Return the bytes of every shard, [S, 2]."""
-    block: IntArray = np.repeat(options.memory[n], options.counts[n], axis=0)
-    return np.tile(block, (int(options.blocks[n]), 1))
-
-
 def _place(
     options: Options, n: int, load: FloatArray, free: IntArray, file: PlanFile
 ) -> IntArray | None:
     """Place shards block by block, keeping the busiest rank minimal; None if they do not fit."""
     layout = LAYOUTS[options.options[n].sharding_type]
     world, local = file.cluster.ranks, file.cluster.devices_per_host
-    needs, time = _shard_memory(options, n), shard_ms(options)[n]
+    needs, time = options.shard_memory(n), shard_ms(options)[n]
     everyone = np.arange(world)
     if layout == EVERYWHERE:
         return everyone if (free >= needs).all() else None

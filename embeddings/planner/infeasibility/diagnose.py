@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 import numpy as np
-from torchrec.distributed.planner.types import PlannerError, Storage
+from torchrec.distributed.planner.types import PlannerError
 
 from embeddings.planner.infeasibility.infeasible import (
     Infeasible,
@@ -21,8 +21,9 @@ from embeddings.planner.infeasibility.table_relaxations import try_table_relaxat
 from embeddings.planner.infeasibility.trial import Outcome
 from embeddings.planner.inputs.arrays import IntArray
 from embeddings.planner.inputs.request import PlanRequest
-from embeddings.planner.problem.options import MEMORIES
+from embeddings.planner.problem.options import MEMORIES, amounts
 from embeddings.planner.problem.pricing import Priced, reserve
+from embeddings.planner.search.placements import Placements
 from embeddings.planner.search.search import SearchResult
 
 
@@ -93,27 +94,21 @@ def _reserved(request: PlanRequest, kind: int) -> Reserved:
             left = reserve(larger).devices[0].storage
         except PlannerError:
             continue
-        fixed = _bytes_of(larger.group.topology().devices[0].storage, kind) - _bytes_of(left, kind)
-    device = _bytes_of(room, kind)
+        everything = larger.group.topology().devices[0].storage
+        fixed = amounts(everything)[kind] - amounts(left)[kind]
+    device = amounts(room)[kind]
     # TorchRec takes the share from HBM only.
     share = request.setup.reserve_share if MEMORIES[kind] == "hbm" else 0.0
     needs = device - int((1 - share) * device) + fixed
     return Reserved(memory=MEMORIES[kind], needs=needs, room=device)
 
 
-def _bytes_of(storage: Storage, kind: int) -> int:
-    return int((storage.hbm, storage.ddr, storage.ssd)[kind])
-
-
 def _left(priced: Priced, found: SearchResult) -> IntArray:
     """Return the bytes left beside the placed items by MEMORIES, [2, R]."""
-    problem = priced.problem
-    free = problem.free.copy()
+    free, placements = priced.problem.free.copy(), Placements(priced.problem)
     for item, placement in enumerate(found.placements):
         if placement >= 0:
-            column = np.repeat(problem.memory[placement], problem.counts[placement], axis=0)
-            needs = np.tile(column.T, int(problem.blocks[placement]))
-            for left, needed in zip(free, needs, strict=True):
+            for left, needed in zip(free, placements.needs(placement), strict=True):
                 np.subtract.at(left, found.ranks[item], needed)
     return free
 

@@ -17,7 +17,7 @@ from embeddings.planner.plans.describe import ranges, runs_of_equal
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile, PredictedRank
 from embeddings.planner.problem.enumerator import CompactEnumerator
-from embeddings.planner.problem.options import MEMORIES, PARTS, Options
+from embeddings.planner.problem.options import MEMORIES, PARTS, Options, amounts
 from embeddings.planner.problem.pricing import estimators, reserve
 from embeddings.planner.problem.problem import rated
 
@@ -54,7 +54,7 @@ def fixed_plan(fixed: Sequence[FixedTable], cluster: Cluster, batch_size: int) -
     )
     with torchrec_silenced():
         options = enumerator.options(module, request.sharders)
-        room = [[d.storage.hbm, d.storage.ddr, d.storage.ssd] for d in reserve(request).devices]
+        room = [amounts(device.storage) for device in reserve(request).devices]
     found = {options.tables[n].name: n for n in range(len(options.tables))}
     perf = np.zeros((cluster.ranks, len(PARTS)))
     memory = np.zeros((cluster.ranks, len(MEMORIES)), np.int64)
@@ -67,8 +67,7 @@ def fixed_plan(fixed: Sequence[FixedTable], cluster: Cluster, batch_size: int) -
         placed.append(_placed(one, options, n, sizes))
         ranks = np.array(one.ranks, np.int64)
         np.add.at(perf, ranks, options.perf[n])
-        needs = np.repeat(options.memory[n], options.counts[n], axis=0)
-        np.add.at(memory, ranks, np.tile(needs, (int(options.blocks[n]), 1)))
+        np.add.at(memory, ranks, options.shard_memory(n))
     return PlanFile(
         cluster=cluster,
         batch_size=batch_size,

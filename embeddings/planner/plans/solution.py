@@ -109,9 +109,7 @@ def build_plan(priced: Priced, found: SearchResult) -> Solution:
         n, ranks = chosen[table]
         option = options.options[n]
         total = Perf(*options.perf[n].tolist())
-        counts = np.tile(options.counts[n], int(options.blocks[n]))
-        size_of = np.repeat(np.tile(np.arange(3), int(options.blocks[n])), counts)
-        needs = options.memory[n][size_of]
+        needs = options.shard_memory(n)
         np.add.at(perf, ranks, options.perf[n])
         np.add.at(time, ranks, total.total + options.sync[n])
         np.add.at(sync, ranks, options.sync[n])

@@ -31,7 +31,7 @@ from torchrec.modules.embedding_modules import EmbeddingBagCollection, Embedding
 
 from embeddings.config import COLUMN_SPLIT
 from embeddings.optimizer_mark import copy_mark, marked_optimizer
-from embeddings.planner.problem.options import MEMORIES, PARTS, ModelTable, Option, Options
+from embeddings.planner.problem.options import MEMORIES, PARTS, ModelTable, Option, Options, amounts
 
 # Shards of a row-wise table: full ones, a smaller one, and empty ones if there are few rows.
 _SIZES = 3
@@ -260,5 +260,5 @@ def _perf_of(option: ShardingOption) -> list[float]:
 
 
 def _memory_of(option: ShardingOption) -> list[list[int]]:
-    rows = [[shard.storage.hbm, shard.storage.ddr, shard.storage.ssd] for shard in option.shards]
+    rows = [amounts(shard.storage) for shard in option.shards]
     return rows + [[0] * len(MEMORIES)] * (_SIZES - len(rows))

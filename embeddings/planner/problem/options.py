@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
+from torchrec.distributed.planner.types import Storage
 
 from embeddings.planner.inputs.arrays import FloatArray, IntArray
 
@@ -23,6 +24,11 @@ PARTS = (
     "prefetch_compute",
 )
 MEMORIES = ("hbm", "ddr", "ssd")
+
+
+def amounts(storage: Storage) -> list[int]:
+    """Return TorchRec's bytes by MEMORIES."""
+    return [storage.hbm, storage.ddr, storage.ssd]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,3 +81,9 @@ class Options:
         """Return the options of one table."""
         first, last = np.searchsorted(self.table, [table, table + 1])
         return range(int(first), int(last))
+
+    def shard_memory(self, n: int) -> IntArray:
+        """Return the bytes of every shard of option `n`, in order, by MEMORIES, [S, 3]."""
+        block = np.repeat(self.memory[n], self.counts[n], axis=0)
+        every: IntArray = np.tile(block, (int(self.blocks[n]), 1))
+        return every

@@ -12,7 +12,7 @@ from torchrec.distributed.types import ShardingType
 
 from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.problem.limits import Limits
-from embeddings.planner.problem.options import MEMORIES, Options
+from embeddings.planner.problem.options import MEMORIES, Options, amounts
 
 # Layout of the shards of a sharding type.
 EVERYWHERE = 0  # shard i on rank i
@@ -93,9 +93,7 @@ class NoPlacement(ValueError):
 
 def build_problem(options: Options, storage: Topology, limits: Limits) -> Problem:
     """Build the problem. `storage`: ranks with the memory left for tables. Raises NoPlacement."""
-    free = np.array(
-        [[d.storage.hbm, d.storage.ddr, d.storage.ssd] for d in storage.devices], np.int64
-    ).T
+    free = np.array([amounts(device.storage) for device in storage.devices], np.int64).T
     grouped = {table for group in limits.groups for table in group}
     alone = [(t,) for t in range(len(options.tables)) if t not in grouped]
     members = tuple(sorted([*alone, *limits.groups]))
