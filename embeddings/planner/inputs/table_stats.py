@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from embeddings.frozen import Frozen
 from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.inputs.table_list import CacheUse, ListedTable
-from embeddings.planner.inputs.yaml_files import read_yaml, validate
+from embeddings.planner.inputs.yaml_files import read_json, read_yaml, validate
 
 KIND = "homerec table stats"
 VERSION = 1
@@ -199,20 +199,8 @@ class TableStats(Frozen):
 
 def load_table_stats(path: Path) -> TableStats:
     """Load a file of `homerec plan table-stats`, JSON or YAML. Raises ValueError in one line."""
-    value: dict[str, Any] = read_yaml(path) if path.suffix != ".json" else _json(path)
+    remedy = "write them with 'homerec plan table-stats SOURCE --data DIR --out FILE'"
+    value = read_json(path, remedy) if path.suffix == ".json" else read_yaml(path)
     if value.get("kind") != KIND or value.get("version") != VERSION:
-        raise ValueError(
-            f"{path}: not table statistics of version {VERSION}; write them with "
-            "'homerec plan table-stats SOURCE --data DIR --out FILE'"
-        )
+        raise ValueError(f"{path}: not table statistics of version {VERSION}; {remedy}")
     return validate(TableStats, value, path)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path}: cannot be read ({error}); give a file of table statistics"
-        ) from error
-    return value if isinstance(value, dict) else {}

@@ -1,7 +1,8 @@
-"""Reads YAML files of planner inputs, with one-line errors."""
+"""Reads YAML and JSON files of the planner, with one-line errors."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{path}: a {type(value).__name__}; give a mapping of fields to values")
     return value
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Return the object in a JSON file; an empty one for any other value.
+
+    Raises ValueError in one line, ending with `remedy`, if the file cannot be read or is not JSON.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        reason = f"line {error.lineno}: not JSON ({error.msg})"
+        raise ValueError(f"{path}: {reason}; {remedy}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); {remedy}") from error
+    return value if isinstance(value, dict) else {}
 
 
 def validate(

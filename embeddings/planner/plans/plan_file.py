@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -18,14 +18,14 @@ from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.training_setup import TrainingSetup
-from embeddings.planner.inputs.yaml_files import validate
+from embeddings.planner.inputs.yaml_files import read_json, validate
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.problem.options import MEMORIES, PARTS
 from embeddings.planner.problem.problem import rated
 
 KIND = "homerec sharding plan"
 VERSION = 3
-
+_ROUNDING = 1e-6
 
 _Bytes = Annotated[int, Field(gt=-(2**63), lt=2**63)]
 
@@ -138,6 +138,12 @@ class PlanFile(Frozen):
         """Return `time_ms` plus `starts`, which the search minimizes."""
         return self.time_ms + sum(self.starts().values())
 
+    def gap(self) -> float:
+        """Return how much slower than the lower bound the plan is, relative to it; 0 without one,
+        or if only rounding makes a difference."""
+        gap = self.time_ms / self.lower_bound_ms - 1 if self.lower_bound_ms else 0.0
+        return gap if gap > _ROUNDING else 0.0
+
     def memory(self) -> tuple[IntArray, IntArray]:
         """Return used and available bytes for tables by rank and MEMORIES, [R, 2] each."""
         used = [[rank.bytes[memory] for memory in MEMORIES] for rank in self.ranks]
@@ -151,15 +157,8 @@ class PlanFile(Frozen):
 def load_plan(path: Path) -> PlanFile:
     """Load a plan file. Raises ValueError in one line if it is not a plan file of this version."""
     remedy = "'homerec plan SOURCE --out FILE' writes one"
-    try:
-        value: Any = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); {remedy}") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path}: line {error.lineno}: not JSON ({error.msg}); {remedy}"
-        ) from error
-    if not isinstance(value, dict) or value.get("kind") != KIND:
+    value = read_json(path, remedy)
+    if value.get("kind") != KIND:
         raise ValueError(f"{path}: not a plan file; {remedy}")
     if value.get("version") != VERSION:
         raise ValueError(

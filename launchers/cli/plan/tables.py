@@ -129,8 +129,7 @@ def _summary(file: PlanFile) -> Table:
     view.add_row("  exchanges", f"{path.comms:.4g} ms")
     view.add_row("mean rank", f"{rated.mean():.4g} ms")
     view.add_row("imbalance (busiest / mean)", f"{rated.max() / rated.mean():.3f}")
-    gap = file.time_ms / file.lower_bound_ms - 1 if file.lower_bound_ms else 0.0
-    view.add_row("lower bound", f"{file.lower_bound_ms:.4g} ms (gap {gap:.2%})")
+    view.add_row("lower bound", f"{file.lower_bound_ms:.4g} ms (gap {file.gap():.2%})")
     used, room = file.memory()
     for i, (memory, rank) in enumerate(zip(MEMORIES, fullest(used, room), strict=True)):
         if used[rank, i] > 0:

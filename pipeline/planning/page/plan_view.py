@@ -72,7 +72,7 @@ class PlanView:
             ("busiest rank", f"{milliseconds(self.load[self.busiest])} (rank {self.busiest})"),
             ("mean rank", f"{milliseconds(self.mean)}; imbalance {number(self.imbalance)}"),
             ("lower bound", milliseconds(bound)
-             + (f" (gap {percent(_gap(file.time_ms, bound))})" if bound else "")),
+             + (f" (gap {percent(file.gap())})" if bound else "")),
         ]  # fmt: skip
         for name, i in self.memories():
             used, room = self.used[self.fullest[i], i], self.room[self.fullest[i], i]
@@ -145,9 +145,3 @@ def _option(one: Alternative, parts: list[int], time_ms: float) -> tuple[bool, l
         " + ".join(memory(size) for size in one.memory.tolist() if size) or "0",
         *(number(float(one.perf[i]), 3) for i in parts),
     ]
-
-
-def _gap(time_ms: float, bound: float) -> float:
-    """Without what rounding leaves of a gap of 0."""
-    gap = time_ms / bound - 1
-    return gap if gap > 1e-6 else 0.0

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from embeddings.planner.inputs.yaml_files import validate
+from embeddings.planner.inputs.yaml_files import read_json, validate
 
 KIND = "homerec sharding sweep"
 VERSION = 1
@@ -76,20 +75,16 @@ class SweepFile(_Data):
 def load_sweep(path: Path) -> SweepFile:
     """Read a sweep file. Raises ValueError in one line if it is not a sweep of this version."""
     remedy = "'homerec plan sweep SOURCE --vary .. --out FILE' writes one"
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); {remedy}") from error
-    return read_sweep(value, path, remedy)
+    return read_sweep(read_json(path, remedy), path, remedy)
 
 
-def read_sweep(value: Any, source: Path | str, remedy: str = "sweep anew") -> SweepFile:
+def read_sweep(value: Any, source: Path | str, remedy: str = "run the sweep again") -> SweepFile:
     """Read a sweep from a JSON object. `source` is the prefix of errors."""
     if not isinstance(value, Mapping) or value.get("kind") != KIND:
         raise ValueError(f"{source}: is no sweep; {remedy}")
     if value.get("version") != VERSION:
         raise ValueError(
             f"{source}: a sweep of version {value.get('version')!r}; this homerec reads version "
-            f"{VERSION}: sweep anew"
+            f"{VERSION}: run the sweep again"
         )
     return validate(SweepFile, value, source)

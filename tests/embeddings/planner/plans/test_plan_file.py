@@ -117,3 +117,7 @@ def test_what_cannot_be_read_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "half.json").write_text('{"kind": ', encoding="utf-8")
     with pytest.raises(ValueError, match="line 1: not JSON"):
         load_plan(tmp_path / "half.json")
+    # Python converts no integer of more digits.
+    (tmp_path / "long.json").write_text(f'{{"seed": {"9" * 5000}}}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"long.json: cannot be read \(Exceeds"):
+        load_plan(tmp_path / "long.json")

@@ -60,7 +60,7 @@ def test_points_come_back(written: dict[str, Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "homerec sharding plan"}, "is no sweep; sweep anew"),
+        ({"kind": "homerec sharding plan"}, "is no sweep; run the sweep again"),
         ({"version": 2}, "a sweep of version 2; this homerec reads version 1"),
         ({"points": []}, "points"),
         (
@@ -83,12 +83,10 @@ def test_what_is_no_sweep_is_one_line(
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "sweep.json"
-    for content in (None, "{"):
+    for content, reason in ((None, "cannot be read "), ("{", "line 1: not JSON ")):
         if content:
             path.write_text(content, encoding="utf-8")
-        with pytest.raises(
-            ValueError, match=r"sweep.json: cannot be read .*--out FILE' writes one"
-        ):
+        with pytest.raises(ValueError, match=rf"sweep.json: {reason}.*--out FILE' writes one"):
             load_sweep(path)
 
 
