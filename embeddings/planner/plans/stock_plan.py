@@ -1,4 +1,4 @@
-"""TorchRec's planner; plans broadcast to all ranks, as JSON, and as a table for the console."""
+"""TorchRec's planner; plans broadcast to all ranks, and as JSON."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from rich.box import SIMPLE_HEAD
-from rich.table import Table as RichTable
 from torch import nn
 from torchrec.distributed.planner import EmbeddingShardingPlanner, Topology
 from torchrec.distributed.planner.types import ParameterConstraints, PlannerError
@@ -123,40 +121,6 @@ def plan_to_json(plan: ShardingPlan, tables: Sequence[EmbeddingTable]) -> dict[s
             }
         )
     return {"version": 1, "tables": rows}
-
-
-_SHOWN = 12
-
-
-def plan_table(plan: dict[str, Any]) -> RichTable:
-    """The plan for the console: a row for each of the largest tables, one for the rest.
-
-    At 80 columns names and ranks fold; nothing is cut.
-    """
-    view = RichTable(
-        title="Sharding plan", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    view.add_column("table", overflow="fold")
-    for heading in ("sharding type", "kernel"):
-        view.add_column(heading, no_wrap=True)
-    view.add_column("ranks", overflow="fold")
-    for heading in ("rows", "dim", "MB"):
-        view.add_column(heading, justify="right", no_wrap=True)
-    rows = sorted(plan["tables"], key=lambda row: -int(row["bytes"]))
-    for row in rows[:_SHOWN]:
-        view.add_row(
-            row["table"],
-            row["sharding_type"],
-            row["compute_kernel"],
-            ",".join(map(str, row["ranks"])),
-            f"{row['rows']:,}",
-            str(row["dim"]),
-            f"{row['bytes'] / 1e6:,.2f}",
-        )
-    if rest := rows[_SHOWN:]:
-        total = sum(row["bytes"] for row in rest)
-        view.add_row(f"{len(rest)} smaller tables", *[""] * 5, f"{total / 1e6:,.2f}")
-    return view
 
 
 def _parameters(plan: ShardingPlan) -> dict[str, ParameterSharding]:

@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from embeddings.planner.plans.stock_plan import plan_table
 from pipeline.experiments.study_tables import metric_tables
 from pipeline.io.text_table import text_table
 from pipeline.metrics.spec import metric_named
+from pipeline.run_folder import plan_table
 from tests.pipeline.experiments.studies import head, metrics, run, study
 
 
