@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from embeddings.config import DATA_PARALLEL
 from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.request import PlanRequest
@@ -17,7 +18,7 @@ from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.search.search import Budget
 
 TW, CW, RW = "table_wise", "column_wise", "row_wise"
-TWRW, GRID, DATA_PARALLEL = "table_row_wise", "grid_shard", "data_parallel"
+TWRW, GRID = "table_row_wise", "grid_shard"
 
 
 def model(count: int, seed: int) -> list[ListedTable]:

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-Path = tuple[str | int, ...]
+Place = tuple[str | int, ...]
+"""Keys and indices that lead to a value."""
 
 
-def misplaced_bool(model: type[BaseModel], value: Any) -> Path | None:
+def misplaced_bool(model: type[BaseModel], value: Any) -> Place | None:
     """Where `value`, to be validated as `model`, has true or false for a number; None: nowhere."""
     for path in _bools(value, ()):
         kinds = _kinds(model, path)
@@ -20,7 +21,7 @@ def misplaced_bool(model: type[BaseModel], value: Any) -> Path | None:
     return None
 
 
-def _bools(value: Any, path: Path) -> Iterator[Path]:
+def _bools(value: Any, path: Place) -> Iterator[Place]:
     if isinstance(value, bool):
         yield path
     elif isinstance(value, Mapping):
@@ -31,7 +32,7 @@ def _bools(value: Any, path: Path) -> Iterator[Path]:
             yield from _bools(inner, (*path, index))
 
 
-def _kinds(annotation: Any, path: Path) -> set[Any]:
+def _kinds(annotation: Any, path: Place) -> set[Any]:
     """The types that a value at `path` may be of; none where nothing may be there."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import Any
 
 import yaml
@@ -47,17 +48,14 @@ def _check_repeated(root: yaml.Node) -> None:
     def size(node: yaml.Node) -> int:
         if id(node) not in sizes:
             sizes[id(node)] = 0  # of a value that contains itself, which is refused later
-            inner = node.value if isinstance(node, yaml.CollectionNode) else ()
-            parts = (part for entry in inner for part in _parts(entry))
+            parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+            if isinstance(node, yaml.MappingNode):
+                parts = chain.from_iterable(parts)
             sizes[id(node)] = 1 + sum(map(size, parts))
         return sizes[id(node)]
 
     if size(root) - len(sizes) > _MAX_REPEATED:
         raise _fault(root, "aliases (*NAME) repeat over 100,000 values; write out what you need")
-
-
-def _parts(entry: yaml.Node | tuple[yaml.Node, yaml.Node]) -> tuple[yaml.Node, ...]:
-    return entry if isinstance(entry, tuple) else (entry,)
 
 
 class _Loader(yaml.SafeLoader):

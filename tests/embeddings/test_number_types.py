@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, BeforeValidator, Field
 
-from embeddings.number_types import Path, misplaced_bool
+from embeddings.number_types import Place, misplaced_bool
 
 
 class Left(BaseModel):
@@ -52,5 +52,5 @@ class Model(BaseModel):
         ({"unknown": True, "rows": {"deep": True}, "widths": True}, None),  # pydantic says what
     ],
 )
-def test_true_and_false_are_no_numbers(value: dict[str, Any], place: Path | None) -> None:
+def test_true_and_false_are_no_numbers(value: dict[str, Any], place: Place | None) -> None:
     assert misplaced_bool(Model, value) == place

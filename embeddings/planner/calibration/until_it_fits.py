@@ -8,8 +8,8 @@ from embeddings.planner.calibration.fit import calibrate
 from embeddings.planner.calibration.observed import Fit, Observed
 from embeddings.planner.inputs.cluster import Cluster
 
-BADLY = 0.5
-"""Constants that are off by more (root mean square) rank no plans."""
+# Constants that are off by more (root mean square) rank no plans.
+_MAX_ERROR = 0.5
 _TRIES = 3
 # One factor for all widths; its fit is poor on any CPU, and few tables have weights.
 _COARSE = ("backward of weighted",)
@@ -42,11 +42,13 @@ def calibrate_until_it_fits(
         except ValueError as error:
             reason = str(error)
             continue
-        bad = [fit for fit in fits if fit.error > BADLY and fit.name not in _COARSE]
+        bad = [fit for fit in fits if fit.error > _MAX_ERROR and fit.name not in _COARSE]
         if not bad:
             return found, fits
         worst = ", ".join(f"{fit.name} by {fit.error:.0%}" for fit in bad)
-        reason = f"predictions are off: {worst} (root mean square; at most {BADLY:.0%} is taken)"
+        reason = (
+            f"predictions are off: {worst} (root mean square; at most {_MAX_ERROR:.0%} is taken)"
+        )
     raise ValueError(
         f"calibration: {reason}, after {done} rounds; nothing is written; calibrate where little "
         "else runs, with more --rounds or a larger --batch-size"

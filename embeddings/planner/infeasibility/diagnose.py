@@ -20,6 +20,7 @@ from embeddings.planner.infeasibility.resource_relaxations import try_resource_r
 from embeddings.planner.infeasibility.table_relaxations import try_table_relaxations
 from embeddings.planner.infeasibility.trial import Outcome
 from embeddings.planner.inputs.arrays import IntArray
+from embeddings.planner.inputs.cluster import GIB
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.problem.options import MEMORIES, amounts
 from embeddings.planner.problem.pricing import Priced, reserve
@@ -142,7 +143,7 @@ def _total(priced: Priced) -> dict[str, tuple[int, int]]:
 
 
 def _size(count: int) -> str:
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20)):
+    for unit, factor in (("GiB", GIB), ("MiB", 2**20)):
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count:,} bytes"

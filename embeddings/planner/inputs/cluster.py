@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from torchrec.distributed.planner.constants import SSD_MEM_BW
@@ -24,6 +24,9 @@ from embeddings.planner.inputs.yaml_files import read_yaml, validate
 
 GIB = 2**30
 MAX_RANKS = 2**14
+
+Bandwidth = Annotated[float, Field(gt=0, le=1e6)]
+"""GB/s."""
 
 _PRESETS = files("embeddings.planner.inputs") / "clusters"
 
@@ -72,17 +75,17 @@ class Cluster(Frozen):
     """Main memory of a host, shared equally by its ranks."""
     ssd_gb: float = Field(default=0.0, ge=0, le=2**20)
     """SSD memory of a host that tables may fill (kernel key_value); its ranks share it equally."""
-    ssd_bw: float = Field(default=SSD_MEM_BW / GBS, gt=0, le=1e6)
+    ssd_bw: Bandwidth = SSD_MEM_BW / GBS
     """Between a device and SSD; TorchRec's default is 0.105."""
     hbm_bw: float = Field(default=0.0, ge=0, le=1e6)
     """Between a device and its own memory; 0 on CPU."""
-    ddr_bw: float = Field(gt=0, le=1e6)
+    ddr_bw: Bandwidth
     """Between a rank's share of the processors and main memory; used by TorchRec on CPU only."""
-    intra_bw: float = Field(gt=0, le=1e6)
+    intra_bw: Bandwidth
     """Between devices of one host."""
-    inter_bw: float = Field(gt=0, le=1e6)
+    inter_bw: Bandwidth
     """Between a device and those of other hosts."""
-    host_device_bw: float = Field(gt=0, le=1e6)
+    host_device_bw: Bandwidth
     """Between a device and main memory."""
     tflops: float | None = Field(default=None, gt=0)
     """Dense bf16 matrix products (10^12 operations per second); not used by TorchRec."""
@@ -164,7 +167,7 @@ class Cluster(Frozen):
         return topology
 
     def _constants(self) -> dict[str, Any]:
-        """Return TorchRec's estimator, with the cluster's constants if it has any."""
+        """Return the arguments of KernelConfig for the cluster's own constants, if it has any."""
         if self.costs is None:
             return {}
         return {

@@ -14,6 +14,7 @@ from torchrec.distributed.planner.types import ParameterConstraints
 
 from embeddings.config import COLUMN_SPLIT, SHARDING_TYPES
 from embeddings.frozen import Frozen
+from embeddings.planner.inputs.table_list import Columns
 from embeddings.planner.inputs.yaml_files import read_yaml, validate
 
 _OFFERED = ("dense", "fused", "fused_uvm", "fused_uvm_caching")
@@ -35,7 +36,7 @@ class Rule(Frozen):
     """Forbidden sharding types."""
     forbid_kernels: tuple[str, ...] = ()
     """Forbidden compute kernels."""
-    width: int | None = Field(default=None, ge=4, multiple_of=4)
+    width: Columns | None = None
     """Columns per shard, for types that split columns; other types stay allowed."""
     ranks: tuple[int, ...] = ()
     """The rank of every shard, in order (row-wise and data-parallel tables have no choice)."""

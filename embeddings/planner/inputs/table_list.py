@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -23,6 +23,7 @@ from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 from embeddings.collection import collection_fields
 from embeddings.frozen import Frozen
 from embeddings.names import check_name
+from embeddings.number_types import Place
 from embeddings.optimizer_mark import label, mark
 from embeddings.planner.inputs.yaml_files import read_yaml, validate
 from embeddings.table_names import check_table_name
@@ -30,6 +31,9 @@ from embeddings.table_names import check_table_name
 # Bytes of all ranks' tables and exchanges stay below 2**63.
 _MAX_ELEMENTS = 2**45
 _MAX_MEAN = 2**13
+
+Columns = Annotated[int, Field(ge=4, multiple_of=4)]
+"""Of a table, or of a shard."""
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rowwise_adagrad": RowWiseAdagrad,
@@ -93,7 +97,7 @@ class ListedTable(Frozen):
     """Its name: no blank, and none of . , / * ? [ ]."""
     rows: int = Field(ge=1, le=2**40)
     """Number of rows (ids)."""
-    dim: int = Field(ge=4, multiple_of=4, le=2**13)
+    dim: Columns = Field(le=2**13)
     """Width (elements per row, a multiple of 4)."""
     dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
     """Storage type of the weights."""
@@ -109,7 +113,7 @@ class ListedTable(Frozen):
     """Whether ids have weights."""
     unpooled: bool = False
     """Whether the lookup returns individual rows."""
-    min_partition: int | None = Field(default=None, ge=4, multiple_of=4)
+    min_partition: Columns | None = None
     """Minimum columns of a shard, a divisor of `dim`; unset: TorchRec's 128."""
     cache: CacheUse | None = None
     """Cache statistics; unset: TorchRec's default, 20% of the rows without misses."""
@@ -178,7 +182,7 @@ def load_tables(path: Path) -> tuple[ListedTable, ...]:
     """
     value = read_yaml(path)
     named = value.get("tables")
-    names: dict[tuple[int | str, ...], str] = (
+    names: dict[Place, str] = (
         {
             ("tables", i): f"table {row.get('name', i)!r}"
             for i, row in enumerate(named)
@@ -214,8 +218,8 @@ class _Uninitialized(TorchFunctionMode):
     """Leaves meta tensors alone, which have no values; torch's own way of it loads its compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (nn.init.normal_, nn.init.uniform_, torch.Tensor.normal_, torch.Tensor.uniform_):
-            return args[0] if args else kwargs["tensor"]
+        if func in (nn.init.normal_, nn.init.uniform_):
+            return kwargs["tensor"]
         return func(*args, **(kwargs or {}))
 
 

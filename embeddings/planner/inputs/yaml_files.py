@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from embeddings.number_types import misplaced_bool
+from embeddings.number_types import Place, misplaced_bool
 from embeddings.quoted import quoted
 from embeddings.strict_yaml import parse_yaml
 
-Place = tuple[int | str, ...]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -87,7 +86,7 @@ def _where(source: Path | str, place: Place, names: Mapping[Place, str]) -> str:
     return ": ".join([*where, *([field] if field else [])])
 
 
-def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+def _fields_at(model: type[BaseModel], place: Place) -> list[str]:
     """Return the fields of the model with the unknown key at the end of `place`."""
     inner: Any = model
     for key in place[:-1]:

@@ -102,7 +102,7 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
     placements: list[tuple[int, ...]] = []
     first = [0]
     local = storage.intra_group_size
-    rooms = np.array(sorted(set(map(tuple, free.T.tolist()))), np.int64).T
+    rooms = np.unique(free, axis=1)
     for tables in members:
         mine = _joint(options, limits, layout, tables)
         if tables[0] in limits.pins:

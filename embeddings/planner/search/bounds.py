@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ _HALVINGS = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bound:
-    """`time`: lower bound in milliseconds. `prices`: [2] milliseconds per byte."""
+    """`time`: lower bound in milliseconds. `prices`: [3] milliseconds per byte."""
 
     time: float
     prices: FloatArray
@@ -61,13 +62,9 @@ class _Pooled:
                 for kind, room in enumerate(self.room)
             )
 
-        low, high = 0, len(times) - 1
-        if not fits(times[high]):  # the search reports what is missing
-            return least
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if fits(times[middle]) else (middle + 1, high)
-        return times[low]
+        first = bisect_left(times, True, key=fits)
+        # If nothing fits, the search reports what is missing.
+        return times[first] if first < len(times) else least
 
     def least_limit(self, prices: FloatArray) -> float:
         """Return the smallest T that is consistent with the prices."""

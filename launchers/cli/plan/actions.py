@@ -8,20 +8,23 @@ from contextlib import contextmanager
 from json import dumps
 from pathlib import Path
 
-from embeddings.planner.find import find_plan
-from embeddings.planner.infeasibility.infeasible import Infeasible
-from embeddings.planner.plans.describe import describe_plan
-from embeddings.planner.plans.plan_file import load_plan
-from embeddings.planner.search.search import Budget
-from launchers.cli.plan.inputs import only_cluster, open_inputs
-from launchers.cli.plan.options import OutputOptions, PlanOptions
-from launchers.cli.plan.tables import options_view, plan_view, reshard_view
-from launchers.cli.plan.user_errors import check_folder, user_errors
-from launchers.local.console import open_console, print_line
-from pipeline.io.errors import UserError
-from pipeline.io.files import write_json, write_text
-from pipeline.planning.sources import open_source
-from pipeline.ranks.world import open_world
+from launchers.cli.plan.light_import import light_import
+
+with light_import():
+    from embeddings.planner.find import find_plan
+    from embeddings.planner.infeasibility.infeasible import Infeasible
+    from embeddings.planner.plans.describe import describe_plan
+    from embeddings.planner.plans.plan_file import load_plan
+    from embeddings.planner.search.search import Budget
+    from launchers.cli.plan.inputs import only_cluster, open_inputs
+    from launchers.cli.plan.options import OutputOptions, PlanOptions
+    from launchers.cli.plan.tables import options_view, plan_view, reshard_view
+    from launchers.cli.plan.user_errors import check_folder, user_errors
+    from launchers.local.console import open_console, print_line
+    from pipeline.io.errors import UserError
+    from pipeline.io.files import write_json, write_text
+    from pipeline.planning.sources import open_source
+    from pipeline.ranks.world import open_world
 
 
 def find(

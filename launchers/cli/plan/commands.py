@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 from launchers.cli.command import FLAT, Natural, Overrides, Positive, new_app
-from launchers.cli.plan.light_import import light_import
 from launchers.cli.plan.options import SERVE, OutputOptions, PlanOptions, RepeatOptions
 
 app = new_app("homerec plan", "Find, inspect and measure sharding plans.")
@@ -33,8 +32,7 @@ def find(
             checkpoint, its config.json, or a table list (.yaml).
         warm: file of an earlier plan to start from.
     """
-    with light_import():
-        from launchers.cli.plan import actions
+    from launchers.cli.plan import actions
 
     return actions.find(source, options, warm, output, overrides)
 
@@ -47,8 +45,7 @@ def show(plan: Path, table: str | None = None, /) -> int:
         plan: plan file.
         table: table whose options to print.
     """
-    with light_import():
-        from launchers.cli.plan import actions
+    from launchers.cli.plan import actions
 
     return actions.show(plan, table)
 
@@ -61,8 +58,7 @@ def diff(before: Path, after: Path, /) -> int:
         before: current plan file.
         after: new plan file, whose cluster is used.
     """
-    with light_import():
-        from launchers.cli.plan import actions
+    from launchers.cli.plan import actions
 
     return actions.diff(before, after)
 
@@ -85,8 +81,7 @@ def sweep(
             row_wise+table_wise), dim, dtype, qcomm, pipeline, reserve, replica_groups, sync_every,
             serve or a field of the cluster; repeatable, once per input.
     """
-    with light_import():
-        from launchers.cli.plan import actions
+    from launchers.cli.plan import actions
 
     return actions.sweep(source, options, vary, output, overrides)
 
@@ -101,8 +96,7 @@ def page(*plans: Path, sweep: Path | None = None, options: Natural = 200, out: P
         options: number of tables whose options are all shown, most expensive first.
         out: HTML file to write.
     """
-    with light_import():
-        from launchers.cli.plan import actions
+    from launchers.cli.plan import actions
 
     return actions.page(plans, sweep, options, out)
 
@@ -131,8 +125,7 @@ def table_stats(
         out: JSON file to write.
         json: print JSON.
     """
-    with light_import():
-        from launchers.cli.plan import actions
+    from launchers.cli.plan import actions
 
     return actions.table_stats(
         source, data, overrides, fold=fold, serve=serve, batch_size=batch_size, out=out, json=json
@@ -156,8 +149,7 @@ def measure(
         cluster: .yaml file or preset with the constants of the prediction (default: the plan's).
         out: JSON file to write.
     """
-    with light_import():
-        from launchers.cli.plan import measured
+    from launchers.cli.plan import measured
 
     return measured.measure([first, *more], cluster, out, repeat)
 
@@ -177,7 +169,6 @@ def calibrate(
         out: calibrated cluster file to write (.yaml).
         batch_size: rows per rank.
     """
-    with light_import():
-        from launchers.cli.plan import measured
+    from launchers.cli.plan import measured
 
     return measured.calibrate(cluster, out, batch_size, repeat)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from launchers.cli.plan.options import PlanOptions
 
 if TYPE_CHECKING:
+    from embeddings.number_types import Place
     from embeddings.planner.inputs.cluster import Cluster
     from embeddings.planner.inputs.request import PlanRequest
     from embeddings.planner.inputs.rules import Rule
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.planning.sources import Source
 
 # Fields of `TrainingSetup` -> the options that set them.
-_OPTIONS: dict[tuple[int | str, ...], str] = {
+_OPTIONS: dict[Place, str] = {
     ("qcomm_forward",): "--qcomm",
     ("qcomm_backward",): "--qcomm",
     ("reserve",): "--reserve",

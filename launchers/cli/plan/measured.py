@@ -8,24 +8,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from embeddings.planner.calibration.observed import Fit
-from embeddings.planner.inputs.cluster import Cluster, load_cluster
-from embeddings.planner.inputs.cluster_file import cluster_yaml, rounded
-from embeddings.planner.inputs.torchrec_log import torchrec_silenced
-from embeddings.planner.plans.fixed_plan import repriced
-from embeddings.planner.plans.plan_file import PlanFile, load_plan
-from launchers.cli.plan.measured_tables import fits_view, measured_json, measured_view
-from launchers.cli.plan.options import RepeatOptions
-from launchers.cli.plan.progress import ProgressPrinter
-from launchers.cli.plan.user_errors import check_folder, user_errors
-from launchers.local.console import open_console, print_line
-from launchers.local.local_ranks import run_ranks
-from pipeline.io.errors import UserError
-from pipeline.io.files import write_json, write_text
-from pipeline.planning.calibrate import calibrate_here, check_shape, measure_all
-from pipeline.planning.measure import Measured, combine
-from pipeline.ranks.machine import machine
-from pipeline.ranks.world import World, open_world
+from launchers.cli.plan.light_import import light_import
+
+with light_import():
+    from embeddings.planner.calibration.observed import Fit
+    from embeddings.planner.inputs.cluster import Cluster, load_cluster
+    from embeddings.planner.inputs.cluster_file import cluster_yaml, rounded
+    from embeddings.planner.inputs.torchrec_log import torchrec_silenced
+    from embeddings.planner.plans.fixed_plan import repriced
+    from embeddings.planner.plans.plan_file import PlanFile, load_plan
+    from launchers.cli.plan.measured_tables import fits_view, measured_json, measured_view
+    from launchers.cli.plan.options import RepeatOptions
+    from launchers.cli.plan.progress import ProgressPrinter
+    from launchers.cli.plan.user_errors import check_folder, user_errors
+    from launchers.local.console import open_console, print_line
+    from launchers.local.local_ranks import run_ranks
+    from pipeline.io.errors import UserError
+    from pipeline.io.files import write_json, write_text
+    from pipeline.planning.calibrate import calibrate_here, check_shape, measure_all
+    from pipeline.planning.measure import Measured, combine
+    from pipeline.ranks.machine import machine
+    from pipeline.ranks.world import World, open_world
 
 
 def measure(
