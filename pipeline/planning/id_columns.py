@@ -121,7 +121,7 @@ def _joined(parts: Sequence[tuple[IntArray, IntArray]]) -> tuple[IntArray, IntAr
 
 
 def id_footer(path: Path, tables: Sequence[ListedTable]) -> pq.FileMetaData:
-    """Open a file. Raises UserError if a column is missing."""
+    """Return the footer of a file. Raises UserError if a column is missing or has no integers."""
     try:
         footer = read_footer(path)
     except (pa.ArrowInvalid, OSError) as error:

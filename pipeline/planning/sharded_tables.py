@@ -233,7 +233,7 @@ def _id_bytes(features: Any) -> int:
 
 
 def _bytes_of(state: Any) -> int:
-    """Yield all tensors in nested dicts and lists; for sharded ones, the local shards."""
+    """Return the bytes of all tensors in nested dicts and lists, of sharded ones the local part."""
     if isinstance(state, ShardedTensor):  # also a Tensor
         return sum(shard.tensor.nbytes for shard in state.local_shards())
     if isinstance(state, Tensor):

@@ -35,7 +35,7 @@ class Source:
     remake: Callable[[int | None, str | None], Source] | None = None
     """Returns the same source with another dim or type for all tables."""
     schema: Schema | None = None
-    """Configuration of a run."""
+    """For a run: schema of its data."""
     setup: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `TrainingSetup` set by a run."""
     hash_rows: int = 0

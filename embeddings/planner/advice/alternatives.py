@@ -33,7 +33,7 @@ class Alternative:
     perf: FloatArray
     """[6] milliseconds of a shard, by PARTS."""
     memory: IntArray
-    """[2] bytes of its largest shard, by MEMORIES."""
+    """[3] bytes of its largest shard, by MEMORIES."""
     sync: float
     """Milliseconds of a shard's replicas."""
     allowed: bool
@@ -189,7 +189,7 @@ def _place(
 def _greedy(
     blocks: IntArray, sites: IntArray, time: FloatArray, load: FloatArray, free: IntArray
 ) -> IntArray | None:
-    """Return the site of every block, [B]. `blocks`: [B, W, 2] bytes; `sites`: [P, W] ranks."""
+    """Return the site of every block, [B]. `blocks`: [B, W, 3] bytes; `sites`: [P, W] ranks."""
     load, free = load.copy(), free.copy()
     chosen = []
     for needs in blocks:

@@ -211,7 +211,7 @@ def _links(rates: Mapping[tuple[str, int], float], cluster: Cluster) -> tuple[fl
 
 
 def _weighted(observed: Sequence[Observed], cluster: Cluster, fits: Fits) -> Cluster:
-    """Fit the factor of the backward of weighted ids relative to others."""
+    """Return the cluster with a fitted factor of the backward of weighted ids over others."""
     costs = cluster.costs
     assert costs is not None
     n, fixed = PARTS.index("bwd_compute"), costs.fixed.bwd_compute

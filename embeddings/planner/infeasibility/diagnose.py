@@ -105,7 +105,7 @@ def _reserved(request: PlanRequest, kind: int) -> Reserved:
 
 
 def _left(priced: Priced, found: SearchResult) -> IntArray:
-    """Return the bytes left beside the placed items by MEMORIES, [2, R]."""
+    """Return the bytes left beside the placed items by MEMORIES, [3, R]."""
     free, placements = priced.problem.free.copy(), Placements(priced.problem)
     for item, placement in enumerate(found.placements):
         if placement >= 0:
@@ -119,7 +119,7 @@ def _shortfalls(priced: Priced, found: SearchResult, left: IntArray) -> Iterator
     problem = priced.problem
     for item in found.missing:
         placements = problem.placements(item)
-        # [placements, 2, R]: missing bytes of a first shard on each rank.
+        # [placements, 3, R]: missing bytes of a first shard on each rank.
         lacks = problem.memory[placements.start : placements.stop, 0, :, None] - left[None]
         per_rank = lacks.max(axis=1)
         nearest, rank = divmod(int(per_rank.argmin()), problem.ranks)

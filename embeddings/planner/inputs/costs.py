@@ -172,7 +172,7 @@ class TorchRecConfig(EmbeddingPerfEstimatorConfig):
 
 
 def _is_annotated(config: EmbeddingPerfEstimatorConfig, name: str) -> bool:
-    """Copy TorchRec's annotations, which are attributes of a function."""
+    """Whether it is a method with TorchRec's annotations, which are attributes of a function."""
     value = getattr(config, name, None) if not name.startswith("_") else None
     return callable(value) and bool(getattr(value, "__dict__", None))
 

@@ -145,7 +145,7 @@ class PlanFile(Frozen):
         return gap if gap > _ROUNDING else 0.0
 
     def memory(self) -> tuple[IntArray, IntArray]:
-        """Return used and available bytes for tables by rank and MEMORIES, [R, 2] each."""
+        """Return used and available bytes for tables by rank and MEMORIES, [R, 3] each."""
         used = [[rank.bytes[memory] for memory in MEMORIES] for rank in self.ranks]
         room = [[rank.room[memory] for memory in MEMORIES] for rank in self.ranks]
         return np.array(used, np.int64), np.array(room, np.int64)

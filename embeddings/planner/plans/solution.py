@@ -51,9 +51,9 @@ class Solution:
     sync: FloatArray
     """[R] milliseconds of replicas."""
     memory: IntArray
-    """[R, 2] used bytes by rank and MEMORIES."""
+    """[R, 3] used bytes by rank and MEMORIES."""
     room: IntArray
-    """[R, 2] available bytes for tables."""
+    """[R, 3] available bytes for tables."""
     rounds: int
     """Rounds of the search."""
     cut_off: bool

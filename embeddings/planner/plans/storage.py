@@ -25,7 +25,7 @@ def fullest(used: IntArray, room: IntArray) -> IntArray:
 
 
 def memory_by_kind(file: PlanFile) -> IntArray:
-    """Return bytes by KINDS, rank and MEMORIES, [K, R, 2]; their sum over kinds is `file.memory()`.
+    """Return bytes by KINDS, rank and MEMORIES, [K, R, 3]; their sum over kinds is `file.memory()`.
 
     Buffers contain the ids and rows of a batch; caches belong to `fused_uvm_caching` tables.
     """

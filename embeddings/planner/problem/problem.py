@@ -42,7 +42,7 @@ class Problem:
     hosts: int
     local: int
     free: IntArray
-    """[2, R] memory of each rank for tables, by MEMORIES."""
+    """[3, R] memory of each rank for tables, by MEMORIES."""
     members: tuple[tuple[int, ...], ...]
     """Tables of each item."""
     first: IntArray
@@ -60,7 +60,7 @@ class Problem:
     time: FloatArray
     """[N] milliseconds of a shard."""
     memory: IntArray
-    """[N, 3, 2] see Options."""
+    """[N, 3, 3] see Options."""
     pins: tuple[tuple[int, ...] | None, ...]
     """[M] ranks of an item's shards, if pinned by a rule."""
     host_group: tuple[int, ...] = ()
@@ -82,7 +82,7 @@ class Problem:
         return self.time * self.blocks * self.counts.sum(axis=1)
 
     def total_memory(self) -> IntArray:
-        """[N, 2] total memory of all shards."""
+        """[N, 3] total memory of all shards."""
         every: IntArray = np.einsum("ns,nsm->nm", self.counts, self.memory) * self.blocks[:, None]
         return every
 
@@ -243,7 +243,7 @@ def _on_one_host(
 def _fitting_alone(
     placements: Sequence[tuple[int, ...]], options: Options, rooms: IntArray
 ) -> list[tuple[int, ...]]:
-    """Return the placements whose largest shard fits on an empty rank. `rooms`: [2, K] distinct
+    """Return the placements whose largest shard fits on an empty rank. `rooms`: [3, K] distinct
     memories of ranks."""
     needs = [options.memory[list(placement), 0].sum(axis=0) for placement in placements]
     return [

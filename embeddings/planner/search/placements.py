@@ -28,7 +28,7 @@ class Placements:
         self._needs: dict[int, IntArray] = {}
 
     def needs(self, placement: int) -> IntArray:
-        """Return the bytes of every shard of a placement, in order, [2, S]."""
+        """Return the bytes of every shard of a placement, in order, [3, S]."""
         known = self._needs.get(placement)
         if known is None:
             column = np.repeat(

@@ -111,7 +111,7 @@ def vary(inputs: Inputs, values: Mapping[str, str]) -> Inputs:
 
 
 def _remade(source: Source, dim: str | None, dtype: str | None) -> Source:
-    """Return the inputs with all tables of this dim and type."""
+    """Return the source with all tables of this dim and type."""
     if dim is None and dtype is None:
         return source
     assert source.remake is not None
