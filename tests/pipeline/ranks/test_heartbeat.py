@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import threading
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import HashStore  # type: ignore[attr-defined]  # not in __all__
 
+from launchers.local.free_port import free_port
 from pipeline.io.errors import RankLost
 from pipeline.io.exit_codes import ExitCode
 from pipeline.ranks.heartbeat import Heartbeat, Pulse, monitored
@@ -25,6 +25,7 @@ def lose_rank_one(rank: int, size: int, what: str, port: int, folder: Path) -> N
     """Two ranks join, then rank 1 does `what`; each writes its errors into `folder`."""
     with (folder / f"stderr{rank}").open("w", encoding="utf-8") as errors:
         os.dup2(errors.fileno(), 2)
+    dist.barrier()  # Nobody hangs up on a rank that is still joining.
     dist.destroy_process_group()
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     try:
@@ -52,11 +53,8 @@ def lose_rank_one(rank: int, size: int, what: str, port: int, folder: Path) -> N
     ],
 )
 def test_the_lost_rank_is_named(what: str, said: str, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
     with pytest.raises(RankError, match=r"exit codes by rank: \[75, "):
-        run_ranks(lose_rank_one, 2, what, port, tmp_path)
+        run_ranks(lose_rank_one, 2, what, free_port(), tmp_path)
     printed = (tmp_path / "stderr0").read_text(encoding="utf-8")
     assert re.search(rf"lost: step 7: rank 1 on \S+ {said}", printed), printed
 
