@@ -18,6 +18,14 @@ def open_input(path: Path, *, mapped: bool = False) -> pa.NativeFile:
 
 
 def read_footer(path: Path) -> pq.FileMetaData:
-    """Read the metadata. Raises OSError, and ArrowInvalid if it is not a Parquet file."""
+    """Read the metadata. Raises OSError, and ArrowException if it is not a Parquet file.
+
+    The names of its columns are UTF-8.
+    """
     with open_input(path) as file:
-        return pq.read_metadata(file)
+        try:
+            footer = pq.read_metadata(file)
+            footer.schema.to_arrow_schema().names  # noqa: B018
+        except UnicodeDecodeError as error:
+            raise pa.ArrowInvalid("the name of a column is not UTF-8") from error
+    return footer

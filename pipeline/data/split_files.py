@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.data.column_types import cast, is_castable
+from pipeline.data.footer_statistics import ColumnStatistics, footer_statistics
 from pipeline.data.parquet_input import open_input, read_footer
 from pipeline.data.schema import SPLIT, Schema
 from pipeline.io.arrays import IntArray
@@ -56,6 +57,7 @@ class Shards:
             )
         self._groups = [(file, group) for file, group, rows in groups if rows]
         self.group_rows = [rows for _, _, rows in groups if rows]
+        self._statistics_of: tuple[int, list[list[ColumnStatistics]]] = (-1, [])
 
     def read(self, groups: IntArray, names: Iterable[str] | None = None) -> pa.Table:
         """Read the rows of `groups` (ascending), from files of any writer.
@@ -93,27 +95,20 @@ class Shards:
         None: within the known statistics, but some are missing.
         """
         file, of_file = self._groups[group]
-        footer = self._footers[file].row_group(of_file)
         known: set[str] = set()
-        for index in range(footer.num_columns):
-            column = footer.column(index)
-            try:
-                name = column.path_in_schema.partition(".")[0]
-            except UnicodeDecodeError:  # a damaged footer: reading this row group says so
-                return None
-            if (limits := ranges.get(name)) is None:
+        for name, limits in self._statistics(file)[of_file]:
+            if (allowed := ranges.get(name)) is None:
                 continue
-            if (statistics := column.statistics) is None:
-                continue
-            if statistics.has_min_max:
-                if isinstance(statistics.min, bytes):  # of half precision
-                    continue
-                if not limits[0] <= statistics.min <= statistics.max <= limits[1]:
-                    return False
-            elif not statistics.has_null_count or statistics.null_count < column.num_values:
-                continue
+            if limits and not allowed[0] <= limits[0] <= limits[1] <= allowed[1]:
+                return False
             known.add(name)
         return True if len(known) == len(ranges) else None
+
+    def _statistics(self, file: int) -> list[list[ColumnStatistics]]:
+        if self._statistics_of[0] != file:
+            found = footer_statistics(self._paths[file], self._footers[file])
+            self._statistics_of = file, found
+        return self._statistics_of[1]
 
     def locate(self, groups: IntArray, row: int) -> str:
         """Return 'FILE: row R' (from 0) for a row returned by `read`, for messages."""
@@ -143,8 +138,8 @@ def _footer(path: Path, columns: Mapping[str, pa.DataType]) -> pq.FileMetaData:
             raise UserError(f"{path}: listed in schema.json, but does not exist; {AGAIN}")
         footer = read_footer(path)
         found = footer.schema.to_arrow_schema()
-        names = found.names  # of a damaged file they may be no UTF-8
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+        names = found.names
+    except pa.ArrowException as error:
         raise UserError(f"{path}: not a Parquet file ({_first_line(error)}); {AGAIN}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({_first_line(error)})") from error
