@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
 from launchers.torchx.scheduler_config import check_printable, configured
 from pipeline.io.errors import UserError, nearest
+from pipeline.io.interrupts import NUMBERS
 
 _EXTRAS = {
     "kubernetes": "torchx[kubernetes]",
@@ -38,8 +40,26 @@ def open_runner() -> Iterator[Any]:
 
         return create_scheduler(session_name, **more)
 
-    with Runner("homerec", {**get_scheduler_factories(), "slurm": slurm}) as runner:
+    factories = {**get_scheduler_factories(), "slurm": slurm}
+    kept = {name: _keeping_handlers(factory) for name, factory in factories.items()}
+    with Runner("homerec", kept) as runner:
         yield runner
+
+
+def _keeping_handlers(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """Create a scheduler without its signal handlers: those of 'local_cwd' raise an Exception."""
+
+    def create(*args: Any, **more: Any) -> Any:
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+        handlers = {number: signal.getsignal(number) for number in NUMBERS}
+        try:
+            return factory(*args, **more)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+    return create
 
 
 @contextmanager

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import signal
 
 import pytest
 
 from launchers.cli.main import main
 from launchers.torchx.schedulers import open_runner, read_handle
 from pipeline.io.errors import UserError
+from pipeline.io.interrupts import NUMBERS
 
 LAUNCH = ["launch", "--dry-run", "--nnodes", "2", "--nproc", "4", "--cpu", "8", "--mem-mb", "9000"]
 RANKS = ["--", "train", "demo", "--train.epochs", "2"]
@@ -129,3 +131,12 @@ def test_a_handle_names_a_scheduler_and_a_job(handle: str, said: str) -> None:
             read_handle(runner, handle)
         assert read_handle(runner, "slurm://homerec/12") == ("slurm", "12")
         assert read_handle(runner, "kubernetes://x/ns:app-1") == ("kubernetes", "ns:app-1")
+
+
+def test_a_scheduler_leaves_signals_to_the_command() -> None:
+    """TorchX's own would make of each an exception, which ends in a traceback."""
+    before = [signal.getsignal(number) for number in NUMBERS]
+    with open_runner() as runner:
+        runner.scheduler_run_opts("local_cwd")
+        assert [signal.getsignal(number) for number in NUMBERS] == before
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()).isdisjoint(NUMBERS)
