@@ -8,13 +8,13 @@ converted to DCP's objects.
 from __future__ import annotations
 
 import io
+import math
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import (
-    BytesStorageMetadata,
     ChunkStorageMetadata,
     Metadata,
     MetadataIndex,
@@ -29,7 +29,6 @@ _METADATA = "torch.distributed.checkpoint.metadata"
 _NAMED = {
     (_METADATA, "Metadata"),
     (_METADATA, "TensorStorageMetadata"),
-    (_METADATA, "BytesStorageMetadata"),
     (_METADATA, "ChunkStorageMetadata"),
     (_METADATA, "TensorProperties"),
     (_METADATA, "_MEM_FORMAT_ENCODING"),
@@ -65,8 +64,14 @@ class _Record:
         self.state = state
 
 
-class _Unpickler(pickle.Unpickler):
-    """Creates records, sizes and dtypes."""
+class _Unpickler(pickle._Unpickler):  # in Python, because C's hashes any key
+    """Creates records, sizes and dtypes.
+
+    Keys are text or records. The hash of a tuple visits everything in it: a few bytes can make it
+    take forever, or exceed the stack and kill the process.
+    """
+
+    stack: list[Any]  # of the base class: what came after the last mark
 
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream)
@@ -82,23 +87,42 @@ class _Unpickler(pickle.Unpickler):
                 return known
         raise pickle.UnpicklingError(f"it names {module}.{name}, which no checkpoint contains")
 
+    def _check_keys(self, op: int, items: list[Any]) -> None:
+        for key in items[::2]:
+            if type(key) is not str and not isinstance(key, _Record):
+                raise pickle.UnpicklingError(f"a key is a {type(key).__name__}")
+        load: Any = pickle._Unpickler.dispatch[op]
+        load(self)
+
+    def _reject_set(self) -> None:
+        raise pickle.UnpicklingError("it contains a set")
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.SETITEM[0]: lambda self: self._check_keys(pickle.SETITEM[0], self.stack[-2:]),
+        pickle.SETITEMS[0]: lambda self: self._check_keys(pickle.SETITEMS[0], self.stack),
+        pickle.DICT[0]: lambda self: self._check_keys(pickle.DICT[0], self.stack),
+        pickle.FROZENSET[0]: _reject_set,
+        pickle.ADDITEMS[0]: _reject_set,
+    }
+
 
 def _metadata(record: Any) -> Metadata:
     fields = _fields(record, "Metadata")
     entries = {_text(name): _entry(one) for name, one in _dict(fields["state_dict_metadata"])}
     stored = {_index(index): _storage(info) for index, info in _dict(fields["storage_data"])}
+    for name, entry in entries.items():
+        _check_stored(name, entry, stored)
     version = fields.get("version")
     return Metadata(
-        state_dict_metadata=entries,
+        state_dict_metadata={**entries},
         storage_data=stored,
         storage_meta=StorageMeta(),
         version=None if version is None else _text(version),
     )
 
 
-def _entry(record: Any) -> TensorStorageMetadata | BytesStorageMetadata:
-    if type(record).__name__ == "BytesStorageMetadata":
-        return BytesStorageMetadata()
+def _entry(record: Any) -> TensorStorageMetadata:
     fields = _fields(record, "TensorStorageMetadata")
     dtype, *_ = _state(fields["properties"], "TensorProperties", tuple)
     size = _size(fields["size"])
@@ -134,6 +158,19 @@ def _storage(record: Any) -> _StorageInfo:
     if fields.get("transform_descriptors") is not None:
         raise ValueError("its files are transformed")
     return _StorageInfo(name, _natural(fields["offset"]), _natural(fields["length"]))
+
+
+def _check_stored(
+    name: str, entry: TensorStorageMetadata, stored: dict[MetadataIndex, _StorageInfo]
+) -> None:
+    """Check that a file has all of a tensor: what is missing would keep its initial values."""
+    for chunk in entry.chunks:
+        place = stored.get(MetadataIndex(name, chunk.offsets))
+        size = math.prod(chunk.sizes) * entry.properties.dtype.itemsize
+        if place is None or place.length < size:
+            raise ValueError(f"{name} is not stored whole")
+    if sum(math.prod(chunk.sizes) for chunk in entry.chunks) != math.prod(entry.size):
+        raise ValueError(f"the chunks of {name} are not all of it")
 
 
 def _fields(record: Any, name: str) -> dict[str, Any]:

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from torch.distributed.checkpoint._nested_dict import flatten_state_dict
 from torch.distributed.checkpoint.metadata import Metadata
-from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner, ReadItem
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, ReadItem
 from torch.futures import Future
 from torchrec.distributed.types import ShardedTensor
 
 from pipeline.checkpoint.layout import step_folder
 from pipeline.checkpoint.manifest import read_manifest
-from pipeline.checkpoint.reader import CheckpointReader, load_plain
+from pipeline.checkpoint.reader import CheckpointReader, load_tensor
 from pipeline.io.storage import AnyPath
 
 _CHANGED = "changed"
@@ -124,7 +124,7 @@ class _Overlay(CheckpointReader):
         for item in plan.items:
             index = item.storage_index
             key = _key(index.fqn, index.offset or ())
-            if item.type != LoadItemType.BYTE_IO and f"{key}|rows" in self._changes:
+            if f"{key}|rows" in self._changes:
                 self._lay_over(item, key, planner)
         return done
 
@@ -146,8 +146,7 @@ class _Overlay(CheckpointReader):
         path = self.fs.concat_path(self.path, info.relative_path)
         with self.fs.create_stream(path, "rb") as stream:
             data = io.BytesIO(self._slice_file(stream, info).read(info.length))
-        found: Tensor = load_plain(data, name)
-        return found
+        return load_tensor(data, name)
 
 
 def _key(name: str, offsets: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torchrec.optim.keyed import CombinedOptimizer
 
@@ -15,7 +16,6 @@ from pipeline.checkpoint.incremental import open_reader
 from pipeline.checkpoint.layout import named_steps, step_folder
 from pipeline.checkpoint.manifest import NAME, CorruptError
 from pipeline.checkpoint.progress import Progress, read_progress
-from pipeline.checkpoint.reader import CheckpointPlanner
 from pipeline.checkpoint.run_state import empty_state_dict, load_state_dict
 from pipeline.checkpoint.table_state import TablesLoader
 from pipeline.checkpoint.verify import find_damage_on_ranks
@@ -143,7 +143,7 @@ def _load(
         dcp_load(
             state,
             storage_reader=open_reader(folder),
-            planner=tables or CheckpointPlanner(),
+            planner=tables or DefaultLoadPlanner(),
             process_group=world.control,
         )
     except (CheckpointException, OSError, ValueError, RuntimeError) as error:

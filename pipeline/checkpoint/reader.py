@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.distributed.checkpoint._fsspec_filesystem import FileSystem, FsspecReader
-from torch.distributed.checkpoint._traverse import set_element
-from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.metadata import Metadata
-from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, ReadItem
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.futures import Future
 
 from pipeline.checkpoint.dcp_metadata import parse_metadata
@@ -45,20 +44,15 @@ class CheckpointReader(FsspecReader):
             raise CorruptError("a tensor contains more than numbers") from error
 
 
-class CheckpointPlanner(DefaultLoadPlanner):
-    """DCP's planner, which loads non-tensors as plain values only. Raises CorruptError."""
-
-    def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
-        name = read_item.dest_index.fqn
-        set_element(self.original_state_dict, self.mappings[name], load_plain(value, name))
-
-
-def load_plain(stream: io.BytesIO, name: str) -> Any:
-    """Load tensors, numbers, text and collections. Raises CorruptError for anything else."""
+def load_tensor(stream: io.BytesIO, name: str) -> Tensor:
+    """Load a tensor. Raises CorruptError for anything else."""
     try:
-        return torch.load(stream, map_location="cpu", weights_only=True)
+        found = torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CorruptError(f"{name} contains more than tensors, numbers and text") from error
+        raise CorruptError(f"{name} contains more than numbers") from error
+    if not isinstance(found, Tensor):
+        raise CorruptError(f"{name} is not a tensor")
+    return found
 
 
 def path_text(folder: AnyPath) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.metadata import (
     ChunkStorageMetadata,
     MetadataIndex,
@@ -25,7 +26,6 @@ from torchrec.distributed.types import (
 )
 from torchrec.optim.keyed import CombinedOptimizer
 
-from pipeline.checkpoint.reader import CheckpointPlanner
 from pipeline.checkpoint.reshard_optimizer import ColumnRange, mean_of_columns, overlaps
 from pipeline.training.optimizer_shards import LocalTable, local_tables
 
@@ -35,7 +35,7 @@ def table_state(model: nn.Module, optimizer: CombinedOptimizer) -> dict[str, Ten
     return {table.parameter: _to_save(table) for table in local_tables(model, optimizer)}
 
 
-class TablesLoader(CheckpointPlanner):
+class TablesLoader(DefaultLoadPlanner):
     """Load planner that also loads the optimizer state of tables.
 
     Reads only the parts for this rank's shards; `finish` then copies them to the optimizer. A table

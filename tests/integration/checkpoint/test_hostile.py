@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 
 from launchers.cli.main import main
 from pipeline.checkpoint.manifest import NAME, digest, read_sealed, write_sealed
@@ -30,7 +29,6 @@ def poison(step: Path, sign: Path) -> None:
     """Code in the metadata of a checkpoint, under valid checksums."""
     path = step / ".metadata"
     metadata = pickle.loads(path.read_bytes())
-    metadata.state_dict_metadata["extra"] = BytesStorageMetadata()
     metadata.planner_data = Touch(sign)
     payload = pickle.dumps(metadata)
     assert_works(payload, sign)

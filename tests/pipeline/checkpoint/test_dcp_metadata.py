@@ -26,7 +26,7 @@ from tests.hostile import Touch, assert_works
 
 
 def saved(**parts: Any) -> Metadata:
-    """A table of two shards and a value that is not a tensor."""
+    """A table of two shards."""
     chunks = [
         ChunkStorageMetadata(offsets=torch.Size([row, 0]), sizes=torch.Size([5, 4]))
         for row in (0, 5)
@@ -38,12 +38,11 @@ def saved(**parts: Any) -> Metadata:
                 size=torch.Size([10, 4]),
                 chunks=chunks,
             ),
-            "extra": BytesStorageMetadata(),
         },
         "planner_data": {"table": ("model", "table")},
         "storage_data": {
-            MetadataIndex("table", [5, 0], 1): _StorageInfo("__1_0.distcp", 7, 400),
-            MetadataIndex("extra"): _StorageInfo("__0_0.distcp", 0, 9),
+            MetadataIndex("table", [0, 0], 0): _StorageInfo("__0_0.distcp", 0, 40),
+            MetadataIndex("table", [5, 0], 1): _StorageInfo("__1_0.distcp", 7, 40),
         },
         "storage_meta": StorageMeta(save_id="a"),
         "version": "1.0.0",
@@ -56,7 +55,7 @@ def test_what_dcp_writes_is_read_as_it_was() -> None:
         found = parse_metadata(io.BytesIO(pickle.dumps(saved(), protocol)))
         assert found.state_dict_metadata == saved().state_dict_metadata
         assert found.storage_data == saved().storage_data
-        assert [index.index for index in found.storage_data] == [1, None]
+        assert [index.index for index in found.storage_data] == [0, 1]
         assert found.version == "1.0.0"
 
 
@@ -127,11 +126,48 @@ def test_a_file_cannot_change_the_classes_it_names() -> None:
             },
             r"a chunk ends at \[3\] in a tensor of \[2\]",
         ),
+        (
+            {"state_dict_metadata": {"a": BytesStorageMetadata()}},
+            r"BytesStorageMetadata, which no checkpoint contains",
+        ),
+        ({"storage_data": {}}, "table is not stored whole"),
+        (
+            {"storage_data": {MetadataIndex("table", [0, 0]): _StorageInfo("b", 0, 39)}},
+            "table is not stored whole",
+        ),
+        (
+            {
+                "state_dict_metadata": {
+                    "a": TensorStorageMetadata(TensorProperties(), torch.Size([2]), [])
+                }
+            },
+            "the chunks of a are not all of it",
+        ),
     ],
 )
 def test_what_does_not_hold_is_rejected(parts: dict[str, Any], message: str) -> None:
     with pytest.raises(CorruptError, match=message):
         parse_metadata(io.BytesIO(pickle.dumps(saved(**parts))))
+
+
+_TWICE = b"\x94" + b"".join(b"0h%ch%c\x86\x94" % (i, i) for i in range(60))
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (b"})" + 300_000 * b"\x85" + b"Ns.", "a key is a tuple"),  # the stack ends before the hash
+        (b"})" + _TWICE + b"Ns.", "a key is a tuple"),  # 2^60 parts
+        (b"}()" + _TWICE + b"Nu.", "a key is a tuple"),
+        (b"()" + _TWICE + b"Nd.", "a key is a tuple"),
+        (b"()" + _TWICE + b"\x91.", "it contains a set"),
+        (b"\x8f()" + _TWICE + b"\x90.", "it contains a set"),
+    ],
+    ids=["deep", "wide", "several", "dict", "frozenset", "set"],
+)
+def test_no_key_is_hashed_that_takes_forever(payload: bytes, message: str) -> None:
+    with pytest.raises(CorruptError, match=message):
+        parse_metadata(io.BytesIO(b"\x80\x04" + payload))
 
 
 def test_bytes_that_are_no_pickle_are_rejected() -> None:

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import torch
 from torch.distributed.checkpoint._fsspec_filesystem import FsspecWriter
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from pipeline.checkpoint.load import _load
 from pipeline.checkpoint.manifest import Manifest
-from pipeline.checkpoint.reader import CheckpointPlanner
 from pipeline.io.errors import UserError
 from pipeline.io.interrupts import Interrupted
 
 
-class Failing(CheckpointPlanner):
+class Failing(DefaultLoadPlanner):
     """Raises while a checkpoint is loaded."""
 
     def __init__(self, error: BaseException) -> None:

@@ -1,10 +1,9 @@
-"""What a checkpoint holds besides metadata is loaded as plain values, or rejected."""
+"""What a checkpoint holds besides metadata is loaded as tensors, or rejected."""
 
 from __future__ import annotations
 
 import io
 import pickle
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +16,30 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from pipeline.checkpoint.load import origin
 from pipeline.checkpoint.manifest import CorruptError
-from pipeline.checkpoint.reader import CheckpointPlanner, CheckpointReader, load_plain
+from pipeline.checkpoint.reader import CheckpointReader, load_tensor
 from tests.hostile import Touch
-
-PLAIN: dict[str, Any] = {"rate": 0.1, "betas": (0.9, 0.999), "name": "a", "none": None}
 
 
 def loaded(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
-    reader, planner = CheckpointReader(folder), CheckpointPlanner()
-    load(state, storage_reader=reader, planner=planner, no_dist=True)
+    load(state, storage_reader=CheckpointReader(folder), no_dist=True)
     return state
 
 
-def test_tensors_and_plain_values_are_loaded(tmp_path: Path) -> None:
-    state = {**PLAIN, "weights": torch.arange(4.0), "step": OrderedDict(a=torch.tensor(3))}
+def test_tensors_are_loaded(tmp_path: Path) -> None:
+    state: dict[str, Any] = {"weights": torch.arange(4.0), "step": {"a": torch.tensor(3)}}
     save(state, storage_writer=FsspecWriter(str(tmp_path)), no_dist=True)
-    empty = {**dict.fromkeys(PLAIN, 0), "weights": torch.zeros(4), "step": {"a": torch.tensor(0)}}
-    found = loaded(tmp_path, empty)
-    assert {name: found[name] for name in PLAIN} == PLAIN
+    found = loaded(tmp_path, {"weights": torch.zeros(4), "step": {"a": torch.tensor(0)}})
     assert torch.equal(found["weights"], state["weights"])
     assert int(found["step"]["a"]) == 3
 
 
-def test_code_in_an_entry_is_not_run(tmp_path: Path) -> None:
+def test_what_is_no_tensor_is_not_loaded(tmp_path: Path) -> None:
+    """DCP would put the value in the place of the weights, which keep their initial values."""
     sign = tmp_path / "sign"
-    save({"extra": Touch(sign)}, storage_writer=FsspecWriter(str(tmp_path / "saved")), no_dist=True)
-    with pytest.raises(CheckpointException, match="extra contains more than tensors") as raised:
-        loaded(tmp_path / "saved", {"extra": 0})
-    assert isinstance(origin(raised.value), CorruptError)
+    for value in (0.1, Touch(sign)):
+        save({"weights": value}, storage_writer=FsspecWriter(str(tmp_path / "s")), no_dist=True)
+        with pytest.raises(CorruptError, match=r"it names .*BytesStorageMetadata"):
+            CheckpointReader(tmp_path / "s").read_metadata()
     assert not sign.exists()
 
 
@@ -63,6 +58,11 @@ def test_code_in_the_place_of_a_tensor_is_not_run(tmp_path: Path) -> None:
         loaded(folder, {"weights": torch.zeros(4)})
     assert isinstance(origin(raised.value), CorruptError)
     hostile.seek(0)
-    with pytest.raises(CorruptError, match=r"changed\|a contains more than tensors"):
-        load_plain(hostile, "changed|a")
+    with pytest.raises(CorruptError, match=r"changed\|a contains more than numbers"):
+        load_tensor(hostile, "changed|a")
+    other = io.BytesIO()
+    torch.save([1], other)
+    other.seek(0)
+    with pytest.raises(CorruptError, match=r"changed\|a is not a tensor"):
+        load_tensor(other, "changed|a")
     assert not sign.exists()
