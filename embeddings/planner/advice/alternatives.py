@@ -31,7 +31,7 @@ class Alternative:
     """Columns of a shard."""
     shards: int
     perf: FloatArray
-    """[6] milliseconds of a shard, by PARTS."""
+    """[6] milliseconds of its slowest shard, by PARTS."""
     memory: IntArray
     """[3] bytes of its largest shard, by MEMORIES."""
     sync: float
@@ -58,25 +58,27 @@ def alternatives(file: PlanFile, name: str) -> list[Alternative]:
     mine = [n for n, option in enumerate(options.options) if _is_current(file, name, options, n)]
     assert len(mine) == 1, f"{name}: {len(mine)} options are the chosen one"
     load, (used, room) = file.rated(), file.memory()
-    time = shard_ms(options)
+    time = shard_ms(options)[:, options.kind]
     ranks = np.array(placed.rank_list())
-    np.subtract.at(load, ranks, time[mine[0]])
+    np.subtract.at(load, ranks, time[mine[0], ranks])
     np.subtract.at(used, ranks, options.shard_memory(mine[0]))
     rules = [rule for rule in file.rules if rule.matches(name)]
     others = [other.sharding_type for other in file.tables if other.table.name != name]
     found = []
     for n, option in enumerate(options.options):
-        where = ranks if n == mine[0] else _place(options, n, load, room - used, file)
+        where = ranks if n == mine[0] else _place(options, n, time[n], load, room - used, file)
         after = load.copy()
         if where is not None:
-            np.add.at(after, where, time[n])
+            np.add.at(after, where, time[n, where])
+        of = np.arange(len(load)) if where is None else where
+        slowest = of[time[n, of].argmax()]
         found.append(
             Alternative(
                 sharding_type=option.sharding_type,
                 kernel=option.kernel,
                 width=option.width,
                 shards=len(options.shard_memory(n)),
-                perf=options.perf[n],
+                perf=options.perf_on(n, slowest),
                 memory=options.memory[n].max(axis=0),
                 sync=float(options.sync[n]),
                 allowed=all(
@@ -157,12 +159,15 @@ def _is_current(file: PlanFile, name: str, options: Options, n: int) -> bool:
 
 
 def _place(
-    options: Options, n: int, load: FloatArray, free: IntArray, file: PlanFile
+    options: Options, n: int, time: FloatArray, load: FloatArray, free: IntArray, file: PlanFile
 ) -> IntArray | None:
-    """Place shards block by block, keeping the busiest rank minimal; None if they do not fit."""
+    """Place shards block by block, keeping the busiest rank minimal; None if they do not fit.
+
+    `time`: [R] milliseconds of a shard on every rank.
+    """
     layout = LAYOUTS[options.options[n].sharding_type]
     world, local = file.cluster.ranks, file.cluster.devices_per_host
-    needs, time = options.shard_memory(n), shard_ms(options)[n]
+    needs = options.shard_memory(n)
     everyone = np.arange(world)
     if layout == EVERYWHERE:
         return everyone if (free >= needs).all() else None
@@ -180,7 +185,7 @@ def _place(
         if inside is None:
             continue
         after = load.copy()
-        np.add.at(after, host[inside], time)
+        np.add.at(after, host[inside], time[host[inside]])
         if after.max() < least:
             least, best = float(after.max()), host[inside]
     return best
@@ -196,8 +201,8 @@ def _greedy(
         fits = (free[sites] >= needs).all(axis=(1, 2))
         if not fits.any():
             return None
-        site = int(np.where(fits, load[sites].max(axis=1), np.inf).argmin())
+        site = int(np.where(fits, (load + time)[sites].max(axis=1), np.inf).argmin())
         chosen.append(site)
-        load[sites[site]] += time
+        load[sites[site]] += time[sites[site]]
         free[sites[site]] -= needs
     return np.array(chosen, np.int64)

@@ -89,7 +89,7 @@ def _reserved(request: PlanRequest, kind: int) -> Reserved:
     has = getattr(request.cluster, field)
     while fixed is None:
         has *= 2
-        cluster = request.cluster.model_copy(update={field: has, "other_memory": ()})
+        cluster = request.cluster.model_copy(update={field: has, "other_devices": ()})
         larger = request.changed(cluster=cluster, setup=setup)
         try:
             left = reserve(larger).devices[0].storage

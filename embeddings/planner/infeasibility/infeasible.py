@@ -60,8 +60,8 @@ class Relaxation:
     tables: tuple[str, ...] = ()
     """Tables whose rules or type it changes."""
     inputs: Mapping[str, Any]
-    """The changed inputs: rules, dtype (of `tables`), replica_groups, hbm_gb, ddr_gb, batch_size,
-    or hosts."""
+    """The changed inputs: rules, dtype (of `tables`), replica_groups, hbm_gb, ddr_gb (and
+    other_devices), batch_size, or hosts."""
     apart: float
     """Distance from the request in (0, 1]: the share of changed tables, or the relative difference
     of the amounts."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from embeddings.planner.infeasibility.infeasible import Relaxation
 from embeddings.planner.infeasibility.trial import Outcome, Outcomes, apart, fits, past
+from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.problem.pricing import all_options
 
@@ -31,16 +33,16 @@ def _more_memory(request: PlanRequest, deadline: float) -> Outcomes:
         return
     known = all_options(request)  # costs do not depend on the amount of memory
     for field, words in (("hbm_gb", "HBM per device"), ("ddr_gb", "memory per host")):
-        has = getattr(cluster, field)
+        each = cluster.by_rank(field)
+        has, most = float(each.min()), _MOST_MEMORY * float(each.max())
         if not has:
             continue
         low, high, took = has, has, None
 
         def tried(amount: float, field: str = field) -> float | None:
-            changed = request.cluster.model_copy(update={field: amount})
-            return fits(request.changed(cluster=changed), known)
+            return fits(request.changed(cluster=cluster.at_least(field, amount)), known)
 
-        while took is None and high < _MOST_MEMORY * has and not past(deadline):
+        while took is None and high < most and not past(deadline):
             low, high = high, 2 * high
             took = tried(high)
         while took is not None and high - low > _CLOSE * low and not past(deadline):
@@ -50,11 +52,23 @@ def _more_memory(request: PlanRequest, deadline: float) -> Outcomes:
                 low = middle
             else:
                 high, took = middle, middle_took
+        unequal = "at least " if has < float(each.max()) else ""
         change = took and Relaxation(
-            kind="memory", what=f"{high:,.6g} GiB of {words} instead of {has:,.6g}", time=took,
-            ranks=cluster.ranks, inputs={field: high}, apart=apart(high, has),
+            kind="memory", what=f"{unequal}{high:,.6g} GiB of {words} instead of {has:,.6g}",
+            time=took, ranks=cluster.ranks, inputs=_memory_inputs(cluster, field, high),
+            apart=apart(high, has),
         )  # fmt: skip
         yield Outcome(kind="memory", change=change or None, late=not change and past(deadline))
+
+
+def _memory_inputs(cluster: Cluster, field: str, amount: float) -> dict[str, Any]:
+    raised = cluster.at_least(field, amount)
+    inputs = {field: getattr(raised, field)}
+    if raised.other_devices != cluster.other_devices:
+        inputs["other_devices"] = [
+            other.model_dump(mode="json", exclude_defaults=True) for other in raised.other_devices
+        ]
+    return inputs
 
 
 def _rounded(amount: float) -> float:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 from torchrec.distributed.planner.constants import SSD_MEM_BW
 from torchrec.distributed.planner.types import (
@@ -19,43 +20,24 @@ from torchrec.distributed.planner.types import (
 )
 
 from embeddings.frozen import Frozen
+from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.inputs.costs import GBS, Costs, SharedBandwidths
+from embeddings.planner.inputs.other_devices import (
+    SPEEDS,
+    Bandwidth,
+    OtherDevices,
+    of_preset,
+)
 from embeddings.planner.inputs.yaml_files import read_yaml, validate
 
 GIB = 2**30
 MAX_RANKS = 2**14
 
-Bandwidth = Annotated[float, Field(gt=0, le=1e6)]
-"""GB/s."""
-
 _PRESETS = files("embeddings.planner.inputs") / "clusters"
 
 
-class OtherMemory(Frozen):
-    """Some hosts, or some ranks, whose memory is not that of the others."""
-
-    hosts: tuple[int, ...] = ()
-    """Hosts, from 0."""
-    ranks: tuple[int, ...] = ()
-    """Ranks (devices), from 0."""
-    hbm_gb: float | None = Field(default=None, gt=0, le=2**14)
-    """Memory of each of these devices."""
-    ddr_gb: float | None = Field(default=None, gt=0, le=2**16)
-    """Main memory of each of these hosts."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if bool(self.hosts) == bool(self.ranks):
-            raise ValueError("name hosts or ranks, one of the two")
-        if self.hbm_gb is None and self.ddr_gb is None:
-            raise ValueError("give their hbm_gb or ddr_gb")
-        if self.ranks and self.ddr_gb is not None:
-            raise ValueError("ddr_gb: main memory is a host's; name hosts")
-        return self
-
-
 class Cluster(Frozen):
-    """Hosts with equally many devices of equal speed. A rank is a device (on CPU: a process).
+    """Hosts with equally many devices. A rank is a device (on CPU: a process).
 
     Memory is in GiB (2^30 bytes), bandwidth in GB/s (10^9 bytes per second) per direction. All
     values except `ddr_gb` are per device.
@@ -89,9 +71,9 @@ class Cluster(Frozen):
     """Between a device and main memory."""
     tflops: float | None = Field(default=None, gt=0)
     """Dense bf16 matrix products (10^12 operations per second); not used by TorchRec."""
-    other_memory: tuple[OtherMemory, ...] = ()
-    """Hosts or ranks with more or less memory than `hbm_gb` and `ddr_gb`; the last entry that names
-    a rank applies. Speeds are the same everywhere: give those of the slowest device."""
+    other_devices: tuple[OtherDevices, ...] = Field(default=(), max_length=64)
+    """Hosts or ranks whose memory or speed is not that of the fields above; of entries that name a
+    rank, the last one that gives a field applies."""
     costs: Costs | None = None
     """Measured constants of TorchRec's estimates; unset: TorchRec's defaults."""
     source: str = ""
@@ -114,9 +96,12 @@ class Cluster(Frozen):
                 raise ValueError(f"{field}: 0 on a cuda device; give a positive value, in {unit}")
             if self.device == "cpu" and value:
                 raise ValueError(f"{field}: {value} on cpu, which has no such memory; remove it")
-        for other in self.other_memory:
-            if other.hbm_gb is not None and self.device == "cpu":
-                raise ValueError("other_memory: hbm_gb on cpu, which has no such memory; remove it")
+        for other in self.other_devices:
+            for field in ("hbm_gb", "hbm_bw"):
+                if self.device == "cpu" and getattr(other, field) is not None:
+                    raise ValueError(
+                        f"other_devices: {field} on cpu, which has no such memory; remove it"
+                    )
             for what, named, count in (
                 ("host", other.hosts, self.hosts),
                 ("rank", other.ranks, self.ranks),
@@ -124,7 +109,7 @@ class Cluster(Frozen):
                 wrong = [number for number in named if not 0 <= number < count]
                 if wrong:
                     raise ValueError(
-                        f"other_memory: no {what} {wrong[0]}; {what}s are 0 to {count - 1}"
+                        f"other_devices: no {what} {wrong[0]}; {what}s are 0 to {count - 1}"
                     )
         return self
 
@@ -156,15 +141,54 @@ class Cluster(Frozen):
                 compute_device=self.device, use_hardware_based_bandwidth=True, **self._constants()
             ),
         )
-        for other in self.other_memory:
-            for rank, device in enumerate(topology.devices):
-                if rank not in other.ranks and rank // self.devices_per_host not in other.hosts:
-                    continue
-                if other.hbm_gb is not None:
-                    device.storage.hbm = int(other.hbm_gb * GIB)
-                if other.ddr_gb is not None:
-                    device.storage.ddr = int(other.ddr_gb * GIB / self.devices_per_host)
+        if self.other_devices:
+            memory = [self.by_rank(field) * GIB for field in ("hbm_gb", "ddr_gb", "ssd_gb")]
+            for device, hbm, ddr, ssd in zip(topology.devices, *memory, strict=True):
+                device.storage.hbm = int(hbm)
+                device.storage.ddr = int(ddr / self.devices_per_host)
+                device.storage.ssd = int(ssd / self.devices_per_host)
         return topology
+
+    def at_least(self, field: str, amount: float) -> Cluster:
+        """Return the cluster with at least this amount of a memory everywhere."""
+        raised = [
+            other.model_copy(update={field: max(given, amount)})
+            if (given := getattr(other, field)) is not None
+            else other
+            for other in self.other_devices
+        ]
+        base = max(getattr(self, field), amount)
+        return self.model_copy(update={field: base, "other_devices": tuple(raised)})
+
+    def kinds(self) -> tuple[tuple[Cluster, ...], IntArray]:
+        """Return a cluster of equal devices for each combination of speeds, and the index of that
+        of every rank, [R]."""
+        if not self.other_devices:
+            return (self,), np.zeros(self.ranks, np.int64)
+        speeds = np.stack([self.by_rank(field) for field in SPEEDS], axis=1)
+        rows, kind = np.unique(speeds, axis=0, return_inverse=True)
+        found = [self._alike(dict(zip(SPEEDS, row, strict=True))) for row in rows.tolist()]
+        return tuple(found), kind
+
+    def _alike(self, speeds: dict[str, float]) -> Cluster:
+        """Return this cluster with these speeds everywhere."""
+        changed: dict[str, Any] = {**speeds, "other_devices": ()}
+        if self.costs and self.costs.dense_bw is not None:  # as much faster as the memory is
+            memory = "hbm_bw" if self.device == "cuda" else "ddr_bw"
+            dense_bw = self.costs.dense_bw * speeds[memory] / getattr(self, memory)
+            changed["costs"] = self.costs.model_copy(update={"dense_bw": dense_bw})
+        return self.model_copy(update=changed)
+
+    def by_rank(self, field: str) -> FloatArray:
+        """Return the value of a field for every rank's device or host, [R]."""
+        values = np.full(self.ranks, float(getattr(self, field)))
+        for other in self.other_devices:
+            value = getattr(other, field)
+            if value is not None:
+                hosts = np.array(other.hosts, np.int64)
+                values.reshape(self.hosts, -1)[hosts] = value
+                values[np.array(other.ranks, np.int64)] = value
+        return values
 
     def _constants(self) -> dict[str, Any]:
         """Return the arguments of KernelConfig for the cluster's own constants, if it has any."""
@@ -193,19 +217,37 @@ def presets() -> list[str]:
 def load_cluster(source: str) -> Cluster:
     """Load a YAML file or a preset (`h100`, or `h100-8x16` with devices per host x hosts).
 
-    A file may contain `preset: h100` and the fields that differ. Raises ValueError, in one line.
+    A file, and each of its `other_devices`, may contain `preset: h100` and the fields that differ.
+    Raises ValueError, in one line.
     """
     path = Path(source)
     if path.suffix in (".yaml", ".yml"):
         value = read_yaml(path)
         if "preset" in value:
             value = {**_preset(str(value.pop("preset")), path), **value}
+        if isinstance(value.get("other_devices"), list):
+            value["other_devices"] = [
+                _entry(one, value.get("device"), f"{path}: other_devices.{n}")
+                for n, one in enumerate(value["other_devices"])
+            ]
         return validate(Cluster, value, path)
     sized = re.fullmatch(r"(.+)-(\d+)x(\d+)", source)
     if sized and sized[1] in presets():
         size = {"devices_per_host": int(sized[2]), "hosts": int(sized[3])}
         return validate(Cluster, {**_preset(sized[1], source), **size}, source)
     return validate(Cluster, _preset(source, "cluster"), source)
+
+
+def _entry(entry: Any, device: object, where: str) -> Any:
+    """Return an entry of `other_devices` with what its preset, if it names one, adds."""
+    if not isinstance(entry, dict) or "preset" not in entry:
+        return entry
+    given = {name: value for name, value in entry.items() if name != "preset"}
+    preset = _preset(str(entry["preset"]), where)
+    try:
+        return of_preset(given, preset, device)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _preset(name: str, where: Path | str) -> dict[str, Any]:

@@ -29,6 +29,8 @@ def cluster_yaml(cluster: Cluster, notes: Sequence[str]) -> str:
 def _short(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _short(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_short(inner) for inner in value]
     if isinstance(value, float):
         # YAML 1.1 reads '1e-05' as text, so PyYAML writes 1.0e-05, which it reads as a number.
         return float(f"{value:.{_DIGITS}g}")

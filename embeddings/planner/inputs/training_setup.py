@@ -118,9 +118,9 @@ class TrainingSetup(Frozen):
         groups, local = self.replica_groups, cluster.devices_per_host
         if groups == 1:
             return cluster
-        if cluster.other_memory:
+        if cluster.other_devices:
             raise ValueError(
-                "replica_groups: groups are planned alike, and other_memory makes ranks differ; "
+                "replica_groups: groups are planned alike, and other_devices makes ranks differ; "
                 "drop one of the two"
             )
         inside: IntArray = np.zeros(0, np.int64)

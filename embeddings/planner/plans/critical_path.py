@@ -39,9 +39,9 @@ def critical_path(file: PlanFile) -> CriticalPath:
         lambda: np.zeros((file.cluster.ranks, 2))
     )
     for placed in file.tables:
-        ranks, ms = placed.rank_list(), np.array(placed.shard_ms)
-        np.add.at(compute, ranks, ms[[_FORWARD, _BACKWARD]])
-        np.add.at(exchanges[placed.path, placed.sharding_type], ranks, ms[[_SENT, _RETURNED]])
+        ranks, ms = placed.rank_list(), file.shard_perf(placed)
+        np.add.at(compute, ranks, ms[:, [_FORWARD, _BACKWARD]])
+        np.add.at(exchanges[placed.path, placed.sharding_type], ranks, ms[:, [_SENT, _RETURNED]])
     return CriticalPath(
         compute=float(compute.max(axis=0).sum()),
         comms=float(sum(part.max(axis=0).sum() for part in exchanges.values())),

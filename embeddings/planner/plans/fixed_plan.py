@@ -16,9 +16,8 @@ from embeddings.planner.inputs.torchrec_log import torchrec_silenced
 from embeddings.planner.plans.describe import ranges, runs_of_equal
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile, PredictedRank
-from embeddings.planner.problem.enumerator import CompactEnumerator
 from embeddings.planner.problem.options import MEMORIES, PARTS, Options, amounts
-from embeddings.planner.problem.pricing import estimators, reserve
+from embeddings.planner.problem.pricing import all_options, reserve
 from embeddings.planner.problem.problem import rated
 
 
@@ -48,12 +47,8 @@ def fixed_plan(fixed: Sequence[FixedTable], cluster: Cluster, batch_size: int) -
     }
     module = build_module(tables)
     request = PlanRequest(module=module, cluster=cluster, batch_size=batch_size, usage=known)
-    topology = cluster.topology()
-    enumerator = CompactEnumerator(
-        topology, batch_size, known, estimators(topology, known, request.pipeline, cluster.costs)
-    )
     with torchrec_silenced():
-        options = enumerator.options(module, request.sharders)
+        enumerator, options = all_options(request)
         room = [amounts(device.storage) for device in reserve(request).devices]
     found = {options.tables[n].name: n for n in range(len(options.tables))}
     perf = np.zeros((cluster.ranks, len(PARTS)))
@@ -66,7 +61,7 @@ def fixed_plan(fixed: Sequence[FixedTable], cluster: Cluster, batch_size: int) -
         sizes = [size[0] for size in enumerator.sizes_and_offsets(model_table, option)[0]]
         placed.append(_placed(one, options, n, sizes))
         ranks = np.array(one.ranks, np.int64)
-        np.add.at(perf, ranks, options.perf[n])
+        np.add.at(perf, ranks, options.perf_on(n, ranks))
         np.add.at(memory, ranks, options.shard_memory(n))
     return PlanFile(
         cluster=cluster,
@@ -103,7 +98,7 @@ def _placed(one: FixedTable, options: Options, n: int, sizes: list[int]) -> Plac
         width=option.width,
         rows=runs_of_equal(sizes[: len(sizes) // int(options.blocks[n])]),
         ranks=ranges(one.ranks),
-        shard_ms=tuple(options.perf[n].tolist()),
+        shard_ms=tuple(map(tuple, options.perf[n].tolist())),
     )
 
 

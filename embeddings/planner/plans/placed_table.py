@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -22,7 +22,8 @@ from embeddings.planner.inputs.cluster import Cluster
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.inputs.training_setup import TrainingSetup
 from embeddings.planner.problem.options import PARTS
-from embeddings.planner.problem.problem import rated
+
+_PartsMs = Annotated[tuple[float, ...], Field(min_length=len(PARTS), max_length=len(PARTS))]
 
 
 class PlacedTable(Frozen):
@@ -43,9 +44,9 @@ class PlacedTable(Frozen):
     """(rows per shard, number of consecutive such shards) of one block."""
     ranks: str = Field(pattern=r"^\d+(-\d+)?(,\d+(-\d+)?)*$")
     """The rank of every shard, in order: '0-3,9'."""
-    shard_ms: tuple[float, ...] = Field(min_length=len(PARTS), max_length=len(PARTS))
-    """Milliseconds of a shard: forward (compute, comms), backward (compute, comms), input exchange,
-    prefetch."""
+    shard_ms: tuple[_PartsMs, ...] = Field(min_length=1)
+    """Milliseconds of a shard on each of the cluster's kinds of devices: forward (compute, comms),
+    backward (compute, comms), input exchange, prefetch."""
     sync_ms: float = 0.0
     """Milliseconds per step of a shard's replicas."""
 
@@ -64,11 +65,6 @@ class PlacedTable(Frozen):
                 f"{table.rows} x {table.dim}; plan again"
             )
         return self
-
-    @property
-    def rated_ms(self) -> float:
-        """Milliseconds of a shard: TorchRec's rating (without the ids' exchange) and replicas."""
-        return float(rated(np.array(self.shard_ms))) + self.sync_ms
 
     @property
     def copied(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -24,7 +25,7 @@ from embeddings.planner.problem.options import MEMORIES, PARTS
 from embeddings.planner.problem.problem import rated
 
 KIND = "homerec sharding plan"
-VERSION = 3
+VERSION = 4
 _ROUNDING = 1e-6
 
 _Bytes = Annotated[int, Field(gt=-(2**63), lt=2**63)]
@@ -54,7 +55,7 @@ class PlanFile(Frozen):
     """A plan with its inputs and predicted cost."""
 
     kind: Literal["homerec sharding plan"] = "homerec sharding plan"
-    version: Literal[3] = 3
+    version: Literal[4] = 4
     cluster: Cluster
     """The ranks that tables are sharded over; with replicas, one group."""
     full_cluster: Cluster | None = None
@@ -89,6 +90,12 @@ class PlanFile(Frozen):
                     f"table {placed.table.name!r}: rank {max(placed.rank_list())} on a cluster of "
                     f"{world}; plan again"
                 )
+            kinds = 1 + int(_kind_of_rank(self.cluster).max())
+            if len(placed.shard_ms) != kinds:
+                raise ValueError(
+                    f"table {placed.table.name!r}: shard_ms of {len(placed.shard_ms)} kinds of "
+                    f"devices on a cluster of {kinds}; plan again"
+                )
         if len({placed.table.name for placed in self.tables}) < len(self.tables):
             raise ValueError("two tables have the same name; plan again")
         return self
@@ -108,6 +115,18 @@ class PlanFile(Frozen):
                 return placed
         shown = ", ".join(placed.table.name for placed in self.tables[:10])
         raise ValueError(f"no table {name!r} in the plan; tables: {shown}")
+
+    def shard_perf(self, placed: PlacedTable) -> FloatArray:
+        """Return milliseconds of every shard of a table by PARTS, [S, 6]."""
+        kind = _kind_of_rank(self.cluster)[placed.rank_list()]
+        perf: FloatArray = np.array(placed.shard_ms)[kind]
+        return perf
+
+    def shard_times(self, placed: PlacedTable) -> FloatArray:
+        """Return milliseconds of every shard of a table, [S]: TorchRec's rating (without the ids'
+        exchange) and replicas."""
+        total: FloatArray = rated(self.shard_perf(placed)) + placed.sync_ms
+        return total
 
     def perf(self) -> FloatArray:
         """Return milliseconds by rank and PARTS, [R, 6]."""
@@ -152,6 +171,11 @@ class PlanFile(Frozen):
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+
+
+@lru_cache(maxsize=8)
+def _kind_of_rank(cluster: Cluster) -> IntArray:
+    return cluster.kinds()[1]
 
 
 def load_plan(path: Path) -> PlanFile:

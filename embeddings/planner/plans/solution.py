@@ -20,7 +20,8 @@ from embeddings.planner.search.search import SearchResult, Start
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChosenOption:
-    """A table's option, the ranks of its shards, and the cost of a shard."""
+    """A table's option, the ranks of its shards, and the cost of a shard on each of K kinds of
+    devices."""
 
     table: str
     path: str
@@ -28,8 +29,8 @@ class ChosenOption:
     kernel: str
     width: int
     ranks: tuple[int, ...]
-    perf: tuple[float, ...]
-    """[6] milliseconds of a shard, by PARTS."""
+    perf: tuple[tuple[float, ...], ...]
+    """[K, 6] milliseconds of a shard, by PARTS."""
     sync: float
     """Milliseconds of a shard's replicas."""
 
@@ -72,7 +73,7 @@ class Solution:
                     "compute_kernel": choice.kernel,
                     "width": choice.width,
                     "ranks": list(choice.ranks),
-                    "shard_ms": dict(zip(PARTS, choice.perf, strict=True)),
+                    "shard_ms": [dict(zip(PARTS, perf, strict=True)) for perf in choice.perf],
                 }
                 for choice in self.choices
             ],
@@ -108,17 +109,18 @@ def build_plan(priced: Priced, found: SearchResult) -> Solution:
     for table, model_table in enumerate(options.tables):
         n, ranks = chosen[table]
         option = options.options[n]
-        total = Perf(*options.perf[n].tolist())
+        each = [Perf(*row) for row in options.perf[n].tolist()]
+        kinds = options.kind[ranks].tolist()
         needs = options.shard_memory(n)
-        np.add.at(perf, ranks, options.perf[n])
-        np.add.at(time, ranks, total.total + options.sync[n])
+        np.add.at(perf, ranks, options.perf_on(n, ranks))
+        np.add.at(time, ranks, [each[kind].total + options.sync[n] for kind in kinds])
         np.add.at(sync, ranks, options.sync[n])
         np.add.at(memory, ranks, needs)
         sizes, offsets = priced.enumerator.sizes_and_offsets(model_table, option)
         shards = [
-            Shard(size=size, offset=offset, perf=total, storage=Storage(*need), rank=rank)
-            for size, offset, need, rank in zip(
-                sizes, offsets, needs.tolist(), ranks.tolist(), strict=True
+            Shard(size=size, offset=offset, perf=each[kind], storage=Storage(*need), rank=rank)
+            for size, offset, need, rank, kind in zip(
+                sizes, offsets, needs.tolist(), ranks.tolist(), kinds, strict=True
             )
         ]
         stock.append(priced.enumerator.stock_option(model_table, option, shards))
@@ -157,7 +159,7 @@ def _choice(options: Options, n: int, ranks: IntArray) -> ChosenOption:
         kernel=option.kernel,
         width=option.width,
         ranks=tuple(ranks.tolist()),
-        perf=tuple(options.perf[n].tolist()),
+        perf=tuple(map(tuple, options.perf[n].tolist())),
         sync=float(options.sync[n]),
     )
 

@@ -102,7 +102,8 @@ class CompactEnumerator(EmbeddingEnumerator):
                 [tables[option.table].tensor.shape[1] // option.width for option in found], np.int64
             ),
             counts=np.array(counts, np.int64).reshape(-1, _SIZES)[places],
-            perf=np.array([_perf_of(option) for option in stock], np.float64)[places],
+            perf=np.array([_perf_of(option) for option in stock], np.float64)[places][:, None],
+            kind=np.zeros(self._world_size, np.int64),
             memory=np.array([_memory_of(option) for option in stock], np.int64)[places],
             rows=np.array([option.shards[0].size[0] for option in stock], np.int64)[places],
             sync=np.zeros(len(found)),

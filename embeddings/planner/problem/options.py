@@ -69,7 +69,9 @@ class Options:
     counts: IntArray
     """[N, 3] number of shards of each size per block."""
     perf: FloatArray
-    """[N, 6] milliseconds of a shard of any size, by PARTS."""
+    """[N, K, 6] milliseconds of a shard of any size on each of K kinds of devices, by PARTS."""
+    kind: IntArray
+    """[R] kind of every rank's device."""
     memory: IntArray
     """[N, 3, 3] bytes of a shard of each size, by MEMORIES."""
     rows: IntArray
@@ -81,6 +83,11 @@ class Options:
         """Return the options of one table."""
         first, last = np.searchsorted(self.table, [table, table + 1])
         return range(int(first), int(last))
+
+    def perf_on(self, n: int, ranks: IntArray) -> FloatArray:
+        """Return the milliseconds of shards of option `n` on these ranks, by PARTS, [S, 6]."""
+        every: FloatArray = self.perf[n, self.kind[ranks]]
+        return every
 
     def shard_memory(self, n: int) -> IntArray:
         """Return the bytes of every shard of option `n`, in order, by MEMORIES, [S, 3]."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
 from torchrec.distributed.planner.estimator.estimator import EmbeddingPerfEstimatorFactory
 from torchrec.distributed.planner.shard_estimators import EmbeddingStorageEstimator
 from torchrec.distributed.planner.types import ParameterConstraints, ShardEstimator, Topology
@@ -12,10 +13,11 @@ from torchrec.distributed.types import PipelineType
 
 from embeddings.planner.inputs.costs import Costs, TorchRecConfig, calibrated_config
 from embeddings.planner.inputs.request import PlanRequest
+from embeddings.planner.problem.build import NoPlacement, build_problem
 from embeddings.planner.problem.enumerator import CompactEnumerator
 from embeddings.planner.problem.limits import Limits, apply_rules
 from embeddings.planner.problem.options import Options
-from embeddings.planner.problem.problem import NoPlacement, Problem, build_problem
+from embeddings.planner.problem.problem import Problem
 from embeddings.planner.problem.replica_cost import sync_ms
 
 
@@ -76,19 +78,28 @@ def price(request: PlanRequest, known: tuple[CompactEnumerator, Options] | None 
 
 
 def all_options(request: PlanRequest) -> tuple[CompactEnumerator, Options]:
-    """Return every option with its costs, regardless of rules."""
-    topology = request.group.topology()
+    """Return every option with its costs, regardless of rules.
+
+    A shard costs on a rank what it costs on a cluster of that rank's kind of device alone.
+    """
     usage = request.constraints
-    enumerator = CompactEnumerator(
-        topology,
-        request.batch_size,
-        usage,
-        estimators(topology, usage, request.pipeline, request.cluster.costs),
-        half=request.half,
-    )
-    options = enumerator.options(request.module, request.sharders)
+    kinds, kind = request.group.kinds()
+    found: list[tuple[CompactEnumerator, Options]] = []
+    for alike in kinds:
+        topology = alike.topology()
+        enumerator = CompactEnumerator(
+            topology,
+            request.batch_size,
+            usage,
+            estimators(topology, usage, request.pipeline, alike.costs),
+            half=request.half,
+        )
+        found.append((enumerator, enumerator.options(request.module, request.sharders)))
+    enumerator, options = found[0]
+    assert all(other.options == options.options for _, other in found)
+    perf = np.concatenate([other.perf for _, other in found], axis=1)
     sync = sync_ms(options, request.setup, request.cluster)
-    return enumerator, dataclasses.replace(options, sync=sync)
+    return enumerator, dataclasses.replace(options, perf=perf, kind=kind, sync=sync)
 
 
 def estimators(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from torchrec.distributed.planner.types import Topology
 from torchrec.distributed.types import ShardingType
 
 from embeddings.planner.inputs.arrays import FloatArray, IntArray
-from embeddings.planner.problem.limits import Limits
-from embeddings.planner.problem.options import MEMORIES, Options, amounts
+from embeddings.planner.problem.options import Options
+from embeddings.planner.problem.speeds import Sites, Speeds, mean_ms
 
 # Layout of the shards of a sharding type.
 EVERYWHERE = 0  # shard i on rank i
@@ -33,7 +31,7 @@ LAYOUTS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """M items with N placements in all to place them on R = hosts x local ranks.
+    """M items with N placements in all to place them on R = hosts x local ranks of K speeds.
 
     An item is a table, or a group of tables that stay together. Placements of an item lie next to
     each other. Times in milliseconds, memory in bytes.
@@ -58,13 +56,16 @@ class Problem:
     counts: IntArray
     """[N, 3] see Options."""
     time: FloatArray
-    """[N] milliseconds of a shard."""
+    """[N] milliseconds of a shard; of the slowest one, on the ranks that suit it best, if `speeds`
+    differ."""
     memory: IntArray
     """[N, 3, 3] see Options."""
     pins: tuple[tuple[int, ...] | None, ...]
     """[M] ranks of an item's shards, if pinned by a rule."""
     host_group: tuple[int, ...] = ()
     """[M] the group of items that share a host, or -1; empty if there is none."""
+    speeds: Speeds | None = None
+    """Set if ranks differ in speed."""
 
     @property
     def ranks(self) -> int:
@@ -77,9 +78,17 @@ class Problem:
     def placements(self, item: int) -> range:
         return range(int(self.first[item]), int(self.first[item + 1]))
 
-    def total_time(self) -> FloatArray:
-        """[N] total time of all shards."""
-        return self.time * self.blocks * self.counts.sum(axis=1)
+    def total_time(self, weights: FloatArray | None = None) -> FloatArray:
+        """[N] total time of all shards; with `speeds`, on the ranks where it is least, each rank
+        weighted by its speed's of `weights` ([K]; None: all 1)."""
+        time = self.time
+        if self.speeds is not None:
+            ones = np.ones(len(self.speeds.sizes))
+            time = mean_ms(self.speeds, self.sites(), ones if weights is None else weights)
+        return time * self.blocks * self.counts.sum(axis=1)
+
+    def sites(self) -> Sites:
+        return sites_of(self.layout, self.first, self.pins, self.local)
 
     def total_memory(self) -> IntArray:
         """[N, 3] total memory of all shards."""
@@ -87,57 +96,19 @@ class Problem:
         return every
 
 
-class NoPlacement(ValueError):
-    """The rules leave no placement for a table or a group of tables."""
-
-
-def build_problem(options: Options, storage: Topology, limits: Limits) -> Problem:
-    """Build the problem. `storage`: ranks with the memory left for tables. Raises NoPlacement."""
-    free = np.array([amounts(device.storage) for device in storage.devices], np.int64).T
-    grouped = {table for group in limits.groups for table in group}
-    alone = [(t,) for t in range(len(options.tables)) if t not in grouped]
-    members = tuple(sorted([*alone, *limits.groups]))
-    layout = np.array([LAYOUTS[o.sharding_type] for o in options.options], np.int64)
-    time = shard_ms(options)
-    placements: list[tuple[int, ...]] = []
-    first = [0]
-    local = storage.intra_group_size
-    rooms = np.unique(free, axis=1)
-    for tables in members:
-        mine = _joint(options, limits, layout, tables)
-        if tables[0] in limits.pins:
-            mine = _on_ranks(mine, limits.pins[tables[0]], options, layout, local, tables[0])
-        if any(table in limits.hosts for table in tables):
-            mine = _on_one_host(mine, options, layout, storage.world_size // local, tables[0])
-        mine = _fitting_alone(mine, options, rooms) or mine
-        placements += _undominated(mine, options, layout, time)
-        first.append(len(placements))
-    lead = np.array([placement[0] for placement in placements], np.int64)
-    memory = np.array(
-        [options.memory[list(placement)].sum(axis=0) for placement in placements], np.int64
-    )
-    memory = memory.reshape(len(placements), -1, len(MEMORIES))
-    assert (memory[:, :1] >= memory).all(), "a later shard is larger than the first"
-    return Problem(
-        hosts=storage.world_size // local,
+def sites_of(
+    layout: IntArray, first: IntArray, pins: Sequence[tuple[int, ...] | None], local: int
+) -> Sites:
+    """Return the ranks on which blocks of placements may be. `first`, `pins`: see Problem."""
+    return Sites(
+        everywhere=np.flatnonzero(layout == EVERYWHERE),
+        host_rows=np.flatnonzero(layout == HOST_ROWS),
+        pinned=tuple(
+            (np.arange(first[item], first[item + 1]), ranks)
+            for item, ranks in enumerate(pins)
+            if ranks is not None
+        ),
         local=local,
-        free=free,
-        members=members,
-        first=np.array(first, np.int64),
-        options=tuple(placements),
-        types=tuple(options.options[n].sharding_type for n in lead),
-        layout=layout[lead],
-        blocks=options.blocks[lead],
-        counts=options.counts[lead],
-        time=np.array([time[list(placement)].sum() for placement in placements], np.float64),
-        memory=memory,
-        pins=tuple(limits.pins.get(tables[0]) for tables in members),
-        host_group=tuple(
-            next((limits.hosts[table] for table in tables if table in limits.hosts), -1)
-            for tables in members
-        )
-        if limits.hosts
-        else (),
     )
 
 
@@ -149,133 +120,6 @@ def rated(perf: FloatArray) -> FloatArray:
 
 
 def shard_ms(options: Options) -> FloatArray:
-    """Return milliseconds of a shard per step, including replicas, [N]."""
-    total: FloatArray = rated(options.perf) + options.sync
+    """Return milliseconds of a shard per step by kind of device, including replicas, [N, K]."""
+    total: FloatArray = rated(options.perf) + options.sync[:, None]
     return total
-
-
-def _joint(
-    options: Options, limits: Limits, layout: IntArray, tables: tuple[int, ...]
-) -> list[tuple[int, ...]]:
-    """Placements for tables that stay together: of one type and kernel, in equally many blocks."""
-    allowed = [[n for n in options.of(t) if limits.allows(options.options[n])] for t in tables]
-    for table, mine in zip(tables, allowed, strict=True):
-        if not mine:
-            raise NoPlacement(limits.nothing_left(options, table))
-    if len(tables) == 1:
-        return [(n,) for n in allowed[0]]
-    by_shape: list[dict[tuple[Any, ...], int]] = []
-    for mine in allowed:
-        shapes = {}
-        for n in mine:
-            if layout[n] in (FREE, HOST_COLUMNS):
-                option = options.options[n]
-                shapes[option.sharding_type, option.kernel, int(options.blocks[n])] = n
-        by_shape.append(shapes)
-    common = [shape for shape in by_shape[0] if all(shape in other for other in by_shape[1:])]
-    if not common:
-        names = ", ".join(options.tables[t].name for t in tables)
-        raise NoPlacement(
-            f"group of {names}: they have no common table-wise or column-wise option (kernel and "
-            "number of shards); allow one or remove the group"
-        )
-    return [tuple(shapes[shape] for shapes in by_shape) for shape in common]
-
-
-def _on_ranks(
-    placements: Sequence[tuple[int, ...]],
-    ranks: tuple[int, ...],
-    options: Options,
-    layout: IntArray,
-    local: int,
-    table: int,
-) -> list[tuple[int, ...]]:
-    """Return the placements whose shards can be on exactly these ranks, in this order."""
-    fitting = []
-    for placement in placements:
-        shards = int(options.blocks[placement[0]] * options.counts[placement[0]].sum())
-        hosts = [rank // local for rank in ranks]
-        kind = layout[placement[0]]
-        if shards != len(ranks) or kind == EVERYWHERE:
-            continue
-        if kind == HOST_COLUMNS and len(set(hosts)) > 1:
-            continue
-        if kind == HOST_ROWS and any(rank % local != i % local for i, rank in enumerate(ranks)):
-            continue
-        if kind == HOST_ROWS and any(hosts[i] != hosts[i - i % local] for i in range(len(ranks))):
-            continue
-        fitting.append(placement)
-    if not fitting:
-        name = options.tables[table].name
-        shown = ", ".join(map(str, ranks))
-        raise NoPlacement(
-            f"table {name!r}: no allowed option has its shards on ranks {shown} (one rank per "
-            "shard; types within a host need its ranks in order); give other ranks or allow more "
-            "types"
-        )
-    return fitting
-
-
-def _on_one_host(
-    placements: Sequence[tuple[int, ...]],
-    options: Options,
-    layout: IntArray,
-    hosts: int,
-    table: int,
-) -> list[tuple[int, ...]]:
-    """The placements that one host can have whole."""
-    fitting = [
-        placement
-        for placement in placements
-        if hosts == 1
-        or layout[placement[0]] in (FREE, HOST_COLUMNS)
-        or (layout[placement[0]] == HOST_ROWS and options.blocks[placement[0]] == 1)
-    ]
-    if not fitting:
-        name = options.tables[table].name
-        raise NoPlacement(
-            f"table {name!r}: 'together: host' and no allowed option lies on one host; allow "
-            "table_wise, column_wise, table_column_wise or table_row_wise"
-        )
-    return fitting
-
-
-def _fitting_alone(
-    placements: Sequence[tuple[int, ...]], options: Options, rooms: IntArray
-) -> list[tuple[int, ...]]:
-    """Return the placements whose largest shard fits on an empty rank. `rooms`: [3, K] distinct
-    memories of ranks."""
-    needs = [options.memory[list(placement), 0].sum(axis=0) for placement in placements]
-    return [
-        placement
-        for placement, need in zip(placements, needs, strict=True)
-        if (rooms >= need[:, None]).all(axis=0).any()
-    ]
-
-
-def _undominated(
-    placements: Sequence[tuple[int, ...]], options: Options, layout: IntArray, time: FloatArray
-) -> list[tuple[int, ...]]:
-    """Remove placements dominated by another one that can be on the same ranks."""
-    kept: list[tuple[tuple[int, ...], tuple[int, int], tuple[float, ...]]] = []
-    rows = []
-    for placement in placements:
-        shape = (int(layout[placement[0]]), int(options.blocks[placement[0]]))
-        worst = options.memory[list(placement)].sum(axis=0)
-        cost = (float(time[list(placement)].sum()), *map(int, worst.reshape(-1)))
-        rows.append((placement, shape, cost))
-    for placement, shape, cost in rows:
-        if any(_freer(s, shape) and _covers(c, cost) for _, s, c in kept):
-            continue
-        kept = [k for k in kept if not (_freer(shape, k[1]) and _covers(cost, k[2]))]
-        kept.append((placement, shape, cost))
-    return [placement for placement, _, _ in kept]
-
-
-def _freer(shape: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether the blocks of `shape` can be on all ranks on which those of `other` can."""
-    return shape == other or (shape[1] == other[1] and (shape[0], other[0]) == (FREE, HOST_COLUMNS))
-
-
-def _covers(better: tuple[float, ...], worse: tuple[float, ...]) -> bool:
-    return all(a <= b for a, b in zip(better, worse, strict=True))

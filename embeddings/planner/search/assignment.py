@@ -136,24 +136,37 @@ class Assignment:
 
     def peak_with(self, placement: int, places: IntArray) -> float:
         """Return the maximum load of `places` with this placement's shards (one shard each)."""
-        return float(self.load[places].max()) + self.placements.time[placement]
+        return float(self._load_for(placement)[places].max()) + self.placements.time[placement]
+
+    def _load_for(self, placement: int) -> FloatArray:
+        """Return by place the load that exceeds a limit once `time` is added, [R]."""
+        slower = self.placements.slower(placement)
+        return self.load if slower is None else self.load + slower
+
+    def _time_on(self, placement: int, places: IntArray) -> FloatArray | float:
+        """Return the milliseconds of a shard on each of `places`."""
+        time, slower = self.placements.time[placement], self.placements.slower(placement)
+        return time if slower is None else time + slower[places]
 
     def _add(self, placement: int, places: IntArray, sign: int) -> None:
-        time = sign * self.placements.time[placement]
+        slower = self.placements.slower(placement)
+        time: FloatArray | float = sign * self.placements.time[placement]
+        if slower is not None:
+            time = time + sign * slower
         if len(places) == 1:
             place = places[0]
-            self.load[place] += time
+            self.load[place] += time if isinstance(time, float) else time[place]
             self.free[:, place] -= sign * self.placements.memory[placement]
         elif self.placements.layout[placement] == EVERYWHERE:
             self.load += time
             self.free[:, places] -= sign * self.placements.needs(placement)
         else:  # a rank may have two blocks
-            np.add.at(self.load, places, time)
+            np.add.at(self.load, places, time if isinstance(time, float) else time[places])
             for free, needs in zip(self.free, self.placements.needs(placement), strict=True):
                 np.subtract.at(free, places, sign * needs)
 
     def _everywhere(self, placement: int, limit: float) -> IntArray | None:
-        if self.load.max() + self.placements.time[placement] > limit:
+        if self._load_for(placement).max() + self.placements.time[placement] > limit:
             return None
         needs = self.placements.memory[placement]  # the first shard is the largest
         if (self.free.min(axis=1) >= needs).all():
@@ -162,27 +175,25 @@ class Assignment:
         return None if short else self.placements.place_of
 
     def _free(self, placement: int, limit: float, tight: bool) -> IntArray | None:
-        least = int(self.load.argmin())
-        if self.load[least] + self.placements.time[placement] > limit:
+        load = self._load_for(placement)
+        least = int(load.argmin())
+        if load[least] + self.placements.time[placement] > limit:
             return None
         if (
             not tight
             and self.placements.blocks[placement] == 1
-            and self._has_room(placement, least)
+            and (self.free[:, least] >= self.placements.memory[placement]).all()
         ):
             return np.array([least])
         return self._one_by_one(self._fitting(placement, limit), placement, limit, tight)
 
-    def _has_room(self, placement: int, place: int) -> bool:
-        return bool((self.free[:, place] >= self.placements.memory[placement]).all())
-
     def _fitting(self, placement: int, limit: float) -> FloatArray:
         """Return the loads of ranks where a (whole-column) shard fits, infinite elsewhere, [R]."""
-        needs = self.placements.memory[placement]
+        needs, load = self.placements.memory[placement], self._load_for(placement)
         fits = (self.free >= needs[:, None]).all(axis=0) & (
-            self.load <= limit - self.placements.time[placement]
+            load <= limit - self.placements.time[placement]
         )
-        return np.where(fits, self.load, math.inf)
+        return np.where(fits, load, math.inf)
 
     def _one_by_one(
         self, loads: FloatArray, placement: int, limit: float, tight: bool = False
@@ -191,8 +202,8 @@ class Assignment:
 
         Ranks with infinite loads are not used.
         """
-        needs = self.placements.memory[placement]
-        time = self.placements.time[placement]
+        needs, slower = self.placements.memory[placement], self.placements.slower(placement)
+        least = self.placements.time[placement]
         found: list[int] = []
         for _ in range(self.placements.blocks[placement]):
             place = _pick(loads, tight)
@@ -200,8 +211,9 @@ class Assignment:
                 return None
             found.append(place)
             again = found.count(place) + 1
+            time = least if slower is None else least + slower[place]
             fits = bool((self.free[:, place] >= again * needs).all())
-            fits = fits and loads[place] + 2 * time <= limit
+            fits = fits and loads[place] + (time + least) <= limit
             loads[place] = loads[place] + time if fits else math.inf
         return np.array(found)
 
@@ -231,7 +243,8 @@ class Assignment:
             self.placements.blocks[placement],
             self.placements.time[placement],
         )
-        loads = self.load.reshape(problem.local, problem.hosts).max(axis=0)
+        by_host = self._load_for(placement).reshape(problem.local, problem.hosts)
+        loads = by_host.max(axis=0)
         if loads.min() + time > limit:
             return None
         rows = self.placements.rows
@@ -245,6 +258,7 @@ class Assignment:
         if only >= 0:
             fits &= np.arange(problem.hosts) == only
         loads = np.where(fits, loads, math.inf)
+        by_host = by_host.copy()
         hosts: list[int] = []
         rounds = -(-blocks // problem.hosts)  # reuse hosts only if blocks > hosts
         for _ in range(blocks):
@@ -254,15 +268,17 @@ class Assignment:
             hosts.append(host)
             again = hosts.count(host) + 1
             more = again <= rounds and bool((free[:, :, host] >= again * column).all())
-            more = more and loads[host] + 2 * time <= limit
-            loads[host] = loads[host] + time if more else math.inf
+            took = self._time_on(placement, rows + host)
+            more = more and bool((by_host[:, host] + (took + time)).max() <= limit)
+            by_host[:, host] += took
+            loads[host] = by_host[:, host].max() if more else math.inf
         return np.concatenate([rows + host for host in hosts])
 
     def _pinned(self, placement: int, pins: tuple[int, ...], limit: float) -> IntArray | None:
         """Return the places given by a rule, if the shards fit."""
         places = self.placements.place_of[list(pins)]
         load, free = self.load.copy(), self.free.copy()
-        np.add.at(load, places, self.placements.time[placement])
+        np.add.at(load, places, self._time_on(placement, places))
         for left, needs in zip(free, self.placements.needs(placement), strict=True):
             np.subtract.at(left, places, needs)
         return places if load[places].max() <= limit and (free[:, places] >= 0).all() else None

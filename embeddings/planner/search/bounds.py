@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -13,14 +14,20 @@ from embeddings.planner.problem.problem import Problem
 
 _ROUNDS = 3
 _HALVINGS = 40
+# Search for the share of a speed in all weights.
+_GOLDEN = (math.sqrt(5) - 1) / 2
+_SECTIONS = 20
+_LEAST_SHARE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bound:
-    """`time`: lower bound in milliseconds. `prices`: [3] milliseconds per byte."""
+    """`time`: lower bound in milliseconds. `prices`: [3] milliseconds per byte. `weights`: of a
+    millisecond by speed, [K], that give the bound; None if all ranks are equally fast."""
 
     time: float
     prices: FloatArray
+    weights: FloatArray | None = None
 
 
 def bound(problem: Problem) -> Bound:
@@ -31,9 +38,27 @@ def bound(problem: Problem) -> Bound:
     the cheapest placement's time + l * bytes, minus l * (total memory). T is at least the smallest
     value that satisfies both. The prices are the lowest at which the cheapest placements fit.
     Placements that take at most T must also fit into the total memory.
+
+    If ranks differ in speed, all of this holds for any weights of ranks that add up to R; those
+    that give the largest bound make fast and slow ranks equally attractive.
     """
     total = _Pooled(problem)
-    prices = np.zeros(problem.free.shape[0])
+    if problem.speeds is None:
+        return _priced(total)
+    best = _priced(total)
+    weights = np.ones(len(problem.speeds.sizes))
+    for _ in range(_ROUNDS):
+        weights = _weigh(total, best.prices, weights, problem.speeds.sizes)
+        total.weigh(weights)
+        found = _priced(total)
+        if found.time <= best.time:
+            break
+        best = dataclasses.replace(found, weights=weights)
+    return best
+
+
+def _priced(total: _Pooled) -> Bound:
+    prices = np.zeros(len(total.room))
     time = 0.0
     for limit in (math.inf, None):
         prices = total.prices(time if limit is None else limit)
@@ -41,15 +66,51 @@ def bound(problem: Problem) -> Bound:
     return Bound(time=time, prices=prices)
 
 
+def _weigh(total: _Pooled, prices: FloatArray, weights: FloatArray, sizes: IntArray) -> FloatArray:
+    """Return weights of a larger bound at these prices: one speed's share of all after another, by
+    golden sections, of which the bound is a quasiconcave function."""
+    shares = weights * sizes / sizes.sum()
+
+    def moved(speed: int, share: float) -> FloatArray:
+        new = shares * (1 - share) / (1 - shares[speed])
+        new[speed] = share
+        return new
+
+    def least(speed: int, share: float) -> float:
+        total.weigh(moved(speed, share) * sizes.sum() / sizes)
+        return total.least_limit(prices)
+
+    for speed in range(len(sizes)):
+        low, high = _LEAST_SHARE, 1 - _LEAST_SHARE
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        at_left, at_right = least(speed, left), least(speed, right)
+        for _ in range(_SECTIONS):
+            if at_left > at_right:
+                high, right, at_right = right, left, at_left
+                left = high - _GOLDEN * (high - low)
+                at_left = least(speed, left)
+            else:
+                low, left, at_left = left, right, at_right
+                right = low + _GOLDEN * (high - low)
+                at_right = least(speed, right)
+        shares = moved(speed, (low + high) / 2)
+    found: FloatArray = shares * sizes.sum() / sizes
+    return found
+
+
 class _Pooled:
     """The problem without ranks: one pool of time and one per memory."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.time = problem.total_time()
+        self.weigh(None)
         self.memory = problem.total_memory().astype(np.float64)
         self.room = np.maximum(problem.free, 0).sum(axis=1).astype(np.float64)
         self.smallest = self._fitting_limit()
+
+    def weigh(self, weights: FloatArray | None) -> None:
+        """Weight each rank's milliseconds by its speed."""
+        self.time = self.problem.total_time(weights)
 
     def _fitting_limit(self) -> float:
         """Return the smallest T at which every item has a placement and the smallest ones fit."""

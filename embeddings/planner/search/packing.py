@@ -109,7 +109,7 @@ def _preferences(problem: Problem, lower: Bound) -> Iterator[_Preference]:
     Because memory is not pooled over ranks, bytes are worth more than in the relaxed problem. The
     same applies to time if one rank has a shard that cannot be split further.
     """
-    memory, time = problem.total_memory(), problem.total_time()
+    memory, time = problem.total_memory(), problem.total_time(lower.weights)
     free = cheapest(problem, time)
     # Time per byte if all memory were used.
     scale = time[free].sum() / np.maximum(problem.free.sum(axis=1), 1)

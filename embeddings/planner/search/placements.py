@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from embeddings.planner.inputs.arrays import IntArray
+from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.problem.problem import Problem
 
 # Longer rows of bytes are not cached.
@@ -24,8 +24,16 @@ class Placements:
         self.time: list[float] = problem.time.tolist()
         self.memory: list[IntArray] = list(problem.memory[:, 0])
         """Bytes of the first shard, which is the largest."""
+        speeds = problem.speeds
+        self._slower = None if speeds is None else speeds.ms - problem.time[:, None]
+        self._speed: IntArray = order if speeds is None else speeds.of[order]
         self._problem = problem
         self._needs: dict[int, IntArray] = {}
+
+    def slower(self, placement: int) -> FloatArray | None:
+        """Return the milliseconds that a shard takes more than `time` on every place, [R]; None if
+        all ranks are equally fast."""
+        return None if self._slower is None else self._slower[placement][self._speed]
 
     def needs(self, placement: int) -> IntArray:
         """Return the bytes of every shard of a placement, in order, [3, S]."""

@@ -67,6 +67,11 @@ def calibrate(cluster_name: str, out: Path, batch_size: int, repeat: RepeatOptio
         if out.suffix not in (".yaml", ".yml"):
             raise UserError(f"{out}: a cluster file must end in .yaml; give one with --out")
         cluster = load_cluster(cluster_name)
+        if (kinds := len(cluster.kinds()[0])) > 1:
+            raise UserError(
+                f"{cluster_name}: other_devices: {kinds} speeds, of which calibration fits one; "
+                "calibrate on devices of one kind, without the others"
+            )
         found = _on_ranks(_calibrate, cluster, cluster, batch_size, repeat.rounds, repeat.repeats)
     if found is None:
         return 0

@@ -24,7 +24,7 @@ from pipeline.ranks.world import World
 _CLUSTER_FIELDS = tuple(
     name
     for name in Cluster.model_fields
-    if name not in ("name", "device", "other_memory", "costs", "source")
+    if name not in ("name", "device", "other_devices", "costs", "source")
 )
 # Values in the format of the options of the same name.
 _CONDITIONS = ("qcomm", "pipeline", "reserve", "replica_groups", "sync_every")

@@ -9,6 +9,7 @@ from rich.table import Table
 from embeddings.planner.advice.alternatives import Alternative, why
 from embeddings.planner.inputs.cluster import GIB, Cluster
 from embeddings.planner.plans.critical_path import critical_path, slowest_ids
+from embeddings.planner.plans.describe import ranges
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.plans.reshard import Reshard
@@ -30,6 +31,11 @@ def plan_view(file: PlanFile) -> Iterator[Table | str]:
         f"{len(file.tables)} tables on {cluster.ranks} ranks ({name}, {cluster.hosts} x "
         f"{cluster.devices_per_host}), {file.batch_size:,} rows per rank"
     )
+    for other in cluster.other_devices:
+        what = "host" if other.hosts else "rank"
+        numbers = ranges(sorted({*other.hosts, *other.ranks}))
+        given = ", ".join(f"{field} {value:g}" for field, value in other.differing().items())
+        yield f"{what} {numbers}: {other.name or 'other devices'} ({given})"
     yield _summary(file)
     if warning := _ids_warning(file):
         yield warning
@@ -148,7 +154,7 @@ def _ids_warning(file: PlanFile) -> str | None:
         return None
     part = PARTS.index("input_dist_comms")
     mine = [placed for placed in file.tables if rank in placed.rank_list()]
-    mine.sort(key=lambda placed: -placed.shard_ms[part])
+    mine.sort(key=lambda placed: -file.shard_perf(placed)[:, part].max())
     names = ", ".join(placed.table.name for placed in mine[:3])
     return (
         f"The exchange of ids takes {took:.4g} ms on rank {rank}, longer than the step of "
@@ -172,7 +178,7 @@ def _largest(file: PlanFile) -> Table:
             f"{table.rows:,}",
             str(table.dim),
             f"{_size(placed) / 1e6:,.2f}",
-            f"{placed.rated_ms:.4g}",
+            f"{file.shard_times(placed).max():.4g}",
         )
     if rest := ordered[_SHOWN:]:
         view.add_row(

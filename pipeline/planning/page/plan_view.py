@@ -40,7 +40,9 @@ class PlanView:
         self.busiest = int(self.load.argmax())
         self.used, self.room = file.memory()
         self.fullest = fullest(self.used, self.room)
-        self.took = np.array([one.rated_ms * len(one.rank_list()) for one in file.tables])
+        times = [file.shard_times(one) for one in file.tables]
+        self.took = np.array([time.sum() for time in times])
+        self.slowest = np.array([time.max() for time in times])
         self.bytes = np.array([_bytes(one) for one in file.tables])
 
     @property
@@ -93,7 +95,7 @@ class PlanView:
             for name, n in zip(table.feature_names, each, strict=True)
         ]
         shards = placed.rank_list()
-        busy = shards.count(busiest) * placed.rated_ms
+        busy = float(self.file.shard_times(placed)[np.array(shards) == busiest].sum())
         found: Json = {
             "name": table.name,
             "summary": [

@@ -70,6 +70,7 @@ def table_list(plan: PlanView, costly: Sequence[int], options: int) -> SortedTab
         placed = plan.file.tables[i]
         table, shards = placed.table, placed.rank_list()
         features = table.feature_names
+        slowest = float(plan.slowest[i])
         one = features[0] if len(features) == 1 and features[0] != table.name else ""
         cells = (
             ListCell(table.name),
@@ -82,7 +83,7 @@ def table_list(plan: PlanView, costly: Sequence[int], options: int) -> SortedTab
             ListCell(f"{len(shards):,}", len(shards)),
             ListCell(_ranks(placed, plan.world), shards[0]),
             ListCell(memory(plan.bytes[i]), float(plan.bytes[i])),
-            ListCell(number(placed.rated_ms), placed.rated_ms),
+            ListCell(number(slowest), slowest),
             ListCell(percent(plan.took[i] / total if total else 0), float(plan.took[i])),
         )
         rows.append(Row(cells, i, plan.detail(placed, with_options=place < options)))
@@ -108,12 +109,12 @@ def map_data(plan: PlanView) -> Json:
                 "features": list(placed.table.feature_names),
                 "type": placed.sharding_type,
                 "kernel": placed.compute_kernel,
-                "ms": float(f"{placed.rated_ms:.6g}"),
+                "ms": float(f"{slowest:.6g}"),
                 "bytes": list(bytes_of(placed.table)),
                 "copied": placed.copied,
                 "runs": runs(placed),
             }
-            for placed in plan.file.tables
+            for placed, slowest in zip(plan.file.tables, plan.slowest.tolist(), strict=True)
         ],
     }
 

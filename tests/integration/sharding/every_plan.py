@@ -181,7 +181,7 @@ def _placed(
         width=width,
         rows=tuple(runs),
         ranks=",".join(str(rank) for rank in _ranks(kind, number, blocks, world)),
-        shard_ms=(0.0,) * 6,
+        shard_ms=((0.0,) * 6,),
     )
 
 

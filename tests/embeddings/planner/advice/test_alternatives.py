@@ -65,7 +65,7 @@ def test_the_chosen_one_is_the_plans_own() -> None:
         found = alternatives(file, name)
         (chosen,) = [one for one in found if one.chosen]
         placed = file.find(name)
-        assert chosen.perf.tolist() == list(placed.shard_ms)
+        assert chosen.perf.tolist() == list(*placed.shard_ms)
         assert chosen.plan_ms == pytest.approx(file.objective_ms())
         assert chosen.shards == len(placed.rank_list())
         kinds = {one.sharding_type for one in found if not one.allowed}

@@ -11,7 +11,8 @@ from torchrec.distributed.planner.types import PlannerError
 
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible, Relaxation
-from embeddings.planner.inputs.cluster import GIB, Cluster, OtherMemory
+from embeddings.planner.inputs.cluster import GIB, Cluster
+from embeddings.planner.inputs.other_devices import OtherDevices
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.table_list import ListedTable
@@ -96,15 +97,32 @@ def test_rules_in_the_way_are_named() -> None:
 
 
 def test_a_reservation_larger_than_a_device_with_less_memory_is_reported() -> None:
-    """A larger `hbm_gb` does not reach that device."""
-    other = (OtherMemory(ranks=(0,), hbm_gb=0.25),)
-    cluster = small_cluster().model_copy(update={"other_memory": other})
-    found = failure(request_of(giants(1, 1000), cluster, batch_size=5_000_000))
+    other = (OtherDevices(ranks=(0,), hbm_gb=0.25),)
+    cluster = small_cluster().model_copy(update={"other_devices": other})
+    request = request_of(giants(1, 1000), cluster, batch_size=5_000_000)
+    found = failure(request)
     reserved = found.missing_memory.reserved
     assert reserved is not None
     assert (reserved.memory, reserved.room) == ("hbm", GIB // 4)
     assert reserved.needs == GIB // 4 - int(0.85 * (GIB // 4)) + 5_000_000 * 8 * 20
-    assert [change.kind for change in found.relaxations] == ["batch"]
+    assert {change.kind for change in found.relaxations} == {"batch", "memory"}
+    for change in found.relaxations:
+        assert find_plan(changed(request, change), NONE).time == pytest.approx(change.time)
+
+
+def test_more_memory_is_offered_to_devices_that_have_less() -> None:
+    """8 GiB hold the table, the 1 and 2 GiB of the ranks that must have it do not."""
+    other = (OtherDevices(ranks=(0,), hbm_gb=1.0), OtherDevices(ranks=(1,), hbm_gb=2.0))
+    cluster = small_cluster(2).model_copy(update={"other_devices": other})
+    rules = [Rule(tables="t0", types=("row_wise",))]
+    request = request_of(giants(1, 80_000_000), cluster, rules=rules)
+    found = failure(request)
+    (more,) = (change for change in found.relaxations if "HBM" in change.what)
+    assert more.what.startswith("at least ")
+    assert more.what.endswith("GiB of HBM per device instead of 1")
+    assert 2 < more.inputs["other_devices"][0]["hbm_gb"] < 8
+    assert more.inputs["hbm_gb"] == 8
+    assert find_plan(changed(request, more), NONE).time == pytest.approx(more.time)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +168,8 @@ def changed(request: PlanRequest, change: Relaxation) -> PlanRequest:
         return request.changed(**inputs)
     if "replica_groups" in inputs:
         return request.changed(setup=request.setup.model_copy(update=inputs))
-    return request.changed(cluster=request.cluster.model_copy(update=inputs))
+    cluster = Cluster.model_validate({**request.cluster.model_dump(), **inputs})
+    return request.changed(cluster=cluster)
 
 
 @pytest.mark.parametrize("case", ["too large", "ruled out", "many ids", "replicas"])

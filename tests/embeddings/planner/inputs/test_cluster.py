@@ -55,18 +55,54 @@ def test_a_file_may_start_from_a_preset(tmp_path: Path) -> None:
     assert cluster == load_cluster("h100").model_copy(update={"hosts": 3})
 
 
+def test_devices_of_another_preset_differ_in_memory_and_speed(tmp_path: Path) -> None:
+    """Of entries that name a rank, the last one that gives a field applies."""
+    other = [
+        {"hosts": [1], "preset": "a100-40"},
+        {"ranks": [3], "preset": "l4", "hbm_gb": 16},
+        {"ranks": [1, 3], "inter_bw": 5},
+    ]
+    path = write(tmp_path / "c.yaml", {**H100, "devices_per_host": 2, "other_devices": other})
+    cluster = load_cluster(path)
+    devices = cluster.topology().devices
+    assert [device.storage.hbm // GIB for device in devices] == [80, 80, 40, 16]
+    a100, l4 = load_cluster("a100-40"), load_cluster("l4")
+    assert devices[3].storage.ddr == devices[2].storage.ddr == int(a100.ddr_gb * GIB / 2)
+    kinds, kind = cluster.kinds()
+    each = [kinds[k] for k in kind]
+    assert [one.hbm_bw for one in each] == [3350, 3350, a100.hbm_bw, l4.hbm_bw]
+    assert [one.inter_bw for one in each] == [50, 5, a100.inter_bw, 5]
+    assert len(kinds) == 4
+    assert Cluster.model_validate(cluster.model_dump()) == cluster
+    (tmp_path / "d.yaml").write_text(cluster_yaml(cluster, []), encoding="utf-8")
+    assert load_cluster(str(tmp_path / "d.yaml")) == rounded(cluster)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"hbm": 80}, "hbm: no such field; fields: name, hosts"),
         (
-            {"other_memory": [{"hosts": [99], "hbm_gb": 40}]},
-            "other_memory: no host 99; hosts are 0",
+            {"other_devices": [{"hosts": [99], "hbm_gb": 40}]},
+            "other_devices: no host 99; hosts are 0",
         ),
-        ({"other_memory": [{"ranks": [9999], "hbm_gb": 40}]}, "no rank 9999; ranks are 0 to "),
-        ({"other_memory": [{"ranks": [1], "ddr_gb": 40}]}, "ddr_gb: main memory is a host's"),
-        ({"other_memory": [{"ranks": [1]}]}, "give their hbm_gb or ddr_gb"),
-        ({"other_memory": [{"hbm_gb": 40}]}, "name hosts or ranks, one of the two"),
+        ({"other_devices": [{"ranks": [9999], "hbm_gb": 40}]}, "no rank 9999; ranks are 0 to "),
+        (
+            {"other_devices": [{"ranks": [1], "ddr_gb": 40}]},
+            "ddr_gb: this memory is a host's",
+        ),
+        ({"other_devices": [{"ranks": [1]}]}, "nothing differs; give preset, hbm_gb, hbm_bw"),
+        ({"other_devices": [{"hbm_gb": 40}]}, "name hosts or ranks, one of the two"),
+        (
+            {"other_devices": [{"hosts": [1], "preset": "cpu"}]},
+            "other_devices.0: a cpu preset in a cluster of device cuda; TorchRec shards",
+        ),
+        ({"other_devices": [{"hosts": [1], "preset": "h3"}]}, "other_devices.0: no preset 'h3'"),
+        ({"other_devices": [{"hosts": [1], "hbm_bw": 0}]}, "other_devices.0.hbm_bw: 0: Input"),
+        ({"other_devices": [{"hosts": [1], "intra_bw": 1e7}]}, "other_devices.0.intra_bw: "),
+        ({"other_devices": [{"hosts": [1], "tflops": 1}]}, "tflops: no such field; fields: name"),
+        ({"other_devices": [{"hosts": [-1], "hbm_bw": 1}]}, "no host -1; hosts are 0 to 1"),
+        ({"other_devices": 3}, "other_devices: 3: "),
         ({"hosts": 0}, "hosts: 0: Input should be greater than or equal to 1"),
         ({"hosts": "two"}, "hosts: 'two': Input should be a valid integer"),
         ({"hbm_gb": 0}, "hbm_gb: 0 on a cuda device"),

@@ -8,7 +8,8 @@ from embeddings.config import COLUMN_SPLIT
 from embeddings.planner.advice.alternatives import alternatives
 from embeddings.planner.find import find_plan
 from embeddings.planner.infeasibility.infeasible import Infeasible
-from embeddings.planner.inputs.cluster import OtherMemory, load_cluster
+from embeddings.planner.inputs.cluster import load_cluster
+from embeddings.planner.inputs.other_devices import OtherDevices
 from embeddings.planner.inputs.rules import ASKED_FOR, Rule
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.describe import describe_plan
@@ -56,13 +57,13 @@ def test_a_group_that_no_host_can_have_is_refused() -> None:
     assert find_plan(alone, SHORT).lower_bound > 0
 
 
-def test_devices_with_other_memory_carry_what_fits() -> None:
+def test_devices_with_other_devices_carry_what_fits() -> None:
     """Of 4 ranks with 40 GiB, one of 10 and a host of 80; its tables are of 15 to 50 GiB."""
     other = (
-        OtherMemory(hosts=(1,), hbm_gb=80.0, ddr_gb=500.0),
-        OtherMemory(ranks=(0,), hbm_gb=10.0),
+        OtherDevices(hosts=(1,), hbm_gb=80.0, ddr_gb=500.0),
+        OtherDevices(ranks=(0,), hbm_gb=10.0),
     )
-    cluster = load_cluster("a100-40-2x2").model_copy(update={"other_memory": other})
+    cluster = load_cluster("a100-40-2x2").model_copy(update={"other_devices": other})
     devices = cluster.topology().devices
     assert [device.storage.hbm // 2**30 for device in devices] == [10, 40, 80, 80]
     assert [device.storage.ddr // 2**30 for device in devices[1:3]] == [

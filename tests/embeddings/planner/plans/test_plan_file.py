@@ -70,7 +70,7 @@ def test_any_plan_comes_back(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "a plan of version 2; this homerec reads version 3"),
+        ({"version": 3}, "a plan of version 3; this homerec reads version 4"),
         ({"kind": "other"}, "not a plan file; 'homerec plan SOURCE --out FILE' writes one"),
         ({"batch_size": 0}, "batch_size: 0: "),
         ({"ranks": []}, "ranks: 0 on a cluster of 2"),

@@ -43,7 +43,7 @@ def placed_tables(draw: st.DrawFn, table: ListedTable) -> PlacedTable:
         width=width,
         rows=rows,
         ranks=",".join(map(str, ranks)),
-        shard_ms=(0.0,) * len(PARTS),
+        shard_ms=((0.0,) * len(PARTS),),
     )
 
 
@@ -99,7 +99,7 @@ def test_the_busiest_links_say_how_long_it_takes() -> None:
 def test_row_wise_state_moves_with_its_rows() -> None:
     table = ListedTable(name="t", rows=10, dim=8)
     fields = {"table": table, "path": "bags", "sharding_type": "table_wise", "width": 8}
-    fields |= {"compute_kernel": "fused", "rows": ((10, 1),), "shard_ms": (0.0,) * len(PARTS)}
+    fields |= {"compute_kernel": "fused", "rows": ((10, 1),), "shard_ms": ((0.0,) * len(PARTS),)}
     old, new = (PlacedTable.model_validate({**fields, "ranks": rank}) for rank in ("0", "3"))
     found = reshard(plan_of(old), plan_of(new))
     assert found.sent[0, 3] == found.sent.sum() == 10 * 8 * 4 + 10 * 4
@@ -117,7 +117,7 @@ def test_row_wise_state_moves_with_its_rows() -> None:
 )
 def test_other_tables_are_rejected(change: dict[str, str], message: str) -> None:
     fields = {"path": "bags", "sharding_type": "table_wise", "width": 8, "ranks": "0"}
-    fields |= {"compute_kernel": "fused", "rows": ((10, 1),), "shard_ms": (0.0,) * len(PARTS)}
+    fields |= {"compute_kernel": "fused", "rows": ((10, 1),), "shard_ms": ((0.0,) * len(PARTS),)}
     tables = [{"name": "t", "rows": 10, "dim": 8}, {"name": "t", "rows": 10, "dim": 8, **change}]
     first, second = (plan_of(PlacedTable.model_validate({**fields, "table": t})) for t in tables)
     with pytest.raises(ValueError, match=message):

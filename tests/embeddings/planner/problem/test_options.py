@@ -49,7 +49,7 @@ def test_every_stock_option_is_there_with_the_same_costs(
         expected = np.tile(sizes, blocks)
         assert len(theirs.shards) == len(expected)
         for shard, size in zip(theirs.shards, expected, strict=True):
-            assert [getattr(shard.perf, part) for part in PARTS] == options.perf[n].tolist()
+            assert [getattr(shard.perf, part) for part in PARTS] == options.perf[n, 0].tolist()
             assert [shard.storage.hbm, shard.storage.ddr, shard.storage.ssd] == options.memory[
                 n, size
             ].tolist()

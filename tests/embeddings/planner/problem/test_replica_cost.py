@@ -58,7 +58,7 @@ def test_options_cost_what_torchrec_says_of_the_groups_ranks(
             == (theirs.name, theirs.sharding_type, theirs.compute_kernel)
             and option.width == theirs.shards[0].size[1]
         )
-        assert options.perf[n][0] == theirs.shards[0].perf.fwd_compute
+        assert options.perf[n, 0, 0] == theirs.shards[0].perf.fwd_compute
         assert options.memory[n, 0].tolist() == [
             theirs.shards[0].storage.hbm, theirs.shards[0].storage.ddr, theirs.shards[0].storage.ssd
         ]  # fmt: skip

@@ -10,13 +10,22 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embeddings.planner.problem.problem import EVERYWHERE, FREE, HOST_COLUMNS, HOST_ROWS, Problem
+from embeddings.planner.problem.problem import (
+    EVERYWHERE,
+    FREE,
+    HOST_COLUMNS,
+    HOST_ROWS,
+    Problem,
+    sites_of,
+)
+from embeddings.planner.problem.speeds import Speeds, slowest_ms
 from embeddings.planner.search.assignment import Assignment
 
 
 @st.composite
 def problems(draw: st.DrawFn) -> Problem:
-    """A few items with a few placements each, of all layouts; memory is scarce."""
+    """A few items with a few placements each, of all layouts, on ranks of one or two speeds; memory
+    is scarce."""
     hosts, local = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     ranks = hosts * local
     rows: list[tuple[int, int, list[int], float, list[list[int]]]] = []
@@ -34,6 +43,16 @@ def problems(draw: st.DrawFn) -> Problem:
             time = draw(st.floats(0.1, 10))
             rows.append((layout, blocks, [full, last, length - full - last], time, memory))
         first.append(len(rows))
+    layouts = np.array([row[0] for row in rows], np.int64)
+    took = np.array([row[3] for row in rows])
+    pins = (None,) * (len(first) - 1)
+    speeds = None
+    if ranks > 1 and draw(st.booleans()):
+        of = np.array([0, 1, *(draw(st.integers(0, 1)) for _ in range(ranks - 2))], np.int64)
+        other = [draw(st.sampled_from([0.3, 1.0, 2.0])) for _ in rows]
+        ms = np.stack([took, took * other], axis=1)
+        speeds = Speeds(of=of, ms=ms, fits=np.zeros_like(ms))
+        took = slowest_ms(speeds, sites_of(layouts, np.array(first), pins, local))
     return Problem(
         hosts=hosts,
         local=local,
@@ -42,13 +61,21 @@ def problems(draw: st.DrawFn) -> Problem:
         first=np.array(first, np.int64),
         options=tuple((n,) for n in range(len(rows))),
         types=tuple(f"type_{row[0]}" for row in rows),
-        layout=np.array([row[0] for row in rows], np.int64),
+        layout=layouts,
         blocks=np.array([row[1] for row in rows], np.int64),
         counts=np.array([row[2] for row in rows], np.int64),
-        time=np.array([row[3] for row in rows]),
+        time=took,
         memory=np.array([row[4] for row in rows], np.int64),
-        pins=(None,) * (len(first) - 1),
+        pins=pins,
+        speeds=speeds,
     )
+
+
+def ms_on(problem: Problem, placement: int, rank: int) -> float:
+    """Milliseconds of a shard on a rank."""
+    if problem.speeds is None:
+        return float(problem.time[placement])
+    return float(problem.speeds.ms[placement, problem.speeds.of[rank]])
 
 
 def books(assignment: Assignment) -> tuple[list[float], list[list[int]]]:
@@ -63,7 +90,7 @@ def books(assignment: Assignment) -> tuple[list[float], list[list[int]]]:
         shards = sizes * int(problem.blocks[placement])
         ranks = assignment.placements.rank_of[assignment.places[item]].tolist()
         for size, rank in zip(shards, ranks, strict=True):
-            load[rank] += float(problem.time[placement])
+            load[rank] += ms_on(problem, placement, rank)
             for kind in range(2):
                 free[rank][kind] -= int(problem.memory[placement, size, kind])
     return load, free

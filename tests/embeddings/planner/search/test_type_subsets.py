@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection
 
 import numpy as np
@@ -38,6 +39,10 @@ def restricted(problem: Problem, types: Collection[str]) -> Problem | None:
         time=problem.time[kept],
         memory=problem.memory[kept],
         pins=problem.pins,
+        speeds=problem.speeds
+        and dataclasses.replace(
+            problem.speeds, ms=problem.speeds.ms[kept], fits=problem.speeds.fits[kept]
+        ),
     )
 
 

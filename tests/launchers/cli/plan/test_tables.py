@@ -6,7 +6,8 @@ import io
 
 from rich.console import Console
 
-from embeddings.planner.inputs.cluster import OtherMemory, load_cluster
+from embeddings.planner.inputs.cluster import load_cluster
+from embeddings.planner.inputs.other_devices import OtherDevices
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.fixed_plan import FixedTable, fixed_plan
 from launchers.cli.plan.tables import plan_view
@@ -31,7 +32,7 @@ def test_ids_that_take_longer_than_the_step_are_told() -> None:
 def test_memory_is_that_of_the_fullest_rank() -> None:
     """Rank 0, of 1 GiB, has a tenth of what rank 1, of 80 GiB, has."""
     cluster = load_cluster("h100-2x1").model_copy(
-        update={"other_memory": (OtherMemory(ranks=(0,), hbm_gb=1.0),)}
+        update={"other_devices": (OtherDevices(ranks=(0,), hbm_gb=1.0),)}
     )
     file = fixed_plan(
         [
