@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.checkpoint.layout import is_ours, named_steps
+from pipeline.checkpoint.layout import is_ours, named_steps, step_folder
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.io import claim_folder as folders
@@ -79,19 +79,33 @@ _RUN = folders.FolderKind(
 )
 
 
-def check_unsaved(out: Path, checkpoints: AnyPath, may_start: bool) -> None:
-    """Raise UserError for missing checkpoints: an unmounted disk or an emptied bucket looks like a
-    new run."""
-    if (out / SAVED).exists():
-        remedy = "--overwrite starts a new run"
-        saved = read_typed(out / SAVED, SavedFile, remedy=remedy)
+def check_resumed(
+    out: Path, checkpoints: AnyPath, resumed: int | None, may_start: bool
+) -> str | None:
+    """Compare the step of the loaded checkpoint (None: there was none) with that of the last save.
+
+    Returns a line about a checkpoint that is gone. Raises UserError if all are: an unmounted disk
+    or an emptied bucket looks like a new run.
+    """
+    if not (out / SAVED).exists():
+        if resumed is None and not may_start:
+            raise UserError(
+                f"{out}: no checkpoint to resume from in {checkpoints}, the run has saved none "
+                "yet; start it with --resume auto or --overwrite"
+            )
+        return None
+    remedy = "--overwrite starts a new run" if resumed is None else "remove it"
+    saved = read_typed(out / SAVED, SavedFile, remedy=remedy)
+    step = saved["step"]
+    if resumed is None:
         raise UserError(
-            f"{out}: saved step {saved['step']} in {saved['folder']}, but {checkpoints} contains "
+            f"{out}: saved step {step} in {saved['folder']}, but {checkpoints} contains "
             "no checkpoint; restore them (is a disk not mounted?), give their folder with "
             "--checkpoint.path, or start again with --overwrite"
         )
-    if not may_start:
-        raise UserError(
-            f"{out}: no checkpoint to resume from in {checkpoints}, the run has saved none yet; "
-            "start it with --resume auto or --overwrite"
+    if resumed < step and not step_folder(checkpoints, step).exists():
+        return (
+            f"the newest checkpoint, of step {step} in {saved['folder']}, is gone; resuming from "
+            f"step {resumed}"
         )
+    return None

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from pipeline.checkpoint.layout import checkpoints_folder, step_folder
 from pipeline.checkpoint.progress import Progress
-from pipeline.claim_run import check_unsaved, claim
+from pipeline.claim_run import check_resumed, claim
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.expert_health.diagnosis import diagnose
@@ -100,9 +100,16 @@ class RunFolder:
         if self._replaced is not None:
             self._replaced.discard()
 
-    def check_unsaved(self, *, may_start: bool) -> None:
-        """UserError if the run, which has no checkpoint, had one, or else if it may not start."""
-        self._write(lambda: check_unsaved(self.path, self.checkpoints, may_start))
+    def check_resumed(self, step: int | None, *, may_start: bool) -> None:
+        """Say that newer checkpoints than that of `step` are gone. UserError if all are (None), or
+        if a run that has saved none may not start."""
+
+        def check() -> None:
+            gone = check_resumed(self.path, self.checkpoints, step, may_start)
+            if gone:
+                self.print(gone)
+
+        self._write(check)
 
     def describe(self, plan: dict[str, Any], progress: Progress, end: int) -> None:
         """Write the run's description and best evaluation so far, and print its start."""
@@ -144,7 +151,7 @@ class RunFolder:
     def print(self, message: str) -> None:
         """Run on rank 0 only."""
         if self._world.is_first:
-            Console(markup=False).print(message)
+            Console(markup=False).print(message, highlight=False, soft_wrap=True)
 
     def _write(self, write: Callable[[], None]) -> None:
         try:

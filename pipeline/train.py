@@ -68,9 +68,9 @@ def _train_into(
         folder.checkpoints, world, config, run.data.schema, on_commit=folder.note_saved
     )
     resumed = run.start(checkpoints, resume=bool(resume))
-    if resume and not resumed:
-        folder.check_unsaved(may_start=resume == "auto")
     progress = run.progress
+    if resume:
+        folder.check_resumed(progress.step if resumed else None, may_start=resume == "auto")
     folder.describe(run.parallel.plan, progress, run.end)
     checkpoints.claim()
     tracker = folder.tracker(total_steps=run.end, resume_step=progress.step)

@@ -128,7 +128,7 @@ def prune(
         else:
             print_line(console, f"step {one.step}: {'would be deleted' if dry_run else 'deleted'}")
             if not dry_run:
-                remove(folder, one.step)
+                remove(place, one.step)
     return 0
 
 

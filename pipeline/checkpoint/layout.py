@@ -10,7 +10,7 @@ from pipeline.checkpoint.manifest import META, NAME, CorruptError, read_manifest
 from pipeline.config.sections import CheckpointConfig
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
-from pipeline.io.set_aside import ASIDE
+from pipeline.io.set_aside import where_instead
 from pipeline.io.storage import AnyPath, children, open_folder, remove_tree
 from pipeline.io.typed_json import read_typed
 
@@ -24,15 +24,20 @@ def checkpoints_folder(config: Config, out: Path) -> AnyPath:
 
 def step_folder(folder: AnyPath, step: int) -> AnyPath:
     """Return the folder of the checkpoint after `step`."""
-    return folder / f"{_STEP}{step:08d}"
+    return folder / _name(step)
+
+
+def _name(step: int) -> str:
+    return f"{_STEP}{step:08d}"
 
 
 def named_steps(folder: AnyPath) -> list[int]:
-    """Return steps with a folder, complete or not, oldest first."""
+    """Return steps with a folder of `step_folder`, complete or not, oldest first."""
     if not folder.is_dir():
         return []
-    numbers = (path.name.removeprefix(_STEP) for path in children(folder) if _STEP in path.name)
-    return sorted(int(number) for number in numbers if number.isdecimal())
+    found = ((path.name, path.name.removeprefix(_STEP)) for path in children(folder))
+    steps = [(name, int(number)) for name, number in found if number.isdecimal()]
+    return sorted(step for name, step in steps if name == _name(step))
 
 
 def is_ours(name: str) -> bool:
@@ -119,12 +124,9 @@ def find_checkpoint(where: str | AnyPath) -> AnyPath:
     folder = find_folder(path)
     steps = saved_steps(folder)
     if not steps:
-        old = path / ASIDE
-        if old.is_dir():
-            raise UserError(f"{path}: no checkpoint here yet; the run that it replaces is in {old}")
         raise UserError(
             f"{path}: no checkpoint here; give the folder of a run (runs/NAME) or of one of its "
-            "checkpoints (runs/NAME/checkpoints/step-...)"
+            f"checkpoints (runs/NAME/checkpoints/step-...){where_instead(path)}"
         )
     step = best_step(folder)
     return step_folder(folder, step if step in steps else steps[-1])

@@ -24,6 +24,7 @@ from pipeline.checkpoint.verify import find_damage
 from pipeline.config.sections import CheckpointConfig
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
+from pipeline.io.set_aside import where_instead
 from pipeline.io.storage import AnyPath, open_folder
 
 
@@ -48,9 +49,13 @@ class ListedCheckpoint:
 
 def open_checkpoints(where: str) -> AnyPath:
     """Return the checkpoint folder of a run, or of that folder. Raises UserError if it is empty."""
-    folder = find_folder(open_folder(where))
+    path = open_folder(where)
+    folder = find_folder(path)
     if not named_steps(folder):
-        raise UserError(f"{folder}: no checkpoint here; give the folder of a run (runs/NAME)")
+        raise UserError(
+            f"{folder}: no checkpoint here; give the folder of a run (runs/NAME)"
+            f"{where_instead(path)}"
+        )
     return folder
 
 
@@ -78,7 +83,18 @@ def retained(
         for one in found
         if one.manifest is not None and one.problem is None
     }
-    return retained_steps(bases, best_step(folder), rules)
+    return retained_steps(bases, _best_of(folder, bases), rules)
+
+
+def _best_of(folder: AnyPath, steps: Mapping[int, int | None]) -> int | None:
+    """Return the best step; without best.json, or if it names another one, that of the newest."""
+    best = best_step(folder)
+    if best in steps or not steps:
+        return best
+    try:
+        return read_progress(step_folder(folder, max(steps))).best_step
+    except CorruptError:
+        return None
 
 
 def retention_rules(folder: AnyPath, found: Sequence[ListedCheckpoint]) -> CheckpointConfig:

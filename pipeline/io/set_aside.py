@@ -174,6 +174,12 @@ def standing(out: Path) -> Path:
     return old if (old / "config.json").is_file() else out
 
 
+def where_instead(folder: AnyPath) -> str:
+    """Return a hint for an error about a missing run: where the one is that it replaces; or ''."""
+    old = folder / ASIDE
+    return f"; the run that it replaces is in {old}" if old.is_dir() else ""
+
+
 def saved_by_this_job(out: Path) -> bool:
     """Whether the run in `out` has saved in an earlier start of this job."""
     if standing(out) != out or not (out / SAVED).is_file():

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.io.errors import UserError
 from pipeline.io.files import line_text
 from pipeline.io.json_types import Json
+from pipeline.io.set_aside import where_instead
 from pipeline.io.typed_json import parse_typed, read_typed
 from pipeline.report.file_types import (
     ConfigFile,
@@ -113,7 +114,7 @@ def read_run(folder: Path) -> RunFiles:
     if not log.is_file():
         raise UserError(
             f"{folder}: no metrics.jsonl, so no run to report on; "
-            "give the folder of 'homerec train --out'"
+            f"give the folder of 'homerec train --out'{where_instead(folder)}"
         )
     return RunFiles(
         folder=folder,

@@ -119,6 +119,27 @@ def test_a_best_metric_may_be_undefined(copy: Path, capsys: pytest.CaptureFixtur
     assert "best so far: step 8, mean/auc undefined" in answer(capsys, "show", str(newest))
 
 
+def test_prune_keeps_the_best_also_where_best_json_is_gone(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy / "checkpoints"
+    newest = folder / "step-00000008"
+    write_sealed(newest / "meta.json", read_sealed(newest / "meta.json") | {"best_step": 2})
+    for other in (None, '{"step": 7}'):
+        (folder / "best.json").unlink()
+        if other:
+            (folder / "best.json").write_text(other, encoding="utf-8")
+        assert "step 2: kept as best" in answer(capsys, "prune", str(copy), "--keep", "1")
+        (folder / "best.json").touch()
+
+
+def test_prune_of_a_path_through_what_it_deletes(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(capsys, "prune", str(copy / "checkpoints" / "step-00000002" / ".."), "--keep", "1")
+    assert named_steps(copy / "checkpoints") == [4, 6, 8]
+
+
 @pytest.mark.parametrize("how", ["link", "path"])
 def test_prune_names_its_folder_and_deletes_outside_the_run_only_when_told(
     how: str, copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +45,27 @@ def test_checkpoints_that_are_gone_end_a_resume_and_nothing_is_touched(
         assert "run: saved step 2 in" in message
         assert "contains no checkpoint; restore them" in message
     assert code == 0
+
+
+def without_the_newest(rank: int, size: int, data: Path, out: Path) -> Any:
+    """What a run prints that is resumed without its newest checkpoints."""
+    words = ["--train.max_steps", "4", "--train.eval_every", "1", "--checkpoint.keep", "9"]
+    assert run(rank, size, data, out, words) == 0
+    for step in (3, 4):
+        shutil.rmtree(out / "checkpoints" / f"step-{step:08d}")
+    printed = []
+    for _ in range(2):
+        with redirect_stdout(io.StringIO()) as text:
+            assert run(rank, size, data, out, [], resume=True) == 0
+        printed.append(text.getvalue())
+    return printed
+
+
+def test_a_newest_checkpoint_that_is_gone_is_named(synthetic: Path, tmp_path: Path) -> None:
+    ((first, second),) = run_ranks(without_the_newest, 1, synthetic, tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoints"
+    assert f"the newest checkpoint, of step 4 in {folder}, is gone; resuming from step 2\n" in first
+    assert "is gone" not in second
 
 
 def not_saved(rank: int, size: int, data: Path, out: Path) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,8 +18,10 @@ from pipeline.checkpoint.layout import (
     saved_steps,
     step_folder,
 )
+from pipeline.checkpoint.listing import open_checkpoints
 from pipeline.config.sections import CheckpointConfig
 from pipeline.io.errors import UserError
+from pipeline.report.run_files import read_run
 
 STEPS = st.lists(st.integers(1, 60), unique=True).map(sorted)
 
@@ -65,7 +69,9 @@ def test_only_what_a_save_ended_counts(tmp_path: Path) -> None:
         folder.mkdir()
         for name in ("manifest.json", "meta.json", ".metadata"):
             (folder / name).write_text("", encoding="utf-8")
-    (tmp_path / ".step-00000030.partial").mkdir()
+    # Another program's: step_folder would name another folder.
+    for name in (".step-00000030.partial", "step-9", "step-\N{ARABIC-INDIC DIGIT THREE}", "step-x"):
+        (tmp_path / name).mkdir()
     (tmp_path / "best.json").touch()
     assert named_steps(tmp_path) == saved_steps(tmp_path) == [3, 20]
     (step_folder(tmp_path, 20) / "manifest.json").unlink()
@@ -91,7 +97,10 @@ def test_a_damaged_note_of_the_best_is_named(tmp_path: Path, text: str) -> None:
         best_step(tmp_path)
 
 
-def test_of_a_run_that_is_being_replaced_the_old_one_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("read", [find_checkpoint, open_checkpoints, read_run])
+def test_of_a_run_that_is_being_replaced_the_old_one_is_named(
+    read: Callable[[Any], object], tmp_path: Path
+) -> None:
     (tmp_path / ".replaced").mkdir()
-    with pytest.raises(UserError, match=r"no checkpoint here yet; .* is in .*/\.replaced$"):
-        find_checkpoint(tmp_path)
+    with pytest.raises(UserError, match=r"; the run that it replaces is in .*/\.replaced$"):
+        read(tmp_path)
