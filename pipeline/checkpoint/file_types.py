@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
-from pipeline.io.typed_json import CLOSED, OPEN, Count, Number, Time
+from pipeline.io.typed_json import CLOSED, LIMIT, OPEN, Count, Number, Time
 
 MOST_RANKS = 2**20
 Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
@@ -57,7 +57,7 @@ class MetaFile(TypedDict):
     """meta.json, without its checksum: Progress, and what an evaluation adds."""
 
     step: Count
-    scheduled: Number | None
+    scheduled: Annotated[Number, Field(ge=0, lt=LIMIT)] | None
     world_size: Annotated[Count, Field(lt=MOST_RANKS)]
     device: str
     source: dict[str, Any]

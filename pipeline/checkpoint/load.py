@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from rich.console import Console
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
+from torch.distributed.checkpoint.planner import LoadPlanner
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torchrec.optim.keyed import CombinedOptimizer
 
@@ -74,11 +77,17 @@ def load_newest(
         if step not in corrupt and (step_folder(folder, step) / "results.json").is_file()
     ]
     progress = progress.with_best_among(broadcast_from_rank0(world, judged))
-    state = empty_state_dict(model, optimizer, world, progress, windowed)
     tables = TablesLoader(model, optimizer)
-    _load(state, place, world, tables)
-    tables.finish()
-    load_state_dict(state, optimizer, world, progress, windowed)
+    with _load_errors(place):
+        state = empty_state_dict(model, optimizer, world, progress, windowed)
+        _load(state, place, world, tables)
+        tables.finish()
+
+    def apply() -> None:
+        with _load_errors(place):
+            load_state_dict(state, optimizer, world, progress, windowed)
+
+    gather_or_raise(world, apply)
     return progress, list(corrupt)
 
 
@@ -89,7 +98,8 @@ def load_model(folder: AnyPath, model: nn.Module, world: World) -> None:
     """
     if (problem := find_damage_on_ranks(folder, world)) is not None:
         raise UserError(f"{folder}: {problem}; give another checkpoint of the run")
-    _load({"model": model.state_dict()}, folder, world)
+    with _load_errors(folder):
+        _load({"model": model.state_dict()}, folder, world, DefaultLoadPlanner())
 
 
 def cause(error: BaseException) -> str:
@@ -135,18 +145,18 @@ def _read(folder: AnyPath, config: Config, schema: Schema) -> Progress:
         ) from error
 
 
-def _load(
-    state: dict[str, Any], folder: AnyPath, world: World, tables: TablesLoader | None = None
-) -> None:
-    """Load in place. Raises UserError if the checkpoint is from another model."""
+def _load(state: dict[str, Any], folder: AnyPath, world: World, planner: LoadPlanner) -> None:
+    """Load in place."""
+    reader = open_reader(folder)
+    dcp_load(state, storage_reader=reader, planner=planner, process_group=world.control)
+
+
+@contextmanager
+def _load_errors(folder: AnyPath) -> Iterator[None]:
+    """Raise UserError if the checkpoint in `folder` is from another model, or cannot be read."""
     try:
-        dcp_load(
-            state,
-            storage_reader=open_reader(folder),
-            planner=tables or DefaultLoadPlanner(),
-            process_group=world.control,
-        )
-    except (CheckpointException, OSError, ValueError, RuntimeError) as error:
+        yield
+    except (CheckpointException, CorruptError, OSError, ValueError, RuntimeError) as error:
         reason = origin(error)
         if not isinstance(reason, Exception):
             raise reason from error  # a signal

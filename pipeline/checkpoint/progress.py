@@ -6,9 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.checkpoint.file_types import MetaFile
-from pipeline.checkpoint.manifest import META, read_checked
+from pipeline.checkpoint.manifest import META, CorruptError, read_checked
 from pipeline.io.storage import AnyPath
 from pipeline.metrics.spec import lower_is_better
+
+# Of a window of training metrics, over all ranks: far beyond any, and memory has room for it.
+_MOST_ROWS = 2**26
 
 
 @dataclass(kw_only=True)
@@ -79,4 +82,7 @@ def read_progress(folder: AnyPath) -> Progress:
     """Of the checkpoint in `folder`. Raises CorruptError."""
     found = read_checked(folder / META, MetaFile)
     found.pop("files", None)
+    rows, ranks = found["window"].get("rows", 0), found["world_size"]
+    if rows * ranks > _MOST_ROWS:
+        raise CorruptError(f"{META}: a window of {rows} rows on each of {ranks} ranks")
     return Progress(**found)

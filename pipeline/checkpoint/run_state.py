@@ -8,8 +8,10 @@ import torch
 from torch import nn
 from torchrec.optim.keyed import CombinedOptimizer
 
+from pipeline.checkpoint.manifest import CorruptError
 from pipeline.checkpoint.progress import Progress
 from pipeline.checkpoint.table_state import table_state
+from pipeline.io.typed_json import LIMIT
 from pipeline.metrics.windowed import WindowedMetrics
 from pipeline.ranks.world import World
 from pipeline.training.parallelize import tower_optimizer
@@ -67,10 +69,17 @@ def load_state_dict(
     progress: Progress,
     windowed: WindowedMetrics | None = None,
 ) -> None:
-    """Apply the parts of a loaded `state` (of `empty_state_dict`) that are not loaded in place."""
+    """Apply the parts of a loaded `state` (of `empty_state_dict`) that are not loaded in place.
+
+    Raises CorruptError for values that no run saves.
+    """
     if windowed is not None and "window" in state:
         ranks = [state["window"][str(rank)] for rank in range(progress.world_size)]
         windowed.load_state_dict(ranks, progress.window)
+    for name, of_parameter in state["optimizer"]["state"].items():
+        steps = float(of_parameter["step"])
+        if not 0 <= steps < LIMIT:
+            raise CorruptError(f"the optimizer of {name} has done {steps:g} steps")
     tower_optimizer(optimizer).load_state_dict(state["optimizer"])
     if "random" in state:
         set_random_state(state["random"], world)
@@ -85,7 +94,11 @@ def random_state(world: World, device: str) -> dict[str, torch.Tensor]:
 
 
 def set_random_state(state: dict[str, torch.Tensor], world: World) -> None:
-    torch.set_rng_state(state[str(world.rank)])
+    """Raises CorruptError."""
+    try:
+        torch.set_rng_state(state[str(world.rank)])
+    except RuntimeError as error:
+        raise CorruptError(f"the random state of rank {world.rank} is invalid") from error
     if (of_cuda := state.get(f"cuda{world.rank}")) is not None:  # not tested on GPUs yet
         torch.cuda.set_rng_state(of_cuda, world.device)
 

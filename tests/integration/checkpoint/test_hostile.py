@@ -7,14 +7,15 @@ import json
 import pickle
 import shutil
 from contextlib import redirect_stdout
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from launchers.cli.main import main
-from pipeline.checkpoint.manifest import NAME, digest, read_sealed, write_sealed
+from pipeline.checkpoint.manifest import META, NAME, digest, read_sealed, write_sealed
 from pipeline.evaluate import evaluate_checkpoint
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import this_world
@@ -72,3 +73,58 @@ def test_no_reader_runs_what_is_in_a_checkpoint(
     assert problems == {5: None, 8: REASON}
     assert main(["checkpoint", "ls", str(out)]) == 0
     assert not (tmp_path / "sign").exists()
+
+
+def store(step: Path, name: str, value: torch.Tensor) -> None:
+    """Put a tensor of a checkpoint into a file of its own, under valid checksums."""
+    path = step / ".metadata"
+    metadata = pickle.loads(path.read_bytes())
+    index = next(index for index in metadata.storage_data if index.fqn.endswith(name))
+    file = step / metadata.storage_data[index].relative_path
+    stored = io.BytesIO()
+    torch.save(value, stored)
+    place = {"offset": file.stat().st_size, "length": len(stored.getvalue())}
+    metadata.storage_data[index] = replace(metadata.storage_data[index], **place)
+    with file.open("ab") as stream:
+        stream.write(stored.getvalue())
+    path.write_bytes(pickle.dumps(metadata))
+    manifest = read_sealed(step / NAME)
+    manifest["files"] |= {one.name: asdict(digest(one)) for one in (path, file)}
+    write_sealed(step / NAME, manifest)
+
+
+def invalid_state(rank: int, size: int, data: Path, folder: Path) -> Any:
+    """What each rank says of a checkpoint whose tensors are not what a run saves."""
+    out = folder / "run"
+    assert run(rank, size, data, out, ["--train.max_steps", "2", "--train.eval_every", "100"]) == 0
+    said = []
+    for name, value in (
+        (".step", torch.tensor(-1e9)),
+        ("random.1", torch.zeros(5056, dtype=torch.uint8)),
+    ):
+        again = folder / name
+        if rank == 0:
+            shutil.copytree(out, again)
+            store(again / "checkpoints" / "step-00000002", name, value)
+        torch.distributed.barrier()
+        said.append(run(rank, size, data, again, ["--train.max_steps", "4"], resume=True))
+    meta = read_sealed(out / "checkpoints" / "step-00000002" / META)
+    torch.distributed.barrier()
+    window = {"since_auc": 0, "held_by_auc": 0, "rows": 2**24 - 1}
+    if rank == 0:
+        hostile = meta | {"window": window, "world_size": 2**19}
+        write_sealed(out / "checkpoints" / "step-00000002" / META, hostile)
+    torch.distributed.barrier()
+    said.append(run(rank, size, data, out, ["--train.max_steps", "4"], resume=True))
+    return said
+
+
+def test_values_that_no_run_saves_are_one_line_on_every_rank(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    first, second = run_ranks(invalid_state, 2, synthetic, tmp_path)
+    assert first == second
+    step, random, window = first
+    assert "has done -1e+09 steps; load another checkpoint of the run" in step
+    assert "the random state of rank 1 is invalid; load another checkpoint" in random
+    assert "meta.json: a window of 16777215 rows on each of 524288 ranks" in window

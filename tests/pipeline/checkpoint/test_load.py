@@ -12,7 +12,7 @@ from torch.distributed.checkpoint._fsspec_filesystem import FsspecWriter
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from pipeline.checkpoint.load import _load
+from pipeline.checkpoint.load import _load, _load_errors
 from pipeline.checkpoint.manifest import Manifest
 from pipeline.io.errors import UserError
 from pipeline.io.interrupts import Interrupted
@@ -34,7 +34,8 @@ def load_failing(folder: Path, error: BaseException) -> None:
     Manifest(step=1, epoch=0, saved=0.0, world_size=1, files={}).save(folder)
     alone: Any = SimpleNamespace(control=None)
     planner: Any = Failing(error)
-    _load({"weights": torch.zeros(4)}, folder, alone, planner)
+    with _load_errors(folder):
+        _load({"weights": torch.zeros(4)}, folder, alone, planner)
 
 
 def test_a_signal_stays_one(tmp_path: Path) -> None:
