@@ -158,10 +158,8 @@ class PlanFile(Frozen):
         return self.time_ms + sum(self.starts().values())
 
     def gap(self) -> float:
-        """Return how much slower than the lower bound the plan is, relative to it; 0 without one,
-        or if only rounding makes a difference."""
-        gap = self.time_ms / self.lower_bound_ms - 1 if self.lower_bound_ms else 0.0
-        return gap if gap > _ROUNDING else 0.0
+        """See `gap` below."""
+        return gap(self.time_ms, self.lower_bound_ms)
 
     def memory(self) -> tuple[IntArray, IntArray]:
         """Return used and available bytes for tables by rank and MEMORIES, [R, 3] each."""
@@ -171,6 +169,13 @@ class PlanFile(Frozen):
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+
+
+def gap(time_ms: float, lower_bound_ms: float) -> float:
+    """Return how much slower than its lower bound a plan is, relative to it; 0 without one, or if
+    only rounding makes a difference."""
+    found = time_ms / lower_bound_ms - 1 if lower_bound_ms else 0.0
+    return found if found > _ROUNDING else 0.0
 
 
 @lru_cache(maxsize=8)

@@ -21,7 +21,7 @@ from embeddings.planner.problem.problem import (
     shard_ms,
     sites_of,
 )
-from embeddings.planner.problem.speeds import Speeds, slowest_ms
+from embeddings.planner.problem.speeds import slowest_ms, speeds_of
 
 
 class NoPlacement(ValueError):
@@ -59,9 +59,9 @@ def build_problem(options: Options, storage: Topology, limits: Limits) -> Proble
     speeds = None
     least = ms[:, 0]
     if ms.shape[1] > 1:
-        speeds = Speeds(of=options.kind, ms=ms, fits=_fits_by_speed(memory[:, 0], free, options))
-        starts = np.array(first, np.int64)
-        least = slowest_ms(speeds, sites_of(layout[lead], starts, pins, local))
+        counts = options.counts[lead]
+        speeds = speeds_of(options.kind, ms, free, local, memory, counts)
+        least = slowest_ms(speeds, sites_of(layout[lead], np.array(first, np.int64), pins))
     return Problem(
         hosts=storage.world_size // local,
         local=local,
@@ -196,15 +196,6 @@ def _fitting_alone(
         return bool((hosts >= every[:local].T[:, None]).all(axis=(0, 2)).any())
 
     return [placement for placement in placements if fits(placement)]
-
-
-def _fits_by_speed(needs: IntArray, free: IntArray, options: Options) -> FloatArray:
-    """See Speeds. `needs`: [N, 3] bytes of the largest shard."""
-    fits = np.zeros((len(needs), options.perf.shape[1]), bool)
-    for *room, speed in np.unique(np.vstack([free, options.kind]), axis=1).T.tolist():
-        fits[:, speed] |= (needs <= room).all(axis=1)
-    fits[~fits.any(axis=1)] = True  # the search reports what is missing
-    return np.where(fits, 0.0, np.inf)
 
 
 def _undominated(

@@ -88,7 +88,7 @@ class Problem:
         return time * self.blocks * self.counts.sum(axis=1)
 
     def sites(self) -> Sites:
-        return sites_of(self.layout, self.first, self.pins, self.local)
+        return sites_of(self.layout, self.first, self.pins)
 
     def total_memory(self) -> IntArray:
         """[N, 3] total memory of all shards."""
@@ -96,9 +96,7 @@ class Problem:
         return every
 
 
-def sites_of(
-    layout: IntArray, first: IntArray, pins: Sequence[tuple[int, ...] | None], local: int
-) -> Sites:
+def sites_of(layout: IntArray, first: IntArray, pins: Sequence[tuple[int, ...] | None]) -> Sites:
     """Return the ranks on which blocks of placements may be. `first`, `pins`: see Problem."""
     return Sites(
         everywhere=np.flatnonzero(layout == EVERYWHERE),
@@ -108,7 +106,6 @@ def sites_of(
             for item, ranks in enumerate(pins)
             if ranks is not None
         ),
-        local=local,
     )
 
 

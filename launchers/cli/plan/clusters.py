@@ -15,7 +15,7 @@ from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.cluster import GIB, Cluster, load_cluster
 from embeddings.planner.plans.critical_path import critical_path, slowest_ids
 from embeddings.planner.plans.describe import describe_plan
-from embeddings.planner.plans.plan_file import PlanFile
+from embeddings.planner.plans.plan_file import PlanFile, gap
 from embeddings.planner.plans.storage import fullest
 from embeddings.planner.problem.options import MEMORIES
 from embeddings.planner.search.search import Budget
@@ -24,6 +24,7 @@ from launchers.cli.plan.options import OutputOptions, PlanOptions
 from launchers.cli.plan.user_errors import user_errors
 from launchers.local.console import open_console
 from pipeline.io.errors import UserError
+from pipeline.io.text_table import add_text, text_table
 from pipeline.ranks.world import open_world
 
 KIND, VERSION = "homerec planned clusters", 1
@@ -106,24 +107,25 @@ def _row(name: str, outcome: PlanFile | ValueError) -> dict[str, Any]:
 
 
 def _view(rows: Sequence[dict[str, Any]]) -> Table:
-    view = Table(title="Clusters", title_justify="left")
-    view.add_column("cluster")
-    for heading in ("ranks", "rows per rank", "ms", "no plan takes less", "critical path",
-                    "ids' exchange", "GiB of the fullest rank, used / room"):  # fmt: skip
-        view.add_column(heading, justify="right")
+    numbers = ("ranks", "rows per\nrank", "ms", "lower\nbound", "gap", "critical\npath",
+               "ids'\nexch.", "GiB\nused", "of")  # fmt: skip
+    view = text_table("Clusters", ["cluster"], numbers)
+    add_text(view, "")
     for row in rows:
         if "reason" in row:
-            view.add_row(row["cluster"], *["-"] * 6, "no plan")
+            view.add_row(row["cluster"], *["-"] * len(numbers), "no plan")
             continue
         memory = "hbm" if row["room"]["hbm"] else "ddr"
         view.add_row(
             row["cluster"],
             str(row["ranks"]),
             f"{row['batch_size']:,}",
-            *(
-                f"{row[key]:.4g}"
-                for key in ("time_ms", "lower_bound_ms", "critical_path_ms", "ids_ms")
-            ),
-            f"{row['memory'][memory] / GIB:.3g} / {row['room'][memory] / GIB:.3g}",
+            f"{row['time_ms']:.4g}",
+            f"{row['lower_bound_ms']:.4g}",
+            f"{gap(row['time_ms'], row['lower_bound_ms']):.1%}",
+            f"{row['critical_path_ms']:.4g}",
+            f"{row['ids_ms']:.4g}",
+            f"{row['memory'][memory] / GIB:.3g}",
+            f"{row['room'][memory] / GIB:.3g}",
         )
     return view

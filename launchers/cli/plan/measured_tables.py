@@ -11,6 +11,7 @@ from rich.table import Table
 from embeddings.planner.calibration.observed import Fit
 from embeddings.planner.plans.plan_file import PlanFile
 from embeddings.planner.problem.options import PARTS
+from pipeline.io.text_table import text_table
 from pipeline.planning.measure import INSIDE, TIMED, Measured
 
 _NAMES = {
@@ -27,11 +28,8 @@ _ORDER = (*TIMED[:4], *INSIDE, TIMED[4])
 
 def measured_view(name: str, file: PlanFile, found: Measured) -> Iterator[Table | str]:
     """Return a table of milliseconds by rank and part, and of the whole step."""
-    view = Table(title=f"{name}: milliseconds", title_justify="left")
-    view.add_column("rank", justify="right")
-    view.add_column("part")
-    for heading in ("predicted", "fastest", "median", "+-", "fastest / predicted"):
-        view.add_column(heading, justify="right")
+    numbers = ("predicted", "fastest", "median", "+-", "fastest /\npredicted")
+    view = text_table(f"{name}: milliseconds", ["rank", "part"], numbers)
     copies = any(placed.copied for placed in file.tables)
     starts = file.starts()
     for rank, (took, least, spread) in enumerate(
@@ -77,10 +75,8 @@ def measured_json(name: str, file: PlanFile, found: Measured) -> dict[str, Any]:
 
 def fits_view(fits: Sequence[Fit]) -> Table:
     """Return a table with the error of each fit."""
-    view = Table(title="Fits", title_justify="left")
-    view.add_column("what")
-    for heading in ("observations", "error (root mean square)", "ms per sharding type"):
-        view.add_column(heading, justify="right")
+    numbers = ("observations", "error (root\nmean square)", "ms per\nsharding type")
+    view = text_table("Fits", ["what"], numbers)
     for fit in fits:
         view.add_row(fit.name, str(fit.count), f"{fit.error:.0%}", f"{fit.start_ms:.3g}")
     return view

@@ -14,10 +14,12 @@ from embeddings.planner.inputs.cluster import GIB, Cluster
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.yaml_files import validate
+from embeddings.planner.plans.plan_file import gap
 from embeddings.planner.search.search import Budget
 from launchers.cli.plan.inputs import Inputs, condition_fields, only_cluster, open_inputs
 from launchers.cli.plan.options import PlanOptions
 from pipeline.io.errors import UserError, nearest
+from pipeline.io.text_table import add_number, add_text, text_table
 from pipeline.planning.sources import Source
 from pipeline.ranks.world import World
 
@@ -34,7 +36,7 @@ _KNOWN = (
     *_CLUSTER_FIELDS,
 )
 
-_PART_NAMES = ("lookup", "exchange", "backward", "backward exchange")
+_PART_NAMES = ("lookup", "exch.", "backward", "backward\nexch.")
 
 
 def run_sweep(
@@ -148,26 +150,29 @@ def _whole(name: str, value: str) -> int:
 
 def sweep_view(points: Sequence[Point]) -> Table:
     """Return a table with one row per combination."""
-    view = Table(title="Sweep", title_justify="left")
-    for heading in points[0].values:
-        view.add_column(heading, justify="right")
-    for heading in ("ms", "no plan takes less", *_PART_NAMES, "busiest / mean"):
-        view.add_column(heading, justify="right")
-    view.add_column("GiB of the fullest rank, used / available", justify="right")
+    headings = [name.replace("_", "\n") for name in points[0].values]
+    numbers = ["ms", "lower\nbound", "gap", *_PART_NAMES, "busiest\n/ mean"]
+    view = text_table("Sweep", headings, numbers)
+    add_number(view, "GiB\nused")
+    add_number(view, "of")
+    add_text(view, "")
     for point in points:
         row = point.row()
+        values = map(str, point.values.values())
         if point.solution is None:
-            view.add_row(*map(str, point.values.values()), *["-"] * 7, "does not fit")
+            view.add_row(*values, *["-"] * (len(numbers) + 2), "does not fit")
             continue
         ms = row["ms"]
         memory = "hbm" if row["room"]["hbm"] else "ddr"
         parts = ("fwd_compute", "fwd_comms", "bwd_compute", "bwd_comms")
         view.add_row(
-            *map(str, point.values.values()),
+            *values,
             f"{row['time_ms']:.4g}",
             f"{row['lower_bound_ms']:.4g}",
+            f"{gap(row['time_ms'], row['lower_bound_ms']):.1%}",
             *(f"{ms[part]:.3g}" for part in parts),
             f"{row['imbalance']:.2f}",
-            f"{row['memory'][memory][1] / GIB:.3g} / {row['room'][memory] / GIB:.3g}",
+            f"{row['memory'][memory][1] / GIB:.3g}",
+            f"{row['room'][memory] / GIB:.3g}",
         )
     return view

@@ -5,26 +5,17 @@ from __future__ import annotations
 from rich.table import Table
 
 from embeddings.planner.inputs.table_stats import TableStats
+from pipeline.io.text_table import text_table
 
 
 def table_stats_view(stats: TableStats, rows: int, serve: float, most: int | None = None) -> Table:
     """Return a table of the `most` looked-up tables, for global batches of `rows` rows."""
-    view = Table(
-        title=f"Counted in {stats.source}, {stats.rows:,} rows; batches of {rows:,} rows",
-        title_justify="left",
+    numbers = (
+        *("rows", "looked\nup", "ids per\nsample", "empty", "99th per-\ncentile"),
+        *("distinct\n/ ids", "in the\ntop 1%", f"rows for {serve:.4g}\nof lookups"),
     )
-    view.add_column("table")
-    for heading in (
-        "rows",
-        "rows looked up",
-        "ids per sample",
-        "empty",
-        "99th percentile",
-        "distinct / all ids per batch",
-        "in the top 1% of rows",
-        f"rows for {serve:.4g} of lookups",
-    ):
-        view.add_column(heading, justify="right")
+    title = f"Counted in {stats.source}, {stats.rows:,} rows; batches of {rows:,} rows"
+    view = text_table(title, ["table"], numbers)
     for name, table in sorted(stats.tables.items(), key=lambda one: -one[1].lookups)[:most]:
         features = [stats.features[feature] for feature in table.features]
         ids = sum(feature.mean for feature in features)

@@ -115,9 +115,8 @@ def reshard_view(found: Reshard, cluster: Cluster) -> Iterator[Table | str]:
 
 
 def _summary(file: PlanFile) -> Table:
-    view = Table(title="Predicted step of the tables", title_justify="left", show_header=False)
-    view.add_column()
-    view.add_column(justify="right")
+    view = text_table("Predicted step of the tables", [""], [""])
+    view.show_header = False
     # TorchRec's rating omits the exchange of ids, which overlaps the previous step.
     rated = file.rated()
     busiest = int(rated.argmax())

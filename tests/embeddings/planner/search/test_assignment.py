@@ -18,7 +18,7 @@ from embeddings.planner.problem.problem import (
     Problem,
     sites_of,
 )
-from embeddings.planner.problem.speeds import Speeds, slowest_ms
+from embeddings.planner.problem.speeds import slowest_ms, speeds_of
 from embeddings.planner.search.assignment import Assignment
 
 
@@ -47,25 +47,29 @@ def problems(draw: st.DrawFn) -> Problem:
     took = np.array([row[3] for row in rows])
     pins = (None,) * (len(first) - 1)
     speeds = None
+    counts = np.array([row[2] for row in rows], np.int64)
+    memories = np.array([row[4] for row in rows], np.int64)
+    free = np.array([[draw(st.sampled_from([20, 20, 6]))] * local for _ in range(hosts)])
+    free = np.stack([free.reshape(-1), np.full(ranks, 15)])
     if ranks > 1 and draw(st.booleans()):
         of = np.array([0, 1, *(draw(st.integers(0, 1)) for _ in range(ranks - 2))], np.int64)
         other = [draw(st.sampled_from([0.3, 1.0, 2.0])) for _ in rows]
         ms = np.stack([took, took * other], axis=1)
-        speeds = Speeds(of=of, ms=ms, fits=np.zeros_like(ms))
-        took = slowest_ms(speeds, sites_of(layouts, np.array(first), pins, local))
+        speeds = speeds_of(of, ms, free, local, memories, counts)
+        took = slowest_ms(speeds, sites_of(layouts, np.array(first), pins))
     return Problem(
         hosts=hosts,
         local=local,
-        free=np.array([[20] * ranks, [15] * ranks], np.int64),
+        free=free,
         members=tuple((i,) for i in range(len(first) - 1)),
         first=np.array(first, np.int64),
         options=tuple((n,) for n in range(len(rows))),
         types=tuple(f"type_{row[0]}" for row in rows),
         layout=layouts,
         blocks=np.array([row[1] for row in rows], np.int64),
-        counts=np.array([row[2] for row in rows], np.int64),
+        counts=counts,
         time=took,
-        memory=np.array([row[4] for row in rows], np.int64),
+        memory=memories,
         pins=pins,
         speeds=speeds,
     )

@@ -41,7 +41,10 @@ def restricted(problem: Problem, types: Collection[str]) -> Problem | None:
         pins=problem.pins,
         speeds=problem.speeds
         and dataclasses.replace(
-            problem.speeds, ms=problem.speeds.ms[kept], fits=problem.speeds.fits[kept]
+            problem.speeds,
+            ms=problem.speeds.ms[kept],
+            fits=problem.speeds.fits[kept],
+            host_fits=problem.speeds.host_fits[kept],
         ),
     )
 

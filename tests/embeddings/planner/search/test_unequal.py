@@ -19,7 +19,7 @@ from embeddings.planner.plans.fixed_plan import repriced
 from embeddings.planner.problem.options import PARTS
 from embeddings.planner.problem.pricing import price
 from embeddings.planner.problem.problem import FREE, Problem
-from embeddings.planner.problem.speeds import Speeds
+from embeddings.planner.problem.speeds import speeds_of
 from embeddings.planner.search.bounds import bound
 from embeddings.planner.search.search import Budget, search
 from tests.embeddings.planner.models import request_of, stock_view
@@ -40,14 +40,15 @@ def mixed(base: str = "h100-2x2", **other: float) -> Cluster:
 
 def free_problem(ms: FloatArray, of: list[int]) -> Problem:
     """Tables of one shard each, on any rank."""
-    count, speed = len(ms), np.array(of)
+    count, speed, free = len(ms), np.array(of), np.full((3, len(of)), 99)
+    counts, memory = np.tile([1, 0, 0], (count, 1)), np.ones((count, 3, 3), np.int64)
     return Problem(
-        hosts=1, local=len(of), free=np.full((3, len(of)), 99),
+        hosts=1, local=len(of), free=free,
         members=tuple((i,) for i in range(count)), pins=(None,) * count,
         first=np.arange(count + 1), options=tuple((n,) for n in range(count)), types=("t",) * count,
         layout=np.full(count, FREE), blocks=np.ones(count, np.int64),
-        counts=np.tile([1, 0, 0], (count, 1)), memory=np.ones((count, 3, 3), np.int64),
-        time=ms.min(axis=1), speeds=Speeds(of=speed, ms=ms, fits=np.zeros_like(ms)),
+        counts=counts, memory=memory,
+        time=ms.min(axis=1), speeds=speeds_of(speed, ms, free, len(of), memory, counts),
     )  # fmt: skip
 
 
@@ -111,6 +112,17 @@ def test_a_table_too_large_for_fast_devices_is_bounded_by_the_slow_ones() -> Non
     large = [ListedTable(name="large", rows=400_000_000, dim=128, pooling_factor=50)]
     solution = find_plan(request_of(large, cluster, rules=rules), Budget(rounds=100))
     assert solution.choices[0].ranks[0] in (2, 3)
+    assert solution.time == pytest.approx(solution.lower_bound, rel=1e-3)
+
+
+def test_a_table_split_over_a_host_is_bounded_by_a_host_that_has_room() -> None:
+    """Of the fast hosts' ranks, one is too small for its part."""
+    hosts = (OtherDevices(hosts=(1,), hbm_bw=335.0), OtherDevices(ranks=(0,), hbm_gb=2.0))
+    cluster = load_cluster("h100-2x2").model_copy(update={"other_devices": hosts})
+    rules = (Rule(tables="*", types=("table_row_wise",), kernels=("fused",)),)
+    large = [ListedTable(name="large", rows=100_000_000, dim=128, pooling_factor=50)]
+    solution = find_plan(request_of(large, cluster, rules=rules), Budget(rounds=100))
+    assert solution.choices[0].ranks == (2, 3)
     assert solution.time == pytest.approx(solution.lower_bound, rel=1e-3)
 
 

@@ -126,7 +126,12 @@ def test_what_does_not_fit_is_a_point(tables: Path, capsys: pytest.CaptureFixtur
     assert small["missing"] or small["reserved"]
     assert large["feasible"]
     assert main(["plan", *words, *axes]) == 0
-    assert "does not fit" in capsys.readouterr().out
+    shown = capsys.readouterr().out.splitlines()
+    assert any(line.split()[-3:] == ["does", "not", "fit"] for line in shown)
+    (fits,) = (line.split() for line in shown if line.split()[:2] == ["0.001", "80"])
+    gap = large["time_ms"] / large["lower_bound_ms"] - 1
+    figures = f"{large['time_ms']:.4g}", f"{large['lower_bound_ms']:.4g}", f"{gap:.1%}"
+    assert tuple(fits[2:5]) == figures
 
 
 @pytest.mark.parametrize(
