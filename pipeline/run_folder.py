@@ -21,7 +21,7 @@ from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.expert_health.diagnosis import diagnose
 from pipeline.io.errors import UserError
-from pipeline.io.files import write_json, write_text
+from pipeline.io.files import check_no_other, read_text, write_json, write_text
 from pipeline.io.restarts import has_no_name, this_job
 from pipeline.io.set_aside import FAILED, SAVED, Replaced
 from pipeline.io.storage import AnyPath
@@ -68,13 +68,17 @@ class RunFolder:
     ) -> Self:
         """Take `path` and the folder of checkpoints.
 
-        Raises UserError if what is in them is another run's, or no run at all.
+        Raises UserError if what is in them is another run's, or no run at all, or if there is a
+        folder or a pipe where a later save writes a file.
         """
         checkpoints = gather_or_raise(world, lambda: checkpoints_folder(config, path))
         folder = cls(path, checkpoints, config, schema, world)
 
         def take() -> None:
             folder._replaced = claim(path, checkpoints, resume, overwrite)
+            for name in (*_RESULTS, SAVED, "report.html"):
+                check_no_other(path / name)
+            check_no_other(checkpoints / "best.json")
 
         folder._write(take)
         return folder
@@ -218,7 +222,8 @@ def _show_best(out: Path, checkpoints: AnyPath, best_step: int | None) -> None:
             (out / name).unlink(missing_ok=True)
         else:
             source = step_folder(checkpoints, best_step) / name
-            write_text(out / name, source.read_text(encoding="utf-8"))
+            remedy = "remove that checkpoint to resume from the previous one"
+            write_text(out / name, read_text(source, remedy=remedy))
 
 
 def _finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:

@@ -14,11 +14,12 @@ def report(run: Path, /) -> int:
     from pipeline.experiments.search_report import FOUND, read_found, write_tune_report
     from pipeline.experiments.study import NAME, load_study
     from pipeline.experiments.study_report import write_study_report
+    from pipeline.io.files import has_file
     from pipeline.report.run_report import write_report
 
-    if (run / NAME).is_file():
+    if has_file(run / NAME):
         path = write_study_report(run, load_study(run))
-    elif (run / FOUND).is_file():
+    elif has_file(run / FOUND):
         path = write_tune_report(run, read_found(run))
     else:
         path = write_report(run)

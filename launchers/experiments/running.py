@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Iterator
@@ -13,7 +12,9 @@ from launchers.local.tail import Tail
 from pipeline.evaluate import metric_value
 from pipeline.experiments.experiment import ExperimentRun, R, RunOutcome
 from pipeline.io.exit_codes import ExitCode
+from pipeline.io.typed_json import parse_typed
 from pipeline.ranks.world import World
+from pipeline.report.file_types import LogLine
 
 _STOPPED = (-signal.SIGTERM, -signal.SIGKILL)
 
@@ -36,7 +37,8 @@ class Running(Generic[R]):
         self.value: float | None = None
         self._start = time.monotonic()
         self._stopped_as: Literal["pruned", "stopped"] | None = None
-        self._metrics = Tail(run.folder / "metrics.jsonl")
+        self._log = run.folder / "metrics.jsonl"
+        self._metrics = Tail(self._log)
         run.log.parent.mkdir(parents=True, exist_ok=True)
         self.ranks = LocalRanks(_train, nproc, (run,), threads=threads, log=run.log)
 
@@ -74,7 +76,8 @@ class Running(Generic[R]):
             lines = self._metrics.lines()
         except FileNotFoundError:  # nothing is logged yet
             return
-        for record in map(json.loads, lines):
+        for line in lines:
+            record = parse_typed(line, LogLine, where=str(self._log), remedy="remove that line")
             self.step = record["step"]
             if record["kind"] == "eval":
                 value = metric_value(_by_task(record), self.run.config.train.select)

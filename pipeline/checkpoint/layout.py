@@ -10,6 +10,7 @@ from pipeline.checkpoint.manifest import META, NAME, CorruptError, read_manifest
 from pipeline.config.sections import CheckpointConfig
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
+from pipeline.io.files import has_file
 from pipeline.io.set_aside import where_instead
 from pipeline.io.storage import AnyPath, children, open_folder, remove_tree
 from pipeline.io.typed_json import read_typed
@@ -107,7 +108,7 @@ def remove(folder: AnyPath, step: int) -> None:
 def best_step(folder: AnyPath) -> int | None:
     """Return the best step at the last evaluation. Raises UserError if best.json is corrupt."""
     path = folder / "best.json"
-    if not path.is_file():
+    if not has_file(path):
         return None
     remedy = "remove it to use the newest checkpoint"
     return int(read_typed(path, BestFile, remedy=remedy)["step"])

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from embeddings.strict_json import parse_json
 from pipeline.checkpoint.file_types import LaterFiles, ManifestFile
-from pipeline.io.files import write_json
+from pipeline.io.files import check_no_other, write_json
 from pipeline.io.storage import AnyPath, file_sizes
 from pipeline.io.typed_json import check_typed
 
@@ -86,11 +87,12 @@ def write_sealed(path: AnyPath, value: dict[str, Any]) -> None:
 def read_sealed(path: AnyPath) -> dict[str, Any]:
     """Read a file of `write_sealed`. Raises CorruptError with the file's name if it differs."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        check_no_other(path)
+        value = parse_json(path.read_text(encoding="utf-8"))
         sealed = isinstance(value, dict) and value.pop(_SEAL, None) == _seal(value)
     except FileNotFoundError as error:
         raise CorruptError(f"{path.name} is missing") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise CorruptError(f"{path.name} cannot be read ({error})") from error
     if not sealed:
         raise CorruptError(f"{path.name} is corrupt: its text does not match its checksum")

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.data.columns import Columns
-from pipeline.data.split_files import AGAIN, Shards
+from pipeline.data.schema import AGAIN
+from pipeline.data.split_files import Shards
 from pipeline.io.errors import UserError
 
 GROUPS = 1024

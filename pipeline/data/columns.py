@@ -18,8 +18,7 @@ from torch import Tensor
 from embeddings.input_layer import IdRange, InputLayer
 from pipeline.data.batch import NO_USER
 from pipeline.data.rows import Rows
-from pipeline.data.schema import DenseFeature, Label, Schema, SparseFeature
-from pipeline.data.split_files import AGAIN
+from pipeline.data.schema import AGAIN, DenseFeature, Label, Schema, SparseFeature
 from pipeline.io.arrays import Float32Array, IntArray
 from pipeline.io.errors import UserError
 

@@ -11,9 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from embeddings.regular_file import other_than_file
+
 
 def open_input(path: Path, *, mapped: bool = False) -> pa.NativeFile:
     """Return the file for `pq.ParquetFile`, which does not close it. Raises OSError."""
+    if found := other_than_file(path):
+        raise OSError(f"is {found}, not a file")
     return (pa.memory_map if mapped else pa.OSFile)(os.fsencode(path))
 
 

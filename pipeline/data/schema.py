@@ -31,13 +31,15 @@ from pydantic import (
 )
 
 from embeddings.names import check_name
+from embeddings.strict_json import DoubleKey, check_keys
 from pipeline.io.errors import UserError
-from pipeline.io.files import write_text
+from pipeline.io.files import has_file, read_text, write_text
 from pipeline.io.storage import AnyPath
 from pipeline.io.typed_json import Count
 
 SPLIT = Literal["train", "val", "test"]
 SPLITS: tuple[SPLIT, ...] = ("train", "val", "test")
+AGAIN = "prepare the folder again"
 _LARGEST = 3e38
 """Numbers are float32."""
 
@@ -234,7 +236,7 @@ class Schema(_Frozen):
     def load(folder: AnyPath) -> Schema:
         """Read `folder`/schema.json. Raises UserError if it is not a prepared folder."""
         path = folder / "schema.json"
-        if not path.is_file():
+        if not has_file(path):
             if folder.is_dir():
                 raise UserError(
                     f"{folder}: not a prepared folder (no schema.json); name one that 'homerec "
@@ -245,12 +247,14 @@ class Schema(_Frozen):
                 f"{folder}: not a prepared folder (there is no such folder); name the one that "
                 "'homerec prepare ... --out DIR' wrote"
             )
+        text = read_text(path, remedy=AGAIN)
         try:
-            return Schema.model_validate_json(path.read_text(encoding="utf-8-sig"), strict=True)
+            check_keys(text)
+            return Schema.model_validate_json(text, strict=True)
+        except DoubleKey as error:
+            raise UserError(f"{path}: {error}; {AGAIN}") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = "".join(f"{part}: " for part in first["loc"])
             message = first["msg"].removeprefix("Value error, ")
-            raise UserError(f"{path}: {where}{message}; prepare the folder again") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot be read: {error}") from error
+            raise UserError(f"{path}: {where}{message}; {AGAIN}") from error

@@ -14,11 +14,10 @@ import pyarrow.parquet as pq
 from pipeline.data.column_types import cast, is_castable
 from pipeline.data.footer_statistics import ColumnStatistics, footer_statistics
 from pipeline.data.parquet_input import open_input, read_footer
-from pipeline.data.schema import SPLIT, Schema
+from pipeline.data.schema import AGAIN, SPLIT, Schema
 from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError, nearest
-
-AGAIN = "prepare the folder again"
+from pipeline.io.files import has_file
 
 
 class Shards:
@@ -134,7 +133,7 @@ class Shards:
 
 def _footer(path: Path, columns: Mapping[str, pa.DataType]) -> pq.FileMetaData:
     try:
-        if not path.is_file():
+        if not has_file(path):
             raise UserError(f"{path}: listed in schema.json, but does not exist; {AGAIN}")
         footer = read_footer(path)
         found = footer.schema.to_arrow_schema()

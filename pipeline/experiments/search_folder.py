@@ -18,6 +18,7 @@ from pipeline.experiments.search_report import FOUND, read_found
 from pipeline.experiments.search_space import Dimension, laid_over, read_searches
 from pipeline.io.claim_folder import FolderKind, claim
 from pipeline.io.errors import UserError
+from pipeline.io.files import has_file
 from pipeline.io.typed_json import check_typed
 from pipeline.training.resolve_features import resolve_features
 
@@ -54,7 +55,7 @@ def resume_search(
 ) -> Iterator[Search]:
     """Resume the search in `folder`, with some settings `amended`. Raises UserError if trials would
     differ in more than the searched fields."""
-    if not (folder / FOUND).is_file():
+    if not has_file(folder / FOUND):
         raise UserError(
             f"{folder}: no search to resume (no {FOUND}); give its folder with --out, or omit "
             "--resume to start one"

@@ -15,7 +15,7 @@ from pipeline.experiments.experiment import ExperimentRun, RunOutcome
 from pipeline.experiments.file_types import VERSION
 from pipeline.experiments.study import OUTCOME, build_study, run_entry, save_study
 from pipeline.io.errors import UserError
-from pipeline.io.files import write_json
+from pipeline.io.files import has_file, write_json
 from pipeline.io.json_types import Json
 from pipeline.io.typed_json import read_typed
 from pipeline.ranks.world import World
@@ -34,7 +34,7 @@ class TowerRun(ExperimentRun):
 
     @property
     def is_over(self) -> bool:
-        return (self.folder / OUTCOME).is_file()
+        return has_file(self.folder / OUTCOME)
 
     def train(self, world: World) -> int:
         """Train or resume, evaluate the best checkpoint on the test split, and keep only that."""
@@ -138,7 +138,7 @@ class Study:
 
 def _check_same(run: TowerRun) -> None:
     path = run.folder / "config.json"
-    if not path.is_file():
+    if not has_file(path):
         return
     ours, theirs = (config.model_dump(mode="json") for config in (run.config, Config.load(path)))
     if field := _first_difference(ours, theirs):

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from embeddings.regular_file import other_than_file
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath
 
@@ -16,8 +17,10 @@ def write_text(path: AnyPath, text: str) -> None:
     if not isinstance(path, Path):
         path.fs.pipe_file(path.path, text.encode())  # a store writes files atomically
         return
+    check_no_other(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
+        partial.unlink(missing_ok=True)  # of a crash
         with partial.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -28,11 +31,25 @@ def write_text(path: AnyPath, text: str) -> None:
     partial.replace(path)
 
 
+def has_file(path: AnyPath) -> bool:
+    """Whether there is a file. Raises UserError if something else is in its place."""
+    check_no_other(path)
+    return path.is_file()
+
+
+def check_no_other(path: AnyPath) -> None:
+    """Raise UserError for a folder, pipe, socket or device, which is no file to read or replace."""
+    if isinstance(path, Path) and (found := other_than_file(path)):
+        raise UserError(f"{path}: is {found}, not a file; remove it, or name a file")
+
+
 def read_text(path: AnyPath, *, remedy: str) -> str:
     """Return the text of a UTF-8 file, without a byte order mark.
 
-    Raises UserError, ending with `remedy`, with the line of the first byte that is not UTF-8.
+    Raises UserError, ending with `remedy`, with the line of the first byte that is not UTF-8; or if
+    it is no file.
     """
+    check_no_other(path)
     try:
         data: bytes = path.read_bytes()
     except OSError as error:

@@ -21,7 +21,7 @@ from pydantic import with_config
 from typing_extensions import TypedDict
 
 from pipeline.io.errors import UserError
-from pipeline.io.files import write_json
+from pipeline.io.files import has_file, write_json
 from pipeline.io.restarts import is_same_job
 from pipeline.io.storage import AnyPath, children, move, open_folder, remove_tree
 from pipeline.io.typed_json import CLOSED, Count, read_typed
@@ -147,7 +147,7 @@ class Replaced:
 
 def is_pending(out: Path) -> bool:
     """Whether content of `out` is set aside, possibly by a killed process."""
-    return (out / _JOURNAL).is_file()
+    return has_file(out / _JOURNAL)
 
 
 def recover(out: Path, is_ours: IsOurs, has_saved: Callable[[Path], bool]) -> None:
@@ -182,7 +182,7 @@ def where_instead(folder: AnyPath) -> str:
 
 def saved_by_this_job(out: Path) -> bool:
     """Whether the run in `out` has saved in an earlier start of this job."""
-    if standing(out) != out or not (out / SAVED).is_file():
+    if standing(out) != out or not has_file(out / SAVED):
         return False
     remedy = "remove it to replace the run"
     return is_same_job(read_typed(out / SAVED, SavedFile, remedy=remedy)["job"])

@@ -89,8 +89,8 @@ def file_sizes(folder: AnyPath) -> dict[str, int]:
 
 def remove_tree(folder: AnyPath, *, missing_ok: bool = False) -> None:
     """Delete a folder and everything in it, a link without its target, or a file."""
-    if isinstance(folder, Path) and (folder.is_symlink() or folder.is_file()):
-        folder.unlink()
+    if isinstance(folder, Path) and (folder.is_symlink() or not folder.is_dir()):
+        folder.unlink(missing_ok=missing_ok)
     elif missing_ok and not folder.exists():
         return
     elif isinstance(folder, Path):

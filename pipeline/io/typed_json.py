@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
+from embeddings.strict_json import DoubleKey, check_keys
 from pipeline.io.errors import UserError
 from pipeline.io.files import read_text
 from pipeline.io.storage import AnyPath
@@ -50,7 +51,10 @@ def read_typed(path: AnyPath, kind: Any, *, remedy: str) -> Any:
 def parse_typed(text: str, kind: Any, *, where: str, remedy: str) -> Any:
     """The same of a text; `where` names it."""
     try:
+        check_keys(text)
         return _adapter(kind).validate_json(text, strict=True)
+    except DoubleKey as error:
+        raise UserError(f"{where}: {error}; {remedy}") from error
     except ValidationError as error:
         raise UserError(f"{where}: {fault(error)}; {remedy}") from error
 

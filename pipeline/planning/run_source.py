@@ -16,6 +16,7 @@ from pipeline.config.tree import Config
 from pipeline.data.prepare.synthetic import prepare_synthetic
 from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
+from pipeline.io.files import has_file
 from pipeline.planning.sources import Source
 from pipeline.ranks.world import World
 from pipeline.training.build import build_step
@@ -36,7 +37,7 @@ def open_run(name: str, overrides: Sequence[str], world: World) -> Source:
     path = Path(name)
     folder = path.parent if path.name == "config.json" else path
     if name not in RECIPES and folder.exists():
-        if not (folder / "config.json").is_file():
+        if not has_file(folder / "config.json"):
             raise UserError(f"{folder}: no config.json in it; name a run's or checkpoint's folder")
         config = amend(Config.load(folder / "config.json"), None, None, overrides)
         schema = Schema.load(folder)

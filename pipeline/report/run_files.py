@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.io.errors import UserError
-from pipeline.io.files import line_text
+from pipeline.io.files import has_file, line_text
 from pipeline.io.json_types import Json
 from pipeline.io.set_aside import where_instead
 from pipeline.io.typed_json import parse_typed, read_typed
@@ -111,7 +111,7 @@ class RunFiles:
 def read_run(folder: Path) -> RunFiles:
     """UserError if `folder` holds no run's metrics, or a file of it is damaged."""
     log = folder / "metrics.jsonl"
-    if not log.is_file():
+    if not has_file(log):
         raise UserError(
             f"{folder}: no metrics.jsonl, so no run to report on; "
             f"give the folder of 'homerec train --out'{where_instead(folder)}"
@@ -145,4 +145,4 @@ def _read_log(path: Path) -> Log:
 
 
 def _read(path: Path, kind: Any) -> Json | None:
-    return read_typed(path, kind, remedy=_REMEDY) if path.is_file() else None
+    return read_typed(path, kind, remedy=_REMEDY) if has_file(path) else None

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from typing_extensions import TypedDict
 
 from pipeline.io.errors import UserError
-from pipeline.io.files import line_text
+from pipeline.io.files import has_file, line_text
 from pipeline.io.text_table import text_table
 from pipeline.io.typed_json import OPEN, Count, parse_typed
 from pipeline.metrics.spec import METRICS
@@ -158,7 +158,7 @@ def drop_after(path: Path, step: int) -> None:
 
     Also drops a last line that was truncated by a crash.
     """
-    if not path.exists():
+    if not has_file(path):
         return
     partial = path.with_name(f".{path.name}.partial")
     with path.open("rb") as lines, partial.open("wb") as kept:

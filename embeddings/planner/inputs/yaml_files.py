@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from embeddings.number_types import Place, misplaced_bool
 from embeddings.quoted import quoted
+from embeddings.regular_file import other_than_file
+from embeddings.strict_json import parse_json
 from embeddings.strict_yaml import parse_yaml
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -18,10 +19,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file. Raises ValueError in one line if there is none."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); name a YAML file") from error
+    text = _read_text(path, "name a YAML file")
     try:
         value = parse_yaml(text)
     except ValueError as error:
@@ -36,14 +34,21 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
     Raises ValueError in one line, ending with `remedy`, if the file cannot be read or is not JSON.
     """
+    text = _read_text(path, remedy)
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        reason = f"line {error.lineno}: not JSON ({error.msg})"
-        raise ValueError(f"{path}: {reason}; {remedy}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); {remedy}") from error
+        value = parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {remedy}") from error
     return value if isinstance(value, dict) else {}
+
+
+def _read_text(path: Path, remedy: str) -> str:
+    if found := other_than_file(path):
+        raise ValueError(f"{path}: is {found}, not a file; {remedy}")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); {remedy}") from error
 
 
 def validate(

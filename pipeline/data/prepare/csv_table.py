@@ -17,6 +17,7 @@ import polars as pl
 
 from pipeline.data.prepare.writer import is_disk_full
 from pipeline.io.errors import UserError
+from pipeline.io.files import check_no_other
 
 # integer, flag and day are never empty; the others may be (null).
 ColumnKind = Literal["integer", "flag", "day", "whole", "number", "date", "text"]
@@ -81,6 +82,7 @@ def _is_wrong(name: str, kind: ColumnKind) -> pl.Expr:
 
 
 def _check_header(path: Path, kinds: Mapping[str, ColumnKind]) -> None:
+    check_no_other(path)
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             header = next(csv.reader(file), [])

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from polars._typing import PolarsDataType
 
+from pipeline.data.parquet_input import open_input, read_footer
 from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError
 
@@ -72,14 +75,14 @@ class Vocabulary:
     def load(folder: Path, name: str, dtype: PolarsDataType) -> Vocabulary:
         """Load a file of `save`; `dtype` is the type of the ids to encode.
 
-        Raises UserError if it does not exist or has another type.
+        Raises UserError if it does not exist, is damaged, or has another type.
         """
         path = folder / f"{name}.parquet"
         try:
-            return Vocabulary(name, pl.read_parquet(path)["id"].cast(dtype))
+            return Vocabulary(name, pl.Series(_read_ids(path)).cast(dtype))
         except FileNotFoundError as error:
             raise UserError(f"{path}: no such vocabulary; give a prepared folder") from error
-        except pl.exceptions.PolarsError as error:
+        except (pa.ArrowException, OSError, pl.exceptions.PolarsError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{path}: not a vocabulary of this data: {reason}") from error
 
@@ -115,3 +118,19 @@ class Vocabulary:
         index = pl.int_range(1, len(self.ids) + 1, dtype=pl.Int64, eager=True).alias("index")
         table = pl.DataFrame({"id": self.ids.cast(pl.String)}).with_columns(index)
         table.write_parquet(folder / f"{self.name}.parquet")
+
+
+def _read_ids(path: Path) -> pa.ChunkedArray:
+    """Read column 'id' as text. Not with Polars, which panics on damaged files.
+
+    Raises OSError and ArrowException.
+    """
+    footer = read_footer(path)
+    if footer.schema.to_arrow_schema().names.count("id") != 1:
+        raise pa.ArrowInvalid("no column 'id'")
+    with open_input(path) as file, pq.ParquetFile(file, metadata=footer) as parquet:
+        ids = parquet.read(columns=["id"])["id"]
+    ids.validate(full=True)
+    if ids.null_count:
+        raise pa.ArrowInvalid("an id is null")
+    return ids.cast(pa.large_string())

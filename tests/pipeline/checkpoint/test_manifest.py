@@ -52,6 +52,14 @@ def test_a_valid_one_passes_and_tells_what_it_is(tmp_path: Path) -> None:
     assert digest(tmp_path / "config.json").sha256 == hashlib.sha256(b"{}\n").hexdigest()
 
 
+def test_a_key_that_is_given_twice_is_named(tmp_path: Path) -> None:
+    """Also where the last one is right."""
+    path = make(tmp_path) / "manifest.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("{", '{"step": 8,', 1), "utf-8")
+    with pytest.raises(CorruptError, match=r"manifest.json cannot .*key 'step' is given twice"):
+        read_manifest(tmp_path)
+
+
 @given(data=st.data())
 def test_any_flipped_bit_is_found_and_its_file_named(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:

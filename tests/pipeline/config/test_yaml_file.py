@@ -9,6 +9,7 @@ import pytest
 from pipeline.config.overrides import resolve
 from pipeline.config.yaml_file import read_yaml
 from pipeline.io.errors import UserError
+from tests import odd_files
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,9 @@ def test_a_faulty_file_is_named_in_one_line(data: bytes, message: str, tmp_path:
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.yaml"):
-        with pytest.raises(UserError, match=f"^{path}: cannot be read: [A-Z][a-z ]+$"):
-            read_yaml(path)
+    path = tmp_path / "none.yaml"
+    with pytest.raises(UserError, match=f"^{path}: cannot be read: [A-Z][a-z ]+$"):
+        read_yaml(path)
+    odd_files.put("pipe", path)
+    with pytest.raises(UserError, match=f"^{path}: is a pipe, not a file; "):
+        read_yaml(path)

@@ -103,7 +103,13 @@ def test_contradictions_are_named(changes: Any, message: str, tmp_path: Path) ->
 
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     (tmp_path / "schema.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"schema\.json: cannot be read"):
+    with pytest.raises(UserError, match=r"schema\.json: line 1: not UTF-8"):
+        Schema.load(tmp_path)
+
+
+def test_a_key_that_is_given_twice_is_named(tmp_path: Path) -> None:
+    (tmp_path / "schema.json").write_text('{"dense": [{"std": 1, "std": 2}]}', encoding="utf-8")
+    with pytest.raises(UserError, match=r"schema\.json: key 'std' is given twice; prepare"):
         Schema.load(tmp_path)
 
 

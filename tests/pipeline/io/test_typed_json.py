@@ -37,6 +37,8 @@ def test_what_is_of_the_type_comes_back(tmp_path: Path) -> None:
         ("", "not JSON (EOF while parsing a value at line 1 column 0)"),
         ('{"step": 3,\n}', "not JSON (trailing comma at line 2 column 1)"),
         ("[" * 10_000, "not JSON (recursion limit exceeded at line 1 column 202)"),
+        ('{"step": 3, "step": 3}', "key 'step' is given twice"),
+        ('{"step": 3, "values": {"a": 1, "a": 2}}', "key 'a' is given twice"),
         ("[3]", "[3] is not an object"),
         ("{}", "step: field required"),
         ('{"step": -1}', "step: -1 is not greater than or equal to 0"),

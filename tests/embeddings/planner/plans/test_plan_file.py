@@ -19,6 +19,7 @@ from embeddings.planner.plans.describe import describe_plan
 from embeddings.planner.plans.plan_file import PlanFile, load_plan
 from embeddings.planner.plans.solution import Solution
 from embeddings.planner.search.search import Budget
+from tests import odd_files
 from tests.embeddings.planner.models import clusters, listed_tables, request_of
 
 
@@ -119,5 +120,11 @@ def test_what_cannot_be_read_is_rejected(tmp_path: Path) -> None:
         load_plan(tmp_path / "half.json")
     # Python converts no integer of more digits.
     (tmp_path / "long.json").write_text(f'{{"seed": {"9" * 5000}}}', encoding="utf-8")
-    with pytest.raises(ValueError, match=r"long.json: cannot be read \(Exceeds"):
+    with pytest.raises(ValueError, match=r"long.json: Exceeds"):
         load_plan(tmp_path / "long.json")
+    (tmp_path / "twice.json").write_text('{"seed": 1, "seed": 2}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"twice.json: key 'seed' is given twice; "):
+        load_plan(tmp_path / "twice.json")
+    odd_files.put("pipe", tmp_path / "pipe.json")
+    with pytest.raises(ValueError, match=r"pipe.json: is a pipe, not a file; "):
+        load_plan(tmp_path / "pipe.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.data.prepare.vocabulary import Vocabulary, hash_integers, hash_text
 from pipeline.io.errors import UserError
+from tests.mutations import assert_read_or_refused, byte_mutations
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -87,6 +89,20 @@ def test_fingerprints_tell_order_and_ids_apart() -> None:
     lists = [[1, 2, 3], [1, 3, 2], [1, 2], [12, 3], [1, 23]]
     prints = {Vocabulary("things", pl.Series(ids)).fingerprint for ids in lists}
     assert len(prints) == len(lists)
+
+
+@pytest.mark.parametrize("values", [["a", "b,c", "d"], list(range(200))], ids=["text", "numbers"])
+def test_a_changed_vocabulary_is_read_or_one_line_says_why_not(
+    tmp_path: Path, values: list[Any]
+) -> None:
+    vocabulary = Vocabulary("things", pl.Series("ids", values))
+    vocabulary.save(tmp_path)
+    path = tmp_path / "things.parquet"
+    for changed in byte_mutations(path.read_bytes()):
+        path.write_bytes(changed)
+        assert_read_or_refused(
+            lambda: Vocabulary.load(tmp_path, "things", vocabulary.ids.dtype).fingerprint, changed
+        )
 
 
 def test_no_vocabulary_is_named(tmp_path: Path) -> None:

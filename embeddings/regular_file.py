@@ -1,0 +1,23 @@
+"""What may be in the place of a file: reading a pipe waits for a writer, and that is forever."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def other_than_file(path: Path) -> str | None:
+    """What `path` is, 'a folder' or 'a pipe'; None for a file, and where nothing is or can be
+    seen."""
+    try:
+        return _KINDS.get(stat.S_IFMT(path.stat().st_mode))
+    except (OSError, ValueError):
+        return None
