@@ -10,6 +10,7 @@ import json
 import os
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pipeline.io.errors import UserError
@@ -139,3 +140,16 @@ def assert_read_or_refused(read: Callable[[], object], what: object) -> bool:
     except BaseException as error:
         raise AssertionError(f"{what!r}: {type(error).__name__}: {error}") from error
     return True
+
+
+@contextmanager
+def planner_errors() -> Iterator[None]:
+    """The planner's word for a user's mistake is ValueError, of one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        if "\n" in str(error):
+            raise
+        raise UserError(str(error)) from error

@@ -75,7 +75,7 @@ def id_chunks(
                     if num_pending > at_once:
                         yield _joined(pending)
                         pending, num_pending = [], 0
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
     if num_pending:
         yield _joined(pending)
@@ -124,10 +124,10 @@ def id_footer(path: Path, tables: Sequence[ListedTable]) -> pq.FileMetaData:
     """Return the footer of a file. Raises UserError if a column is missing or has no integers."""
     try:
         footer = read_footer(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        schema = footer.schema.to_arrow_schema()
+    except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a Parquet file ({reason}); give a Parquet file") from error
-    schema = footer.schema.to_arrow_schema()
     names = [name for table in tables for name in table.feature_names]
     if not any(name in schema.names for name in names):
         shown = ", ".join(schema.names[:10])

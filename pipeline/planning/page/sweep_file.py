@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from embeddings.planner.inputs.yaml_files import read_json, validate
+from pipeline.io.typed_json import Count
 
 KIND = "homerec sharding sweep"
 VERSION = 1
+Memory = Literal["hbm", "ddr", "ssd"]
 
 
 class _Data(BaseModel):
@@ -30,9 +32,9 @@ class SweepPoint(_Data):
     lower_bound_ms: float | None = None
     imbalance: float | None = None
     ms: dict[str, float] = {}
-    memory: dict[str, tuple[int, int]] = {}
+    memory: dict[Memory, tuple[Count, Count]] = {}
     """Of the rank that uses least, and of the fullest one."""
-    room: dict[str, int] = {}
+    room: dict[str, Count] = {}
     """Available on the fullest rank."""
 
     @model_validator(mode="before")
@@ -44,7 +46,7 @@ class SweepPoint(_Data):
         keys = list(value)
         inputs = keys[: keys.index("feasible")] if "feasible" in keys else []
         found = value | {"values": {key: str(value[key]) for key in inputs}}
-        if "ms" in value and "sync_ms" in value:
+        if isinstance(value.get("ms"), dict) and "sync_ms" in value:
             found["ms"] = value["ms"] | {"sync": value["sync_ms"]}
         return found
 
@@ -52,6 +54,7 @@ class SweepPoint(_Data):
     def _has_values(self) -> Self:
         lacking = [name for name in ("time_ms", "lower_bound_ms", "imbalance", "ms", "memory")
                    if getattr(self, name) in (None, {})]  # fmt: skip
+        lacking += [f"memory.{name}" for name in get_args(Memory) if name not in self.memory]
         if self.feasible and lacking:
             raise ValueError(f"a plan was found, but it has no {lacking[0]}; run the sweep again")
         return self

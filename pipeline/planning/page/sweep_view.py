@@ -12,7 +12,7 @@ from pipeline.io.json_types import Json
 from pipeline.planning.page.numbers import memory, milliseconds, number, plural
 from pipeline.planning.page.plan_view import PART_TITLES
 from pipeline.planning.page.rank_charts import PART_COLORS
-from pipeline.planning.page.sweep_file import SweepFile, SweepPoint
+from pipeline.planning.page.sweep_file import Memory, SweepFile, SweepPoint
 from pipeline.planning.page.table_list import Column, ListCell, Row, SortedTable
 
 _MEMORY_COLORS = {"hbm": "#CC79A7", "ddr": "#9A8B00", "ssd": "#56B4E9"}
@@ -222,7 +222,7 @@ def _time_traces(xs: list[float], fits: list[SweepPoint]) -> list[Json]:
     return [*found, _marks(xs, bounds, "dash")]
 
 
-def _memory_traces(name: str) -> Any:
+def _memory_traces(name: Memory) -> Any:
     def traces(xs: list[float], fits: list[SweepPoint]) -> list[Json]:
         least = [one.memory[name][0] / GIB for one in fits]
         most = [one.memory[name][1] / GIB for one in fits]
@@ -268,7 +268,7 @@ def _inputs(point: SweepPoint, names: Sequence[str]) -> str:
     return ", ".join(_input(name, point.values[name]) for name in names)
 
 
-def _memory(point: SweepPoint, name: str) -> str:
+def _memory(point: SweepPoint, name: Memory) -> str:
     return f"{memory(point.memory[name][1])} of {memory(point.room.get(name, 0))}"
 
 

@@ -7,18 +7,13 @@ from pathlib import Path
 from embeddings.planner.inputs.cluster import load_cluster
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.plans.plan_file import load_plan
-from pipeline.io.errors import UserError
 from tests.embeddings.planner.plans.test_plan_file import plan_of
-from tests.mutations import assert_read_or_refused, text_mutations
+from tests.mutations import assert_read_or_refused, planner_errors, text_mutations
 
 
 def use(path: Path) -> None:
-    try:
+    with planner_errors():
         plan = load_plan(path)
-    except ValueError as error:  # the planner's word for a user's mistake
-        if "\n" in str(error):
-            raise
-        raise UserError(str(error)) from error
     plan.sharding_plan()
     plan.rated()
     plan.memory()
