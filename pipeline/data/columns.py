@@ -93,10 +93,11 @@ class Columns:
             found[feature.column] = (0, 2**63 - 1 if hash_rows else vocab_size - 1)
         largest = float(np.finfo(np.float32).max)
         found |= {number.column: (-largest, largest) for number in self._dense}
+        found |= {name: (0, 1) for name in self._oracles or () if name is not None}
         return found | {task.column: (0, 1) for task in self.tasks}
 
     def check_floats(self, table: pa.Table, locate: Locate) -> None:
-        """Check numbers and labels of `table`, which may lack all other columns.
+        """Check numbers, labels and oracles of `table`, which may lack all other columns.
 
         Raises UserError like `decode`.
         """
@@ -104,6 +105,9 @@ class Columns:
             _numbers(table[number.column], number, locate)
         for task in self.tasks:
             _targets(table[task.column], task, locate)
+        for name in self._oracles or ():
+            if name is not None:
+                _probabilities(table[name], name, locate)
 
     def decode(
         self, table: pa.Table, order: IntArray, weights: Float32Array, locate: Locate
@@ -137,7 +141,7 @@ class Columns:
             oracle = np.full((len(order), len(self._oracles)), np.nan, dtype=np.float32)
             for index, name in enumerate(self._oracles):
                 if name is not None:
-                    oracle[:, index] = table[name].to_numpy()[order]
+                    oracle[:, index] = _probabilities(table[name], name, locate)[order]
 
         return Rows(
             single=torch.from_numpy(single),
@@ -251,6 +255,22 @@ def _targets(column: pa.ChunkedArray, task: Label, locate: Locate) -> Float32Arr
             values[index],
             f"not a label (0 or 1) of task {task.name!r}",
             "use null for missing labels, and " + AGAIN,
+        )
+    return values
+
+
+def _probabilities(column: pa.ChunkedArray, name: str, locate: Locate) -> Float32Array:
+    """Convert to NumPy with null as NaN."""
+    values: Float32Array = column.to_numpy()
+    known = (values >= 0) & (values <= 1)
+    if len(values) - np.count_nonzero(known) > column.null_count:
+        index = int(np.argmin(known | column.is_null().to_numpy()))
+        _reject(
+            locate(index),
+            name,
+            values[index],
+            "not a true probability (from 0 to 1)",
+            "use null for unknown ones, and " + AGAIN,
         )
     return values
 

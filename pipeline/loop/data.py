@@ -23,12 +23,18 @@ class TrainData:
 
 
 def open_data(config: Config, world: World, open_split: OpenSplit) -> TrainData:
-    """Open the configured data. Raises UserError on this rank for missing or invalid data."""
+    """Open the configured data. Raises UserError on this rank for missing or invalid data.
+
+    The test split is opened only to check it: an evaluation after training is too late for that.
+    """
     schema = Schema.load(config.data.path)
     chosen = resolve_features(config, schema)
-    return TrainData(
+    found = TrainData(
         schema=schema,
         chosen=chosen,
         train=open_split(config, chosen, "train", world, purpose="train"),
         validation=open_split(config, chosen, "val", world, purpose="eval"),
     )
+    if schema.splits["test"].rows:
+        open_split(config, chosen, "test", world, purpose="eval")
+    return found

@@ -21,7 +21,13 @@ from pipeline.evaluate import evaluate_checkpoint
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import this_world
 from tests.integration.training.runs import run
-from tests.mutations import COUNT, assert_read_or_refused, json_mutations, text_mutations
+from tests.mutations import (
+    COUNT,
+    assert_read_or_refused,
+    byte_mutations,
+    json_mutations,
+    text_mutations,
+)
 from tests.ranks import run_ranks
 
 FIELDS = ["--train.max_steps", "4", "--train.eval_every", "2", "--train.batch_size", "64"]
@@ -85,8 +91,12 @@ def evaluate_changed(rank: int, size: int, folder: Path, name: str) -> int:
     manifest = json.loads((place / NAME).read_text(encoding="utf-8"))
     del manifest["sha256"]
     world, done = this_world(), 0
-    text = (place / name).read_text(encoding="utf-8")
-    for changed in text_mutations(text, count=COUNT // 4):
+    data = (place / name).read_bytes()
+    if name.endswith(".json"):
+        mutations = text_mutations(data.decode(), count=COUNT // 4)
+    else:
+        mutations = byte_mutations(data, count=COUNT)
+    for changed in mutations:
         (place / name).write_bytes(changed)
         files = manifest["files"] | {name: digest(changed)}
         write_sealed(place / NAME, manifest | {"files": files})
@@ -100,7 +110,7 @@ def digest(data: bytes) -> dict[str, Any]:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-@pytest.mark.parametrize("name", ["config.json", "schema.json"])
+@pytest.mark.parametrize("name", ["config.json", "schema.json", ".metadata", "__0_0.distcp"])
 def test_a_changed_checkpoint_is_evaluated_or_one_line_says_why_not(
     folder: Path, name: str
 ) -> None:

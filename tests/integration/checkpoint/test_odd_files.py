@@ -67,7 +67,7 @@ def opened(rank: int, size: int, data: Path, out: Path, name: str, kind: str) ->
     return run(rank, size, copy, out / "run", FIELDS)
 
 
-@pytest.mark.parametrize("pattern", ["schema.json", "val/*.parquet"])
+@pytest.mark.parametrize("pattern", ["schema.json", "val/*.parquet", "test/*.parquet"])
 @pytest.mark.parametrize("kind", ["folder", "pipe"])
 def test_data_are_not_read(synthetic: Path, tmp_path: Path, pattern: str, kind: str) -> None:
     name = str(next(synthetic.glob(pattern)).relative_to(synthetic))

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from launchers.cli.main import main
+from launchers.torchx.scheduler_config import configured
+from tests.mutations import assert_read_or_refused, byte_mutations
 
 LAUNCH = ["launch", "--dry-run", "--scheduler", "slurm"]
 RANKS = ["--", "train", "demo"]
@@ -91,3 +93,22 @@ def test_a_mistake_in_torchxconfig_is_one_line_that_names_the_file(
     assert printed.startswith(f"homerec: error: {tmp_path}/.torchxconfig: ")
     assert said in printed
     assert printed.count("\n") == 1
+
+
+def test_a_changed_file_is_read_or_one_line_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchx.specs import runopts
+
+    options = runopts()
+    options.add("partition", type_=str, help="")
+    options.add("grace", type_=int, help="")
+    options.add("requeue", type_=bool, help="")
+    options.add("mounts", type_=list[str], help="")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    path = tmp_path / ".torchxconfig"
+    text = b"[slurm]\npartition = gpu\ngrace = 300\nrequeue = True\nmounts = a;b\n"
+    for changed in byte_mutations(text):
+        path.write_bytes(changed)
+        assert_read_or_refused(lambda: configured("slurm", options), changed)

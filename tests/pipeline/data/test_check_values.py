@@ -53,6 +53,17 @@ def test_a_bad_value_is_named_by_the_rank_that_finds_it(
     assert [error[: len(place)] for error in errors] == [place]
 
 
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize("value", [1.5, float("nan")])
+def test_an_oracle_is_checked_where_it_is_read(
+    tmp_path: Path, value: float, statistics: bool
+) -> None:
+    write(tmp_path, "p_click", value, statistics=statistics)
+    assert open_small(tmp_path).check_values() == 1
+    with pytest.raises(UserError, match=r"row 87 \(from 0\), column 'p_click': .* probability"):
+        open_small(tmp_path, with_oracle=True).check_values()
+
+
 def test_an_id_outside_the_vocabulary_is_named_where_no_row_is_for_it(tmp_path: Path) -> None:
     rows = [row | {"tag": 1, "likes": None} for row in random_rows(ROWS)]
     rows[BAD]["tag"] = 5

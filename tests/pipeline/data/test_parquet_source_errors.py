@@ -70,6 +70,27 @@ def test_a_bad_value_is_named_with_its_file_row_and_column(
     assert message.startswith(f"{SECOND}: row 7 (from 0), column {column!r}: {what}")
 
 
+@pytest.mark.parametrize("value", [-0.25, 1.5, float("nan"), float("inf")])
+def test_an_oracle_is_a_probability(tmp_path: Path, value: float) -> None:
+    rows = random_rows(20)
+    rows[17]["p_click"] = value
+    rows[18]["p_click"] = None
+    write_folder(tmp_path, rows)
+    assert error_of(tmp_path, with_oracle=True) == (
+        f"{SECOND}: row 7 (from 0), column 'p_click': {value} is not a true probability (from 0 to "
+        "1); use null for unknown ones, and prepare the folder again"
+    )
+    list(open_small(tmp_path))  # training does not read it
+
+
+def test_an_oracle_of_another_type_or_none_is_named(folder: Path) -> None:
+    change(folder, "p_click", pa.array(["x"] * 10))
+    said = f"{SECOND}: column 'p_click' is string, expected float; prepare the folder again"
+    assert error_of(folder, with_oracle=True) == said
+    change(folder, "p_click", None)
+    assert error_of(folder, with_oracle=True).startswith(f"{SECOND}: no column 'p_click'; ")
+
+
 @pytest.mark.parametrize(("column", "value"), [("tag", 7), ("likes", [4, 7])])
 def test_an_id_outside_the_vocabulary_needs_hash_rows(
     tmp_path: Path, column: str, value: object
