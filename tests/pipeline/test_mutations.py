@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.checkpoint.lease import Lease
-from pipeline.claim_run import check_unsaved, claim
+from pipeline.claim_run import check_resumed, claim
 from pipeline.config.overrides import resolve
 from pipeline.config.recipes import recipe
 from pipeline.io.errors import UserError
@@ -27,7 +27,8 @@ def check_saved(run: Path) -> None:
     """That of `recover`, `--resume auto` and a resume without checkpoints."""
     saved_by_this_job(run)
     with contextlib.suppress(UserError):
-        check_unsaved(run, run / "checkpoints", True)
+        check_resumed(run, run / "checkpoints", None, True)
+    check_resumed(run, run / "checkpoints", 1, True)
 
 
 def check_lease(run: Path) -> None:
