@@ -1,5 +1,6 @@
 """E small networks of the same shape, batched: experts and task towers."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -38,11 +39,20 @@ class ExpertLayer(nn.Module):
 
     def forward(self, x: Tensor, gates: FeatureGates | None = None) -> Tensor:
         """[B, in] or [E, B, in] -> [E, B, out]; `gates` mask each expert's input."""
-        h_EBH = self.linear(x) if gates is None else gates.linear(x, self.linear.weight)
-        h_EBH = self.norm(h_EBH)
+        return self.activate(self.multiply(x, gates))
+
+    def multiply(self, x: Tensor, gates: FeatureGates | None) -> Tensor:
+        """Return the output of the Linear, [E, B, out]."""
+        return self.linear(x) if gates is None else gates.linear(x, self.linear.weight)
+
+    def activate(self, h_EBH: Tensor, following: StackedLinear | None = None) -> Tensor:
+        """Return the layer's output for that of its Linear, or the output of `following` on it."""
+        linear = None if following is None else following.weight
         if not self.dropout:
-            return h_EBH
-        return F.dropout(h_EBH, self.dropout, self.training)  # one mask draw for all experts
+            return self.norm(h_EBH, linear)
+        # One mask draw for all experts.
+        h_EBH = F.dropout(self.norm(h_EBH), self.dropout, self.training)
+        return h_EBH if following is None else following(h_EBH)
 
 
 class Experts(nn.Module):
@@ -67,11 +77,11 @@ class Experts(nn.Module):
 
     def forward(self, x: Tensor, gates: FeatureGates | None = None) -> Tensor:
         """[B, in] or [E, B, in] -> [E, B, D]; `gates` mask each expert's input."""
-        first, *rest = self.layers
-        x = first(x, gates)
-        for layer in rest:
-            x = layer(x)
-        return x
+        layers = [layer for layer in self.layers if isinstance(layer, ExpertLayer)]
+        h_EBH = layers[0].multiply(x, gates)
+        for layer, following in itertools.pairwise(layers):
+            h_EBH = layer.activate(h_EBH, following.linear)
+        return layers[-1].activate(h_EBH)
 
     def fill_probe(self, probe: Probe, output: Tensor) -> None:
         """Split outputs [E, B, D] by expert."""

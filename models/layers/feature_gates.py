@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import fused
+from models.layers.fused import chunks
+from models.layers.fused.gated_linear import GatedLinear
 from models.layers.linear import StackedLinear
 
 
@@ -42,12 +43,12 @@ class FeatureGates(nn.Module):
 
     def linear(self, x: Tensor, weight_EOF: Tensor) -> Tensor:
         """Masked inputs times `weight_EOF` [E, out, F]: [B, F] or [E, B, F] -> [E, B, out]."""
-        if not fused.is_wanted():
+        if not chunks.is_wanted():
             return torch.bmm(self(x), weight_EOF.transpose(1, 2))
         low_EBR, mixing_EBL = self._low_rank(x)
         # Use the dtype that autocast, if enabled, chose for the first matmul.
         inputs = (t.to(low_EBR.dtype) for t in (x, low_EBR, mixing_EBL, self.up, weight_EOF))
-        return fused.GatedLinear.apply(*inputs)  # type: ignore[no-untyped-call]
+        return GatedLinear.apply(*inputs)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def init_weights(self, seed: int) -> None:

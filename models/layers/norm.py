@@ -1,5 +1,8 @@
 """Normalization and activation after the Linears of E experts: [E, B, D] -> [E, B, D].
 
+Each takes the next layer's weights `linear` [E, out, D] too, and then returns the products with
+them, [E, B, out]: computed by chunks, what lies between need not be stored.
+
 Each kind has the bias of its layer, so the Linear before it has none (a bias before batch
 statistics would have no effect and no gradient).
 """
@@ -10,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers import fused
 from models.layers.config import Activation, Normalization
+from models.layers.fused import chunks, normalize
+from models.layers.fused.kernels import kernels
 
 BatchMean = Callable[[Tensor], Tensor]
 """Differentiable mean over ranks of a tensor with the same shape on all.
@@ -30,6 +34,21 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
     return F.silu(x) if activation == "swish" else F.relu(x)
 
 
+def affine(
+    x: Tensor, scale: Tensor, shift: Tensor, activation: Activation, linear: Tensor | None = None
+) -> Tensor:
+    """`activation(x * scale + shift)` for x [E, B, D], with scale and shift [E, D].
+
+    With `linear` [E, out, D], its products with that, [E, B, out].
+    """
+    if chunks.is_wanted() and kernels(x):
+        linear = None if linear is None else linear.to(x.dtype)
+        out: Tensor = normalize.AffineActivation.apply(x, scale, shift, activation, linear)  # type: ignore[no-untyped-call]
+        return out
+    out = activate(torch.addcmul(shift[:, None], x, scale[:, None]), activation)
+    return out if linear is None else torch.bmm(out, linear.mT)
+
+
 class Shift(nn.Module):
     """No normalization: a bias [E, D], then the activation."""
 
@@ -38,8 +57,8 @@ class Shift(nn.Module):
         self.activation = activation
         self.bias = nn.Parameter(torch.empty(num_experts, dim))
 
-    def forward(self, x_EBD: Tensor) -> Tensor:
-        return activate(x_EBD + self.bias[:, None], self.activation)
+    def forward(self, x_EBD: Tensor, linear: Tensor | None = None) -> Tensor:
+        return affine(x_EBD, torch.ones_like(self.bias), self.bias, self.activation, linear)
 
     @torch.no_grad()
     def init_weights(self) -> None:
@@ -55,10 +74,9 @@ class LayerNorm(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_experts, dim))
         self.bias = nn.Parameter(torch.empty(num_experts, dim))
 
-    def forward(self, x_EBD: Tensor) -> Tensor:
+    def forward(self, x_EBD: Tensor, linear: Tensor | None = None) -> Tensor:
         normal_EBD = F.layer_norm(x_EBD, x_EBD.shape[-1:], eps=EPS)
-        scaled_EBD = torch.addcmul(self.bias[:, None], normal_EBD, self.weight[:, None])
-        return activate(scaled_EBD, self.activation)
+        return affine(normal_EBD, self.weight, self.bias, self.activation, linear)
 
     @torch.no_grad()
     def init_weights(self) -> None:
@@ -92,24 +110,32 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.empty(num_experts, dim))
         self.register_buffer("running_var", torch.empty(num_experts, dim))
 
-    def forward(self, x_EBD: Tensor) -> Tensor:
+    def forward(self, x_EBD: Tensor, linear: Tensor | None = None) -> Tensor:
         if not self.training:
-            return self._normalize(x_EBD, self.running_mean, self.running_var)
-        if not fused.is_wanted():
+            return self._normalize(x_EBD, self.running_mean, self.running_var, linear)
+        if not chunks.is_wanted():
             mean_ED, var_ED = self._over_ranks(*moments(x_EBD))
             self._track(mean_ED, var_ED)
-            return self._normalize(x_EBD, mean_ED, var_ED)
+            return self._normalize(x_EBD, mean_ED, var_ED, linear)
         with torch.no_grad():
-            mean_ED, var_ED = self._over_ranks(*fused.moments(x_EBD))
+            mean_ED, var_ED = self._over_ranks(*normalize.moments(x_EBD))
             self._track(mean_ED, var_ED)
-        return fused.BatchNormActivation.apply(  # type: ignore[no-untyped-call]
-            x_EBD, self.weight, self.bias, mean_ED, var_ED, EPS, self.activation, self.batch_mean
+        return normalize.BatchNormActivation.apply(  # type: ignore[no-untyped-call]
+            x_EBD,
+            self.weight,
+            self.bias,
+            mean_ED,
+            var_ED,
+            EPS,
+            self.activation,
+            self.batch_mean,
+            None if linear is None else linear.to(x_EBD.dtype),
         )
 
-    def _normalize(self, x_EBD: Tensor, mean_ED: Tensor, var_ED: Tensor) -> Tensor:
-        scale_ED, shift_ED = self._affine(mean_ED, var_ED)
-        scaled_EBD = torch.addcmul(shift_ED[:, None], x_EBD, scale_ED[:, None])
-        return activate(scaled_EBD, self.activation)
+    def _normalize(
+        self, x_EBD: Tensor, mean_ED: Tensor, var_ED: Tensor, linear: Tensor | None
+    ) -> Tensor:
+        return affine(x_EBD, *self._affine(mean_ED, var_ED), self.activation, linear)
 
     def _affine(self, mean_ED: Tensor, var_ED: Tensor) -> tuple[Tensor, Tensor]:
         scale_ED = self.weight * torch.rsqrt(var_ED + EPS)

@@ -35,7 +35,7 @@ class Cost:
     """Floating-point operations of matrix products for one row, forward and backward.
 
     A multiplication and an addition count as two. Activations, normalization, masks, and
-    recomputation in the chunked layers of models/layers/fused.py are not counted.
+    recomputation in the chunked layers of models/layers/fused/ are not counted.
     """
 
 

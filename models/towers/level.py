@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from models.layers.config import ExpertConfig
 from models.layers.experts import Experts
 from models.layers.feature_gates import FeatureGates
+from models.layers.fused.mixture import mix
 from models.layers.gates import Gate, Gates, NativeWeights
 from models.layers.norm import BatchMean
 from models.probe import Probe, Weights
@@ -130,8 +131,7 @@ class Level(nn.Module):
         if self_gates_BME is not None:
             # Both weight the same experts: mix once with the summed weights.
             weights_BME = gates_BME + self_gates_BME
-        outputs_BMD = torch.bmm(weights_BME, experts_EBD.transpose(0, 1))
-        return Mixed(outputs_BMD, gates_BME, self_gates_BME)
+        return Mixed(mix(weights_BME, experts_EBD), gates_BME, self_gates_BME)
 
     def _run_experts(self, x_BNF: Tensor) -> Tensor:
         """Return the outputs of all experts, [E, B, D]."""

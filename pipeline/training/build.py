@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 
 import torch
@@ -11,6 +12,7 @@ from embeddings.collection import build_bags, build_rows
 from models.balancing.balance import Balance
 from models.balancing.global_batch import GlobalBatch
 from models.balancing.label_weights import LabelWeights
+from models.layers.fused.kernels import why_not
 from models.ranker import Head, Ranker, TowerInput
 from models.tower import TowerFactory, init_weights
 from pipeline.config.sections import Switch
@@ -52,6 +54,8 @@ def build(
             # Compiled backward would give its buffers away, and could not run again.
             torch._functorch.config.donated_buffer = False
         head.compile_tower()
+    elif world.device.type == "cpu" and world.rank == 0 and (reason := why_not()):
+        sys.stderr.write(f"homerec: the tower runs without compiled kernels, slower: {reason}\n")
     return step, parallelize(step, chosen.tables, config, world)
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.layers import fused
 from models.layers.config import Activation, Normalization
+from models.layers.fused import chunks, normalize
 from models.layers.norm import EPS, MOMENTUM, BatchNorm, LayerNorm, build_norm, moments
 from tests.models.building import build, perturb, rows, small_home
 from tests.models.ranks import Ranks
@@ -27,7 +27,7 @@ def inputs(batch: int = 8, dim: int = 5) -> Tensor:
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both forms of the expert layer; the plain one is what torch.compile sees."""
     if request.param == "plain":
-        monkeypatch.setattr(fused, "is_wanted", lambda: False)
+        monkeypatch.setattr(chunks, "is_wanted", lambda: False)
     return request.param
 
 
@@ -144,9 +144,9 @@ def test_constant_channels_stay_finite() -> None:
 
 
 def test_both_forms_of_moments_agree_over_many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 1)
     x = inputs(133)
-    torch.testing.assert_close(fused.moments(x), moments(x))
+    torch.testing.assert_close(normalize.moments(x), moments(x))
 
 
 @pytest.mark.parametrize("kind", get_args(Normalization))

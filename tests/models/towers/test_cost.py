@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.layers import fused
+from models.layers.fused import chunks
 from models.towers.config import (
     AdattConfig,
     HomeConfig,
@@ -48,7 +48,7 @@ def of(cost_: Cost, by: By) -> int:
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 def test_cost_is_what_torch_counts(config: TowerConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a training step on real tensors, in the form without layers that compute twice."""
-    monkeypatch.setattr(fused, "is_wanted", lambda: False)
+    monkeypatch.setattr(chunks, "is_wanted", lambda: False)
     tower = build(config, num_features=F)
     with FlopCounterMode(display=False) as counter:
         tower(rows(3, F).requires_grad_()).sum().backward()

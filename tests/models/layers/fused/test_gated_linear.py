@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.layers import fused
 from models.layers.feature_gates import FeatureGates
+from models.layers.fused import chunks
 from tests.models.building import perturb, rows
 
 
@@ -14,7 +14,7 @@ from tests.models.building import perturb, rows
 def test_gated_linear_equals_the_plain_form(
     batch: int, shared: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fused, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 1)
     gates = FeatureGates(["a", "b", "c"], 7, num_masks=3, rank=2)
     gates.init_weights(0)
     perturb(gates.double())
@@ -28,12 +28,5 @@ def test_gated_linear_equals_the_plain_form(
         return h, *torch.autograd.grad(h, (x, weight, *gates.parameters()), dh)
 
     chunked = run(x, weight)
-    monkeypatch.setattr(fused, "is_wanted", lambda: False)
+    monkeypatch.setattr(chunks, "is_wanted", lambda: False)
     torch.testing.assert_close(chunked, run(x, weight))
-
-
-def test_chunks_cover_every_row_once() -> None:
-    for num_rows in (1, 32, 5000):
-        x = torch.arange(num_rows)[:, None]
-        parts = [x[rows] for rows in fused.chunks(1 << 12, x)]
-        assert torch.equal(torch.cat(parts), x)

@@ -1,0 +1,1 @@
+"""The memory-bound steps of an expert layer, for eager execution."""

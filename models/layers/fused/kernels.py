@@ -1,0 +1,188 @@
+"""Calls the compiled functions of kernels.cpp.
+
+Without a compiler, or with HOMEREC_KERNELS=0 in the environment, the torch forms are used instead.
+"""
+
+import ctypes
+import functools
+import os
+import shlex
+import subprocess
+
+import torch
+from torch import Tensor
+
+from models.layers.fused.library import library
+
+_Int, _Pointer = ctypes.c_int64, ctypes.c_void_p
+
+
+class _View(ctypes.Structure):
+    _fields_ = (("data", _Pointer), ("over_e", _Int), ("over_b", _Int))
+
+
+_ARGUMENTS = {
+    "moments": (_View, *2 * [_Pointer], *3 * [_Int]),
+    "affine": (*2 * [_View], *2 * [_Pointer], ctypes.c_int, *3 * [_Int]),
+    "affine_backward": (*4 * [_View], *4 * [_Pointer], ctypes.c_int, *3 * [_Int]),
+    "add_affine": (*2 * [_View], *2 * [_Pointer], *3 * [_Int]),
+    "gate": (*4 * [_View], _Pointer, *5 * [_Int]),
+    "gate_backward": (*7 * [_View], _Pointer, *5 * [_Int]),
+    "mix": (*3 * [_View], *4 * [_Int]),
+    "mix_backward": (*5 * [_View], *4 * [_Int]),
+}
+
+
+class Kernels:
+    """Calls the functions of kernels.cpp on float32 or bfloat16 tensors of the CPU.
+
+    Tensors of E experts are [E, B, D] with dense rows, or [B, D] for all experts.
+    """
+
+    def __init__(self, compiled: ctypes.CDLL) -> None:
+        self._functions = {}
+        for name, arguments in _ARGUMENTS.items():
+            for dtype in (torch.float32, torch.bfloat16):
+                function = getattr(compiled, f"{name}_{str(dtype).removeprefix('torch.')}")
+                function.argtypes, function.restype = arguments, None
+                self._functions[name, dtype] = function
+
+    def moments(self, x: Tensor, first: Tensor) -> Tensor:
+        """Return the sums over B of x - first and of its square, [2, E, D] in float64."""
+        totals = x.new_zeros(2, *first.shape, dtype=torch.float64)
+        self._functions["moments", x.dtype](_view(x), _dense(first), totals.data_ptr(), *x.shape)
+        return totals
+
+    def affine(self, x: Tensor, scale: Tensor, shift: Tensor, swish: bool, out: Tensor) -> None:
+        """Write `activation(x * scale + shift)`; scale and shift [E, D] are float32."""
+        self._functions["affine", x.dtype](
+            _view(x), _view(out), _dense(scale), _dense(shift), swish, *x.shape
+        )
+
+    def affine_backward(
+        self,
+        x: Tensor,
+        dout: Tensor,
+        dx: Tensor,
+        out: Tensor | None,
+        scale: Tensor,
+        shift: Tensor,
+        center: Tensor,
+        totals: Tensor,
+        swish: bool,
+    ) -> None:
+        """Write `dx = dy * scale`, for y = x * scale + shift, and `out`, if there is one.
+
+        Add the sums over B of dy and `dy * (x - center)` to `totals` [2, E, D], float64.
+        `out` may be `dout`.
+        """
+        self._functions["affine_backward", x.dtype](
+            _view(x),
+            _view(dout),
+            _view(dx),
+            _View() if out is None else _view(out),
+            *(_dense(t) for t in (scale, shift, center)),
+            totals.data_ptr(),
+            swish,
+            *x.shape,
+        )
+
+    def add_affine(self, x: Tensor, dx: Tensor, factor: Tensor, constant: Tensor) -> None:
+        """Add `x * factor + constant` to dx."""
+        self._functions["add_affine", x.dtype](
+            _view(x), _view(dx), _dense(factor), _dense(constant), *x.shape
+        )
+
+    def gate(self, x: Tensor, low: Tensor, weights: Tensor, up: Tensor, out: Tensor) -> None:
+        """Write `x * sum_l 2 weights_l sigmoid(low_l up_l)`.
+
+        x [B, F] or [E, B, F], low [L*E, B, R], weights [E, B, L], up [L, E, R, F], out [E, B, F].
+        """
+        assert up.is_contiguous()
+        views = (_view(t) for t in (x, low, weights, out))
+        self._functions["gate", x.dtype](*views, up.data_ptr(), *_gate_sizes(up, out))
+
+    def gate_backward(
+        self,
+        x: Tensor,
+        low: Tensor,
+        weights: Tensor,
+        up: Tensor,
+        dout: Tensor,
+        dx: Tensor,
+        dweights: Tensor,
+        dhigh: Tensor,
+    ) -> None:
+        """Write dx, dweights and the gradient of `low_l up_l` [L*E, B, F].
+
+        dout becomes what `gate` wrote.
+        """
+        assert up.is_contiguous()
+        views = (_view(t) for t in (x, low, weights, dout, dx, dweights, dhigh))
+        self._functions["gate_backward", x.dtype](*views, up.data_ptr(), *_gate_sizes(up, dout))
+
+    def mix(self, weights: Tensor, x: Tensor) -> Tensor:
+        """Return `sum_e weights_bme x_ebd`: weights [B, M, E], x [E, B, D] -> [B, M, D]."""
+        num_experts, batch, dim = x.shape
+        out = x.new_empty(batch, weights.shape[1], dim)
+        sizes = (weights.shape[1], num_experts, batch, dim)
+        self._functions["mix", x.dtype](_view(weights), _view(x), _view(out), *sizes)
+        return out
+
+    def mix_backward(self, weights: Tensor, x: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of weights and x."""
+        dweights, dx = torch.empty_like(weights), torch.empty_like(x)
+        views = (_view(t) for t in (weights, x, dout, dweights, dx))
+        sizes = (weights.shape[1], *x.shape)
+        self._functions["mix_backward", x.dtype](*views, *sizes)
+        return dweights, dx
+
+
+def _gate_sizes(up: Tensor, out: Tensor) -> tuple[int, ...]:
+    num_masks, num_experts, rank, num_features = up.shape
+    return num_masks, num_experts, out.shape[1], num_features, rank
+
+
+def _view(x: Tensor) -> _View:
+    assert x.stride(-1) == 1 or x.shape[-1] == 1
+    return _View(x.data_ptr(), x.stride(0) if x.dim() == 3 else 0, x.stride(-2))
+
+
+def _dense(x: Tensor) -> int:
+    assert x.is_contiguous()
+    assert x.dtype == torch.float32
+    return x.data_ptr()
+
+
+def kernels(*tensors: Tensor) -> Kernels | None:
+    """Return the kernels if they are there and take tensors of this kind, [.., B, D]."""
+    first = tensors[0]
+    if first.dtype not in (torch.float32, torch.bfloat16) or any(
+        not t.is_cpu or t.dtype != first.dtype or t.stride(-1) != 1 for t in tensors
+    ):
+        return None
+    return compiled()
+
+
+def compiled() -> Kernels | None:
+    """Return the kernels, compiled if they are not yet (seconds), or None; see `why_not`."""
+    loaded = _load()
+    return loaded if isinstance(loaded, Kernels) else None
+
+
+def why_not() -> str | None:
+    """Return why there are no kernels here, unless that was asked for."""
+    loaded = _load()
+    return None if isinstance(loaded, Kernels) else loaded
+
+
+@functools.cache
+def _load() -> Kernels | str | None:
+    if os.environ.get("HOMEREC_KERNELS") == "0":
+        return None
+    try:
+        return Kernels(ctypes.CDLL(str(library())))
+    except subprocess.CalledProcessError as error:
+        return f"{shlex.join(error.cmd)}: {error.stderr.strip()[-500:]}"
+    except OSError as error:
+        return str(error)

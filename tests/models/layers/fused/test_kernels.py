@@ -1,0 +1,277 @@
+"""The compiled kernels equal the torch forms, whatever the sizes, strides and threads."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.layers.fused import kernels as module
+from models.layers.fused import normalize
+from models.layers.fused.gated_linear import GatedLinear
+from models.layers.fused.kernels import Kernels, compiled, kernels, why_not
+from models.layers.fused.mixture import mix
+
+SHAPES = [(1, 1, 1), (3, 1, 64), (2, 31, 65), (3, 33, 7), (2, 200, 300)]
+"""Experts, rows, width: below, at and above the sizes of blocks."""
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Kernels:
+    found = compiled()
+    if found is None:
+        pytest.skip("no C++ compiler here")
+    return found
+
+
+@pytest.fixture
+def anew() -> Iterator[None]:
+    """What was loaded before the test does not count in it, nor what it loads after it."""
+    module._load.cache_clear()
+    yield
+    module._load.cache_clear()
+
+
+def draw(*shape: int, seed: int = 0, by_row: bool = False) -> Tensor:
+    """Float32, [E, B, D]; `by_row`: a view of [B, E, D], as one product for all experts makes."""
+    generator = torch.Generator().manual_seed(seed)
+    if by_row:
+        return draw(shape[1], shape[0], shape[2], seed=seed).transpose(0, 1)
+    return torch.randn(*shape, generator=generator)
+
+
+def affine_activation(x: Tensor, scale: Tensor, shift: Tensor, activation: str) -> Tensor:
+    y = x * scale[:, None] + shift[:, None]
+    return F.silu(y) if activation == "swish" else F.relu(y)
+
+
+def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
+    scale = weight * torch.rsqrt(x.var(1, correction=0) + 1e-5)
+    return affine_activation(x, scale, bias - x.mean(1) * scale, activation)
+
+
+def gated_linear(x: Tensor, low: Tensor, mixing: Tensor, up: Tensor, weight: Tensor) -> Tensor:
+    masks = (
+        2.0 * mixing[..., i : i + 1] * torch.bmm(low_i, up[i]).sigmoid()
+        for i, low_i in enumerate(low.chunk(len(up), dim=-1))
+    )
+    return torch.bmm(x * sum(masks), weight.transpose(1, 2))
+
+
+def with_gradients(function: object, *arguments: Tensor) -> list[Tensor]:
+    """Output and gradients, by one and the same gradient of the output."""
+    assert callable(function)
+    arguments = tuple(t.detach().clone().requires_grad_() for t in arguments)
+    out = function(*arguments)
+    dout = draw(*out.shape, seed=99).to(out.dtype)
+    return [out.detach(), *torch.autograd.grad(out, arguments, dout)]
+
+
+def assert_as_in_double(fast: object, plain: object, *arguments: Tensor) -> None:
+    expected = with_gradients(plain, *(t.double() for t in arguments))
+    for got, want in zip(with_gradients(fast, *arguments), expected, strict=True):
+        torch.testing.assert_close(got, want.float(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("by_row", [False, True])
+@pytest.mark.parametrize("activation", ["swish", "relu"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_affine_activation(shape: tuple[int, int, int], activation: str, by_row: bool) -> None:
+    num_experts, _, dim = shape
+    assert_as_in_double(
+        lambda *t: normalize.AffineActivation.apply(*t, activation, None),  # type: ignore[no-untyped-call]
+        lambda x, scale, shift: affine_activation(x, scale, shift, activation),
+        draw(*shape, by_row=by_row),
+        draw(num_experts, dim, seed=1),
+        draw(num_experts, dim, seed=2),
+    )
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("by_row", [False, True])
+@pytest.mark.parametrize("activation", ["swish", "relu"])
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[1] > 1])
+def test_batch_norm_activation(shape: tuple[int, int, int], activation: str, by_row: bool) -> None:
+    def fast(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        mean, var = normalize.moments(x.detach())
+        out: Tensor = normalize.BatchNormActivation.apply(  # type: ignore[no-untyped-call]
+            x, weight, bias, mean, var, 1e-5, activation, None, None
+        )
+        return out
+
+    num_experts, _, dim = shape
+    assert_as_in_double(
+        fast,
+        lambda x, weight, bias: batch_norm(x, weight, bias, activation),
+        3.0 + draw(*shape, by_row=by_row),
+        draw(num_experts, dim, seed=1),
+        draw(num_experts, dim, seed=2),
+    )
+
+
+@pytest.mark.usefixtures("kernel")
+def test_moments_keep_a_small_variance_beside_a_large_mean() -> None:
+    x = 1000.0 + 0.01 * draw(2, 500, 70)
+    mean, var = normalize.moments(x)
+    torch.testing.assert_close(mean, x.double().mean(1).float(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(var, x.double().var(1, correction=0).float(), rtol=1e-3, atol=0)
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("activation", ["swish", "relu"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_activation_and_linear(shape: tuple[int, int, int], activation: str) -> None:
+    num_experts, _, dim = shape
+
+    def plain(x: Tensor, scale: Tensor, shift: Tensor, linear: Tensor) -> Tensor:
+        return torch.bmm(affine_activation(x, scale, shift, activation), linear.mT)
+
+    def fast(x: Tensor, scale: Tensor, shift: Tensor, linear: Tensor) -> Tensor:
+        out: Tensor = normalize.AffineActivation.apply(x, scale, shift, activation, linear)  # type: ignore[no-untyped-call]
+        return out
+
+    assert_as_in_double(
+        fast,
+        plain,
+        draw(*shape),
+        draw(num_experts, dim, seed=1),
+        draw(num_experts, dim, seed=2),
+        draw(num_experts, 5, dim, seed=3),
+    )
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("num_mixtures", [1, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_mix(shape: tuple[int, int, int], num_mixtures: int) -> None:
+    num_experts, batch, _ = shape
+    assert_as_in_double(
+        mix,
+        lambda weights, x: torch.bmm(weights, x.transpose(0, 1)),
+        draw(batch, num_mixtures, num_experts, seed=1),
+        draw(*shape),
+    )
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("shared", [True, False], ids=["one input", "an input each"])
+@pytest.mark.parametrize("num_masks", [1, 2, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gated_linear(shape: tuple[int, int, int], num_masks: int, shared: bool) -> None:
+    num_experts, batch, dim = shape
+    assert_as_in_double(
+        GatedLinear.apply,
+        gated_linear,
+        draw(batch, dim) if shared else draw(*shape),
+        draw(num_experts, batch, 2 * num_masks, seed=1),
+        draw(num_experts, batch, num_masks, seed=2),
+        draw(num_masks, num_experts, 2, dim, seed=3),
+        draw(num_experts, 5, dim, seed=4),
+    )
+
+
+def everything() -> list[Tensor]:
+    """What all kernels return, on rows for several threads."""
+    x, parts = draw(2, 300, 130), [draw(2, 130, seed=i) for i in range(2)]
+    mean, var = normalize.moments(x)
+    out = [mean, var]
+    out += with_gradients(
+        lambda *t: normalize.BatchNormActivation.apply(*t, mean, var, 1e-5, "swish", None, None),  # type: ignore[no-untyped-call]
+        x,
+        *parts,
+    )
+    out += with_gradients(
+        GatedLinear.apply,
+        draw(300, 130),
+        draw(2, 300, 4, seed=1),
+        draw(2, 300, 2, seed=2),
+        draw(2, 2, 2, 130, seed=3),
+        draw(2, 5, 130, seed=4),
+    )
+    return out
+
+
+def kernels_alone(kernel: Kernels) -> list[Tensor]:
+    """What the kernels return, without the products of torch between them."""
+    x, scale, shift, dout = draw(2, 300, 130), draw(2, 130), draw(2, 130, seed=1), draw(2, 300, 130)
+    out, dx, totals = torch.empty_like(x), torch.empty_like(x), x.new_zeros(2, 2, 130).double()
+    kernel.affine(x, scale, shift, True, out)
+    kernel.affine_backward(x, dout, dx, None, scale, shift, scale, totals, True)
+    low, weights, up = draw(4, 300, 3), draw(2, 300, 2, seed=1), draw(2, 2, 3, 130, seed=2)
+    masked, shared_dx, dweights = torch.empty_like(x), torch.empty_like(x[0]), weights.clone()
+    kernel.gate(x[0], low, weights, up, masked)
+    dmasked, dhigh = dout.clone(), x.new_empty(4, 300, 130)
+    kernel.gate_backward(x[0], low, weights, up, dmasked, shared_dx, dweights, dhigh)
+    mixing = draw(300, 3, 2)
+    mixed = kernel.mix(mixing, x)
+    return [
+        *(out, dx, totals, kernel.moments(x, shift), masked, dmasked, shared_dx, dweights, dhigh),
+        *(mixed, *kernel.mix_backward(mixing, x, mixed)),
+    ]
+
+
+def test_threads_change_no_bit(kernel: Kernels) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = kernels_alone(kernel)
+        torch.set_num_threads(3)
+        assert all(map(torch.equal, one, kernels_alone(kernel)))
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("anew")
+def test_the_torch_forms_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as context:
+        context.setenv("HOMEREC_KERNELS", "0")
+        without = everything()
+        assert kernels(torch.ones(1, 1, 1)) is None
+        assert why_not() is None
+    module._load.cache_clear()
+    for a, b in zip(without, everything(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def affine(kernel: Kernels, x: Tensor, scale: Tensor, shift: Tensor, swish: bool) -> Tensor:
+    out = torch.empty_like(x)
+    kernel.affine(x, scale, shift, swish, out)
+    return out
+
+
+def test_values_that_are_not_finite_stay_so(kernel: Kernels) -> None:
+    x = torch.tensor([math.nan, math.inf, -math.inf, 1e30, -1e30, 0.0])[None, None]
+    one, zero = torch.ones(1, 6), torch.zeros(1, 6)
+    for swish, plain in ((True, F.silu), (False, F.relu)):
+        got = affine(kernel, x, one, zero, swish)
+        torch.testing.assert_close(got, plain(x), equal_nan=True)
+    out = torch.empty_like(x)
+    # One mask of rank 1, whose product is x.
+    kernel.gate(one[None], one[None, :, :1], 0.5 * one[None, :, :1], x[None], out)
+    torch.testing.assert_close(out, x.sigmoid(), equal_nan=True)
+    dout = torch.tensor([math.nan, math.inf, 1.0, 1.0, 1.0, 1.0])[None, None]
+    dx, totals = torch.empty_like(x), torch.zeros(2, 1, 6, dtype=torch.float64)
+    kernel.affine_backward(torch.ones_like(x), dout, dx, None, one, zero, zero, totals, True)
+    assert not dx[0, 0, :2].isfinite().any()
+    assert dx[0, 0, 2:].isfinite().all()
+
+
+def test_bfloat16_is_rounded_once(kernel: Kernels) -> None:
+    x = draw(2, 40, 70).bfloat16()
+    scale, shift = draw(2, 70, seed=1), draw(2, 70, seed=2)
+    got = affine(kernel, x, scale, shift, True)
+    want = affine_activation(x.float(), scale, shift, "swish").bfloat16()
+    assert (got != want).float().mean() < 0.01  # where the last bit of float32 decides
+    torch.testing.assert_close(got, want, rtol=2**-7, atol=1e-6)
+    nan = torch.full((1, 1, 1), math.nan, dtype=torch.bfloat16)
+    assert affine(kernel, nan, torch.ones(1, 1), torch.zeros(1, 1), True).isnan().all()
+
+
+def test_activations_are_accurate(kernel: Kernels) -> None:
+    x = torch.linspace(-100, 100, 200_001)[None, None]
+    got = affine(kernel, x, torch.ones(1, x.shape[2]), torch.zeros(1, x.shape[2]), True)
+    want = F.silu(x.double())
+    assert ((got - want).abs() <= 4e-7 * want.abs() + 1e-35).all()
