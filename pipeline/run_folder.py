@@ -80,7 +80,11 @@ class RunFolder:
                 check_no_other(path / name)
             check_no_other(checkpoints / "best.json")
 
-        folder._write(take)
+        try:
+            folder._write(take)
+        except BaseException as error:  # another rank's, or a signal
+            folder.__exit__(type(error), error, None)
+            raise
         return folder
 
     def __enter__(self) -> Self:

@@ -13,13 +13,13 @@ from pipeline.checkpoint.layout import find_checkpoint, is_finished, remove
 from pipeline.checkpoint.listing import (
     ListedCheckpoint,
     contents,
+    list_checkpoint,
     list_checkpoints,
     open_checkpoints,
     retained,
     retention_rules,
     summarize_tensors,
 )
-from pipeline.checkpoint.verify import find_damage
 from pipeline.config.sections import CheckpointConfig
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath, open_folder
@@ -53,8 +53,7 @@ def verify(where: str, *, json: bool) -> int:
     """Read every byte. Returns 1 if a checkpoint is corrupt; prints its step and file."""
     place = open_folder(where)
     if is_finished(place):
-        step = int(place.name.rpartition("-")[2])
-        found = [ListedCheckpoint(step=step, manifest=None, problem=find_damage(place))]
+        found = [list_checkpoint(place, contents=True)]
     else:
         found = list_checkpoints(open_checkpoints(where), contents=True)
     if json:

@@ -40,8 +40,9 @@ class ManifestFile(TypedDict):
 
 @with_config(OPEN)
 class LaterFiles(TypedDict):
-    """The part of meta.json that an evaluation adds."""
+    """The part of meta.json that names it and what an evaluation adds."""
 
+    step: Count
     files: NotRequired[Digests]
 
 

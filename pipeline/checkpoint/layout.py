@@ -36,9 +36,14 @@ def named_steps(folder: AnyPath) -> list[int]:
     """Return steps with a folder of `step_folder`, complete or not, oldest first."""
     if not folder.is_dir():
         return []
-    found = ((path.name, path.name.removeprefix(_STEP)) for path in children(folder))
-    steps = [(name, int(number)) for name, number in found if number.isdecimal()]
-    return sorted(step for name, step in steps if name == _name(step))
+    steps = (step_of(path.name) for path in children(folder))
+    return sorted(step for step in steps if step is not None)
+
+
+def step_of(name: str) -> int | None:
+    """Return the step of a folder of `step_folder`, by its name; None for another folder."""
+    number = name.removeprefix(_STEP)
+    return int(number) if number.isdecimal() and name == _name(int(number)) else None
 
 
 def is_ours(name: str) -> bool:

@@ -17,6 +17,7 @@ from pipeline.checkpoint.layout import (
     named_steps,
     retained_steps,
     step_folder,
+    step_of,
 )
 from pipeline.checkpoint.manifest import CorruptError, Manifest, read_manifest
 from pipeline.checkpoint.progress import read_progress
@@ -61,17 +62,23 @@ def open_checkpoints(where: str) -> AnyPath:
 
 def list_checkpoints(folder: AnyPath, *, contents: bool) -> list[ListedCheckpoint]:
     """Return all checkpoints in `folder`, oldest first. `contents`: verify every byte."""
-    found = []
-    for step in named_steps(folder):
-        place = step_folder(folder, step)
-        try:
-            manifest = read_manifest(place)
-        except CorruptError as error:
-            found.append(ListedCheckpoint(step=step, manifest=None, problem=str(error)))
-            continue
-        found_problem = find_damage(place, contents=contents)
-        found.append(ListedCheckpoint(step=step, manifest=manifest, problem=found_problem))
-    return found
+    places = (step_folder(folder, step) for step in named_steps(folder))
+    return [list_checkpoint(place, contents=contents) for place in places]
+
+
+def list_checkpoint(place: AnyPath, *, contents: bool) -> ListedCheckpoint:
+    """The checkpoint in one folder, whose step its name says, or else its manifest (0: neither)."""
+    manifest, problem = None, None
+    try:
+        manifest = read_manifest(place)
+    except CorruptError as error:
+        problem = str(error)
+    else:
+        problem = find_damage(place, contents=contents)
+    step = step_of(place.name)
+    if step is None:
+        step = manifest.step if manifest is not None else 0
+    return ListedCheckpoint(step=step, manifest=manifest, problem=problem)
 
 
 def retained(

@@ -131,8 +131,11 @@ def expected_files(folder: AnyPath) -> dict[str, FileDigest]:
 
     Raises CorruptError.
     """
-    later = read_checked(folder / META, LaterFiles).get("files", {})
-    return read_manifest(folder).files | {name: FileDigest(**file) for name, file in later.items()}
+    meta, manifest = read_checked(folder / META, LaterFiles), read_manifest(folder)
+    if meta["step"] != manifest.step:
+        raise CorruptError(f"{META} is of step {meta['step']}, {NAME} of step {manifest.step}")
+    later = meta.get("files", {})
+    return manifest.files | {name: FileDigest(**file) for name, file in later.items()}
 
 
 def check_sizes(folder: AnyPath) -> dict[str, FileDigest]:

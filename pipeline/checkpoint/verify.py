@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from pipeline.checkpoint.layout import step_folder
+from pipeline.checkpoint.layout import step_folder, step_of
 from pipeline.checkpoint.manifest import (
     NAME,
     CorruptError,
@@ -51,6 +51,8 @@ def chain(folder: AnyPath) -> list[AnyPath]:
     Raises CorruptError if the base is missing or was replaced.
     """
     manifest = read_manifest(folder)
+    if step_of(folder.name) not in (None, manifest.step):
+        raise CorruptError(f"it is the checkpoint of step {manifest.step} under another name")
     if manifest.base is None:
         return [folder]
     base = step_folder(folder.parent, manifest.base)

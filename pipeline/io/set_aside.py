@@ -73,7 +73,7 @@ class Replaced:
         self._id = id_ or uuid.uuid4().hex
 
     def set_aside(self) -> None:
-        """Move the content. On OSError, everything is moved back."""
+        """Move the content. On an error or a signal, everything is moved back."""
         remove_tree(self._out / FAILED, missing_ok=True)
         self._note(complete=False)
         try:
@@ -84,7 +84,7 @@ class Replaced:
                 for entry in entries:
                     move(entry, folder / ASIDE, last=_LAST)
             self._note(complete=True)
-        except OSError:
+        except BaseException:
             self.put_back()
             raise
 

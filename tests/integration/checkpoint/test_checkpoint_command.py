@@ -119,6 +119,22 @@ def test_a_best_metric_may_be_undefined(copy: Path, capsys: pytest.CaptureFixtur
     assert "best so far: step 8, mean/auc undefined" in answer(capsys, "show", str(newest))
 
 
+def test_a_copy_is_verified_under_any_name_but_another_steps(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = copy / "checkpoints" / "step-00000008"
+    shutil.copytree(saved, tmp_path / "the best")
+    assert answer(capsys, "verify", str(tmp_path / "the best")) == "step 8: valid\n"
+    saved.rename(saved.with_name("step-00000020"))
+    assert main(["checkpoint", "verify", str(copy)]) == 1
+    said = capsys.readouterr().out
+    assert "step 20: corrupt: it is the checkpoint of step 8 under another name" in said
+    meta = read_sealed(copy / "checkpoints" / "step-00000006" / "meta.json")
+    write_sealed(tmp_path / "the best" / "meta.json", meta)
+    assert main(["checkpoint", "verify", str(tmp_path / "the best")]) == 1
+    assert "meta.json is of step 6, manifest.json of step 8" in capsys.readouterr().out
+
+
 def test_prune_keeps_the_best_also_where_best_json_is_gone(
     copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

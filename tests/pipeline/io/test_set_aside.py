@@ -159,6 +159,29 @@ def test_what_a_start_left_that_saved_nothing_is_kept_aside(tmp_path: Path) -> N
     assert not replaced.put_back()
 
 
+@pytest.mark.parametrize("moment", range(4))
+@pytest.mark.parametrize("kind", ["inside", "linked"])
+def test_a_signal_while_it_is_moved_brings_it_back(
+    kind: str, moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, checkpoints, outside = places(tmp_path, kind)
+    make(out, checkpoints, "old")
+    before = contents(out, checkpoints)
+    calls, real = itertools.count(), Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        moved = real(path, target)
+        if next(calls) == moment:
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        Replaced(out, outside, is_ours).set_aside()
+    assert contents(out, checkpoints) == before
+    assert not is_pending(out)
+
+
 def test_another_process_that_came_later_is_left_alone(tmp_path: Path) -> None:
     make(tmp_path, tmp_path / "checkpoints", "old")
     first, second = (Replaced(tmp_path, [], is_ours) for _ in range(2))
