@@ -68,6 +68,14 @@ def validate(
         return model.model_validate(value)
     except ValidationError as error:
         faults = error.errors(include_url=False)
+        # A list with an invalid entry counts as too short, too.
+        places = [fault["loc"] for fault in faults]
+        faults = [
+            fault
+            for fault in faults
+            if fault["type"] != "too_short"
+            or not any(_within(place, fault["loc"]) for place in places)
+        ]
         first = faults[0]
         where = _where(source, first["loc"], names or {})
         message = first["msg"].removeprefix("Value error, ")
@@ -77,6 +85,10 @@ def validate(
             message = f"{quoted(first['input'])}: {message}"
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise ValueError(f"{where}: {message}{more}") from error
+
+
+def _within(place: Place, outer: Place) -> bool:
+    return len(place) > len(outer) and place[: len(outer)] == outer
 
 
 def _where(source: Path | str, place: Place, names: Mapping[Place, str]) -> str:

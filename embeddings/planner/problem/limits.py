@@ -93,12 +93,31 @@ def apply_rules(rules: Sequence[Rule], options: Options, ranks: int) -> Limits:
             raise ValueError(f"the tables kept with {name!r} are pinned to different ranks")
         if pinned:
             pins[group[0]] = pinned.pop()
+    for rule in (rule for rule in rules if rule.width):
+        for table in (table for table in mine if rule in mine[table]):
+            _check_split(rule, mine[table], options, table)
     return Limits(
         rules=mine,
         pins=pins,
         groups=tuple(groups),
         hosts=hosts,
     )
+
+
+def _check_split(rule: Rule, rules: Sequence[Rule], options: Options, table: int) -> None:
+    """ValueError if the rules together leave the width of one of them without effect."""
+    allowed = [
+        option
+        for option in (options.options[n] for n in options.of(table))
+        if all(one.allows(option.sharding_type, option.kernel, option.width) for one in rules)
+    ]
+    if allowed and not any(option.sharding_type in COLUMN_SPLIT for option in allowed):
+        kinds = ", ".join(dict.fromkeys(option.sharding_type for option in allowed))
+        raise ValueError(
+            f"rule for {rule.tables!r}: width {rule.width}: the rules leave table "
+            f"{options.tables[table].name!r} only {kinds}, of which none splits columns; allow "
+            f"one of {', '.join(COLUMN_SPLIT)}, or drop the width"
+        )
 
 
 def _check_width(rule: Rule, options: Options, table: int) -> None:

@@ -41,8 +41,12 @@ def bound(problem: Problem) -> Bound:
 
     If ranks differ in speed, all of this holds for any weights of ranks that add up to R; those
     that give the largest bound make fast and slow ranks equally attractive.
+
+    The same holds of each host for the items that a rule keeps on one, and of each rank for those
+    pinned to it.
     """
     total = _Pooled(problem)
+    total.smallest = max(total.smallest, _tied(problem))
     if problem.speeds is None:
         return _priced(total)
     best = _priced(total)
@@ -64,6 +68,25 @@ def _priced(total: _Pooled) -> Bound:
         prices = total.prices(time if limit is None else limit)
         time = max(time, total.least_limit(prices))
     return Bound(time=time, prices=prices)
+
+
+def _tied(problem: Problem) -> float:
+    """Return the least load of hosts and ranks that rules name for items."""
+    total = problem.time * problem.blocks * problem.counts.sum(axis=1)
+    ms = problem.time[:, None]
+    speed = np.zeros(problem.ranks, np.int64)
+    if problem.speeds is not None:
+        ms, speed = problem.speeds.ms, problem.speeds.of
+        total = ms.min(axis=1) * problem.blocks * problem.counts.sum(axis=1)
+    least = np.minimum.reduceat(total, problem.first[:-1])
+    load = np.zeros(problem.ranks)
+    for item, pins in enumerate(problem.pins):
+        ranks = np.array(pins or (), np.int64)
+        placements = problem.placements(item)
+        np.add.at(load, ranks, ms[placements.start : placements.stop].min(axis=0)[speed[ranks]])
+    groups = np.array(problem.host_group, np.int64)
+    tied = [least[groups == group].sum() / problem.local for group in set(groups.tolist()) - {-1}]
+    return float(max([load.max(), *tied]))
 
 
 def _weigh(total: _Pooled, prices: FloatArray, weights: FloatArray, sizes: IntArray) -> FloatArray:

@@ -104,6 +104,17 @@ def test_a_width_holds_down_to_what_torchrec_takes(width: int) -> None:
             assert option.sharding_type in COLUMN_SPLIT, n
 
 
+def test_a_width_without_a_type_that_splits_columns_is_refused() -> None:
+    for rules in (
+        [Rule(tables="a", width=32, types=("row_wise", "data_parallel"))],
+        [Rule(tables="a", width=32), Rule(tables="*", types=("data_parallel", "row_wise"))],
+    ):
+        tables = [ListedTable(name="a", rows=1000, dim=64)]
+        request = request_of(tables, load_cluster("h100-2x1"), rules=rules)
+        with pytest.raises(ValueError, match=r"width 32: the rules leave table 'a' only .* none"):
+            price(request)
+
+
 def test_a_rule_may_ask_for_less_than_the_table_lists_minimum() -> None:
     tables = [ListedTable(name="a", rows=1000, dim=512, min_partition=256)]
     rules = (Rule(tables="a", width=128, types=("column_wise",)),)

@@ -7,10 +7,12 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 from embeddings.planner.find import find_plan
 from embeddings.planner.inputs.cluster import load_cluster
+from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.problem.problem import EVERYWHERE, FREE, HOST_COLUMNS, Problem
 from embeddings.planner.search.bounds import bound, cheapest
@@ -77,6 +79,17 @@ def test_cheapest_is_the_first_of_least_cost(problem: Problem) -> None:
     for item, placement in enumerate(cheapest(problem, cost).tolist()):
         placements = problem.placements(item)
         assert placement == min(placements, key=lambda w: (cost[w], w))
+
+
+def test_the_bound_knows_what_rules_bind_to_a_host_or_a_rank() -> None:
+    tables = [ListedTable(name=f"t{i}", rows=10**6, dim=64) for i in range(6)]
+    for rule in (
+        Rule(tables="*", together="host", types=("table_wise",)),
+        Rule(tables="*", ranks=(1,)),
+    ):
+        request = request_of(tables, load_cluster("h100-2x3"), rules=[rule])
+        found = find_plan(request, Budget(rounds=500))
+        assert found.time == pytest.approx(found.lower_bound, rel=1e-3)
 
 
 def test_the_bound_counts_only_placements_that_fit() -> None:
