@@ -98,7 +98,7 @@ class RunFolder:
         if self._replaced.put_back():
             self.print(
                 f"{self.path}: nothing was saved, so the run that was to be replaced is back; what "
-                f"this start left is in {self.path / FAILED}"
+                f"this start left is in {self.path / FAILED}; start again with --overwrite"
             )
 
     def note_saved(self, step: int) -> None:

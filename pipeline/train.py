@@ -56,16 +56,27 @@ def train(
         out, config, data.schema, world, resume=bool(resume), overwrite=overwrite
     )
     with folder:
-        return _train_into(folder, run, resume=resume, hooks=hooks)
+        return _train_into(folder, run, resume=resume, overwrite=overwrite, hooks=hooks)
 
 
 def _train_into(
-    folder: RunFolder, run: Run, *, resume: bool | Literal["auto"], hooks: Sequence[Hook]
+    folder: RunFolder,
+    run: Run,
+    *,
+    resume: bool | Literal["auto"],
+    overwrite: bool,
+    hooks: Sequence[Hook],
 ) -> int:
     """Train after claiming the folder. Returns the exit code."""
     world, config = run.world, run.config
     checkpoints = Checkpoints(
-        folder.checkpoints, world, config, run.data.schema, on_commit=folder.note_saved
+        folder.checkpoints,
+        world,
+        config,
+        run.data.schema,
+        on_commit=folder.note_saved,
+        # After --overwrite the replaced run is back, which --resume would continue.
+        start_again="--overwrite" if overwrite else "--resume auto",
     )
     resumed = run.start(checkpoints, resume=bool(resume))
     progress = run.progress

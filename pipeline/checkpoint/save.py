@@ -30,7 +30,7 @@ from torchrec.optim.keyed import CombinedOptimizer
 from pipeline.checkpoint.commit import Committer
 from pipeline.checkpoint.host_staging import HostStaging, PreStaged
 from pipeline.checkpoint.incremental import changed_rows
-from pipeline.checkpoint.layout import is_finished, step_folder
+from pipeline.checkpoint.layout import is_finished, saved_steps, step_folder
 from pipeline.checkpoint.load import cause, load_newest, origin
 from pipeline.checkpoint.progress import Progress
 from pipeline.checkpoint.run_state import state_dict, window_state_dict
@@ -47,7 +47,8 @@ from pipeline.ranks.world import World
 class Checkpoints:
     """Saves, prunes and loads the checkpoints of one run. All methods are collective.
 
-    `on_commit` is called on rank 0 with the step of each completed checkpoint.
+    `on_commit` is called on rank 0 with the step of each completed checkpoint. `start_again` is the
+    option to name where a run cannot be resumed because its first save failed.
 
     As a context manager it waits for the current save on exit. If the body raised an exception, an
     error of that save is added to it as a note.
@@ -61,11 +62,13 @@ class Checkpoints:
         schema: Schema,
         *,
         on_commit: Callable[[int], None] = lambda step: None,
+        start_again: str = "--resume auto",
     ) -> None:
         self._folder = folder
         self._world = world
         self._config = config
         self._schema = schema
+        self._start_again = start_again
         self._committer = Committer(folder, config, schema, on_commit)
         # A separate process group, because a save overlaps with collectives of training steps.
         self._group = dist.new_group(backend="gloo")
@@ -233,10 +236,11 @@ class Checkpoints:
         except (CheckpointException, OSError) as error:
             if not isinstance(origin(error), Exception):
                 raise origin(error) from error  # Ctrl-C, not an error of the disk
-            free = broadcast_from_rank0(self._world, free_space(self._folder))
-            failure = UserError(
-                f"{final}: not saved: {cause(error)}{free}; fix this, then resume with --resume"
+            free, some = broadcast_from_rank0(
+                self._world, (free_space(self._folder), bool(saved_steps(self._folder)))
             )
+            again = "resume with --resume" if some else f"start again with {self._start_again}"
+            failure = UserError(f"{final}: not saved: {cause(error)}{free}; fix this, then {again}")
             run_on_rank0(self._world, lambda: _clear(partial))
             raise failure from error
 

@@ -11,7 +11,7 @@ from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
 from pipeline.training.hooks import Hook
 
-REMEDY = "lower --dense.lr or --sparse.lr, then continue with --resume"
+REMEDY = "lower --dense.lr or --sparse.lr, then continue with --resume auto"
 
 
 class FiniteWeights(Hook):

@@ -60,7 +60,7 @@ def check_replicas(model: nn.Module, optimizer: CombinedOptimizer, step: int, wo
         raise UserError(
             f"step {step}: {name} differs between ranks: rank {', '.join(map(str, ranks))} from "
             f"rank 0, first at {index} by {abs(value - value_0):.6g} ({value:.9g}, rank 0 "
-            f"{value_0:.9g}); resume from the last checkpoint with --resume, and check the "
+            f"{value_0:.9g}); resume from the last checkpoint with --resume auto, and check the "
             "hardware and code that differs between ranks"
         )
 

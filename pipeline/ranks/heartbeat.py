@@ -183,7 +183,7 @@ def lost(pulse: Pulse, why: str) -> str:
     """Return the error line: step, reason, remedy."""
     return (
         f"step {pulse.step}: {why}; a save in progress was discarded; after fixing this, continue "
-        "with --resume"
+        "with --resume auto"
     )
 
 

@@ -16,10 +16,15 @@ import pytest
 
 from launchers.cli import checkpoint_actions
 from pipeline.checkpoint.layout import saved_steps, step_folder
+from pipeline.checkpoint.load import load_model
 from pipeline.checkpoint.manifest import META, NAME, write_sealed
+from pipeline.config.tree import Config
+from pipeline.data.schema import Schema
 from pipeline.evaluate import evaluate_checkpoint
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import this_world
+from pipeline.training.build import build
+from pipeline.training.resolve_features import resolve_features
 from tests.integration.training.runs import run
 from tests.mutations import (
     COUNT,
@@ -91,12 +96,8 @@ def evaluate_changed(rank: int, size: int, folder: Path, name: str) -> int:
     manifest = json.loads((place / NAME).read_text(encoding="utf-8"))
     del manifest["sha256"]
     world, done = this_world(), 0
-    data = (place / name).read_bytes()
-    if name.endswith(".json"):
-        mutations = text_mutations(data.decode(), count=COUNT // 4)
-    else:
-        mutations = byte_mutations(data, count=COUNT)
-    for changed in mutations:
+    text = (place / name).read_text(encoding="utf-8")
+    for changed in text_mutations(text, count=COUNT // 4):
         (place / name).write_bytes(changed)
         files = manifest["files"] | {name: digest(changed)}
         write_sealed(place / NAME, manifest | {"files": files})
@@ -110,7 +111,26 @@ def digest(data: bytes) -> dict[str, Any]:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-@pytest.mark.parametrize("name", ["config.json", "schema.json", ".metadata", "__0_0.distcp"])
+def load_changed(rank: int, size: int, folder: Path, name: str) -> None:
+    """Load a checkpoint in which file `name` is changed, and the manifest knows."""
+    place = newest(folder)
+    manifest = json.loads((place / NAME).read_text(encoding="utf-8"))
+    del manifest["sha256"]
+    config, world = Config.load(place / "config.json"), this_world()
+    _, parallel = build(config, resolve_features(config, Schema.load(place)), world)
+    for changed in byte_mutations((place / name).read_bytes()):
+        (place / name).write_bytes(changed)
+        files = manifest["files"] | {name: digest(changed)}
+        write_sealed(place / NAME, manifest | {"files": files})
+        assert_read_or_refused(lambda: load_model(place, parallel.model, world), name)
+
+
+@pytest.mark.parametrize("name", [".metadata", "__0_0.distcp"])
+def test_a_changed_checkpoint_is_loaded_or_one_line_says_why_not(folder: Path, name: str) -> None:
+    run_ranks(load_changed, 1, folder, name, timeout=600)
+
+
+@pytest.mark.parametrize("name", ["config.json", "schema.json"])
 def test_a_changed_checkpoint_is_evaluated_or_one_line_says_why_not(
     folder: Path, name: str
 ) -> None:
