@@ -27,6 +27,8 @@ from pipeline.io.json_types import Json
 from pipeline.io.set_aside import SAVED
 from pipeline.io.typed_json import read_typed
 from pipeline.metrics.spec import METRICS, MetricSpec
+from pipeline.metrics.without_user import NAME as WITHOUT_USER
+from pipeline.metrics.without_user import rows_without_user
 from pipeline.report.run_files import read_run
 
 NAME = "study.json"
@@ -97,7 +99,11 @@ def build_study(head: Json, runs: Sequence[Json]) -> Json:
     rows = {}
     if done:
         results = done[0][split]
-        rows = {task: {name: results[task][name] for name in _COUNTS} for task in head["tasks"]}
+        counted = (*_COUNTS, WITHOUT_USER)
+        rows = {
+            task: {name: results[task][name] for name in counted if name in results[task]}
+            for task in head["tasks"]
+        }
     study = {**head, "runs": list(runs), "summary": summary, "rows": rows}
     return {**study, "notes": _notes(study)}
 
@@ -157,6 +163,8 @@ def _notes(study: Json) -> list[str]:
             f"GAUC leaves out users whose rows of the {split} split are of one class: "
             f"{', '.join(one_class)}."
         )
+    if left_out := rows_without_user(study["rows"]):
+        notes.append(left_out)
     done = [run for run in runs if run["status"] == "done"]
     seeds = {tower: [r["seed"] for r in done if r["tower"] == tower] for tower in study["towers"]}
     if len({frozenset(each) for each in seeds.values()}) > 1:

@@ -47,6 +47,7 @@ class _Counts(TypedDict):
     positives: Count
     gauc_users: NotRequired[Count]
     gauc_left_out: NotRequired[Count]
+    gauc_rows_without_user: NotRequired[Count]
 
 
 TaskMetrics = Annotated[Numbers, AfterValidator(_counted)]

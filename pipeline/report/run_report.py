@@ -16,6 +16,7 @@ from markupsafe import Markup
 from pipeline.io.files import write_text
 from pipeline.io.json_types import Json
 from pipeline.metrics.spec import METRICS, result_columns
+from pipeline.metrics.without_user import rows_without_user
 from pipeline.report import charts as curves
 from pipeline.report.experts import experts_section
 from pipeline.report.page import (
@@ -107,6 +108,8 @@ def _results(run: RunFiles) -> Markup:
         text += (
             " The oracle is the model with the true probabilities, the best any model can reach."
         )
+    if left_out := rows_without_user(tasks):
+        text += f" {left_out}"
     headings = ["task", "rows", "positives", *(heading for _, heading, _ in shown)]
     return section("Results", note(text), table(headings, rows))
 

@@ -22,6 +22,7 @@ from pipeline.io.files import has_file, line_text
 from pipeline.io.text_table import text_table
 from pipeline.io.typed_json import OPEN, Count, parse_typed
 from pipeline.metrics.spec import METRICS
+from pipeline.metrics.without_user import rows_without_user
 from pipeline.tracking.progress_line import duration_text, progress_line, speed_text
 
 if TYPE_CHECKING:
@@ -187,7 +188,10 @@ def _utf8_name(folder: Path) -> str:
 
 
 def print_final_table(results: Mapping[str, Mapping[str, Any]], title: str) -> None:
-    """Print the metrics of an evaluation, one row per task; for the oracle only AUC."""
+    """Print the metrics of an evaluation, one row per task; for the oracle only AUC.
+
+    A line follows if GAUC leaves out rows without a user.
+    """
     columns = {metric.name: metric.heading for metric in METRICS if metric.in_tables}
     if any(row.get("oracle_auc") is not None for row in results.values()):
         columns["oracle_auc"] = "oracle's AUC"
@@ -196,7 +200,10 @@ def print_final_table(results: Mapping[str, Mapping[str, Any]], title: str) -> N
         values = [metrics.get(name) for name in columns]
         cells = ["-" if value is None else f"{value:.4f}" for value in values]
         table.add_row(task, f"{metrics['rows']:,}", *cells)
-    Console(markup=False).print(table)
+    console = Console(markup=False)
+    console.print(table)
+    if left_out := rows_without_user(results):
+        console.print(left_out, highlight=False, soft_wrap=True)
 
 
 def _finite(value: float | None) -> bool:

@@ -147,7 +147,11 @@ def test_failed_and_missing_runs_are_named_counted_and_left_out() -> None:
 def test_a_task_of_one_class_is_named_and_the_rest_continues(tmp_path: Path) -> None:
     nothing = metrics(None, positives=0, ne=None, calibration=None, gauc_users=0)
     runs = [
-        run(tower, seed, test={"click": metrics(0.7), TASKS[1]: nothing})
+        run(
+            tower,
+            seed,
+            test={"click": metrics(0.7, gauc_rows_without_user=30), TASKS[1]: nothing},
+        )
         for seed in SEEDS
         for tower in TOWERS
     ]
@@ -156,6 +160,7 @@ def test_a_task_of_one_class_is_named_and_the_rest_continues(tmp_path: Path) -> 
     for note in (
         f"{TASKS[1]}: no positive among 900 rows {where}, so it has no AUC, GAUC or NE.",
         f"GAUC leaves out users whose rows {where} are of one class: click 10 of 50.",
+        "GAUC leaves out rows without a user: click 30 of 900.",
     ):
         assert note in made["notes"]
     row = made["summary"]["auc"][TASKS[1]]["home"]

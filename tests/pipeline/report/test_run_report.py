@@ -14,10 +14,11 @@ from pipeline.report.run_report import write_report
 from tests.pipeline.report.page import Page
 
 METRICS = {"rows": 900, "positives": 90, "auc": 0.71, "gauc": None, "ne": 0.93, "calibration": 1.02}
+CLICK = METRICS | {"oracle_auc": 0.82, "gauc_rows_without_user": 70}
 RESULTS = {
     "split": "val",
     "step": 20,
-    "tasks": {"click": METRICS | {"oracle_auc": 0.82}, "</script><b>": METRICS | {"auc": None}},
+    "tasks": {"click": CLICK, "</script><b>": METRICS | {"auc": None}},
 }
 HEALTH: dict[str, Any] = {
     "experts": {
@@ -151,6 +152,7 @@ def test_results_are_in_a_table(run: Path) -> None:
     assert (other["AUC"], other["NE"]) == ("-", "0.9300")
     assert "after step 20" in page.text
     assert "val split" in page.text
+    assert "GAUC leaves out rows without a user: click 70 of 900." in page.text
 
 
 def test_experts_and_gates_are_shown(run: Path) -> None:

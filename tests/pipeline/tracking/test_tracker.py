@@ -120,3 +120,13 @@ def test_the_final_table_has_a_row_a_task(capsys: pytest.CaptureFixture[str]) ->
     assert "0.8000" in wide
     assert "comment_enter" in wide
     assert max(map(len, wide.splitlines())) <= 80
+
+
+def test_rows_without_a_user_are_told_with_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = {"rows": 1_200, "auc": 0.75, "gauc": 0.7, "gauc_rows_without_user": 0}
+    print_final_table({"click": metrics}, "val")
+    assert "without a user" not in capsys.readouterr().out
+    other = metrics | {"gauc_rows_without_user": 1_100}
+    print_final_table({"click": metrics, "like": other}, "val")
+    said = "GAUC leaves out rows without a user: like 1,100 of 1,200.\n"
+    assert capsys.readouterr().out.endswith(said)
