@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.data.prepare.csv_table import ColumnKind, csv_to_parquet
 from pipeline.io.errors import UserError
+from tests import odd_files
 
 KINDS: dict[str, ColumnKind] = {
     "id": "integer",
@@ -108,3 +109,9 @@ def test_a_file_that_is_no_such_table_is_rejected(
 
 def test_a_header_alone_is_a_table_without_rows(tmp_path: Path) -> None:
     assert convert(tmp_path, HEADER).is_empty()
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    odd_files.put("pipe", tmp_path / "table.csv")
+    with pytest.raises(UserError, match=r"table\.csv: is a pipe, not a file"):
+        csv_to_parquet(tmp_path / "table.csv", KINDS, tmp_path / "table.parquet")
