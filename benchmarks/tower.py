@@ -6,6 +6,9 @@
 take turns, step by step, so that a busy machine slows them alike; times are medians. The
 share is that of the floating-point rate which a 2048^3 matmul reaches here.
 
+HOMEREC_KERNELS=1 in the environment makes "batched" use the compiled kernels, see
+docs/design/models.md.
+
 glibc hands large freed tensors back to the kernel, and every step then faults them in anew.
 MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 in the environment stop it.
 """

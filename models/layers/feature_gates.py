@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers.fused import chunks
+from models.layers.fused import chunked, chunks
 from models.layers.fused.gated_linear import GatedLinear
+from models.layers.fused.kernels import take
 from models.layers.linear import StackedLinear
 
 
@@ -47,8 +48,9 @@ class FeatureGates(nn.Module):
             return torch.bmm(self(x), weight_EOF.transpose(1, 2))
         low_EBR, mixing_EBL = self._low_rank(x)
         # Use the dtype that autocast, if enabled, chose for the first matmul.
-        inputs = (t.to(low_EBR.dtype) for t in (x, low_EBR, mixing_EBL, self.up, weight_EOF))
-        return GatedLinear.apply(*inputs)  # type: ignore[no-untyped-call]
+        inputs = [t.to(low_EBR.dtype) for t in (x, low_EBR, mixing_EBL, self.up, weight_EOF)]
+        function = GatedLinear if take(*inputs) else chunked.GatedLinear
+        return function.apply(*inputs)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def init_weights(self, seed: int) -> None:

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.layers.config import Activation, Normalization
-from models.layers.fused import chunks, normalize
-from models.layers.fused.kernels import kernels
+from models.layers.fused import chunked, chunks, normalize
+from models.layers.fused.kernels import take
 
 BatchMean = Callable[[Tensor], Tensor]
 """Differentiable mean over ranks of a tensor with the same shape on all.
@@ -41,7 +41,7 @@ def affine(
 
     With `linear` [E, out, D], its products with that, [E, B, out].
     """
-    if chunks.is_wanted() and kernels(x):
+    if chunks.is_wanted() and take(x):
         linear = None if linear is None else linear.to(x.dtype)
         out: Tensor = normalize.AffineActivation.apply(x, scale, shift, activation, linear)  # type: ignore[no-untyped-call]
         return out
@@ -117,20 +117,17 @@ class BatchNorm(nn.Module):
             mean_ED, var_ED = self._over_ranks(*moments(x_EBD))
             self._track(mean_ED, var_ED)
             return self._normalize(x_EBD, mean_ED, var_ED, linear)
+        compiled = take(x_EBD)
         with torch.no_grad():
-            mean_ED, var_ED = self._over_ranks(*normalize.moments(x_EBD))
+            of_rank = normalize.moments(x_EBD) if compiled else chunked.moments(x_EBD)
+            mean_ED, var_ED = self._over_ranks(*of_rank)
             self._track(mean_ED, var_ED)
-        return normalize.BatchNormActivation.apply(  # type: ignore[no-untyped-call]
-            x_EBD,
-            self.weight,
-            self.bias,
-            mean_ED,
-            var_ED,
-            EPS,
-            self.activation,
-            self.batch_mean,
-            None if linear is None else linear.to(x_EBD.dtype),
-        )
+        arguments = (x_EBD, self.weight, self.bias, mean_ED, var_ED, EPS, self.activation)
+        if compiled:
+            linear = None if linear is None else linear.to(x_EBD.dtype)
+            return normalize.BatchNormActivation.apply(*arguments, self.batch_mean, linear)  # type: ignore[no-untyped-call]
+        out = chunked.BatchNormActivation.apply(*arguments, self.batch_mean)  # type: ignore[no-untyped-call]
+        return out if linear is None else torch.bmm(out, linear.mT)
 
     def _normalize(
         self, x_EBD: Tensor, mean_ED: Tensor, var_ED: Tensor, linear: Tensor | None

@@ -1,6 +1,7 @@
 """Calls the compiled functions of kernels.cpp.
 
-Without a compiler, or with HOMEREC_KERNELS=0 in the environment, the torch forms are used instead.
+Used with HOMEREC_KERNELS=1 in the environment and a compiler; else models/layers/fused/chunked.py
+does the same.
 """
 
 import ctypes
@@ -154,14 +155,22 @@ def _dense(x: Tensor) -> int:
     return x.data_ptr()
 
 
-def kernels(*tensors: Tensor) -> Kernels | None:
-    """Return the kernels if they are there and take tensors of this kind, [.., B, D]."""
+def take(*tensors: Tensor) -> bool:
+    """Whether the kernels are there and take tensors of this kind, [.., B, D]."""
     first = tensors[0]
-    if first.dtype not in (torch.float32, torch.bfloat16) or any(
-        not t.is_cpu or t.dtype != first.dtype or t.stride(-1) != 1 for t in tensors
-    ):
-        return None
-    return compiled()
+    return (
+        first.dtype in (torch.float32, torch.bfloat16)
+        and all(t.is_cpu and t.dtype == first.dtype and t.stride(-1) == 1 for t in tensors)
+        and compiled() is not None
+    )
+
+
+def kernels_for(x: Tensor) -> Kernels:
+    """Return the kernels, which `take` x."""
+    assert take(x)
+    found = compiled()
+    assert found is not None
+    return found
 
 
 def compiled() -> Kernels | None:
@@ -171,14 +180,14 @@ def compiled() -> Kernels | None:
 
 
 def why_not() -> str | None:
-    """Return why there are no kernels here, unless that was asked for."""
+    """Return why there are no kernels here although they were asked for."""
     loaded = _load()
     return None if isinstance(loaded, Kernels) else loaded
 
 
 @functools.cache
 def _load() -> Kernels | str | None:
-    if os.environ.get("HOMEREC_KERNELS") == "0":
+    if os.environ.get("HOMEREC_KERNELS") != "1":
         return None
     try:
         return Kernels(ctypes.CDLL(str(library())))

@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.layers.fused import chunks
-from models.layers.fused.kernels import Kernels, kernels
+from models.layers.fused.kernels import kernels_for, take
 
 
 def mix(weights_BME: Tensor, experts_EBD: Tensor) -> Tensor:
     """Return `sum_e weights_bme experts_ebd`, [B, M, D]."""
     weights_BME = weights_BME.to(experts_EBD.dtype)
-    if chunks.is_wanted() and kernels(weights_BME, experts_EBD):
+    if chunks.is_wanted() and take(weights_BME, experts_EBD):
         mixed: Tensor = _Mix.apply(weights_BME, experts_EBD)  # type: ignore[no-untyped-call]
         return mixed
     return torch.bmm(weights_BME, experts_EBD.transpose(0, 1))
@@ -23,17 +23,11 @@ class _Mix(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weights: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(weights, x)
-        return _of(weights).mix(weights, x)
+        return kernels_for(weights).mix(weights, x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dout: Tensor) -> tuple[Tensor, Tensor]:
         weights, x = ctx.saved_tensors
         dout = dout if dout.stride(-1) == 1 else dout.contiguous()
-        return _of(weights).mix_backward(weights, x, dout)
-
-
-def _of(x: Tensor) -> Kernels:
-    found = kernels(x)
-    assert found is not None
-    return found
+        return kernels_for(weights).mix_backward(weights, x, dout)

@@ -1,19 +1,18 @@
 """Scale, shift and activation of E experts' outputs, and the Linear behind them, in few passes.
 
 Only the input is saved for backward, which computes the rest again, by chunks of rows that stay in
-cache. `python -m benchmarks.tower` compares this with the plain form.
+cache. Needs compiled kernels. `python -m benchmarks.tower` compares this with the plain form.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.layers.fused.chunks import chunks
-from models.layers.fused.kernels import kernels
+from models.layers.fused.kernels import kernels_for
 
 
 class AffineActivation(torch.autograd.Function):
@@ -83,11 +82,7 @@ class BatchNormActivation(torch.autograd.Function):
         # dx = scale * (dy - mean(dy) - xhat * mean(dy * xhat)), with xhat = (x - mean) * rstd.
         factor = -scale * (means[1] * rstd)
         constant = -scale * means[0] - factor * mean
-        if kernel := kernels(x):
-            kernel.add_affine(x, dx, factor, constant)
-        else:
-            for rows in _rows(x):
-                dx[:, rows].add_(torch.addcmul(constant[:, None], x[:, rows], factor[:, None]))
+        kernels_for(x).add_affine(x, dx, factor, constant)
         return dx, dweight, dbias, None, None, None, None, None, dlinear
 
 
@@ -97,42 +92,27 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     Sums are over differences from the first row, because sums of squares about zero lose the
     precision of a variance that is small relative to the mean.
     """
-    first = x[:, 0].to(torch.promote_types(x.dtype, torch.float32)).contiguous()
-    if kernel := kernels(x):
-        total, squares = kernel.moments(x, first)
-    else:
-        total, squares = torch.zeros_like(first), torch.zeros_like(first)
-        for rows in _rows(x):
-            difference = x[:, rows] - first[:, None]
-            total += difference.sum(1)
-            squares += difference.square_().sum(1)
+    first = x[:, 0].float().contiguous()
+    total, squares = kernels_for(x).moments(x, first)
     offset = total / x.shape[1]
     var = squares / x.shape[1] - offset.square()
-    return first + offset.to(first.dtype), var.clamp_min_(0.0).to(first.dtype)
+    return first + offset.float(), var.clamp_min_(0.0).float()
 
 
 def _forward(
     x: Tensor, scale: Tensor, shift: Tensor, activation: str, linear: Tensor | None
 ) -> Tensor:
+    kernels, swish = kernels_for(x), activation == "swish"
     if linear is None:
         out = torch.empty_like(x)
-        for rows in [slice(None)] if kernels(x) else _rows(x):
-            _affine(x[:, rows], scale, shift, activation, out[:, rows])
+        kernels.affine(x, scale, shift, swish, out)
         return out
     h_EBO = x.new_empty(*x.shape[:2], linear.shape[1])
-    for rows in _rows(x):
+    for rows in chunks(x.shape[0] * x.shape[2], x):
         out = torch.empty_like(x[:, rows], memory_format=torch.contiguous_format)
-        _affine(x[:, rows], scale, shift, activation, out)
+        kernels.affine(x[:, rows], scale, shift, swish, out)
         h_EBO[:, rows] = torch.bmm(out, linear.mT)
     return h_EBO
-
-
-def _affine(x: Tensor, scale: Tensor, shift: Tensor, activation: str, out: Tensor) -> None:
-    if kernel := kernels(x):
-        kernel.affine(x, scale, shift, activation == "swish", out)
-        return
-    torch.addcmul(shift[:, None], x, scale[:, None], out=out)
-    F.silu(out, inplace=True) if activation == "swish" else out.relu_()
 
 
 def _backward(
@@ -145,55 +125,19 @@ def _backward(
     linear: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Return dx for constant scale and shift, sums of dy and dy * (x - center), and dlinear."""
-    dx = torch.empty_like(x)
-    precise = torch.float64 if kernels(x) else scale.dtype
-    totals = scale.new_zeros(2, *scale.shape, dtype=precise)
-    affine = (scale, shift, center, totals, activation)
+    kernels, swish = kernels_for(x), activation == "swish"
+    dx, totals = torch.empty_like(x), scale.new_zeros(2, *scale.shape, dtype=torch.float64)
+    affine = (scale, shift, center, totals, swish)
     if linear is None:
-        dout = dout if dout.stride(-1) == 1 else dout.contiguous()
-        for rows in [slice(None)] if kernels(x) else _rows(x):
-            _affine_backward(x[:, rows], dout[:, rows], dx[:, rows], *affine, out=None)
         dlinear = None
+        dout = dout if dout.stride(-1) == 1 else dout.contiguous()
+        kernels.affine_backward(x, dout, dx, None, *affine)
     else:
         dlinear = torch.zeros_like(linear)
-        for rows in _rows(x):
+        for rows in chunks(x.shape[0] * x.shape[2], x):
             dh = dout[:, rows]
             out = dact = torch.bmm(dh, linear)
-            _affine_backward(x[:, rows], dact, dx[:, rows], *affine, out=out)
+            kernels.affine_backward(x[:, rows], dact, dx[:, rows], out, *affine)
             dlinear.baddbmm_(dh.mT, out)
-    dshift, products = totals.to(scale.dtype)
+    dshift, products = totals.float()
     return dx, dshift, products, dlinear
-
-
-def _affine_backward(
-    x: Tensor,
-    dout: Tensor,
-    dx: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    center: Tensor,
-    totals: Tensor,
-    activation: str,
-    out: Tensor | None,
-) -> None:
-    """As Kernels.affine_backward."""
-    if kernel := kernels(x, dout):
-        kernel.affine_backward(
-            x, dout, dx, out, scale, shift, center, totals, activation == "swish"
-        )
-        return
-    y = torch.addcmul(shift[:, None], x, scale[:, None])
-    dout = dout.to(y.dtype)
-    if activation == "swish":
-        dy = torch.ops.aten.silu_backward(dout, y)
-    else:
-        dy = torch.ops.aten.threshold_backward(dout, y, 0)
-    torch.mul(dy, scale[:, None], out=dx)
-    totals[0] += dy.sum(1)
-    totals[1] += dy.mul_(x - center[:, None]).sum(1)
-    if out is not None:
-        out.copy_(F.silu(y) if activation == "swish" else F.relu(y))
-
-
-def _rows(x: Tensor) -> list[slice]:
-    return list(chunks(x.shape[0] * x.shape[2], x))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.layers.config import Activation, Normalization
-from models.layers.fused import chunks, normalize
+from models.layers.fused import chunked, chunks
 from models.layers.norm import EPS, MOMENTUM, BatchNorm, LayerNorm, build_norm, moments
 from tests.models.building import build, perturb, rows, small_home
 from tests.models.ranks import Ranks
@@ -146,7 +146,7 @@ def test_constant_channels_stay_finite() -> None:
 def test_both_forms_of_moments_agree_over_many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 1)
     x = inputs(133)
-    torch.testing.assert_close(normalize.moments(x), moments(x))
+    torch.testing.assert_close(chunked.moments(x), moments(x))
 
 
 @pytest.mark.parametrize("kind", get_args(Normalization))

@@ -1,36 +1,37 @@
 """The compiled kernels equal the torch forms, whatever the sizes, strides and threads."""
 
+import copy
 import math
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.layers.config import Normalization
 from models.layers.fused import kernels as module
 from models.layers.fused import normalize
 from models.layers.fused.gated_linear import GatedLinear
-from models.layers.fused.kernels import Kernels, compiled, kernels, why_not
+from models.layers.fused.kernels import Kernels, compiled
 from models.layers.fused.mixture import mix
+from models.towers.config import HomeConfig, MmoeConfig, PleConfig
+from tests.models.building import TASKS, perturb
 
 SHAPES = [(1, 1, 1), (3, 1, 64), (2, 31, 65), (3, 33, 7), (2, 200, 300)]
 """Experts, rows, width: below, at and above the sizes of blocks."""
 
 
-@pytest.fixture(scope="module")
-def kernel() -> Kernels:
-    found = compiled()
-    if found is None:
-        pytest.skip("no C++ compiler here")
-    return found
-
-
-@pytest.fixture
-def anew() -> Iterator[None]:
-    """What was loaded before the test does not count in it, nor what it loads after it."""
-    module._load.cache_clear()
-    yield
+@pytest.fixture(scope="module", autouse=True)
+def kernel() -> Iterator[Kernels]:
+    with pytest.MonkeyPatch.context() as context:
+        context.setenv("HOMEREC_KERNELS", "1")
+        module._load.cache_clear()
+        found = compiled()
+        if found is None:
+            pytest.skip("no C++ compiler here")
+        yield found
     module._load.cache_clear()
 
 
@@ -75,7 +76,6 @@ def assert_as_in_double(fast: object, plain: object, *arguments: Tensor) -> None
         torch.testing.assert_close(got, want.float(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("by_row", [False, True])
 @pytest.mark.parametrize("activation", ["swish", "relu"])
 @pytest.mark.parametrize("shape", SHAPES)
@@ -90,7 +90,6 @@ def test_affine_activation(shape: tuple[int, int, int], activation: str, by_row:
     )
 
 
-@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("by_row", [False, True])
 @pytest.mark.parametrize("activation", ["swish", "relu"])
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[1] > 1])
@@ -112,7 +111,6 @@ def test_batch_norm_activation(shape: tuple[int, int, int], activation: str, by_
     )
 
 
-@pytest.mark.usefixtures("kernel")
 def test_moments_keep_a_small_variance_beside_a_large_mean() -> None:
     x = 1000.0 + 0.01 * draw(2, 500, 70)
     mean, var = normalize.moments(x)
@@ -120,7 +118,6 @@ def test_moments_keep_a_small_variance_beside_a_large_mean() -> None:
     torch.testing.assert_close(var, x.double().var(1, correction=0).float(), rtol=1e-3, atol=0)
 
 
-@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("activation", ["swish", "relu"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_activation_and_linear(shape: tuple[int, int, int], activation: str) -> None:
@@ -143,7 +140,6 @@ def test_activation_and_linear(shape: tuple[int, int, int], activation: str) -> 
     )
 
 
-@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("num_mixtures", [1, 3])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_mix(shape: tuple[int, int, int], num_mixtures: int) -> None:
@@ -156,7 +152,6 @@ def test_mix(shape: tuple[int, int, int], num_mixtures: int) -> None:
     )
 
 
-@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("shared", [True, False], ids=["one input", "an input each"])
 @pytest.mark.parametrize("num_masks", [1, 2, 3])
 @pytest.mark.parametrize("shape", SHAPES)
@@ -171,27 +166,6 @@ def test_gated_linear(shape: tuple[int, int, int], num_masks: int, shared: bool)
         draw(num_masks, num_experts, 2, dim, seed=3),
         draw(num_experts, 5, dim, seed=4),
     )
-
-
-def everything() -> list[Tensor]:
-    """What all kernels return, on rows for several threads."""
-    x, parts = draw(2, 300, 130), [draw(2, 130, seed=i) for i in range(2)]
-    mean, var = normalize.moments(x)
-    out = [mean, var]
-    out += with_gradients(
-        lambda *t: normalize.BatchNormActivation.apply(*t, mean, var, 1e-5, "swish", None, None),  # type: ignore[no-untyped-call]
-        x,
-        *parts,
-    )
-    out += with_gradients(
-        GatedLinear.apply,
-        draw(300, 130),
-        draw(2, 300, 4, seed=1),
-        draw(2, 300, 2, seed=2),
-        draw(2, 2, 2, 130, seed=3),
-        draw(2, 5, 130, seed=4),
-    )
-    return out
 
 
 def kernels_alone(kernel: Kernels) -> list[Tensor]:
@@ -224,22 +198,41 @@ def test_threads_change_no_bit(kernel: Kernels) -> None:
         torch.set_num_threads(before)
 
 
-@pytest.mark.usefixtures("anew")
-def test_the_torch_forms_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as context:
-        context.setenv("HOMEREC_KERNELS", "0")
-        without = everything()
-        assert kernels(torch.ones(1, 1, 1)) is None
-        assert why_not() is None
-    module._load.cache_clear()
-    for a, b in zip(without, everything(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-
-
 def affine(kernel: Kernels, x: Tensor, scale: Tensor, shift: Tensor, swish: bool) -> Tensor:
     out = torch.empty_like(x)
     kernel.affine(x, scale, shift, swish, out)
     return out
+
+
+@pytest.mark.parametrize("tower", [HomeConfig, MmoeConfig, PleConfig])
+@pytest.mark.parametrize("normalization", get_args(Normalization))
+def test_towers_equal_the_chunked_form(
+    tower: type[HomeConfig | MmoeConfig | PleConfig],
+    normalization: Normalization,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In training and in evaluation, with their gradients: both as near to float64."""
+    built = tower(expert_hidden=(70, 9), expert_dim=33, normalization=normalization).build(
+        num_features=75, tasks=TASKS
+    )
+    built.init_weights(0)
+    perturb(built)
+
+    def run(dtype: torch.dtype) -> list[Tensor]:
+        clone, v = copy.deepcopy(built).to(dtype), draw(40, 75).to(dtype).requires_grad_()
+        out = clone(v)
+        (out * draw(*out.shape, seed=1)).sum().backward()
+        assert v.grad is not None
+        gradients = [p.grad for p in clone.parameters() if p.grad is not None]
+        return [out.detach(), v.grad, *gradients, *clone.buffers(), clone.eval()(v).detach()]
+
+    exact, fast = run(torch.float64), run(torch.float32)
+    monkeypatch.setattr(module, "compiled", lambda: None)
+    chunked = run(torch.float32)
+    for want, a, b in zip(exact, fast, chunked, strict=True):
+        allowed = 5 * (b - want).abs().max() + 1e-6 * want.abs().max()
+        assert (a - want).abs().max() <= allowed
+    assert not all(map(torch.equal, fast, chunked))  # two forms indeed
 
 
 def test_values_that_are_not_finite_stay_so(kernel: Kernels) -> None:
