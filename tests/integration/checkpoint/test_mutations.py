@@ -118,7 +118,7 @@ def load_changed(rank: int, size: int, folder: Path, name: str) -> None:
     del manifest["sha256"]
     config, world = Config.load(place / "config.json"), this_world()
     _, parallel = build(config, resolve_features(config, Schema.load(place)), world)
-    for changed in byte_mutations((place / name).read_bytes()):
+    for changed in byte_mutations((place / name).read_bytes(), count=COUNT // 4):
         (place / name).write_bytes(changed)
         files = manifest["files"] | {name: digest(changed)}
         write_sealed(place / NAME, manifest | {"files": files})
