@@ -96,9 +96,11 @@ class RunFolder:
         if has_no_name() and not isinstance(error, UserError):
             return  # torchrun may start this again, and would take the other run for this one's
         if self._replaced.put_back():
+            failed = self.path / FAILED
+            left = f"; what this start left is in {failed}" if failed.is_dir() else ""
             self.print(
-                f"{self.path}: nothing was saved, so the run that was to be replaced is back; what "
-                f"this start left is in {self.path / FAILED}; start again with --overwrite"
+                f"{self.path}: nothing was saved, so the run that was to be replaced is back{left}"
+                "; start again with --overwrite"
             )
 
     def note_saved(self, step: int) -> None:

@@ -65,6 +65,7 @@ def main(words: Sequence[str]) -> int:
             sys.stderr.write(f"homerec: lost: {_why_apart(error)}\n")
             return ExitCode.RANK_LOST
         except SignalException:
+            write_exit(RankExit(code=ExitCode.STOPPED, message="stopped by a signal"))
             return ExitCode.STOPPED
     return 0
 

@@ -25,8 +25,9 @@ def write_text(path: AnyPath, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-    except OSError:  # for example, a full disk
+    except OSError as error:  # for example, a full disk
         partial.unlink(missing_ok=True)
+        error.filename = error.filename or str(path)  # a write knows no name
         raise
     partial.replace(path)
 

@@ -87,7 +87,8 @@ def exit_of(error: Exception) -> RankExit:
     if isinstance(error, RankLost):
         return RankExit(code=ExitCode.RANK_LOST, message=str(error))
     if isinstance(error, OSError) and error.errno in _DISK:
-        return RankExit(code=ExitCode.USER_ERROR, message=f"{error.filename}: {error.strerror}")
+        where = f"{error.filename}: " if error.filename else ""  # a write knows no name
+        return RankExit(code=ExitCode.USER_ERROR, message=f"{where}{error.strerror}; fix that")
     return RankExit(
         code=ExitCode.FAILED,
         message=traceback.format_exception_only(error)[-1].strip().partition("\n")[0],

@@ -109,7 +109,11 @@ class Replaced:
             failed.mkdir(exist_ok=True)
             for entry in self._entries(self._out):
                 move(entry, failed, last=_LAST)
-            self._note(complete=False)
+            try:
+                self._note(complete=False)
+            except OSError:  # the disk is full, also of these files
+                remove_tree(failed)
+                self._note(complete=False)
         for folder in (*self._outside, self._out):
             aside = folder / ASIDE
             for entry in list(children(aside)) if aside.is_dir() else []:

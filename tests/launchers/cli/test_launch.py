@@ -12,6 +12,7 @@ import pytest
 
 from launchers.cli.command import call
 from launchers.cli.main import open_command
+from launchers.local import processes
 from pipeline.io.errors import UserError
 from pipeline.io.exit_codes import ExitCode
 from pipeline.tracking.progress_line import PROGRESS_LINE
@@ -255,8 +256,6 @@ def test_a_killed_launcher_takes_its_ranks_along(
 def test_a_killed_agent_leaves_no_rank_behind(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    from launchers.local import processes
-
     job = start("--", "train", "deaf", ALIVE=str(tmp_path / "alive"))
     pipe = alive(tmp_path)
     (agent,) = processes.children(job.pid)
@@ -267,11 +266,22 @@ def test_a_killed_agent_leaves_no_rank_behind(
     assert "torchrun failed" in err
 
 
+def test_a_signal_to_the_agent_lets_the_ranks_save(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    job = start("--", "train", "save", ALIVE=str(tmp_path / "alive"))
+    pipe = alive(tmp_path)
+    (agent,) = processes.children(job.pid)
+    os.kill(agent, signal.SIGTERM)
+    out, err = job.communicate()
+    assert os.read(pipe, 1) == b""
+    assert job.returncode == ExitCode.STOPPED, err
+    assert sorted(out.splitlines()) == ["[rank1]: rank 1 saved", "rank 0 saved"]
+
+
 def test_ranks_that_lost_a_machine_have_saved_but_the_job_has_failed(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    from launchers.local import processes
-
     words = ["--nnodes", "2", "--nproc", "1", "--", "train", "save"]
     job = start(*words, ALIVE=str(tmp_path / "alive"))
     pipe = alive(tmp_path)

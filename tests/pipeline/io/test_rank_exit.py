@@ -26,7 +26,8 @@ def raised(error: Exception) -> Exception:
     ("error", "code", "line"),
     [
         (UserError("x: bad"), 2, "homerec: error: x: bad"),
-        (OSError(errno.ENOSPC, "full", "/x"), 2, "homerec: error: /x: full"),
+        (OSError(errno.ENOSPC, "full", "/x"), 2, "homerec: error: /x: full; fix that"),
+        (OSError(errno.ENOSPC, "full"), 2, "homerec: error: full; fix that"),
         (RankLost("gone"), 75, "homerec: lost: gone"),
         (ValueError("a\nb"), 1, "homerec: ValueError: a"),
     ],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -180,6 +182,26 @@ def test_a_signal_while_it_is_moved_brings_it_back(
         Replaced(out, outside, is_ours).set_aside()
     assert contents(out, checkpoints) == before
     assert not is_pending(out)
+
+
+def test_where_a_disk_is_full_the_files_of_the_new_start_make_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, tmp_path / "checkpoints", "old")
+    before = contents(tmp_path)
+    replaced, real = Replaced(tmp_path, [], is_ours), os.fsync
+    replaced.set_aside()
+    (tmp_path / "metrics.jsonl").write_text("new", encoding="utf-8")
+
+    def fsync(handle: int) -> None:
+        if (tmp_path / FAILED).exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert replaced.put_back()
+    assert contents(tmp_path) == before
+    assert not is_pending(tmp_path)
 
 
 def test_another_process_that_came_later_is_left_alone(tmp_path: Path) -> None:
