@@ -8,7 +8,8 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -117,9 +118,10 @@ class _Outputs:
         record = {**head, "step": step, "time": round(time.time(), 3), **finite}
         self._lines.write(json.dumps(record, allow_nan=False) + "\n")
         self._lines.flush()
-        for name, value in finite.items():
-            if value is not None:
-                self._scalars.add_scalar(f"{tag}/{name}", value, step)
+        with _missing_folder():
+            for name, value in finite.items():
+                if value is not None:
+                    self._scalars.add_scalar(f"{tag}/{name}", value, step)
 
     def show(self, step: int, samples_per_s: float, loss: float) -> None:
         elapsed = time.monotonic() - self._start
@@ -143,8 +145,21 @@ class _Outputs:
     def close(self) -> None:
         if self._bar:
             self._bar.stop()
-        self._scalars.close()
         self._lines.close()
+        with _missing_folder():
+            self._scalars.close()
+
+
+@contextmanager
+def _missing_folder() -> Iterator[None]:
+    """Raise UserError if TensorBoard, which opens its file at each flush, finds it gone."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{os.fsdecode(error.filename)}: is gone, so this run stops: its folder was moved or "
+            "removed, or another run was started there with --overwrite"
+        ) from error
 
 
 @with_config(OPEN)

@@ -1,6 +1,7 @@
 """What a run records, and what remains of it after a resume."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 from tensorboard.summary.writer import event_file_writer  # type: ignore[import-untyped]
 
+from pipeline.io.errors import UserError
 from pipeline.tracking.progress_line import PROGRESS_LINE
 from pipeline.tracking.tracker import Tracker, print_final_table
 
@@ -130,3 +132,17 @@ def test_rows_without_a_user_are_told_with_the_table(capsys: pytest.CaptureFixtu
     print_final_table({"click": metrics, "like": other}, "val")
     said = "GAUC leaves out rows without a user: like 1,100 of 1,200.\n"
     assert capsys.readouterr().out.endswith(said)
+
+
+def test_a_folder_that_is_moved_away_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(threading.enumerate())
+    tracker = Tracker(tmp_path / "run", rank=0, total_steps=20)
+    (tensorboard,) = set(threading.enumerate()) - before
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)  # it raises there, too
+    tracker.log(1, {"loss/total": 0.5})
+    (tmp_path / "run").rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=r"run/tensorboard/.*: is gone, so this run stops"):
+        tracker.close()
+    tensorboard.join()
