@@ -20,6 +20,7 @@ from pipeline.data.columns import Columns
 from pipeline.data.parquet_source import ParquetSource, open_batches
 from pipeline.data.schema import Schema
 from pipeline.data.split_files import Shards
+from pipeline.ranks.allocator import keep_freed_memory
 
 
 def main() -> None:
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--shuffle-row-groups", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=3)
     args = parser.parse_args()
+    keep_freed_memory()  # as training does
     schema = Schema.load(args.folder)
 
     def source(num_workers: int) -> ParquetSource:

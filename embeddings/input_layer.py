@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -51,8 +52,12 @@ class InputLayer(nn.Module):
 
     def normalize(self, dense_BN: Tensor) -> Tensor:
         """Subtract the mean and divide by the standard deviation; NaN (missing) becomes 0."""
-        normalized_BN = (dense_BN - self.mean_N) / self.std_N
-        return normalized_BN.where(~dense_BN.isnan(), 0.0)
+        return self.normalize_(dense_BN.clone())
+
+    def normalize_(self, dense_BN: Tensor) -> Tensor:
+        """Normalize in place."""
+        dense_BN.sub_(self.mean_N).div_(self.std_N)
+        return dense_BN.nan_to_num_(nan=0.0, posinf=math.inf, neginf=-math.inf)
 
     def forward(
         self, sparse: KeyedJaggedTensor, dense_BN: Tensor

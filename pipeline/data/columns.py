@@ -6,13 +6,14 @@ All operations are on columns of a window of row groups: no Python code runs per
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 import torchrec  # noqa: F401  (loads torch.ops.fbgemm)
+from numpy.typing import NDArray
 from torch import Tensor
 
 from embeddings.input_layer import IdRange, InputLayer
@@ -63,6 +64,7 @@ class Columns:
         places = {feature.name: index for index, feature in enumerate(self._multi)}
         self._events = [[places[name] for name in names] for names in events]
         self.inputs = input_layer(schema, features, hash_rows)
+        self._id_type = np.int32 if self.inputs.id_dtype == torch.int32 else np.int64
         self._dense = schema.dense
         self.tasks = tuple(tasks)
         self._oracles = tuple(task.oracle for task in tasks) if with_oracle else None
@@ -116,25 +118,26 @@ class Columns:
 
         Raises UserError, naming file, row and column, for an invalid value.
         """
-        single = np.empty((len(self._single), len(order)), dtype=np.int64)
+        single = np.empty((len(self._single), len(order)), dtype=self._id_type)
         for feature, out in zip(self._single, single, strict=True):
-            values = self._fold(_integers(table[feature.column]), feature, locate)
-            np.take(values, order, out=out, mode="clip")  # 'clip' avoids a buffer
+            _take(self._fold(_integers(table[feature.column]), feature, locate), order, out)
 
-        bags, lengths = [], torch.empty(len(self._multi), len(order), dtype=torch.int64)
+        bags, lengths = [], torch.empty(len(self._multi), len(order), dtype=torch.int32)
         for feature, into in zip(self._multi, lengths, strict=True):
             bag, counts = self._bag(table[feature.column], feature, order, locate)
             bags.append(bag)
             into.copy_(counts)
         self._check_events(lengths, order, locate)
 
-        dense = np.empty((len(order), len(self._dense)), dtype=np.float32)
-        for index, number in enumerate(self._dense):
-            dense[:, index] = _numbers(table[number.column], number, locate)[order]
+        # By column first: each is gathered and normalized where it is dense.
+        dense_NB = np.empty((len(self._dense), len(order)), dtype=np.float32)
+        for number, out in zip(self._dense, dense_NB, strict=True):
+            _take(_numbers(table[number.column], number, locate), order, out)
+        normalized_BN = self.inputs.normalize_(torch.from_numpy(dense_NB).t())
 
-        labels = np.empty((len(order), len(self.tasks)), dtype=np.float32)
-        for index, task in enumerate(self.tasks):
-            labels[:, index] = _targets(table[task.column], task, locate)[order]
+        labels_TB = np.empty((len(self.tasks), len(order)), dtype=np.float32)
+        for task, out in zip(self.tasks, labels_TB, strict=True):
+            _take(_targets(table[task.column], task, locate), order, out)
 
         oracle = None
         if self._oracles is not None:
@@ -147,8 +150,8 @@ class Columns:
             single=torch.from_numpy(single),
             bags=tuple(bags),
             lengths=lengths,
-            dense=self.inputs.normalize(torch.from_numpy(dense)),
-            labels=torch.from_numpy(labels),
+            dense=normalized_BN.contiguous(),
+            labels=torch.from_numpy(labels_TB).t().contiguous(),
             weights=torch.from_numpy(weights),
             users=torch.from_numpy(self._users(table[self._user_column])[order]),
             oracle=None if oracle is None else torch.from_numpy(oracle),
@@ -174,7 +177,7 @@ class Columns:
         new_lengths, bags, _ = torch.ops.fbgemm.permute_1D_sparse_data(
             torch.from_numpy(order.astype(np.int32)),
             torch.from_numpy(lengths),
-            torch.from_numpy(self._fold(values, feature, locate_value)),
+            torch.from_numpy(self._fold(values, feature, locate_value).astype(self._id_type)),
             None,
             None,
         )
@@ -220,6 +223,11 @@ class Columns:
         ids = torch.from_numpy(values[outside])
         folded[outside] = self.inputs.fold(feature.name, ids).numpy()
         return folded
+
+
+def _take(values: NDArray[Any], order: IntArray, out: NDArray[Any]) -> None:
+    """Write `values[order]`, converted to the type of `out`."""
+    np.take(values.astype(out.dtype, copy=False), order, out=out, mode="clip")  # no buffer
 
 
 def _integers(column: pa.Array | pa.ChunkedArray) -> IntArray:

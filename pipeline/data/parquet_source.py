@@ -5,7 +5,7 @@
         ...
 
 A shuffle buffer contains the rows of `shuffle_row_groups` row groups from the whole split. Memory
-is bounded by `num_workers` + 1 buffers (8 bytes per id, 4 per number, twice that while decoding),
+is bounded by `num_workers` + 1 buffers (4 bytes per id and number, 8 per id while decoding),
 regardless of the size of the split.
 """
 
@@ -256,8 +256,7 @@ class ParquetSource:
                     rows.between(part.start, part.stop)
                     for rows, part in zip(parts, mine, strict=True)
                 ]
-                columns = self._columns
-                batch = Rows.join(taken).batch(columns.keys, columns.multi, columns.inputs.id_dtype)
+                batch = Rows.join(taken).batch(self._columns.keys, self._columns.multi)
                 assert self._plan is plan, "another iterator of this source has begun an epoch"
                 assert self._step == step, "another iterator of this source has moved on"
                 step += 1

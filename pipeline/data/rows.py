@@ -17,11 +17,11 @@ class Rows:
     """n decoded rows, in the order of use."""
 
     single: Tensor
-    """[F1, n] int64: the single-valued features."""
+    """[F1, n], ids in the type of the batch: the single-valued features."""
     bags: tuple[Tensor, ...]
-    """The values of each multi-valued feature, int64, by row."""
+    """The values of each multi-valued feature, in that type, by row."""
     lengths: Tensor
-    """[F2, n] int64: number of values per row."""
+    """[F2, n] int32: number of values per row."""
     dense: Tensor
     labels: Tensor
     weights: Tensor
@@ -74,21 +74,20 @@ class Rows:
             oracle=torch.cat(oracles) if oracles else None,
         )
 
-    def batch(self, keys: list[str], multi: Sequence[bool], id_dtype: torch.dtype) -> Batch:
-        """Return the rows as a batch; `keys` are the features, `multi` marks bags.
-
-        Lengths, and ids if `id_dtype` is int32, are int32, which halves the bytes sent.
-        """
-        singles, bags = iter(self.single), iter(self.bags)
+    def batch(self, keys: list[str], multi: Sequence[bool]) -> Batch:
+        """Return the rows as a batch; `keys` are the features, `multi` marks bags."""
         lengths = torch.ones(len(keys), len(self), dtype=torch.int32)
-        lengths[torch.tensor(multi)] = self.lengths.int()
+        if self.bags:
+            singles, bags = iter(self.single), iter(self.bags)
+            values = torch.cat([next(bags if is_bag else singles) for is_bag in multi])
+            lengths[torch.tensor(multi)] = self.lengths
+        else:
+            values = self.single.flatten()
         return Batch(
             dense=self.dense,
             sparse=KeyedJaggedTensor(
                 keys=keys,
-                values=torch.cat([next(bags if is_bag else singles) for is_bag in multi]).to(
-                    id_dtype
-                ),
+                values=values,
                 lengths=lengths.view(-1),
                 stride=len(self),
             ),
