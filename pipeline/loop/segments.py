@@ -37,7 +37,7 @@ class Segments:
         step = progress.step
         if step == 0 or progress.evaluated_step == step:
             return False
-        if step == self._run.end:
+        if step >= self._run.end:
             return True
         every = train.eval_every
         due = step % every == 0 if every else self._run.data.train.steps_left == 0

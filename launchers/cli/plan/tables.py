@@ -16,6 +16,7 @@ from embeddings.planner.plans.reshard import Reshard
 from embeddings.planner.plans.storage import fullest
 from embeddings.planner.problem.options import MEMORIES, PARTS
 from pipeline.io.text_table import add_text, text_table
+from pipeline.planning.page.numbers import plural
 
 _SHOWN = 12
 _MOVES = 30
@@ -28,7 +29,8 @@ def plan_view(file: PlanFile) -> Iterator[Table | str]:
     cluster = file.cluster
     name = cluster.name or cluster.device
     yield (
-        f"{len(file.tables)} tables on {cluster.ranks} ranks ({name}, {cluster.hosts} x "
+        f"{plural(len(file.tables), 'table')} on {plural(cluster.ranks, 'rank')} "
+        f"({name}, {cluster.hosts} x "
         f"{cluster.devices_per_host}), {file.batch_size:,} rows per rank"
     )
     for other in cluster.other_devices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -66,6 +67,20 @@ def test_a_newest_checkpoint_that_is_gone_is_named(synthetic: Path, tmp_path: Pa
     folder = tmp_path / "run" / "checkpoints"
     assert f"the newest checkpoint, of step 4 in {folder}, is gone; resuming from step 2\n" in first
     assert "is gone" not in second
+
+
+def past_the_end(rank: int, size: int, data: Path, out: Path) -> Any:
+    """Resumes from a step that was saved, but not evaluated, and is behind the new end."""
+    words = ["--train.max_steps", "6", "--train.eval_every", "6", "--checkpoint.every", "4"]
+    assert run(rank, size, data, out, words) == 0
+    shutil.rmtree(out / "checkpoints" / "step-00000006")
+    return run(rank, size, data, out, ["--train.max_steps", "3"], resume=True)
+
+
+def test_a_run_past_its_new_end_is_evaluated_where_it_is(synthetic: Path, tmp_path: Path) -> None:
+    assert run_ranks(past_the_end, 1, synthetic, tmp_path / "run") == [0]
+    log = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in log if '"val"' in line][-1] == 4
 
 
 def not_saved(rank: int, size: int, data: Path, out: Path) -> Any:
