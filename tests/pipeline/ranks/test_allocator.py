@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import resource
 import threading
+from pathlib import Path
 
+import pytest
 import torch
 
 from pipeline.ranks.allocator import keep_freed_memory
@@ -37,3 +39,20 @@ def faults_when_warm(rank: int, size: int) -> int:
 def test_large_tensors_fault_no_pages_again() -> None:
     (faults,) = run_ranks(faults_when_warm, 1)
     assert faults < 1_000
+
+
+def huge_pages(rank: int, size: int) -> int:
+    """KiB of this process in huge pages while it holds a large tensor."""
+    keep_freed_memory()
+    held = torch.ones(_NUMBERS)
+    shown = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8")
+    assert held.sum() == _NUMBERS
+    return sum(int(line.split()[1]) for line in shown.splitlines() if "AnonHugePages" in line)
+
+
+def test_large_tensors_are_of_huge_pages() -> None:
+    allowed = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not allowed.exists() or "[never]" in allowed.read_text(encoding="utf-8"):
+        pytest.skip("this kernel gives no huge pages")
+    (found,) = run_ranks(huge_pages, 1)
+    assert found > 0
