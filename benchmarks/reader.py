@@ -4,7 +4,7 @@
 
 Prints, for each number of workers, the best epoch of several, by the clock and by CPU time (which
 other processes on the machine disturb less); then Arrow's own reading (decompression, decoding)
-of the same row groups, the part of it that is not ours.
+of the same row groups, the part of it that is not ours, and the reader's share of that rate.
 """
 
 from __future__ import annotations
@@ -58,10 +58,12 @@ def main() -> None:
         f"{len(schema.sparse)} sparse features ({multi} multi-valued), {len(schema.dense)} dense, "
         f"{len(schema.labels)} labels, batch {args.batch_size}"
     )
+    per_cpu_second = {}
     for num_workers in args.workers:
         reader = source(num_workers)
         rows = reader.steps_per_epoch * args.batch_size
         times = [_epoch(reader) for _ in range(args.epochs)]
+        per_cpu_second[num_workers] = rows / min(cpu for _, cpu in times)
         _say(f"{num_workers} workers: {_rates(rows, times)} ({rows:,} rows)")
     size = np.mean([_bytes(batch) for batch in source(0)])
     _say(f"a batch: {size / 1e6:.2f} MB, {size / args.batch_size:.0f} bytes a row")
@@ -80,6 +82,9 @@ def main() -> None:
         f"Arrow alone: {_rates(sum(shards.group_rows), times)}; a window of "
         f"{len(groups)} row groups is {shards.read(groups).nbytes / 1e6:.0f} MB"
     )
+    arrow = sum(shards.group_rows) / min(cpu for _, cpu in times)
+    shares = (f"{rate / arrow:.0%} ({n} workers)" for n, rate in per_cpu_second.items())
+    _say(f"rows per CPU second, of Arrow's: {', '.join(shares)}")
 
 
 Times = tuple[float, float]
