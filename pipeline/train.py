@@ -101,6 +101,8 @@ def _train_into(
                 break
             incremental = segments.run(called)
             run.save(checkpoints, incremental=incremental)
+        if not segments.stopped:
+            called.after_training(progress.step)
     if segments.stopped and progress.step < run.end:
         at = f"step {progress.step} of {run.end}"
         folder.print(f"stopped by a signal at {at}, saved; continue with --resume")

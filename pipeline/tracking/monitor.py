@@ -17,7 +17,7 @@ from pipeline.training.step import StepOutput
 
 
 class Monitor(Hook):
-    """Logs every `log_every` steps, after step `last`, and evaluations, on rank 0."""
+    """Logs every `log_every` steps, after the last one, and evaluations, on rank 0."""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Monitor(Hook):
         self._log_task_weights = log_task_weights
         self._start: float | None = None
         self._timed = 0
+        self._unlogged = 0
 
     def before_step(self, step: int) -> None:
         if self._start is None:
@@ -71,22 +72,35 @@ class Monitor(Hook):
         sums_2T[1] += (~batch.labels.isnan()).sum(0)
         self._timed += 1
         self._windowed.update(output.logits_BT, batch.labels, batch.weights)
+        self._unlogged += 1
         if step % self._log_every and step != self._last:
             return
-        dist.all_reduce(sums_2T)
-        means = (sums_2T[0] / sums_2T[1].clamp(min=1)).tolist()
-        elapsed = time.perf_counter() - self._start
-        speed = self._timed * self._batch_size / elapsed
-        values = {f"loss/{task}": mean for task, mean in zip(self._tasks, means, strict=True)}
-        values["loss/total"] = sum(means)
+        speed = self._timed * self._batch_size / (time.perf_counter() - self._start)
+        values: dict[str, float] = {}
         if self._log_task_weights and output.task_weights_T is not None:
             weights = zip(self._tasks, output.task_weights_T.tolist(), strict=True)
             values |= {f"weight/{task}": weight for task, weight in weights}
-        scale = self._schedule.last
-        values |= {f"lr/{name}": peak * scale for name, peak in self._rates.items()}
-        values["samples_per_s"] = speed
-        values |= self._windowed.compute(last=step == self._last)
-        self._tracker.log(step, values, kind="train")
-        self._tracker.progress(step, samples_per_s=speed, loss=values["loss/total"])
-        sums_2T.zero_()
+        loss = self._log(step, {**values, "samples_per_s": speed}, last=step == self._last)
+        self._tracker.progress(step, samples_per_s=speed, loss=loss)
         self._start, self._timed = time.perf_counter(), 0
+
+    def after_training(self, step: int) -> None:
+        """Log the steps since the last line of a run that ended early."""
+        if self._unlogged:
+            self._log(step, {}, last=True)
+
+    def _log(self, step: int, values: Mapping[str, float], *, last: bool) -> float:
+        """Log losses, `values`, rates and windowed metrics; returns the total loss. Collective."""
+        sums_2T = self._windowed.since_log_2T
+        dist.all_reduce(sums_2T)
+        means = (sums_2T[0] / sums_2T[1].clamp(min=1)).tolist()
+        logged = {f"loss/{task}": mean for task, mean in zip(self._tasks, means, strict=True)}
+        logged["loss/total"] = sum(means)
+        logged |= values
+        scale = self._schedule.last
+        logged |= {f"lr/{name}": peak * scale for name, peak in self._rates.items()}
+        logged |= self._windowed.compute(last=last)
+        self._tracker.log(step, logged, kind="train")
+        sums_2T.zero_()
+        self._unlogged = 0
+        return logged["loss/total"]

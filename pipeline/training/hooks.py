@@ -31,6 +31,9 @@ class Hook:
     ) -> None:
         """Called after an evaluation on the validation split. May add to `health`."""
 
+    def after_training(self, step: int) -> None:
+        """Called when training has ended, at its last step or early, but not by a signal."""
+
 
 class Hooks(Hook):
     """Calls several hooks in order."""
@@ -59,3 +62,7 @@ class Hooks(Hook):
     ) -> None:
         for hook in self._hooks:
             hook.after_evaluation(step, results, health)
+
+    def after_training(self, step: int) -> None:
+        for hook in self._hooks:
+            hook.after_training(step)

@@ -18,6 +18,7 @@ def early_stopping(rank: int, size: int, data: Path, out: Path) -> Any:
     """A run whose tower cannot get better after its first evaluation, twice resumed."""
     words = ["--train.eval_every", "2", "--train.patience", "2", "--checkpoint.keep", "1"]
     words += ["--train.select", "click/auc", "--dense.lr", "1e-30", "--sparse.lr", "1e-30"]
+    words += ["--train.log_every", "4"]
     codes = [run(rank, size, data, out, words)]
     codes += [run(rank, size, data, out, [], resume=True) for _ in range(2)]
     return codes, saved_steps(out / "checkpoints")
@@ -32,6 +33,10 @@ def test_early_stopping_holds_over_resumes_and_the_best_stays(
         (tmp_path / "early" / "checkpoints" / "best.json").read_text(encoding="utf-8")
     )
     assert best["step"] == 2
+    log = (tmp_path / "early" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = [line for line in map(json.loads, log) if line["kind"] == "train"]
+    assert [line["step"] for line in lines] == [4, 6]  # the last one is of the run's end
+    assert lines[-1]["loss/total"] > 0
 
 
 RESULTS = ("checkpoints/best.json", "health.json", "results.json")
