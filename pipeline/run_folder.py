@@ -191,9 +191,10 @@ def describe(
     console = Console(markup=False)
     console.print(plan_table(plan))
     splits = ", ".join(f"{name} {split.rows:,} rows" for name, split in schema.splits.items())
-    console.print(f"{schema.dataset}: {splits}")
+    console.print(f"{schema.dataset}: {splits}", soft_wrap=True)
     begin = f", resumed after step {progress.step}" if progress.step else ""
-    console.print(f"training {config.recipe} in {out}, steps {progress.step} to {end}{begin}")
+    line = f"training {config.recipe} in {out}, steps {progress.step} to {end}{begin}"
+    console.print(line, soft_wrap=True)
 
 
 def plan_table(plan: dict[str, Any]) -> Table:

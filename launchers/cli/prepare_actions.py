@@ -43,7 +43,8 @@ def run_prepare(
         console.print("note: the test split is empty: no day of the data is in it")
     console.print(
         f"{out}: {len(schema.sparse)} sparse features in {len(schema.tables)} tables, "
-        f"{len(schema.dense)} dense, {len(schema.labels)} labels"
+        f"{len(schema.dense)} dense, {len(schema.labels)} labels",
+        soft_wrap=True,
     )
     return 0
 

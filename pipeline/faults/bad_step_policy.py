@@ -86,7 +86,8 @@ class BadStepPolicy(Hook):
             done = "skipped, weights restored from the last checkpoint"
         if self._world.is_first:
             count = f"{self.skipped} of at most {self._config.max_skipped}"
-            Console(stderr=True, markup=False).print(f"{report}; {done} ({count})")
+            line = f"{report}; {done} ({count})"
+            Console(stderr=True, markup=False).print(line, soft_wrap=True)
 
     def _report(self, step: int, output: StepOutput, bad_step: BadStep) -> tuple[str, str] | None:
         """What happened here and what to do, the batch kept; None if this rank is not at fault."""

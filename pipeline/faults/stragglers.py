@@ -59,5 +59,5 @@ class Stragglers(Hook):
         self._known = slow
         if self._world.is_first:
             for line in lines:
-                Console(stderr=True, markup=False).print(line)
+                Console(stderr=True, markup=False).print(line, soft_wrap=True)
         return lines

@@ -69,7 +69,7 @@ class Run:
             self.data.train.load_state_dict(self.progress.source)
             if found.world_size != world.size and world.is_first:
                 message = f"resuming on {world.size} ranks; saved on {found.world_size}"
-                Console(markup=False).print(message)
+                Console(markup=False).print(message, soft_wrap=True)
         step, scheduled = self.progress.step, self.progress.scheduled
         length = self._length()
         self.end = min(config.train.max_steps or length, length)

@@ -67,6 +67,7 @@ def open_split(
     if share < 1 and world.is_first:
         Console(markup=False).print(
             f"{split}: numbers and labels of {share:.0%} of the row groups checked; the others are "
-            "checked as they are read"
+            "checked as they are read",
+            soft_wrap=True,
         )
     return source

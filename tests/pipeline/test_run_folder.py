@@ -97,6 +97,17 @@ def start(folder: Path, *, dies_at: int) -> None:
         )
 
 
+def test_the_line_of_a_start_is_one_line_however_long(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / ("a" * 100) / "run"
+    out.mkdir(parents=True)
+    plan = {"version": 1, "tables": [TABLE]}
+    describe(out, out / "checkpoints", recipe("debug"), SCHEMA, plan, Progress(step=7), 8)
+    line = f"training debug in {out}, steps 7 to 8, resumed after step 7\n"
+    assert line in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("dies_at", [0, 1, 2])
 def test_a_start_that_died_is_begun_again(dies_at: int, tmp_path: Path) -> None:
     out = tmp_path / "run"
