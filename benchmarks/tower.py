@@ -8,9 +8,6 @@ share is that of the floating-point rate which a 2048^3 matmul reaches here.
 
 HOMEREC_KERNELS=1 in the environment makes "batched" use the compiled kernels, see
 docs/design/models.md.
-
-glibc hands large freed tensors back to the kernel, and every step then faults them in anew.
-MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 in the environment stop it.
 """
 
 import argparse
@@ -29,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.losses import task_losses
 from models.tasks import Task
 from models.towers.config import HomeConfig
+from pipeline.ranks.allocator import keep_freed_memory
 from tests.models.reference.build import reference
 
 TASKS = [Task(name=name, category="watch") for name in ("click", "long_view", "finish")] + [
@@ -99,6 +97,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="add the compiled forms")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as training does
     autocast = args.dtype == "bfloat16"
 
     tower = HomeConfig().build(num_features=args.features, tasks=TASKS)

@@ -20,7 +20,10 @@ RECTIFIER_GAIN = math.sqrt(2.0)
 
 
 class ExpertLayer(nn.Module):
-    """`dropout(activation(norm(Linear(x))))`, one layer of E experts."""
+    """`dropout(activation(norm(Linear(x))))`, one layer of E experts.
+
+    `Experts` calls the Linear, so that it can be computed with what comes before it.
+    """
 
     def __init__(
         self,
@@ -37,19 +40,10 @@ class ExpertLayer(nn.Module):
         )
         self.dropout = config.dropout
 
-    def forward(self, x: Tensor, gates: FeatureGates | None = None) -> Tensor:
-        """[B, in] or [E, B, in] -> [E, B, out]; `gates` mask each expert's input."""
-        return self.activate(self.multiply(x, gates))
-
-    def multiply(self, x: Tensor, gates: FeatureGates | None) -> Tensor:
-        """Return the output of the Linear, [E, B, out]."""
-        return self.linear(x) if gates is None else gates.linear(x, self.linear.weight)
-
-    def activate(self, h_EBH: Tensor, following: StackedLinear | None = None) -> Tensor:
-        """Return the layer's output for that of its Linear, or the output of `following` on it."""
-        linear = None if following is None else following.weight
+    def forward(self, h_EBH: Tensor, following: StackedLinear | None = None) -> Tensor:
+        """Output of this layer's Linear -> of the layer [E, B, out], or of the Linear after it."""
         if not self.dropout:
-            return self.norm(h_EBH, linear)
+            return self.norm(h_EBH, None if following is None else following.weight)
         # One mask draw for all experts.
         h_EBH = F.dropout(self.norm(h_EBH), self.dropout, self.training)
         return h_EBH if following is None else following(h_EBH)
@@ -78,10 +72,11 @@ class Experts(nn.Module):
     def forward(self, x: Tensor, gates: FeatureGates | None = None) -> Tensor:
         """[B, in] or [E, B, in] -> [E, B, D]; `gates` mask each expert's input."""
         layers = [layer for layer in self.layers if isinstance(layer, ExpertLayer)]
-        h_EBH = layers[0].multiply(x, gates)
+        first = layers[0].linear
+        h_EBH = first(x) if gates is None else gates.linear(x, first.weight)
         for layer, following in itertools.pairwise(layers):
-            h_EBH = layer.activate(h_EBH, following.linear)
-        return layers[-1].activate(h_EBH)
+            h_EBH = layer(h_EBH, following.linear)
+        return layers[-1](h_EBH)
 
     def fill_probe(self, probe: Probe, output: Tensor) -> None:
         """Split outputs [E, B, D] by expert."""

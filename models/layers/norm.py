@@ -35,17 +35,23 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
 
 
 def affine(
-    x: Tensor, scale: Tensor, shift: Tensor, activation: Activation, linear: Tensor | None = None
+    x: Tensor,
+    scale: Tensor | None,
+    shift: Tensor,
+    activation: Activation,
+    linear: Tensor | None = None,
 ) -> Tensor:
-    """`activation(x * scale + shift)` for x [E, B, D], with scale and shift [E, D].
+    """`activation(x * scale + shift)` for x [E, B, D], with scale (None: 1) and shift [E, D].
 
     With `linear` [E, out, D], its products with that, [E, B, out].
     """
     if chunks.is_wanted() and take(x):
+        scale = torch.ones_like(shift) if scale is None else scale
         linear = None if linear is None else linear.to(x.dtype)
         out: Tensor = normalize.AffineActivation.apply(x, scale, shift, activation, linear)  # type: ignore[no-untyped-call]
         return out
-    out = activate(torch.addcmul(shift[:, None], x, scale[:, None]), activation)
+    y = x + shift[:, None] if scale is None else torch.addcmul(shift[:, None], x, scale[:, None])
+    out = activate(y, activation)
     return out if linear is None else torch.bmm(out, linear.mT)
 
 
@@ -58,7 +64,7 @@ class Shift(nn.Module):
         self.bias = nn.Parameter(torch.empty(num_experts, dim))
 
     def forward(self, x_EBD: Tensor, linear: Tensor | None = None) -> Tensor:
-        return affine(x_EBD, torch.ones_like(self.bias), self.bias, self.activation, linear)
+        return affine(x_EBD, None, self.bias, self.activation, linear)
 
     @torch.no_grad()
     def init_weights(self) -> None:

@@ -39,15 +39,13 @@ template <typename T> void moments(View x, const float* first, double* totals, I
 
 template <typename T, bool swish>
 void affine(View x, View out, const float* scale, const float* shift, Int E, Int B, Int D) {
-#pragma omp parallel for collapse(2)
-    for (Int e = 0; e < E; e++)
-        for (Int b = 0; b < B; b++) {
-            const T* __restrict row = x.row<T>(e, b);
-            T* __restrict o = out.row<T>(e, b);
-            const float *__restrict a = scale + e * D, *__restrict c = shift + e * D;
+    for_rows(E, B, [=](Int e, Int b) {
+        const T* __restrict row = x.row<T>(e, b);
+        T* __restrict o = out.row<T>(e, b);
+        const float *__restrict a = scale + e * D, *__restrict c = shift + e * D;
 #pragma omp simd
-            for (Int d = 0; d < D; d++) o[d] = T(activation<swish>((float)row[d] * a[d] + c[d]));
-        }
+        for (Int d = 0; d < D; d++) o[d] = T(activation<swish>((float)row[d] * a[d] + c[d]));
+    });
 }
 
 // Writes dx = dy * scale and adds the sums of dy and dy * (x - center); `out`, if there is one,
@@ -80,15 +78,13 @@ void affine_backward(View x, View dout, View dx, View out, const float* scale, c
 // dx += x * linear + constant
 template <typename T>
 void add_affine(View x, View dx, const float* linear, const float* constant, Int E, Int B, Int D) {
-#pragma omp parallel for collapse(2)
-    for (Int e = 0; e < E; e++)
-        for (Int b = 0; b < B; b++) {
-            const T* __restrict row = x.row<T>(e, b);
-            T* __restrict o = dx.row<T>(e, b);
-            const float *__restrict l = linear + e * D, *__restrict k = constant + e * D;
+    for_rows(E, B, [=](Int e, Int b) {
+        const T* __restrict row = x.row<T>(e, b);
+        T* __restrict o = dx.row<T>(e, b);
+        const float *__restrict l = linear + e * D, *__restrict k = constant + e * D;
 #pragma omp simd
-            for (Int d = 0; d < D; d++) o[d] = T((float)o[d] + (float)row[d] * l[d] + k[d]);
-        }
+        for (Int d = 0; d < D; d++) o[d] = T((float)o[d] + (float)row[d] * l[d] + k[d]);
+    });
 }
 
 }  // namespace

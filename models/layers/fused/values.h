@@ -61,4 +61,11 @@ template <bool swish> inline float activation(float x) {
 
 constexpr Int COLUMNS = 64, ROWS = 32;  // of a block that stays in the first cache
 
+// Calls `work(e, b)` for all rows, on all threads.
+template <typename Work> void for_rows(Int E, Int B, Work work) {
+#pragma omp parallel for collapse(2)
+    for (Int e = 0; e < E; e++)
+        for (Int b = 0; b < B; b++) work(e, b);
+}
+
 }  // namespace

@@ -26,12 +26,24 @@ KINDS = [HomeConfig, MmoeConfig, PleConfig, AdattConfig, SharedBottomConfig, Sin
 EXPERTS, FEATURES, UNITS = 3, 7, 50
 
 
-def layer(dropout: float, normalization: Normalization = "batch") -> ExpertLayer:
+class Layer(torch.nn.Module):
+    """An ExpertLayer with its Linear."""
+
+    def __init__(self, layer: ExpertLayer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(self.layer.linear(x))
+        return out
+
+
+def layer(dropout: float, normalization: Normalization = "batch") -> Layer:
     config = ExpertConfig(normalization=normalization, activation="swish", dropout=dropout)
     built = ExpertLayer(EXPERTS, FEATURES, UNITS, config, None)
     built.linear.init_weights(["a", "b", "c"], 0, gain=1.0)
     built.norm.init_weights()
-    return perturb(built.double())
+    return perturb(Layer(built).double())
 
 
 def config_of(kind: type, dropout: float) -> TowerConfig:
@@ -114,11 +126,11 @@ def test_dropped_units_get_no_gradient(normalization: Normalization) -> None:
     dropped = (out == 0).all(1)  # [E, units], in both rows
     assert dropped.any()
     assert not dropped.all()
-    bias = dropping.norm.bias.grad
+    bias = dropping.layer.norm.bias.grad
     assert bias is not None
     assert (bias[dropped] == 0).all()
     assert (bias[~dropped] != 0).all()
     if normalization != "layer":  # which ties the units of an expert together
-        weight = dropping.linear.weight.grad
+        weight = dropping.layer.linear.weight.grad
         assert weight is not None
         assert (weight[dropped] == 0).all()
