@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from rich.console import Console
 from rich.table import Table
 
 from pipeline.checkpoint.layout import checkpoints_folder, step_folder
@@ -20,6 +19,7 @@ from pipeline.claim_run import check_resumed, claim
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.expert_health.diagnosis import diagnose
+from pipeline.io.console import plain_console, print_line
 from pipeline.io.errors import UserError
 from pipeline.io.files import check_no_other, read_text, write_json, write_text
 from pipeline.io.restarts import has_no_name, this_job
@@ -161,7 +161,7 @@ class RunFolder:
     def print(self, message: str) -> None:
         """Run on rank 0 only."""
         if self._world.is_first:
-            Console(markup=False).print(message, highlight=False, soft_wrap=True)
+            print_line(plain_console(), message)
 
     def _write(self, write: Callable[[], None]) -> None:
         try:
@@ -188,13 +188,13 @@ def describe(
     write_json(out / "plan.json", plan)
     config.save(out / "config.json")  # comes last: it makes the folder a run
     _show_best(out, checkpoints, progress.best_step)
-    console = Console(markup=False)
+    console = plain_console()
     console.print(plan_table(plan))
     splits = ", ".join(f"{name} {split.rows:,} rows" for name, split in schema.splits.items())
-    console.print(f"{schema.dataset}: {splits}", soft_wrap=True)
+    print_line(console, f"{schema.dataset}: {splits}")
     begin = f", resumed after step {progress.step}" if progress.step else ""
     line = f"training {config.recipe} in {out}, steps {progress.step} to {end}{begin}"
-    console.print(line, soft_wrap=True)
+    print_line(console, line)
 
 
 def plan_table(plan: dict[str, Any]) -> Table:
@@ -250,7 +250,7 @@ def _finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:
         f"evaluate again:  homerec evaluate --checkpoint {folder} --split {other}",
     ]
     for line in lines:
-        Console(markup=False).print(line, highlight=False, soft_wrap=True)
+        print_line(plain_console(), line)
 
 
 def _write_report(out: Path) -> None:

@@ -8,7 +8,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from launchers.local.console import open_console, print_line
+from launchers.local.console import open_console
 from pipeline.checkpoint.layout import find_checkpoint, is_finished, remove
 from pipeline.checkpoint.listing import (
     ListedCheckpoint,
@@ -21,6 +21,7 @@ from pipeline.checkpoint.listing import (
     summarize_tensors,
 )
 from pipeline.config.sections import CheckpointConfig
+from pipeline.io.console import print_line
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath, open_folder
 from pipeline.io.text_table import add_text, text_table

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from launchers.cli.command import Overrides, Positive
-from launchers.local.console import open_console, print_line
+from launchers.local.console import open_console
+from pipeline.io.console import print_line
 from pipeline.io.errors import UserError
 from pipeline.io.exit_codes import ExitCode
 

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from pipeline.data.schema import Schema
+from pipeline.io.console import plain_console, print_line
 from pipeline.io.errors import UserError
 from pipeline.io.text_table import text_table
 
@@ -30,21 +30,21 @@ def run_prepare(
         if path is not None:
             _check_name(path)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True, markup=False)) as bar:
+    with Progress(*columns, TimeElapsedColumn(), console=plain_console(stderr=True)) as bar:
         line = bar.add_task("reading", total=None)
 
         def progress(done: int, total: int, what: str) -> None:
             bar.update(line, completed=done, total=total, description=what)
 
         schema = prepare(progress)
-    console = Console(markup=False)
+    console = plain_console()
     console.print(_summary(schema))
     if not schema.splits["test"].rows:
-        console.print("note: the test split is empty: no day of the data is in it")
-    console.print(
+        print_line(console, "note: the test split is empty: no day of the data is in it")
+    print_line(
+        console,
         f"{out}: {len(schema.sparse)} sparse features in {len(schema.tables)} tables, "
         f"{len(schema.dense)} dense, {len(schema.labels)} labels",
-        soft_wrap=True,
     )
     return 0
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from launchers.cli.command import Natural, Overrides, Positive
-from launchers.local.console import open_console, print_line
+from launchers.local.console import open_console
+from pipeline.io.console import print_line
 from pipeline.io.errors import UserError
 from pipeline.io.exit_codes import ExitCode
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from launchers.experiments.running import Running
-from launchers.local.console import print_line
 from pipeline.experiments.experiment import Experiment, ExperimentRun, RunOutcome, Skipped
+from pipeline.io.console import print_line
 from pipeline.tracking.progress_line import duration_text
 
 _BAR = 20

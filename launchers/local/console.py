@@ -5,21 +5,16 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from pipeline.io.console import plain_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def open_console() -> Console:
     """Return a console as wide as the terminal, or 200 columns wide in a log."""
-    from rich.console import Console
-
-    console = Console(markup=False)
-    return console if console.is_terminal else Console(width=200, markup=False)
-
-
-def print_line(console: Console, line: str) -> None:
-    """Print a line without markup or wrapping."""
-    console.print(line, highlight=False, soft_wrap=True)
+    console = plain_console()
+    return console if console.is_terminal else plain_console(width=200)
 
 
 def print_notice(message: str) -> None:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
@@ -24,6 +23,7 @@ from pipeline.checkpoint.table_state import TablesLoader
 from pipeline.checkpoint.verify import find_damage_on_ranks
 from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
+from pipeline.io.console import plain_console, print_line
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath
 from pipeline.metrics.windowed import WindowedMetrics
@@ -69,7 +69,7 @@ def load_newest(
     if world.is_first:
         for broken, problem in corrupt.items():
             line = f"checkpoint of step {broken} skipped: {problem}; resuming from step {step}"
-            Console(markup=False).print(line, highlight=False, soft_wrap=True)
+            print_line(plain_console(), line)
     progress = gather_or_raise(world, lambda: _read(place, config, schema))
     judged = [
         step

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from rich.console import Console
 
 from pipeline.config.sections import FaultsConfig
 from pipeline.data.batch import Batch
@@ -17,6 +16,7 @@ from pipeline.faults.attribution import DIVERGED
 from pipeline.faults.batch_file import dump_batch
 from pipeline.faults.finite_weights import REMEDY
 from pipeline.faults.step_guard import BadStep, StepGuard
+from pipeline.io.console import plain_console, print_line
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
 from pipeline.training.hooks import Hook
@@ -87,7 +87,7 @@ class BadStepPolicy(Hook):
         if self._world.is_first:
             count = f"{self.skipped} of at most {self._config.max_skipped}"
             line = f"{report}; {done} ({count})"
-            Console(stderr=True, markup=False).print(line, soft_wrap=True)
+            print_line(plain_console(stderr=True), line)
 
     def _report(self, step: int, output: StepOutput, bad_step: BadStep) -> tuple[str, str] | None:
         """What happened here and what to do, the batch kept; None if this rank is not at fault."""

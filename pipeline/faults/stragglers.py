@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
-from rich.console import Console
 from torch import Tensor
 
 from pipeline.config.sections import FaultsConfig
+from pipeline.io.console import plain_console, print_line
 from pipeline.ranks.world import World
 from pipeline.training.hooks import Hook
 from pipeline.training.step import StepOutput
@@ -59,5 +59,5 @@ class Stragglers(Hook):
         self._known = slow
         if self._world.is_first:
             for line in lines:
-                Console(stderr=True, markup=False).print(line, soft_wrap=True)
+                print_line(plain_console(stderr=True), line)
         return lines

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from models.tower import TowerFactory
 from pipeline.checkpoint.progress import Progress
@@ -15,6 +14,7 @@ from pipeline.checkpoint.save import Checkpoints
 from pipeline.config.tree import Config
 from pipeline.evaluate import Results, evaluate
 from pipeline.faults.step_guard import StepGuard
+from pipeline.io.console import plain_console, print_line
 from pipeline.io.errors import UserError
 from pipeline.loop.data import TrainData
 from pipeline.metrics.windowed import WindowedMetrics
@@ -69,7 +69,7 @@ class Run:
             self.data.train.load_state_dict(self.progress.source)
             if found.world_size != world.size and world.is_first:
                 message = f"resuming on {world.size} ranks; saved on {found.world_size}"
-                Console(markup=False).print(message, soft_wrap=True)
+                print_line(plain_console(), message)
         step, scheduled = self.progress.step, self.progress.scheduled
         length = self._length()
         self.end = min(config.train.max_steps or length, length)

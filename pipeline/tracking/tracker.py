@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import with_config
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from typing_extensions import TypedDict
 
+from pipeline.io.console import plain_console, print_line
 from pipeline.io.errors import UserError
 from pipeline.io.files import has_file, line_text
 from pipeline.io.text_table import text_table
@@ -215,10 +215,10 @@ def print_final_table(results: Mapping[str, Mapping[str, Any]], title: str) -> N
         values = [metrics.get(name) for name in columns]
         cells = ["-" if value is None else f"{value:.4f}" for value in values]
         table.add_row(task, f"{metrics['rows']:,}", *cells)
-    console = Console(markup=False)
+    console = plain_console()
     console.print(table)
     if left_out := rows_without_user(results):
-        console.print(left_out, highlight=False, soft_wrap=True)
+        print_line(console, left_out)
 
 
 def _finite(value: float | None) -> bool:

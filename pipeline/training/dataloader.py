@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from rich.console import Console
-
 from pipeline.config.tree import Config
 from pipeline.data.batch_source import BatchSource
 from pipeline.data.parquet_source import ParquetSource, open_batches
 from pipeline.data.schema import SPLIT
+from pipeline.io.console import plain_console, print_line
 from pipeline.ranks.world import World
 from pipeline.training.batch_size import batch_sizes
 from pipeline.training.resolve_features import Selection
@@ -65,9 +64,9 @@ def open_split(
     )
     share = source.check_values()
     if share < 1 and world.is_first:
-        Console(markup=False).print(
+        print_line(
+            plain_console(),
             f"{split}: numbers and labels of {share:.0%} of the row groups checked; the others are "
             "checked as they are read",
-            soft_wrap=True,
         )
     return source

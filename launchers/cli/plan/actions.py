@@ -20,7 +20,8 @@ with light_import():
     from launchers.cli.plan.options import OutputOptions, PlanOptions
     from launchers.cli.plan.tables import options_view, plan_view, reshard_view
     from launchers.cli.plan.user_errors import check_folder, user_errors
-    from launchers.local.console import open_console, print_line
+    from launchers.local.console import open_console
+    from pipeline.io.console import print_line
     from pipeline.io.errors import UserError
     from pipeline.io.files import write_json, write_text
     from pipeline.planning.sources import open_source

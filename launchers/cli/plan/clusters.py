@@ -23,6 +23,7 @@ from launchers.cli.plan.inputs import Inputs, open_inputs
 from launchers.cli.plan.options import OutputOptions, PlanOptions
 from launchers.cli.plan.user_errors import user_errors
 from launchers.local.console import open_console
+from pipeline.io.console import print_line
 from pipeline.io.errors import UserError
 from pipeline.io.text_table import add_text, text_table
 from pipeline.ranks.world import open_world
@@ -56,7 +57,7 @@ def compare_clusters(
         console.print(_view(rows))
         for row in rows:
             if "reason" in row:
-                console.print(f"{row['cluster']}: {row['reason']}", highlight=False)
+                print_line(console, f"{row['cluster']}: {row['reason']}")
     if all("reason" in row for row in rows):
         raise UserError(f"no plan for any of {len(rows)} clusters; the reasons are above")
     return 0

@@ -21,8 +21,9 @@ with light_import():
     from launchers.cli.plan.options import RepeatOptions
     from launchers.cli.plan.progress import ProgressPrinter
     from launchers.cli.plan.user_errors import check_folder, user_errors
-    from launchers.local.console import open_console, print_line
+    from launchers.local.console import open_console
     from launchers.local.local_ranks import run_ranks
+    from pipeline.io.console import print_line
     from pipeline.io.errors import UserError
     from pipeline.io.files import write_json, write_text
     from pipeline.planning.calibrate import calibrate_here, check_shape, measure_all

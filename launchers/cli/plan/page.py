@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embeddings.planner.plans.plan_file import PlanFile, load_plan
-from launchers.local.console import open_console, print_line
+from launchers.local.console import open_console
+from pipeline.io.console import print_line
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_text
 from pipeline.planning.page.document import plan_page

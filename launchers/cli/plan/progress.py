@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.console import Console
-
-from launchers.local.console import print_line
+from pipeline.io.console import plain_console, print_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,4 +27,4 @@ class ProgressPrinter:
 
     def _print(self, line: str) -> None:
         if self.is_first:
-            print_line(Console(stderr=True, markup=False), line)
+            print_line(plain_console(stderr=True), line)
