@@ -68,13 +68,12 @@ def list_checkpoints(folder: AnyPath, *, contents: bool) -> list[ListedCheckpoin
 
 def list_checkpoint(place: AnyPath, *, contents: bool) -> ListedCheckpoint:
     """The checkpoint in one folder, whose step its name says, or else its manifest (0: neither)."""
-    manifest, problem = None, None
+    manifest = None
     try:
         manifest = read_manifest(place)
+        problem = find_damage(place, contents=contents)
     except CorruptError as error:
         problem = str(error)
-    else:
-        problem = find_damage(place, contents=contents)
     step = step_of(place.name)
     if step is None:
         step = manifest.step if manifest is not None else 0

@@ -19,7 +19,7 @@ _FORMATS = {"BOOLEAN": "<?", "INT32": "<i", "INT64": "<q", "FLOAT": "<f", "DOUBL
 
 # Types of the compact protocol.
 _INTEGERS = (4, 5, 6)
-_DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 7, 8, 9, 10, 12
+_DOUBLE, _BINARY, _LIST, _STRUCT = 7, 8, 9, 12
 # Numbers of fields in parquet.thrift.
 _ROW_GROUPS = 4  # of FileMetaData
 _COLUMNS = 1  # of RowGroup
@@ -115,7 +115,7 @@ def _value(data: bytes, at: int, kind: int) -> tuple[Any, int]:
     if kind == _BINARY:
         size, at = _unsigned(data, at)
         return data[at : at + size], at + size
-    if kind in (_LIST, _SET):
+    if kind == _LIST:
         size, of = data[at] >> 4, data[at] & 15
         at += 1
         if size == 15:

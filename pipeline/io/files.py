@@ -20,7 +20,7 @@ def write_text(path: AnyPath, text: str) -> None:
     check_no_other(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.unlink(missing_ok=True)  # of a crash
+        partial.unlink(missing_ok=True)  # opening a pipe would wait
         with partial.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
