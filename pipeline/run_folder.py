@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from rich.table import Table
-
 from pipeline.checkpoint.layout import checkpoints_folder, step_folder
 from pipeline.checkpoint.progress import Progress
 from pipeline.claim_run import check_resumed, claim
@@ -25,17 +23,15 @@ from pipeline.io.files import check_no_other, read_text, write_json, write_text
 from pipeline.io.restarts import has_no_name, this_job
 from pipeline.io.set_aside import FAILED, SAVED, Replaced
 from pipeline.io.storage import AnyPath
-from pipeline.io.text_table import add_number, add_text, text_table
 from pipeline.io.typed_json import read_typed
 from pipeline.metrics.chance import at_chance
 from pipeline.ranks.coordinate import gather_or_raise, run_on_rank0
 from pipeline.ranks.world import World
 from pipeline.report.file_types import DiagnosedHealth, ResultsFile
-from pipeline.tracking.tracker import Tracker, print_final_table
+from pipeline.tracking.console_tables import plan_table, print_final_table
+from pipeline.tracking.tracker import Tracker
 
 _RESULTS = ("health.json", "results.json")
-# Tables of a sharding plan that are shown by name.
-_SHOWN = 12
 
 
 class RunFolder:
@@ -195,31 +191,6 @@ def describe(
     begin = f", resumed after step {progress.step}" if progress.step else ""
     line = f"training {config.recipe} in {out}, steps {progress.step} to {end}{begin}"
     print_line(console, line)
-
-
-def plan_table(plan: dict[str, Any]) -> Table:
-    """The sharding plan for the console: a row for each of the largest tables, one for the rest."""
-    view = text_table("Sharding plan", ["table"])
-    for heading in ("sharding type", "kernel"):
-        view.add_column(heading, no_wrap=True)
-    add_text(view, "ranks")
-    for heading in ("rows", "dim", "MB"):
-        add_number(view, heading)
-    rows = sorted(plan["tables"], key=lambda row: -int(row["bytes"]))
-    for row in rows[:_SHOWN]:
-        view.add_row(
-            row["table"],
-            row["sharding_type"],
-            row["compute_kernel"],
-            ",".join(map(str, row["ranks"])),
-            f"{row['rows']:,}",
-            str(row["dim"]),
-            f"{row['bytes'] / 1e6:,.2f}",
-        )
-    if rest := rows[_SHOWN:]:
-        total = sum(row["bytes"] for row in rest)
-        view.add_row(f"{len(rest)} smaller tables", *[""] * 5, f"{total / 1e6:,.2f}")
-    return view
 
 
 def _show_best(out: Path, checkpoints: AnyPath, best_step: int | None) -> None:

@@ -26,7 +26,7 @@ def evaluate(
     """
     from pipeline.evaluate import evaluate_checkpoint
     from pipeline.ranks.world import open_world
-    from pipeline.tracking.tracker import print_final_table
+    from pipeline.tracking.console_tables import print_final_table
 
     with open_world() as world:
         results, what = evaluate_checkpoint(checkpoint, split, data, world)

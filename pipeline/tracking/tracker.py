@@ -17,13 +17,9 @@ from pydantic import with_config
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from typing_extensions import TypedDict
 
-from pipeline.io.console import plain_console, print_line
 from pipeline.io.errors import UserError
 from pipeline.io.files import has_file, line_text
-from pipeline.io.text_table import text_table
 from pipeline.io.typed_json import OPEN, Count, parse_typed
-from pipeline.metrics.spec import METRICS
-from pipeline.metrics.without_user import rows_without_user
 from pipeline.tracking.progress_line import duration_text, progress_line, speed_text
 
 if TYPE_CHECKING:
@@ -200,25 +196,6 @@ def _utf8_name(folder: Path) -> str:
         return name
     folder.mkdir(exist_ok=True)
     return f"/proc/self/fd/{os.open(folder, os.O_RDONLY)}"  # until this process ends
-
-
-def print_final_table(results: Mapping[str, Mapping[str, Any]], title: str) -> None:
-    """Print the metrics of an evaluation, one row per task; for the oracle only AUC.
-
-    A line follows if GAUC leaves out rows without a user.
-    """
-    columns = {metric.name: metric.heading for metric in METRICS if metric.in_tables}
-    if any(row.get("oracle_auc") is not None for row in results.values()):
-        columns["oracle_auc"] = "oracle's AUC"
-    table = text_table(title, ["task"], ["rows", *columns.values()])
-    for task, metrics in results.items():
-        values = [metrics.get(name) for name in columns]
-        cells = ["-" if value is None else f"{value:.4f}" for value in values]
-        table.add_row(task, f"{metrics['rows']:,}", *cells)
-    console = plain_console()
-    console.print(table)
-    if left_out := rows_without_user(results):
-        print_line(console, left_out)
 
 
 def _finite(value: float | None) -> bool:

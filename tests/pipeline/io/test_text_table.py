@@ -11,7 +11,7 @@ from rich.table import Table
 from pipeline.experiments.study_tables import metric_tables
 from pipeline.io.text_table import text_table
 from pipeline.metrics.spec import metric_named
-from pipeline.run_folder import plan_table
+from pipeline.tracking.console_tables import plan_table
 from tests.pipeline.experiments.studies import head, metrics, run, study
 
 
