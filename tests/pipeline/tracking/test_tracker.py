@@ -108,12 +108,6 @@ def test_a_log_gets_a_line_now_and_then_and_the_last(
     assert shown[-1]["eta"] == "0:00"
 
 
-def log_and_close(tracker: Tracker) -> None:
-    """Which of the two calls finds what TensorBoard's thread met is a matter of time."""
-    tracker.log(1, {"loss/total": 0.5})
-    tracker.close()
-
-
 def test_a_folder_that_is_moved_away_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +116,8 @@ def test_a_folder_that_is_moved_away_is_one_line(
     (tensorboard,) = set(threading.enumerate()) - before
     monkeypatch.setattr(threading, "excepthook", lambda _: None)  # it raises there, too
     (tmp_path / "run").rename(tmp_path / "moved")
-    with pytest.raises(UserError, match=r"run/tensorboard/.*: is gone, so this run stops"):
-        log_and_close(tracker)
+    # Which of the two, logging or closing, finds it is a matter of time.
+    gone = pytest.raises(UserError, match=r"run/tensorboard/.*: is gone, so this run stops")
+    with gone, tracker:
+        tracker.log(1, {"loss/total": 0.5})
     tensorboard.join()
