@@ -19,7 +19,7 @@ from embeddings.planner.search.search import Budget
 from launchers.cli.plan.inputs import Inputs, condition_fields, only_cluster, open_inputs
 from launchers.cli.plan.options import PlanOptions
 from pipeline.io.errors import UserError, nearest
-from pipeline.io.text_table import add_number, add_text, text_table
+from pipeline.io.text_table import add_text, text_table
 from pipeline.planning.sources import Source
 from pipeline.ranks.world import World
 
@@ -151,16 +151,15 @@ def _whole(name: str, value: str) -> int:
 def sweep_view(points: Sequence[Point]) -> Table:
     """Return a table with one row per combination."""
     headings = [name.replace("_", "\n") for name in points[0].values]
-    numbers = ["ms", "lower\nbound", "gap", *_PART_NAMES, "busiest\n/ mean"]
+    numbers = ["ms", "lower\nbound", "gap", *_PART_NAMES]
+    numbers += ["busiest\n/ mean", "GiB\nused", "of"]
     view = text_table("Sweep", headings, numbers)
-    add_number(view, "GiB\nused")
-    add_number(view, "of")
     add_text(view, "")
     for point in points:
         row = point.row()
         values = map(str, point.values.values())
         if point.solution is None:
-            view.add_row(*values, *["-"] * (len(numbers) + 2), "does not fit")
+            view.add_row(*values, *["-"] * len(numbers), "does not fit")
             continue
         ms = row["ms"]
         memory = "hbm" if row["room"]["hbm"] else "ddr"
