@@ -93,23 +93,20 @@ def apply_rules(rules: Sequence[Rule], options: Options, ranks: int) -> Limits:
             raise ValueError(f"the tables kept with {name!r} are pinned to different ranks")
         if pinned:
             pins[group[0]] = pinned.pop()
-    for rule in (rule for rule in rules if rule.width):
-        for table in (table for table in mine if rule in mine[table]):
-            _check_split(rule, mine[table], options, table)
-    return Limits(
-        rules=mine,
-        pins=pins,
-        groups=tuple(groups),
-        hosts=hosts,
-    )
+    limits = Limits(rules=mine, pins=pins, groups=tuple(groups), hosts=hosts)
+    for table, own in mine.items():
+        for rule in own:
+            if rule.width:
+                _check_split(rule, limits, options, table)
+    return limits
 
 
-def _check_split(rule: Rule, rules: Sequence[Rule], options: Options, table: int) -> None:
+def _check_split(rule: Rule, limits: Limits, options: Options, table: int) -> None:
     """ValueError if the rules together leave the width of one of them without effect."""
     allowed = [
         option
         for option in (options.options[n] for n in options.of(table))
-        if all(one.allows(option.sharding_type, option.kernel, option.width) for one in rules)
+        if limits.allows(option)
     ]
     if allowed and not any(option.sharding_type in COLUMN_SPLIT for option in allowed):
         kinds = ", ".join(dict.fromkeys(option.sharding_type for option in allowed))
