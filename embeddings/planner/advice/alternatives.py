@@ -70,15 +70,15 @@ def alternatives(file: PlanFile, name: str) -> list[Alternative]:
         after = load.copy()
         if where is not None:
             np.add.at(after, where, time[n, where])
-        of = np.arange(len(load)) if where is None else where
-        slowest = of[time[n, of].argmax()]
+        candidates = np.arange(len(load)) if where is None else where
+        slowest = candidates[time[n, candidates].argmax()]
         found.append(
             Alternative(
                 sharding_type=option.sharding_type,
                 kernel=option.kernel,
                 width=option.width,
                 shards=len(options.shard_memory(n)),
-                perf=options.perf_on(n, slowest),
+                perf=options.perf[n, options.kind[slowest]],
                 memory=options.memory[n].max(axis=0),
                 sync=float(options.sync[n]),
                 allowed=all(

@@ -180,16 +180,14 @@ def _fitting_alone(
     local: int,
 ) -> list[tuple[int, ...]]:
     """Return the placements that fit on empty ranks. `free`: [3, R]."""
-    equal = bool((free == free[:, :1]).all())
+    rooms = np.unique(free, axis=1)
     hosts = free.reshape(len(free), -1, local)
 
     def fits(placement: tuple[int, ...]) -> bool:
         first = options.memory[list(placement), 0].sum(axis=0)[:, None]  # no shard is larger
         kind = layout[placement[0]]
-        if equal:
-            return bool((free[:, :1] >= first).all())
-        if kind not in (EVERYWHERE, HOST_ROWS):
-            return bool((free >= first).all(axis=0).any())
+        if rooms.shape[1] == 1 or kind not in (EVERYWHERE, HOST_ROWS):
+            return bool((rooms >= first).all(axis=0).any())
         every = np.sum([options.shard_memory(n) for n in placement], axis=0)
         if kind == EVERYWHERE:
             return bool((every <= free.T).all())

@@ -185,11 +185,11 @@ class Assignment:
             and (self.free[:, least] >= self.placements.memory[placement]).all()
         ):
             return np.array([least])
-        return self._one_by_one(self._fitting(placement, limit), placement, limit, tight)
+        return self._one_by_one(self._fitting(placement, load, limit), placement, limit, tight)
 
-    def _fitting(self, placement: int, limit: float) -> FloatArray:
-        """Return the loads of ranks where a (whole-column) shard fits, infinite elsewhere, [R]."""
-        needs, load = self.placements.memory[placement], self._load_for(placement)
+    def _fitting(self, placement: int, load: FloatArray, limit: float) -> FloatArray:
+        """Return `load` where a (whole-column) shard fits, infinite elsewhere, [R]."""
+        needs = self.placements.memory[placement]
         fits = (self.free >= needs[:, None]).all(axis=0) & (
             load <= limit - self.placements.time[placement]
         )
@@ -220,7 +220,7 @@ class Assignment:
     def _host_columns(self, placement: int, limit: float, only: int = -1) -> IntArray | None:
         """`only`: the host to lie on; -1: any."""
         problem, blocks = self.problem, self.placements.blocks[placement]
-        loads = self._fitting(placement, limit)
+        loads = self._fitting(placement, self._load_for(placement), limit)
         by_host = loads.reshape(problem.local, problem.hosts)
         # The host that is best for the last block comes first. A host that cannot take one block
         # per rank may still take two on one rank.

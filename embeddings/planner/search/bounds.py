@@ -46,7 +46,6 @@ def bound(problem: Problem) -> Bound:
     pinned to it.
     """
     total = _Pooled(problem)
-    total.smallest = max(total.smallest, _tied(problem))
     if problem.speeds is None:
         return _priced(total)
     best = _priced(total)
@@ -72,18 +71,15 @@ def _priced(total: _Pooled) -> Bound:
 
 def _tied(problem: Problem) -> float:
     """Return the least load of hosts and ranks that rules name for items."""
-    total = problem.time * problem.blocks * problem.counts.sum(axis=1)
-    ms = problem.time[:, None]
-    speed = np.zeros(problem.ranks, np.int64)
+    ms, speed = problem.time[:, None], np.zeros(problem.ranks, np.int64)
     if problem.speeds is not None:
         ms, speed = problem.speeds.ms, problem.speeds.of
-        total = ms.min(axis=1) * problem.blocks * problem.counts.sum(axis=1)
+    total = ms.min(axis=1) * problem.blocks * problem.counts.sum(axis=1)
     least = np.minimum.reduceat(total, problem.first[:-1])
     load = np.zeros(problem.ranks)
-    for item, pins in enumerate(problem.pins):
-        ranks = np.array(pins or (), np.int64)
-        placements = problem.placements(item)
-        np.add.at(load, ranks, ms[placements.start : placements.stop].min(axis=0)[speed[ranks]])
+    for placements, pins in problem.sites().pinned:
+        ranks = np.array(pins, np.int64)
+        np.add.at(load, ranks, ms[placements].min(axis=0)[speed[ranks]])
     groups = np.array(problem.host_group, np.int64)
     tied = [least[groups == group].sum() / problem.local for group in set(groups.tolist()) - {-1}]
     return float(max([load.max(), *tied]))
@@ -129,7 +125,7 @@ class _Pooled:
         self.weigh(None)
         self.memory = problem.total_memory().astype(np.float64)
         self.room = np.maximum(problem.free, 0).sum(axis=1).astype(np.float64)
-        self.smallest = self._fitting_limit()
+        self.smallest = max(self._fitting_limit(), _tied(problem))
 
     def weigh(self, weights: FloatArray | None) -> None:
         """Weight each rank's milliseconds by its speed."""
