@@ -62,8 +62,8 @@ class OtherDevices(Frozen):
 
 def of_preset(entry: dict[str, Any], preset: dict[str, Any], device: object) -> dict[str, Any]:
     """Return an entry of a file with what it leaves out from a preset. ValueError if the preset is
-    for another type of device."""
-    if preset["device"] != device:
+    for another type of device than `device`, the cluster's; None: the file does not say."""
+    if device is not None and preset["device"] != device:
         raise ValueError(
             f"a {preset['device']} preset in a cluster of device {device}; TorchRec shards over "
             "devices of one type"

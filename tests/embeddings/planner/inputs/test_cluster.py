@@ -97,6 +97,10 @@ def test_devices_of_another_preset_differ_in_memory_and_speed(tmp_path: Path) ->
             {"other_devices": [{"hosts": [1], "preset": "cpu"}]},
             "other_devices.0: a cpu preset in a cluster of device cuda; TorchRec shards",
         ),
+        (
+            {"device": None, "other_devices": [{"hosts": [1], "preset": "cpu"}]},
+            "device: None: Input should be 'cuda' or 'cpu'",
+        ),
         ({"other_devices": [{"hosts": [1], "preset": "h3"}]}, "other_devices.0: no preset 'h3'"),
         ({"other_devices": [{"hosts": [1], "hbm_bw": 0}]}, "other_devices.0.hbm_bw: 0: Input"),
         ({"other_devices": [{"hosts": [1], "intra_bw": 1e7}]}, "other_devices.0.intra_bw: "),
