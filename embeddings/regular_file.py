@@ -1,4 +1,4 @@
-"""What may be in the place of a file: reading a pipe waits for a writer, and that is forever."""
+"""Tells a file from a folder, pipe, socket or device; opening a pipe blocks without a writer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _KINDS = {
 
 
 def other_than_file(path: Path) -> str | None:
-    """What `path` is, 'a folder' or 'a pipe'; None for a file, and where nothing is or can be
-    seen."""
+    """What `path` is, such as 'a folder' or 'a pipe'; None for a file, and for a path that does not
+    exist or cannot be examined."""
     try:
         return _KINDS.get(stat.S_IFMT(path.stat().st_mode))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""JSON, read strictly: of a key that is given twice, Python takes the last without a word."""
+"""Strict JSON: a duplicate key, of which Python silently keeps the last, is an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from embeddings.quoted import quoted
 
 
-class DoubleKey(ValueError):
+class DuplicateKey(ValueError):
     """A key is given twice in one object."""
 
 
@@ -27,11 +27,11 @@ def parse_json(text: str) -> Any:
 
 
 def check_keys(text: str) -> None:
-    """Raise DoubleKey, in one line, if a key is given twice. What is not JSON passes: another
+    """Raise DuplicateKey, in one line, if a key is given twice. What is not JSON passes: another
     reader follows."""
     try:
         json.loads(text, object_pairs_hook=_object, parse_int=len, parse_float=len)
-    except DoubleKey:
+    except DuplicateKey:
         raise
     except (ValueError, RecursionError):
         return
@@ -42,5 +42,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise DoubleKey(f"key {quoted(twice)} is given twice")
+        raise DuplicateKey(f"key {quoted(twice)} is given twice")
     return found

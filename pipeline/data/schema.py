@@ -31,7 +31,7 @@ from pydantic import (
 )
 
 from embeddings.names import check_name
-from embeddings.strict_json import DoubleKey, check_keys
+from embeddings.strict_json import DuplicateKey, check_keys
 from pipeline.io.errors import UserError
 from pipeline.io.files import has_file, read_text, write_text
 from pipeline.io.storage import AnyPath
@@ -251,7 +251,7 @@ class Schema(_Frozen):
         try:
             check_keys(text)
             return Schema.model_validate_json(text, strict=True)
-        except DoubleKey as error:
+        except DuplicateKey as error:
             raise UserError(f"{path}: {error}; {AGAIN}") from error
         except ValidationError as error:
             first = error.errors()[0]

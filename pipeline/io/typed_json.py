@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
-from embeddings.strict_json import DoubleKey, check_keys
+from embeddings.strict_json import DuplicateKey, check_keys
 from pipeline.io.errors import UserError
 from pipeline.io.files import read_text
 from pipeline.io.storage import AnyPath
@@ -53,7 +53,7 @@ def parse_typed(text: str, kind: Any, *, where: str, remedy: str) -> Any:
     try:
         check_keys(text)
         return _adapter(kind).validate_json(text, strict=True)
-    except DoubleKey as error:
+    except DuplicateKey as error:
         raise UserError(f"{where}: {error}; {remedy}") from error
     except ValidationError as error:
         raise UserError(f"{where}: {fault(error)}; {remedy}") from error

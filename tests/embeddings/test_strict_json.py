@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from embeddings.strict_json import DoubleKey, check_keys, parse_json
+from embeddings.strict_json import DuplicateKey, check_keys, parse_json
 
 
 def test_values_are_those_of_json() -> None:
@@ -29,5 +29,5 @@ def test_a_fault_is_one_line(text: str, fault: str) -> None:
 def test_only_keys_are_checked() -> None:
     for text in ("", "{", "[" * 100_000, '{"a": NaN}', "9" * 10_000):
         check_keys(text)
-    with pytest.raises(DoubleKey, match="key 'a' is given twice"):
+    with pytest.raises(DuplicateKey, match="key 'a' is given twice"):
         check_keys('{"a": ' + "9" * 10_000 + ', "a": -Infinity}')
