@@ -21,12 +21,12 @@ def calibrate_until_it_fits(
     rounds: int,
     on_retry: Callable[[str, int], None] = lambda *_: None,
 ) -> tuple[Cluster, tuple[Fit, ...]]:
-    """`calibrate`, and again after twice as many rounds more where that fits badly.
+    """`calibrate`, and again after twice as many more rounds if that fits badly.
 
     Args:
-        observe: measures so many rounds more; what all rounds so far observed.
+        observe: measures so many more rounds; returns what all rounds so far observed.
         rounds: of the first try.
-        on_retry: gets why, and how many rounds more there will be.
+        on_retry: gets why, and how many more rounds there will be.
 
     Raises ValueError, with the reason, after three tries.
     """

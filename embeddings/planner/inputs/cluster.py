@@ -40,7 +40,7 @@ class Cluster(Frozen):
     """Hosts with equally many devices. A rank is a device (on CPU: a process).
 
     Memory is in GiB (2^30 bytes), bandwidth in GB/s (10^9 bytes per second) per direction. All
-    values except `ddr_gb` are per device.
+    values except `ddr_gb` and `ssd_gb` are per device.
     """
 
     name: str = ""

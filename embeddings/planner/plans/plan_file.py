@@ -158,7 +158,7 @@ class PlanFile(Frozen):
         return self.time_ms + sum(self.starts().values())
 
     def gap(self) -> float:
-        """See `gap` below."""
+        """Return how much slower than its lower bound the plan is: see the function `gap`."""
         return gap(self.time_ms, self.lower_bound_ms)
 
     def memory(self) -> tuple[IntArray, IntArray]:

@@ -23,7 +23,7 @@ class ProgressPrinter:
             self._print(f"round {turn + 1}{of}: {done} plans done")
 
     def on_retry(self, reason: str, more: int) -> None:
-        self._print(f"{reason}; {more} rounds more")
+        self._print(f"{reason}; {more} more rounds")
 
     def _print(self, line: str) -> None:
         if self.is_first:

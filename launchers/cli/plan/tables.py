@@ -34,10 +34,10 @@ def plan_view(file: PlanFile) -> Iterator[Table | str]:
         f"{cluster.devices_per_host}), {file.batch_size:,} rows per rank"
     )
     for other in cluster.other_devices:
-        what = "host" if other.hosts else "rank"
-        numbers = ranges(sorted({*other.hosts, *other.ranks}))
+        numbers = sorted({*other.hosts, *other.ranks})
+        what = ("host" if other.hosts else "rank") + "s" * (len(numbers) > 1)
         given = ", ".join(f"{field} {value:g}" for field, value in other.differing().items())
-        yield f"{what} {numbers}: {other.name or 'other devices'} ({given})"
+        yield f"{what} {ranges(numbers)}: {other.name or 'other devices'} ({given})"
     yield _summary(file)
     if warning := _ids_warning(file):
         yield warning

@@ -57,7 +57,7 @@ def test_a_group_that_no_host_can_have_is_refused() -> None:
     assert find_plan(alone, SHORT).lower_bound > 0
 
 
-def test_devices_with_other_devices_carry_what_fits() -> None:
+def test_devices_of_unequal_memory_carry_what_fits() -> None:
     """Of 4 ranks with 40 GiB, one of 10 and a host of 80; its tables are of 15 to 50 GiB."""
     other = (
         OtherDevices(hosts=(1,), hbm_gb=80.0, ddr_gb=500.0),

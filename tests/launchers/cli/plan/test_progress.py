@@ -12,12 +12,12 @@ from launchers.cli.plan.progress import ProgressPrinter
     [
         (
             ProgressPrinter(is_first=True, rounds=5, plans=3),
-            ["round 2 of 5: 3 plans done", "off; 10 rounds more"],
+            ["round 2 of 5: 3 plans done", "off; 10 more rounds"],
         ),
         # A calibration may measure more rounds than it was asked for.
         (
             ProgressPrinter(is_first=True, rounds=None, plans=None),
-            ["round 2: 10 plans done", "off; 10 rounds more"],
+            ["round 2: 10 plans done", "off; 10 more rounds"],
         ),
         (ProgressPrinter(is_first=False, rounds=5, plans=3), []),
     ],
