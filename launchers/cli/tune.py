@@ -91,7 +91,7 @@ def tune(
         first = f"{failed[0]['run']}: {failed[0]['error']}"
         raise UserError(f"{folder}: all {len(failed)} trials failed; first: {first}")
     print_line(console, f"best:    trial {found['best']}, {folder / 'best.yaml'}")
-    print_line(console, f"train:   homerec train --config {folder / 'best.yaml'}")
+    print_line(console, f"train:   homerec train --config {shlex.quote(str(folder / 'best.yaml'))}")
     print_line(console, f"report:  {folder / 'report.html'}")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,7 +77,8 @@ def find(
     for part in plan_view(file):
         console.print(part)
     if output.out:
-        print_line(console, f"written to {output.out}; train with it: --sharding.plan {output.out}")
+        option = f"--sharding.plan {shlex.quote(str(output.out))}"
+        print_line(console, f"written to {output.out}; train with it: {option}")
     return 0
 
 
@@ -184,7 +186,7 @@ def table_stats(
     console = open_console()
     console.print(table_stats_view(found, batch_size, serve))
     if out:
-        print_line(console, f"written to {out}; plan with it: --data {out}")
+        print_line(console, f"written to {out}; plan with it: --data {shlex.quote(str(out))}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,7 +91,7 @@ def calibrate(cluster_name: str, out: Path, batch_size: int, repeat: RepeatOptio
     write_text(out, cluster_yaml(fitted, notes))
     console = open_console()
     console.print(fits_view(fits))
-    print_line(console, f"written to {out}; plan with it: --cluster {out}")
+    print_line(console, f"written to {out}; plan with it: --cluster {shlex.quote(str(out))}")
     return 0
 
 

@@ -39,13 +39,19 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_table_list_is_planned_and_written(
     tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, again = tmp_path / "a.json", tmp_path / "b.json"
+    out, again = tmp_path / "a plan.json", tmp_path / "b.json"
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules: [{tables: user, types: [table_wise], ranks: [3]}]", encoding="utf-8")
     words = ["plan", str(tables), "--cluster", "h100-2x2", "--batch-size", "512"]
     assert main([*words, "--constraints", str(rules), "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    for part in ("3 tables on 4 ranks", "lower bound", "imbalance", "of 68 GiB"):
+    for part in (
+        "3 tables on 4 ranks",
+        "lower bound",
+        "imbalance",
+        "of 68 GiB",
+        f"--sharding.plan '{out}'\n",
+    ):
         assert part in shown
     file = load_plan(out)
     assert file.find("user").rank_list() == [3]
