@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from embeddings.planner.inputs.yaml_files import read_yaml
+from embeddings.planner.inputs.files import read_yaml
 from embeddings.quoted import quoted
 from embeddings.strict_yaml import parse_yaml
 from pipeline.config.yaml_file import read_yaml as read_configuration

@@ -22,13 +22,13 @@ from torchrec.distributed.planner.types import (
 from embeddings.frozen import Frozen
 from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.inputs.costs import GBS, Costs, SharedBandwidths
+from embeddings.planner.inputs.files import read_yaml, validate
 from embeddings.planner.inputs.other_devices import (
     SPEEDS,
     Bandwidth,
     OtherDevices,
     of_preset,
 )
-from embeddings.planner.inputs.yaml_files import read_yaml, validate
 
 GIB = 2**30
 MAX_RANKS = 2**14

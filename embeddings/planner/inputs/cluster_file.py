@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from embeddings.planner.inputs.cluster import Cluster
-from embeddings.planner.inputs.yaml_files import validate
+from embeddings.planner.inputs.files import validate
 
 # More digits than any measurement.
 _DIGITS = 5

@@ -14,8 +14,8 @@ from torchrec.distributed.planner.types import ParameterConstraints
 
 from embeddings.config import COLUMN_SPLIT, SHARDING_TYPES
 from embeddings.frozen import Frozen
+from embeddings.planner.inputs.files import read_yaml, validate
 from embeddings.planner.inputs.table_list import Columns
-from embeddings.planner.inputs.yaml_files import read_yaml, validate
 
 _OFFERED = ("dense", "fused", "fused_uvm", "fused_uvm_caching")
 ASKED_FOR = ("key_value", "ssd_virtual_table", "dram_virtual_table", "dram_ssd_virtual_table")

@@ -25,7 +25,7 @@ from embeddings.frozen import Frozen
 from embeddings.names import check_name
 from embeddings.number_types import Place
 from embeddings.optimizer_mark import label, mark
-from embeddings.planner.inputs.yaml_files import read_yaml, validate
+from embeddings.planner.inputs.files import read_yaml, validate
 from embeddings.table_names import check_table_name
 
 # Bytes of all ranks' tables and exchanges stay below 2**63.

@@ -16,8 +16,8 @@ from pydantic import Field, model_validator
 
 from embeddings.frozen import Frozen
 from embeddings.planner.inputs.arrays import FloatArray, IntArray
+from embeddings.planner.inputs.files import read_json, read_yaml, validate
 from embeddings.planner.inputs.table_list import CacheUse, ListedTable
-from embeddings.planner.inputs.yaml_files import read_json, read_yaml, validate
 
 KIND = "homerec table stats"
 VERSION = 1

@@ -17,9 +17,9 @@ from torchrec.distributed.types import (
 from embeddings.frozen import Frozen
 from embeddings.planner.inputs.arrays import FloatArray, IntArray
 from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.files import read_json, validate
 from embeddings.planner.inputs.rules import Rule
 from embeddings.planner.inputs.training_setup import TrainingSetup
-from embeddings.planner.inputs.yaml_files import read_json, validate
 from embeddings.planner.plans.placed_table import PlacedTable
 from embeddings.planner.problem.options import MEMORIES, PARTS
 from embeddings.planner.problem.problem import rated

@@ -70,8 +70,8 @@ class Inputs:
 
         Raises ValueError for invalid inputs.
         """
+        from embeddings.planner.inputs.files import validate
         from embeddings.planner.inputs.training_setup import TrainingSetup
-        from embeddings.planner.inputs.yaml_files import validate
         from pipeline.io.errors import UserError
 
         if not 0 < self.serve <= 1:

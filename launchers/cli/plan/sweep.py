@@ -11,9 +11,9 @@ from rich.table import Table
 
 from embeddings.planner.advice.sweep import Point, combinations, sweep
 from embeddings.planner.inputs.cluster import GIB, Cluster
+from embeddings.planner.inputs.files import validate
 from embeddings.planner.inputs.request import PlanRequest
 from embeddings.planner.inputs.rules import Rule
-from embeddings.planner.inputs.yaml_files import validate
 from embeddings.planner.plans.plan_file import gap
 from embeddings.planner.search.search import Budget
 from launchers.cli.plan.inputs import Inputs, condition_fields, only_cluster, open_inputs

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from embeddings.planner.inputs.yaml_files import read_json, validate
+from embeddings.planner.inputs.files import read_json, validate
 from pipeline.io.typed_json import Count
 
 KIND = "homerec sharding sweep"

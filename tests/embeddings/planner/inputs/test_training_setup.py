@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from embeddings.planner.inputs.cluster import Cluster
+from embeddings.planner.inputs.files import validate
 from embeddings.planner.inputs.table_list import ListedTable
 from embeddings.planner.inputs.training_setup import TrainingSetup
-from embeddings.planner.inputs.yaml_files import validate
 from embeddings.planner.problem.pricing import reserve
 from tests.embeddings.planner.models import (
     clusters,
