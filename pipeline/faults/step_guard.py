@@ -18,12 +18,12 @@ from typing import Any, Literal
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torchrec.optim.keyed import CombinedOptimizer
 
 from pipeline.config.sections import FaultsConfig
 from pipeline.faults.attribution import attribute
 from pipeline.ranks.timed_all_reduce import all_reduce_seconds
 from pipeline.ranks.world import World
+from pipeline.training.optimizer import RunOptimizer
 from pipeline.training.step import Step, StepOutput
 
 BadStepKind = Literal["nonfinite", "spike"]
@@ -74,7 +74,7 @@ class StepGuard:
         if self._buffers:
             self._copies = [buffer.detach().clone() for buffer in self._buffers]
 
-    def optimizer(self, optimizer: CombinedOptimizer) -> GuardedOptimizer:
+    def optimizer(self, optimizer: RunOptimizer) -> GuardedOptimizer:
         """Wrap `optimizer` for the train pipeline, so that rejected steps are skipped."""
         return GuardedOptimizer(optimizer, self)
 
@@ -176,7 +176,7 @@ class StepGuard:
 class GuardedOptimizer:
     """The methods of an optimizer that TorchRec's train pipelines use."""
 
-    def __init__(self, optimizer: CombinedOptimizer, guard: StepGuard) -> None:
+    def __init__(self, optimizer: RunOptimizer, guard: StepGuard) -> None:
         self._optimizer = optimizer
         self._guard = guard
 
@@ -184,23 +184,10 @@ class GuardedOptimizer:
         self._optimizer.zero_grad(set_to_none=set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> None:
-        guard = self._guard
-        if guard.bad_step is None and not _finite(self._optimizer):
+        guard, optimizer = self._guard, self._optimizer
+        optimizer.rejected.fill_(guard.bad_step is not None)
+        optimizer.step(closure)
+        if guard.bad_step is None and bool(optimizer.nonfinite):
             guard.reject_gradient()
-        if guard.bad_step is None:
-            self._optimizer.step(closure)
-        else:
+        if guard.bad_step is not None:
             guard.undo()
-
-
-def _finite(optimizer: CombinedOptimizer) -> bool:
-    """Whether gradients outside fused tables are finite; equal on all ranks after DDP's average."""
-    gradients = [
-        parameter.grad
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-        if isinstance(parameter, nn.Parameter) and parameter.grad is not None
-    ]
-    if not gradients:
-        return True
-    return bool(torch.isfinite(torch.stack(torch._foreach_norm(gradients))).all())

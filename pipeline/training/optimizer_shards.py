@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torchrec.distributed.types import ShardedTensor
 from torchrec.optim.keyed import CombinedOptimizer
 
-from pipeline.training.parallelize import TOWER, table_of
+from pipeline.training.optimizer import TOWER
+from pipeline.training.parallelize import table_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

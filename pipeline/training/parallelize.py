@@ -12,8 +12,7 @@ from torch import nn
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.types import ShardedTensor, ShardingEnv, ShardingPlan
 from torchrec.modules.embedding_modules import EmbeddingBagCollection, EmbeddingCollection
-from torchrec.optim.clipping import GradientClipping, GradientClippingOptimizer
-from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer, KeyedOptimizerWrapper
+from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizer
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
 from embeddings.empty_shards import pad_empty_shards
@@ -24,7 +23,6 @@ from embeddings.optimizer_mark import mark
 from embeddings.planner.infeasibility.infeasible import Infeasible
 from embeddings.planner.plans.stock_plan import PlanError, plan_to_json, shared_plan
 from embeddings.sharders import all_sharders, sent_as
-from embeddings.unfused_optimizer import UnfusedRowWiseAdagrad
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.ranks.slow_notice import notice_if_slow
@@ -36,14 +34,12 @@ from pipeline.training.find_sharding_plan import (
     least_memory,
     planning_seconds,
 )
+from pipeline.training.optimizer import TOWER, RunOptimizer
 from pipeline.training.replica_groups import GroupedModel, group_shape
 from pipeline.training.step import Step
 
 # Attribute names of the tables' module in the two kinds of collection.
 _TABLE_PARENTS = ("embedding_bags", "embeddings")
-
-TOWER = "dense"
-"""The part of a run's optimizer that steps all that is no table."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,7 +47,7 @@ class Parallel:
     """A step over ranks: `model` trains, `optimizer` steps both halves, `plan` is JSON data."""
 
     model: DistributedModelParallel
-    optimizer: CombinedOptimizer
+    optimizer: RunOptimizer
     plan: dict[str, Any]
 
 
@@ -100,9 +96,8 @@ def parallelize(
         )
     pad_empty_shards(model)
     fill_tables(model, tables, config)
-    return Parallel(
-        model=model, optimizer=_optimizer(model, config), plan=plan_to_json(plan, tables)
-    )
+    found = plan_to_json(plan, tables)
+    return Parallel(model=model, optimizer=_optimizer(model, config, found), plan=found)
 
 
 def _planning(tables: Sequence[EmbeddingTable], config: Config, world: World) -> str:
@@ -162,31 +157,20 @@ def table_of(name: str) -> str | None:
     return table if parent in _TABLE_PARENTS and leaf == "weight" else None
 
 
-def _optimizer(model: DistributedModelParallel, config: Config) -> CombinedOptimizer:
-    """Combine the optimizers: fused tables, AdamW for the tower, and unfused tables."""
+def _optimizer(
+    model: DistributedModelParallel, config: Config, plan: dict[str, Any]
+) -> RunOptimizer:
     outside = dict(in_backward_optimizer_filter(model.named_parameters()))
     unfused = {name: p for name, p in outside.items() if table_of(name)}
-    tower = {name: p for name, p in outside.items() if name not in unfused and p.requires_grad}
-    dense: KeyedOptimizer = KeyedOptimizerWrapper(
-        tower,
-        lambda params: torch.optim.AdamW(
-            params,
-            lr=config.dense.lr,
-            betas=config.dense.betas,
-            eps=config.dense.eps,
-            weight_decay=config.dense.weight_decay,
+    return RunOptimizer(
+        model.fused_optimizer,
+        tower={name: p for name, p in outside.items() if name not in unfused and p.requires_grad},
+        # A rank has an empty parameter for tables on other ranks.
+        tables={name: p for name, p in unfused.items() if p.numel()},
+        dense=config.dense,
+        sparse=config.sparse,
+        has_shards=any(
+            table["compute_kernel"] == "dense" and table["sharding_type"] != "data_parallel"
+            for table in plan["tables"]
         ),
     )
-    if config.dense.clip_norm:
-        dense = GradientClippingOptimizer(
-            dense, clipping=GradientClipping.NORM, max_gradient=config.dense.clip_norm
-        )
-    parts = [("fused", model.fused_optimizer), (TOWER, dense)]
-    # A rank has an empty parameter for tables on other ranks.
-    if held := {name: p for name, p in unfused.items() if p.numel()}:
-        sparse = config.sparse
-        tables = KeyedOptimizerWrapper(
-            held, lambda params: UnfusedRowWiseAdagrad(params, lr=sparse.lr, eps=sparse.eps)
-        )
-        parts.append(("unfused", tables))
-    return CombinedOptimizer(parts)
