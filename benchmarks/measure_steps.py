@@ -67,8 +67,8 @@ def measure_steps(config: Config, world: World, *, timed: int, counted: int) -> 
             "take more rows, or fewer steps"
         )
     step, parallel = build(config, chosen, world)
-    guard = StepGuard(step, config.faults, world, chosen.input_columns)
-    pipeline = open_pipeline(parallel, world, guard.optimizer(parallel.optimizer))
+    guard = StepGuard(step, parallel.optimizer, config.faults, world, chosen.input_columns)
+    pipeline = open_pipeline(parallel, world)
     flight = InFlight(world, source)
     sync = ReplicaGroupSync(parallel.model, config.sharding)
     parallel.model.train()
@@ -79,8 +79,11 @@ def measure_steps(config: Config, world: World, *, timed: int, counted: int) -> 
     def run(part: Sequence[Batch]) -> None:
         feed = flight.feed(iter(part))
         for n, _ in enumerate(part):
-            guard.before_step()
-            sync.after_step(n + 1, pipeline.progress(feed))
+            guard.before_step(n + 1)
+            output = pipeline.progress(feed)
+            sync.after_step(n + 1, output)
+            guard.after_step(n + 1, output)
+            guard.take_verdict().read()
             flight.after_step(stop=False, save=False)
         flight.settle()
 

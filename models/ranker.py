@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from models.balancing.task_gradients import Shared
-from models.ema import ema_of
+from models.ema import Ema
 from models.layers.attention import Attention, offsets_of, segment_sum
 
 
@@ -89,12 +88,12 @@ class Head(nn.Module):
         self._bf16 = bf16
         self._keeps_input = keeps_input
         self._input_BF: Tensor | None = None
-        self.ema: AveragedModel | None = None
+        self.ema: Ema | None = None
         """The averaged tower used in evaluation, if there is one."""
 
     def keep_ema(self, decay: float) -> None:
-        """Use a moving average of the tower in evaluation from now on (see `ema_of`)."""
-        self.ema = ema_of(self.tower, decay)
+        """Use a moving average of the tower in evaluation from now on (see `Ema`)."""
+        self.ema = Ema(self.tower, decay)
 
     @property
     def active_tower(self) -> nn.Module:
@@ -110,10 +109,10 @@ class Head(nn.Module):
         if self.ema is not None:
             self.ema.module.compile()
 
-    def update_ema(self) -> None:
-        """Update the EMA, if there is one. Call after every training step."""
+    def update_ema(self, skipped: Tensor | None = None) -> None:
+        """Update the EMA, if there is one. Call after every training step; `skipped`: see `Ema`."""
         if self.ema is not None:
-            self.ema.update_parameters(self.tower)
+            self.ema.update_parameters(self.tower, skipped)
 
     def forward(self, pooled: Any, rows: Any, sparse: Any, dense_BN: Tensor) -> Tensor:
         """Embeddings and dense numbers to float32 logits [B, T].

@@ -54,8 +54,11 @@ class ExpertProbe(Hook):
 
     def before_step(self, step: int) -> None:
         self._stop()
-        if self._every > 0 and step % self._every == 0:
+        if self.needs_verdict(step):
             self._probe = self._active.enter_context(probing(self._head.active_tower))
+
+    def needs_verdict(self, step: int) -> bool:
+        return self._every > 0 and step % self._every == 0
 
     def after_step(self, step: int, output: StepOutput) -> None:
         """Call before the next step clears the gradients. A collective if a probe is due."""

@@ -1,10 +1,15 @@
-"""Handles bad steps: stop, skip the batch, or roll back to the last checkpoint."""
+"""Handles bad steps: stop, skip the batch, or roll back to the last checkpoint.
+
+The verdict on a step is read after the next step, when the device has long reached it, so that the
+host does not wait. It is read at once before a save, an evaluation or a log line.
+"""
 
 from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -15,22 +20,23 @@ from pipeline.data.batch import Batch
 from pipeline.faults.attribution import DIVERGED
 from pipeline.faults.batch_file import dump_batch
 from pipeline.faults.finite_weights import REMEDY
-from pipeline.faults.step_guard import BadStep, StepGuard
+from pipeline.faults.step_guard import BadStep, StepGuard, Verdict
 from pipeline.io.console import plain_console, print_line
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World
-from pipeline.training.hooks import Hook
+from pipeline.training.hooks import Hook, Hooks
 from pipeline.training.step import StepOutput
 
 
-class BadStepPolicy(Hook):
-    """Handles bad steps found by the guard. Must precede hooks that use the result of a step.
+class BadStepPolicy(Hooks):
+    """Handles bad steps found by the guard, then calls `hooks`, as late as verdicts are read.
 
     Args:
         folder: folder for bad batches.
-        where: returns the origin of the batch of the last step.
+        where: returns the origin of the batch of the last step, or of one that many steps before.
         roll_back: restores weights and optimizer from the last checkpoint, on every rank; returns
             False if there is none.
+        hooks: those that use the verdict on a step.
     """
 
     def __init__(
@@ -40,9 +46,11 @@ class BadStepPolicy(Hook):
         world: World,
         tasks: list[str],
         folder: Path,
-        where: Callable[[], str],
+        where: Callable[[int], str],
         roll_back: Callable[[], bool],
+        hooks: Sequence[Hook],
     ) -> None:
+        super().__init__(hooks)
         self._guard = guard
         self._config = config
         self._world = world
@@ -50,21 +58,40 @@ class BadStepPolicy(Hook):
         self._folder = folder
         self._where = where
         self._roll_back = roll_back
+        self._unread: deque[tuple[int, StepOutput, Verdict]] = deque()
         self.skipped = 0
 
-    def before_step(self, step: int) -> None:
-        self._guard.before_step()
+    def needs_verdict(self, step: int) -> bool:
+        # The step after a rollback trains the weights that it restores.
+        rolls_back = "rollback" in (self._config.on_nonfinite, self._config.on_loss_spike)
+        return rolls_back or super().needs_verdict(step)
 
     def after_step(self, step: int, output: StepOutput) -> None:
-        """Mark the step as skipped if it was rejected.
+        """Read the verdict on the step before, and on this one if a hook needs it.
 
         Raises UserError on all ranks if the run must stop.
         """
-        bad_step = self._guard.bad_step
-        if bad_step is None:
-            return
-        output.mark_skipped()
-        report, advice = self._first_report(self._report(step, output, bad_step))
+        self._unread.append((step, output, self._guard.take_verdict()))
+        unread = 0 if self.needs_verdict(step) else 1
+        while len(self._unread) > unread:
+            self._read(ago=len(self._unread) - 1)
+
+    def after_segment(self, step: int) -> None:
+        while self._unread:
+            self._read(ago=1)  # the pipeline counts the last step as done by now
+        super().after_segment(step)
+
+    def _read(self, ago: int) -> None:
+        """Read the oldest verdict, handle a bad step, and call the hooks."""
+        step, output, verdict = self._unread.popleft()
+        bad_step, self._guard.seconds = verdict.read()
+        if bad_step is not None:
+            output.mark_skipped()
+            self._handle(step, output, bad_step, self._where(ago))
+        super().after_step(step, output)
+
+    def _handle(self, step: int, output: StepOutput, bad_step: BadStep, where: str) -> None:
+        report, advice = self._first_report(self._report(step, output, bad_step, where))
         policy, field = self._config.on_nonfinite, "faults.on_nonfinite"
         if bad_step.kind == "spike":
             policy, field = self._config.on_loss_spike, "faults.on_loss_spike"
@@ -89,7 +116,9 @@ class BadStepPolicy(Hook):
             line = f"{report}; {done} ({count})"
             print_line(plain_console(stderr=True), line)
 
-    def _report(self, step: int, output: StepOutput, bad_step: BadStep) -> tuple[str, str] | None:
+    def _report(
+        self, step: int, output: StepOutput, bad_step: BadStep, where: str
+    ) -> tuple[str, str] | None:
         """What happened here and what to do, the batch kept; None if this rank is not at fault."""
         if not bad_step.mine:
             return None
@@ -102,7 +131,7 @@ class BadStepPolicy(Hook):
         what = f"{bad_step.what} on rank {self._world.rank} ({socket.gethostname()})"
         parts = [f"{what}: {named}" if named else what]
         parts += [bad_step.feature] if bad_step.feature else []
-        parts += [f"batch: {self._where()}", f"kept as {path}"]
+        parts += [f"batch: {where}", f"kept as {path}"]
         diverged = bad_step.feature == DIVERGED
         advice = REMEDY if diverged else f"look at these rows, or {REMEDY}"
         return f"step {step}: " + "; ".join(parts), advice
@@ -116,13 +145,14 @@ class BadStepPolicy(Hook):
     def on_error(self, step: int, batch: Batch, error: Exception) -> None:
         """Turn out of memory into a UserError that names the saved batch."""
         if not is_out_of_memory(error):
+            super().on_error(step, batch, error)
             return
         path = self._dump(step, batch, f"out of memory: {error}")
         ids = {key: len(batch.sparse[key].values()) for key in batch.sparse.keys()}  # noqa: SIM118
         most = max(ids, key=lambda key: ids[key])
         raise UserError(
             f"step {step}: out of memory on rank {self._world.rank} ({socket.gethostname()}); "
-            f"feature {most} has the most ids, {ids[most]}; batch: {self._where()}; kept as "
+            f"feature {most} has the most ids, {ids[most]}; batch: {self._where(0)}; kept as "
             f"{path}; lower --train.batch_size, or give tables more ranks"
         ) from error
 

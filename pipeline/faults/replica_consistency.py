@@ -24,8 +24,11 @@ class ReplicaConsistency(Hook):
     ) -> None:
         self._model, self._optimizer, self._world, self._every = model, optimizer, world, every
 
+    def needs_verdict(self, step: int) -> bool:
+        return self._every > 0 and step % self._every == 0
+
     def after_step(self, step: int, output: StepOutput) -> None:
-        if self._every and step % self._every == 0 and not output.skipped:
+        if self.needs_verdict(step) and not output.skipped:
             check_replicas(self._model, self._optimizer, step, self._world)
 
 

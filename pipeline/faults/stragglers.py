@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 
-import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from pipeline.config.sections import FaultsConfig
 from pipeline.io.console import plain_console, print_line
@@ -22,8 +21,10 @@ class Stragglers(Hook):
     Uses the lower median: with two ranks, the faster one is the reference.
     """
 
-    def __init__(self, config: FaultsConfig, world: World, seconds: Callable[[], Tensor]) -> None:
-        """`seconds`: time of each rank in the last step, [W]."""
+    def __init__(
+        self, config: FaultsConfig, world: World, seconds: Callable[[], Sequence[float]]
+    ) -> None:
+        """`seconds`: time of each rank in one more step."""
         self._seconds = seconds
         self._factor = config.straggler_factor
         self._window = config.straggler_window
@@ -31,28 +32,26 @@ class Stragglers(Hook):
         hosts: list[str] = [""] * world.size
         dist.all_gather_object(hosts, socket.gethostname(), group=world.control)
         self._hosts = hosts
-        self._sums_W = torch.zeros(world.size, dtype=torch.float64)
+        self._sums = [0.0] * world.size
         self._steps = 0
         self._known: set[int] = set()
 
     def after_step(self, step: int, output: StepOutput) -> None:
         self.update(step, self._seconds())
 
-    def update(self, step: int, seconds_W: Tensor) -> list[str]:
+    def update(self, step: int, seconds: Sequence[float]) -> list[str]:
         """Return a sentence for each newly slow rank, equal on all ranks; rank 0 prints it."""
-        self._sums_W += seconds_W
+        self._sums = [total + one for total, one in zip(self._sums, seconds, strict=True)]
         self._steps += 1
         if self._steps < self._window or not self._factor:
             return []
-        mean_W = self._sums_W / self._steps
-        self._sums_W, self._steps = torch.zeros_like(mean_W), 0
-        median = float(mean_W.median())
-        slow = {
-            rank for rank, mean in enumerate(mean_W.tolist()) if mean > self._factor * median > 0
-        }
+        means = [total / self._steps for total in self._sums]
+        self._sums, self._steps = [0.0] * len(means), 0
+        median = statistics.median_low(means)
+        slow = {rank for rank, mean in enumerate(means) if mean > self._factor * median > 0}
         lines = [
             f"step {step}: rank {rank} on host {self._hosts[rank]} is slow: "
-            f"{float(mean_W[rank]) * 1e3:.1f} ms per step in the tower, median of ranks "
+            f"{means[rank] * 1e3:.1f} ms per step in the tower, median of ranks "
             f"{median * 1e3:.1f} ms"
             for rank in sorted(slow - self._known)
         ]

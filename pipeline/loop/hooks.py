@@ -26,19 +26,10 @@ def all_hooks(
     checkpoints: Checkpoints,
     others: Sequence[Hook] = (),
 ) -> Hook:
-    """Return the configured hooks, then `others`. Those before BadStepPolicy see all steps."""
+    """Return the configured hooks, then `others`. BadStepPolicy calls those that it is given."""
     config, world, model = run.config, run.world, run.parallel.model
     head, optimizer = run.step.model.head, run.parallel.optimizer
     tasks = run.data.chosen.tasks
-    policy = BadStepPolicy(
-        run.guard,
-        config.faults,
-        world,
-        tasks,
-        run.folder / "debug",
-        segments.in_flight.where,
-        lambda: run.roll_back(checkpoints),
-    )
     rates = {task: run.data.schema.rate(task) for task in tasks}
     probe = ExpertProbe(head, tracker, rates, config.expert_health.probe_every, run.progress.norms)
     monitor = Monitor(
@@ -54,17 +45,24 @@ def all_hooks(
         log_task_weights=config.loss.balance.kind != "fixed",
     )
     every = config.debug.check_replica_consistency
-    return Hooks(
+    policy = BadStepPolicy(
+        run.guard,
+        config.faults,
+        world,
+        tasks,
+        run.folder / "debug",
+        segments.in_flight.where,
+        lambda: run.roll_back(checkpoints),
         [
-            ReplicaGroupSync(model, config.sharding),
-            Stragglers(config.faults, world, lambda: run.guard.seconds_W),
-            policy,
-            EmaUpdate(head),
+            Stragglers(config.faults, world, lambda: run.guard.seconds),
             probe,
             monitor,
             ReplicaConsistency(model, optimizer, world, every),
             FiniteWeights(model, world),
             BufferSync(head),
             *others,
-        ]
+        ],
+    )
+    return Hooks(
+        [ReplicaGroupSync(model, config.sharding), run.guard, EmaUpdate(head, optimizer), policy]
     )

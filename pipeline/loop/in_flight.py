@@ -32,10 +32,10 @@ class InFlight:
             if self.stopping or self.save_due:
                 return
 
-    def where(self) -> str:
-        """Return the origin of the batch of the last or current step."""
+    def where(self, ago: int = 0) -> str:
+        """Return the origin of the batch of the last or current step, or of `ago` steps before."""
         if isinstance(self._source, DescribesBatches):
-            return self._source.describe(len(self.batches))
+            return self._source.describe(len(self.batches) + ago)
         return "from a source that does not describe its batches"
 
     def after_step(self, *, stop: bool, save: bool) -> None:

@@ -141,7 +141,7 @@ def build_run(
         make_deterministic()
     step, parallel = build(config, data.chosen, world, tower)
     parallel.model.train()
-    guard = StepGuard(step, config.faults, world, data.chosen.input_columns)
+    guard = StepGuard(step, parallel.optimizer, config.faults, world, data.chosen.input_columns)
     return Run(
         config=config,
         folder=folder,
@@ -151,7 +151,7 @@ def build_run(
         step=step,
         parallel=parallel,
         guard=guard,
-        pipeline=open_pipeline(parallel, world, guard.optimizer(parallel.optimizer), config),
+        pipeline=open_pipeline(parallel, world, config),
         windowed=WindowedMetrics(
             data.chosen.tasks,
             batch_size=rows.per_rank,

@@ -76,4 +76,5 @@ class Flags:
         if self._work is not None:
             self._work.wait()
             self._work = None
-        return [int(value) for value in self._values]
+        found: list[int] = self._values.tolist()  # on the host
+        return found

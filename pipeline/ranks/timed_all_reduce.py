@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import time
-
 import torch.distributed as dist
 from torch import Tensor
 
-_seconds = 0.0
+from pipeline.ranks.device import Instant
+
+_waits: list[tuple[Instant, Instant]] = []
 
 
-def all_reduce_seconds() -> float:
-    """Seconds in `all_reduce` so far, in this process."""
-    return _seconds
+def take_waits() -> list[tuple[Instant, Instant]]:
+    """Begin and end of every `all_reduce` since the last call, in this process."""
+    found = list(_waits)
+    _waits.clear()
+    return found
 
 
 def all_reduce(x: Tensor) -> None:
-    """Sum over all ranks in place, and accumulate the time."""
-    global _seconds
-    began = time.perf_counter()
+    """Sum over all ranks in place, and note the time."""
+    began = Instant(x.device)
     dist.all_reduce(x)
-    _seconds += time.perf_counter() - began
+    _waits.append((began, Instant(x.device)))

@@ -61,6 +61,9 @@ class Monitor(Hook):
     ) -> None:
         self._tracker.log_results(step, results, split="val")
 
+    def needs_verdict(self, step: int) -> bool:
+        return step % self._log_every == 0 or step == self._last
+
     def after_step(self, step: int, output: StepOutput) -> None:
         if output.skipped:
             return
@@ -73,7 +76,7 @@ class Monitor(Hook):
         self._timed += 1
         self._windowed.update(output.logits_BT, batch.labels, batch.weights)
         self._unlogged += 1
-        if step % self._log_every and step != self._last:
+        if not self.needs_verdict(step):
             return
         speed = self._timed * self._batch_size / (time.perf_counter() - self._start)
         values: dict[str, float] = {}

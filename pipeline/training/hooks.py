@@ -16,8 +16,14 @@ class Hook:
     def before_step(self, step: int) -> None:
         """Called before step `step`, counted from 1."""
 
+    def needs_verdict(self, step: int) -> bool:
+        """Whether `after_step` of step `step` must be called before the next step begins, for which
+        the host waits for the device. Otherwise it may be called after the next step."""
+        return False
+
     def after_step(self, step: int, output: StepOutput) -> None:
-        """Called after the step. `output.skipped`: the batch was rejected, no weight changed."""
+        """Called when the guard's verdict on the step is known. `output.skipped`: the batch was
+        rejected, no weight changed."""
 
     def on_error(self, step: int, batch: Batch, error: Exception) -> None:
         """Called if step `step` failed on this rank, in `batch` or a later one. May raise a clearer
@@ -44,6 +50,9 @@ class Hooks(Hook):
     def before_step(self, step: int) -> None:
         for hook in self._hooks:
             hook.before_step(step)
+
+    def needs_verdict(self, step: int) -> bool:
+        return any(hook.needs_verdict(step) for hook in self._hooks)
 
     def after_step(self, step: int, output: StepOutput) -> None:
         for hook in self._hooks:

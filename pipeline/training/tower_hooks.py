@@ -5,18 +5,19 @@ from __future__ import annotations
 from models.ranker import Head
 from pipeline.ranks.world import share_buffers
 from pipeline.training.hooks import Hook
+from pipeline.training.optimizer import RunOptimizer
 from pipeline.training.step import StepOutput
 
 
 class EmaUpdate(Hook):
-    """Updates the moving average of the tower's weights after every step, if there is one."""
+    """Updates the moving average of the tower's weights after every step, if there is one. Must
+    precede hooks that are called late: weights change in the next step."""
 
-    def __init__(self, head: Head) -> None:
-        self._head = head
+    def __init__(self, head: Head, optimizer: RunOptimizer) -> None:
+        self._head, self._optimizer = head, optimizer
 
     def after_step(self, step: int, output: StepOutput) -> None:
-        if not output.skipped:
-            self._head.update_ema()
+        self._head.update_ema(self._optimizer.skipped)
 
 
 class BufferSync(Hook):

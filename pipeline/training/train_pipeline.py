@@ -25,15 +25,13 @@ from pipeline.training.step import StepOutput
 _CACHED = ("fused_uvm_caching", "key_value")
 
 
-def open_pipeline(
-    parallel: Parallel, world: World, optimizer: Any = None, config: Config | None = None
-) -> Any:
+def open_pipeline(parallel: Parallel, world: World, config: Config | None = None) -> Any:
     """Build the pipeline `config.train.pipeline`; without a config TrainPipelineSparseDist.
 
-    `optimizer` replaces that of the model. Raises UserError for unsupported combinations.
+    Raises UserError for unsupported combinations.
     """
     kind = "sparse_dist" if config is None else config.train.pipeline
-    arguments = (parallel.model, optimizer or parallel.optimizer, world.device)
+    arguments = (parallel.model, parallel.optimizer, world.device)
     if kind == "base":
         return _Base(*arguments)
     made: TrainPipelineSparseDist[Batch, StepOutput]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchrec import KeyedJaggedTensor, KeyedTensor
 
-from models.ema import ema_of
+from models.ema import Ema
 from models.probe import probing
 from models.ranker import Head, TowerInput
 from tests.models.building import NUM_FEATURES, TASKS, build, perturb, rows, small_home
@@ -18,7 +18,7 @@ from tests.models.building import NUM_FEATURES, TASKS, build, perturb, rows, sma
 @pytest.mark.parametrize("decay", [0.05, 0.5, 0.9, 0.999])
 def test_equals_the_sum_written_out(decay: float) -> None:
     tower = build(small_home())
-    average = ema_of(tower, decay)
+    average = Ema(tower, decay)
     seen = []
     for step in range(30):
         perturb(tower, seed=step)
@@ -39,7 +39,7 @@ def test_equals_the_sum_written_out(decay: float) -> None:
 
 def test_small_steps_are_not_lost_in_float32() -> None:
     tower = build(small_home()).float()
-    average = ema_of(tower, 0.9999)
+    average = Ema(tower, 0.9999)
     average.n_averaged.fill_(10**6)
     for _ in range(100):
         perturb(tower, seed=1)

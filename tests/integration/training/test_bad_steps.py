@@ -25,6 +25,8 @@ from tests.ranks import run_ranks
 
 _WORDS = ["--train.batch_size", "256", "--train.eval_every", "100", "--data.num_workers", "0"]
 _WORDS += ["--checkpoint.keep", "20", "--expert_health.probe_every", "0"]
+# Verdicts are read at once for a log line or a checkpoint, else after the next step.
+_WORDS += ["--train.log_every", "100", "--train.ema_decay", "0.9"]
 
 
 def _run(data: Path, out: Path, *words: str) -> Any:
@@ -73,10 +75,13 @@ def policies(rank: int, size: int, data: Path, out: Path) -> dict[str, Any]:
         "--faults.on_loss_spike",
         "stop",
     )
+    late = ("--train.max_steps", "5")
     found = {}
     with _Poison(3 if rank == 1 else 0, torch.inf):
-        found["stop"] = _run(data, out / "stop", *every)
+        found["stop"] = _run(data, out / "stop", *late)
         found["skip"] = _run(data, out / "skip", *every, *skip)
+        found["late"] = _run(data, out / "late", *late, *skip)
+        found["at once"] = _run(data, out / "at once", *late, *skip, "--train.log_every", "1")
         found["limit"] = _run(data, out / "limit", *every, *skip, "--faults.max_skipped", "0")
         found["early"] = _run(data, out / "early", "--train.max_steps", "4", *back)
     with _Poison(4 if rank == 1 else 0, torch.inf):
@@ -133,6 +138,18 @@ def test_a_skipped_batch_leaves_no_trace(found: tuple[Path, list[Any]]) -> None:
     before, at, after = (_state(out / "skip", step) for step in (2, 3, 4))
     assert _same(before, at)
     assert not _same(at, after)
+
+
+def test_a_verdict_read_late_leaves_no_trace_either(found: tuple[Path, list[Any]]) -> None:
+    out, (first, second) = found
+    assert [one[name] for one in (first, second) for name in ("late", "at once")] == [0] * 4
+    late, at_once = (
+        tensors(out / name / "checkpoints" / "step-00000005", out / name)
+        for name in ("late", "at once")
+    )
+    assert late.keys() == at_once.keys()
+    assert any("/window/" in name for name in late)
+    assert [name for name in late if not torch.equal(late[name], at_once[name])] == []
 
 
 def test_a_rollback_takes_the_checkpoints_weights(found: tuple[Path, list[Any]]) -> None:
