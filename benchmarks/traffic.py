@@ -80,6 +80,8 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return "gradients" if backward else "embeddings"
         if not name.startswith("allreduce"):
             return "other"
+        if tensor.dtype is torch.float64:  # the step guard's reports, the only such sum
+            return "control"
         storage = tensor.untyped_storage().data_ptr()
         for purpose, parameters in self._of.items():
             # DDP sums its buckets, and the parameters' gradients are views of these.
