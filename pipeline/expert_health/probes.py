@@ -62,6 +62,8 @@ class ExpertProbe(Hook):
 
     def after_step(self, step: int, output: StepOutput) -> None:
         """Call before the next step clears the gradients. A collective if a probe is due."""
+        if not self.needs_verdict(step):  # called late: the probe is of the step after
+            return
         probe = self._probe
         self._stop()
         if probe is None or output.skipped:

@@ -19,7 +19,8 @@ from pipeline.training.resolve_features import resolve_features
 from tests.integration.training.runs import copy_killed_after, run, tensors
 from tests.ranks import run_ranks
 
-_PROBE = ["--expert_health.probe_every", "2"]
+_LATE = ["--train.log_every", "5"]  # so that other verdicts are read late
+_PROBE = ["--expert_health.probe_every", "2", *_LATE]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_training_is_bit_equal_with_probes_and_without(
     probed: Path, synthetic: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "unprobed"
-    assert run_ranks(run, 2, synthetic, out, ["--expert_health.probe_every", "0"]) == [0, 0]
+    assert run_ranks(run, 2, synthetic, out, ["--expert_health.probe_every", "0", *_LATE]) == [0, 0]
     assert probes(out) == []
     left = tensors(probed / "checkpoints" / "step-00000008", tmp_path)
     right = tensors(out / "checkpoints" / "step-00000008", tmp_path)
