@@ -26,7 +26,8 @@ def all_hooks(
     checkpoints: Checkpoints,
     others: Sequence[Hook] = (),
 ) -> Hook:
-    """Return the configured hooks, then `others`. BadStepPolicy calls those that it is given."""
+    """Return the configured hooks, then `others`. BadStepPolicy calls those that use the
+    verdict on a step; the ones before it act on every step at once."""
     config, world, model = run.config, run.world, run.parallel.model
     head, optimizer = run.step.model.head, run.parallel.optimizer
     tasks = run.data.chosen.tasks

@@ -22,8 +22,8 @@ class Hook:
         return False
 
     def after_step(self, step: int, output: StepOutput) -> None:
-        """Called when the guard's verdict on the step is known. `output.skipped`: the batch was
-        rejected, no weight changed."""
+        """Called when the guard's verdict on the step is known; the run's own hooks that act on the
+        device, at once. `output.skipped`: the batch was rejected, no weight changed."""
 
     def on_error(self, step: int, batch: Batch, error: Exception) -> None:
         """Called if step `step` failed on this rank, in `batch` or a later one. May raise a clearer
