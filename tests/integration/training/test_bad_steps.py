@@ -67,14 +67,7 @@ def policies(rank: int, size: int, data: Path, out: Path) -> dict[str, Any]:
     every = ("--checkpoint.every", "1", "--train.max_steps", "4")
     two = ("--checkpoint.every", "2", "--train.max_steps", "6")
     skip, back = ("--faults.on_nonfinite", "skip"), ("--faults.on_nonfinite", "rollback")
-    spike = (
-        "--faults.spike_mad",
-        "50",
-        "--faults.spike_window",
-        "8",
-        "--faults.on_loss_spike",
-        "stop",
-    )
+    spike = ("--faults.spike_mad", "50", "--faults.spike_window", "8", "--faults.on_loss_spike")
     late = ("--train.max_steps", "5")
     found = {}
     with _Poison(3 if rank == 1 else 0, torch.inf):
@@ -87,7 +80,7 @@ def policies(rank: int, size: int, data: Path, out: Path) -> dict[str, Any]:
     with _Poison(4 if rank == 1 else 0, torch.inf):
         found["rollback"] = _run(data, out / "rollback", *two, *back)
     with _Poison(6 if rank == 1 else 0, 1e6):
-        found["spike"] = _run(data, out / "spike", "--train.max_steps", "8", *spike)
+        found["spike"] = _run(data, out / "spike", "--train.max_steps", "8", *spike, "stop")
     return found
 
 
