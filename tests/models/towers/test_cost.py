@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.layers import linear
 from models.layers.fused import chunks
 from models.towers.config import (
     AdattConfig,
@@ -47,8 +48,9 @@ def of(cost_: Cost, by: By) -> int:
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 def test_cost_is_what_torch_counts(config: TowerConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a training step on real tensors, in the form without layers that compute twice."""
+    """In a training step on real tensors, in the form that computes nothing twice or on padding."""
     monkeypatch.setattr(chunks, "is_wanted", lambda: False)
+    monkeypatch.setattr(linear, "ALIGNED", 1)
     tower = build(config, num_features=F)
     with FlopCounterMode(display=False) as counter:
         tower(rows(3, F).requires_grad_()).sum().backward()
