@@ -3,8 +3,9 @@
     python -m benchmarks.reader PREPARED_FOLDER [--batch-size 2048] [--workers 0 1 2]
 
 Prints, for each number of workers, the best epoch of several, by the clock and by CPU time (which
-other processes on the machine disturb less); then Arrow's own reading (decompression, decoding)
-of the same row groups, the part of it that is not ours, and the reader's share of that rate.
+other processes on the machine disturb less); and, by turns with it, Arrow's own reading
+(decompression, decoding) of the same row groups, the part of it that is not ours, and the reader's
+share of that rate.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=2048)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--shuffle-row-groups", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=5)
     args = parser.parse_args()
     keep_freed_memory()  # as training does
     schema = Schema.load(args.folder)
@@ -58,16 +59,6 @@ def main() -> None:
         f"{len(schema.sparse)} sparse features ({multi} multi-valued), {len(schema.dense)} dense, "
         f"{len(schema.labels)} labels, batch {args.batch_size}"
     )
-    per_cpu_second = {}
-    for num_workers in args.workers:
-        reader = source(num_workers)
-        rows = reader.steps_per_epoch * args.batch_size
-        times = [_epoch(reader) for _ in range(args.epochs)]
-        per_cpu_second[num_workers] = rows / min(cpu for _, cpu in times)
-        _say(f"{num_workers} workers: {_rates(rows, times)} ({rows:,} rows)")
-    size = np.mean([_bytes(batch) for batch in source(0)])
-    _say(f"a batch: {size / 1e6:.2f} MB, {size / args.batch_size:.0f} bytes a row")
-
     columns = Columns(
         schema,
         features=schema.sparse,
@@ -76,14 +67,28 @@ def main() -> None:
         with_oracle=False,
     )
     shards = Shards(args.folder, schema, args.split, columns.types)
-    times = [_arrow(shards, args.shuffle_row_groups) for _ in range(args.epochs)]
+    readers = {num_workers: source(num_workers) for num_workers in args.workers}
+    times: dict[int, list[Times]] = {num_workers: [] for num_workers in args.workers}
+    arrow: list[Times] = []
+    for _ in range(args.epochs):  # by turns: other work on the machine falls on all alike
+        arrow.append(_arrow(shards, args.shuffle_row_groups))
+        for num_workers, reader in readers.items():
+            times[num_workers].append(_epoch(reader))
+    per_cpu_second = {}
+    for num_workers, reader in readers.items():
+        rows = reader.steps_per_epoch * args.batch_size
+        per_cpu_second[num_workers] = rows / min(cpu for _, cpu in times[num_workers])
+        _say(f"{num_workers} workers: {_rates(rows, times[num_workers])} ({rows:,} rows)")
+    size = np.mean([_bytes(batch) for batch in source(0)])
+    _say(f"a batch: {size / 1e6:.2f} MB, {size / args.batch_size:.0f} bytes a row")
+    rows = sum(shards.group_rows)
     groups = np.arange(len(shards.group_rows))[: args.shuffle_row_groups]
     _say(
-        f"Arrow alone: {_rates(sum(shards.group_rows), times)}; a window of "
-        f"{len(groups)} row groups is {shards.read(groups).nbytes / 1e6:.0f} MB"
+        f"Arrow alone: {_rates(rows, arrow)}; a window of {len(groups)} row groups is "
+        f"{shards.read(groups).nbytes / 1e6:.0f} MB"
     )
-    arrow = sum(shards.group_rows) / min(cpu for _, cpu in times)
-    shares = (f"{rate / arrow:.0%} ({n} workers)" for n, rate in per_cpu_second.items())
+    alone = rows / min(cpu for _, cpu in arrow)
+    shares = (f"{rate / alone:.0%} ({n} workers)" for n, rate in per_cpu_second.items())
     _say(f"rows per CPU second, of Arrow's: {', '.join(shares)}")
 
 

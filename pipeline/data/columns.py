@@ -169,15 +169,22 @@ class Columns:
         lengths = np.concatenate(
             [_integers(pc.list_value_length(chunk)) for chunk in column.chunks], dtype=np.int64
         )
-        values = np.concatenate([_integers(chunk.flatten()) for chunk in column.chunks])
+        # By chunk: each is folded and converted while it is in cache.
+        chunks: list[IntArray] = []
+        num_values = 0
 
         def locate_value(index: int) -> str:
-            return locate(int(np.searchsorted(lengths.cumsum(), index, side="right")))
+            value = num_values + index
+            return locate(int(np.searchsorted(lengths.cumsum(), value, side="right")))
 
+        for chunk in column.chunks:
+            values = self._fold(_integers(chunk.flatten()), feature, locate_value)
+            chunks.append(values.astype(self._id_type, copy=False))
+            num_values += len(values)
         new_lengths, bags, _ = torch.ops.fbgemm.permute_1D_sparse_data(
             torch.from_numpy(order.astype(np.int32)),
             torch.from_numpy(lengths),
-            torch.from_numpy(self._fold(values, feature, locate_value).astype(self._id_type)),
+            torch.from_numpy(np.concatenate(chunks)),
             None,
             None,
         )

@@ -30,7 +30,7 @@ class Rows:
     """Same as in `Batch`, with n for B."""
 
     def __len__(self) -> int:
-        return len(self.users)
+        return self.users.shape[0]
 
     def split(self, sizes: list[int]) -> list[Rows]:
         """Split into views of `sizes` rows each."""
@@ -78,7 +78,7 @@ class Rows:
         """Return the rows as a batch; `keys` are the features, `multi` marks bags."""
         lengths = torch.ones(len(keys), len(self), dtype=torch.int32)
         if self.bags:
-            singles, bags = iter(self.single), iter(self.bags)
+            singles, bags = iter(self.single.unbind()), iter(self.bags)
             values = torch.cat([next(bags if is_bag else singles) for is_bag in multi])
             lengths[torch.tensor(multi)] = self.lengths
         else:
