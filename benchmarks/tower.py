@@ -6,7 +6,7 @@
 take turns, step by step, so that a busy machine slows them alike; times are medians. The
 share is that of the floating-point rate which a 2048^3 matmul reaches here.
 
-HOMEREC_KERNELS=1 in the environment makes "batched" use the compiled kernels, see
+HOMEREC_KERNELS=0 in the environment makes "batched" do without the compiled kernels, see
 docs/design/models.md.
 """
 

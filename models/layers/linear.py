@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.layers.fused.stacked_linear import linear
 from models.layers.initialize import fill_normal
 
 ALIGNED = 8
@@ -23,7 +24,7 @@ class StackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, in] (the same input for all) or [E, B, in] -> [E, B, out]."""
         if x.dim() == 3:
-            return torch.bmm(x, self.weight.transpose(1, 2))
+            return linear(x, self.weight)
         num, out_features, in_features = self.weight.shape
         weight: Tensor = self.weight
         if (missing := -in_features % ALIGNED) and torch.is_grad_enabled():

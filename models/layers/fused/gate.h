@@ -1,133 +1,216 @@
-// Soft masks on the inputs of experts; see gated_linear.py.
+// Soft masks on the inputs of experts, and the experts' first Linear; see gated_linear.py.
+//
+// A mask is sum_l 2 weights_l sigmoid(low_l up_l): low [E, B, L * R], weights [E, B, L], up dense
+// [L, E, R, F]. An input x that all experts share has a stride of 0 over e.
 #pragma once
 
-#include "values.h"
-#include <vector>
+#include "linear.h"
 
 namespace {
 
-constexpr Int TILE = 4;  // rows that share the values of `up`, in registers
+struct Sizes {
+    Int L, E, B, F, R;
+};
 
-// One tile of low [TILE, R] times up [R, F]; `up` points to the first of its n columns. With
-// whole tiles the sums stay in registers.
-template <typename T, bool whole>
-void tile_product(const T* const* low, const T* up, float (*high)[COLUMNS], Int R, Int F, Int n) {
-    float sum[TILE][COLUMNS] = {};
-    for (Int k = 0; k < R; k++, up += F)
-        for (Int i = 0; i < TILE; i++) {
-            const float factor = low[i][k];
-            for (Int f = 0; f < (whole ? COLUMNS : n); f++) sum[i][f] += factor * (float)up[f];
-        }
-    std::memcpy(high, sum, sizeof sum);
+template <typename T> Packed pack_up(const T* up, Sizes z) {
+    Packed packed(z.L * z.E, z.R, z.F);
+#pragma omp parallel for
+    for (Int i = 0; i < z.L * z.E; i++) packed.pack(i, up + i * z.R * z.F, z.F, 1);
+    return packed;
 }
 
-template <typename T>
-void product(View low, Int e, Int b, Int rows, const T* up, float (*high)[COLUMNS], Int R, Int F,
-             Int n) {
-    const T* of_row[TILE];
-    for (Int i = 0; i < TILE; i++) of_row[i] = low.row<T>(e, b + (i < rows ? i : 0));
-    (n == COLUMNS ? tile_product<T, true> : tile_product<T, false>)(of_row, up, high, R, F, n);
+// Columns c0 to c0 + n of some rows of one expert, with low in L blocks at `low`.
+struct Cells {
+    Int e, b0, rows, c0, n;
+};
+
+// Writes low_l up_l to block l at `high`.
+inline void products(const float* low, const Packed& up, float* high, Cells c, Sizes z) {
+    for (Int l = 0; l < z.L; l++)
+        rows_times(low + l * BLOCK * STRIDE, up.at(l * z.E + c.e, 0, c.c0), high + l * BLOCK * STRIDE,
+                   STRIDE, c.rows, c.n, z.R, false);
 }
 
-// Adds mask l of a tile, and writes its sigmoids.
+// Row i of the mask; replaces the products by their sigmoids.
 template <typename T>
-void add_mask(View low, View weights, const T* up, Int l, Int e, Int b, Int rows, Int start, Int n,
-              Int E, Int F, Int R, float (*sigmoids)[COLUMNS], float (*mask)[COLUMNS]) {
-    product(low, l * E + e, b, rows, up + (l * E + e) * R * F + start, sigmoids, R, F, n);
-    for (Int i = 0; i < rows; i++) {
-        const float twice = 2.0f * weights.row<T>(e, b + i)[l];
-        float *__restrict s = sigmoids[i], *__restrict m = mask[i];
+void mask_row(float* high, Int i, const T* weights, float* __restrict mask, Cells c, Sizes z) {
+    std::fill(mask, mask + c.n, 0.0f);
+    for (Int l = 0; l < z.L; l++) {
+        float* __restrict s = high + l * BLOCK * STRIDE + i * STRIDE;
+        const float twice = 2.0f * (float)weights[l];
 #pragma omp simd
-        for (Int f = 0; f < n; f++) {
+        for (Int f = 0; f < c.n; f++) {
             s[f] = sigmoid(s[f]);
-            m[f] += twice * s[f];
+            mask[f] += twice * s[f];
         }
     }
 }
 
-// A mask is sum_l 2 weights_l sigmoid(low_l up_l); low [L * E, B, R], up dense [L, E, R, F].
-template <typename T>
-void gate(View x, View low, View weights, View out, const T* up, Int L, Int E, Int B, Int F, Int R) {
-#pragma omp parallel for collapse(2)
-    for (Int e = 0; e < E; e++)
-        for (Int b = 0; b < B; b += TILE)
-            for (Int start = 0; start < F; start += COLUMNS) {
-                const Int rows = std::min(TILE, B - b), n = std::min(COLUMNS, F - start);
-                float mask[TILE][COLUMNS] = {}, sigmoids[TILE][COLUMNS];
-                for (Int l = 0; l < L; l++)
-                    add_mask(low, weights, up, l, e, b, rows, start, n, E, F, R, sigmoids, mask);
-                for (Int i = 0; i < rows; i++) {
-                    const T* __restrict row = x.row<T>(e, b + i) + start;
-                    T* __restrict o = out.row<T>(e, b + i) + start;
+// Writes x times its mask for these cells, row i to `out(i)`.
+template <typename T, typename Out>
+void mask_cells(View x, View weights, float* high, Out out, Cells c, Sizes z) {
+    float mask[DEEP];
+    for (Int i = 0; i < c.rows; i++) {
+        mask_row(high, i, weights.row<T>(c.e, c.b0 + i), mask, c, z);
+        const T* __restrict row = x.row<T>(c.e, c.b0 + i) + c.c0;
+        auto* __restrict o = out(i);
 #pragma omp simd
-                    for (Int f = 0; f < n; f++) o[f] = T((float)row[f] * mask[i][f]);
-                }
-            }
+        for (Int f = 0; f < c.n; f++) o[f] = (float)row[f] * mask[f];
+    }
 }
 
-// Writes dx, dweights and dhigh, the gradient of `low up`, and replaces dout by the masked x. An
-// input shared by all experts has a stride of 0 over e; its dx is their sum, in order.
+// The gradients for these cells. Row i of the masked x's gradient, `dout(i)`, becomes the masked x;
+// dhigh(l, i) becomes the gradient of low_l up_l; dx(i) is added to, or written, and dots [L] [BLOCK]
+// are added to.
+template <typename T, typename Dout, typename Dhigh, typename Dx>
+void mask_cells_backward(View x, View weights, float* high, Dout dout, Dhigh dhigh, Dx dx, bool add,
+                         float* dots, Cells c, Sizes z) {
+    float mask[DEEP], dmask[DEEP];
+    for (Int i = 0; i < c.rows; i++) {
+        const T* w = weights.row<T>(c.e, c.b0 + i);
+        mask_row(high, i, w, mask, c, z);
+        const T* __restrict row = x.row<T>(c.e, c.b0 + i) + c.c0;
+        auto* __restrict g = dout(i);
+        float* __restrict d = dx(i);
+#pragma omp simd
+        for (Int f = 0; f < c.n; f++) {
+            const float value = row[f], gradient = g[f];
+            d[f] = (add ? d[f] : 0.0f) + mask[f] * gradient;
+            dmask[f] = gradient * value;
+            g[f] = mask[f] * value;
+        }
+        for (Int l = 0; l < z.L; l++) {
+            const float* s = high + l * BLOCK * STRIDE + i * STRIDE;
+            auto* dh = dhigh(l, i);  // may be s
+            const float twice = 2.0f * (float)w[l];
+            float dot = 0.0f;
+#pragma omp simd reduction(+ : dot)
+            for (Int f = 0; f < c.n; f++) {
+                const float ds = dmask[f] * s[f];
+                dot += ds;
+                dh[f] = (ds - ds * s[f]) * twice;
+            }
+            dots[l * BLOCK + i] += dot;
+        }
+    }
+}
+
+// Calls `work(cells, high)` for all columns of a block of rows, with low_l up_l in `high`.
+template <typename T, typename Work>
+void for_columns(View low, const Packed& up, float* memory, Int e, Int block, Sizes z, Work work) {
+    const Int b0 = block * BLOCK, rows = std::min(BLOCK, z.B - b0);
+    for (Int l = 0; l < z.L; l++)
+        stage(low.row<T>(e, b0) + l * z.R, low.over_b, memory + l * BLOCK * STRIDE, rows, z.R);
+    float* high = memory + z.L * BLOCK * STRIDE;
+    for (Int c0 = 0; c0 < z.F; c0 += DEEP) {
+        const Cells cells{e, b0, rows, c0, std::min(DEEP, z.F - c0)};
+        products(memory, up, high, cells, z);
+        work(cells, high);
+    }
+}
+
+inline Int memory_of(Sizes z, Int more) { return (2 * z.L + more) * BLOCK * STRIDE; }
+
+template <typename T> void dots_to(View dweights, const float* dots, Int e, Int block, Sizes z) {
+    for (Int b = block * BLOCK; b < std::min((block + 1) * BLOCK, z.B); b++)
+        for (Int l = 0; l < z.L; l++)
+            dweights.row<T>(e, b)[l] = T(2.0f * dots[l * BLOCK + b - block * BLOCK]);
+}
+
+// out [E, B, F] = x masked
+template <typename T> void gate(View x, View low, View weights, View out, const T* up, Sizes z) {
+    const Packed packed = pack_up(up, z);
+    for_rows(z.E, blocks_of(z.B, BLOCK), [&](Int e, Int block) {
+        for_columns<T>(low, packed, scratch(memory_of(z, 0)), e, block, z, [&](Cells c, float* high) {
+            mask_cells<T>(x, weights, high, [&](Int i) { return out.row<T>(e, c.b0 + i) + c.c0; }, c,
+                          z);
+        });
+    });
+}
+
+// Replaces dout by the masked x; dhigh [L * E, B, F].
 template <typename T>
 void gate_backward(View x, View low, View weights, View dout, View dx, View dweights, View dhigh,
-                   const T* up, Int L, Int E, Int B, Int F, Int R) {
+                   const T* up, Sizes z) {
     const bool shared = x.over_e == 0;
-#pragma omp parallel
-    {
-        std::vector<float> values(L * TILE * COLUMNS), dots(L * TILE), sums(ROWS * F);
-        float(*sigmoids)[TILE][COLUMNS] = (float(*)[TILE][COLUMNS])values.data();
-        // The gradients of one tile, from its mask and sigmoids.
-        const auto tile = [&](Int e, Int b, Int i, Int start, Int n, const float* mask, float* sum) {
-            const T* __restrict row = x.row<T>(e, b + i) + start;
-            T* __restrict g = dout.row<T>(e, b + i) + start;
-            float dmask[COLUMNS];
-#pragma omp simd
-            for (Int f = 0; f < n; f++) {
-                sum[f] += mask[f] * (float)g[f];
-                dmask[f] = (float)g[f] * (float)row[f];
-                g[f] = T(mask[f] * (float)row[f]);
-            }
-            for (Int l = 0; l < L; l++) {
-                T* __restrict dh = dhigh.row<T>(l * E + e, b + i) + start;
-                const float* __restrict s = sigmoids[l][i];
-                const float twice = 2.0f * weights.row<T>(e, b + i)[l];
-                float dot = 0.0f;
-#pragma omp simd reduction(+ : dot)
-                for (Int f = 0; f < n; f++) {
-                    const float ds = dmask[f] * s[f];
-                    dot += ds;
-                    dh[f] = T((ds - ds * s[f]) * twice);
+    const Packed packed = pack_up(up, z);
+#pragma omp parallel for
+    for (Int block = 0; block < blocks_of(z.B, BLOCK); block++) {
+        std::vector<float> sums(BLOCK * z.F), dots(z.L * BLOCK);
+        for (Int e = 0; e < z.E; e++) {
+            std::fill(dots.begin(), dots.end(), 0.0f);
+            const auto work = [&](Cells c, float* high) {
+                mask_cells_backward<T>(
+                    x, weights, high, [&](Int i) { return dout.row<T>(e, c.b0 + i) + c.c0; },
+                    [&](Int l, Int i) { return dhigh.row<T>(l * z.E + e, c.b0 + i) + c.c0; },
+                    [&](Int i) { return &sums[i * z.F + c.c0]; }, shared && e > 0, dots.data(), c, z);
+            };
+            for_columns<T>(low, packed, scratch(memory_of(z, 0)), e, block, z, work);
+            dots_to<T>(dweights, dots.data(), e, block, z);
+            if (shared && e + 1 < z.E) continue;
+            for (Int i = 0; i < std::min(BLOCK, z.B - block * BLOCK); i++)
+                for (Int f = 0; f < z.F; f++)
+                    dx.row<T>(e, block * BLOCK + i)[f] = T(sums[i * z.F + f]);
+        }
+    }
+}
+
+// h [E, B, H] = (x masked) W, W dense [E, H, F]
+inline void gated_linear(View x, View low, View weights, View h, const float* up, const float* W, Int H,
+                         Sizes z) {
+    const Packed packed = pack_up(up, z);
+    const Packed columns = pack_weights(W, z.E, H, z.F, false);
+    for_rows(z.E, blocks_of(z.B, BLOCK), [&](Int e, Int block) {
+        float *memory = scratch(memory_of(z, 1)), *masked = memory + memory_of(z, 0);
+        for_columns<float>(low, packed, memory, e, block, z, [&](Cells c, float* high) {
+            mask_cells<float>(x, weights, high, [&](Int i) { return masked + i * STRIDE; }, c, z);
+            rows_times(masked, columns.at(e, c.c0), h.row<float>(e, c.b0), h.over_b, c.rows, H, c.n,
+                       c.c0 > 0);
+        });
+    });
+}
+
+// dup and dW begin as zeros.
+inline void gated_linear_backward(View x, View low, View weights, View dh, View dx, View dlow,
+                                  View dweights, const float* up, float* dup, const float* W, float* dW,
+                                  Int H, Sizes z) {
+    const bool shared = x.over_e == 0;
+    const Packed packed = pack_up(up, z);
+    const Packed rows_of_W = pack_weights(W, z.E, H, z.F, true);
+    // up_l is [R, F]: as weights [out, in], with the gradient of `low up` for x.
+    const Packed columns_of_up = pack_weights(up, z.L * z.E, z.R, z.F, false);
+    const Int deep = blocks_of(H, DEEP), size = BLOCK * STRIDE;
+    for (Int e = 0; e < z.E; e++) {
+        std::vector<Sum> sums{{dW + e * H * z.F, H * z.F}};
+        for (Int l = 0; l < z.L; l++)
+            sums.push_back({dup + (l * z.E + e) * z.R * z.F, z.R * z.F});
+        sum_blocks(blocks_of(z.B, BLOCK), sums, [&](Int block, const std::vector<Sum>& sums) {
+            float *memory = scratch(memory_of(z, 1 + deep)), *dmasked = memory + memory_of(z, 0);
+            float* gradients = dmasked + size;
+            std::vector<float> dots(z.L * BLOCK);
+            const Int b0 = block * BLOCK;
+            const float* dh_rows = dh.row<float>(e, b0);
+            stage(dh_rows, dh.over_b, gradients, std::min(BLOCK, z.B - b0), H);
+            for_columns<float>(low, packed, memory, e, block, z, [&](Cells c, float* high) {
+                staged_times(gradients, rows_of_W, e, c.c0, dmasked, STRIDE, c.rows, c.n, H);
+                mask_cells_backward<float>(
+                    x, weights, high, [&](Int i) { return dmasked + i * STRIDE; },
+                    [&](Int l, Int i) { return high + l * size + i * STRIDE; },
+                    [&](Int i) { return dx.row<float>(e, b0 + i) + c.c0; }, shared && e > 0,
+                    dots.data(), c, z);
+                transposed_times(dh_rows, dh.over_b, in_place(dmasked), sums[0].data + c.c0, z.F, H,
+                                 c.n, c.rows);
+                for (Int l = 0; l < z.L; l++) {
+                    const float* low_rows = low.row<float>(e, b0) + l * z.R;
+                    transposed_times(low_rows, low.over_b, in_place(high + l * size),
+                                     sums[1 + l].data + c.c0, z.F, z.R, c.n, c.rows);
+                    rows_times(high + l * size, columns_of_up.at(l * z.E + e, c.c0),
+                               dlow.row<float>(e, b0) + l * z.R, dlow.over_b, c.rows, z.R, c.n,
+                               c.c0 > 0);
                 }
-                dots[l * TILE + i] += dot;
-            }
-        };
-#pragma omp for
-        for (Int b0 = 0; b0 < B; b0 += ROWS)
-            for (Int e = 0; e < E; e++) {
-                const Int b1 = std::min(b0 + ROWS, B);
-                if (e == 0 || !shared) std::fill(sums.begin(), sums.end(), 0.0f);
-                for (Int b = b0; b < b1; b += TILE) {
-                    const Int rows = std::min(TILE, b1 - b);
-                    std::fill(dots.begin(), dots.end(), 0.0f);
-                    for (Int start = 0; start < F; start += COLUMNS) {
-                        const Int n = std::min(COLUMNS, F - start);
-                        float mask[TILE][COLUMNS] = {};
-                        for (Int l = 0; l < L; l++)
-                            add_mask(low, weights, up, l, e, b, rows, start, n, E, F, R, sigmoids[l],
-                                     mask);
-                        for (Int i = 0; i < rows; i++)
-                            tile(e, b, i, start, n, mask[i], &sums[(b - b0 + i) * F + start]);
-                    }
-                    for (Int i = 0; i < rows; i++)
-                        for (Int l = 0; l < L; l++)
-                            dweights.row<T>(e, b + i)[l] = T(2.0f * dots[l * TILE + i]);
-                }
-                if (shared && e + 1 < E) continue;
-                for (Int b = b0; b < b1; b++) {
-                    T* __restrict o = dx.row<T>(e, b);
-#pragma omp simd
-                    for (Int f = 0; f < F; f++) o[f] = T(sums[(b - b0) * F + f]);
-                }
-            }
+            });
+            dots_to<float>(dweights, dots.data(), e, block, z);
+        });
     }
 }
 

@@ -27,16 +27,6 @@
                              Int B, Int D) {                                                      \
         add_affine<T>(x, dx, linear, constant, E, B, D);                                          \
     }                                                                                             \
-    void gate_##suffix(View x, View low, View weights, View out, const void* up, Int L, Int E,    \
-                       Int B, Int F, Int R) {                                                     \
-        gate<T>(x, low, weights, out, (const T*)up, L, E, B, F, R);                               \
-    }                                                                                             \
-    void gate_backward_##suffix(View x, View low, View weights, View dout, View dx,               \
-                                View dweights, View dhigh, const void* up, Int L, Int E, Int B,   \
-                                Int F, Int R) {                                                   \
-        gate_backward<T>(x, low, weights, dout, dx, dweights, dhigh, (const T*)up, L, E, B, F,    \
-                         R);                                                                      \
-    }                                                                                             \
     void mix_##suffix(View weights, View x, View out, Int M, Int E, Int B, Int D) {               \
         mix<T>(weights, x, out, M, E, B, D);                                                      \
     }                                                                                             \
@@ -48,4 +38,40 @@
 extern "C" {
 EXPORT(float, float32)
 EXPORT(bf16, bfloat16)
+
+// Beside products in bfloat16, for which processors have units of their own and torch calls them.
+void gate_bfloat16(View x, View low, View weights, View out, const void* up, Sizes sizes) {
+    gate<bf16>(x, low, weights, out, (const bf16*)up, sizes);
+}
+void gate_backward_bfloat16(View x, View low, View weights, View dout, View dx, View dweights,
+                            View dhigh, const void* up, Sizes sizes) {
+    gate_backward<bf16>(x, low, weights, dout, dx, dweights, dhigh, (const bf16*)up, sizes);
+}
+
+void linear_float32(View x, View h, const float* W, Int O, Int E, Int B, Int D) {
+    linear(x, h, W, O, E, B, D);
+}
+void linear_backward_float32(View x, View dh, View dx, const float* W, float* dW, Int O, Int E, Int B,
+                             Int D) {
+    linear_backward(x, dh, dx, W, dW, O, E, B, D);
+}
+void gated_linear_float32(View x, View low, View weights, View h, const float* up, const float* W, Int H,
+                          Sizes sizes) {
+    gated_linear(x, low, weights, h, up, W, H, sizes);
+}
+void gated_linear_backward_float32(View x, View low, View weights, View dh, View dx, View dlow,
+                                   View dweights, const float* up, float* dup, const float* W, float* dW,
+                                   Int H, Sizes sizes) {
+    gated_linear_backward(x, low, weights, dh, dx, dlow, dweights, up, dup, W, dW, H, sizes);
+}
+void affine_linear_float32(View x, View h, const float* scale, const float* shift, int swish,
+                           const float* W, Int O, Int E, Int B, Int D) {
+    (swish ? affine_linear<true> : affine_linear<false>)(x, h, scale, shift, W, O, E, B, D);
+}
+void affine_linear_backward_float32(View x, View dh, View dx, const float* scale, const float* shift,
+                                    const float* center, double* totals, int swish, const float* W,
+                                    float* dW, Int O, Int E, Int B, Int D) {
+    (swish ? affine_linear_backward<true> : affine_linear_backward<false>)(
+        x, dh, dx, scale, shift, center, totals, W, dW, O, E, B, D);
+}
 }

@@ -1,7 +1,7 @@
 """Calls the compiled functions of kernels.cpp.
 
-Used with HOMEREC_KERNELS=1 in the environment and a compiler; else models/layers/fused/chunked.py
-does the same.
+Without a compiler, or with HOMEREC_KERNELS=0 in the environment, models/layers/fused/chunked.py
+does the same with torch operations.
 """
 
 import ctypes
@@ -9,11 +9,15 @@ import functools
 import os
 import shlex
 import subprocess
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from models.layers.fused.library import library
+
+MAX_RANK = 128
+"""Of a feature gate: DEEP in gemm.h."""
 
 _Int, _Pointer = ctypes.c_int64, ctypes.c_void_p
 
@@ -22,15 +26,39 @@ class _View(ctypes.Structure):
     _fields_ = (("data", _Pointer), ("over_e", _Int), ("over_b", _Int))
 
 
+class _Sizes(ctypes.Structure):
+    """Of feature gates: masks, experts, rows, features, rank."""
+
+    _fields_ = tuple((name, _Int) for name in "LEBFR")
+
+    @classmethod
+    def of(cls, up: Tensor, num_rows: int) -> Self:
+        assert up.is_contiguous()
+        num_masks, num_experts, rank, num_features = up.shape
+        return cls(num_masks, num_experts, num_rows, num_features, rank)
+
+
 _ARGUMENTS = {
     "moments": (_View, *2 * [_Pointer], *3 * [_Int]),
     "affine": (*2 * [_View], *2 * [_Pointer], ctypes.c_int, *3 * [_Int]),
     "affine_backward": (*4 * [_View], *4 * [_Pointer], ctypes.c_int, *3 * [_Int]),
     "add_affine": (*2 * [_View], *2 * [_Pointer], *3 * [_Int]),
-    "gate": (*4 * [_View], _Pointer, *5 * [_Int]),
-    "gate_backward": (*7 * [_View], _Pointer, *5 * [_Int]),
     "mix": (*3 * [_View], *4 * [_Int]),
     "mix_backward": (*5 * [_View], *4 * [_Int]),
+}
+_ONLY_BFLOAT16 = {
+    "gate": (*4 * [_View], _Pointer, _Sizes),
+    "gate_backward": (*7 * [_View], _Pointer, _Sizes),
+}
+_ONLY_FLOAT32 = {
+    "linear": (*2 * [_View], _Pointer, *4 * [_Int]),
+    "linear_backward": (*3 * [_View], *2 * [_Pointer], *4 * [_Int]),
+    "gated_linear": (*4 * [_View], *2 * [_Pointer], _Int, _Sizes),
+    "gated_linear_backward": (*7 * [_View], *4 * [_Pointer], _Int, _Sizes),
+    "affine_linear": (*2 * [_View], *2 * [_Pointer], ctypes.c_int, _Pointer, *4 * [_Int]),
+    "affine_linear_backward": (
+        *(*3 * [_View], *4 * [_Pointer], ctypes.c_int, *2 * [_Pointer], *4 * [_Int]),
+    ),
 }
 
 
@@ -42,8 +70,8 @@ class Kernels:
 
     def __init__(self, compiled: ctypes.CDLL) -> None:
         self._functions = {}
-        for name, arguments in _ARGUMENTS.items():
-            for dtype in (torch.float32, torch.bfloat16):
+        for dtype, only in (torch.float32, _ONLY_FLOAT32), (torch.bfloat16, _ONLY_BFLOAT16):
+            for name, arguments in (_ARGUMENTS | only).items():
                 function = getattr(compiled, f"{name}_{str(dtype).removeprefix('torch.')}")
                 function.argtypes, function.restype = arguments, None
                 self._functions[name, dtype] = function
@@ -94,33 +122,109 @@ class Kernels:
             _view(x), _view(dx), _dense(factor), _dense(constant), *x.shape
         )
 
-    def gate(self, x: Tensor, low: Tensor, weights: Tensor, up: Tensor, out: Tensor) -> None:
-        """Write `x * sum_l 2 weights_l sigmoid(low_l up_l)`.
+    def affine_linear(
+        self, x: Tensor, scale: Tensor, shift: Tensor, swish: bool, weight: Tensor
+    ) -> Tensor:
+        """Return `activation(x * scale + shift)` times `weight` [E, O, D], [E, B, O]; float32."""
+        h = x.new_empty(*x.shape[:2], weight.shape[1])
+        arguments = (_dense(scale), _dense(shift), swish, _dense(weight), weight.shape[1])
+        self._functions["affine_linear", x.dtype](_view(x), _view(h), *arguments, *x.shape)
+        return h
 
-        x [B, F] or [E, B, F], low [L*E, B, R], weights [E, B, L], up [L, E, R, F], out [E, B, F].
-        """
-        assert up.is_contiguous()
-        views = (_view(t) for t in (x, low, weights, out))
-        self._functions["gate", x.dtype](*views, up.data_ptr(), *_gate_sizes(up, out))
+    def affine_linear_backward(
+        self,
+        x: Tensor,
+        dh: Tensor,
+        dx: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        center: Tensor,
+        totals: Tensor,
+        swish: bool,
+        weight: Tensor,
+    ) -> Tensor:
+        """Return the gradient of `weight`; else as affine_backward, from the gradient of h."""
+        dweight = torch.zeros_like(weight)
+        self._functions["affine_linear_backward", x.dtype](
+            *(_view(t) for t in (x, dh, dx)),
+            *(_dense(t) for t in (scale, shift, center)),
+            totals.data_ptr(),
+            swish,
+            _dense(weight),
+            _dense(dweight),
+            weight.shape[1],
+            *x.shape,
+        )
+        return dweight
+
+    def gate(self, x: Tensor, low: Tensor, mixing: Tensor, up: Tensor, out: Tensor) -> None:
+        """Write x times its mask [E, B, F]; bfloat16."""
+        views = (_view(t) for t in (x, low, mixing, out))
+        self._functions["gate", x.dtype](*views, up.data_ptr(), _Sizes.of(up, out.shape[1]))
 
     def gate_backward(
         self,
         x: Tensor,
         low: Tensor,
-        weights: Tensor,
+        mixing: Tensor,
         up: Tensor,
         dout: Tensor,
         dx: Tensor,
-        dweights: Tensor,
+        dmixing: Tensor,
         dhigh: Tensor,
     ) -> None:
-        """Write dx, dweights and the gradient of `low_l up_l` [L*E, B, F].
+        """Write dx, dmixing and the gradient of `low_l up_l` [L*E, B, F]; bfloat16.
 
         dout becomes what `gate` wrote.
         """
-        assert up.is_contiguous()
-        views = (_view(t) for t in (x, low, weights, dout, dx, dweights, dhigh))
-        self._functions["gate_backward", x.dtype](*views, up.data_ptr(), *_gate_sizes(up, dout))
+        views = (_view(t) for t in (x, low, mixing, dout, dx, dmixing, dhigh))
+        self._functions["gate_backward", x.dtype](
+            *views, up.data_ptr(), _Sizes.of(up, dout.shape[1])
+        )
+
+    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Return x [E, B, D] times `weight` [E, O, D], [E, B, O]; float32."""
+        h = x.new_empty(*x.shape[:2], weight.shape[1])
+        arguments = (_dense(weight), weight.shape[1], *x.shape)
+        self._functions["linear", x.dtype](_view(x), _view(h), *arguments)
+        return h
+
+    def linear_backward(self, x: Tensor, weight: Tensor, dh: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of x and weight; float32."""
+        dx, dweight = torch.empty_like(x), torch.zeros_like(weight)
+        self._functions["linear_backward", x.dtype](
+            *(_view(t) for t in (x, dh, dx)),
+            *(_dense(t) for t in (weight, dweight)),
+            weight.shape[1],
+            *x.shape,
+        )
+        return dx, dweight
+
+    def gated_linear(
+        self, x: Tensor, low: Tensor, mixing: Tensor, up: Tensor, weight: Tensor
+    ) -> Tensor:
+        """Return x times its mask times `weight` [E, out, F], [E, B, out]; float32."""
+        num_experts, out_features, _ = weight.shape
+        h = x.new_empty(num_experts, x.shape[-2], out_features)
+        views = (_view(t) for t in (x, low, mixing, h))
+        self._functions["gated_linear", x.dtype](
+            *views, _dense(up), _dense(weight), out_features, _Sizes.of(up, x.shape[-2])
+        )
+        return h
+
+    def gated_linear_backward(
+        self, x: Tensor, low: Tensor, mixing: Tensor, up: Tensor, weight: Tensor, dh: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return the gradients of all arguments of gated_linear, from that of what it returns."""
+        dx, dlow, dmixing = (torch.empty_like(t) for t in (x, low, mixing))
+        dup, dweight = torch.zeros_like(up), torch.zeros_like(weight)
+        self._functions["gated_linear_backward", x.dtype](
+            *(_view(t) for t in (x, low, mixing, dh, dx, dlow, dmixing)),
+            *(_dense(t) for t in (up, dup, weight, dweight)),
+            weight.shape[1],
+            _Sizes.of(up, x.shape[-2]),
+        )
+        return dx, dlow, dmixing, dup, dweight
 
     def mix(self, weights: Tensor, x: Tensor) -> Tensor:
         """Return `sum_e weights_bme x_ebd`: weights [B, M, E], x [E, B, D] -> [B, M, D]."""
@@ -137,11 +241,6 @@ class Kernels:
         sizes = (weights.shape[1], *x.shape)
         self._functions["mix_backward", x.dtype](*views, *sizes)
         return dweights, dx
-
-
-def _gate_sizes(up: Tensor, out: Tensor) -> tuple[int, ...]:
-    num_masks, num_experts, rank, num_features = up.shape
-    return num_masks, num_experts, out.shape[1], num_features, rank
 
 
 def _view(x: Tensor) -> _View:
@@ -180,14 +279,14 @@ def compiled() -> Kernels | None:
 
 
 def why_not() -> str | None:
-    """Return why there are no kernels here although they were asked for."""
+    """Return why there are no kernels here although they are wanted."""
     loaded = _load()
     return None if isinstance(loaded, Kernels) else loaded
 
 
 @functools.cache
 def _load() -> Kernels | str | None:
-    if os.environ.get("HOMEREC_KERNELS") != "1":
+    if os.environ.get("HOMEREC_KERNELS") == "0":
         return None
     try:
         return Kernels(ctypes.CDLL(str(library())))

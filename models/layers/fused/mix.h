@@ -12,8 +12,9 @@ void weighted_sum(Int count, Int D, Weight weight, Row row, T* __restrict out) {
         const Int n = std::min(COLUMNS, D - start);
         float sum[COLUMNS] = {};
         for (Int i = 0; i < count; i++) {
-            const T* __restrict values = row(i) + start;
             const float w = weight(i);
+            if (w == 0.0f) continue;  // an expert out of a gate's sight
+            const T* __restrict values = row(i) + start;
 #pragma omp simd
             for (Int d = 0; d < n; d++) sum[d] += w * (float)values[d];
         }

@@ -1,8 +1,7 @@
 // Scale, shift and activation, and the sums that normalization and its gradient need.
 #pragma once
 
-#include "values.h"
-#include <type_traits>
+#include "linear.h"
 
 namespace {
 
@@ -48,31 +47,92 @@ void affine(View x, View out, const float* scale, const float* shift, Int E, Int
     });
 }
 
-// Writes dx = dy * scale and adds the sums of dy and dy * (x - center); `out`, if there is one,
-// becomes the output.
+// n values of a row: writes dx = dy * scale and adds dy and dy * (x - center) to two rows of sums;
+// `out`, if there is one, becomes the output. It may be g.
+template <typename T, bool swish, typename G, typename Out>
+void affine_row_backward(const T* x, const G* g, T* dx, Out* out, const float* scale,
+                         const float* shift, const float* center, float* sum, float* products, Int n) {
+    const auto add = [&](auto wants_out) {
+#pragma omp simd
+        for (Int d = 0; d < n; d++) {
+            const float value = x[d], pre = value * scale[d] + shift[d];
+            const float s = swish ? sigmoid(pre) : (pre <= 0.0f ? 0.0f : 1.0f);
+            const float dy = (float)g[d] * (swish ? s * (1.0f + pre * (1.0f - s)) : s);
+            dx[d] = T(dy * scale[d]);
+            if (wants_out) out[d] = Out(swish ? pre * s : (pre <= 0.0f ? 0.0f : pre));
+            sum[d] += dy;
+            products[d] += dy * (value - center[d]);
+        }
+    };
+    out ? add(std::true_type()) : add(std::false_type());
+}
+
 template <typename T, bool swish>
 void affine_backward(View x, View dout, View dx, View out, const float* scale, const float* shift,
                      const float* center, double* totals, Int E, Int B, Int D) {
     column_sums(E, B, D, totals, [=](Int e, Int b, Int start, Int n, float (*part)[COLUMNS]) {
-        const T *row = x.row<T>(e, b) + start, *g = dout.row<T>(e, b) + start;
-        T *o = dx.row<T>(e, b) + start, *y = out.row<T>(e, b) + start;
-        const float *a = scale + e * D + start, *c = shift + e * D + start;
-        const float* m = center + e * D + start;
-        float *sum = part[0], *products = part[1];
-        const auto add = [&](auto wants_out) {
-#pragma omp simd
-            for (Int d = 0; d < n; d++) {
-                const float value = row[d], pre = value * a[d] + c[d];
-                const float s = swish ? sigmoid(pre) : (pre <= 0.0f ? 0.0f : 1.0f);
-                const float dy = (float)g[d] * (swish ? s * (1.0f + pre * (1.0f - s)) : s);
-                o[d] = T(dy * a[d]);
-                if (wants_out) y[d] = T(swish ? pre * s : (pre <= 0.0f ? 0.0f : pre));
-                sum[d] += dy;
-                products[d] += dy * (value - m[d]);
-            }
-        };
-        out.data ? add(std::true_type()) : add(std::false_type());
+        const Int at = e * D + start;
+        affine_row_backward<T, swish>(x.row<T>(e, b) + start, dout.row<T>(e, b) + start,
+                                      dx.row<T>(e, b) + start,
+                                      out.data ? out.row<T>(e, b) + start : (T*)nullptr, scale + at,
+                                      shift + at, center + at, part[0], part[1], n);
     });
+}
+
+// h [E, B, O] = activation(x * scale + shift) W, W dense [E, O, D]
+template <bool swish>
+void affine_linear(View x, View h, const float* scale, const float* shift, const float* W, Int O, Int E,
+                   Int B, Int D) {
+    const Packed columns = pack_weights(W, E, O, D, false);
+    for_rows(E, blocks_of(B, BLOCK), [&](Int e, Int block) {
+        const Int b0 = block * BLOCK, rows = std::min(BLOCK, B - b0);
+        float* out = scratch(BLOCK * STRIDE);
+        for (Int d0 = 0; d0 < D; d0 += DEEP) {
+            const Int n = std::min(DEEP, D - d0);
+            const float *a = scale + e * D + d0, *c = shift + e * D + d0;
+            for (Int i = 0; i < rows; i++) {
+                const float* __restrict row = x.row<float>(e, b0 + i) + d0;
+                float* __restrict o = out + i * STRIDE;
+#pragma omp simd
+                for (Int d = 0; d < n; d++) o[d] = activation<swish>(row[d] * a[d] + c[d]);
+            }
+            rows_times(out, columns.at(e, d0), h.row<float>(e, b0), h.over_b, rows, O, n, d0 > 0);
+        }
+    });
+}
+
+// The gradients of affine_linear, as affine_backward; dW begins as zeros.
+template <bool swish>
+void affine_linear_backward(View x, View dh, View dx, const float* scale, const float* shift,
+                            const float* center, double* totals, const float* W, float* dW, Int O, Int E,
+                            Int B, Int D) {
+    const Packed rows_of_W = pack_weights(W, E, O, D, true);
+    const Int blocks = blocks_of(B, BLOCK), deep = blocks_of(O, DEEP), size = BLOCK * STRIDE;
+    std::vector<float> parts(blocks * 2 * D);  // sums of each block
+    for (Int e = 0; e < E; e++) {
+        const std::vector<Sum> sums{{dW + e * O * D, O * D}};
+        std::fill(parts.begin(), parts.end(), 0.0f);
+        sum_blocks(blocks, sums, [&](Int block, const std::vector<Sum>& sums) {
+            const Int b0 = block * BLOCK, rows = std::min(BLOCK, B - b0);
+            float *gradients = scratch((deep + 1) * size), *out = gradients + deep * size;
+            const float* dh_rows = dh.row<float>(e, b0);
+            stage(dh_rows, dh.over_b, gradients, rows, O);
+            for (Int d0 = 0; d0 < D; d0 += DEEP) {
+                const Int n = std::min(DEEP, D - d0), at = e * D + d0;
+                staged_times(gradients, rows_of_W, e, d0, out, STRIDE, rows, n, O);
+                float *sum = &parts[block * 2 * D + d0], *products = sum + D;
+                for (Int i = 0; i < rows; i++)
+                    affine_row_backward<float, swish>(
+                        x.row<float>(e, b0 + i) + d0, out + i * STRIDE, dx.row<float>(e, b0 + i) + d0,
+                        out + i * STRIDE, scale + at, shift + at, center + at, sum, products, n);
+                transposed_times(dh_rows, dh.over_b, in_place(out), sums[0].data + d0, D, O, n, rows);
+            }
+        });
+        for (Int block = 0; block < blocks; block++)
+            for (Int i = 0; i < 2; i++)
+                for (Int d = 0; d < D; d++)
+                    totals[(i * E + e) * D + d] += parts[(block * 2 + i) * D + d];
+    }
 }
 
 // dx += x * linear + constant

@@ -107,6 +107,8 @@ def _forward(
         out = torch.empty_like(x)
         kernels.affine(x, scale, shift, swish, out)
         return out
+    if x.dtype == torch.float32:
+        return kernels.affine_linear(x, scale, shift, swish, linear)
     h_EBO = x.new_empty(*x.shape[:2], linear.shape[1])
     for rows in chunks(x.shape[0] * x.shape[2], x):
         out = torch.empty_like(x[:, rows], memory_format=torch.contiguous_format)
@@ -128,10 +130,12 @@ def _backward(
     kernels, swish = kernels_for(x), activation == "swish"
     dx, totals = torch.empty_like(x), scale.new_zeros(2, *scale.shape, dtype=torch.float64)
     affine = (scale, shift, center, totals, swish)
+    dout = dout if dout.stride(-1) == 1 else dout.contiguous()
     if linear is None:
         dlinear = None
-        dout = dout if dout.stride(-1) == 1 else dout.contiguous()
         kernels.affine_backward(x, dout, dx, None, *affine)
+    elif x.dtype == torch.float32:
+        dlinear = kernels.affine_linear_backward(x, dout, dx, *affine, linear)
     else:
         dlinear = torch.zeros_like(linear)
         for rows in chunks(x.shape[0] * x.shape[2], x):

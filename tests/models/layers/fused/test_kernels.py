@@ -16,11 +16,14 @@ from models.layers.fused import normalize
 from models.layers.fused.gated_linear import GatedLinear
 from models.layers.fused.kernels import Kernels, compiled
 from models.layers.fused.mixture import mix
+from models.layers.fused.stacked_linear import linear
 from models.towers.config import HomeConfig, MmoeConfig, PleConfig
 from tests.models.building import TASKS, perturb
 
 SHAPES = [(1, 1, 1), (3, 1, 64), (2, 31, 65), (3, 33, 7), (2, 200, 300)]
 """Experts, rows, width: below, at and above the sizes of blocks."""
+WIDTHS = [5, 150]
+"""Of the output of a Linear, likewise."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -118,9 +121,22 @@ def test_moments_keep_a_small_variance_beside_a_large_mean() -> None:
     torch.testing.assert_close(var, x.double().var(1, correction=0).float(), rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_linear(shape: tuple[int, int, int], width: int) -> None:
+    num_experts, _, dim = shape
+    assert_as_in_double(
+        linear,
+        lambda x, weight: torch.bmm(x, weight.mT),
+        draw(*shape),
+        draw(num_experts, width, dim),
+    )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("activation", ["swish", "relu"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_activation_and_linear(shape: tuple[int, int, int], activation: str) -> None:
+def test_activation_and_linear(shape: tuple[int, int, int], activation: str, width: int) -> None:
     num_experts, _, dim = shape
 
     def plain(x: Tensor, scale: Tensor, shift: Tensor, linear: Tensor) -> Tensor:
@@ -136,7 +152,7 @@ def test_activation_and_linear(shape: tuple[int, int, int], activation: str) -> 
         draw(*shape),
         draw(num_experts, dim, seed=1),
         draw(num_experts, dim, seed=2),
-        draw(num_experts, 5, dim, seed=3),
+        draw(num_experts, width, dim, seed=3),
     )
 
 
@@ -153,9 +169,12 @@ def test_mix(shape: tuple[int, int, int], num_mixtures: int) -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["one input", "an input each"])
-@pytest.mark.parametrize("num_masks", [1, 2, 3])
+@pytest.mark.parametrize("num_masks", [1, 3])
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_gated_linear(shape: tuple[int, int, int], num_masks: int, shared: bool) -> None:
+def test_gated_linear(
+    shape: tuple[int, int, int], width: int, num_masks: int, shared: bool
+) -> None:
     num_experts, batch, dim = shape
     assert_as_in_double(
         GatedLinear.apply,
@@ -164,7 +183,7 @@ def test_gated_linear(shape: tuple[int, int, int], num_masks: int, shared: bool)
         draw(num_experts, batch, 2 * num_masks, seed=1),
         draw(num_experts, batch, num_masks, seed=2),
         draw(num_masks, num_experts, 2, dim, seed=3),
-        draw(num_experts, 5, dim, seed=4),
+        draw(num_experts, width, dim, seed=4),
     )
 
 
@@ -174,17 +193,31 @@ def kernels_alone(kernel: Kernels) -> list[Tensor]:
     out, dx, totals = torch.empty_like(x), torch.empty_like(x), x.new_zeros(2, 2, 130).double()
     kernel.affine(x, scale, shift, True, out)
     kernel.affine_backward(x, dout, dx, None, scale, shift, scale, totals, True)
-    low, weights, up = draw(4, 300, 3), draw(2, 300, 2, seed=1), draw(2, 2, 3, 130, seed=2)
-    masked, shared_dx, dweights = torch.empty_like(x), torch.empty_like(x[0]), weights.clone()
-    kernel.gate(x[0], low, weights, up, masked)
-    dmasked, dhigh = dout.clone(), x.new_empty(4, 300, 130)
-    kernel.gate_backward(x[0], low, weights, up, dmasked, shared_dx, dweights, dhigh)
+    weight = draw(2, 150, 130, seed=5)
+    h = kernel.affine_linear(x, scale, shift, True, weight)
+    affine = (dx.clone(), scale, shift, scale, totals.clone(), True, weight)
+    dweight = kernel.affine_linear_backward(x, h, *affine)
+    gated = (x[0], draw(2, 300, 6), draw(2, 300, 2, seed=1), draw(2, 2, 3, 130, seed=2))
     mixing = draw(300, 3, 2)
     mixed = kernel.mix(mixing, x)
     return [
-        *(out, dx, totals, kernel.moments(x, shift), masked, dmasked, shared_dx, dweights, dhigh),
+        *(out, dx, totals, kernel.moments(x, shift), h, *affine[::4], dweight),
+        *(kernel.linear(x, weight), *kernel.linear_backward(x, weight, h)),
+        kernel.gated_linear(*gated, weight),
+        *kernel.gated_linear_backward(*gated, weight, h),
         *(mixed, *kernel.mix_backward(mixing, x, mixed)),
+        *gates_alone(kernel, dout.bfloat16(), *(t.bfloat16() for t in gated)),
     ]
+
+
+def gates_alone(
+    kernel: Kernels, dout: Tensor, x: Tensor, low: Tensor, mixing: Tensor, up: Tensor
+) -> list[Tensor]:
+    masked, dx, dmixing = torch.empty_like(dout), torch.empty_like(x), torch.empty_like(mixing)
+    kernel.gate(x, low, mixing, up, masked)
+    dmasked, dhigh = dout.clone(), x.new_empty(4, *dout.shape[1:])
+    kernel.gate_backward(x, low, mixing, up, dmasked, dx, dmixing, dhigh)
+    return [masked, dmasked, dx, dmixing, dhigh]
 
 
 def test_threads_change_no_bit(kernel: Kernels) -> None:
@@ -230,7 +263,7 @@ def test_towers_equal_the_chunked_form(
     monkeypatch.setattr(module, "compiled", lambda: None)
     chunked = run(torch.float32)
     for want, a, b in zip(exact, fast, chunked, strict=True):
-        allowed = 5 * (b - want).abs().max() + 1e-6 * want.abs().max()
+        allowed = 20 * (b - want).abs().max() + 1e-6 * want.abs().max()
         assert (a - want).abs().max() <= allowed
     assert not all(map(torch.equal, fast, chunked))  # two forms indeed
 
@@ -241,10 +274,10 @@ def test_values_that_are_not_finite_stay_so(kernel: Kernels) -> None:
     for swish, plain in ((True, F.silu), (False, F.relu)):
         got = affine(kernel, x, one, zero, swish)
         torch.testing.assert_close(got, plain(x), equal_nan=True)
-    out = torch.empty_like(x)
-    # One mask of rank 1, whose product is x.
-    kernel.gate(one[None], one[None, :, :1], 0.5 * one[None, :, :1], x[None], out)
-    torch.testing.assert_close(out, x.sigmoid(), equal_nan=True)
+    # One mask of rank 1 on one feature, whose product is the row's value.
+    scalar = torch.ones(1, 1, 1)
+    masked = kernel.gated_linear(one.mT, x.mT, 0.5 * one[..., None], scalar[None], scalar)
+    torch.testing.assert_close(masked, x.mT.sigmoid(), equal_nan=True)
     dout = torch.tensor([math.nan, math.inf, 1.0, 1.0, 1.0, 1.0])[None, None]
     dx, totals = torch.empty_like(x), torch.zeros(2, 1, 6, dtype=torch.float64)
     kernel.affine_backward(torch.ones_like(x), dout, dx, None, one, zero, zero, totals, True)

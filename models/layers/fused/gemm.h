@@ -1,0 +1,201 @@
+// Products of blocks that are in cache, by one thread, in float32.
+#pragma once
+
+#include "values.h"
+#include <cstdlib>
+#include <memory>
+#include <omp.h>
+#include <type_traits>
+#include <vector>
+
+namespace {
+
+// A tile of C is TALL x WIDE: as many sums as there are registers.
+#if defined(__AVX512F__)
+constexpr Int LANES = 16, TALL = 14;
+#elif defined(__AVX__)
+constexpr Int LANES = 8, TALL = 6;
+#elif defined(__aarch64__)
+constexpr Int LANES = 4, TALL = 12;
+#else
+constexpr Int LANES = 4, TALL = 6;
+#endif
+constexpr Int WIDE = 2 * LANES;
+constexpr Int DEEP = 128;          // columns of a block of rows
+constexpr Int STRIDE = DEEP + 16;  // between its rows; not a power of two, for the cache's sets
+constexpr Int BLOCK = 126;         // its rows, a multiple of every TALL
+
+typedef float Lanes __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+
+inline Int blocks_of(Int count, Int size) { return (count + size - 1) / size; }
+
+struct Free {
+    void operator()(float* data) const { std::free(data); }
+};
+using Buffer = std::unique_ptr<float[], Free>;
+
+// float32 values that begin at a cache line.
+inline Buffer buffer_of(Int size) {
+    return Buffer((float*)std::aligned_alloc(64, (size * 4 + 63) / 64 * 64));
+}
+
+// C [M, WIDE] += A [M, K] B [K, WIDE]. Steps between A's rows are known to the compiler.
+template <Int M, Int a_row>
+__attribute__((noinline)) void tile(const float* a, Int a_column, const float* b, Int b_row, float* c,
+                                    Int c_row, Int K, bool add) {
+    Lanes sum[M][2] = {};
+    for (Int k = 0; k < K; k++, a += a_column, b += b_row) {
+        const Lanes b0 = *(const Lanes*)b, b1 = *(const Lanes*)(b + LANES);
+#pragma GCC unroll 16
+        for (Int i = 0; i < M; i++) {
+            sum[i][0] += a[i * a_row] * b0;
+            sum[i][1] += a[i * a_row] * b1;
+        }
+    }
+    // Added last, so that a sum is the same whether it began here or in another thread's memory.
+#pragma GCC unroll 16
+    for (Int i = 0; i < M; i++)
+        for (Int j = 0; j < 2; j++) {
+            Lanes* to = (Lanes*)(c + i * c_row + j * LANES);
+            *to = add ? *to + sum[i][j] : sum[i][j];
+        }
+}
+
+template <Int a_row>
+void column(const float* a, Int a_column, const float* b, Int b_row, float* c, Int c_row, Int M, Int K,
+            bool add) {
+    const auto rows = [&](auto height) {
+        constexpr Int count = decltype(height)::value;
+        for (; M >= count; M -= count, a += count * a_row, c += count * c_row)
+            tile<count, a_row>(a, a_column, b, b_row, c, c_row, K, add);
+    };
+    rows(std::integral_constant<Int, TALL>());
+    if (TALL > 6) rows(std::integral_constant<Int, 6>());
+    rows(std::integral_constant<Int, 4>());
+    rows(std::integral_constant<Int, 2>());
+    rows(std::integral_constant<Int, 1>());
+}
+
+// B [K, N] in columns of WIDE: as `pack` writes it, or a block of rows in place.
+struct Right {
+    const float* data;
+    Int row, column;  // steps from row to row and from column to column of tiles
+};
+
+// C [M, N] = A B, or C += A B. Row-major A is a block of rows, else its columns are dense.
+template <Int a_row>
+void multiply(const float* a, Int a_column, Right b, float* c, Int c_row, Int M, Int N, Int K,
+              bool add) {
+    float edge[BLOCK * WIDE];
+    for (Int n = 0; n < N; n += WIDE) {
+        const float* columns = b.data + n / WIDE * b.column;
+        if (n + WIDE <= N) {
+            column<a_row>(a, a_column, columns, b.row, c + n, c_row, M, K, add);
+            continue;
+        }
+        for (Int m = 0; m < M; m += BLOCK) {
+            const Int rows = std::min(BLOCK, M - m);
+            column<a_row>(a + m * a_row, a_column, columns, b.row, edge, WIDE, rows, K, false);
+            for (Int i = 0; i < rows; i++)
+                for (Int j = 0; j < N - n; j++) {
+                    float& to = c[(m + i) * c_row + n + j];
+                    to = add ? to + edge[i * WIDE + j] : edge[i * WIDE + j];
+                }
+        }
+    }
+}
+
+// A block of rows times B.
+inline void rows_times(const float* a, Right b, float* c, Int c_row, Int M, Int N, Int K, bool add) {
+    multiply<STRIDE>(a, 1, b, c, c_row, M, N, K, add);
+}
+
+// The transpose of `a` [K, M] times B.
+inline void transposed_times(const float* a, Int a_row, Right b, float* c, Int c_row, Int M, Int N,
+                             Int K) {
+    multiply<1>(a, a_row, b, c, c_row, M, N, K, true);
+}
+
+// Copies rows of K values to blocks of DEEP columns.
+template <typename T> void stage(const T* a, Int a_row, float* blocks, Int M, Int K) {
+    for (Int k = 0; k < K; k += DEEP, blocks += BLOCK * STRIDE)
+        for (Int i = 0; i < M; i++)
+            for (Int j = 0; j < std::min(DEEP, K - k); j++)
+                blocks[i * STRIDE + j] = (float)a[i * a_row + k + j];
+}
+
+inline Right in_place(const float* block) { return {block, STRIDE, WIDE}; }
+
+// Matrices [K, N] in columns of WIDE, the last one filled up with zeros.
+class Packed {
+  public:
+    Packed(Int count, Int K, Int N)
+        : K(K), N(N), size(blocks_of(N, WIDE) * WIDE * K), buffer(buffer_of(count * size)) {}
+
+    // Value (k, n) is at b[k * over_k + n * over_n].
+    template <typename T> void pack(Int i, const T* b, Int over_k, Int over_n) {
+        float* to = buffer.get() + i * size;
+        for (Int n = 0; n < N; n += WIDE)
+            for (Int k = 0; k < K; k++, to += WIDE)
+                for (Int j = 0; j < WIDE; j++)
+                    to[j] = n + j < N ? (float)b[k * over_k + (n + j) * over_n] : 0.0f;
+    }
+
+    // Rows from k, columns from n, which is a multiple of WIDE.
+    Right at(Int i, Int k = 0, Int n = 0) const {
+        return {buffer.get() + i * size + (n / WIDE * K + k) * WIDE, WIDE, K * WIDE};
+    }
+
+  private:
+    Int K, N, size;
+    Buffer buffer;
+};
+
+// Memory of this thread, kept for its next call.
+inline float* scratch(Int size) {
+    static thread_local Buffer buffer;
+    static thread_local Int held = 0;
+    if (size > held) buffer = buffer_of(held = size);
+    return buffer.get();
+}
+
+struct Sum {
+    float* data;
+    Int size;
+};
+
+// Calls `work(block, sums)` on all threads. What it adds to the memory at sums[i] is added to that of
+// sums[i] given here, block by block in order, so that results do not depend on the number of threads.
+template <typename Work> void sum_blocks(Int blocks, const std::vector<Sum>& sums, Work work) {
+    if (omp_get_max_threads() == 1 || blocks == 1) {
+        for (Int block = 0; block < blocks; block++) work(block, sums);
+        return;
+    }
+    Int size = 0;
+    for (const Sum& sum : sums) size += sum.size;
+    std::vector<float*> partial(omp_get_max_threads());
+#pragma omp parallel
+    {
+        const Int count = omp_get_num_threads(), mine = omp_get_thread_num();
+        const Buffer buffer = buffer_of(size);
+        float* data = partial[mine] = buffer.get();
+        std::vector<Sum> own;
+        Int start = 0;
+        for (const Sum& sum : sums) own.push_back({data + start, sum.size}), start += sum.size;
+        for (Int first = 0; first < blocks; first += count) {
+            std::fill(data, data + size, 0.0f);
+            if (first + mine < blocks) work(first + mine, own);
+#pragma omp barrier
+            Int start = 0;
+            for (const Sum& sum : sums) {
+#pragma omp for
+                for (Int i = 0; i < sum.size; i++)
+                    for (Int t = 0; t < count && first + t < blocks; t++)
+                        sum.data[i] += partial[t][start + i];
+                start += sum.size;
+            }
+        }
+    }
+}
+
+}  // namespace
