@@ -189,8 +189,7 @@ inline void gated_linear_backward(View x, View low, View weights, View dh, View 
             float* gradients = dmasked + size;
             std::vector<float> dots(z.L * BLOCK);
             const Int b0 = block * BLOCK;
-            const float* dh_rows = dh.row<float>(e, b0);
-            stage(dh_rows, dh.over_b, gradients, std::min(BLOCK, z.B - b0), H);
+            stage(dh.row<float>(e, b0), dh.over_b, gradients, std::min(BLOCK, z.B - b0), H);
             for_columns<float>(low, packed, memory, e, block, z, [&](Cells c, float* high) {
                 staged_times(gradients, rows_of_W, e, c.c0, dmasked, STRIDE, c.rows, c.n, H);
                 mask_cells_backward<float>(
@@ -198,12 +197,10 @@ inline void gated_linear_backward(View x, View low, View weights, View dh, View 
                     [&](Int l, Int i) { return high + l * size + i * STRIDE; },
                     [&](Int i) { return dx.row<float>(e, b0 + i) + c.c0; }, shared && e > 0,
                     dots.data(), c, z);
-                transposed_times(dh_rows, dh.over_b, in_place(dmasked), sums[0].data + c.c0, z.F, H,
-                                 c.n, c.rows);
+                transposed_times(gradients, dmasked, sums[0].data + c.c0, z.F, H, c.n, c.rows);
                 for (Int l = 0; l < z.L; l++) {
-                    const float* low_rows = low.row<float>(e, b0) + l * z.R;
-                    transposed_times(low_rows, low.over_b, in_place(high + l * size),
-                                     sums[1 + l].data + c.c0, z.F, z.R, c.n, c.rows);
+                    transposed_times(memory + l * size, high + l * size, sums[1 + l].data + c.c0, z.F,
+                                     z.R, c.n, c.rows);
                     rows_times(high + l * size, columns_of_up.at(l * z.E + e, c.c0),
                                dlow.row<float>(e, b0) + l * z.R, dlow.over_b, c.rows, z.R, c.n,
                                c.c0 > 0);

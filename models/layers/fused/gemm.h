@@ -40,8 +40,8 @@ inline Buffer buffer_of(Int size) {
 }
 
 // C [M, WIDE] += A [M, K] B [K, WIDE]. Steps between A's rows are known to the compiler.
-template <Int M, Int a_row>
-__attribute__((noinline)) void tile(const float* a, Int a_column, const float* b, Int b_row, float* c,
+template <Int M, Int a_row, Int a_column>
+__attribute__((noinline)) void tile(const float* a, const float* b, Int b_row, float* c,
                                     Int c_row, Int K, bool add) {
     Lanes sum[M][2] = {};
     for (Int k = 0; k < K; k++, a += a_column, b += b_row) {
@@ -61,13 +61,13 @@ __attribute__((noinline)) void tile(const float* a, Int a_column, const float* b
         }
 }
 
-template <Int a_row>
-void column(const float* a, Int a_column, const float* b, Int b_row, float* c, Int c_row, Int M, Int K,
+template <Int a_row, Int a_column>
+void column(const float* a, const float* b, Int b_row, float* c, Int c_row, Int M, Int K,
             bool add) {
     const auto rows = [&](auto height) {
         constexpr Int count = decltype(height)::value;
         for (; M >= count; M -= count, a += count * a_row, c += count * c_row)
-            tile<count, a_row>(a, a_column, b, b_row, c, c_row, K, add);
+            tile<count, a_row, a_column>(a, b, b_row, c, c_row, K, add);
     };
     rows(std::integral_constant<Int, TALL>());
     if (TALL > 6) rows(std::integral_constant<Int, 6>());
@@ -82,20 +82,20 @@ struct Right {
     Int row, column;  // steps from row to row and from column to column of tiles
 };
 
-// C [M, N] = A B, or C += A B. Row-major A is a block of rows, else its columns are dense.
+// C [M, N] = A B, or C += A B. Steps within A are 1 and STRIDE, or STRIDE and 1.
 template <Int a_row>
-void multiply(const float* a, Int a_column, Right b, float* c, Int c_row, Int M, Int N, Int K,
-              bool add) {
+void multiply(const float* a, Right b, float* c, Int c_row, Int M, Int N, Int K, bool add) {
+    constexpr Int a_column = a_row == 1 ? STRIDE : 1;
     float edge[BLOCK * WIDE];
     for (Int n = 0; n < N; n += WIDE) {
         const float* columns = b.data + n / WIDE * b.column;
         if (n + WIDE <= N) {
-            column<a_row>(a, a_column, columns, b.row, c + n, c_row, M, K, add);
+            column<a_row, a_column>(a, columns, b.row, c + n, c_row, M, K, add);
             continue;
         }
         for (Int m = 0; m < M; m += BLOCK) {
             const Int rows = std::min(BLOCK, M - m);
-            column<a_row>(a + m * a_row, a_column, columns, b.row, edge, WIDE, rows, K, false);
+            column<a_row, a_column>(a + m * a_row, columns, b.row, edge, WIDE, rows, K, false);
             for (Int i = 0; i < rows; i++)
                 for (Int j = 0; j < N - n; j++) {
                     float& to = c[(m + i) * c_row + n + j];
@@ -107,13 +107,7 @@ void multiply(const float* a, Int a_column, Right b, float* c, Int c_row, Int M,
 
 // A block of rows times B.
 inline void rows_times(const float* a, Right b, float* c, Int c_row, Int M, Int N, Int K, bool add) {
-    multiply<STRIDE>(a, 1, b, c, c_row, M, N, K, add);
-}
-
-// The transpose of `a` [K, M] times B.
-inline void transposed_times(const float* a, Int a_row, Right b, float* c, Int c_row, Int M, Int N,
-                             Int K) {
-    multiply<1>(a, a_row, b, c, c_row, M, N, K, true);
+    multiply<STRIDE>(a, b, c, c_row, M, N, K, add);
 }
 
 // Copies rows of K values to blocks of DEEP columns.
@@ -124,7 +118,13 @@ template <typename T> void stage(const T* a, Int a_row, float* blocks, Int M, In
                 blocks[i * STRIDE + j] = (float)a[i * a_row + k + j];
 }
 
-inline Right in_place(const float* block) { return {block, STRIDE, WIDE}; }
+// C += A^T B for staged rows of M values, and a block B of as many rows.
+inline void transposed_times(const float* staged, const float* b, float* c, Int c_row, Int M, Int N,
+                             Int rows) {
+    for (Int m = 0; m < M; m += DEEP, staged += BLOCK * STRIDE)
+        multiply<1>(staged, {b, STRIDE, WIDE}, c + m * c_row, c_row, std::min(DEEP, M - m), N, rows,
+                    true);
+}
 
 // Matrices [K, N] in columns of WIDE, the last one filled up with zeros.
 class Packed {

@@ -41,12 +41,11 @@ inline void linear_backward(View x, View dh, View dx, const float* W, float* dW,
         sum_blocks(blocks_of(B, BLOCK), {{dW + e * O * D, O * D}}, [&](Int block, const auto& sums) {
             const Int b0 = block * BLOCK, rows = std::min(BLOCK, B - b0);
             float *gradients = scratch((deep + blocks_of(D, DEEP)) * size), *values = gradients + deep * size;
-            const float* dh_rows = dh.row<float>(e, b0);
-            stage(dh_rows, dh.over_b, gradients, rows, O);
+            stage(dh.row<float>(e, b0), dh.over_b, gradients, rows, O);
             stage(x.row<float>(e, b0), x.over_b, values, rows, D);
             staged_times(gradients, rows_of_W, e, 0, dx.row<float>(e, b0), dx.over_b, rows, D, O);
             for (Int d0 = 0; d0 < D; d0 += DEEP, values += size)
-                transposed_times(dh_rows, dh.over_b, in_place(values), sums[0].data + d0, D, O,
+                transposed_times(gradients, values, sums[0].data + d0, D, O,
                                  std::min(DEEP, D - d0), rows);
         });
 }

@@ -35,7 +35,7 @@ void mix(View weights, View x, View out, Int M, Int E, Int B, Int D) {
 
 template <typename T>
 void mix_backward(View weights, View x, View dout, View dweights, View dx, Int M, Int E, Int B, Int D) {
-    for_rows(B, E, [=](Int b, Int e) {
+    const auto row_backward = [=](Int b, Int e) {
         const T* __restrict row = x.row<T>(e, b);
         weighted_sum(
             M, D, [=](Int m) { return (float)weights.row<T>(b, m)[e]; },
@@ -47,6 +47,10 @@ void mix_backward(View weights, View x, View dout, View dweights, View dx, Int M
             for (Int d = 0; d < D; d++) dot += (float)row[d] * (float)g[d];
             dweights.row<T>(b, m)[e] = T(dot);
         }
+    };
+    // By blocks of rows, whose dout stays in cache for all experts.
+    for_rows((B + ROWS - 1) / ROWS, E, [=](Int block, Int e) {
+        for (Int b = block * ROWS; b < std::min(B, (block + 1) * ROWS); b++) row_backward(b, e);
     });
 }
 

@@ -115,8 +115,7 @@ void affine_linear_backward(View x, View dh, View dx, const float* scale, const 
         sum_blocks(blocks, sums, [&](Int block, const std::vector<Sum>& sums) {
             const Int b0 = block * BLOCK, rows = std::min(BLOCK, B - b0);
             float *gradients = scratch((deep + 1) * size), *out = gradients + deep * size;
-            const float* dh_rows = dh.row<float>(e, b0);
-            stage(dh_rows, dh.over_b, gradients, rows, O);
+            stage(dh.row<float>(e, b0), dh.over_b, gradients, rows, O);
             for (Int d0 = 0; d0 < D; d0 += DEEP) {
                 const Int n = std::min(DEEP, D - d0), at = e * D + d0;
                 staged_times(gradients, rows_of_W, e, d0, out, STRIDE, rows, n, O);
@@ -125,7 +124,7 @@ void affine_linear_backward(View x, View dh, View dx, const float* scale, const 
                     affine_row_backward<float, swish>(
                         x.row<float>(e, b0 + i) + d0, out + i * STRIDE, dx.row<float>(e, b0 + i) + d0,
                         out + i * STRIDE, scale + at, shift + at, center + at, sum, products, n);
-                transposed_times(dh_rows, dh.over_b, in_place(out), sums[0].data + d0, D, O, n, rows);
+                transposed_times(gradients, out, sums[0].data + d0, D, O, n, rows);
             }
         });
         for (Int block = 0; block < blocks; block++)

@@ -33,26 +33,35 @@ struct View {  // of a tensor [E, B, D]
     template <typename T> T* row(Int e, Int b) const { return (T*)data + e * over_e + b * over_b; }
 };
 
-// Cephes' expf, 2 units in the last place. NaN stays NaN: comparisons with it are false.
-inline float exponential(float x) {
-    x = x > 89.0f ? 89.0f : x;  // infinity
-    x = x < -87.0f ? -87.0f : x;
-    const float n = rintf(x * 1.44269504f);
-    const float r = fmaf(n, 2.12194440e-4f, fmaf(n, -0.693359375f, x));
-    float p = 1.9875691500e-4f;
-    p = fmaf(p, r, 1.3981999507e-3f);
-    p = fmaf(p, r, 8.3334519073e-3f);
-    p = fmaf(p, r, 4.1665795894e-2f);
-    p = fmaf(p, r, 1.6666665459e-1f);
-    p = fmaf(p, r, 5.0000001201e-1f);
-    p = fmaf(p, r * r, r + 1.0f);
-    const int32_t bits = ((int32_t)n + 127) << 23;
+// exp(-x), 3 units in the last place; NaN if x is not finite.
+inline float exponential_of_minus(float x) {
+    constexpr float LOG2E = 1.44269502f, REST = 1.92596303e-8f;
+    constexpr float ROUND = 0x1.8p23f + 127.0f;  // adding it rounds to integers, in the low bits
+    // To -88 .. 87, as integers: their minimum is one instruction, that of floats that keeps NaN
+    // is not. Positive floats are ordered as integers, negative ones as unsigned ones.
+    int32_t ordered;
+    std::memcpy(&ordered, &x, 4);
+    const uint32_t clamped = std::min<uint32_t>(std::min(ordered, 0x42ae0000), 0xc2b00000);
+    float y;
+    std::memcpy(&y, &clamped, 4);
+    const float shifted = fmaf(y, -LOG2E, ROUND), n = shifted - ROUND;
+    const float f = fmaf(y, -REST, fmaf(y, -LOG2E, -n));
+    float p = 1.53458124e-4f;  // 2^f on [-1/2, 1/2], by least relative error
+    p = fmaf(p, f, 1.33999309e-3f);
+    p = fmaf(p, f, 9.61848907e-3f);
+    p = fmaf(p, f, 5.55032864e-2f);
+    p = fmaf(p, f, 2.40226462e-1f);
+    p = fmaf(p, f, 6.93147182e-1f);
+    p = fmaf(p, f, 1.0f);
+    uint32_t bits;
+    std::memcpy(&bits, &shifted, 4);
+    bits <<= 23;
     float power;
     std::memcpy(&power, &bits, 4);
-    return p * power;
+    return fmaf(p, power, x - x);
 }
 
-inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+inline float sigmoid(float x) { return 1.0f / (1.0f + exponential_of_minus(x)); }
 
 // Swish or ReLU; as in torch, ReLU passes NaN on.
 template <bool swish> inline float activation(float x) {

@@ -271,13 +271,15 @@ def test_towers_equal_the_chunked_form(
 def test_values_that_are_not_finite_stay_so(kernel: Kernels) -> None:
     x = torch.tensor([math.nan, math.inf, -math.inf, 1e30, -1e30, 0.0])[None, None]
     one, zero = torch.ones(1, 6), torch.zeros(1, 6)
-    for swish, plain in ((True, F.silu), (False, F.relu)):
-        got = affine(kernel, x, one, zero, swish)
-        torch.testing.assert_close(got, plain(x), equal_nan=True)
+    torch.testing.assert_close(affine(kernel, x, one, zero, False), F.relu(x), equal_nan=True)
+    swish = affine(kernel, x, one, zero, True)[0, 0]
+    assert not swish[:3].isfinite().any()
+    torch.testing.assert_close(swish[3:], F.silu(x[0, 0, 3:]))
     # One mask of rank 1 on one feature, whose product is the row's value.
     scalar = torch.ones(1, 1, 1)
-    masked = kernel.gated_linear(one.mT, x.mT, 0.5 * one[..., None], scalar[None], scalar)
-    torch.testing.assert_close(masked, x.mT.sigmoid(), equal_nan=True)
+    masked = kernel.gated_linear(one.mT, x.mT, 0.5 * one[..., None], scalar[None], scalar)[0, :, 0]
+    assert not masked[:3].isfinite().any()
+    torch.testing.assert_close(masked[3:], x[0, 0, 3:].sigmoid())
     dout = torch.tensor([math.nan, math.inf, 1.0, 1.0, 1.0, 1.0])[None, None]
     dx, totals = torch.empty_like(x), torch.zeros(2, 1, 6, dtype=torch.float64)
     kernel.affine_backward(torch.ones_like(x), dout, dx, None, one, zero, zero, totals, True)
