@@ -1,6 +1,7 @@
 """Speed of one training step (forward, loss, backward) of HoME: batched and naive form.
 
-    OMP_NUM_THREADS=2 python -m benchmarks.tower --batch 2048 --features 704 --compile
+    python -m benchmarks.tower --batch 2048 --features 704 --compile
+    python -m benchmarks.tower --device cuda --dtype bfloat16 --compile     # no GPU has run it yet
 
 'naive' is one small module per expert, gate and mask (tests/models/reference/). The forms
 take turns, step by step, so that a busy machine slows them alike; times are medians. The
@@ -38,10 +39,9 @@ TASKS = [Task(name=name, category="watch") for name in ("click", "long_view", "f
 def training_step(tower: nn.Module, v_BF: Tensor) -> Callable[[], None]:
     """One forward, loss and backward; v's gradient is asked for, as embeddings need it."""
     batch, num_tasks = v_BF.shape[0], len(TASKS)
-    labels = (
-        torch.rand(batch, num_tasks, generator=torch.Generator().manual_seed(1)) < 0.2
-    ).float()
-    row_weights, task_weights = torch.ones(batch), torch.ones(num_tasks)
+    labels = torch.rand(batch, num_tasks, generator=torch.Generator().manual_seed(1)) < 0.2
+    labels = labels.float().to(v_BF.device)
+    row_weights, task_weights = v_BF.new_ones(batch), v_BF.new_ones(num_tasks)
 
     def step() -> None:
         tower.zero_grad()
@@ -75,13 +75,16 @@ def saved_bytes(tower: nn.Module, v_BF: Tensor) -> int:
     return sum(saved.values())
 
 
-def alternate(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def alternate(steps: dict[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
     """Median seconds of each step."""
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     times: dict[str, list[float]] = {name: [] for name in steps}
     for i in range(rounds + 2):
         for name, step in steps.items():
+            wait()
             start = time.perf_counter()
             step()
+            wait()
             if i >= 2:  # the first rounds warm up
                 times[name].append(time.perf_counter() - start)
     return {name: statistics.median(seconds) for name, seconds in times.items()}
@@ -93,6 +96,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=704)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--compile", action="store_true", help="add the compiled forms")
     args = parser.parse_args()
@@ -102,8 +106,9 @@ def main() -> None:
 
     tower = HomeConfig().build(num_features=args.features, tasks=TASKS)
     tower.init_weights(0)
-    naive = reference(tower, TASKS)
-    v_BF = torch.randn(args.batch, args.features, requires_grad=True)
+    naive = reference(tower, TASKS).to(args.device)
+    tower = tower.to(args.device)
+    v_BF = torch.randn(args.batch, args.features, device=args.device, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
         training_step(naive, v_BF)()
     flop = counter.get_total_flops()
@@ -116,9 +121,9 @@ def main() -> None:
     steps: dict[str, Callable[[], object]] = {}
     for name, form in forms.items():
         step = training_step(form, v_BF)
-        steps[name] = torch.autocast("cpu", torch.bfloat16, enabled=autocast)(step)
-    square = torch.randn(2048, 2048, dtype=getattr(torch, args.dtype))
-    seconds = alternate({**steps, "matmul": lambda: square @ square}, args.rounds)
+        steps[name] = torch.autocast(args.device, torch.bfloat16, enabled=autocast)(step)
+    square = torch.randn(2048, 2048, dtype=getattr(torch, args.dtype), device=args.device)
+    seconds = alternate({**steps, "matmul": lambda: square @ square}, args.rounds, args.device)
     ceiling = 2 * 2048**3 / seconds.pop("matmul")
 
     table = Table(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models.layers.config import Activation, ExpertConfig
 from models.layers.feature_gates import FeatureGates
+from models.layers.indices import indices
 from models.layers.linear import StackedLinear
 from models.layers.norm import BatchMean, activate, build_norm
 from models.probe import Probe
@@ -109,8 +110,7 @@ class TaskTowers(nn.Module):
         for linear, bias in hidden:
             y = activate(linear(y) + bias, self.activation)
         logits_TB = (last(y) + last_bias).squeeze(2)
-        order = torch.tensor(self.order, device=y.device)
-        return logits_TB.index_select(0, order).t()
+        return logits_TB.index_select(0, indices(self.order, y.device)).t()
 
     @torch.no_grad()
     def init_weights(self, seed: int) -> None:

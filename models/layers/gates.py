@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.layers.indices import indices
 from models.layers.initialize import fill_normal
 
 
@@ -34,7 +35,6 @@ class Gates(nn.Module):
         self.gates = tuple(gates)
         self.num_inputs = num_inputs
         self.num_experts = num_experts
-        # Tuples, not buffers: buffers lose their values when moving from meta to a device.
         logits = [(g, e) for g, gate in enumerate(gates) for e in gate.experts]
         self.weight_cells = tuple(
             row * num_inputs + i for row, (g, _) in enumerate(logits) for i in gates[g].inputs
@@ -47,12 +47,12 @@ class Gates(nn.Module):
     def forward(self, x_BND: Tensor) -> Tensor:
         """Inputs [B, N, dim] -> logits [B, G, E]."""
         num_logits, dim = len(self.logit_cells), self.weight.shape[1]
-        cells = torch.tensor(self.weight_cells, device=x_BND.device)
+        cells = indices(self.weight_cells, x_BND.device)
         weight = self.weight.new_zeros(num_logits * self.num_inputs, dim)
         weight = weight.index_copy(0, cells, self.weight).view(num_logits, -1)
         logits = F.linear(x_BND.flatten(1), weight, self.bias)
 
-        cells = torch.tensor(self.logit_cells, device=x_BND.device)
+        cells = indices(self.logit_cells, x_BND.device)
         all_pairs = (x_BND.shape[0], len(self.gates) * self.num_experts)
         placed = logits.new_full(all_pairs, -math.inf).index_copy(1, cells, logits)
         return placed.view(-1, len(self.gates), self.num_experts)
@@ -93,10 +93,10 @@ class NativeWeights(nn.Module):
         num_gates, num_experts = self.shape
         weights = like.new_zeros(num_gates * num_experts)
         if self.residual_cells:
-            residual = torch.tensor(self.residual_cells, device=like.device)
+            residual = indices(self.residual_cells, like.device)
             weights = weights.index_fill(0, residual, 1.0)
         if self.weight is not None:
-            cells = torch.tensor(self.cells, device=like.device)
+            cells = indices(self.cells, like.device)
             weights = weights.to(self.weight.dtype).index_copy(0, cells, self.weight)
         return weights.view(num_gates, num_experts)
 
