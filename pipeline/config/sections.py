@@ -21,6 +21,7 @@ def _on_off(value: Any) -> Any:
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_off)]
+Bf16 = Annotated[Literal["auto", "on", "off", "measure"], BeforeValidator(_on_off)]
 
 
 class Section(BaseModel):
@@ -193,9 +194,10 @@ class TrainConfig(Section):
     most over half of the steps so far. Evaluations, including the choice of the best checkpoint,
     use the average; training uses the original weights. Needs the tower's memory twice; tables are
     not averaged."""
-    bf16: Switch = "auto"
+    bf16: Bf16 = "auto"
     """bfloat16 autocast of the tower. auto: on for GPUs that support it, off on CPU, so that
-    metrics do not depend on the CPU."""
+    metrics do not depend on the CPU. measure: also on CPU, if its products are faster in bfloat16,
+    which is measured in some milliseconds."""
     compile: Switch = "auto"
     """torch.compile of the tower. auto: on for GPUs, off on CPU, where it needs a C++ compiler and
     delays the first steps."""

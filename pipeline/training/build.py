@@ -15,12 +15,12 @@ from models.balancing.label_weights import LabelWeights
 from models.layers.fused.kernels import why_not
 from models.ranker import Head, Ranker, TowerInput
 from models.tower import TowerFactory, init_weights
-from pipeline.config.sections import Switch
 from pipeline.config.tree import Config
 from pipeline.data.columns import input_layer
 from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World, rank_mean
+from pipeline.training.bf16 import wants_bf16
 from pipeline.training.dataloader import hash_rows
 from pipeline.training.micro_batches import MicroBatches
 from pipeline.training.parallelize import Parallel, parallelize
@@ -64,6 +64,7 @@ def build_step(
 ) -> Step:
     """Build the model with its loss on the meta device. Raises UserError for an invalid tower."""
     synchronized = config.model.sync_batch_norm and world.size > 1
+    bf16 = wants_bf16(config.train.bf16, world)
     with torch.device("meta"):
         try:
             if tower is not None:
@@ -85,7 +86,7 @@ def build_step(
             TowerInput(chosen.pooled, chosen.averaged, attention),
             dense,
             prior=[_base_logit(chosen.schema, task) for task in chosen.tasks],
-            bf16=_bf16(config.train.bf16, world.device),
+            bf16=bf16,
             keeps_input=balance.takes_gradients,
         )
         loss = Loss(balance, head, _label_weights(config, chosen, world))
@@ -128,14 +129,3 @@ def _base_logit(schema: Schema, task: str) -> float:
     """Return the log-odds of a task's rate in the training split."""
     rate = schema.rate(task)
     return math.log(rate / (1 - rate))
-
-
-def _bf16(switch: Switch, device: torch.device) -> bool:
-    """Whether to compute the tower in bfloat16.
-
-    CPUs with the same flag differ: relative to fp32, AVX512-BF16 products run at twice the speed
-    (AMD Zen 4) or at half of it (an Intel without AMX).
-    """
-    if switch != "auto":
-        return switch == "on"
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()

@@ -33,7 +33,7 @@ def test_it_has_every_field_and_every_recipe() -> None:
     ("section", "field", "name"),
     [
         (TrainConfig, "epochs", "int >= 1"),
-        (TrainConfig, "bf16", "auto, on or off"),
+        (TrainConfig, "bf16", "auto, on, off or measure"),
         (TrainConfig, "deterministic", "true or false"),
         (TrainConfig, "ema_decay", "float >= 0, < 1"),
         (LossConfig, "task_weights", "{name: float}"),

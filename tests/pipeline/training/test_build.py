@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from pipeline.config.sections import Bf16
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
 from pipeline.training.resolve_features import resolve_features
@@ -12,7 +11,7 @@ from tests.integration.sharding.test_sharding import SCHEMA, config, rank_batch
 from tests.ranks import run_ranks
 
 
-def first_losses(bf16: Literal["auto", "on", "off"]) -> list[float]:
+def first_losses(bf16: Bf16) -> list[float]:
     """Of the tasks, in a run's first step."""
     run = config(())
     run = run.model_copy(update={"train": run.train.model_copy(update={"bf16": bf16})})
