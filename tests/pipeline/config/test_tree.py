@@ -83,7 +83,7 @@ def test_nested_names_and_lists() -> None:
         ("--train.epochs 0", "train.epochs: '0': write a number >= 1"),
         ("--train.seed 99999999999", "train.seed: '99999999999': write a number < 2147483648"),
         ("--train.deterministic maybe", "train.deterministic: 'maybe': write true or false"),
-        ("--train.bf16 yes", "train.bf16: 'yes': write 'auto', 'on' or 'off'"),
+        ("--train.compile yes", "train.compile: 'yes': write 'auto', 'on' or 'off'"),
         ("--dense.lr inf", "dense.lr: 'inf': write a finite number"),
         ("--dense.betas 0.9", "dense.betas.1: missing; give a value"),
         ("--dense.betas 1,2,3", "dense.betas: ['1', '2', '3']: write 2 values"),
