@@ -148,7 +148,12 @@ class Level(nn.Module):
         inputs = x_BNF.unbind(1)
         if len(inputs) == 1:
             return inputs[0]
-        return torch.cat([inputs[i].expand(n, *inputs[i].shape) for i, n in times])
+        # Groups of one input are neighbours: no call for each of them.
+        runs = [
+            (i, sum(n for _, n in run))
+            for i, run in itertools.groupby(times, key=lambda each: each[0])
+        ]
+        return torch.cat([inputs[i].expand(n, *inputs[i].shape) for i, n in runs])
 
     def fill_probe(self, probe: Probe, output: Mixed) -> None:
         """Add its gates to the probe, by task or group. Experts add themselves."""
