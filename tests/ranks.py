@@ -42,7 +42,7 @@ class RankError(AssertionError):
     """A rank raised, died or hung; the message holds the tracebacks, the first to fail first."""
 
 
-def run_ranks(fn: Callable[..., Any], world_size: int = 2, *args: Any, timeout: float = 120) -> Any:
+def run_ranks(fn: Callable[..., Any], world_size: int = 2, *args: Any, timeout: float = 600) -> Any:
     """`[fn(rank, world_size, *args) for each rank]`, the ranks running at once.
 
     The default process group is up (gloo) when `fn` is called, and RANK, WORLD_SIZE, LOCAL_RANK
