@@ -22,7 +22,7 @@ from pipeline.config.overrides import configure
 from pipeline.faults.step_guard import StepGuard, Verdict
 from pipeline.loop.segments import Segments
 from pipeline.ranks.world import open_world
-from pipeline.training.optimizer import RunOptimizer
+from pipeline.training.optim.optimizer import RunOptimizer
 
 _PARTS = {
     "copy running statistics": (StepGuard, "before_step"),

@@ -27,7 +27,7 @@ from torchrec.distributed.types import (
 from torchrec.optim.keyed import CombinedOptimizer
 
 from pipeline.checkpoint.reshard_optimizer import ColumnRange, mean_of_columns, overlaps
-from pipeline.training.optimizer_shards import LocalTable, local_tables
+from pipeline.training.optim.optimizer_shards import LocalTable, local_tables
 
 
 def table_state(model: nn.Module, optimizer: CombinedOptimizer) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ from pipeline.ranks.device import HostCopy, Instant
 from pipeline.ranks.timed_all_reduce import take_waits
 from pipeline.ranks.world import World
 from pipeline.training.hooks import Hook
-from pipeline.training.optimizer import RunOptimizer
+from pipeline.training.optim.optimizer import RunOptimizer
 from pipeline.training.step import Step, StepOutput
 
 BadStepKind = Literal["nonfinite", "spike"]

@@ -22,9 +22,9 @@ from pipeline.ranks.world import World
 from pipeline.training.batch_size import BatchSizes, batch_sizes
 from pipeline.training.build import build
 from pipeline.training.deterministic import make_deterministic
+from pipeline.training.optim.schedule import Schedule
 from pipeline.training.parallelize import Parallel
 from pipeline.training.reset_tables import reset_tables
-from pipeline.training.schedule import Schedule
 from pipeline.training.step import Step
 from pipeline.training.train_pipeline import open_pipeline
 

@@ -12,7 +12,7 @@ from pipeline.metrics.windowed import WindowedMetrics
 from pipeline.ranks.world import World
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.hooks import Hook
-from pipeline.training.schedule import Schedule
+from pipeline.training.optim.schedule import Schedule
 from pipeline.training.step import StepOutput
 
 

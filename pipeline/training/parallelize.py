@@ -34,7 +34,7 @@ from pipeline.training.find_sharding_plan import (
     least_memory,
     planning_seconds,
 )
-from pipeline.training.optimizer import TOWER, RunOptimizer
+from pipeline.training.optim.optimizer import TOWER, RunOptimizer
 from pipeline.training.replica_groups import GroupedModel, group_shape
 from pipeline.training.step import Step
 

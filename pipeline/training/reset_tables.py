@@ -13,7 +13,7 @@ import torch
 
 from embeddings.features import EmbeddingTable
 from pipeline.config.tree import Config
-from pipeline.training.optimizer_shards import local_tables
+from pipeline.training.optim.optimizer_shards import local_tables
 from pipeline.training.parallelize import Parallel, fill_tables
 
 

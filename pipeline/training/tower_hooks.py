@@ -5,7 +5,7 @@ from __future__ import annotations
 from models.ranker import Head
 from pipeline.ranks.world import share_buffers
 from pipeline.training.hooks import Hook
-from pipeline.training.optimizer import RunOptimizer
+from pipeline.training.optim.optimizer import RunOptimizer
 from pipeline.training.step import StepOutput
 
 

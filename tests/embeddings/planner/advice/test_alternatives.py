@@ -26,7 +26,9 @@ TABLES = [
 def plan_of(*rules: Rule, cluster: Cluster = CLUSTER) -> PlanFile:
     request = request_of(TABLES, cluster, rules=rules)
     request = request.changed(usage=offered(request.usage, rules))
-    return describe_plan(request, find_plan(request, Budget(rounds=200)), TABLES, seed=0)
+    return describe_plan(
+        request, find_plan(request, Budget(rounds=200, seconds=600)), TABLES, seed=0
+    )
 
 
 def pinned(placed: PlacedTable) -> Rule:

@@ -29,7 +29,7 @@ def test_tables_of_one_host_may_lie_on_any_of_its_ranks() -> None:
         Rule(tables="user_5", types=("table_wise",), ranks=(6,)),
     )
     request = request_of(some_tables(), load_cluster("h100-4x2"), rules=rules)
-    solution = find_plan(request, Budget(rounds=1000))
+    solution = find_plan(request, Budget(rounds=1000, seconds=600))
     hosts: dict[str, set[int]] = {"user": set(), "item": set()}
     ranks: set[int] = set()
     for choice in solution.choices:

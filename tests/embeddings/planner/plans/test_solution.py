@@ -33,7 +33,7 @@ from tests.embeddings.planner.models import (
     stock_view,
 )
 
-SHORT = Budget(rounds=200)
+SHORT = Budget(rounds=200, seconds=600)
 
 
 def check_costs(request: PlanRequest, solution: Solution) -> None:
@@ -156,7 +156,7 @@ def test_the_same_seed_gives_the_same_plan() -> None:
 
 def test_a_warm_start_is_no_worse_than_what_it_started_from() -> None:
     request = request_of(some_tables(), load_cluster("h100-4x2"))
-    long = find_plan(request, Budget(rounds=2000))
+    long = find_plan(request, Budget(rounds=2000, seconds=600))
     warm = find_plan(request, Budget(rounds=0), previous=long.plan)
     assert warm.time == pytest.approx(long.time)
     assert warm.plan.plan == long.plan.plan

@@ -88,7 +88,7 @@ def test_the_bound_knows_what_rules_bind_to_a_host_or_a_rank() -> None:
         Rule(tables="*", ranks=(1,)),
     ):
         request = request_of(tables, load_cluster("h100-2x3"), rules=[rule])
-        found = find_plan(request, Budget(rounds=500))
+        found = find_plan(request, Budget(rounds=500, seconds=600))
         assert found.time == pytest.approx(found.lower_bound, rel=1e-3)
 
 
@@ -97,13 +97,13 @@ def test_the_bound_counts_only_placements_that_fit() -> None:
     giant = [ListedTable(name="giant", rows=2_000_000_000, dim=64)]
     small = [ListedTable(name=f"t{i}", rows=100_000, dim=64) for i in range(8)]
     roomy = load_cluster("h100-8x1")
-    found = find_plan(request_of([*giant, *small], roomy), Budget(rounds=200))
+    found = find_plan(request_of([*giant, *small], roomy), Budget(rounds=200, seconds=600))
     assert found.time < 1.3 * found.lower_bound
     tight = load_cluster("a100-40-8x1").model_copy(update={"ddr_gb": 2000})
     large = [
         ListedTable(name=f"t{i}", rows=10**8 + 10**6 * i, dim=64, pooling_factor=1 + 5 * (i % 7))
         for i in range(11)
     ]
-    found = find_plan(request_of(large, tight, batch_size=1024), Budget(rounds=5000))
+    found = find_plan(request_of(large, tight, batch_size=1024), Budget(rounds=5000, seconds=600))
     assert any("uvm" in choice.kernel for choice in found.choices)
     assert found.time < 2 * found.lower_bound

@@ -59,7 +59,7 @@ def test_the_peak_stays_and_what_could_go_back_is_back(problem: Problem, seed: i
 
 def planned(tables: list[ListedTable], seed: int, previous: PlanFile | None = None) -> PlanFile:
     request = request_of(tables, load_cluster("h100-4x2"))
-    budget = Budget(rounds=1500, seed=seed)
+    budget = Budget(rounds=1500, seconds=600, seed=seed)
     warm = previous.sharding_plan() if previous else None
     return describe_plan(request, find_plan(request, budget, previous=warm), tables, seed)
 

@@ -76,7 +76,9 @@ def types_of(rows: int, dim: int, bag: float, count: int) -> set[str]:
     tables = [
         ListedTable(name=f"t{n}", rows=rows, dim=dim, pooling_factor=bag) for n in range(count)
     ]
-    solution = find_plan(request_of(tables, load_cluster("cpu-2x1")), Budget(rounds=200))
+    solution = find_plan(
+        request_of(tables, load_cluster("cpu-2x1")), Budget(rounds=200, seconds=600)
+    )
     return {choice.sharding_type for choice in solution.choices}
 
 

@@ -57,7 +57,7 @@ def test_the_search_finds_the_best_plan_of_a_small_case(seed: int) -> None:
     draw = np.random.default_rng(seed)
     problem = free_problem(draw.uniform(1, 5, (6, 2)), draw.permutation([0, 0, 1]).tolist())
     optimum = least_peak(problem)
-    found = search(problem, Budget(rounds=2000))
+    found = search(problem, Budget(rounds=2000, seconds=600))
     assert found.lower_bound * (1 - 1e-9) <= optimum
     assert found.time == pytest.approx(optimum)
 
@@ -66,13 +66,13 @@ def test_the_bound_knows_how_fast_all_ranks_are_together() -> None:
     """100 equal tables on one rank and three that take 3 times as long: 2 ranks' worth of speed."""
     problem = free_problem(np.tile([1.0, 3.0], (100, 1)), [0, 1, 1, 1])
     assert bound(problem).time == pytest.approx(50, rel=1e-3)
-    assert search(problem, Budget(rounds=2000)).time == pytest.approx(51)
+    assert search(problem, Budget(rounds=2000, seconds=600)).time == pytest.approx(51)
 
 
 def test_each_shard_costs_what_torchrec_says_of_its_device() -> None:
     cluster = mixed(hbm_bw=800.0, intra_bw=100.0, inter_bw=5.0, hbm_gb=40.0)
     request = request_of(TABLES, cluster)
-    solution = find_plan(request, Budget(rounds=500))
+    solution = find_plan(request, Budget(rounds=500, seconds=600))
     kinds, kind = cluster.kinds()
     assert [kinds[k].hbm_bw for k in kind] == [3350, 3350, 800, 800]
     perf = np.zeros((4, len(PARTS)))
@@ -100,7 +100,7 @@ def test_slow_devices_get_less() -> None:
     rules = (Rule(tables="*", types=("table_wise",)),)
     tables = [ListedTable(name=f"t{n}", rows=10**6, dim=128, pooling_factor=50) for n in range(40)]
     cluster = mixed(hbm_bw=335.0, intra_bw=45.0, inter_bw=5.0)
-    solution = find_plan(request_of(tables, cluster, rules=rules), Budget(rounds=1000))
+    solution = find_plan(request_of(tables, cluster, rules=rules), Budget(rounds=1000, seconds=600))
     count = np.bincount([choice.ranks[0] for choice in solution.choices], minlength=4)
     assert count.tolist() == [19, 19, 1, 1]
     assert solution.time < 1.1 * solution.lower_bound
@@ -110,7 +110,7 @@ def test_a_table_too_large_for_fast_devices_is_bounded_by_the_slow_ones() -> Non
     cluster = mixed(hbm_bw=335.0, hbm_gb=400.0)
     rules = (Rule(tables="*", types=("table_wise",), kernels=("fused",)),)
     large = [ListedTable(name="large", rows=400_000_000, dim=128, pooling_factor=50)]
-    solution = find_plan(request_of(large, cluster, rules=rules), Budget(rounds=100))
+    solution = find_plan(request_of(large, cluster, rules=rules), Budget(rounds=100, seconds=600))
     assert solution.choices[0].ranks[0] in (2, 3)
     assert solution.time == pytest.approx(solution.lower_bound, rel=1e-3)
 
@@ -121,7 +121,7 @@ def test_a_table_split_over_a_host_is_bounded_by_a_host_that_has_room() -> None:
     cluster = load_cluster("h100-2x2").model_copy(update={"other_devices": hosts})
     rules = (Rule(tables="*", types=("table_row_wise",), kernels=("fused",)),)
     large = [ListedTable(name="large", rows=100_000_000, dim=128, pooling_factor=50)]
-    solution = find_plan(request_of(large, cluster, rules=rules), Budget(rounds=100))
+    solution = find_plan(request_of(large, cluster, rules=rules), Budget(rounds=100, seconds=600))
     assert solution.choices[0].ranks == (2, 3)
     assert solution.time == pytest.approx(solution.lower_bound, rel=1e-3)
 

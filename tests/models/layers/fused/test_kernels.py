@@ -13,17 +13,16 @@ from torch import Tensor
 from models.layers.config import Normalization
 from models.layers.fused import kernels as module
 from models.layers.fused import normalize
-from models.layers.fused.gated_linear import GatedLinear
 from models.layers.fused.kernels import Kernels, compiled
 from models.layers.fused.mixture import mix
-from models.layers.fused.stacked_linear import linear
 from models.towers.config import HomeConfig, MmoeConfig, PleConfig
 from tests.models.building import TASKS, perturb
-
-SHAPES = [(1, 1, 1), (3, 1, 64), (2, 31, 65), (3, 33, 7), (2, 200, 300)]
-"""Experts, rows, width: below, at and above the sizes of blocks."""
-WIDTHS = [5, 150]
-"""Of the output of a Linear, likewise."""
+from tests.models.layers.fused.comparison import (
+    SHAPES,
+    affine_activation,
+    assert_as_in_double,
+    draw,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,45 +37,9 @@ def kernel() -> Iterator[Kernels]:
     module._load.cache_clear()
 
 
-def draw(*shape: int, seed: int = 0, by_row: bool = False) -> Tensor:
-    """Float32, [E, B, D]; `by_row`: a view of [B, E, D], as one product for all experts makes."""
-    generator = torch.Generator().manual_seed(seed)
-    if by_row:
-        return draw(shape[1], shape[0], shape[2], seed=seed).transpose(0, 1)
-    return torch.randn(*shape, generator=generator)
-
-
-def affine_activation(x: Tensor, scale: Tensor, shift: Tensor, activation: str) -> Tensor:
-    y = x * scale[:, None] + shift[:, None]
-    return F.silu(y) if activation == "swish" else F.relu(y)
-
-
 def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
     scale = weight * torch.rsqrt(x.var(1, correction=0) + 1e-5)
     return affine_activation(x, scale, bias - x.mean(1) * scale, activation)
-
-
-def gated_linear(x: Tensor, low: Tensor, mixing: Tensor, up: Tensor, weight: Tensor) -> Tensor:
-    masks = (
-        2.0 * mixing[..., i : i + 1] * torch.bmm(low_i, up[i]).sigmoid()
-        for i, low_i in enumerate(low.chunk(len(up), dim=-1))
-    )
-    return torch.bmm(x * sum(masks), weight.transpose(1, 2))
-
-
-def with_gradients(function: object, *arguments: Tensor) -> list[Tensor]:
-    """Output and gradients, by one and the same gradient of the output."""
-    assert callable(function)
-    arguments = tuple(t.detach().clone().requires_grad_() for t in arguments)
-    out = function(*arguments)
-    dout = draw(*out.shape, seed=99).to(out.dtype)
-    return [out.detach(), *torch.autograd.grad(out, arguments, dout)]
-
-
-def assert_as_in_double(fast: object, plain: object, *arguments: Tensor) -> None:
-    expected = with_gradients(plain, *(t.double() for t in arguments))
-    for got, want in zip(with_gradients(fast, *arguments), expected, strict=True):
-        torch.testing.assert_close(got, want.float(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("by_row", [False, True])
@@ -121,41 +84,6 @@ def test_moments_keep_a_small_variance_beside_a_large_mean() -> None:
     torch.testing.assert_close(var, x.double().var(1, correction=0).float(), rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_linear(shape: tuple[int, int, int], width: int) -> None:
-    num_experts, _, dim = shape
-    assert_as_in_double(
-        linear,
-        lambda x, weight: torch.bmm(x, weight.mT),
-        draw(*shape),
-        draw(num_experts, width, dim),
-    )
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("activation", ["swish", "relu"])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_activation_and_linear(shape: tuple[int, int, int], activation: str, width: int) -> None:
-    num_experts, _, dim = shape
-
-    def plain(x: Tensor, scale: Tensor, shift: Tensor, linear: Tensor) -> Tensor:
-        return torch.bmm(affine_activation(x, scale, shift, activation), linear.mT)
-
-    def fast(x: Tensor, scale: Tensor, shift: Tensor, linear: Tensor) -> Tensor:
-        out: Tensor = normalize.AffineActivation.apply(x, scale, shift, activation, linear)  # type: ignore[no-untyped-call]
-        return out
-
-    assert_as_in_double(
-        fast,
-        plain,
-        draw(*shape),
-        draw(num_experts, dim, seed=1),
-        draw(num_experts, dim, seed=2),
-        draw(num_experts, width, dim, seed=3),
-    )
-
-
 @pytest.mark.parametrize("num_mixtures", [1, 3])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_mix(shape: tuple[int, int, int], num_mixtures: int) -> None:
@@ -165,25 +93,6 @@ def test_mix(shape: tuple[int, int, int], num_mixtures: int) -> None:
         lambda weights, x: torch.bmm(weights, x.transpose(0, 1)),
         draw(batch, num_mixtures, num_experts, seed=1),
         draw(*shape),
-    )
-
-
-@pytest.mark.parametrize("shared", [True, False], ids=["one input", "an input each"])
-@pytest.mark.parametrize("num_masks", [1, 3])
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_gated_linear(
-    shape: tuple[int, int, int], width: int, num_masks: int, shared: bool
-) -> None:
-    num_experts, batch, dim = shape
-    assert_as_in_double(
-        GatedLinear.apply,
-        gated_linear,
-        draw(batch, dim) if shared else draw(*shape),
-        draw(num_experts, batch, 2 * num_masks, seed=1),
-        draw(num_experts, batch, num_masks, seed=2),
-        draw(num_masks, num_experts, 2, dim, seed=3),
-        draw(num_experts, width, dim, seed=4),
     )
 
 

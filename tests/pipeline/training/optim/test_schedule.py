@@ -7,7 +7,7 @@ import torch
 
 from pipeline.config.sections import ScheduleConfig
 from pipeline.training.batch_size import BatchSizes
-from pipeline.training.schedule import Schedule, factor
+from pipeline.training.optim.schedule import Schedule, factor
 
 
 @pytest.mark.parametrize("decay", ["linear", "cosine"])

@@ -12,7 +12,7 @@ from torchrec.optim.keyed import CombinedOptimizer
 from embeddings.config import SparseOptimizerConfig
 from embeddings.unfused_optimizer import UnfusedRowWiseAdagrad
 from pipeline.config.sections import DenseOptimizerConfig
-from pipeline.training.optimizer import RunOptimizer
+from pipeline.training.optim.optimizer import RunOptimizer
 
 _SHAPES = {"a": (70, 33), "b": (33,), "c": (1,)}
 

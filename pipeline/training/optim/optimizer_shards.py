@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchrec.distributed.types import ShardedTensor
 from torchrec.optim.keyed import CombinedOptimizer
 
-from pipeline.training.optimizer import TOWER
+from pipeline.training.optim.optimizer import TOWER
 from pipeline.training.parallelize import table_of
 
 

@@ -1,0 +1,1 @@
+"""The optimizer of dense parameters: updates, shards, learning rates."""
