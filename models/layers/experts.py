@@ -12,7 +12,7 @@ from models.layers.config import Activation, ExpertConfig
 from models.layers.feature_gates import FeatureGates
 from models.layers.indices import indices
 from models.layers.linear import StackedLinear
-from models.layers.norm import BatchMean, activate, build_norm
+from models.layers.norm import BatchMean, affine, build_norm
 from models.probe import Probe
 from models.tasks import Task, canonical, positions
 
@@ -106,10 +106,13 @@ class TaskTowers(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """[T, B, D] in canonical order, or [B, D] for all -> logits [B, T] in order of `tasks`."""
-        *hidden, (last, last_bias) = zip(self.linears, self.biases, strict=True)
-        for linear, bias in hidden:
-            y = activate(linear(y) + bias, self.activation)
-        logits_TB = (last(y) + last_bias).squeeze(2)
+        first, *following = self.linears
+        *biases, last_bias = self.biases
+        h = first(y)
+        for bias, linear in zip(biases, following, strict=True):
+            assert isinstance(linear, StackedLinear)
+            h = affine(h, None, bias[:, 0], self.activation, linear.weight)
+        logits_TB = (h + last_bias).squeeze(2)
         return logits_TB.index_select(0, indices(self.order, y.device)).t()
 
     @torch.no_grad()
