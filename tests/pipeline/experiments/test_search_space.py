@@ -107,7 +107,7 @@ def test_any_field_of_a_run_can_be_searched(text: str, name: str, first: Any) ->
         ("embeddings.dim=8:32", "embeddings.dim: '9': write a multiple of 4"),
         ("train.bf16=1:2", "train.bf16 is not a number, so it has no range"),
         ("dense.betas=0:1", "no range"),
-        ("train.bf16=on,offf", "train.bf16: 'offf': write 'auto', 'on' or 'off'"),
+        ("train.compile=on,offf", "train.compile: 'offf': write 'auto', 'on' or 'off'"),
         ("dense.lr=0.1,0.1", "0.1 is given twice"),
         ("dense.lr=0.1,,0.2", "an empty choice"),
         ("train.select=mean/auc,mean/ne", "trials are compared by it"),
