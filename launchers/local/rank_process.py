@@ -53,7 +53,7 @@ def run_rank(pipe: Connection, start: RankStart) -> None:
     from pipeline.ranks.world import open_world
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].partition(",")[0]))
-    reported = False
+    reported = succeeded = False
     try:
         with open_world() as world:
             try:
@@ -64,7 +64,7 @@ def run_rank(pipe: Connection, start: RankStart) -> None:
                 reported = True
                 raise
             _send(pipe, None, value if world.is_first else None)
-            reported = True
+            reported = succeeded = True
     except UserError as error:
         if not reported:
             _send(pipe, error, None)
@@ -74,7 +74,7 @@ def run_rank(pipe: Connection, start: RankStart) -> None:
     except Exception as error:  # noqa: BLE001 (the other process raises it)
         if not reported:  # this rank could not join the group
             _send(pipe, error, None)
-        if start.log:
+        if start.log or succeeded:  # nobody raises what fails after the result is sent
             traceback.print_exc()
         if isinstance(error, RankLost):  # threads still wait for the lost rank
             os._exit(ExitCode.RANK_LOST)

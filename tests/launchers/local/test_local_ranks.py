@@ -42,8 +42,24 @@ def fail(world: World) -> None:
     raise ZeroDivisionError(f"on {world.rank}")
 
 
+def leave_early(world: World) -> str:
+    dist.destroy_process_group()  # the rank's own, at its end, then fails
+    return "done"
+
+
 def test_ranks_meet_and_the_first_answers() -> None:
     assert run_ranks(summed, 3, 10, local_size=1) == (33, 3, 1)
+
+
+def test_what_fails_after_the_result_is_printed() -> None:
+    words = (
+        "from launchers.local.local_ranks import run_ranks\n"
+        "from tests.launchers.local.test_local_ranks import leave_early\n"
+        "print(run_ranks(leave_early, 1))"
+    )
+    found = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True)
+    assert found.stdout == "done\n"
+    assert "destroy_process_group" in found.stderr
 
 
 def test_a_users_mistake_on_any_rank_is_the_users() -> None:
