@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from models.layers.fused import chunked, chunks
 from models.layers.fused.gated_linear import GatedLinear
-from models.layers.fused.kernels import MAX_RANK, take
+from models.layers.fused.kernels import take
 from models.layers.linear import StackedLinear
 
 
@@ -49,8 +49,7 @@ class FeatureGates(nn.Module):
         low_EBR, mixing_EBL = self._low_rank(x)
         # Use the dtype that autocast, if enabled, chose for the first matmul.
         inputs = [t.to(low_EBR.dtype) for t in (x, low_EBR, mixing_EBL, self.up, weight_EOF)]
-        fits = self.up.shape[2] <= MAX_RANK
-        function = GatedLinear if fits and take(*inputs) else chunked.GatedLinear
+        function = GatedLinear if take(*inputs) else chunked.GatedLinear
         return function.apply(*inputs)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()

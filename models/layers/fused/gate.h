@@ -12,31 +12,25 @@ struct Sizes {
     Int L, E, B, F, R;
 };
 
-template <typename T> Packed pack_up(const T* up, Sizes z) {
-    Packed packed(z.L * z.E, z.R, z.F);
-#pragma omp parallel for
-    for (Int i = 0; i < z.L * z.E; i++) packed.pack(i, up + i * z.R * z.F, z.F, 1);
-    return packed;
+// As weights [L * E, R, F], of products with low or, if `backward` is false, with their gradient.
+template <typename T> Packed pack_up(const T* up, Sizes z, bool backward) {
+    return pack_weights(up, z.L * z.E, z.R, z.F, backward);
 }
 
-// Columns c0 to c0 + n of some rows of one expert, with low in L blocks at `low`.
+// Staged rows of one low_l.
+inline Int low_size(Sizes z) { return blocks_of(z.R, DEEP) * SIZE; }
+
+// Columns c0 to c0 + n of some rows of one expert.
 struct Cells {
     Int e, b0, rows, c0, n;
 };
-
-// Writes low_l up_l to block l at `high`.
-inline void products(const float* low, const Packed& up, float* high, Cells c, Sizes z) {
-    for (Int l = 0; l < z.L; l++)
-        rows_times(low + l * BLOCK * STRIDE, up.at(l * z.E + c.e, 0, c.c0), high + l * BLOCK * STRIDE,
-                   STRIDE, c.rows, c.n, z.R, false);
-}
 
 // Row i of the mask; replaces the products by their sigmoids.
 template <typename T>
 void mask_row(float* high, Int i, const T* weights, float* __restrict mask, Cells c, Sizes z) {
     std::fill(mask, mask + c.n, 0.0f);
     for (Int l = 0; l < z.L; l++) {
-        float* __restrict s = high + l * BLOCK * STRIDE + i * STRIDE;
+        float* __restrict s = high + l * SIZE + i * STRIDE;
         const float twice = 2.0f * (float)weights[l];
 #pragma omp simd
         for (Int f = 0; f < c.n; f++) {
@@ -80,7 +74,7 @@ void mask_cells_backward(View x, View weights, float* high, Dout dout, Dhigh dhi
             g[f] = mask[f] * value;
         }
         for (Int l = 0; l < z.L; l++) {
-            const float* s = high + l * BLOCK * STRIDE + i * STRIDE;
+            const float* s = high + l * SIZE + i * STRIDE;
             auto* dh = dhigh(l, i);  // may be s
             const float twice = 2.0f * (float)w[l];
             float dot = 0.0f;
@@ -95,21 +89,24 @@ void mask_cells_backward(View x, View weights, float* high, Dout dout, Dhigh dhi
     }
 }
 
-// Calls `work(cells, high)` for all columns of a block of rows, with low_l up_l in `high`.
+// Calls `work(cells, high)` for all columns of a block of rows, with staged low at `memory` and
+// low_l up_l in block l at `high`.
 template <typename T, typename Work>
 void for_columns(View low, const Packed& up, float* memory, Int e, Int block, Sizes z, Work work) {
     const Int b0 = block * BLOCK, rows = std::min(BLOCK, z.B - b0);
     for (Int l = 0; l < z.L; l++)
-        stage(low.row<T>(e, b0) + l * z.R, low.over_b, memory + l * BLOCK * STRIDE, rows, z.R);
-    float* high = memory + z.L * BLOCK * STRIDE;
+        stage(low.row<T>(e, b0) + l * z.R, low.over_b, memory + l * low_size(z), rows, z.R);
+    float* high = memory + z.L * low_size(z);
     for (Int c0 = 0; c0 < z.F; c0 += DEEP) {
         const Cells cells{e, b0, rows, c0, std::min(DEEP, z.F - c0)};
-        products(memory, up, high, cells, z);
+        for (Int l = 0; l < z.L; l++)
+            staged_times(memory + l * low_size(z), up, l * z.E + e, c0, high + l * SIZE, STRIDE, rows,
+                         cells.n, z.R);
         work(cells, high);
     }
 }
 
-inline Int memory_of(Sizes z, Int more) { return (2 * z.L + more) * BLOCK * STRIDE; }
+inline Int memory_of(Sizes z, Int more) { return z.L * (low_size(z) + SIZE) + more * SIZE; }
 
 template <typename T> void dots_to(View dweights, const float* dots, Int e, Int block, Sizes z) {
     for (Int b = block * BLOCK; b < std::min((block + 1) * BLOCK, z.B); b++)
@@ -119,7 +116,7 @@ template <typename T> void dots_to(View dweights, const float* dots, Int e, Int 
 
 // out [E, B, F] = x masked
 template <typename T> void gate(View x, View low, View weights, View out, const T* up, Sizes z) {
-    const Packed packed = pack_up(up, z);
+    const Packed packed = pack_up(up, z, true);
     for_rows(z.E, blocks_of(z.B, BLOCK), [&](Int e, Int block) {
         for_columns<T>(low, packed, scratch(memory_of(z, 0)), e, block, z, [&](Cells c, float* high) {
             mask_cells<T>(x, weights, high, [&](Int i) { return out.row<T>(e, c.b0 + i) + c.c0; }, c,
@@ -133,7 +130,7 @@ template <typename T>
 void gate_backward(View x, View low, View weights, View dout, View dx, View dweights, View dhigh,
                    const T* up, Sizes z) {
     const bool shared = x.over_e == 0;
-    const Packed packed = pack_up(up, z);
+    const Packed packed = pack_up(up, z, true);
 #pragma omp parallel for
     for (Int block = 0; block < blocks_of(z.B, BLOCK); block++) {
         std::vector<float> sums(BLOCK * z.F), dots(z.L * BLOCK);
@@ -158,7 +155,7 @@ void gate_backward(View x, View low, View weights, View dout, View dx, View dwei
 // h [E, B, H] = (x masked) W, W dense [E, H, F]
 inline void gated_linear(View x, View low, View weights, View h, const float* up, const float* W, Int H,
                          Sizes z) {
-    const Packed packed = pack_up(up, z);
+    const Packed packed = pack_up(up, z, true);
     const Packed columns = pack_weights(W, z.E, H, z.F, false);
     for_rows(z.E, blocks_of(z.B, BLOCK), [&](Int e, Int block) {
         float *memory = scratch(memory_of(z, 1)), *masked = memory + memory_of(z, 0);
@@ -175,18 +172,16 @@ inline void gated_linear_backward(View x, View low, View weights, View dh, View 
                                   View dweights, const float* up, float* dup, const float* W, float* dW,
                                   Int H, Sizes z) {
     const bool shared = x.over_e == 0;
-    const Packed packed = pack_up(up, z);
+    const Packed packed = pack_up(up, z, true), columns_of_up = pack_up(up, z, false);
     const Packed rows_of_W = pack_weights(W, z.E, H, z.F, true);
-    // up_l is [R, F]: as weights [out, in], with the gradient of `low up` for x.
-    const Packed columns_of_up = pack_weights(up, z.L * z.E, z.R, z.F, false);
-    const Int deep = blocks_of(H, DEEP), size = BLOCK * STRIDE;
+    const Int deep = blocks_of(H, DEEP);
     for (Int e = 0; e < z.E; e++) {
         std::vector<Sum> sums{{dW + e * H * z.F, H * z.F}};
         for (Int l = 0; l < z.L; l++)
             sums.push_back({dup + (l * z.E + e) * z.R * z.F, z.R * z.F});
         sum_blocks(blocks_of(z.B, BLOCK), sums, [&](Int block, const std::vector<Sum>& sums) {
             float *memory = scratch(memory_of(z, 1 + deep)), *dmasked = memory + memory_of(z, 0);
-            float* gradients = dmasked + size;
+            float* gradients = dmasked + SIZE;
             std::vector<float> dots(z.L * BLOCK);
             const Int b0 = block * BLOCK;
             stage(dh.row<float>(e, b0), dh.over_b, gradients, std::min(BLOCK, z.B - b0), H);
@@ -194,14 +189,14 @@ inline void gated_linear_backward(View x, View low, View weights, View dh, View 
                 staged_times(gradients, rows_of_W, e, c.c0, dmasked, STRIDE, c.rows, c.n, H);
                 mask_cells_backward<float>(
                     x, weights, high, [&](Int i) { return dmasked + i * STRIDE; },
-                    [&](Int l, Int i) { return high + l * size + i * STRIDE; },
+                    [&](Int l, Int i) { return high + l * SIZE + i * STRIDE; },
                     [&](Int i) { return dx.row<float>(e, b0 + i) + c.c0; }, shared && e > 0,
                     dots.data(), c, z);
                 transposed_times(gradients, dmasked, sums[0].data + c.c0, z.F, H, c.n, c.rows);
                 for (Int l = 0; l < z.L; l++) {
-                    transposed_times(memory + l * size, high + l * size, sums[1 + l].data + c.c0, z.F,
-                                     z.R, c.n, c.rows);
-                    rows_times(high + l * size, columns_of_up.at(l * z.E + e, c.c0),
+                    transposed_times(memory + l * low_size(z), high + l * SIZE, sums[1 + l].data + c.c0,
+                                     z.F, z.R, c.n, c.rows);
+                    rows_times(high + l * SIZE, columns_of_up.at(l * z.E + e, c.c0),
                                dlow.row<float>(e, b0) + l * z.R, dlow.over_b, c.rows, z.R, c.n,
                                c.c0 > 0);
                 }

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.layers.fused.chunks import chunks
-from models.layers.fused.kernels import kernels_for
+from models.layers.fused.kernels import kernels_for, with_dense_rows
 
 
 class GatedLinear(torch.autograd.Function):
@@ -43,7 +43,7 @@ class GatedLinear(torch.autograd.Function):
         num_experts, _, in_features = weight.shape
         kernels = kernels_for(x)
         if x.dtype == torch.float32:
-            dh_EBH = dh_EBH if dh_EBH.stride(-1) == 1 else dh_EBH.contiguous()
+            dh_EBH = with_dense_rows(dh_EBH)
             return kernels.gated_linear_backward(x, low, mixing, up, weight, dh_EBH)
         low_LBr = _by_mask(low, len(up))
         dx, dlow_LBr, dmixing = (torch.empty_like(t) for t in (x, low_LBr, mixing))

@@ -24,10 +24,9 @@ constexpr Int WIDE = 2 * LANES;
 constexpr Int DEEP = 128;          // columns of a block of rows
 constexpr Int STRIDE = DEEP + 16;  // between its rows; not a power of two, for the cache's sets
 constexpr Int BLOCK = 126;         // its rows, a multiple of every TALL
+constexpr Int SIZE = BLOCK * STRIDE;
 
 typedef float Lanes __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-
-inline Int blocks_of(Int count, Int size) { return (count + size - 1) / size; }
 
 struct Free {
     void operator()(float* data) const { std::free(data); }
@@ -112,7 +111,7 @@ inline void rows_times(const float* a, Right b, float* c, Int c_row, Int M, Int 
 
 // Copies rows of K values to blocks of DEEP columns.
 template <typename T> void stage(const T* a, Int a_row, float* blocks, Int M, Int K) {
-    for (Int k = 0; k < K; k += DEEP, blocks += BLOCK * STRIDE)
+    for (Int k = 0; k < K; k += DEEP, blocks += SIZE)
         for (Int i = 0; i < M; i++)
             for (Int j = 0; j < std::min(DEEP, K - k); j++)
                 blocks[i * STRIDE + j] = (float)a[i * a_row + k + j];
@@ -121,7 +120,7 @@ template <typename T> void stage(const T* a, Int a_row, float* blocks, Int M, In
 // C += A^T B for staged rows of M values, and a block B of as many rows.
 inline void transposed_times(const float* staged, const float* b, float* c, Int c_row, Int M, Int N,
                              Int rows) {
-    for (Int m = 0; m < M; m += DEEP, staged += BLOCK * STRIDE)
+    for (Int m = 0; m < M; m += DEEP, staged += SIZE)
         multiply<1>(staged, {b, STRIDE, WIDE}, c + m * c_row, c_row, std::min(DEEP, M - m), N, rows,
                     true);
 }

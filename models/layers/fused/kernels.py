@@ -16,9 +16,6 @@ from torch import Tensor
 
 from models.layers.fused.library import library
 
-MAX_RANK = 128
-"""Of a feature gate: DEEP in gemm.h."""
-
 _Int, _Pointer = ctypes.c_int64, ctypes.c_void_p
 
 
@@ -246,6 +243,11 @@ class Kernels:
 def _view(x: Tensor) -> _View:
     assert x.stride(-1) == 1 or x.shape[-1] == 1
     return _View(x.data_ptr(), x.stride(0) if x.dim() == 3 else 0, x.stride(-2))
+
+
+def with_dense_rows(x: Tensor) -> Tensor:
+    """Return x, as a copy if its rows are not dense: autograd may give any strides."""
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def _dense(x: Tensor) -> int:

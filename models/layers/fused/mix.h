@@ -49,7 +49,7 @@ void mix_backward(View weights, View x, View dout, View dweights, View dx, Int M
         }
     };
     // By blocks of rows, whose dout stays in cache for all experts.
-    for_rows((B + ROWS - 1) / ROWS, E, [=](Int block, Int e) {
+    for_rows(blocks_of(B, ROWS), E, [=](Int block, Int e) {
         for (Int b = block * ROWS; b < std::min(B, (block + 1) * ROWS); b++) row_backward(b, e);
     });
 }

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.layers.fused import chunks
-from models.layers.fused.kernels import kernels_for, take
+from models.layers.fused.kernels import kernels_for, take, with_dense_rows
 
 
 def mix(weights_BME: Tensor, experts_EBD: Tensor) -> Tensor:
@@ -29,5 +29,4 @@ class _Mix(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dout: Tensor) -> tuple[Tensor, Tensor]:
         weights, x = ctx.saved_tensors
-        dout = dout if dout.stride(-1) == 1 else dout.contiguous()
-        return kernels_for(weights).mix_backward(weights, x, dout)
+        return kernels_for(weights).mix_backward(weights, x, with_dense_rows(dout))

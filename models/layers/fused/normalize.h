@@ -8,7 +8,7 @@ namespace {
 // Calls `add(e, b, first column, number of columns, sums)`, which adds a row's two values per column,
 // and adds the sums over B to `totals` [2, E, D].
 template <typename Add> void column_sums(Int E, Int B, Int D, double* totals, Add add) {
-    const Int blocks = (D + COLUMNS - 1) / COLUMNS;
+    const Int blocks = blocks_of(D, COLUMNS);
 #pragma omp parallel for collapse(2)
     for (Int e = 0; e < E; e++)
         for (Int block = 0; block < blocks; block++) {
@@ -37,13 +37,16 @@ template <typename T> void moments(View x, const float* first, double* totals, I
 }
 
 template <typename T, bool swish>
+void affine_row(const T* __restrict x, T* __restrict out, const float* __restrict scale,
+                const float* __restrict shift, Int n) {
+#pragma omp simd
+    for (Int d = 0; d < n; d++) out[d] = T(activation<swish>((float)x[d] * scale[d] + shift[d]));
+}
+
+template <typename T, bool swish>
 void affine(View x, View out, const float* scale, const float* shift, Int E, Int B, Int D) {
     for_rows(E, B, [=](Int e, Int b) {
-        const T* __restrict row = x.row<T>(e, b);
-        T* __restrict o = out.row<T>(e, b);
-        const float *__restrict a = scale + e * D, *__restrict c = shift + e * D;
-#pragma omp simd
-        for (Int d = 0; d < D; d++) o[d] = T(activation<swish>((float)row[d] * a[d] + c[d]));
+        affine_row<T, swish>(x.row<T>(e, b), out.row<T>(e, b), scale + e * D, shift + e * D, D);
     });
 }
 
@@ -86,16 +89,12 @@ void affine_linear(View x, View h, const float* scale, const float* shift, const
     const Packed columns = pack_weights(W, E, O, D, false);
     for_rows(E, blocks_of(B, BLOCK), [&](Int e, Int block) {
         const Int b0 = block * BLOCK, rows = std::min(BLOCK, B - b0);
-        float* out = scratch(BLOCK * STRIDE);
+        float* out = scratch(SIZE);
         for (Int d0 = 0; d0 < D; d0 += DEEP) {
-            const Int n = std::min(DEEP, D - d0);
-            const float *a = scale + e * D + d0, *c = shift + e * D + d0;
-            for (Int i = 0; i < rows; i++) {
-                const float* __restrict row = x.row<float>(e, b0 + i) + d0;
-                float* __restrict o = out + i * STRIDE;
-#pragma omp simd
-                for (Int d = 0; d < n; d++) o[d] = activation<swish>(row[d] * a[d] + c[d]);
-            }
+            const Int n = std::min(DEEP, D - d0), at = e * D + d0;
+            for (Int i = 0; i < rows; i++)
+                affine_row<float, swish>(x.row<float>(e, b0 + i) + d0, out + i * STRIDE, scale + at,
+                                         shift + at, n);
             rows_times(out, columns.at(e, d0), h.row<float>(e, b0), h.over_b, rows, O, n, d0 > 0);
         }
     });
@@ -107,14 +106,14 @@ void affine_linear_backward(View x, View dh, View dx, const float* scale, const 
                             const float* center, double* totals, const float* W, float* dW, Int O, Int E,
                             Int B, Int D) {
     const Packed rows_of_W = pack_weights(W, E, O, D, true);
-    const Int blocks = blocks_of(B, BLOCK), deep = blocks_of(O, DEEP), size = BLOCK * STRIDE;
+    const Int blocks = blocks_of(B, BLOCK), deep = blocks_of(O, DEEP);
     std::vector<float> parts(blocks * 2 * D);  // sums of each block
     for (Int e = 0; e < E; e++) {
         const std::vector<Sum> sums{{dW + e * O * D, O * D}};
         std::fill(parts.begin(), parts.end(), 0.0f);
         sum_blocks(blocks, sums, [&](Int block, const std::vector<Sum>& sums) {
             const Int b0 = block * BLOCK, rows = std::min(BLOCK, B - b0);
-            float *gradients = scratch((deep + 1) * size), *out = gradients + deep * size;
+            float *gradients = scratch((deep + 1) * SIZE), *out = gradients + deep * SIZE;
             stage(dh.row<float>(e, b0), dh.over_b, gradients, rows, O);
             for (Int d0 = 0; d0 < D; d0 += DEEP) {
                 const Int n = std::min(DEEP, D - d0), at = e * D + d0;

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.layers.fused.chunks import chunks
-from models.layers.fused.kernels import kernels_for
+from models.layers.fused.kernels import kernels_for, with_dense_rows
 
 
 class AffineActivation(torch.autograd.Function):
@@ -130,7 +130,7 @@ def _backward(
     kernels, swish = kernels_for(x), activation == "swish"
     dx, totals = torch.empty_like(x), scale.new_zeros(2, *scale.shape, dtype=torch.float64)
     affine = (scale, shift, center, totals, swish)
-    dout = dout if dout.stride(-1) == 1 else dout.contiguous()
+    dout = with_dense_rows(dout)
     if linear is None:
         dlinear = None
         kernels.affine_backward(x, dout, dx, None, *affine)

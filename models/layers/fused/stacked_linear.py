@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.layers.fused import chunks
-from models.layers.fused.kernels import kernels_for, take
+from models.layers.fused.kernels import kernels_for, take, with_dense_rows
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -30,5 +30,4 @@ class _Linear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dh: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        dh = dh if dh.stride(-1) == 1 else dh.contiguous()
-        return kernels_for(x).linear_backward(x, weight, dh)
+        return kernels_for(x).linear_backward(x, weight, with_dense_rows(dh))

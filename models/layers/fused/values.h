@@ -70,6 +70,8 @@ template <bool swish> inline float activation(float x) {
 
 constexpr Int COLUMNS = 64, ROWS = 32;  // of a block that stays in the first cache
 
+inline Int blocks_of(Int count, Int size) { return (count + size - 1) / size; }
+
 // Calls `work(e, b)` for all rows, on all threads.
 template <typename Work> void for_rows(Int E, Int B, Work work) {
 #pragma omp parallel for collapse(2)

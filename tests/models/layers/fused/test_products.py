@@ -79,3 +79,16 @@ def test_gated_linear(
         draw(num_masks, num_experts, 2, dim, seed=3),
         draw(num_experts, width, dim, seed=4),
     )
+
+
+def test_masks_may_have_a_high_rank() -> None:
+    """Above the number of columns of a block."""
+    assert_as_in_double(
+        GatedLinear.apply,
+        gated_linear,
+        draw(130, 65),
+        draw(2, 130, 300, seed=1) / 12,
+        draw(2, 130, 2, seed=2),
+        draw(2, 2, 150, 65, seed=3),
+        draw(2, 5, 65, seed=4),
+    )
