@@ -196,8 +196,8 @@ class TrainConfig(Section):
     not averaged."""
     bf16: Bf16 = "auto"
     """bfloat16 autocast of the tower. auto: on for GPUs that support it, off on CPU, so that
-    metrics do not depend on the CPU. measure: also on CPU, if its products are faster in bfloat16,
-    which is measured in some milliseconds."""
+    metrics do not depend on the CPU. measure: also on CPU, if its products are faster in bfloat16;
+    another CPU may choose otherwise when it resumes the run."""
     compile: Switch = "auto"
     """torch.compile of the tower. auto: on for GPUs, off on CPU, where it needs a C++ compiler and
     delays the first steps."""

@@ -16,7 +16,7 @@ of a step is not."""
 
 
 def wants_bf16(switch: Bf16, world: World) -> bool:
-    """Decide for all ranks; `measure` on CPU takes some milliseconds on the first rank.
+    """Decide for all ranks; `measure` on CPU takes 60 ms at most, on the first rank.
 
     CPUs with the same flag differ: relative to float32, AVX512-BF16 products run at twice the speed
     (AMD Zen 4) or at half of it (an Intel without AMX).
