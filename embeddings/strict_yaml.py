@@ -66,6 +66,8 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":  # <<: *anchor
                 continue
+            if key.tag == "tag:yaml.org,2002:bool":  # a field called on
+                key.tag = "tag:yaml.org,2002:str"
             name = self.construct_object(key, deep=True)
             if not isinstance(name, str):
                 raise _fault(key, f"key {quoted(name)} is not text; quote it")

@@ -50,6 +50,12 @@ def reference() -> str:
     for name, info in Config.model_fields.items():
         if section_types(info.annotation):
             parts += _sections(name, info, default_of(info), level=2)
+        elif entry := entry_type(info.annotation):
+            parts += [
+                f"## `{name}`",
+                info.description or "",
+                _table(_with_sections(f"{name}.NAME", entry)),
+            ]
     parts.append("## Recipes\n\nFields set by each recipe; all others have their defaults.")
     for name in RECIPES:
         parts += [f"### {name}", _doc(RECIPES[name]), _differences(name)]
@@ -71,12 +77,13 @@ def _sections(name: str, info: FieldInfo, default: Any, level: int) -> Iterator[
         kind = f": `kind: {member.model_fields['kind'].default}`" if len(members) > 1 else ""
         yield f"{'#' * (level + bool(kind))} `{name}`{kind}"
         yield _doc(member)
-        chosen = default if isinstance(default, member) else member()
+        chosen = default if isinstance(default, member) else None
         if rows := [row for row in _rows(name, member, chosen) if row not in shared]:
             yield _table(rows)
         for key, inner in member.model_fields.items():
             if section_types(inner.annotation):
-                yield from _sections(f"{name}.{key}", inner, getattr(chosen, key), level + 1)
+                value = default_of(inner) if chosen is None else getattr(chosen, key)
+                yield from _sections(f"{name}.{key}", inner, value, level + 1)
 
 
 def _common_base(members: list[type[BaseModel]]) -> type[BaseModel] | None:
@@ -96,7 +103,16 @@ def _rows(name: str, model: type[BaseModel], default: BaseModel | None) -> list[
         value = default_of(info) if default is None else getattr(default, key)
         rows.append(config_field(info, value, f"{name}.{key}"))
         if entry := entry_type(info.annotation):
-            rows += _rows(f"{name}.{key}.NAME", entry, None)
+            rows += _with_sections(f"{name}.{key}.NAME", entry)
+    return rows
+
+
+def _with_sections(name: str, section: type[BaseModel]) -> list[ConfigField]:
+    """Return the fields of the entries of a mapping, with those of their sections."""
+    rows = _rows(name, section, None)
+    for key, info in section.model_fields.items():
+        for inner in section_types(info.annotation):
+            rows += _with_sections(f"{name}.{key}", inner)
     return rows
 
 

@@ -11,6 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from models.balancing.config import BalanceConfig, FixedConfig
 from models.layers.config import AttentionConfig
 from models.towers.config import HomeConfig, TowerConfig
+from pipeline.data.sources.config import FilesConfig, JoinConfig, SplitConfig
+from pipeline.features.config import LabelConfig
 from pipeline.metrics.spec import METRICS, selectable
 
 
@@ -53,7 +55,29 @@ class DataConfig(Section):
     """Training data."""
 
     path: Path = Path("data/demo")
-    """Prepared folder (see 'homerec prepare')."""
+    """Prepared folder (see 'homerec prepare'); written first if `source` is set and it does not
+    exist."""
+    source: FilesConfig | None = None
+    """Files of your own table, with `labels` and the features under `features`."""
+    join: tuple[JoinConfig, ...] = ()
+    """Side tables."""
+    split: SplitConfig = SplitConfig()
+    """Split of the table's rows."""
+    user: str | None = None
+    """Column of users, for GAUC; unset: no GAUC."""
+    time: str | None = None
+    """Column of times."""
+    weight: str | None = None
+    """Column of row weights, which count in loss and metrics; unset: 1."""
+    labels: Mapping[str, LabelConfig] = Field(default_factory=dict)
+    """Labels of the table, by task."""
+    encode: Literal["once", "always"] = "once"
+    """When the table's values become ids and numbers. once: in a copy, the prepared folder; always:
+    while training reads the files, with the same batches."""
+    on_bad_row: Literal["stop", "skip"] = "stop"
+    """What to do about a row with an invalid value: stop, or leave it out and count it."""
+    rows_per_group: int = Field(default=16_384, ge=1)
+    """Rows of a row group of the prepared folder, the unit of shuffling."""
     tasks: tuple[str, ...] = ()
     """Names of the tasks to train. Empty: the default labels of the folder."""
     features: tuple[str, ...] = ()

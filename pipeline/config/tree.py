@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from embeddings.config import EmbeddingsConfig, ShardingConfig, SparseOptimizerConfig
 from embeddings.number_types import misplaced_bool
@@ -26,6 +26,7 @@ from pipeline.config.sections import (
     Section,
     TrainConfig,
 )
+from pipeline.features.config import FeatureConfig
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_text
 from pipeline.io.storage import AnyPath
@@ -42,6 +43,8 @@ class Config(Section):
     """Recipe that the configuration starts from."""
     data: DataConfig = DataConfig()
     """Training data."""
+    features: Mapping[str, FeatureConfig] = Field(default_factory=dict)
+    """Features of the table in data.source, by name."""
     embeddings: EmbeddingsConfig = EmbeddingsConfig()
     """Embedding tables."""
     model: ModelConfig = ModelConfig()

@@ -1,0 +1,1 @@
+"""Tables of users: files of several formats, on several file systems, joined by key."""
