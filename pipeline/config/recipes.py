@@ -7,8 +7,8 @@ from pathlib import Path
 
 from embeddings.config import EmbeddingsConfig, SparseOptimizerConfig
 from models.towers.config import HomeConfig
+from pipeline.config.data import DataConfig
 from pipeline.config.sections import (
-    DataConfig,
     DenseOptimizerConfig,
     ModelConfig,
     ScheduleConfig,

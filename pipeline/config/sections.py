@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from models.balancing.config import BalanceConfig, FixedConfig
 from models.layers.config import AttentionConfig
 from models.towers.config import HomeConfig, TowerConfig
-from pipeline.data.sources.config import FilesConfig, JoinConfig, SplitConfig
-from pipeline.features.config import LabelConfig
+from pipeline.config.section import Section
 from pipeline.metrics.spec import METRICS, selectable
 
 
@@ -26,18 +24,6 @@ Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_off)]
 Bf16 = Annotated[Literal["auto", "on", "off", "measure"], BeforeValidator(_on_off)]
 
 
-class Section(BaseModel):
-    """Part of a configuration: frozen; unknown fields are errors."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-        allow_inf_nan=False,
-    )
-
-
 def _names(higher_is_better: bool) -> str:
     return " or ".join(
         metric.name for metric in METRICS if metric.higher_is_better is higher_is_better
@@ -49,45 +35,6 @@ _SELECT = (
     f"mean over tasks and the metric is {_names(True)} (higher is better), {_names(False)} (lower "
     "is better)."
 )
-
-
-class DataConfig(Section):
-    """Training data."""
-
-    path: Path = Path("data/demo")
-    """Prepared folder (see 'homerec prepare'); written first if `source` is set and it does not
-    exist."""
-    source: FilesConfig | None = None
-    """Files of your own table, with `labels` and the features under `features`."""
-    join: tuple[JoinConfig, ...] = ()
-    """Side tables."""
-    split: SplitConfig = SplitConfig()
-    """Split of the table's rows."""
-    user: str | None = None
-    """Column of users, for GAUC; unset: no GAUC."""
-    time: str | None = None
-    """Column of times."""
-    weight: str | None = None
-    """Column of row weights, which count in loss and metrics; unset: 1."""
-    labels: Mapping[str, LabelConfig] = Field(default_factory=dict)
-    """Labels of the table, by task."""
-    encode: Literal["once", "always"] = "once"
-    """When the table's values become ids and numbers. once: in a copy, the prepared folder; always:
-    while training reads the files, with the same batches."""
-    on_bad_row: Literal["stop", "skip"] = "stop"
-    """What to do about a row with an invalid value: stop, or leave it out and count it."""
-    rows_per_group: int = Field(default=16_384, ge=1)
-    """Rows of a row group of the prepared folder, the unit of shuffling."""
-    tasks: tuple[str, ...] = ()
-    """Names of the tasks to train. Empty: the default labels of the folder."""
-    features: tuple[str, ...] = ()
-    """Sparse and dense features to use, by name or pattern ('hist_*'). Empty: all."""
-    exclude: tuple[str, ...] = ()
-    """Features to exclude, by name or pattern."""
-    num_workers: int = Field(default=1, ge=0, le=1024)
-    """Threads per rank that decode Parquet ahead of training; 0: decode in the training thread."""
-    shuffle_row_groups: int = Field(default=16, ge=1)
-    """Number of row groups shuffled together. More groups shuffle better but use more memory."""
 
 
 class ModelConfig(Section):

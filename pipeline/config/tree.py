@@ -10,12 +10,13 @@ from pydantic import Field, ValidationError
 from embeddings.config import EmbeddingsConfig, ShardingConfig, SparseOptimizerConfig
 from embeddings.number_types import misplaced_bool
 from embeddings.quoted import quoted
+from pipeline.config.data import DataConfig
 from pipeline.config.explain import explain
 from pipeline.config.fields import fields
 from pipeline.config.renamed import old_name_in, renamed
+from pipeline.config.section import Section
 from pipeline.config.sections import (
     CheckpointConfig,
-    DataConfig,
     DebugConfig,
     DenseOptimizerConfig,
     ExpertHealthConfig,
@@ -23,7 +24,6 @@ from pipeline.config.sections import (
     LossConfig,
     ModelConfig,
     ScheduleConfig,
-    Section,
     TrainConfig,
 )
 from pipeline.features.config import FeatureConfig

@@ -9,7 +9,8 @@ import pytest
 from pipeline.config.fields import fields, type_name
 from pipeline.config.recipes import RECIPES
 from pipeline.config.reference import reference
-from pipeline.config.sections import LossConfig, Section, TrainConfig
+from pipeline.config.section import Section
+from pipeline.config.sections import LossConfig, TrainConfig
 from pipeline.config.tree import Config
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "configuration.md"

@@ -8,8 +8,9 @@ import pytest
 
 from embeddings.config import EmbeddingsConfig
 from models.layers.config import AttentionConfig
+from pipeline.config.data import DataConfig
 from pipeline.config.overrides import resolve
-from pipeline.config.sections import DataConfig, ModelConfig
+from pipeline.config.sections import ModelConfig
 from pipeline.config.tree import Config
 from pipeline.io.errors import UserError
 from pipeline.training.resolve_features import resolve_features
