@@ -49,13 +49,19 @@ def outputs(pipeline: Any, batches: Iterator[Any]) -> Iterator[StepOutput]:
 @torch.no_grad()
 @torch.random.fork_rng()  # evaluations must not affect random numbers of training
 def evaluate(
-    model: nn.Module, pipeline: Any, head: Head, source: BatchSource, tasks: list[str], world: World
+    model: nn.Module,
+    pipeline: Any,
+    head: Head,
+    source: BatchSource,
+    chosen: Selection,
+    world: World,
 ) -> tuple[Results, dict[str, Any]]:
     """Return metrics of every task over all ranks' rows, and the health of the experts.
 
     The pipeline must be drained. Collective; all ranks get the same metrics.
     """
-    metrics = ExactMetrics(tasks, world.device, no_user=NO_USER)
+    has_users = chosen.schema.user_column is not None
+    metrics = ExactMetrics(chosen.tasks, world.device, no_user=NO_USER, has_users=has_users)
     health = ExpertHealth()
     model.eval()
     with ExitStack() as stack:
@@ -111,5 +117,5 @@ def evaluate_checkpoint(
     step, parallel = build(config, chosen, world, tower)
     load_model(folder, parallel.model, world)
     pipeline = open_pipeline(parallel, world)
-    results, _ = evaluate(parallel.model, pipeline, step.model.head, source, chosen.tasks, world)
+    results, _ = evaluate(parallel.model, pipeline, step.model.head, source, chosen, world)
     return results, {"checkpoint": str(folder), "split": split, "data": str(config.data.path)}

@@ -154,14 +154,14 @@ def _show_start(study: Study, design: StudyDesign, out: Path, jobs: int, console
 
 def _show_results(out: Path, study: Json, console: Console) -> None:
     """Print tables, answers and files. Failed runs and notes come last, where they are noticed."""
+    from pipeline.experiments.study import headline_of
     from pipeline.experiments.study_findings import answer
     from pipeline.experiments.study_report import write_study_report
     from pipeline.experiments.study_tables import cost_table, metric_tables, write_markdown
-    from pipeline.metrics.spec import headline
 
     table, page = write_markdown(out, study), write_study_report(out, study)
     if any(entry["status"] == "done" for entry in study["runs"]):
-        for metric in headline():
+        for metric in headline_of(study):
             console.print(*metric_tables(study, metric, console.width))
         console.print(cost_table(study))
     for question, text in answer(study):

@@ -5,26 +5,29 @@ All operations are on columns of a window of row groups: no Python code runs per
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 import torchrec  # noqa: F401  (loads torch.ops.fbgemm)
-from numpy.typing import NDArray
 from torch import Tensor
 
 from embeddings.input_layer import IdRange, InputLayer
 from pipeline.data.batch import NO_USER
+from pipeline.data.column_values import (
+    Locate,
+    integers,
+    numbers,
+    probabilities,
+    reject,
+    take,
+    targets,
+)
 from pipeline.data.rows import Rows
-from pipeline.data.schema import AGAIN, DenseFeature, Label, Schema, SparseFeature
+from pipeline.data.schema import AGAIN, Label, Schema, SparseFeature
 from pipeline.io.arrays import Float32Array, IntArray
-from pipeline.io.errors import UserError
-
-Locate = Callable[[int], str]
-"""Maps a row of the decoded table to 'FILE: row R', for error messages."""
 
 
 def input_layer(
@@ -79,7 +82,7 @@ class Columns:
         kinds |= {feature.column: pa.float32() for feature in self._dense}
         kinds |= {task.column: pa.float32() for task in self.tasks}
         kinds |= {name: pa.float32() for name in self._oracles or () if name is not None}
-        return kinds | {self._user_column: pa.int64()}
+        return kinds if self._user_column is None else kinds | {self._user_column: pa.int64()}
 
     @property
     def floats(self) -> list[str]:
@@ -104,12 +107,12 @@ class Columns:
         Raises UserError like `decode`.
         """
         for number in self._dense:
-            _numbers(table[number.column], number, locate)
+            numbers(table[number.column], number, locate)
         for task in self.tasks:
-            _targets(table[task.column], task, locate)
+            targets(table[task.column], task, locate)
         for name in self._oracles or ():
             if name is not None:
-                _probabilities(table[name], name, locate)
+                probabilities(table[name], name, locate)
 
     def decode(
         self, table: pa.Table, order: IntArray, weights: Float32Array, locate: Locate
@@ -120,7 +123,7 @@ class Columns:
         """
         single = np.empty((len(self._single), len(order)), dtype=self._id_type)
         for feature, out in zip(self._single, single, strict=True):
-            _take(self._fold(_integers(table[feature.column]), feature, locate), order, out)
+            take(self._fold(integers(table[feature.column]), feature, locate), order, out)
 
         bags, lengths = [], torch.empty(len(self._multi), len(order), dtype=torch.int32)
         for feature, into in zip(self._multi, lengths, strict=True):
@@ -132,19 +135,19 @@ class Columns:
         # By column first: each is gathered and normalized where it is dense.
         dense_NB = np.empty((len(self._dense), len(order)), dtype=np.float32)
         for number, out in zip(self._dense, dense_NB, strict=True):
-            _take(_numbers(table[number.column], number, locate), order, out)
+            take(numbers(table[number.column], number, locate), order, out)
         normalized_BN = self.inputs.normalize_(torch.from_numpy(dense_NB).t())
 
         labels_TB = np.empty((len(self.tasks), len(order)), dtype=np.float32)
         for task, out in zip(self.tasks, labels_TB, strict=True):
-            _take(_targets(table[task.column], task, locate), order, out)
+            take(targets(table[task.column], task, locate), order, out)
 
         oracle = None
         if self._oracles is not None:
             oracle = np.full((len(order), len(self._oracles)), np.nan, dtype=np.float32)
             for index, name in enumerate(self._oracles):
                 if name is not None:
-                    oracle[:, index] = _probabilities(table[name], name, locate)[order]
+                    oracle[:, index] = probabilities(table[name], name, locate)[order]
 
         return Rows(
             single=torch.from_numpy(single),
@@ -153,21 +156,25 @@ class Columns:
             dense=normalized_BN.contiguous(),
             labels=torch.from_numpy(labels_TB).t().contiguous(),
             weights=torch.from_numpy(weights),
-            users=torch.from_numpy(self._users(table[self._user_column])[order]),
+            users=self._users(table, order),
             oracle=None if oracle is None else torch.from_numpy(oracle),
         )
 
-    def _users(self, column: pa.ChunkedArray) -> IntArray:
-        """Return users; NO_USER for nulls and for index 0 of a user feature."""
-        users: IntArray = column.fill_null(NO_USER).to_numpy()
-        return np.where(users == 0, NO_USER, users) if self._users_are_indices else users
+    def _users(self, table: pa.Table, order: IntArray) -> Tensor:
+        """Return users; NO_USER without a column, for nulls, and for index 0 of a user feature."""
+        if self._user_column is None:
+            return torch.full((len(order),), NO_USER)
+        users: IntArray = table[self._user_column].fill_null(NO_USER).to_numpy()
+        if self._users_are_indices:
+            users = np.where(users == 0, NO_USER, users)
+        return torch.from_numpy(users[order])
 
     def _bag(
         self, column: pa.ChunkedArray, feature: SparseFeature, order: IntArray, locate: Locate
     ) -> tuple[Tensor, Tensor]:
         """Return values and lengths [n] of the bags `order`; a null list is an empty bag."""
         lengths = np.concatenate(
-            [_integers(pc.list_value_length(chunk)) for chunk in column.chunks], dtype=np.int64
+            [integers(pc.list_value_length(chunk)) for chunk in column.chunks], dtype=np.int64
         )
         # By chunk: each is folded and converted while it is in cache.
         chunks: list[IntArray] = []
@@ -178,7 +185,7 @@ class Columns:
             return locate(int(np.searchsorted(lengths.cumsum(), value, side="right")))
 
         for chunk in column.chunks:
-            values = self._fold(_integers(chunk.flatten()), feature, locate_value)
+            values = self._fold(integers(chunk.flatten()), feature, locate_value)
             chunks.append(values.astype(self._id_type, copy=False))
             num_values += len(values)
         new_lengths, bags, _ = torch.ops.fbgemm.permute_1D_sparse_data(
@@ -197,7 +204,7 @@ class Columns:
                 wrong = (lengths[first] != lengths[other]).nonzero()
                 if len(wrong):
                     index = int(wrong[0])
-                    _reject(
+                    reject(
                         locate(int(order[index])),
                         self._multi[other].column,
                         int(lengths[other, index]),
@@ -214,11 +221,11 @@ class Columns:
             return values
         if values.min() < 0:
             index = int(np.argmax(values < 0))
-            _reject(locate(index), feature.column, values[index], "a negative index", AGAIN)
+            reject(locate(index), feature.column, values[index], "a negative index", AGAIN)
         outside = np.flatnonzero(values >= vocab_size)
         if not hash_rows:
             index = int(outside[0])
-            _reject(
+            reject(
                 locate(index),
                 feature.column,
                 values[index],
@@ -230,65 +237,3 @@ class Columns:
         ids = torch.from_numpy(values[outside])
         folded[outside] = self.inputs.fold(feature.name, ids).numpy()
         return folded
-
-
-def _take(values: NDArray[Any], order: IntArray, out: NDArray[Any]) -> None:
-    """Write `values[order]`, converted to the type of `out`."""
-    np.take(values.astype(out.dtype, copy=False), order, out=out, mode="clip")  # no buffer
-
-
-def _integers(column: pa.Array | pa.ChunkedArray) -> IntArray:
-    """Convert to NumPy with null as 0, the index for 'missing'. May share Arrow's memory."""
-    return (column.fill_null(0) if column.null_count else column).to_numpy(zero_copy_only=False)
-
-
-def _numbers(column: pa.ChunkedArray, feature: DenseFeature, locate: Locate) -> Float32Array:
-    """Convert to NumPy with null as NaN."""
-    values: Float32Array = column.to_numpy()  # null becomes NaN
-    finite = np.isfinite(values)
-    if len(values) - np.count_nonzero(finite) > column.null_count:
-        index = int(np.argmin(finite | column.is_null().to_numpy()))
-        _reject(
-            locate(index),
-            feature.column,
-            values[index],
-            "not a finite number",
-            "use null for missing values, and " + AGAIN,
-        )
-    return values
-
-
-def _targets(column: pa.ChunkedArray, task: Label, locate: Locate) -> Float32Array:
-    """Convert to NumPy with null as NaN."""
-    values: Float32Array = column.to_numpy()
-    known = (values == 0) | (values == 1)
-    if len(values) - np.count_nonzero(known) > column.null_count:
-        index = int(np.argmin(known | column.is_null().to_numpy()))
-        _reject(
-            locate(index),
-            task.column,
-            values[index],
-            f"not a label (0 or 1) of task {task.name!r}",
-            "use null for missing labels, and " + AGAIN,
-        )
-    return values
-
-
-def _probabilities(column: pa.ChunkedArray, name: str, locate: Locate) -> Float32Array:
-    """Convert to NumPy with null as NaN."""
-    values: Float32Array = column.to_numpy()
-    known = (values >= 0) & (values <= 1)
-    if len(values) - np.count_nonzero(known) > column.null_count:
-        index = int(np.argmin(known | column.is_null().to_numpy()))
-        _reject(
-            locate(index),
-            name,
-            values[index],
-            "not a true probability (from 0 to 1)",
-            "use null for unknown ones, and " + AGAIN,
-        )
-    return values
-
-
-def _reject(where: str, column: str, value: object, what: str, remedy: str) -> NoReturn:
-    raise UserError(f"{where}, column {column!r}: {value} is {what}; {remedy}")

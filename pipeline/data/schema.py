@@ -12,7 +12,8 @@ Columns of a shard, one row per impression:
 - a dense feature: float32, raw (the reader normalizes with the schema's mean and std); null = mean.
 - a label: float32, 0 or 1; null = missing, masked out of loss and metrics.
 - an oracle (optional): float32, the true probability of the label.
-- `user_column`: int64, groups rows for GAUC; null (or index 0 of a sparse feature) = no user.
+- `user_column` (optional): int64, groups rows for GAUC; null (or index 0 of a sparse feature) =
+  no user.
 """
 
 from __future__ import annotations
@@ -136,7 +137,8 @@ class Schema(_Frozen):
     version: Literal[1] = 1
     dataset: str
     made_by: str
-    user_column: str
+    user_column: str | None = None
+    """None: rows have no users, and there is no GAUC."""
     sparse: tuple[SparseFeature, ...]
     tables: tuple[Table, ...]
     dense: tuple[DenseFeature, ...]

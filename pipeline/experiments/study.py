@@ -26,7 +26,7 @@ from pipeline.io.files import write_json
 from pipeline.io.json_types import Json
 from pipeline.io.set_aside import SAVED
 from pipeline.io.typed_json import read_typed
-from pipeline.metrics.spec import METRICS, MetricSpec
+from pipeline.metrics.spec import METRICS, MetricSpec, headline
 from pipeline.metrics.without_user import NAME as WITHOUT_USER
 from pipeline.metrics.without_user import rows_without_user
 from pipeline.report.run_files import read_run
@@ -35,12 +35,18 @@ NAME = "study.json"
 OUTCOME = "outcome.json"
 """In the run folder; written last, so it marks a completed run."""
 
-_COUNTS = ("rows", "positives", "gauc_users", "gauc_left_out")
+_COUNTS = ("rows", "positives")
+_USER_COUNTS = ("gauc_users", "gauc_left_out")  # not of data without a user column
 
 
 def metrics_of(study: Json) -> list[MetricSpec]:
     """Return the metrics of a study.json that are in METRICS."""
     return [metric for metric in METRICS if metric.name in study["summary"]]
+
+
+def headline_of(study: Json) -> list[MetricSpec]:
+    """Return the metrics in the answers and charts of a study."""
+    return [metric for metric in headline() if metric.name in study["summary"]]
 
 
 def folder_name(tower: str) -> str:
@@ -95,17 +101,22 @@ def build_study(head: Json, runs: Sequence[Json]) -> Json:
     summary = {
         metric.name: {task: _summary(head, done, task, metric) for task in head["tasks"]}
         for metric in METRICS
+        if not metric.of_users or not done or any(_has(run[split], metric) for run in done)
     }
     rows = {}
     if done:
         results = done[0][split]
-        counted = (*_COUNTS, WITHOUT_USER)
+        counted = (*_COUNTS, *_USER_COUNTS, WITHOUT_USER)
         rows = {
             task: {name: results[task][name] for name in counted if name in results[task]}
             for task in head["tasks"]
         }
     study = {**head, "runs": list(runs), "summary": summary, "rows": rows}
     return {**study, "notes": _notes(study)}
+
+
+def _has(results: Json, metric: MetricSpec) -> bool:
+    return any(metric.name in row for row in results.values())
 
 
 def _summary(head: Json, done: Sequence[Json], task: str, metric: MetricSpec) -> Json:
@@ -149,22 +160,23 @@ def _notes(study: Json) -> list[str]:
     one_class = []
     for task, counts in study["rows"].items():
         positives, rows = counts["positives"], counts["rows"]
-        users = counts["gauc_left_out"] + counts["gauc_users"]
+        left_out = counts.get("gauc_left_out", 0)
+        users = left_out + counts.get("gauc_users", 0)
         if positives in (0, rows):
             which = "positive" if positives == 0 else "negative"
             notes.append(
-                f"{task}: no {which} among {rows:,} rows of the {split} split, so it has no AUC, "
-                "GAUC or NE."
+                f"{task}: no {which} among {rows:,} rows of the {split} split, so it has no "
+                f"{'AUC, GAUC' if 'gauc_users' in counts else 'AUC'} or NE."
             )
-        elif counts["gauc_left_out"]:
-            one_class.append(f"{task} {counts['gauc_left_out']:,} of {users:,}")
+        elif left_out:
+            one_class.append(f"{task} {left_out:,} of {users:,}")
     if one_class:
         notes.append(
             f"GAUC leaves out users whose rows of the {split} split are of one class: "
             f"{', '.join(one_class)}."
         )
-    if left_out := rows_without_user(study["rows"]):
-        notes.append(left_out)
+    if text := rows_without_user(study["rows"]):
+        notes.append(text)
     done = [run for run in runs if run["status"] == "done"]
     seeds = {tower: [r["seed"] for r in done if r["tower"] == tower] for tower in study["towers"]}
     if len({frozenset(each) for each in seeds.values()}) > 1:

@@ -7,10 +7,16 @@ from collections.abc import Iterable
 
 from pipeline.experiments.file_types import HOME
 from pipeline.experiments.paired import ERRORS, Conclusion, false_positive_rate
-from pipeline.experiments.study import has_errors, is_alone, most_seeds, shared_seeds
+from pipeline.experiments.study import (
+    has_errors,
+    headline_of,
+    is_alone,
+    most_seeds,
+    shared_seeds,
+)
 from pipeline.experiments.study_health import health_answer
 from pipeline.io.json_types import Json
-from pipeline.metrics.spec import MetricSpec, headline, metric_named
+from pipeline.metrics.spec import MetricSpec, metric_named
 
 _CONCLUSIONS: tuple[Conclusion, ...] = ("better", "worse", "inconclusive")
 
@@ -74,11 +80,11 @@ def _against_reference(study: Json, name: str) -> str:
             f"Inconclusive with one seed. Its differences to {reference} on the "
             f"{study['split']} split, without errors: {_plain_differences(study, name)}"
         )
-    counts = [_counts(study, metric, name) for metric in headline()]
-    sentences = [_by_conclusion(study, metric, name) for metric in headline()]
+    counts = [_counts(study, metric, name) for metric in headline_of(study)]
+    sentences = [_by_conclusion(study, metric, name) for metric in headline_of(study)]
     low = [
         f"{', '.join(tasks)} ({metric.heading})"
-        for metric in headline()
+        for metric in headline_of(study)
         if (
             tasks := [
                 task
@@ -118,7 +124,7 @@ def _by_conclusion(study: Json, metric: MetricSpec, name: str) -> str:
 def _plain_differences(study: Json, name: str) -> str:
     """'AUC: click +.0031, like -.0002. GAUC: ...'"""
     parts = []
-    for metric in headline():
+    for metric in headline_of(study):
         found = [
             f"{task} {signed(d['mean'])}"
             for task, d in _differences(study, metric, name)
@@ -140,7 +146,7 @@ def _ranks(study: Json, name: str) -> str:
     many = most_seeds(study) > 1
     sentences = [] if many else ["With one seed, whose order may be due to chance:"]
     what = "its mean" if many else "its metric"
-    for metric in headline():
+    for metric in headline_of(study):
         first, beaten = [], []
         for task, towers in study["summary"][metric.name].items():
             means = {
@@ -189,7 +195,7 @@ def _ablations(study: Json) -> str:
     for tower in ablations(study):
         moved = [
             f"{conclusion} on {', '.join(tasks)} ({metric.heading})"
-            for metric in headline()
+            for metric in headline_of(study)
             for conclusion in ("worse", "better")
             if (
                 tasks := [
@@ -226,7 +232,10 @@ def how_sure(study: Json) -> str:
         )
     odds = false_positive_rate(n)
     count = sum(
-        1 for metric in headline() for _, d in _differences(study, metric, name) if d["n"] > 1
+        1
+        for metric in headline_of(study)
+        for _, d in _differences(study, metric, name)
+        if d["n"] > 1
     )
     weak = "This is a weak test: w" if n < 8 else "W"
     return (

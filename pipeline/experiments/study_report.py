@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from pipeline.experiments.file_types import HOME
 from pipeline.experiments.paired import ERRORS
-from pipeline.experiments.study import has_errors, is_alone, metrics_of
+from pipeline.experiments.study import has_errors, headline_of, is_alone, metrics_of
 from pipeline.experiments.study_charts import COLORS, PANELS, see_saw
 from pipeline.experiments.study_findings import (
     ablations,
@@ -25,7 +25,6 @@ from pipeline.experiments.study_health import WRONG, findings
 from pipeline.experiments.study_tables import MARKS, cost_rows, mean_text, page_caption
 from pipeline.io.files import write_text
 from pipeline.io.json_types import Json
-from pipeline.metrics.spec import headline
 from pipeline.report.page import (
     Cell,
     answers,
@@ -108,7 +107,7 @@ def _see_saw(study: Json) -> Markup:
 def _pictures(study: Json, towers: list[str], to: Literal["against", "home"]) -> list[Markup]:
     """Return one chart per metric, or more if there are many tasks."""
     pictures = []
-    for metric in headline():
+    for metric in headline_of(study):
         for first in range(0, len(study["tasks"]), PANELS):
             tasks = study["tasks"][first : first + PANELS]
             drawn = see_saw(study, metric, tasks, towers, to=to, emphasized=subject(study))
@@ -122,7 +121,7 @@ def _pictures(study: Json, towers: list[str], to: Literal["against", "home"]) ->
 
 def _metrics(study: Json) -> Markup:
     parts = []
-    for metric in headline():
+    for metric in headline_of(study):
         rows = [
             [
                 Cell(tower),

@@ -114,7 +114,7 @@ class Run:
     def evaluate(self) -> tuple[Results, dict[str, Any]]:
         """Return metrics of the validation split by task, and the experts' health. Collective."""
         model, head, data = self.parallel.model, self.step.model.head, self.data
-        return evaluate(model, self.pipeline, head, data.validation, data.chosen.tasks, self.world)
+        return evaluate(model, self.pipeline, head, data.validation, data.chosen, self.world)
 
     def _length(self) -> int:
         """Return the number of steps of all passes, including completed ones."""

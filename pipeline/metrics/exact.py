@@ -23,7 +23,8 @@ TaskResults = dict[str, Any]
 """One task's entry in results.json.
 
 The counts 'rows', 'positives', 'gauc_users' and 'gauc_left_out' (users with both classes, and with
-one) and 'gauc_rows_without_user', and each metric of METRICS by name, None if undefined.
+one) and 'gauc_rows_without_user', and each metric of METRICS by name, None if undefined. Data
+without a user column has neither the metrics of users nor their counts.
 'oracle_NAME' only if every counted row has its true probability: the best expected value of any
 model.
 """
@@ -37,10 +38,21 @@ class ExactMetrics:
     """
 
     def __init__(
-        self, tasks: Sequence[str], device: torch.device, *, no_user: int | None = None
+        self,
+        tasks: Sequence[str],
+        device: torch.device,
+        *,
+        no_user: int | None = None,
+        has_users: bool = True,
     ) -> None:
-        """`no_user`: user of rows without a user."""
+        """
+        Args:
+            no_user: user of rows without a user.
+            has_users: whether to compute the metrics of users.
+        """
         self._no_user = no_user
+        self._metrics = [metric for metric in METRICS if has_users or not metric.of_users]
+        self._has_users = has_users
         self._tasks = tuple(tasks)
         self._device = device
         self._sums = _Sums(len(tasks)).to(device)
@@ -105,7 +117,7 @@ class ExactMetrics:
                 labels_N=labels_NT[known_N, t],
                 users_N=groups_N[known_N],
             )
-            results[task] = _results(rows)
+            results[task] = self._results(rows)
             if oracle_NT is not None and sums["oracle_rows"][t] == rows.rows > 0:
                 oracle_N = oracle_NT[known_N, t]
                 best = replace(
@@ -117,22 +129,25 @@ class ExactMetrics:
                 )
                 results[task] |= {
                     f"oracle_{metric.name}": metric.value(best)
-                    for metric in METRICS
+                    for metric in self._metrics
                     if metric.oracle
                 }
         return results
 
-
-def _results(rows: TaskRows) -> TaskResults:
-    users = rows.user_auc
-    return {
-        "rows": rows.rows,
-        "positives": rows.positives,
-        **{metric.name: metric.value(rows) for metric in METRICS},
-        "gauc_users": users.users,
-        "gauc_left_out": users.left_out,
-        "gauc_rows_without_user": users.rows_without_user,
-    }
+    def _results(self, rows: TaskRows) -> TaskResults:
+        found = {
+            "rows": rows.rows,
+            "positives": rows.positives,
+            **{metric.name: metric.value(rows) for metric in self._metrics},
+        }
+        if not self._has_users:
+            return found
+        users = rows.user_auc
+        return found | {
+            "gauc_users": users.users,
+            "gauc_left_out": users.left_out,
+            "gauc_rows_without_user": users.rows_without_user,
+        }
 
 
 _MISSING = -1  # in labels_NT, which is int8

@@ -39,6 +39,8 @@ class MetricSpec:
     window: Literal["every line", "once a window", "never"] = "once a window"
     """How often training logs it over the last samples. 'every line' is for functions of TaskSums,
     which are cheap. 'never' is for functions of users, which the window does not have."""
+    of_users: bool = False
+    """Computed within users, so left out of data without a user column."""
     oracle: bool = False
     """Also report 'oracle_NAME', the metric of the true probabilities, if the data has them."""
     in_tables: bool = True
@@ -73,6 +75,7 @@ METRICS: list[MetricSpec] = [
         title="AUC within users (GAUC)",
         note="Higher is better, 0.5 is chance.",
         window="never",
+        of_users=True,
         oracle=True,
         headline=True,
     ),

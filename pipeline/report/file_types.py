@@ -156,4 +156,5 @@ class SchemaFile(TypedDict):
     """schema.json of any version."""
 
     dataset: str
+    user_column: NotRequired[str | None]
     splits: dict[str, _Rows]

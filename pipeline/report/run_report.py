@@ -100,8 +100,13 @@ def _results(run: RunFiles) -> Markup:
             ]
         )
     text = (
-        f"On the {run.results['split']} split, after step {run.results['step']:,}. AUC and GAUC "
-        "(AUC within users): 0.5 is chance, 1 is perfect. NE (normalized entropy): below 1 beats "
+        f"On the {run.results['split']} split, after step {run.results['step']:,}. "
+        + (
+            "AUC and GAUC (AUC within users)"
+            if any("gauc" in row for row in tasks.values())
+            else "AUC"
+        )
+        + ": 0.5 is chance, 1 is perfect. NE (normalized entropy): below 1 beats "
         "predicting the base rate. Calibration: predicted over observed, 1 is perfect."
     )
     if any(name == "oracle_auc" for name, *_ in shown):
@@ -114,6 +119,11 @@ def _results(run: RunFiles) -> Markup:
     return section("Results", note(text), table(headings, rows))
 
 
+def _is_without_users(run: RunFiles) -> bool:
+    """Whether the data has no user column."""
+    return run.schema is not None and run.schema.get("user_column", "") is None
+
+
 def _training(run: RunFiles) -> Markup:
     tasks = key((task, *curves.style(index)) for index, task in enumerate(run.tasks))
     rates = key((name, *curves.style(i)) for i, name in enumerate(curves.LEARNING_RATES))
@@ -123,7 +133,7 @@ def _training(run: RunFiles) -> Markup:
         ("Training loss, all tasks together", text, curves.total_loss(run), ""),
     ]
     for metric in METRICS:
-        if metric.in_tables:
+        if metric.in_tables and not (metric.of_users and _is_without_users(run)):
             figure = curves.metric_by_task(run, metric.name, metric.heading)
             text = f"{metric.note} {_lines_and_points(run, metric.name)}".strip()
             found.append((f"{metric.title or metric.heading} by task", text, figure, ""))

@@ -44,9 +44,13 @@ def plan_table(plan: dict[str, Any]) -> Table:
 def print_final_table(results: Mapping[str, Mapping[str, Any]], title: str) -> None:
     """Print the metrics of an evaluation, one row per task; for the oracle only AUC.
 
-    A line follows if GAUC leaves out rows without a user.
+    A line follows if GAUC leaves out rows without a user, or all.
     """
-    columns = {metric.name: metric.heading for metric in METRICS if metric.in_tables}
+    columns = {
+        metric.name: metric.heading
+        for metric in METRICS
+        if metric.in_tables and any(metric.name in row for row in results.values())
+    }
     if any(row.get("oracle_auc") is not None for row in results.values()):
         columns["oracle_auc"] = "oracle's AUC"
     table = text_table(title, ["task"], ["rows", *columns.values()])

@@ -12,6 +12,7 @@ from models.tasks import Task
 from pipeline.config.tree import Config
 from pipeline.data.schema import Label, Schema, SparseFeature
 from pipeline.io.errors import UserError, nearest
+from pipeline.metrics.spec import metric_named
 from pipeline.training.check_attention import check_attention
 
 
@@ -71,7 +72,13 @@ def resolve_features(config: Config, schema: Schema) -> Selection:
             if task not in {label.name for label in chosen}:
                 known = [label.name for label in chosen]
                 raise UserError(f"loss.{field}.{task}: not trained here; {nearest(task, known)}")
-    task = config.train.select.rpartition("/")[0]
+    task, _, metric = config.train.select.rpartition("/")
+    if schema.user_column is None and metric_named(metric).of_users:
+        raise UserError(
+            f"train.select: {config.train.select}: {path} has no user column, so there is no "
+            f"{metric_named(metric).heading}; name the column of users in data.user and prepare "
+            "again, or select mean/auc"
+        )
     if task not in ("mean", *(label.name for label in chosen)):
         known = ["mean", *(label.name for label in chosen)]
         raise UserError(f"train.select: {task!r} is not a task of this run; {nearest(task, known)}")

@@ -66,6 +66,12 @@ CASES: dict[str, Case] = {
     "2 rows of test": Case(test=2),
     "1 row of each split, 1 task": Case(train=2, val=1, test=1, words=("--data.tasks", "click")),
     "0 users": Case(users=0),
+    "no user column": Case(schema={"user_column": None}),
+    "no user column for GAUC": Case(
+        schema={"user_column": None},
+        words=("--train.select", "click/gauc"),
+        error="has no user column, so there is no GAUC; name the column of users in data.user",
+    ),
     "1 user": Case(users=1),
     "2 users": Case(users=2),
     "0 features": Case(words=("--data.exclude", "*"), error="no sparse feature"),

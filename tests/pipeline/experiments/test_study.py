@@ -17,6 +17,7 @@ from pipeline.experiments.study_report import write_study_report
 from pipeline.experiments.study_runs import Study, TowerRun
 from pipeline.experiments.study_tables import cost_rows, metric_tables, write_markdown
 from pipeline.io.errors import UserError
+from pipeline.io.json_types import Json
 from pipeline.metrics.spec import METRICS, metric_named
 from tests.pipeline.experiments.studies import SEEDS, TASKS, TOWERS, metrics, run, study
 from tests.pipeline.report.page import Page
@@ -142,6 +143,26 @@ def test_failed_and_missing_runs_are_named_counted_and_left_out() -> None:
     made = study(runs)
     assert "1 of 16 runs failed and are excluded: home seed 0." in made["notes"]
     assert made["summary"]["auc"]["click"]["home"]["against"]["n"] == 3
+
+
+def test_without_users_a_study_has_no_gauc(tmp_path: Path) -> None:
+    def without(run: Json) -> Json:
+        row = {n: v for n, v in run["test"]["click"].items() if "gauc" not in n}
+        return run | {"test": {"click": row, TASKS[1]: row | {"positives": 0, "auc": None}}}
+
+    made = study([without(run(tower, seed)) for seed in SEEDS for tower in TOWERS])
+    assert "gauc" not in made["summary"]
+    assert "No user column, so GAUC is not computed." in made["notes"]
+    where = "of the test split"
+    assert (
+        f"{TASKS[1]}: no positive among 900 rows {where}, so it has no AUC or NE." in made["notes"]
+    )
+    assert not any("GAUC" in text for text in said(made).values())
+    save_study(tmp_path, made)
+    assert load_study(tmp_path) == made
+    table = write_markdown(tmp_path, made).read_text(encoding="utf-8")
+    page = write_study_report(tmp_path, made).read_text(encoding="utf-8")
+    assert table.count("GAUC") == page.count("GAUC") == 1
 
 
 def test_a_task_of_one_class_is_named_and_the_rest_continues(tmp_path: Path) -> None:

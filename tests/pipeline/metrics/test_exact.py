@@ -184,6 +184,17 @@ def test_compute_twice_and_then_more_rows() -> None:
         assert result == pytest.approx(whole[task], rel=1e-12)
 
 
+def test_without_users_all_else_is_the_same() -> None:
+    whole = metrics_of(sample())
+    metrics = ExactMetrics(TASKS, torch.device("cpu"), has_users=False)
+    for batch in batches(sample(), 512):
+        metrics.update(*batch)
+    assert metrics.compute() == {
+        task: {name: value for name, value in row.items() if "gauc" not in name}
+        for task, row in whole.items()
+    }
+
+
 def test_rows_without_a_user_are_left_out_of_gauc_alone_and_counted() -> None:
     logits, labels, weights, users, oracle = sample()
     known = torch.arange(len(users)) % 3 > 0

@@ -29,3 +29,10 @@ def test_rows_without_a_user_are_told_with_the_table(capsys: pytest.CaptureFixtu
     print_final_table({"click": metrics, "like": other}, "val")
     said = "GAUC leaves out rows without a user: like 1,100 of 1,200.\n"
     assert capsys.readouterr().out.endswith(said)
+
+
+def test_without_a_user_column_there_is_no_gauc(capsys: pytest.CaptureFixture[str]) -> None:
+    print_final_table({"click": {"rows": 1_200, "auc": 0.75, "ne": 0.9}}, "val")
+    table, _, said = capsys.readouterr().out.rstrip().rpartition("\n")
+    assert "GAUC" not in table
+    assert said == "No user column, so GAUC is not computed."

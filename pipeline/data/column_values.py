@@ -1,0 +1,79 @@
+"""Checks the values of Arrow columns and converts them to NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.data.schema import AGAIN, DenseFeature, Label
+from pipeline.io.arrays import Float32Array, IntArray
+from pipeline.io.errors import UserError
+
+Locate = Callable[[int], str]
+"""Maps a row of the decoded table to 'FILE: row R', for error messages."""
+
+
+def take(values: NDArray[Any], order: IntArray, out: NDArray[Any]) -> None:
+    """Write `values[order]`, converted to the type of `out`."""
+    np.take(values.astype(out.dtype, copy=False), order, out=out, mode="clip")  # no buffer
+
+
+def integers(column: pa.Array | pa.ChunkedArray) -> IntArray:
+    """Convert to NumPy with null as 0, the index for 'missing'. May share Arrow's memory."""
+    return (column.fill_null(0) if column.null_count else column).to_numpy(zero_copy_only=False)
+
+
+def numbers(column: pa.ChunkedArray, feature: DenseFeature, locate: Locate) -> Float32Array:
+    """Convert to NumPy with null as NaN."""
+    values: Float32Array = column.to_numpy()  # null becomes NaN
+    finite = np.isfinite(values)
+    if len(values) - np.count_nonzero(finite) > column.null_count:
+        index = int(np.argmin(finite | column.is_null().to_numpy()))
+        reject(
+            locate(index),
+            feature.column,
+            values[index],
+            "not a finite number",
+            "use null for missing values, and " + AGAIN,
+        )
+    return values
+
+
+def targets(column: pa.ChunkedArray, task: Label, locate: Locate) -> Float32Array:
+    """Convert to NumPy with null as NaN."""
+    values: Float32Array = column.to_numpy()
+    known = (values == 0) | (values == 1)
+    if len(values) - np.count_nonzero(known) > column.null_count:
+        index = int(np.argmin(known | column.is_null().to_numpy()))
+        reject(
+            locate(index),
+            task.column,
+            values[index],
+            f"not a label (0 or 1) of task {task.name!r}",
+            "use null for missing labels, and " + AGAIN,
+        )
+    return values
+
+
+def probabilities(column: pa.ChunkedArray, name: str, locate: Locate) -> Float32Array:
+    """Convert to NumPy with null as NaN."""
+    values: Float32Array = column.to_numpy()
+    known = (values >= 0) & (values <= 1)
+    if len(values) - np.count_nonzero(known) > column.null_count:
+        index = int(np.argmin(known | column.is_null().to_numpy()))
+        reject(
+            locate(index),
+            name,
+            values[index],
+            "not a true probability (from 0 to 1)",
+            "use null for unknown ones, and " + AGAIN,
+        )
+    return values
+
+
+def reject(where: str, column: str, value: object, what: str, remedy: str) -> NoReturn:
+    raise UserError(f"{where}, column {column!r}: {value} is {what}; {remedy}")
