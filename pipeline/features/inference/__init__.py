@@ -1,0 +1,1 @@
+"""Proposes what the columns of a table mean, from a sample of its rows."""

@@ -1,0 +1,169 @@
+"""Type, ids and transforms of a feature, from the profile of its column."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from pipeline.features.inference.labels import share
+from pipeline.features.inference.names import is_id
+from pipeline.features.inference.profile import Profile
+
+_FEW = 24
+"""Whole numbers with at most so many distinct values are ids."""
+_ROWS_PER_VALUE = 20
+"""Rows per distinct value that it takes for that."""
+_MANY = 1_000
+"""Values from which a vocabulary is written out with its min_count."""
+MAX_VOCABULARY = 2_000_000
+"""Estimated number of distinct values over which they are hashed."""
+_HASH_ROWS = 1_000_000
+_LARGE = 1_000_000
+"""Whole numbers that are all at least this large, and recur, are ids."""
+_SKEWED = 2.0
+_BINS = 20
+_MISSING = 0.01
+"""Share of missing values from which they get an id of their own, by `quantiles`."""
+_LONG = 50
+"""Length over which lists are cut, at the 99% quantile."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A proposed feature, as written under `features`."""
+
+    fields: Mapping[str, Any]
+    why: str
+    suffix: str = ""
+    """Of the feature's name, if the column has another feature."""
+
+
+def propose_features(column: Profile, total_rows: int) -> list[Feature]:
+    """Return the features of a column: one, or a number and its ranges if some are missing."""
+    if column.kind == "list":
+        return [_list(column, total_rows)]
+    reason = _why_id(column)
+    if reason is not None:
+        ids = _ids(column, total_rows)
+        more = f"{reason}, {ids.why}" if ids.why else reason
+        return [Feature({"type": "id", **ids.fields}, f"{more}{_missing(column)}")]
+    return _number(column)
+
+
+def _why_id(column: Profile) -> str | None:
+    """Say why a column holds ids; None for numbers."""
+    count = f"{column.distinct:,} distinct"
+    if column.kind == "bool":
+        return "true or false"
+    if column.kind in ("text", "time"):
+        return f"{count} {'texts' if column.kind == 'text' else 'times'}"
+    if column.kind == "number":
+        return None
+    if column.is_binary:
+        return "0 or 1"
+    span = f"{count} whole numbers from {_shown(column.low)} to {_shown(column.high)}"
+    if is_id(column.name):
+        return f"{count} whole numbers, an id by its name"
+    if column.distinct <= _FEW and column.filled >= _ROWS_PER_VALUE * column.distinct:
+        return span
+    if column.distinct == 2:
+        return span
+    if column.low >= _LARGE and 100 < column.distinct < 0.9 * column.filled and not _round(column):
+        return f"{span}, large ones that recur"
+    return None
+
+
+def _round(column: Profile) -> bool:
+    """Whether most numbers end in 00, as amounts do."""
+    return float((column.present % 100 == 0).mean()) > 0.5  # type: ignore[arg-type]
+
+
+def _ids(column: Profile, total_rows: int) -> Feature:
+    expected = expected_distinct(column, total_rows)
+    if expected > MAX_VOCABULARY:
+        why = f"some {_rounded(expected)} in the whole table, so hashed"
+        return Feature({"ids": {"hash": _HASH_ROWS}}, why)
+    if column.distinct > _MANY:
+        return Feature({"ids": {"vocabulary": {"min_count": 2}}}, "")
+    return Feature({}, "")
+
+
+def expected_distinct(column: Profile, total_rows: int) -> int:
+    """Estimate the distinct values of the whole table: growth goes on as between half and whole."""
+    if column.rows >= total_rows or column.filled < 2 or column.distinct < _MANY:
+        return column.distinct
+    values = column.present.explode() if column.kind == "list" else column.present
+    half = values.gather_every(2).n_unique()
+    growth = min(max(math.log2(column.distinct / half), 0.0), 1.0) if half else 0.0
+    return int(column.distinct * (total_rows / column.rows) ** growth)
+
+
+def _rounded(count: int) -> str:
+    digits = 10 ** max(len(str(count)) - 2, 0)
+    return f"{count // digits * digits:,}"
+
+
+def _number(column: Profile) -> list[Feature]:
+    low, high = column.low, column.high
+    form = "whole numbers" if column.kind == "whole" else "numbers"
+    why = f"{column.distinct:,} distinct {form} from {_shown(low)} to {_shown(high)}"
+    fields: dict[str, Any] = {"type": "number"}
+    if not math.isfinite(low) or not math.isfinite(high):
+        finite = column.present.filter(column.present.is_finite())
+        low, high = float(finite.min() or 0), float(finite.max() or 1)  # type: ignore[arg-type]
+        if low < high:
+            fields["transform"] = [{"clip": [low, high]}, "standardise"]
+            why += ", infinite ones cut off"
+    elif is_skewed(column):
+        fields["transform"] = ["log1p", "standardise"]
+        why += ", skewed"
+    missing = column.missing / column.rows
+    if missing < _MISSING:
+        return [Feature(fields, why + _missing(column))]
+    ranges = {"type": "id", "column": column.name, "ids": {"quantiles": _BINS}}
+    return [
+        Feature(fields, f"{why}{_missing(column)}, replaced by the mean"),
+        Feature(ranges, f"{_BINS} ranges of it, and one id for missing", suffix="_range"),
+    ]
+
+
+def _shown(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:.6g}"
+
+
+def is_skewed(column: Profile) -> bool:
+    """Whether the numbers are at least 0 and have a long tail, as counts and amounts do."""
+    if column.low < 0 or column.high <= 20 or column.distinct < 10:
+        return False
+    skew = column.present.cast(pl.Float64).skew()
+    return skew is not None and skew > _SKEWED
+
+
+def _list(column: Profile, total_rows: int) -> Feature:
+    lengths = column.present.list.len()
+    mean, longest = lengths.mean(), str(lengths.max())
+    average = float(mean) if isinstance(mean, float) else 0.0
+    why = (
+        f"lists of {average:.1f} values on average, {longest} at most, {column.distinct:,} distinct"
+    )
+    fields: dict[str, Any] = {"type": "ids"}
+    ids = _ids(column, total_rows)
+    fields |= ids.fields
+    if column.separator:
+        fields["separator"] = column.separator
+    cut = lengths.quantile(0.99)
+    if cut is not None and cut > _LONG:
+        fields["keep"] = f"last {_LONG}"
+        why += f", cut to {_LONG}"
+    fields["pooling"] = "mean"
+    if ids.why:
+        why += f", {ids.why}"
+    return Feature(fields, why + _missing(column))
+
+
+def _missing(column: Profile) -> str:
+    return f", {share(column.missing, column.rows)} missing" if column.missing else ""
