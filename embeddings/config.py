@@ -55,14 +55,15 @@ class EmbeddingsConfig(Frozen):
     small_dim: int = Field(default=8, ge=4, le=2**13, multiple_of=4)
     """Embedding dimension of the other tables."""
     small_rows: int = Field(default=1000, ge=0, le=2**40)
-    """Vocabulary size, in ids, below which a table is small."""
+    """Vocabulary size, in ids, below which a table is small; `unknown_rows` of schema.json
+    count."""
     hash_rows: int = Field(default=100, ge=0, le=2**40)
     """Rows added to each table, into which ids outside its vocabulary are hashed; 0: such ids are
-    errors."""
+    errors. Not for tables with `unknown_rows` in schema.json."""
     dtype: DType = "fp32"
     """Storage type of the weights."""
     pooling: Pooling = "mean"
-    """Pooling of multi-valued features."""
+    """Pooling of multi-valued features without their own `pooling` in schema.json."""
     poolings: Mapping[str, Pooling] = Field(default_factory=dict)
     """Pooling per feature, by name or pattern ('hist_*'). The last match wins."""
     init_scale: float = Field(default=0.02, gt=0)

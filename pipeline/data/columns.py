@@ -29,6 +29,11 @@ from pipeline.data.rows import Rows
 from pipeline.data.schema import AGAIN, Label, Schema, SparseFeature
 from pipeline.io.arrays import Float32Array, IntArray
 
+_GIVE_HASH_ROWS = {
+    True: "set --embeddings.hash_rows",
+    False: f"give the table more unknown_rows in schema.json, or {AGAIN}",
+}
+
 
 def input_layer(
     schema: Schema, features: Sequence[SparseFeature], hash_rows: Mapping[str, int]
@@ -60,6 +65,7 @@ class Columns:
             events: groups of multi-valued features whose n-th values belong to the same event.
         """
         assert features, "a batch needs at least one key"
+        self._schema = schema
         self.keys = [feature.name for feature in features]
         self.multi = [feature.multi for feature in features]
         self._single = [feature for feature in features if not feature.multi]
@@ -231,7 +237,7 @@ class Columns:
                 values[index],
                 f"outside the vocabulary of table {feature.table!r} ({vocab_size} rows), which has "
                 "no hash rows",
-                "set --embeddings.hash_rows",
+                _GIVE_HASH_ROWS[self._schema.table(feature.table).unknown_rows is None],
             )
         folded = values.copy()
         ids = torch.from_numpy(values[outside])

@@ -45,6 +45,11 @@ _LARGEST = 3e38
 """Numbers are float32."""
 
 
+def _is_none(value: object) -> bool:
+    """Whether to leave a field out of schema.json, so that readers from before it accept it."""
+    return value is None
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -60,10 +65,19 @@ class SparseFeature(_Frozen):
     group: Literal["user", "item", "context"]
     table: Name
     multi: bool = False
+    pooling: Literal["sum", "mean"] | None = Field(default=None, exclude_if=_is_none)
+    """Pooling of a multi-valued feature that `embeddings.poolings` does not name; None:
+    `embeddings.pooling`."""
 
     @property
     def column(self) -> str:
         return self.name
+
+    @model_validator(mode="after")
+    def _only_bags_are_pooled(self) -> SparseFeature:
+        if self.pooling and not self.multi:
+            raise ValueError(f"feature {self.name!r} has a pooling, but is not multi; remove it")
+        return self
 
 
 class Table(_Frozen):
@@ -73,6 +87,8 @@ class Table(_Frozen):
     vocab_size: int = Field(ge=1, le=2**40)
     fingerprint: str = ""
     """Digest of the vocabulary's ids in order; equal if indices have the same meaning."""
+    unknown_rows: int | None = Field(default=None, ge=0, le=2**40, exclude_if=_is_none)
+    """Rows after the vocabulary for ids outside it; None: `embeddings.hash_rows`."""
 
 
 class DenseFeature(_Frozen):
@@ -195,6 +211,13 @@ class Schema(_Frozen):
                 raise ValueError(
                     f"column {column!r} is {inputs[column]} and {role}; give each its own"
                 )
+
+    def hash_rows(self, default: int) -> dict[str, int]:
+        """Return the rows after each table's vocabulary; `default` for tables without their own."""
+        return {
+            table.name: default if table.unknown_rows is None else table.unknown_rows
+            for table in self.tables
+        }
 
     def rate(self, label: str) -> float:
         """Return the share of positives among a label's known training rows, within (0, 1)."""

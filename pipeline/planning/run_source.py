@@ -86,7 +86,7 @@ def run_source(config: Config, schema: Schema, world: World) -> Source:
         remake=remake,
         schema=schema,
         setup={name: getattr(config.sharding, name) for name in FROM_A_RUN},
-        hash_rows=config.embeddings.hash_rows,
+        hash_rows=schema.hash_rows(config.embeddings.hash_rows),
     )
 
 

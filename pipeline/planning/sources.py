@@ -38,7 +38,7 @@ class Source:
     """For a run: schema of its data."""
     setup: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `TrainingSetup` set by a run."""
-    hash_rows: int = 0
+    hash_rows: Mapping[str, int] = field(default_factory=dict)
     """For a run: rows of each table for ids outside its vocabulary."""
 
     def rows_a_rank(self, cluster: Cluster, batch_size: int | None) -> int:

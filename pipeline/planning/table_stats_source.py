@@ -38,9 +38,11 @@ def open_table_stats(data: Path, source: Source, *, fold: bool) -> TableStats:
     folds = {
         table.name: Fold(
             known=schema.table(table.name).vocab_size,
-            rest=source.hash_rows,
+            rest=source.hash_rows[table.name],
             null=0,
-            remedy="set --embeddings.hash_rows",
+            remedy="set --embeddings.hash_rows"
+            if schema.table(table.name).unknown_rows is None
+            else "give it more unknown_rows in schema.json",
         )
         for table in source.tables
     }

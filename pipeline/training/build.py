@@ -21,7 +21,6 @@ from pipeline.data.schema import Schema
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import World, rank_mean
 from pipeline.training.bf16 import wants_bf16
-from pipeline.training.dataloader import hash_rows
 from pipeline.training.micro_batches import MicroBatches
 from pipeline.training.parallelize import Parallel, parallelize
 from pipeline.training.resolve_features import Selection
@@ -90,7 +89,8 @@ def build_step(
             keeps_input=balance.takes_gradients,
         )
         loss = Loss(balance, head, _label_weights(config, chosen, world))
-        inputs = input_layer(chosen.schema, chosen.features, hash_rows(config, chosen))
+        hash_rows = chosen.schema.hash_rows(config.embeddings.hash_rows)
+        inputs = input_layer(chosen.schema, chosen.features, hash_rows)
         bags, rows_of = build_bags(chosen.tables), build_rows(chosen.tables)
         model = Ranker(inputs, bags, rows_of, head)
     rows = config.train.micro_batch_size

@@ -28,11 +28,6 @@ class OpenSplit(Protocol):
     ) -> BatchSource: ...
 
 
-def hash_rows(config: Config, chosen: Selection) -> dict[str, int]:
-    """Return the rows after each table's vocabulary."""
-    return {table.name: config.embeddings.hash_rows for table in chosen.tables}
-
-
 def open_split(
     config: Config,
     chosen: Selection,
@@ -51,7 +46,7 @@ def open_split(
         split,
         features=chosen.features,
         tasks=chosen.labels,
-        hash_rows=hash_rows(config, chosen),
+        hash_rows=chosen.schema.hash_rows(config.embeddings.hash_rows),
         batch_size=batch_sizes(config.train, world.size).per_rank,
         rank=world.rank,
         world_size=world.size,

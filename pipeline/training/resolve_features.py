@@ -88,9 +88,10 @@ def resolve_features(config: Config, schema: Schema) -> Selection:
     attention = config.model.attention
     check_attention(attention, ordered, schema)
     sizes = {table.name: table.vocab_size for table in schema.tables}
+    own = {t.name: t.unknown_rows for t in schema.tables if t.unknown_rows is not None}
     try:
         attended = {f.table for f in ordered if f.name in attention.histories}
-        tables = build_tables(config.embeddings, ordered, sizes, attended)
+        tables = build_tables(config.embeddings, ordered, sizes, attended, own)
         averaged = mean_pooled(config.embeddings, ordered)
     except ValueError as error:
         raise UserError(str(error)) from error

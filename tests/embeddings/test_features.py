@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import pytest
 
@@ -16,6 +17,7 @@ class Feature:
     group: str
     table: str
     multi: bool = False
+    pooling: Literal["sum", "mean"] | None = None
 
 
 FEATURES = [
@@ -44,6 +46,29 @@ def test_rows_are_the_vocabulary_and_the_hash_rows() -> None:
     assert {t.name: t.rows for t in build_tables(config, FEATURES, SIZES)} == {
         name: size + 7 for name, size in SIZES.items()
     }
+
+
+def test_a_table_may_have_its_own_hash_rows_which_are_ids() -> None:
+    config = EmbeddingsConfig(dim=16, small_dim=8, small_rows=1000, hash_rows=7)
+    tables = build_tables(config, FEATURES, SIZES | {"tab": 1}, (), {"tab": 5_000, "tag": 0})
+    found = {t.name: (t.rows, t.dim) for t in tables}
+    assert found == {
+        "user": (20_007, 16),
+        "video": (7_007, 16),
+        "tag": (60, 8),
+        "tab": (5_001, 16),
+    }
+
+
+def test_a_features_pooling_is_between_the_default_and_the_overrides() -> None:
+    features = [replace(f, pooling="sum") if f.name == "tags" else f for f in FEATURES]
+    assert mean_pooled(EmbeddingsConfig(), features) == ["hist_video"]
+    assert mean_pooled(EmbeddingsConfig(poolings={"t*": "mean"}), features) == [
+        "tags",
+        "hist_video",
+    ]
+    features = [replace(f, pooling="mean") if f.name == "tags" else f for f in FEATURES]
+    assert mean_pooled(EmbeddingsConfig(pooling="sum"), features) == ["tags"]
 
 
 def test_small_tables_are_narrower_and_overrides_win() -> None:

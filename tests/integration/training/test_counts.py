@@ -15,12 +15,12 @@ import pytest
 
 from pipeline.checkpoint.layout import saved_steps
 from pipeline.config.overrides import configure
-from pipeline.data.schema import SPLIT
+from pipeline.data.schema import SPLIT, Table
 from pipeline.evaluate import evaluate_checkpoint
 from pipeline.io.errors import UserError
 from pipeline.ranks.world import this_world
 from pipeline.train import train
-from tests.pipeline.data.small_folder import random_rows, write_folder
+from tests.pipeline.data.small_folder import VOCABULARY, random_rows, write_folder
 from tests.ranks import run_ranks
 
 
@@ -47,6 +47,7 @@ def features(*names: str) -> tuple[str, ...]:
     return ("--data.features", ",".join((*names, "age", "hour")))
 
 
+TAGS = Table(name="tag", vocab_size=5, unknown_rows=0)
 SINGLE, BAGS = ("video", "tag"), ("history", "likes")
 CASES: dict[str, Case] = {
     "0 files": Case(files=0, error="its files () have 0"),
@@ -71,6 +72,14 @@ CASES: dict[str, Case] = {
         schema={"user_column": None},
         words=("--train.select", "click/gauc"),
         error="has no user column, so there is no GAUC; name the column of users in data.user",
+    ),
+    "0 rows for unknown ids of 1 table": Case(
+        schema={"tables": (Table(name="video", vocab_size=10, unknown_rows=1), TAGS)},
+        error="outside the vocabulary of table 'tag' (5 rows), which has no hash rows; give the "
+        "table more unknown_rows in schema.json",
+    ),
+    "1 row for unknown ids of 2 tables": Case(
+        schema={"tables": tuple(Table(name=n, vocab_size=1, unknown_rows=1) for n in VOCABULARY)}
     ),
     "1 user": Case(users=1),
     "2 users": Case(users=2),

@@ -35,6 +35,27 @@ def test_a_split_that_is_not_named_is_empty(tmp_path: Path) -> None:
     assert Schema.load(tmp_path) == schema
 
 
+def test_optional_fields_are_saved_only_if_they_are_there(tmp_path: Path) -> None:
+    load(tmp_path).save(tmp_path)
+    text = (tmp_path / "schema.json").read_text(encoding="utf-8")
+    for field in ("unknown_rows", "pooling"):
+        assert field not in text
+    schema = load(
+        tmp_path,
+        sparse=[*WHOLE["sparse"], user_bag := {**WHOLE["sparse"][0], "name": "a", "multi": True}],
+    )
+    assert schema.sparse[1].pooling is None
+    schema = load(
+        tmp_path,
+        sparse=[user_bag | {"pooling": "sum"}],
+        tables=[{"name": "user", "vocab_size": 10, "unknown_rows": 0}],
+    )
+    schema.save(tmp_path)
+    assert Schema.load(tmp_path) == schema
+    assert (schema.sparse[0].pooling, schema.hash_rows(5)) == ("sum", {"user": 0})
+    assert load(tmp_path).hash_rows(5) == {"user": 5}
+
+
 def train(**changes: Any) -> Any:
     return {"train": {"rows": 3, "positives": {"click": 1}} | changes}
 
@@ -87,6 +108,11 @@ def train(**changes: Any) -> Any:
         ({"splits": train(files=["/etc/a"])}, "'/etc/a' is no file in the prepared folder"),
         ({"splits": train(files=["train/../../a"])}, "is no file in the prepared folder"),
         ({"splits": train(files=[""])}, "'' is no file in the prepared folder"),
+        (
+            {"sparse": [{**WHOLE["sparse"][0], "pooling": "sum"}]},
+            "feature 'user' has a pooling, but is not multi; remove it",
+        ),
+        ({"tables": [{"name": "user", "vocab_size": 9, "unknown_rows": -1}]}, "unknown_rows: .*"),
         ({"user_column": "click"}, "user_column 'click' is the column of another role, too"),
         (
             {"dense": [{"name": "click", "mean": 0, "std": 1}]},
