@@ -1,0 +1,101 @@
+"""What a table of files consists of: its files and its chunks of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from pipeline.data.sources.stores import Store
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file, equal to another one of the same name and size."""
+
+    name: str
+    """Path or address, for messages and to tell files apart."""
+    size: int
+    """Bytes."""
+    store: Store = field(repr=False, compare=False)
+    path: str = field(repr=False, compare=False)
+    """Path in the store."""
+    partitions: Mapping[str, str | None] = field(default_factory=dict, repr=False, compare=False)
+    """Columns whose value is in the path and the same in all rows."""
+    optional: Mapping[str, pa.DataType] | None = field(default=None, repr=False, compare=False)
+    """Columns that are null where the file lacks them, for tables with a schema of their own."""
+    is_delta: bool = field(default=False, repr=False, compare=False)
+
+    def open(self) -> pa.NativeFile:
+        """Open the file for random access. Raises OSError."""
+        return self.store.open(self.path)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows that are read together: a Parquet row group, an Arrow record batch, 16 MB of text."""
+
+    file: int
+    part: int
+    """Number of the chunk in the file, from 0."""
+    first_row: int
+    """Number in the file of the first row, from 0."""
+    rows: int
+
+
+class FileReader(Protocol):
+    """One file of any format. Safe to use from several threads."""
+
+    @property
+    def schema(self) -> Mapping[str, pa.DataType]:
+        """Columns with the types of the file."""
+
+    def rows(self) -> Sequence[int]:
+        """Return the number of rows of each part."""
+
+    def read(self, part: int, columns: Sequence[str]) -> pa.Table:
+        """Read some columns of a part, in any order and with the file's types."""
+
+    def line(self, part: int, row: int) -> int | None:
+        """Return the line (from 1) of a row of a part, if the file is text."""
+
+
+class Source(Protocol):
+    """A table: one of files, or with side tables joined to it."""
+
+    @property
+    def names(self) -> list[str]:
+        """All columns, in the order of the files."""
+
+    @property
+    def types(self) -> Mapping[str, pa.DataType]:
+        """Type of each column that can be read."""
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """Columns that cannot be read, and why: one line each."""
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        """Files of the rows, in row order."""
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        """All rows, in order. The first use reads text files once, to count rows."""
+
+    def require(self, columns: Sequence[str]) -> None:
+        """Raise UserError if a column does not exist or cannot be read."""
+
+    def read(self, chunk: Chunk, columns: Sequence[str]) -> pa.Table:
+        """Read columns of a chunk, in the order asked for. Safe to use from several threads."""
+
+    def locate(self, chunk: Chunk, row: int) -> str:
+        """Return 'FILE: row R (from 0)' for a row of a chunk, in text files with its line."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return (str(error) or type(error).__name__).splitlines()[0]

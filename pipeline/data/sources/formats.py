@@ -1,0 +1,65 @@
+"""Opens files by their format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.data.sources.arrow_reader import ArrowReader
+from pipeline.data.sources.config import FilesConfig
+from pipeline.data.sources.csv_dialect import Dialect, find_dialect
+from pipeline.data.sources.csv_reader import CsvReader
+from pipeline.data.sources.files import FileReader, SourceFile
+from pipeline.data.sources.json_reader import JsonReader
+from pipeline.data.sources.parquet_reader import ParquetReader
+from pipeline.data.sources.text_file import COMPRESSIONS, TextFile
+from pipeline.io.errors import UserError
+
+_ENDINGS = {
+    "parquet": (".parquet", ".pq"),
+    "csv": (".csv", ".tsv", ".txt"),
+    "arrow": (".arrow", ".feather", ".ipc"),
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+}
+
+
+def open_readers(files: Sequence[SourceFile], config: FilesConfig) -> list[FileReader]:
+    """Open all files. Raises UserError if a file is damaged or its format unknown.
+
+    CSV files have one separator, and all or none of them have a header, as in the first one.
+    """
+    formats = [format_of(file, config.format) for file in files]
+    dialect = None
+    for file, format in zip(files, formats, strict=True):
+        if format == "csv" and dialect is None:
+            dialect = find_dialect(TextFile(file), config)
+    dialect = dialect or Dialect(config.separator or ",", bool(config.header))
+    return [_open(*pair, config, dialect) for pair in zip(files, formats, strict=True)]
+
+
+def _open(file: SourceFile, format: str, config: FilesConfig, dialect: Dialect) -> FileReader:
+    if format == "parquet":
+        return ParquetReader(file)
+    if format == "arrow":
+        return ArrowReader(file)
+    if format == "jsonl":
+        return JsonReader(file)
+    return CsvReader(file, dialect, config.names, config.null_values)
+
+
+def format_of(file: SourceFile, format: str) -> str:
+    """Return the format of a file, by its name if `format` is auto. Raises UserError."""
+    if file.is_delta:
+        return "parquet"
+    if format != "auto":
+        return format
+    name = file.name.lower()
+    for ending in COMPRESSIONS:
+        name = name.removesuffix(ending)
+    for each, endings in _ENDINGS.items():
+        if name.endswith(endings):
+            return each
+    known = " ".join(ending for endings in _ENDINGS.values() for ending in endings)
+    raise UserError(
+        f"{file.name}: unknown format; set format, or a pattern such as '*.csv' for the files of "
+        f"the table (known: {known}, compressed text with {' '.join(COMPRESSIONS)})"
+    )

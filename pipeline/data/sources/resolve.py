@@ -1,0 +1,127 @@
+"""Finds the files that paths, folders and patterns stand for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fnmatch import translate
+
+from pipeline.data.sources.config import FilesConfig
+from pipeline.data.sources.delta import LOG, delta_files
+from pipeline.data.sources.files import SourceFile, first_line
+from pipeline.data.sources.partitions import partitions_of
+from pipeline.data.sources.stores import Entry, Store, open_store
+from pipeline.io.errors import UserError
+
+_WILDCARD = re.compile(r"[*?[]")
+
+
+def resolve(files: FilesConfig) -> tuple[SourceFile, ...]:
+    """Return the files of a table, in row order.
+
+    Order: that of `files.path`; the files of one pattern or folder by the code points of their
+    whole path. Within folders and patterns, files and folders whose names start with '.' or '_'
+    are ignored, like Spark and Hive do. A pattern may contain *, ?, [abc] and, for any number of
+    folders, **. Raises UserError if a path has no file or a file is found twice.
+    """
+    found: dict[str, SourceFile] = {}
+    for address in files.path:
+        store, prefix, path = open_store(address)
+        try:
+            matches = sorted(
+                _matches(store, prefix, path, files.format), key=lambda file: file.name
+            )
+        except OSError as error:
+            raise UserError(
+                f"{address}: cannot be listed ({first_line(error)}); check the address and the "
+                "permissions"
+            ) from error
+        if not matches:
+            what = "no file matches" if _WILDCARD.search(address) else "no such file or folder"
+            if store.info(path.rstrip("/") or "/") is not None:
+                what = "the folder has no files"
+            raise UserError(f"{address}: {what}; check the path")
+        for file in matches:
+            if file.name in found:
+                raise UserError(
+                    f"{address}: {file.name} is already part of the table; name each file once"
+                )
+            found[file.name] = file
+    return tuple(found.values())
+
+
+def _matches(store: Store, prefix: str, path: str, format: str) -> Iterator[SourceFile]:
+    if _WILDCARD.search(path) and store.info(path) is None:
+        entries = _expand(store, *_fixed(path))
+    else:
+        entry = store.info(path.rstrip("/") or "/")
+        entries = iter([] if entry is None else [(path, entry)])
+    for place, entry in entries:
+        if not entry.is_folder:
+            yield _file(store, prefix, place, entry.size)
+            continue
+        folder = place.rstrip("/")
+        has_log = format in ("auto", "delta") and store.info(f"{folder}/{LOG}") is not None
+        if has_log or format == "delta":
+            yield from delta_files(store, prefix, folder)
+            continue
+        for inner in store.walk(folder or "/"):
+            if not any(map(_is_hidden, inner.path.split("/"))):
+                yield _file(store, prefix, f"{folder}/{inner.path}", inner.size)
+
+
+def _file(store: Store, prefix: str, path: str, size: int) -> SourceFile:
+    return SourceFile(prefix + path, size, store, path, partitions_of(path))
+
+
+def _fixed(path: str) -> tuple[str, list[str]]:
+    """Split a pattern into the folder before the first wildcard and the components behind it."""
+    parts = re.sub("/+", "/", path).split("/")
+    first = next(index for index, part in enumerate(parts) if _WILDCARD.search(part))
+    return "/".join(parts[:first]) + "/" * (first > 0), [part for part in parts[first:] if part]
+
+
+def _expand(store: Store, folder: str, parts: list[str]) -> Iterator[tuple[str, Entry]]:
+    """Return the files and folders that match; `folder` is empty or ends with '/'."""
+    part, rest = parts[0], parts[1:]
+    if not _WILDCARD.search(part):
+        entry = store.info(folder + part)
+        if entry is not None and not rest:
+            yield folder + part, entry
+        elif entry is not None and entry.is_folder:
+            yield from _expand(store, f"{folder}{part}/", rest)
+        return
+    if folder and store.info(folder.rstrip("/") or "/") is None:
+        return
+    if "**" in parts:
+        pattern = _compiled(parts)
+        for entry in store.walk(folder):
+            hidden = any(map(_is_hidden, entry.path.split("/")))
+            if pattern.fullmatch(entry.path) and not hidden:
+                yield folder + entry.path, entry
+        return
+    pattern = re.compile(translate(part))
+    for entry in store.children(folder):
+        if _is_hidden(entry.path) or not pattern.match(entry.path):
+            continue
+        if not rest:
+            yield folder + entry.path, entry
+        elif entry.is_folder:
+            yield from _expand(store, f"{folder}{entry.path}/", rest)
+
+
+def _compiled(parts: list[str]) -> re.Pattern[str]:
+    """Return the expression for a pattern with '**', which stands for any number of folders."""
+    expression = ""
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        if part == "**":
+            expression += ".*" if last else "(?:[^/]+/)*"
+        else:  # translate returns '(?s:...)\Z'; a wildcard must not match a separator
+            one = translate(part)[4:-3].replace(".*", "[^/]*").replace("(?>.*?", "(?>[^/]*?")
+            expression += one.replace("(?s:.)", "[^/]") + ("" if last else "/")
+    return re.compile(expression, re.DOTALL)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)

@@ -1,0 +1,104 @@
+"""A side table in memory, found by key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+
+import polars as pl
+import pyarrow as pa
+
+from pipeline.data.sources.config import JoinConfig
+from pipeline.data.sources.table import open_table
+from pipeline.io.errors import UserError, nearest
+
+_ROW = " row"  # no key has this name: keys are numbered
+
+
+class SideTable:
+    """Keys are compared as text, so that 12 matches '12' and 12.0. A null key matches nothing."""
+
+    def __init__(self, join: JoinConfig) -> None:
+        """Reads the keys. Raises UserError if they do not exist, are null or not unique."""
+        self._table = open_table(join)
+        self.files = self._table.files
+        self.name = ", ".join(join.path)
+        self.keys = tuple(join.keys)
+        own = list(join.keys.values())
+        for name in own:
+            if name not in self._table.names:
+                raise UserError(
+                    f"{self.name}: no key column {name!r}; {nearest(name, self._table.names)}"
+                )
+        self._table.require(own)
+        self.names = [name for name in self._table.names if name not in own]
+        self.types = {name: kind for name, kind in self._table.types.items() if name in self.names}
+        self.faults = self._table.faults
+        self._lock = Lock()
+        self._columns: dict[str, pa.Array] = {}
+        self._index = self._read_keys(own)
+
+    def _read_keys(self, own: Sequence[str]) -> pl.DataFrame:
+        schema = pa.schema([(name, self._table.types[name]) for name in own])
+        tables = [self._table.read(chunk, own) for chunk in self._table.chunks]
+        keys = _as_text(pa.concat_tables([schema.empty_table(), *tables])).with_row_index(_ROW)
+        keys = keys.drop_nulls()
+        repeated = keys.filter(pl.struct(keys.columns[1:]).is_duplicated())
+        if len(repeated):
+            values = repeated.row(0)[1:]
+            same = repeated.filter(
+                pl.all_horizontal(pl.col(str(i)) == value for i, value in enumerate(values))
+            )
+            places = " and ".join(self._locate(row) for row in same[_ROW].head(2).to_list())
+            shown = ", ".join(f"{n} {v!r}" for n, v in zip(own, values, strict=True))
+            raise UserError(f"{places}: both have {shown}; a side table has one row per key")
+        return keys
+
+    def _locate(self, row: int) -> str:
+        for chunk in self._table.chunks:
+            if row < chunk.rows:
+                return self._table.locate(chunk, row)
+            row -= chunk.rows
+        raise IndexError(row)
+
+    def load(self, columns: Sequence[str]) -> None:
+        """Read columns into memory that are not there yet."""
+        with self._lock:
+            missing = [name for name in columns if name not in self._columns]
+            if not missing:
+                return
+            schema = pa.schema([(name, self.types[name]) for name in missing])
+            tables = [self._table.read(chunk, missing) for chunk in self._table.chunks]
+            table = pa.concat_tables([schema.empty_table(), *tables]).combine_chunks()
+            for name in missing:
+                self._columns[name] = table[name]
+
+    def find(self, keys: pa.Table) -> pa.Array:
+        """Return the row of each key, null where there is none."""
+        wanted = _as_text(keys)
+        found = wanted.join(
+            self._index, on=wanted.columns, how="left", maintain_order="left", coalesce=True
+        )
+        return found[_ROW].to_arrow()
+
+    def take(self, rows: pa.Array, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+        """Return columns at the rows that `find` returned."""
+        self.load(columns)
+        return {name: self._columns[name].take(rows) for name in columns}
+
+
+def _as_text(keys: pa.Table) -> pl.DataFrame:
+    """Return the canonical text of key columns, named by their position."""
+    frame = pl.DataFrame(pl.from_arrow(keys))
+    return frame.select(
+        _text(pl.col(name), kind).alias(str(position))
+        for position, (name, kind) in enumerate(frame.schema.items())
+    )
+
+
+def _text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    if kind.is_float():
+        whole = (column == column.round()) & (column.abs() < 2.0**53)
+        text = pl.when(whole).then(column.cast(pl.Int64, strict=False).cast(pl.String))
+        return text.otherwise(column.fill_nan(None).cast(pl.String))
+    return column.cast(pl.String)
