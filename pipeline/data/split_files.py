@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from pipeline.data.column_types import cast, is_castable
 from pipeline.data.footer_statistics import ColumnStatistics, footer_statistics
-from pipeline.data.parquet_input import open_input, read_footer
 from pipeline.data.schema import AGAIN, SPLIT, Schema
 from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError, nearest
 from pipeline.io.files import has_file
+from pipeline.io.parquet_input import open_input, read_footer
 
 
 class Shards:

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embeddings.planner.inputs.table_list import ListedTable
-from pipeline.data.parquet_input import open_input, read_footer
 from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError, nearest
+from pipeline.io.parquet_input import open_input, read_footer
 
 _ROWS = 2**14
 

@@ -37,9 +37,9 @@ from pipeline.data.prepare.kuairand_features import (
 from pipeline.data.prepare.kuairand_files import find_files, stage_files
 from pipeline.data.prepare.kuairand_shards import bucket_shards, frozen_from, with_statistics
 from pipeline.data.prepare.statistics import Ledger
-from pipeline.data.prepare.vocabulary import Vocabulary
 from pipeline.data.prepare.writer import ProgressCallback, ShardWriter, new_folder, no_progress
 from pipeline.data.schema import SPLIT, Schema
+from pipeline.features.vocabulary import Vocabulary
 from pipeline.io.errors import UserError, nearest
 
 BUCKETS_PER_PARTITION = 16  # for the counts by video, author, ...: far fewer than rows

@@ -25,9 +25,9 @@ from pipeline.data.prepare.kuairand_files import (
     Files,
 )
 from pipeline.data.prepare.statistics import Key
-from pipeline.data.prepare.vocabulary import Vocabulary
 from pipeline.data.prepare.writer import to_lists
 from pipeline.data.schema import Label, SparseFeature
+from pipeline.features.vocabulary import Vocabulary
 
 LABELS = (
     Label(name="click", column="is_click", category="watch"),

@@ -19,9 +19,9 @@ from pipeline.data.prepare.planted import (
     Impressions,
     PlantedWorld,
 )
-from pipeline.data.prepare.vocabulary import Vocabulary
 from pipeline.data.prepare.writer import to_lists
 from pipeline.data.schema import SparseFeature
+from pipeline.features.vocabulary import Vocabulary
 from pipeline.io.arrays import IntArray
 
 EVENTS = ("click", "long_view", "like")

@@ -24,9 +24,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.data.prepare.vocabulary import Vocabulary
 from pipeline.data.schema import SPLIT, SPLITS, DenseFeature, Label, Schema, SparseFeature, Split
 from pipeline.data.schema import Table as SchemaTable
+from pipeline.features.vocabulary import Vocabulary
 from pipeline.io.errors import UserError
 from pipeline.io.storage import exchange
 

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.fs
 
-from pipeline.data.parquet_input import open_input
 from pipeline.data.sources.files import first_line
 from pipeline.io.errors import UserError, nearest
+from pipeline.io.parquet_input import open_input
 
 _SCHEMES = ["s3", "gs", "hdfs", "file"]
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.data.footer_statistics import footer_statistics
-from pipeline.data.parquet_input import read_footer
+from pipeline.io.parquet_input import read_footer
 from tests.pipeline.data.small_folder import TYPES, random_rows
 from tests.pipeline.data.test_column_types import WRITERS, Rewrite
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.prepare.kuairand import prepare_kuairand
-from pipeline.data.prepare.vocabulary import hash_integers
 from pipeline.data.schema import Schema
+from pipeline.features.vocabulary import hash_integers
 from pipeline.io.errors import UserError
 from tests.pipeline.data.prepare.small_kuairand import (
     FLAGS,

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.data.prepare.vocabulary import Vocabulary
 from pipeline.data.prepare.writer import ShardWriter, new_folder, to_lists
 from pipeline.data.schema import Label, Schema, SparseFeature
+from pipeline.features.vocabulary import Vocabulary
 from pipeline.io.errors import UserError
 from pipeline.io.storage import exchange
 

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from polars._typing import PolarsDataType
 
-from pipeline.data.parquet_input import open_input, read_footer
 from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError
+from pipeline.io.parquet_input import open_input, read_footer
 
 
 def hash_integers(ids: IntArray) -> IntArray:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.prepare.vocabulary import Vocabulary, hash_integers, hash_text
+from pipeline.features.vocabulary import Vocabulary, hash_integers, hash_text
 from pipeline.io.errors import UserError
 from tests.mutations import assert_read_or_refused, byte_mutations
 
