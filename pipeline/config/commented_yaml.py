@@ -30,7 +30,7 @@ class Section:
 
 
 def write_yaml(section: Section) -> str:
-    """Return the text. Values on one line are written in flow style."""
+    """Return the text: a line for each entry, and for each value of a list with mappings."""
     return "".join(f"{line}\n" for line in _lines(section, ""))
 
 
@@ -61,7 +61,10 @@ def _lines(section: Section, indent: str) -> Iterator[str]:
         comment = ""
         if isinstance(value, Commented):
             value, comment = value.value, value.comment
-        if isinstance(value, Section):
+        if isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+            yield _with_comment(f"{indent}{_scalar(key)}:", comment)
+            yield from (f"{indent}  - {flow(one)}" for one in value)
+        elif isinstance(value, Section):
             yield _with_comment(f"{indent}{_scalar(key)}:", comment)
             yield from _lines(value, indent + "  ")
         else:

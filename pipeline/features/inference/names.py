@@ -20,6 +20,10 @@ ITEMS = _set(
     "listing restaurant shop store brand merchant seller"
 )
 _IDS = _set("id ids uid iid uuid guid code zip zipcode postcode sku asin isbn ean upc hash md5 key")
+_CATEGORIES = _set(
+    "onehot cat categorical category type class kind genre city country region zone state device "
+    "os browser channel department cluster segment"
+)
 _TIMES = _set("time timestamp ts date datetime day at dt when")
 _LIKELY_LABELS = _set(
     "click clicked like liked follow followed comment commented forward forwarded share shared "
@@ -76,7 +80,7 @@ def is_id(name: str) -> bool:
     """Whether the name says that equal numbers mean the same thing, but their order nothing."""
     parts = words(name)
     return bool(parts) and (
-        parts[-1] in _IDS or (len(parts) == 1 and parts[0] in USERS | ITEMS) or "id" in parts
+        parts[-1] in _IDS or (len(parts) == 1 and parts[0] in USERS | ITEMS) or not _CATEGORIES.isdisjoint(parts)
     )
 
 

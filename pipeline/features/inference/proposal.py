@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -14,7 +14,7 @@ from pipeline.features.inference.names import legal_name
 from pipeline.features.inference.profile import Profile, profile
 from pipeline.features.inference.reasons import reasons_against
 from pipeline.features.inference.split import Split, propose_split
-from pipeline.features.inference.times import Clock
+from pipeline.features.inference.times import Clock, clock_of
 from pipeline.features.inference.wishes import Wishes, check, find_row_labels, find_user, row_clock
 from pipeline.io.errors import UserError
 
@@ -58,8 +58,8 @@ class Proposal:
     total_rows: int
 
 
-def propose(sample: pl.DataFrame, wishes: Wishes) -> Proposal:
-    """Return what the columns of a table mean.
+def propose(sample: pl.DataFrame, wishes: Wishes, unread: Sequence[LeftOut] = ()) -> Proposal:
+    """Return what the columns of a table mean. `unread`: columns that the sample cannot have.
 
     Raises UserError for a wish that the sample does not meet, and if nothing is left to learn from.
     """
@@ -78,7 +78,7 @@ def propose(sample: pl.DataFrame, wishes: Wishes) -> Proposal:
     groups = propose_groups(columns, reasons, user, wishes.keys)
     taken: set[str] = {label.name for label in labels}
     found: list[NamedFeature] = []
-    left_out: list[LeftOut] = []
+    left_out: list[LeftOut] = list(unread)
     for name, column in columns.items():
         if name in {label.column for label in labels} or name == wishes.weight:
             continue
@@ -91,7 +91,7 @@ def propose(sample: pl.DataFrame, wishes: Wishes) -> Proposal:
             continue
         made = _named(column, groups.get(name, "context"), taken, total) if offered else []
         if name in reasons:
-            shown = () if name in reserved else tuple(made)
+            shown = () if name in reserved or clock_of(columns[name]) else tuple(made)
             left_out.append(LeftOut(name, reasons[name], shown))
         else:
             found += made

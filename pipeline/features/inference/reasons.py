@@ -32,14 +32,14 @@ def reasons_against(
             reasons[name] = "dropped, as asked for"
         elif name in reserved:
             reasons[name] = "used for the split" if name != wishes.weight else "the weight"
-        elif name in twins:
-            reasons[name] = f"equals {twins[name]}"
         elif column.distinct == 2 and is_outcome(name):
             reasons[name] = "a label by its name; add it to labels, or make it a feature"
         elif ((why := why_left_out(column, total)) and name not in keys) or (
             why := _other_time(column)
         ):
             reasons[name] = why
+        elif name in twins:
+            reasons[name] = f"equals {twins[name]}"
         elif told := _told(column, labels):
             reasons[name] = told
     return reasons
