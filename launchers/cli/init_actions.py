@@ -103,6 +103,9 @@ def _join(text: str) -> JoinConfig:
 def _look(source: Source, options: InitOptions) -> Proposal:
     """Read a sample and propose what its columns mean."""
     table = open_joined(source.files, source.joins)
+    rows = sum(chunk.rows for chunk in table.chunks)
+    if not rows:
+        raise UserError(f"{', '.join(source.files.path)}: no rows; give files with rows")
     keys: dict[str, str] = {}
     for join in source.joins:
         theirs = set(join.keys.values())
@@ -117,7 +120,7 @@ def _look(source: Source, options: InitOptions) -> Proposal:
         split=options.split,
         drop=_names(options.drop, table.names),
         keys=keys,
-        rows=sum(chunk.rows for chunk in table.chunks),
+        rows=rows,
     )
     unread = [LeftOut(name, why) for name, why in table.faults.items() if name in table.names]
     named = {*wishes.labels, wishes.user, wishes.time, wishes.weight}
@@ -149,7 +152,7 @@ def _views(proposal: Proposal) -> Iterator[Table]:
         yield left_out
     labels = text_table("labels", ["name", "rule", "found"])
     for label in proposal.labels:
-        labels.add_row(flow(label.name), flow(label.rule) if label.rule else "1", label.why)
+        labels.add_row(flow(label.name), flow(label.rule) if label.rule else "is 1", label.why)
     yield labels
     others = text_table(None, ["", "column", ""])
     others.add_row(

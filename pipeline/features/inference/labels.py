@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.features.inference.names import is_outcome, legal_name, words
+from pipeline.features.inference.names import is_outcome, is_target, legal_name, words
 from pipeline.features.inference.profile import Profile
 from pipeline.io.errors import UserError, nearest
 
@@ -36,17 +36,21 @@ class Label:
 def find_labels(columns: Mapping[str, Profile], excluded: Collection[str]) -> list[str]:
     """Return the columns that are labels by name and values: click, is_like, target, y.
 
-    Other columns of 0 and 1 called is_... count only if there is nothing clearer.
+    A target may have other values than two, and other columns of 0 and 1 may be called is_..., if
+    there is nothing clearer.
     """
-    usable = [
-        name
+    kinds = ("bool", "whole", "number", "text")
+    usable = {
+        name: column
         for name, column in columns.items()
-        if name not in excluded and column.distinct == 2 and column.kind not in ("list", "other")
-    ]
-    clear = [name for name in usable if is_outcome(name)]
-    return clear or [
-        name for name in usable if words(name)[:1] == ["is"] and columns[name].is_binary
-    ]
+        if name not in excluded and column.distinct >= 2 and column.kind in kinds
+    }
+    binary = [name for name, column in usable.items() if column.distinct == 2]
+    return (
+        [name for name in binary if is_outcome(name)]
+        or [name for name in usable if is_target(name)]
+        or [name for name in binary if words(name)[:1] == ["is"] and columns[name].is_binary]
+    )
 
 
 def propose_label(column: Profile, taken: Collection[str]) -> Label:

@@ -12,7 +12,7 @@ def _set(text: str) -> frozenset[str]:
 
 USERS = _set(
     "user usr uid member customer viewer visitor client account subscriber reader listener "
-    "reviewer person buyer subject respondent household patient"
+    "reviewer person buyer subject respondent household patient individual"
 )
 ITEMS = _set(
     "item iid video movie film product article news song track ad ads advert creative campaign "
@@ -24,6 +24,9 @@ _CATEGORIES = _set(
     "onehot cat categorical category type class kind genre city country region zone state device "
     "os browser channel department cluster segment"
 )
+_AMOUNT_OF = _set(
+    "count num number size age days price cost ratio rate avg mean total sum max min std score"
+)
 _TIMES = _set("time timestamp ts date datetime day at dt when")
 _LIKELY_LABELS = _set(
     "click clicked like liked follow followed comment commented forward forwarded share shared "
@@ -32,6 +35,7 @@ _LIKELY_LABELS = _set(
     "skip skipped finish finished rated cart favorite favourite target label y outcome "
     "survived response responded"
 )
+_TARGETS = _set("target label y outcome response")
 _PHRASES = ("long_view", "valid_play", "profile_enter", "add_to_cart")
 _ACTIONS = _set("play watch dwell stay listen listened watched played")
 _AMOUNTS = _set("time ms sec secs seconds duration length ratio")
@@ -79,9 +83,10 @@ def group_by_name(name: str) -> str | None:
 def is_id(name: str) -> bool:
     """Whether the name says that equal numbers mean the same thing, but their order nothing."""
     parts = words(name)
-    return bool(parts) and (
-        parts[-1] in _IDS or (len(parts) == 1 and parts[0] in USERS | ITEMS) or not _CATEGORIES.isdisjoint(parts)
-    )
+    if not parts or not _AMOUNT_OF.isdisjoint(parts):
+        return False
+    alone = len(parts) == 1 and parts[0] in USERS | ITEMS
+    return alone or parts[-1] in _IDS or not (_CATEGORIES | {"id"}).isdisjoint(parts)
 
 
 def is_time(name: str) -> bool:
@@ -105,6 +110,11 @@ def is_outcome(name: str) -> bool:
     labelled = parts[:1] in (["label"], ["target"]) or parts[-1:] in (["label"], ["target"])
     one = len(parts) == 1 and parts[0] in _LIKELY_LABELS
     return labelled or one or "_".join(parts) in _PHRASES
+
+
+def is_target(name: str) -> bool:
+    """Whether a column by this name is a label whatever its values: target, y, label_1, outcome."""
+    return is_outcome(name) and not _TARGETS.isdisjoint(words(name))
 
 
 def is_known_afterwards(name: str) -> bool:

@@ -11,6 +11,9 @@ from pipeline.features.inference.profile import Profile
 from pipeline.features.inference.times import Clock, clock_of, find_clock, number_clock
 from pipeline.io.errors import UserError
 
+_LISTED = 20
+"""Columns named in an error."""
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -96,7 +99,8 @@ def find_row_labels(
     if not names:
         raise UserError(
             "--labels: no column is a label by its name (click, is_like, label, target ...); name "
-            f"the columns to learn, of: {', '.join(columns)}"
+            f"the columns to learn, of: {', '.join([*columns][:_LISTED])}"
+            + (f" and {len(columns) - _LISTED:,} more" if len(columns) > _LISTED else "")
         )
     labels: list[Label] = []
     for name in dict.fromkeys(names):

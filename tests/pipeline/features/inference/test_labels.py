@@ -55,6 +55,8 @@ def test_labels_are_found_by_name_and_values() -> None:
     assert find_labels(columns, ()) == ["click", "target"]
     del columns["click"], columns["target"]
     assert find_labels(columns, ()) == ["is_rand"]
+    columns["target"] = profile(pl.Series("target", [1.5, 2.5, 4.0]))
+    assert find_labels(columns, ()) == ["target"]
 
 
 @pytest.mark.parametrize("values", [[[1], [2]], [None, None], [7, 7]])
