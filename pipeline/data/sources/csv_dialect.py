@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.data.sources.config import FilesConfig
-from pipeline.data.sources.names import check_names
+from pipeline.data.sources.files import check_names
 from pipeline.data.sources.text_file import TextFile
 from pipeline.data.sources.text_parts import csv_row_ends, line_ends, rows_between
 from pipeline.io.errors import UserError
@@ -87,7 +87,7 @@ def read_head(text: TextFile, dialect: Dialect, names: Sequence[str]) -> Head | 
     found = cells if dialect.header else [""] * len(cells)
     if names and len(names) != len(cells):
         raise UserError(
-            f"{text.name}: line {line}: {len(cells)} fields, but data.source.names has "
+            f"{text.name}: line {line}: {len(cells)} fields, but names has "
             f"{len(names)}; name each column"
         )
     columns = [name or f"column_{number}" for number, name in enumerate(names or found, 1)]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
+
+from pipeline.io.errors import UserError
 
 if TYPE_CHECKING:
     from pipeline.data.sources.stores import Store
@@ -25,9 +28,8 @@ class SourceFile:
     """Path in the store."""
     partitions: Mapping[str, str | None] = field(default_factory=dict, repr=False, compare=False)
     """Columns whose value is in the path and the same in all rows."""
-    optional: Mapping[str, pa.DataType] | None = field(default=None, repr=False, compare=False)
-    """Columns that are null where the file lacks them, for tables with a schema of their own."""
-    is_delta: bool = field(default=False, repr=False, compare=False)
+    table_schema: Mapping[str, pa.DataType] | None = field(default=None, repr=False, compare=False)
+    """Columns of a Delta table, which are null in files without them; None for other files."""
 
     def open(self) -> pa.NativeFile:
         """Open the file for random access. Raises OSError."""
@@ -99,3 +101,10 @@ class Source(Protocol):
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message."""
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def check_names(where: str, names: Sequence[str]) -> None:
+    """Raise UserError, starting with `where`, if two columns have one name."""
+    name, count = Counter(names).most_common(1)[0] if names else ("", 1)
+    if count > 1:
+        raise UserError(f"{where}: {count} columns are named {name!r}; rename all but one")

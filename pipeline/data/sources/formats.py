@@ -48,7 +48,7 @@ def _open(file: SourceFile, format: str, config: FilesConfig, dialect: Dialect) 
 
 def format_of(file: SourceFile, format: str) -> str:
     """Return the format of a file, by its name if `format` is auto. Raises UserError."""
-    if file.is_delta:
+    if file.table_schema is not None:
         return "parquet"
     if format != "auto":
         return format

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.data.sources.files import SourceFile, first_line
-from pipeline.data.sources.names import check_names
+from pipeline.data.sources.files import SourceFile, check_names, first_line
 from pipeline.io.errors import UserError
 
 

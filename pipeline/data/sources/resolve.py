@@ -91,7 +91,8 @@ def _expand(store: Store, folder: str, parts: list[str]) -> Iterator[tuple[str, 
         elif entry is not None and entry.is_folder:
             yield from _expand(store, f"{folder}{part}/", rest)
         return
-    if folder and store.info(folder.rstrip("/") or "/") is None:
+    place = store.info(folder.rstrip("/") or "/") if folder else None
+    if folder and (place is None or not place.is_folder):
         return
     if "**" in parts:
         pattern = _compiled(parts)

@@ -141,7 +141,7 @@ def open_store(address: str) -> tuple[Store, str, str]:
     rest = rest.removesuffix(options)
     host, _, path = rest.partition("/")
     try:
-        system, base = _system(scheme, host, options, os.environ.get("AWS_ENDPOINT_URL_S3"))
+        system, base = _system(scheme, host, options, endpoint())
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(
             f"{address}: cannot be opened ({first_line(error)}); check the address, the "
@@ -149,6 +149,11 @@ def open_store(address: str) -> tuple[Store, str, str]:
         ) from error
     base = base.rstrip("/")
     return RemoteStore(system), f"{scheme}://{host}".removesuffix(base), f"{base}/{path}"
+
+
+def endpoint() -> str | None:
+    """Return the address of an S3 server other than Amazon's, from the environment."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
 @lru_cache(maxsize=16)

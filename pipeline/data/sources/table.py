@@ -82,12 +82,12 @@ class SourceTable:
                 f"{file.name}: column {name!r} is {kind}, which cannot be read; write a column of "
                 "numbers, text, times or lists, or leave it out"
             )
+        if file.table_schema is not None and name in file.table_schema:
+            return canonical(file.table_schema[name]) or pa.null()
         if is_partition and name in file.partitions:
             return partition_type(
                 other.partitions.get(name) for other in self.files if name in other.partitions
             )
-        if file.optional is not None and name in file.optional:
-            return canonical(file.optional[name]) or pa.null()
         other = next(
             file.name
             for file, reader in zip(self.files, self._readers, strict=True)
@@ -146,8 +146,8 @@ class SourceTable:
 def _names(files: Sequence[SourceFile], readers: Sequence[FileReader]) -> list[str]:
     names: dict[str, None] = {}
     for file, reader in zip(files, readers, strict=True):
+        names.update(dict.fromkeys(file.table_schema or ()))
         names.update(dict.fromkeys(reader.schema))
-        names.update(dict.fromkeys(file.optional or ()))
     for file in files:
         names.update(dict.fromkeys(file.partitions))
     return list(names)
