@@ -112,13 +112,7 @@ def _number(column: Profile) -> list[Feature]:
     form = "whole numbers" if column.kind == "whole" else "numbers"
     why = f"{column.distinct:,} distinct {form} from {_shown(low)} to {_shown(high)}"
     fields: dict[str, Any] = {"type": "number"}
-    if not math.isfinite(low) or not math.isfinite(high):
-        finite = column.present.filter(column.present.is_finite())
-        low, high = float(finite.min() or 0), float(finite.max() or 1)  # type: ignore[arg-type]
-        if low < high:
-            fields["transform"] = [{"clip": [low, high]}, "standardise"]
-            why += ", infinite ones cut off"
-    elif is_skewed(column):
+    if is_skewed(column):
         fields["transform"] = ["log1p", "standardise"]
         why += ", skewed"
     missing = column.missing / column.rows

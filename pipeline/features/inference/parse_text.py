@@ -11,7 +11,9 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 _LEADING_ZERO = r"^[+-]?0\d"
 _BOOLEANS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"})
 _DATE = r"^\d{4}-\d{2}-\d{2}$"
-_TIME = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?$"
+_TIME = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?Z?$"
+_SLASHES = r"^\d{4}/\d{2}/\d{2}( \d{2}:\d{2}:\d{2})?$"
+_OFFSET = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?[+-]\d{2}:?\d{2}$"
 _TOKEN = r"^[^\s\[\](){}<>\"'][^\[\](){}<>\"']{0,63}$"
 SEPARATORS = ("|", ";", ",", " ")
 _HEAD = 2_000
@@ -39,25 +41,20 @@ def typed(text: pl.Series) -> pl.Series:
 
 
 def _times(text: pl.Series, values: pl.Series) -> pl.Series:
-    if values.str.contains(_DATE).all():
-        times = text.str.to_datetime("%Y-%m-%d", strict=False, time_unit="us")
-    elif values.str.contains(_TIME).all():
-        plain = text.str.replace("T", " ", literal=True).str.replace(r"(Z|[+-]\d{2}:?\d{2})$", "")
-        zone = text.str.extract(r"(Z|[+-]\d{2}:?\d{2})$")
-        seconds = plain.str.replace(r"^(\S+ \d{2}:\d{2})$", "${1}:00")
-        times = seconds.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us")
-        times = times - _offsets(zone)
-    else:
+    if not any(values.str.contains(form).all() for form in (_DATE, _TIME, _SLASHES)):
         return text
+    plain = text.str.strip_suffix("Z").str.replace("T", " ", literal=True)
+    plain = plain.str.replace_all("/", "-", literal=True)
+    day = plain.str.replace(r"^(\S+)$", "${1} 00:00")
+    seconds = day.str.replace(r"^(\S+ \d{2}:\d{2})$", "${1}:00")
+    times = seconds.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us")
     return times if times.null_count() == text.null_count() else text  # such as 2024-13-45
 
 
-def _offsets(zone: pl.Series) -> pl.Series:
-    """Offsets from UTC; 0 without one."""
-    sign = zone.str.starts_with("-").cast(pl.Int64).fill_null(0) * -2 + 1
-    hours = zone.str.extract(r"^[+-](\d{2})").cast(pl.Int64).fill_null(0)
-    minutes = zone.str.extract(r"(\d{2})$").cast(pl.Int64).fill_null(0)
-    return (sign * (hours * 3600 + minutes * 60) * 1_000_000).cast(pl.Duration("us"))
+def has_offsets(text: pl.Series) -> bool:
+    """Whether the values are times with an offset from UTC."""
+    values = text.drop_nulls()
+    return not values.is_empty() and bool(values.str.contains(_OFFSET).all())
 
 
 def is_json_lists(text: pl.Series) -> bool:

@@ -22,7 +22,7 @@ class Profile:
     values: pl.Series
     """Bool, whole numbers (Int64 or UInt64), Float64, text, Datetime, or lists; NaN is null."""
     raw: pl.Series
-    """As read."""
+    """As read; text without blanks around it."""
     separator: str | None = None
     """Of lists in text."""
 
@@ -83,6 +83,8 @@ def profile(raw: pl.Series) -> Profile:
     values = raw
     if isinstance(raw.dtype, (pl.Categorical, pl.Enum)):
         raw = values = raw.cast(pl.String)
+    if raw.dtype == pl.String:
+        raw = values = _stripped(raw)
     if raw.null_count() == len(raw):
         return Profile(raw.name, "empty", values, raw)
     if raw.dtype == pl.String:
@@ -96,13 +98,21 @@ def profile(raw: pl.Series) -> Profile:
     if values.dtype == pl.Date:
         values = values.cast(pl.Datetime("us"))
     if isinstance(values.dtype, pl.Datetime):
-        return Profile(raw.name, "time", values.dt.replace_time_zone(None), raw)
+        if values.dtype.time_zone is not None:
+            values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return Profile(raw.name, "time", values, raw)
     if values.dtype.is_integer():
         wide = values.dtype if values.dtype == pl.UInt64 else pl.Int64
         return Profile(raw.name, "whole", values.cast(wide), raw)
     if values.dtype.is_numeric():
         return _number(values.cast(pl.Float64), raw)
     return Profile(raw.name, "other", values, raw)
+
+
+def _stripped(text: pl.Series) -> pl.Series:
+    """Text without blanks around it; blank text is missing."""
+    plain = text.str.strip_chars()
+    return pl.select(pl.when(plain != "").then(plain)).to_series().alias(text.name)
 
 
 def _number(values: pl.Series, raw: pl.Series) -> Profile:

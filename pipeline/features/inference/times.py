@@ -40,14 +40,14 @@ class Clock:
 
     column: str
     micros: pl.Series
-    """Microseconds since 1970, or the numbers themselves; null if missing."""
+    """Microseconds since 1970, or the numbers themselves if the form is 'number'."""
     form: str
     """'time'; 's', 'ms', 'us' or 'ns' since 1970; 'day' (20260531); 'number'."""
 
     @property
     def is_absolute(self) -> bool:
         """Whether hours and weekdays are known."""
-        return self.form not in ("number", "day")
+        return self.form != "number"
 
     @property
     def has_hours(self) -> bool:
@@ -81,7 +81,7 @@ def clock_of(column: Profile) -> Clock | None:
         if 19_000_000 < column.low <= column.high < 21_000_000 and (
             days.null_count() == column.missing
         ):
-            return Clock(column.name, column.values.cast(pl.Int64), "day")
+            return Clock(column.name, days.cast(pl.Datetime("us")).to_physical(), "day")
     return None
 
 
@@ -158,11 +158,13 @@ def _shares(values: pl.Series, bounds: list[Any]) -> tuple[float, float, float]:
 
 
 def _written(bound: Any, form: str) -> Any:
-    if form in ("number", "day"):
+    if form == "number":
         return bound
-    if form != "time":
+    if form in _UNITS:
         return int(bound) * _UNITS[form] // 1_000_000
     moment = datetime(1970, 1, 1) + timedelta(microseconds=int(bound))
+    if form == "day":
+        return int(moment.strftime("%Y%m%d"))
     if not (moment.hour or moment.minute or moment.second or moment.microsecond):
         return moment.strftime("%Y-%m-%d")
     return moment.isoformat(" ")

@@ -40,6 +40,8 @@ def test_decimals(values: list[float | None]) -> None:
         (["yes", "no"], "bool"),
         (["2026-05-01", "2026-05-02"], "time"),
         (["2026-05-01 12:00", "2026-05-01T12:00:30.5Z"], "time"),
+        (["2026/05/01", "2026/05/02 12:00:00"], "time"),
+        (["2026-05-01T12:00:00+02:00"], "text"),
         (["2026-13-45"], "text"),
         (["[1, 2]", "[]"], "list"),
         (['["a", "b"]', "[]"], "list"),
@@ -55,10 +57,11 @@ def test_kinds(values: list[str | None], kind: str) -> None:
     assert profile(pl.Series("x", values)).kind == kind
 
 
-def test_times_with_and_without_zone() -> None:
-    text = pl.Series("x", ["2026-05-01 12:00", "2026-05-01T12:00:00+02:00", "2026-05-01T00:30Z"])
+def test_times_with_and_without_seconds() -> None:
+    text = pl.Series("x", ["2026-05-01 12:00", "2026-05-01T12:00:00.5", "2026-05-01T00:30Z"])
     assert profile(text).values.to_list() == [
-        datetime(2026, 5, 1, 12), datetime(2026, 5, 1, 10), datetime(2026, 5, 1, 0, 30),
+        datetime(2026, 5, 1, 12), datetime(2026, 5, 1, 12, 0, 0, 500_000),
+        datetime(2026, 5, 1, 0, 30),
     ]  # fmt: skip
 
 

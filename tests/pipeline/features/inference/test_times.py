@@ -40,6 +40,23 @@ def test_days_are_preferred_to_the_second() -> None:
     assert (split.val_from, split.test_from) == ("2026-04-28", "2026-05-01")
 
 
+def test_days_as_whole_numbers_are_written_as_such() -> None:
+    days = pl.Series("date", _moments(60, timedelta(days=1))).dt.strftime("%Y%m%d").cast(pl.Int64)
+    clock = clock_of(profile(days))
+    assert clock is not None
+    assert (clock.form, clock.has_hours, clock.is_absolute) == ("day", False, True)
+    split = time_split(clock)
+    assert split is not None
+    assert (split.val_from, split.test_from) == (20260519, 20260525)
+
+
+def test_times_with_a_zone_are_in_utc() -> None:
+    here = pl.Series("t", _moments(9, timedelta(hours=1))).dt.replace_time_zone("Asia/Tokyo")
+    clock = clock_of(profile(here))
+    assert clock is not None
+    assert clock.micros.to_list() == here.dt.epoch("us").to_list()
+
+
 @given(st.lists(st.integers(0, 10**6), min_size=3, unique=True))
 def test_every_split_has_rows(values: list[int]) -> None:
     clock = number_clock(profile(pl.Series("step", values)))
