@@ -60,8 +60,13 @@ def evaluate(
 
     The pipeline must be drained. Collective; all ranks get the same metrics.
     """
-    has_users = chosen.schema.user_column is not None
-    metrics = ExactMetrics(chosen.tasks, world.device, no_user=NO_USER, has_users=has_users)
+    metrics = ExactMetrics(
+        chosen.tasks,
+        world.device,
+        no_user=NO_USER,
+        has_users=chosen.schema.user_column is not None,
+        weighted=chosen.is_weighted,
+    )
     health = ExpertHealth()
     model.eval()
     with ExitStack() as stack:

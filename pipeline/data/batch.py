@@ -31,7 +31,8 @@ class Batch(Pipelineable):
     labels: Tensor
     """[B, T] float32, 0 or 1; NaN if missing."""
     weights: Tensor
-    """[B] float32: 1, or 0 for padding rows, which loss and metrics must ignore."""
+    """[B] float32: weight of the row in loss and metrics, 1 in data without a weight column; 0 for
+    padding rows, which both must ignore."""
     users: Tensor
     """[B] int64: groups rows for GAUC, which ignores those with NO_USER."""
     oracle: Tensor | None = None

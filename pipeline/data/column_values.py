@@ -75,5 +75,22 @@ def probabilities(column: pa.ChunkedArray, name: str, locate: Locate) -> Float32
     return values
 
 
+def row_weights(column: pa.ChunkedArray, name: str, locate: Locate) -> Float32Array:
+    """Convert to NumPy; a null is an error, too."""
+    values: Float32Array = column.to_numpy()
+    valid = np.isfinite(values) & (values >= 0)
+    if not valid.all():
+        index = int(np.argmin(valid))
+        value = column[index].as_py()
+        reject(
+            locate(index),
+            name,
+            "null" if value is None else value,
+            "not a row weight (a finite number from 0)",
+            "give every row one, and " + AGAIN,
+        )
+    return values
+
+
 def reject(where: str, column: str, value: object, what: str, remedy: str) -> NoReturn:
     raise UserError(f"{where}, column {column!r}: {value} is {what}; {remedy}")

@@ -22,6 +22,7 @@ from pipeline.data.column_values import (
     numbers,
     probabilities,
     reject,
+    row_weights,
     take,
     targets,
 )
@@ -78,6 +79,7 @@ class Columns:
         self.tasks = tuple(tasks)
         self._oracles = tuple(task.oracle for task in tasks) if with_oracle else None
         self._user_column = schema.user_column
+        self._weight_column = schema.weight_column
         self._users_are_indices = schema.user_column in [one.column for one in schema.sparse]
 
     @property
@@ -88,6 +90,8 @@ class Columns:
         kinds |= {feature.column: pa.float32() for feature in self._dense}
         kinds |= {task.column: pa.float32() for task in self.tasks}
         kinds |= {name: pa.float32() for name in self._oracles or () if name is not None}
+        if self._weight_column is not None:
+            kinds[self._weight_column] = pa.float32()
         return kinds if self._user_column is None else kinds | {self._user_column: pa.int64()}
 
     @property
@@ -105,6 +109,8 @@ class Columns:
         largest = float(np.finfo(np.float32).max)
         found |= {number.column: (-largest, largest) for number in self._dense}
         found |= {name: (0, 1) for name in self._oracles or () if name is not None}
+        if self._weight_column is not None:
+            found[self._weight_column] = (0, largest)
         return found | {task.column: (0, 1) for task in self.tasks}
 
     def check_floats(self, table: pa.Table, locate: Locate) -> None:
@@ -119,11 +125,15 @@ class Columns:
         for name in self._oracles or ():
             if name is not None:
                 probabilities(table[name], name, locate)
+        if self._weight_column is not None:
+            row_weights(table[self._weight_column], self._weight_column, locate)
 
     def decode(
         self, table: pa.Table, order: IntArray, weights: Float32Array, locate: Locate
     ) -> Rows:
         """Decode the rows `order` of `table`, in this order.
+
+        `weights`: of these rows, 0 for padding; multiplied by those of the weight column.
 
         Raises UserError, naming file, row and column, for an invalid value.
         """
@@ -154,6 +164,10 @@ class Columns:
             for index, name in enumerate(self._oracles):
                 if name is not None:
                     oracle[:, index] = probabilities(table[name], name, locate)[order]
+
+        if self._weight_column is not None:
+            column = table[self._weight_column]
+            weights = weights * row_weights(column, self._weight_column, locate)[order]
 
         return Rows(
             single=torch.from_numpy(single),

@@ -14,17 +14,16 @@ Columns of a shard, one row per impression:
 - an oracle (optional): float32, the true probability of the label.
 - `user_column` (optional): int64, groups rows for GAUC; null (or index 0 of a sparse feature) =
   no user.
+- `weight_column` (optional): float32, not negative, never null: weighs the row in loss and metrics.
 """
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -33,10 +32,10 @@ from pydantic import (
 
 from embeddings.names import check_name
 from embeddings.strict_json import DuplicateKey, check_keys
+from pipeline.data.split_counts import Frozen, Split, is_none
 from pipeline.io.errors import UserError
 from pipeline.io.files import has_file, read_text, write_text
 from pipeline.io.storage import AnyPath
-from pipeline.io.typed_json import Count
 
 SPLIT = Literal["train", "val", "test"]
 SPLITS: tuple[SPLIT, ...] = ("train", "val", "test")
@@ -44,28 +43,18 @@ AGAIN = "prepare the folder again"
 _LARGEST = 3e38
 """Numbers are float32."""
 
-
-def _is_none(value: object) -> bool:
-    """Whether to leave a field out of schema.json, so that readers from before it accept it."""
-    return value is None
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
 Name = Annotated[str, AfterValidator(check_name)]
 _NO_LABELS = ("loss", "mean", "total")  # logs have loss/total, and mean/auc selects checkpoints
 
 
-class SparseFeature(_Frozen):
+class SparseFeature(Frozen):
     """An id feature. Features with the same table share its rows (such as a history bag)."""
 
     name: Name
     group: Literal["user", "item", "context"]
     table: Name
     multi: bool = False
-    pooling: Literal["sum", "mean"] | None = Field(default=None, exclude_if=_is_none)
+    pooling: Literal["sum", "mean"] | None = Field(default=None, exclude_if=is_none)
     """Pooling of a multi-valued feature that `embeddings.poolings` does not name; None:
     `embeddings.pooling`."""
 
@@ -80,18 +69,18 @@ class SparseFeature(_Frozen):
         return self
 
 
-class Table(_Frozen):
+class Table(Frozen):
     """A vocabulary: indices 0 (missing) to vocab_size - 1."""
 
     name: Name
     vocab_size: int = Field(ge=1, le=2**40)
     fingerprint: str = ""
     """Digest of the vocabulary's ids in order; equal if indices have the same meaning."""
-    unknown_rows: int | None = Field(default=None, ge=0, le=2**40, exclude_if=_is_none)
+    unknown_rows: int | None = Field(default=None, ge=0, le=2**40, exclude_if=is_none)
     """Rows after the vocabulary for ids outside it; None: `embeddings.hash_rows`."""
 
 
-class DenseFeature(_Frozen):
+class DenseFeature(Frozen):
     """A number, normalized by mean and standard deviation of the training split."""
 
     name: Name
@@ -103,7 +92,7 @@ class DenseFeature(_Frozen):
         return self.name
 
 
-class Label(_Frozen):
+class Label(Frozen):
     """A task's target. `default` false: rare, trained only if requested by name."""
 
     name: Name
@@ -113,41 +102,7 @@ class Label(_Frozen):
     default: bool = True
 
 
-class Split(_Frozen):
-    """`files` are relative to the prepared folder, in time order."""
-
-    rows: Count = 0
-    files: tuple[str, ...] = ()
-    positives: dict[str, Count] = Field(default_factory=dict)
-    """Number of rows with label 1, by label name."""
-    missing: dict[str, Count] = Field(default_factory=dict)
-    """Number of rows without a label, by label name; 0 for labels not listed."""
-
-    @field_validator("files")
-    @classmethod
-    def _inside(cls, files: tuple[str, ...]) -> tuple[str, ...]:
-        for name in files:
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name:
-                raise ValueError(
-                    f"{name!r} is no file in the prepared folder; write its path there"
-                )
-            if files.count(name) > 1:
-                raise ValueError(f"{name!r} is there twice; list each file once")
-        return files
-
-    @model_validator(mode="after")
-    def _counts_fit(self) -> Split:
-        for name in {*self.positives, *self.missing}:
-            counted = self.positives.get(name, 0) + self.missing.get(name, 0)
-            if counted > self.rows:
-                raise ValueError(
-                    f"label {name!r} is positive or missing in {counted} rows, of {self.rows}"
-                )
-        return self
-
-
-class Schema(_Frozen):
+class Schema(Frozen):
     """Schema of a prepared folder."""
 
     version: Literal[1] = 1
@@ -155,6 +110,8 @@ class Schema(_Frozen):
     made_by: str
     user_column: str | None = None
     """None: rows have no users, and there is no GAUC."""
+    weight_column: str | None = Field(default=None, exclude_if=is_none)
+    """None: all rows have weight 1."""
     sparse: tuple[SparseFeature, ...]
     tables: tuple[Table, ...]
     dense: tuple[DenseFeature, ...]
@@ -192,6 +149,13 @@ class Schema(_Frozen):
         for name in labels:
             if name not in self.splits["train"].positives:
                 raise ValueError(f"splits.train.positives has no count for label {name!r}")
+            if self.weight_column is not None:
+                sums = self.splits["train"].weights
+                if sums is None or name not in sums.positives:
+                    raise ValueError(
+                        f"splits.train.weights.positives has no sum for label {name!r}, which a "
+                        "schema with a weight_column needs"
+                    )
         return self
 
     def _check_roles(self) -> None:
@@ -205,6 +169,12 @@ class Schema(_Frozen):
             raise ValueError(
                 f"user_column {self.user_column!r} is the column of another role, too; name the "
                 "column of user ids"
+            )
+        others_taken = [*inputs, self.user_column, *(column for column, _ in others)]
+        if self.weight_column is not None and self.weight_column in others_taken:
+            raise ValueError(
+                f"weight_column {self.weight_column!r} is the column of another role, too; name "
+                "the column of row weights"
             )
         for column, role in others:
             if column in inputs:
@@ -220,10 +190,15 @@ class Schema(_Frozen):
         }
 
     def rate(self, label: str) -> float:
-        """Return the share of positives among a label's known training rows, within (0, 1)."""
+        """Return the share of positives among a label's known training rows, within (0, 1), by
+        weight if rows have weights."""
         train = self.splits["train"]
         known = max(2, train.rows - train.missing.get(label, 0))
-        return min(max(train.positives[label], 1), known - 1) / known
+        positives: float = train.positives[label]
+        if self.weight_column is not None and (sums := train.weights) is not None:
+            weight = sums.rows - sums.missing.get(label, 0.0)
+            positives = known * sums.positives[label] / weight if weight > 0 else 0.0
+        return min(max(positives, 1), known - 1) / known
 
     @property
     def feature_names(self) -> list[str]:

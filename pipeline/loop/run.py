@@ -159,6 +159,7 @@ def build_run(
             rank=world.rank,
             device=world.device,
             window=_WINDOW,
+            weighted=data.chosen.is_weighted,
         ),
         steps_per_pass=data.train.steps_left,
         progress=Progress(select=config.train.select),

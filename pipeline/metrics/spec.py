@@ -66,7 +66,8 @@ METRICS: list[MetricSpec] = [
         headline=True,
     ),
     MetricSpec(
-        # The mean of the users' AUCs weighted by their rows, over users with both classes.
+        # The mean of the users' AUCs weighted by their rows (by the sums of their rows' weights),
+        # over users with both classes.
         name="gauc",
         heading="GAUC",
         function=lambda rows: rows.user_auc.mean,
@@ -95,7 +96,7 @@ METRICS: list[MetricSpec] = [
         # Mean binary cross-entropy in nats.
         name="log_loss",
         heading="log loss",
-        function=lambda rows: ratio(rows.loss, rows.rows),
+        function=lambda rows: ratio(rows.loss, rows.weight),
         higher_is_better=False,
         note="Lower is better.",
         window="every line",
@@ -105,7 +106,7 @@ METRICS: list[MetricSpec] = [
         # Sum of predictions / sum of labels.
         name="calibration",
         heading="calibration",
-        function=lambda rows: ratio(rows.predicted, rows.positives),
+        function=lambda rows: ratio(rows.predicted, rows.positive_weight),
         higher_is_better=None,
         no_skill=1.0,
         title="Calibration",

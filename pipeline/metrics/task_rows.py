@@ -19,10 +19,13 @@ from pipeline.metrics.spec import ratio
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSums:
-    """Sums over one task's rows with a known label."""
+    """Sums over one task's rows with a known label and a weight above 0. All but the first two are
+    weighted; without weights, those two are `weight` and `positive_weight`."""
 
     rows: int
     positives: int
+    weight: float
+    positive_weight: float
     loss: float
     """Binary cross-entropy in nats."""
     predicted: float
@@ -31,8 +34,8 @@ class TaskSums:
     @property
     def entropy(self) -> float:
         """Loss of predicting the base rate for every row, in nats."""
-        counts = (self.positives, self.rows - self.positives)
-        return sum(n * math.log(self.rows / n) for n in counts if n)
+        weights = (self.positive_weight, self.weight - self.positive_weight)
+        return sum(w * math.log(self.weight / w) for w in weights if w > 0)
 
 
 NO_GROUP = -1
@@ -41,7 +44,7 @@ NO_GROUP = -1
 
 class UserAuc(NamedTuple):
     mean: float
-    """Mean over `users` with both classes, weighted by their rows."""
+    """Mean over `users` with both classes, weighted by the sum of their rows' weights."""
     users: int
     left_out: int
     """Number of users with rows of one class."""
@@ -59,6 +62,8 @@ class TaskRows(TaskSums):
     """int8, 0 or 1."""
     users_N: Tensor
     """int64 from 0: groups of rows, or NO_GROUP. Empty in a window of training."""
+    weights_N: Tensor | None = None
+    """float32, above 0; None: all 1."""
     scores_are_logits: bool = True
     """Whether scores are logits; otherwise probabilities of an oracle."""
 
@@ -74,7 +79,7 @@ class TaskRows(TaskSums):
         if self._has_nan:
             return math.nan
         group_N = torch.zeros_like(self.labels_N, dtype=torch.int64)
-        return float(grouped_auc(self.scores_N, self.labels_N, group_N, 1).auc_G)
+        return float(grouped_auc(self.scores_N, self.labels_N, group_N, 1, self.weights_N).auc_G)
 
     @cached_property
     def user_auc(self) -> UserAuc:
@@ -85,13 +90,17 @@ class TaskRows(TaskSums):
         users_N = self.users_N[grouped_N]
         num_users = int(users_N.max()) + 1 if users_N.numel() else 0
         auc_G, positives_G, negatives_G = grouped_auc(
-            self.scores_N[grouped_N], self.labels_N[grouped_N], users_N, num_users
+            self.scores_N[grouped_N],
+            self.labels_N[grouped_N],
+            users_N,
+            num_users,
+            None if self.weights_N is None else self.weights_N[grouped_N],
         )
         rows_G = positives_G + negatives_G
         counted_G = (positives_G > 0) & (negatives_G > 0)
         weighted = float((auc_G * rows_G)[counted_G].sum())
         users = int(counted_G.sum())
-        mean = ratio(weighted, int(rows_G[counted_G].sum()))
+        mean = ratio(weighted, float(rows_G[counted_G].sum()))
         return UserAuc(mean, users, int((rows_G > 0).sum()) - users, without)
 
     @cached_property

@@ -1,6 +1,6 @@
 """Metrics of METRICS over the last samples of training.
 
-Suffixes: B rows of a batch, T tasks, N rows of the window.
+Suffixes: B rows of a batch, T tasks, N rows of the window, S fields of TaskSums.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ class _Step(NamedTuple):
     predictions_TB: Tensor
     """float32, after the sigmoid."""
     labels_TB: Tensor
-    sums_4T: Tensor
-    """float64: the fields of TaskSums."""
+    weights_1B: Tensor | None
+    """float32; None: all 1."""
+    sums_ST: Tensor
+    """float64."""
 
 
 class WindowedMetrics:
@@ -49,14 +51,17 @@ class WindowedMetrics:
         rank: int,
         device: torch.device,
         window: int,
+        weighted: bool = False,
     ) -> None:
         """Args:
         batch_size: rows per step and rank, the same for all steps and ranks.
         window: samples over all ranks; rounded to whole steps, at least one.
+        weighted: whether rows have weights.
         """
         self._tasks = tuple(tasks)
         self._batch_size, self._world_size, self._rank = batch_size, world_size, rank
         self._device = device
+        self._weighted = weighted
         steps = max(1, round(window / (batch_size * world_size)))
         self._steps: deque[_Step] = deque(maxlen=steps)
         self._together = max(1, steps // 8)
@@ -66,7 +71,8 @@ class WindowedMetrics:
         self.since_log_2T = torch.zeros(2, len(tasks), device=device)
 
     def update(self, logits_BT: Tensor, labels_BT: Tensor, weights_B: Tensor) -> None:
-        """Add a step of this rank. Labels are NaN if missing; weights are 0 for padding."""
+        """Add a step of this rank. Labels are NaN if missing; weights are 0 for padding, and others
+        count only if `weighted`."""
         self._pending.append((logits_BT.detach(), labels_BT, weights_B))
         self._since_auc += 1
         if len(self._pending) == self._together:
@@ -84,12 +90,19 @@ class WindowedMetrics:
         self._flush()
         if not self._steps:
             return {}
-        sums_4T = torch.stack([step.sums_4T for step in self._steps]).sum(0)
+        sums_ST = torch.stack([step.sums_ST for step in self._steps]).sum(0)
         if self._world_size > 1:
-            dist.all_reduce(sums_4T)
+            dist.all_reduce(sums_ST)
         sums = [
-            TaskSums(rows=int(rows), positives=int(positives), loss=loss, predicted=predicted)
-            for rows, positives, loss, predicted in sums_4T.T.tolist()
+            TaskSums(
+                rows=int(rows),
+                positives=int(positives),
+                weight=weight,
+                positive_weight=positive_weight,
+                loss=loss,
+                predicted=predicted,
+            )
+            for rows, positives, weight, positive_weight, loss, predicted in sums_ST.T.tolist()
         ]
         values = self._values("every line", cast(list[TaskRows], sums))
         if 0 < self._since_auc >= self._held_by_auc:
@@ -110,7 +123,9 @@ class WindowedMetrics:
 
     def _task_rows(self, sums: Sequence[TaskSums]) -> list[TaskRows]:
         """Return every task's known rows of all ranks. Collective."""
-        predictions_TN, labels_TN = map(self._gather, self._rows())
+        *mine, weights_1N = self._rows()
+        predictions_TN, labels_TN = map(self._gather, mine)
+        weights_1N = None if weights_1N is None else self._gather(weights_1N)
         found = []
         for task, predictions_N, labels_N in zip(sums, predictions_TN, labels_TN, strict=True):
             known_N = labels_N != _MISSING
@@ -119,15 +134,17 @@ class WindowedMetrics:
                 scores_N=predictions_N[known_N],
                 labels_N=labels_N[known_N],
                 users_N=torch.empty(0, dtype=torch.int64, device=self._device),
+                weights_N=None if weights_1N is None else weights_1N[0, known_N],
                 scores_are_logits=False,
             )
             found.append(rows)
         return found
 
-    def _rows(self) -> tuple[Tensor, Tensor]:
-        """Return this rank's predictions and labels, [T, N], oldest first."""
-        predictions, labels, _ = zip(*self._steps, strict=True)
-        return torch.cat(predictions, -1), torch.cat(labels, -1)
+    def _rows(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return this rank's predictions and labels, [T, N], and weights [1, N], oldest first."""
+        predictions, labels, weights, _ = zip(*self._steps, strict=True)
+        weights_1N = torch.cat(weights, -1) if self._weighted else None
+        return torch.cat(predictions, -1), torch.cat(labels, -1), weights_1N
 
     def _gather(self, rows_TN: Tensor) -> Tensor:
         if self._world_size == 1:
@@ -144,25 +161,33 @@ class WindowedMetrics:
         logits_NT, labels_NT, weights_N = (torch.cat(column) for column in columns)
         self._pending.clear()
         labels_TN = labels_NT.T.where(weights_N > 0, torch.nan).nan_to_num(_MISSING)
-        self._append(logits_NT.T.float().sigmoid().contiguous(), labels_TN.to(torch.int8))
+        weights_1N = weights_N.float()[None] if self._weighted else None
+        predictions_TN = logits_NT.T.float().sigmoid().contiguous()
+        self._append(predictions_TN, labels_TN.to(torch.int8), weights_1N)
 
-    def _append(self, predictions_TN: Tensor, labels_TN: Tensor) -> None:
+    def _append(self, predictions_TN: Tensor, labels_TN: Tensor, weights_1N: Tensor | None) -> None:
         """Split rows into steps; an incomplete step is the oldest."""
         chances_TN = predictions_TN.double()
         loss_TN = -chances_TN.where(labels_TN == 1, 1 - chances_TN).clamp(_EPS, 1 - _EPS).log()
-        parts = [torch.ones_like(loss_TN), labels_TN, loss_TN, chances_TN]  # as TaskSums
-        parts_4TN = torch.stack([part.where(labels_TN != _MISSING, 0) for part in parts])
+        ones_TN = torch.ones_like(loss_TN)
+        factor_TN = ones_TN if weights_1N is None else ones_TN * weights_1N
+        summed = [ones_TN, labels_TN]  # as TaskSums
+        summed += [factor_TN * part for part in (ones_TN, labels_TN, loss_TN, chances_TN)]
+        parts_STN = torch.stack([part.where(labels_TN != _MISSING, 0) for part in summed])
         whole, rest = divmod(labels_TN.shape[1], self._batch_size)
         sizes = [rest] * (rest > 0) + [self._batch_size] * whole
-        batches = (torch.split(rows, sizes, -1) for rows in (predictions_TN, labels_TN, parts_4TN))
-        for predictions_TB, labels_TB, parts_4TB in zip(*batches, strict=True):
-            self._steps.append(_Step(predictions_TB, labels_TB, parts_4TB.sum(-1)))
+        batches = (torch.split(rows, sizes, -1) for rows in (predictions_TN, labels_TN, parts_STN))
+        weights: Sequence[Tensor | None] = [None] * len(sizes)
+        if weights_1N is not None:
+            weights = torch.split(weights_1N, sizes, -1)
+        for predictions_TB, labels_TB, parts_STB, weights_1B in zip(*batches, weights, strict=True):
+            self._steps.append(_Step(predictions_TB, labels_TB, weights_1B, parts_STB.sum(-1)))
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, int]]:
         """Return the window as tensors on the host, and its counters.
 
         [T, N]: predictions (after the sigmoid) and labels (-1: missing), oldest first; N is 'rows',
-        equal on every rank.
+        equal on every rank. [1, N]: weights, if rows have some.
         """
         self._flush()
         counts = {
@@ -172,19 +197,23 @@ class WindowedMetrics:
         }
         tensors = self.empty(counts)
         if self._steps:
-            predictions_TN, labels_TN = self._rows()
+            predictions_TN, labels_TN, weights_1N = self._rows()
             tensors["predictions"].copy_(predictions_TN)
             tensors["labels"].copy_(labels_TN)
+            if weights_1N is not None:
+                tensors["weights"].copy_(weights_1N)
         tensors["since_log"].copy_(self.since_log_2T)
         return tensors, counts
 
     def empty(self, counts: Mapping[str, int]) -> dict[str, Tensor]:
         """Return empty tensors with the shapes of a `state_dict` with these counters."""
         shape = len(self._tasks), counts["rows"]
+        weights = {"weights": torch.zeros(1, counts["rows"])} if self._weighted else {}
         return {
             "predictions": torch.zeros(shape),
             "labels": torch.zeros(shape, dtype=torch.int8),
             "since_log": torch.zeros(2, len(self._tasks)),
+            **weights,
         }
 
     def load_state_dict(
@@ -210,5 +239,6 @@ class WindowedMetrics:
                 found_TN = found_TN[:, extra:][:, self._rank :: self._world_size]
             return found_TN.to(self._device).contiguous()
 
-        self._append(rows_TN("predictions"), rows_TN("labels"))
+        weights_1N = rows_TN("weights") if self._weighted else None
+        self._append(rows_TN("predictions"), rows_TN("labels"), weights_1N)
         self._since_auc, self._held_by_auc = counts["since_auc"], counts["held_by_auc"]

@@ -72,7 +72,7 @@ class Monitor(Hook):
         # The loss of a step divides by its rows; the log shows the mean over known labels.
         sums_2T = self._windowed.since_log_2T
         sums_2T[0] += output.losses_T * len(batch.weights)
-        sums_2T[1] += (~batch.labels.isnan()).sum(0)
+        sums_2T[1] += (~batch.labels.isnan() * output.row_weights_B1).sum(0)
         self._timed += 1
         self._windowed.update(output.logits_BT, batch.labels, batch.weights)
         self._unlogged += 1

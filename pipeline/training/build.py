@@ -88,7 +88,12 @@ def build_step(
             bf16=bf16,
             keeps_input=balance.takes_gradients,
         )
-        loss = Loss(balance, head, _label_weights(config, chosen, world))
+        loss = Loss(
+            balance,
+            head,
+            _label_weights(config, chosen, world),
+            _global_batch(world).mean if chosen.is_weighted else None,
+        )
         hash_rows = chosen.schema.hash_rows(config.embeddings.hash_rows)
         inputs = input_layer(chosen.schema, chosen.features, hash_rows)
         bags, rows_of = build_bags(chosen.tables), build_rows(chosen.tables)

@@ -47,10 +47,10 @@ class MicroBatches(nn.Module):
             )
             return result
         v_BF = head.tower_input(pooled, embedded, sparse, batch.dense)
-        weights_BT = loss.label_weights_of(batch)
+        rows_B1, weights_BT = loss.weights_of(batch)
         columns = [
             torch.tensor_split(part, count)
-            for part in (v_BF.detach(), batch.labels, batch.weights[:, None], weights_BT)
+            for part in (v_BF.detach(), batch.labels, rows_B1, weights_BT)
         ]
         weights = [p for part in (head.tower, loss) for p in part.parameters() if p.requires_grad]
         logits: list[Tensor] = []
@@ -70,7 +70,7 @@ class MicroBatches(nn.Module):
 
         total = _Collected.apply(loss_of, columns[0], v_BF, *weights)  # type: ignore[no-untyped-call]
         losses_T = torch.stack([losses_T for losses_T, _ in outputs]).sum(0)
-        return total, StepOutput(losses_T, torch.cat(logits), batch, outputs[-1][1])
+        return total, StepOutput(losses_T, torch.cat(logits), batch, rows_B1, outputs[-1][1])
 
 
 class _Collected(torch.autograd.Function):

@@ -32,6 +32,11 @@ class Selection:
         return [label.name for label in self.labels]
 
     @property
+    def is_weighted(self) -> bool:
+        """Whether rows have weights."""
+        return self.schema.weight_column is not None
+
+    @property
     def tower_tasks(self) -> list[Task]:
         return [Task(name=label.name, category=label.category) for label in self.labels]
 

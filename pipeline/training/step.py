@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from models.balancing.balance import Balance
 from models.balancing.label_weights import LabelWeights
+from models.layers.norm import BatchMean
 from models.losses import known_shares, task_losses
 from models.ranker import Head, Ranker
 from pipeline.data.batch import Batch
@@ -18,9 +20,13 @@ class StepOutput:
     """Detached results of a step for the training loop."""
 
     losses_T: Tensor
-    """Unweighted losses of the model's logits, comparable for all settings of the loss."""
+    """Losses of the model's logits without weights of tasks and labels, comparable for all settings
+    of the loss."""
     logits_BT: Tensor
     batch: Batch
+    row_weights_B1: Tensor
+    """Weights of the rows in the losses. In training on data with a weight column, their mean over
+    the rows of all ranks is 1."""
     task_weights_T: Tensor | None
     """Task weights of the balance in this step; None in evaluation."""
     skipped: bool = False
@@ -35,29 +41,46 @@ class Loss(nn.Module):
     """Maps labels and logits to the total loss. A separate module, so that TorchRec's tracer does
     not trace into it (see Head)."""
 
-    def __init__(self, balance: Balance, head: Head, label_weights: LabelWeights | None) -> None:
+    def __init__(
+        self,
+        balance: Balance,
+        head: Head,
+        label_weights: LabelWeights | None,
+        batch_mean: BatchMean | None = None,
+    ) -> None:
+        """`batch_mean`: for data with row weights, the mean over ranks."""
         super().__init__()
+        self._batch_mean = batch_mean
         self.balance = balance
         self.label_weights = label_weights
         # Keep only the method: as a submodule, the head would be in the model twice.
         self._shared = head.shared
 
     def forward(self, logits_BT: Tensor, batch: Batch) -> tuple[Tensor, StepOutput]:
-        row_weights_B1 = batch.weights[:, None]
+        rows_B1 = batch.weights[:, None]
+        logits = logits_BT.detach()
         if not self.training:
-            losses_T = task_losses(logits_BT, batch.labels, row_weights_B1)
-            return losses_T.sum(), StepOutput(losses_T.detach(), logits_BT.detach(), batch, None)
-        losses_T, total, weights_T = self.of(
-            logits_BT, batch.labels, row_weights_B1, self.label_weights_of(batch)
-        )
-        return total, StepOutput(losses_T, logits_BT.detach(), batch, weights_T)
+            losses_T = task_losses(logits_BT, batch.labels, rows_B1)
+            return losses_T.sum(), StepOutput(losses_T.detach(), logits, batch, rows_B1, None)
+        rows_B1, weights_BT = self.weights_of(batch)
+        losses_T, total, weights_T = self.of(logits_BT, batch.labels, rows_B1, weights_BT)
+        return total, StepOutput(losses_T, logits, batch, rows_B1, weights_T)
 
-    def label_weights_of(self, batch: Batch) -> Tensor:
-        """Return label weights of a training step, [B, T] or [B, 1]. Call once per step."""
+    def weights_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return weights of the rows [B, 1] and of the labels ([B, T] or [B, 1]) of a training
+        step. Call once per step; a collective for data with row weights.
+
+        A loss divides by the number of rows, so row weights are divided by their mean over all
+        ranks: the mean over ranks is then sum(w l) / sum(w) over the global batch, and balances
+        see weights with mean 1.
+        """
+        weights_B = batch.weights
+        if self._batch_mean is not None:
+            mean = self._batch_mean(weights_B.mean())
+            weights_B = torch.where(mean > 0, weights_B / mean, 0.0)
         if self.label_weights is None:
-            return batch.weights[:, None]
-        weights_BT: Tensor = self.label_weights(batch.labels, batch.weights)
-        return weights_BT
+            return weights_B[:, None], weights_B[:, None]
+        return weights_B[:, None], self.label_weights(batch.labels, weights_B)
 
     def of(
         self, logits_BT: Tensor, labels_BT: Tensor, row_weights_B1: Tensor, weights_BT: Tensor

@@ -12,7 +12,7 @@ from pipeline.checkpoint.progress import Progress
 from pipeline.claim_run import claim
 from pipeline.config.recipes import recipe
 from pipeline.data.prepare.synthetic import prepare_synthetic
-from pipeline.data.schema import Split
+from pipeline.data.split_counts import Split
 from pipeline.io.errors import UserError
 from pipeline.run_folder import _finish, _write_report, describe
 from tests.integration.sharding.test_sharding import SCHEMA

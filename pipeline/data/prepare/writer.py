@@ -24,8 +24,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.data.schema import SPLIT, SPLITS, DenseFeature, Label, Schema, SparseFeature, Split
+from pipeline.data.schema import SPLIT, SPLITS, DenseFeature, Label, Schema, SparseFeature
 from pipeline.data.schema import Table as SchemaTable
+from pipeline.data.split_counts import Split
 from pipeline.features.vocabulary import Vocabulary
 from pipeline.io.errors import UserError
 from pipeline.io.storage import exchange

@@ -13,7 +13,8 @@ from models.towers.config import HomeConfig
 from pipeline.config.sections import ModelConfig, TrainConfig
 from pipeline.config.tree import Config
 from pipeline.data.batch import Batch
-from pipeline.data.schema import DenseFeature, Label, Schema, SparseFeature, Split, Table
+from pipeline.data.schema import DenseFeature, Label, Schema, SparseFeature, Table
+from pipeline.data.split_counts import Split
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
 from pipeline.training.resolve_features import resolve_features

@@ -20,9 +20,9 @@ from pipeline.data.schema import (
     Label,
     Schema,
     SparseFeature,
-    Split,
     Table,
 )
+from pipeline.data.split_counts import Split, WeightSums
 
 Row = dict[str, Any]
 
@@ -53,6 +53,7 @@ TYPES = pa.schema(
         "is_click": pa.float32(),
         "p_click": pa.float32(),
         "is_like": pa.float32(),
+        "row.weight": pa.float32(),
         "unread": pa.string(),
     }
 )
@@ -92,6 +93,7 @@ def random_rows(count: int, seed: int = 0) -> list[Row]:
             "is_click": label(),
             "p_click": float(np.float32(rng.random())),
             "is_like": label(),
+            "row.weight": 0.5 * (row % 4),
             "unread": "x",
         }
         for row in range(count)
@@ -119,6 +121,7 @@ def write_folder(
     split: SPLIT = "train",
     files: int = 2,
     row_group_size: int = 5,
+    weighted: bool = False,
 ) -> Schema:
     """`rows` as one split, in order over `files` files."""
     (folder / split).mkdir(parents=True, exist_ok=True)
@@ -128,17 +131,26 @@ def write_folder(
         table = pa.Table.from_pylist(rows[index * size : (index + 1) * size], schema=TYPES)
         pq.write_table(table, folder / name, row_group_size=row_group_size)
     positives = {label.name: sum(row[label.column] == 1 for row in rows) for label in LABELS}
+    sums = WeightSums(
+        rows=sum(row["row.weight"] for row in rows),
+        positives={
+            label.name: sum(row["row.weight"] for row in rows if row[label.column] == 1)
+            for label in LABELS
+        },
+    )
+    weights = sums if weighted else None
     schema = Schema(
         dataset="small",
         made_by="test",
         user_column="user",
+        weight_column="row.weight" if weighted else None,
         sparse=FEATURES,
         tables=tuple(Table(name=name, vocab_size=size) for name, size in VOCABULARY.items()),
         dense=DENSE,
         labels=LABELS,
         splits={
-            "train": Split(positives={label.name: 0 for label in LABELS}),
-            split: Split(rows=len(rows), files=names, positives=positives),
+            "train": Split(positives={label.name: 0 for label in LABELS}, weights=weights),
+            split: Split(rows=len(rows), files=names, positives=positives, weights=weights),
         },
     )
     schema.save(folder)

@@ -16,7 +16,7 @@ from tests.pipeline.data.small_folder import TYPES, open_small, random_rows, rea
 
 LISTS = [name for name in TYPES.names if pa.types.is_list(TYPES.field(name).type)]
 LABELS = ["is_click", "is_like"]
-NUMBERS = ["age", "hour", *LABELS, "p_click"]
+NUMBERS = ["age", "hour", *LABELS, "p_click", "row.weight"]
 IDS = [name for name in TYPES.names if name not in (*LISTS, *NUMBERS, "unread")]
 FILES = 3
 Rewrite = Callable[[pa.Table], pa.Table]

@@ -38,7 +38,7 @@ def test_a_split_that_is_not_named_is_empty(tmp_path: Path) -> None:
 def test_optional_fields_are_saved_only_if_they_are_there(tmp_path: Path) -> None:
     load(tmp_path).save(tmp_path)
     text = (tmp_path / "schema.json").read_text(encoding="utf-8")
-    for field in ("unknown_rows", "pooling"):
+    for field in ("unknown_rows", "pooling", "weight_column", "weights"):
         assert field not in text
     schema = load(
         tmp_path,
@@ -58,6 +58,9 @@ def test_optional_fields_are_saved_only_if_they_are_there(tmp_path: Path) -> Non
 
 def train(**changes: Any) -> Any:
     return {"train": {"rows": 3, "positives": {"click": 1}} | changes}
+
+
+WEIGHED = {"splits": train(weights={"rows": 5, "positives": {"click": 2}})}
 
 
 @pytest.mark.parametrize(
@@ -113,6 +116,18 @@ def train(**changes: Any) -> Any:
             "feature 'user' has a pooling, but is not multi; remove it",
         ),
         ({"tables": [{"name": "user", "vocab_size": 9, "unknown_rows": -1}]}, "unknown_rows: .*"),
+        (
+            {"weight_column": "user", **WEIGHED},
+            "weight_column 'user' is the column of another role",
+        ),
+        ({"weight_column": "click", **WEIGHED}, "weight_column 'click' is the column of another"),
+        (
+            {"weight_column": "w"},
+            "splits.train.weights.positives has no sum for label 'click', which a schema with a "
+            "weight_column needs",
+        ),
+        ({"splits": train(weights={"rows": -1})}, "splits: train: weights: rows: .*greater than"),
+        ({"splits": train(weights={"rows": float("inf")})}, "weights: rows: .*finite"),
         ({"user_column": "click"}, "user_column 'click' is the column of another role, too"),
         (
             {"dense": [{"name": "click", "mean": 0, "std": 1}]},
@@ -147,3 +162,17 @@ def test_a_rate_is_over_known_rows_and_never_certain(tmp_path: Path) -> None:
     for positives, rate in ((0, 0.001), (1000, 0.999)):
         splits = {"train": {**train, "positives": {"click": positives}}}
         assert load(tmp_path, splits=splits).rate("click") == rate
+
+
+def test_a_rate_is_weighted(tmp_path: Path) -> None:
+    train = WHOLE["splits"]["train"]
+
+    def rate(rows: float, positives: float, missing: float) -> float:
+        sums = {"rows": rows, "positives": {"click": positives}, "missing": {"click": missing}}
+        splits = {"train": train | {"weights": sums}}
+        return load(tmp_path, splits=splits, weight_column="w").rate("click")
+
+    assert rate(50, 10, 0) == 0.2
+    assert rate(50, 10, 30) == 0.5
+    assert rate(50, 0, 30) == rate(50, 0, 50) == 0.001
+    assert rate(50, 50, 0) == 0.999
