@@ -49,15 +49,16 @@ class Dialect:
 def find_dialect(text: TextFile, config: FilesConfig) -> Dialect | None:
     """Find the separator and whether there is a header; None for a file without rows.
 
-    Separator: of comma, semicolon, tab and bar the one that cuts the first 100 rows into the most
-    fields, equally many in each row; otherwise a comma. Header: the first row is one unless it
-    contains a number or a date; with `names`, only if it consists of these.
+    Separator: of comma, semicolon, tab and bar the one that cuts the most of the first 100 rows
+    into as many fields as the first row, if more than one; a comma if there is none. Header: the
+    first row is one unless it contains a number or a date; with `names`, only if it consists of
+    these.
     """
     sample, complete = _sample(text)
     if config.separator is not None:
         separator = config.separator
     else:
-        separator = max(_SEPARATORS, key=lambda each: _fields(sample, each, complete))
+        separator = max(_SEPARATORS, key=lambda each: _score(sample, each, complete))
     rows = _rows(sample, separator, complete, 1)
     if not rows:
         return None
@@ -111,10 +112,12 @@ def _sample(text: TextFile) -> tuple[bytes, bool]:
     return sample, True
 
 
-def _fields(sample: bytes, separator: str, complete: bool) -> int:
-    """Return the number of fields of the rows; 0 if they differ."""
-    counts = {len(row) for row in _rows(sample, separator, complete, _SAMPLE_ROWS)}
-    return counts.pop() if len(counts) == 1 else 0
+def _score(sample: bytes, separator: str, complete: bool) -> tuple[int, int]:
+    """Return the number of rows with as many fields as the first one, and that number."""
+    counts = [len(row) for row in _rows(sample, separator, complete, _SAMPLE_ROWS)]
+    if not counts or counts[0] == 1:
+        return 0, 0
+    return counts.count(counts[0]), counts[0]
 
 
 def _rows(sample: bytes, separator: str, complete: bool, limit: int) -> list[list[str]]:

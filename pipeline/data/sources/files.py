@@ -99,8 +99,8 @@ class Source(Protocol):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """Return the first line of an error's message, at most 240 characters."""
+    return (str(error) or type(error).__name__).splitlines()[0][:240]
 
 
 def check_names(where: str, names: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from fnmatch import translate
 
+import pyarrow as pa
+
 from pipeline.data.sources.config import FilesConfig
 from pipeline.data.sources.delta import LOG, delta_files
 from pipeline.data.sources.files import SourceFile, first_line
@@ -31,16 +33,17 @@ def resolve(files: FilesConfig) -> tuple[SourceFile, ...]:
             matches = sorted(
                 _matches(store, prefix, path, files.format), key=lambda file: file.name
             )
-        except OSError as error:
+            is_there = bool(matches) or store.info(_stripped(path)) is not None
+        except (pa.ArrowException, OSError) as error:
             raise UserError(
                 f"{address}: cannot be listed ({first_line(error)}); check the address and the "
                 "permissions"
             ) from error
         if not matches:
             what = "no file matches" if _WILDCARD.search(address) else "no such file or folder"
-            if store.info(path.rstrip("/") or "/") is not None:
-                what = "the folder has no files"
-            raise UserError(f"{address}: {what}; check the path")
+            raise UserError(
+                f"{address}: {'the folder has no files' if is_there else what}; check the path"
+            )
         for file in matches:
             if file.name in found:
                 raise UserError(
@@ -54,7 +57,7 @@ def _matches(store: Store, prefix: str, path: str, format: str) -> Iterator[Sour
     if _WILDCARD.search(path) and store.info(path) is None:
         entries = _expand(store, *_fixed(path))
     else:
-        entry = store.info(path.rstrip("/") or "/")
+        entry = store.info(_stripped(path))
         entries = iter([] if entry is None else [(path, entry)])
     for place, entry in entries:
         if not entry.is_folder:
@@ -91,7 +94,7 @@ def _expand(store: Store, folder: str, parts: list[str]) -> Iterator[tuple[str, 
         elif entry is not None and entry.is_folder:
             yield from _expand(store, f"{folder}{part}/", rest)
         return
-    place = store.info(folder.rstrip("/") or "/") if folder else None
+    place = store.info(_stripped(folder)) if folder else None
     if folder and (place is None or not place.is_folder):
         return
     if "**" in parts:
@@ -126,3 +129,7 @@ def _compiled(parts: list[str]) -> re.Pattern[str]:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def _stripped(path: str) -> str:
+    return path.rstrip("/") or "/"

@@ -19,6 +19,8 @@ from pipeline.io.parquet_input import open_input
 
 _SCHEMES = ["s3", "gs", "hdfs", "file"]
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_GCS_SECONDS = 30
+"""How long to try again; without a limit an unreachable store is tried for many minutes."""
 _OPTIONS = re.compile(r"\?[a-z_]+=[^?]*\Z")
 
 
@@ -140,6 +142,10 @@ def open_store(address: str) -> tuple[Store, str, str]:
     options = found[0] if (found := _OPTIONS.search(rest)) else ""
     rest = rest.removesuffix(options)
     host, _, path = rest.partition("/")
+    if not host and scheme != "hdfs":  # hdfs:/// is the cluster of the Hadoop configuration
+        raise UserError(f"{address}: no bucket; write {scheme}://BUCKET/PATH")
+    if scheme == "gs" and "retry_limit_seconds" not in options:
+        options += ("&" if options else "?") + f"retry_limit_seconds={_GCS_SECONDS}"
     try:
         system, base = _system(scheme, host, options, endpoint())
     except (pa.ArrowException, OSError, ValueError) as error:

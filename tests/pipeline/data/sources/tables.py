@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import strategies as st
 
+from pipeline.data.sources import text_parts
 from pipeline.data.sources.config import FilesConfig
 from pipeline.data.sources.files import Source
 from pipeline.data.sources.table import open_table
@@ -96,9 +100,22 @@ def write_arrow_stream(table: pa.Table, path: Path) -> None:
         writer.write_table(table, max_chunksize=3)
 
 
+def write_polars_arrow(table: pa.Table, path: Path) -> None:
+    """Write what Polars writes by default: views of strings, compressed."""
+    pl.DataFrame(pl.from_arrow(table)).write_ipc(path, compression="zstd")
+
+
 def write_jsonl(table: pa.Table, path: Path) -> None:
     lines = [json.dumps(row) + "\n" for row in table.to_pylist()]
     path.write_text("".join(lines), encoding="utf-8")
+
+
+@contextmanager
+def parts_of(size: int) -> Iterator[None]:
+    """Cut text files into parts of about `size` bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_parts, "PART_BYTES", size)
+        yield
 
 
 def opened(*paths: Path | str, **options: Any) -> Source:

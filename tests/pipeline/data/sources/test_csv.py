@@ -6,19 +6,15 @@ import csv
 import gzip
 import io
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.sources import text_parts
 from pipeline.io.errors import UserError
-from tests.pipeline.data.sources.tables import opened, read_all
+from tests.pipeline.data.sources.tables import opened, parts_of, read_all
 
 CELL = st.text(st.sampled_from('ab ",;\t\n\ré|'), max_size=8)
 # The module quotes a line break on its own only if it is part of the line terminator.
@@ -28,14 +24,6 @@ STYLES: list[tuple[Literal[0, 1], str]] = [
     (csv.QUOTE_ALL, "\n"),
     (csv.QUOTE_ALL, "\r"),
 ]
-
-
-@contextmanager
-def parts_of(size: int) -> Iterator[None]:
-    """Cut files into parts of about `size` bytes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_parts, "PART_BYTES", size)
-        yield
 
 
 def expected(text: str, separator: str = ",") -> list[list[str]]:

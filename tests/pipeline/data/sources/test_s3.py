@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import deltalake
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -72,3 +74,13 @@ def test_what_is_missing(store: pa.fs.S3FileSystem) -> None:
         opened("s3://logs/*.json")
     with pytest.raises(UserError, match=r"s3://none/\*: (cannot be listed|no file matches)"):
         opened("s3://none/*")
+
+
+def test_a_delta_table(store: pa.fs.S3FileSystem, tmp_path: Path) -> None:
+    deltalake.write_deltalake(tmp_path, TABLE, partition_by=["x"])
+    for path in filter(Path.is_file, tmp_path.rglob("*")):
+        with store.open_output_stream(f"logs/delta/{path.relative_to(tmp_path)}") as file:
+            file.write(path.read_bytes())
+    source = opened("s3://logs/delta")
+    assert read_all(source, TABLE.column_names).sort_by("user") == TABLE
+    assert source.files[0].name.startswith("s3://logs/delta/x=0.5/part-")

@@ -19,8 +19,8 @@ from tests.pipeline.data.sources.tables import (
     write_arrow_file,
     write_arrow_stream,
     write_categorical,
-    write_jsonl,
     write_polars,
+    write_polars_arrow,
     write_pyarrow,
     write_small,
 )
@@ -32,6 +32,7 @@ WRITERS: list[tuple[str, Callable[[pa.Table, Path], None]]] = [
     (".parquet", write_small),
     (".arrow", write_arrow_file),
     (".feather", write_arrow_stream),
+    (".ipc", write_polars_arrow),
 ]
 
 
@@ -50,18 +51,3 @@ def test_all_writers_and_cuts_give_the_same_table(data: st.DataObject) -> None:
         assert read_all(source, list(TYPES)) == table
         for chunk in source.chunks:
             assert source.read(chunk, ["day", "ids"]).column_names == ["day", "ids"]
-
-
-@settings(max_examples=60)
-@given(st.data())
-def test_json_lines(data: st.DataObject) -> None:
-    names = ["whole", "flag", "text", "ids", "tags"]
-    table = data.draw(tables(*names))
-    with tempfile.TemporaryDirectory() as folder:
-        for number, part in enumerate(data.draw(cuts(table))):
-            write_jsonl(part, Path(folder, f"part-{number}.jsonl"))
-        if not len(table):
-            return
-        source = opened(folder)
-        found = read_all(source, names)
-        assert found.to_pylist() == table.to_pylist()

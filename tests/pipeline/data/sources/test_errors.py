@@ -1,0 +1,153 @@
+"""Bad files are refused in one line that says where, what and what to do."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.io.errors import UserError
+from tests.pipeline.data.sources.tables import opened, read_all, write_arrow_file
+
+TABLE = pa.table({"user": list(range(1000)), "x": [str(n) * 20 for n in range(1000)]})
+
+
+def error_of(path: Path, **options: Any) -> str:
+    """The error of opening or reading, without the folder."""
+    with pytest.raises(UserError) as caught:
+        read_all(opened(path, **options))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.replace(f"{path}/", "").replace(f"{path.parent}/", "")
+
+
+@pytest.mark.parametrize("kept", [0, 3, 500, -5])
+@pytest.mark.parametrize("ending", [".parquet", ".arrow"])
+def test_a_truncated_file(tmp_path: Path, kept: int, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    (pq.write_table if ending == ".parquet" else write_arrow_file)(TABLE, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    kind = {".parquet": "Parquet", ".arrow": "Arrow"}[ending]
+    message = error_of(path)
+    assert re.fullmatch(
+        rf"a{ending}: not a complete {kind} file \(.*\); write it again, or remove it", message
+    )
+
+
+def test_a_damaged_row_group(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(TABLE, path, row_group_size=500, compression="snappy", use_dictionary=False)
+    data = bytearray(path.read_bytes())
+    start = pq.read_metadata(path).row_group(1).column(1).data_page_offset
+    data[start : start + 200] = b"\xff" * 200
+    path.write_bytes(data)
+    assert error_of(path).startswith("a.parquet: row group 1 cannot be read (")
+
+
+@pytest.mark.parametrize("ending", [".csv.gz", ".jsonl.gz", ".csv.zst"])
+def test_a_compressed_file_that_ends_early(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    text = "".join(
+        f'{{"a": {n * n}}}\n' if "json" in ending else f"{n},{n * n}\n" for n in range(50000)
+    )
+    codec = "zstd" if ending.endswith("zst") else "gzip"
+    with pa.CompressedOutputStream(str(path), codec) as file:
+        file.write(text.encode())
+    path.write_bytes(path.read_bytes()[:-100])
+    assert re.fullmatch(
+        rf"a{ending}: damaged or incomplete {codec} file \(.*\); write or download it again",
+        error_of(path),
+    )
+
+
+def test_a_file_that_is_not_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    path.write_text("a,b\n1,2\n", encoding="utf-8")
+    assert error_of(path).startswith("a.csv.gz: damaged or incomplete gzip file (")
+
+
+def test_members_of_gzip_are_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n1,") + gzip.compress(b"2\n3,4\n"))
+    assert read_all(opened(path)).to_pydict() == {"a": ["1", "3"], "b": ["2", "4"]}
+
+
+CSV = [
+    (b"a,b\n1,2\n3\n", "line 3: 1 fields, but the first row has 2; correct or remove the line, or"),
+    (b'a,b\n\n"1\n",2\n3,4,5\n', "line 5: 3 fields, but the first row has 2; "),
+    (b"a,b\n1,2\nM\xfcller,4\n", "line 3: not UTF-8: byte 0xfc; convert the file to UTF-8"),
+    (b'a,b\n1,2\n3,"4\n5,6\n', "line 3: a quote is not closed until the end of the file; correct"),
+    (b"a,b,a\n1,2,3\n", "line 1: 2 columns are named 'a'; rename all but one"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), CSV)
+def test_csv(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(data)
+    assert error_of(path).startswith(f"a.csv: {message}")
+
+
+JSON = [
+    (
+        '{"a": 1}\n\n{"a": "x"}\n',
+        "line 3, column 'a': \"x\" has another type than the values before",
+    ),
+    (
+        '{"a": 1}\n{"a": 2,}\n',
+        "line 2: not JSON (Missing a name for object member. in row 1); write",
+    ),
+    ('[{"a": 1}]\n', "line 1: not an object; write one JSON object per line"),
+    ('{"a": 1}\n3\n', "line 2: not an object; write one JSON object per line"),
+    ('{"a": 1}{"a": 2}\n', "line 1: 2 objects from here on in 1 lines; write one object per line"),
+    ('{"a": 1}\n{"a": 1, "a": 2}\n', "line 2, column 'a': "),
+    ("M\u00fcller", "line 1: not UTF-8: byte 0xfc; convert the file to UTF-8"),
+    ("", "the table has no columns; check the path"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), JSON)
+def test_json(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(text.encode("latin-1"))
+    assert error_of(path).startswith(f"a.jsonl: {message}")
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".arrow"])
+def test_columns_of_one_name(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    table = TABLE.rename_columns(["x", "x"])
+    (pq.write_table if ending == ".parquet" else write_arrow_file)(table, path)
+    assert error_of(path) == f"a{ending}: 2 columns are named 'x'; rename all but one"
+
+
+def test_an_unknown_ending(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a\nb\n", encoding="utf-8")
+    (tmp_path / "README.md").write_text("a", encoding="utf-8")
+    assert error_of(tmp_path).startswith("README.md: unknown format; set format, or a pattern")
+
+
+def test_an_unknown_column(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(TABLE, path)
+    with pytest.raises(UserError, match=r"a\.parquet: no column 'usr'; did you mean 'user'"):
+        opened(path).require(["x", "usr"])
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".jsonl"])
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    row = '{"a": "b"}\n' if "json" in ending else "a,b\n"
+    compress = gzip.compress if ending.endswith("gz") else bytes
+    path.write_bytes(compress((row * 1000).encode()))
+    source = opened(path)
+    (chunk,) = source.chunks
+    path.write_bytes(compress((row * 10).encode()))
+    with pytest.raises(UserError, match="do not change files while they are read"):
+        source.read(chunk, source.names)
