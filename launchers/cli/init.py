@@ -35,7 +35,7 @@ def init(
         time: column of times; unset: found by type and name.
         weight: column of row weights.
         split: time, random or column:NAME; unset: time if there is one.
-        drop: columns to leave out, A,B,....
+        drop: columns to leave out, A,B,...
         join: side table, FILE:KEY or FILE:KEY=KEY_THERE; may be repeated.
         separator: separator of CSV columns, or 'tab'; unset: found.
         no_header: the first line of CSV files is a row.

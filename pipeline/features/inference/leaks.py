@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -15,68 +15,80 @@ _FEWEST = 10
 """Rows of each class below which an AUC says nothing."""
 _FEW_VALUES = 1_000
 """Numbers with at most so many values are also judged value by value."""
+_NUMBERS = ("whole", "number", "time", "bool")
 
 
-def auc(scores: np.ndarray, labels: np.ndarray) -> float:
+def auc(scores: pl.Series, positives: pl.Series, negatives: pl.Series) -> float:
     """Return the probability that a positive row's score is the higher one; ties count half.
 
-    NaN with only one class.
+    Each score stands for so many positive and negative rows. .5 where a class has few.
     """
-    positives = int(labels.sum())
-    negatives = len(labels) - positives
-    if not positives or not negatives:
-        return math.nan
-    ranks = pl.Series(scores).rank("average").to_numpy()
-    area = ranks[labels.astype(bool)].sum() - positives * (positives + 1) / 2
-    return float(area / (positives * negatives))
+    if min(_sum(positives), _sum(negatives)) < _FEWEST:
+        return 0.5
+    ordered = (
+        pl.DataFrame({"score": scores, "one": positives, "zero": negatives})
+        .group_by("score")
+        .agg(pl.col("one", "zero").sum().cast(pl.Float64))
+        .sort("score")
+    )
+    one, zero = ordered["one"], ordered["zero"]
+    below = zero.cum_sum() - zero
+    return _sum(one * (below + zero / 2)) / (_sum(one) * _sum(zero))
 
 
-def column_auc(column: Profile, label: pl.Series) -> float:
-    """Return the AUC of a column for a label (0, 1, null), at least .5; .5 where it cannot tell.
+def _sum(numbers: pl.Series) -> float:
+    return float(numbers.cast(pl.Float64).sum())
+
+
+def column_aucs(column: Profile, labels: Sequence[pl.Series]) -> list[float]:
+    """Return the AUC of a column for each label (0, 1, null), at least .5; .5 where it cannot tell.
 
     Numbers: of the value, in either direction, of rows that have one, or value by value if there
     are few. Other values, missing ones included: of the mean label of the other half of the rows
     with the same value.
     """
-    found = 0.5
-    if column.kind in ("whole", "number", "time", "bool"):
-        values = column.values.to_physical().cast(pl.Float64)
-        known = (values.is_not_null() & values.is_not_nan() & label.is_not_null()).to_numpy()
-        found = _either_way(values.to_numpy()[known], label.to_numpy()[known])
-    if column.kind in ("list", "other"):
-        return found
-    if column.kind in ("number", "whole") and column.distinct > _FEW_VALUES:
-        keys = column.values.is_null().cast(pl.Int64)
+    if column.kind in ("list", "other", "empty"):
+        return [0.5] * len(labels)
+    is_number = column.kind in _NUMBERS
+    keys = column.values.to_physical().cast(pl.Float64) if is_number else column.codes
+    half = np.random.default_rng(0).integers(0, 2, len(keys), dtype=np.int8)
+    counts = (
+        pl.DataFrame({"key": keys, "half": half})
+        .with_columns(
+            *((label == 1).alias(f"one{index}") for index, label in enumerate(labels)),
+            *((label == 0).alias(f"zero{index}") for index, label in enumerate(labels)),
+        )
+        .group_by("key", "half")
+        .agg(pl.all().sum())
+    )
+    if is_number and column.distinct > _FEW_VALUES:
+        missing = counts.with_columns(key=pl.col("key").is_null())
+        other = _other_half(missing.group_by("key", "half").agg(pl.all().sum()))
     else:
-        keys = column.codes.fill_null(-1)
-    return max(found, _by_value(keys, label))
+        other = _other_half(counts)
+    known = counts.drop_nulls("key")
+    found = []
+    for index in range(len(labels)):
+        best = _by_value(other, index)
+        if is_number:
+            value = auc(known["key"], known[f"one{index}"], known[f"zero{index}"])
+            best = max(best, value, 1 - value)
+        found.append(best)
+    return found
 
 
-def _either_way(scores: np.ndarray, labels: np.ndarray) -> float:
-    positives = int(labels.sum())
-    if min(positives, len(labels) - positives) < _FEWEST:
+def _other_half(counts: pl.DataFrame) -> pl.DataFrame:
+    """Add the counts of the other half of the rows with the same value."""
+    other = counts.with_columns(half=1 - pl.col("half"))
+    return counts.join(other, on=["key", "half"], how="left", suffix=".other", nulls_equal=True)
+
+
+def _by_value(counts: pl.DataFrame, index: int) -> float:
+    """AUC of the mean label per value, out of fold, with one row at the overall mean added."""
+    one, zero = counts[f"one{index}"], counts[f"zero{index}"]
+    rows = _sum(one) + _sum(zero)
+    if not rows:
         return 0.5
-    value = auc(scores, labels)
-    return max(value, 1 - value)
-
-
-def _by_value(keys: pl.Series, label: pl.Series) -> float:
-    """AUC of the mean label per value, out of fold: each half by the other, in turn."""
-    frame = pl.DataFrame({"key": keys, "label": label.cast(pl.Float64)})
-    frame = frame.with_row_index("row").drop_nulls("label")
-    frame = frame.with_columns(half=(pl.col("row").hash(seed=1) % 2).cast(pl.Int8))
-    if not len(frame):
-        return 0.5
-    prior = float(frame["label"].mean())  # type: ignore[arg-type]
-    sums = frame.group_by("key", "half").agg(
-        total=pl.col("label").sum(), count=pl.len().cast(pl.Float64)
-    )
-    other = sums.with_columns(half=(1 - pl.col("half")).cast(pl.Int8))
-    scored = frame.join(other, on=["key", "half"], how="left").with_columns(
-        score=(pl.col("total").fill_null(0) + prior) / (pl.col("count").fill_null(0) + 1)
-    )
-    labels = scored["label"].to_numpy()
-    positives = int(labels.sum())
-    if min(positives, len(labels) - positives) < _FEWEST:
-        return 0.5
-    return auc(scored["score"].to_numpy(), labels)
+    ones = counts[f"one{index}.other"].fill_null(0)
+    others = ones + counts[f"zero{index}.other"].fill_null(0)
+    return auc((ones + _sum(one) / rows) / (others + 1), one, zero)
