@@ -42,10 +42,13 @@ class Feature:
     """Of the feature's name, if the column has another feature."""
 
 
-def propose_features(column: Profile, total_rows: int) -> list[Feature]:
-    """Return the features of a column: one, or a number and its ranges if some are missing."""
+def propose_features(column: Profile, total_rows: int, weights: str | None = None) -> list[Feature]:
+    """Return the features of a column: one, or a number and its ranges if some are missing.
+
+    `weights`: column of the weights of a list.
+    """
     if column.kind == "list":
-        return [_list(column, total_rows)]
+        return [_list(column, total_rows, weights)]
     reason = _why_id(column)
     if reason is not None:
         ids = _ids(column, total_rows)
@@ -137,7 +140,7 @@ def is_skewed(column: Profile) -> bool:
     return skew is not None and skew > _SKEWED
 
 
-def _list(column: Profile, total_rows: int) -> Feature:
+def _list(column: Profile, total_rows: int, weights: str | None) -> Feature:
     lengths = column.present.list.len()
     mean, longest = lengths.mean(), str(lengths.max())
     average = float(mean) if isinstance(mean, float) else 0.0
@@ -145,6 +148,8 @@ def _list(column: Profile, total_rows: int) -> Feature:
         f"lists of {average:.1f} values on average, {longest} at most, {column.distinct:,} distinct"
     )
     fields: dict[str, Any] = {"type": "ids"}
+    if weights is not None:
+        fields = {"type": "weighted_ids", "weights": weights}
     ids = _ids(column, total_rows)
     fields |= ids.fields
     if column.separator:

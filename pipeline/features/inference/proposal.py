@@ -10,6 +10,7 @@ import polars as pl
 from pipeline.features.inference.feature_types import Feature, propose_features
 from pipeline.features.inference.groups import propose_groups
 from pipeline.features.inference.labels import Label
+from pipeline.features.inference.list_weights import weights_of_lists
 from pipeline.features.inference.names import legal_name
 from pipeline.features.inference.profile import Profile, profile
 from pipeline.features.inference.reasons import reasons_against
@@ -76,20 +77,24 @@ def propose(sample: pl.DataFrame, wishes: Wishes, unread: Sequence[LeftOut] = ()
     reserved |= {split.column} if split.by == "column" and split.column else set()
     reasons = reasons_against(columns, wishes, labels, reserved, total)
     groups = propose_groups(columns, reasons, user, wishes.keys)
+    weights = weights_of_lists({name: columns[name] for name in columns if name not in wishes.drop})
     taken: set[str] = {label.name for label in labels}
     found: list[NamedFeature] = []
     left_out: list[LeftOut] = list(unread)
     for name, column in columns.items():
         if name in {label.column for label in labels} or name == wishes.weight:
             continue
-        offered = column.kind not in ("empty", "other") and name not in wishes.drop
         if clock and name == clock.column:
-            made = _time_parts(clock, columns, taken)
-            found += made
-            if not made:
+            parts = _time_parts(clock, columns, taken)
+            found += parts
+            if not parts:
                 left_out.append(LeftOut(name, "the time, used for the split"))
             continue
-        made = _named(column, groups.get(name, "context"), taken, total) if offered else []
+        made = (
+            _named(column, groups.get(name, "context"), taken, total, weights.get(name))
+            if offered
+            else []
+        )
         if name in reasons:
             shown = () if name in reserved or clock_of(columns[name]) else tuple(made)
             left_out.append(LeftOut(name, reasons[name], shown))
@@ -108,9 +113,11 @@ def propose(sample: pl.DataFrame, wishes: Wishes, unread: Sequence[LeftOut] = ()
     )  # fmt: skip
 
 
-def _named(column: Profile, group: str, taken: set[str], total: int) -> list[NamedFeature]:
+def _named(
+    column: Profile, group: str, taken: set[str], total: int, weights: str | None
+) -> list[NamedFeature]:
     made = []
-    for one in propose_features(column, total):
+    for one in propose_features(column, total, weights):
         name = legal_name(column.name + one.suffix, taken)
         taken.add(name)
         made.append(NamedFeature(name, column.name, group, one))

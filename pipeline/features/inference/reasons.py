@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pipeline.features.inference.flags import copies, why_left_out
 from pipeline.features.inference.labels import Label
 from pipeline.features.inference.leaks import GIVES_AWAY, column_aucs
+from pipeline.features.inference.list_weights import weights_of_lists
 from pipeline.features.inference.names import is_outcome
 from pipeline.features.inference.profile import Profile
 from pipeline.features.inference.times import clock_of
@@ -23,6 +24,7 @@ def reasons_against(
     """Return why columns are left out, by column."""
     used = {label.column for label in labels}
     twins = copies({name: one for name, one in columns.items() if name not in used})
+    weights = {weight: ids for ids, weight in weights_of_lists(columns).items()}
     keys = set(wishes.keys.values())
     reasons = {}
     for name, column in columns.items():
@@ -32,6 +34,8 @@ def reasons_against(
             reasons[name] = "dropped, as asked for"
         elif name in reserved:
             reasons[name] = "used for the split" if name != wishes.weight else "the weight"
+        elif name in weights:
+            reasons[name] = f"the weights of {weights[name]}"
         elif column.distinct == 2 and is_outcome(name):
             reasons[name] = "a label by its name; add it to labels, or make it a feature"
         elif ((why := why_left_out(column, total)) and name not in keys) or (
