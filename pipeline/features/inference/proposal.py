@@ -90,11 +90,10 @@ def propose(sample: pl.DataFrame, wishes: Wishes, unread: Sequence[LeftOut] = ()
             if not parts:
                 left_out.append(LeftOut(name, "the time, used for the split"))
             continue
-        made = (
-            _named(column, groups.get(name, "context"), taken, total, weights.get(name))
-            if offered
-            else []
-        )
+        made: list[NamedFeature] = []
+        if column.kind not in ("empty", "other") and name not in wishes.drop:
+            group = groups.get(name, "context")
+            made = _named(column, group, taken, total, weights.get(name))
         if name in reasons:
             shown = () if name in reserved or clock_of(columns[name]) else tuple(made)
             left_out.append(LeftOut(name, reasons[name], shown))
