@@ -34,7 +34,7 @@ class IdsConfig(Frozen):
     """A row for each frequent value of the training split."""
     hash: Rows | None = None
     """Number of rows that values are hashed into."""
-    quantiles: int | None = Field(default=None, ge=2, le=65_536)
+    quantiles: int | None = Field(default=None, ge=2, le=1000)
     """Number of ranges with equally many training rows, for numbers."""
     unknown_rows: int | None = Field(default=None, ge=0, le=2**40)
     """Rows of the table shared by unknown values, only with `vocabulary`; unset:

@@ -45,8 +45,10 @@ class Vocabulary:
     ids: pl.Series
 
     @staticmethod
-    def from_counts(name: str, counts: pl.DataFrame, min_count: int) -> Vocabulary:
-        """Keep the ids counted at least `min_count` times.
+    def from_counts(
+        name: str, counts: pl.DataFrame, min_count: int, max_size: int = 0
+    ) -> Vocabulary:
+        """Keep the ids counted at least `min_count` times, at most `max_size` (0: all).
 
         `counts` has columns id (null is dropped) and count; an id may occur several times.
         """
@@ -57,7 +59,7 @@ class Vocabulary:
             .filter(pl.col("count") >= min_count)
             .sort("count", "id", descending=[True, False])
         )
-        return Vocabulary(name, kept["id"])
+        return Vocabulary(name, kept["id"].head(max_size) if max_size else kept["id"])
 
     @property
     def vocab_size(self) -> int:
@@ -106,6 +108,11 @@ class Vocabulary:
         distinct = values.drop_nulls().unique()
         known = [index.get(value, self.vocab_size + hash_text(value)) for value in distinct]
         return values.replace_strict(distinct, known, default=0, return_dtype=pl.Int64).to_numpy()
+
+    @cached_property
+    def enum(self) -> pl.Enum:
+        """A type of text whose physical values are indices - 1; casts look ids up."""
+        return pl.Enum(self.ids)
 
     @cached_property
     def _sorted(self) -> tuple[IntArray, IntArray]:

@@ -181,7 +181,7 @@ class ShardWriter:
             vocabulary.save(self._folder / "vocab")
         schema = Schema(
             dataset=dataset,
-            made_by=f"homerec {_version()} {command}",
+            made_by=f"homerec {version()} {command}",
             user_column=user_column,
             sparse=self._sparse,
             tables=tuple(
@@ -208,7 +208,7 @@ class ShardWriter:
         return schema
 
 
-def _version() -> str:
+def version() -> str:
     try:
         return importlib.metadata.version("homerec")
     except importlib.metadata.PackageNotFoundError:

@@ -1,0 +1,39 @@
+"""Encodes chunks of a table to the columns of a prepared folder."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from pipeline.data.schema import SPLITS
+from pipeline.data.table.table_rows import Table
+from pipeline.features.fitted import Fitted
+from pipeline.features.program import USER, WEIGHT, label_column, weights_column
+
+
+def column_types(table: Table) -> dict[str, pa.DataType]:
+    """Return the columns of a prepared folder, in order."""
+    types: dict[str, pa.DataType] = {}
+    for name, feature in table.spec.features.items():
+        if feature.type == "number":
+            types[name] = pa.float32()
+        else:
+            types[name] = pa.int64() if feature.type == "id" else pa.list_(pa.int64())
+        if feature.type == "weighted_ids":
+            types[weights_column(name)] = pa.list_(pa.float32())
+    types |= {label_column(task): pa.float32() for task in table.spec.labels}
+    if table.spec.user is not None:
+        types[USER] = pa.int64()
+    if table.spec.weight is not None:
+        types[WEIGHT] = pa.float32()
+    return types
+
+
+def encode_chunk(table: Table, fitted: Fitted, index: int) -> list[pa.Table]:
+    """Return the encoded rows of a chunk for each split."""
+    found = table.read(index)
+    wanted = pa.schema(column_types(table))
+    parts = []
+    for split in range(len(SPLITS)):
+        encoded = table.program.encode(found.of(split), fitted)
+        parts.append(encoded.select(wanted.names).to_arrow().cast(wanted))
+    return parts

@@ -1,0 +1,121 @@
+"""Reads a table chunk by chunk: good rows, their splits, and the faults of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.data.sources.joined import JoinedTable, open_joined
+from pipeline.data.table.spec import TableSpec
+from pipeline.data.table.splits import Splitter
+from pipeline.features.checks import bad_rows, describe
+from pipeline.features.program import FeatureProgram
+from pipeline.io.errors import UserError
+
+SHOWN = 10
+"""Number of bad values that are listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A bad value, for a message."""
+
+    where: str
+    """'FILE: row R (from 0)'."""
+    column: str
+    value: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}, column {self.column!r}: {self.value} is {self.what}; {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """Good rows of a chunk."""
+
+    frame: pl.DataFrame
+    """Raw columns."""
+    splits: NDArray[np.uint8]
+    """[rows]"""
+    num_bad: int
+    """Rows that were left out."""
+    faults: list[Fault]
+    """The first of their bad values."""
+
+    def of(self, split: int) -> pl.DataFrame:
+        """Return the rows of a split, in order."""
+        mask = self.splits == split
+        return self.frame if mask.all() else self.frame.filter(pl.Series(mask))
+
+
+class Table:
+    """A table with its feature program."""
+
+    def __init__(self, spec: TableSpec) -> None:
+        """Open the files. Raises UserError if one is missing or has not the columns it needs."""
+        self.spec = spec
+        self.source: JoinedTable = open_joined(spec.source, spec.join)
+        wanted = _columns(spec)
+        self.source.require(list(wanted))
+        arrow = {name: self.source.types[name] for name in wanted}
+        types = pl.DataFrame(pl.from_arrow(pa.schema(arrow).empty_table())).schema
+        try:
+            self.program = FeatureProgram(
+                spec.features, spec.labels, types, user=spec.user, weight=spec.weight
+            )
+        except ValueError as error:
+            raise UserError(f"features: {error}") from error
+        self._splitter = Splitter(spec.split, types)
+        self.checks = [*self._splitter.checks, *self.program.checks]
+        self._columns = list(wanted)
+        self.chunks = self.source.chunks
+        self._first_rows = [0, *accumulate(chunk.rows for chunk in self.chunks)]
+        if not self.chunks:
+            raise UserError(f"{self.source.files[0].name}: the table has no rows; check the path")
+
+    @property
+    def rows(self) -> int:
+        """All rows, with bad ones."""
+        return self._first_rows[-1]
+
+    def read(self, index: int, *, num_faults: int = SHOWN) -> TableRows:
+        """Read a chunk. Raises UserError for a bad row unless on_bad_row is skip."""
+        chunk = self.chunks[index]
+        frame = pl.DataFrame(pl.from_arrow(self.source.read(chunk, self._columns)))
+        splits = self._splitter.assign(frame, self._first_rows[index])
+        is_bad, failed = bad_rows(frame, self.checks)
+        if is_bad is None:
+            return TableRows(frame, splits, 0, [])
+        faults = [
+            Fault(self.source.locate(chunk, one.row), one.column, one.value, one.what, one.remedy)
+            for one in describe(frame, self.checks, failed, num_faults)
+        ]
+        if self.spec.on_bad_row == "stop":
+            raise UserError(
+                f"{faults[0]} (or leave out such rows: data.on_bad_row skip)"
+            )
+        good = ~is_bad
+        return TableRows(frame.filter(good), splits[good.to_numpy()], int(is_bad.sum()), faults)
+
+
+def _columns(spec: TableSpec) -> dict[str, str]:
+    """Return the raw columns that a table needs -> the field that names it."""
+    found: dict[str, str] = {}
+    for name, feature in spec.features.items():
+        found |= {column: f"features.{name}" for column in feature.columns(name)}
+    found |= {label.column or name: f"data.labels.{name}" for name, label in spec.labels.items()}
+    for field, column in (
+        ("user", spec.user),
+        ("weight", spec.weight),
+        ("split.column", spec.split.column),
+    ):
+        if column is not None:
+            found[column] = f"data.{field}"
+    return found

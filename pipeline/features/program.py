@@ -1,0 +1,181 @@
+"""The feature program: raw columns in, columns of ids, numbers and labels out.
+
+    program = FeatureProgram(features, labels, types, user="user_id")
+    program.raw(frame)                  # text, numbers and labels: what is fitted
+    program.encode(frame, fitted)       # columns of a prepared folder; see pipeline/data/schema.py
+
+Both are functions of each row alone, in Polars expressions, so results do not depend on how rows
+are cut into files or batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipeline.features.checks import Check
+from pipeline.features.config import FeatureConfig, LabelConfig, check_shared_tables
+from pipeline.features.fitted import Fitted
+from pipeline.features.raw import (
+    Types,
+    feature_checks,
+    id_text,
+    inner,
+    label,
+    label_check,
+    plain_number,
+    transformed,
+    user,
+    weight_check,
+    weight_list,
+)
+from pipeline.features.values import hashed
+
+USER, WEIGHT = "row.user", "row.weight"
+"""Columns for users and row weights; no feature has a dot in its name."""
+
+
+def label_column(task: str) -> str:
+    """Return the column of a label."""
+    return f"label.{task}"
+
+
+def weights_column(feature: str) -> str:
+    """Return the column of the weights of weighted ids."""
+    return f"weights.{feature}"
+
+
+class FeatureProgram:
+    """Features and labels of a table with columns of known types."""
+
+    def __init__(
+        self,
+        features: Mapping[str, FeatureConfig],
+        labels: Mapping[str, LabelConfig],
+        types: Types,
+        *,
+        user: str | None = None,
+        weight: str | None = None,
+    ) -> None:
+        """
+        Args:
+            types: types of the table's columns.
+            user: column of users.
+            weight: column of row weights.
+
+        Raises:
+            ValueError: a feature does not fit the type of its column; starts with its name.
+        """
+        check_shared_tables(features)
+        self.features = dict(features)
+        self.labels = dict(labels)
+        self._types = types
+        self._user = user
+        self._weight = weight
+        self.columns = self._columns()
+        for name, feature in features.items():
+            self._check_type(name, feature)
+        self.checks = self._checks()
+
+    def _columns(self) -> list[str]:
+        """Return the raw columns that the program reads, without duplicates."""
+        found = [column for name, one in self.features.items() for column in one.columns(name)]
+        found += [config.column or name for name, config in self.labels.items()]
+        found += [column for column in (self._user, self._weight) if column is not None]
+        return list(dict.fromkeys(found))
+
+    def _check_type(self, name: str, feature: FeatureConfig) -> None:
+        if feature.type in ("ids", "weighted_ids"):
+            return
+        for column in feature.columns(name):
+            if inner(self._types[column]) is not None:
+                raise ValueError(
+                    f"{name}: column {column!r} is a list, which type {feature.type} cannot take; "
+                    "write type: ids"
+                )
+
+    def _checks(self) -> list[Check]:
+        checks = [
+            check
+            for name, feature in self.features.items()
+            for check in feature_checks(name, feature, self._types)
+        ]
+        found = (label_check(name, one, self._types) for name, one in self.labels.items())
+        checks += [check for check in found if check is not None]
+        if self._weight is not None:
+            checks.append(weight_check(self._weight, self._types))
+        return checks
+
+    def raw(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return text of ids (or lists of text), numbers, labels, users and weights."""
+        types = self._types
+        columns = []
+        for name, feature in self.features.items():
+            if feature.type == "number":
+                columns.append(transformed(name, feature, types).alias(name))
+            elif feature.ids.quantiles:
+                columns.append(plain_number(feature.columns(name)[0], types).alias(name))
+            else:
+                columns.append(id_text(name, feature, types).alias(name))
+            if feature.type == "weighted_ids":
+                columns.append(weight_list(feature, types).alias(weights_column(name)))
+        columns += [
+            label(name, config, types).alias(label_column(name))
+            for name, config in self.labels.items()
+        ]
+        if self._user is not None:
+            columns.append(user(self._user, types).alias(USER))
+        if self._weight is not None:
+            columns.append(plain_number(self._weight, types).alias(WEIGHT))
+        return frame.lazy().select(columns).collect()
+
+    def encode(self, frame: pl.DataFrame, fitted: Fitted) -> pl.DataFrame:
+        """Return the columns of a prepared folder for each row of `frame`."""
+        return self.index(self.raw(frame), fitted)
+
+    def index(self, raw: pl.DataFrame, fitted: Fitted) -> pl.DataFrame:
+        """Return the same for the result of `raw`."""
+        columns = []
+        for name, feature in self.features.items():
+            values = pl.col(name)
+            if feature.type == "number":
+                columns.append(_filled(values, name, feature, fitted))
+            elif feature.ids.quantiles:
+                columns.append(_ranges(values, fitted.edges[name]).alias(name))
+            elif feature.type == "id":
+                columns.append(_index(values, name, feature, fitted).alias(name))
+            else:
+                index = _index(pl.element(), name, feature, fitted)
+                columns.append(values.list.eval(index).alias(name))
+        kept = [name for name in raw.columns if name not in self.features]
+        return raw.select(*columns, *kept)
+
+
+def _index(words: pl.Expr, name: str, feature: FeatureConfig, fitted: Fitted) -> pl.Expr:
+    """Return rows of a table for text: 0 if missing, as described in pipeline/data/schema.py."""
+    if feature.ids.hash:
+        return (hashed(words) % feature.ids.hash + 1).fill_null(0)
+    vocabulary = fitted.vocabularies[feature.table or name]
+    known = words.cast(vocabulary.enum, strict=False).to_physical().cast(pl.Int64) + 1
+    return pl.coalesce(known, hashed(words) + vocabulary.vocab_size, pl.lit(0, dtype=pl.Int64))
+
+
+def _ranges(values: pl.Expr, edges: NDArray[np.float32]) -> pl.Expr:
+    """Return the number of the range from 1; 0 if missing."""
+
+    def find(column: pl.Series) -> pl.Series:
+        numbers = column.fill_null(float("nan")).to_numpy()
+        index = np.searchsorted(edges, numbers, side="right") + 1
+        return pl.Series(np.where(np.isnan(numbers), 0, index).astype(np.int64))
+
+    return values.map_batches(find, return_dtype=pl.Int64, is_elementwise=True)
+
+
+def _filled(values: pl.Expr, name: str, feature: FeatureConfig, fitted: Fitted) -> pl.Expr:
+    """Fill in the mean where the reader, which fills in 0 after standardising, would not."""
+    if "standardise" in feature.transform or feature.missing != "mean":
+        return values
+    return values.fill_null(pl.lit(fitted.standards[name].mean, dtype=pl.Float32))

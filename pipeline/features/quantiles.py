@@ -1,0 +1,91 @@
+"""Exact quantiles of float32 numbers in two passes, whatever their order, in bounded memory.
+
+The bits of floats, negative ones inverted, are in the order of the numbers. The first pass counts
+the high halves, the second the low halves of those in which a quantile lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HALF = 1 << 16
+
+
+def to_ordered(values: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Map floats to integers of the same order; -0.0 like 0.0."""
+    bits = (values + np.float32(0)).view(np.uint32)
+    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+
+
+def from_ordered(ordered: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """Invert `to_ordered`."""
+    bits = np.where(ordered >> 31, ordered & np.uint32(0x7FFFFFFF), ~ordered)
+    return bits.astype(np.uint32).view(np.float32)
+
+
+class HighHalves:
+    """Counts of the high halves: the first pass."""
+
+    def __init__(self) -> None:
+        self.counts = np.zeros(_HALF, dtype=np.int64)
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        """Count finite numbers [n]."""
+        self.counts += np.bincount(to_ordered(values) >> 16, minlength=_HALF)
+
+    def merge(self, other: HighHalves) -> None:
+        """Add the counts of `other`."""
+        self.counts += other.counts
+
+    def ranks(self, num_ranges: int) -> NDArray[np.int64]:
+        """Return the ranks (from 0) of the first number of each range but the first."""
+        total = int(self.counts.sum())
+        ranks = [-(-index * total // num_ranges) for index in range(1, num_ranges)]
+        return np.unique(np.array([rank for rank in ranks if 0 < rank < total], dtype=np.int64))
+
+    def wanted(self, num_ranges: int) -> NDArray[np.int64]:
+        """Return the high halves whose low halves have to be counted."""
+        ends = np.cumsum(self.counts)
+        return np.unique(np.searchsorted(ends, self.ranks(num_ranges), side="right"))
+
+
+class LowHalves:
+    """Counts of the low halves of some high halves: the second pass."""
+
+    def __init__(self, wanted: Sequence[int] | NDArray[np.int64]) -> None:
+        self.wanted = np.asarray(wanted, dtype=np.int64)
+        self.counts = np.zeros((len(self.wanted), _HALF), dtype=np.int64)
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        """Count finite numbers [n]."""
+        if not len(self.wanted):
+            return
+        ordered = to_ordered(values)
+        high = (ordered >> 16).astype(np.int64)
+        place = np.searchsorted(self.wanted, high).clip(max=len(self.wanted) - 1)
+        kept = self.wanted[place] == high
+        index = place[kept] * _HALF + (ordered[kept] & (_HALF - 1))
+        self.counts += np.bincount(index, minlength=self.counts.size).reshape(self.counts.shape)
+
+    def merge(self, other: LowHalves) -> None:
+        """Add the counts of `other`."""
+        self.counts += other.counts
+
+
+def edges(high: HighHalves, low: LowHalves, num_ranges: int) -> NDArray[np.float32]:
+    """Return the lower limits of all ranges but the first: at most `num_ranges` - 1, distinct.
+
+    Ranges that would be empty, because one number fills several of them, are joined.
+    """
+    ends = np.cumsum(high.counts)
+    found = []
+    for rank in high.ranks(num_ranges).tolist():
+        half = int(np.searchsorted(ends, rank, side="right"))
+        before = int(ends[half] - high.counts[half])
+        row = int(np.searchsorted(low.wanted, half))
+        rest = int(np.searchsorted(np.cumsum(low.counts[row]), rank - before, side="right"))
+        found.append((half << 16) | rest)
+    return np.unique(from_ordered(np.array(found, dtype=np.uint32)))
