@@ -20,7 +20,7 @@ from pipeline.data.batch import Batch
 from pipeline.data.columns import Columns
 from pipeline.data.parquet_source import ParquetSource, open_batches
 from pipeline.data.schema import Schema
-from pipeline.data.split_files import Shards
+from pipeline.data.split_files import ParquetShards
 from pipeline.ranks.allocator import keep_freed_memory
 
 
@@ -66,7 +66,7 @@ def main() -> None:
         hash_rows=hash_rows,
         with_oracle=False,
     )
-    shards = Shards(args.folder, schema, args.split, columns.types)
+    shards = ParquetShards(args.folder, schema, args.split, columns.types)
     readers = {num_workers: source(num_workers) for num_workers in args.workers}
     times: dict[int, list[Times]] = {num_workers: [] for num_workers in args.workers}
     arrow: list[Times] = []
@@ -103,7 +103,7 @@ def _epoch(reader: ParquetSource) -> Times:
     return time.perf_counter() - clock, time.process_time() - cpu
 
 
-def _arrow(shards: Shards, window: int) -> Times:
+def _arrow(shards: ParquetShards, window: int) -> Times:
     """Read every row group once, `window` of them at a time."""
     groups = np.arange(len(shards.group_rows))
     clock, cpu = time.perf_counter(), time.process_time()

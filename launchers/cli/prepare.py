@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launchers.cli.command import new_app
+from launchers.cli.command import Overrides, new_app
 
 app = new_app("homerec prepare", "Prepare raw logs as Parquet files for training.")
 
@@ -59,6 +59,28 @@ def kuairand(
         ),
         reads=(raw, vocabulary_from),
     )
+
+
+@app.command
+def table(
+    *,
+    config: Path,
+    out: Path | None = None,
+    overwrite: bool = False,
+    overrides: Overrides = (),
+) -> int:
+    """Prepare a table of your own, as the sections data and features of a configuration say.
+
+    'homerec train' does the same if the prepared folder does not exist.
+
+    Args:
+        config: YAML file, such as 'homerec init' writes.
+        out: prepared folder to write (default: data.path).
+        overwrite: replace --out if it exists.
+    """
+    from launchers.cli.table_actions import prepare
+
+    return prepare(config, out, overrides, overwrite=overwrite)
 
 
 @app.command

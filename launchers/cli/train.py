@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from launchers.cli.command import Overrides
+from launchers.cli.table_actions import ensure_data
 from launchers.local.processes import die_with_parent
 from pipeline.io.errors import UserError
 from pipeline.io.restarts import is_restart
@@ -53,6 +54,7 @@ def train(
     tree, folder = configure(
         recipe, config, out, overrides, resume=bool(resume_run), must_exist=must_exist
     )
+    ensure_data(tree)
     # Imported late because they import torch: a mistyped field is reported at once.
     from pipeline.ranks.world import open_world
     from pipeline.train import train as train_run

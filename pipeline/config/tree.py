@@ -26,6 +26,7 @@ from pipeline.config.sections import (
     ScheduleConfig,
     TrainConfig,
 )
+from pipeline.data.table.spec import TableSpec
 from pipeline.features.config import FeatureConfig
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_text
@@ -69,6 +70,32 @@ class Config(Section):
     """Handling of bad steps."""
     debug: DebugConfig = DebugConfig()
     """Expensive checks."""
+
+    def table_spec(self) -> TableSpec | None:
+        """Return what `data` and `features` say of a table of one's own; None without a source.
+
+        Raises UserError if labels or features are missing.
+        """
+        data = self.data
+        if data.source is None:
+            return None
+        for field, found in (("data.labels", data.labels), ("features", self.features)):
+            if not found:
+                raise UserError(
+                    f"{field}: none, but data.source is set; 'homerec init' writes a configuration "
+                    "for a table"
+                )
+        return TableSpec(
+            source=data.source,
+            join=data.join,
+            split=data.split,
+            user=data.user,
+            weight=data.weight,
+            labels=data.labels,
+            features=self.features,
+            on_bad_row=data.on_bad_row,
+            rows_per_group=data.rows_per_group,
+        )
 
     def save(self, path: AnyPath) -> None:
         write_text(path, self.model_dump_json(indent=1) + "\n")

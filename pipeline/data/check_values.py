@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from pipeline.data.columns import Columns
 from pipeline.data.schema import AGAIN
-from pipeline.data.split_files import Shards
+from pipeline.data.shards import Shards
 from pipeline.io.errors import UserError
 
 GROUPS = 1024

@@ -29,7 +29,7 @@ from pipeline.data.prefetch import in_order
 from pipeline.data.rank_slice import RankSlice, rank_slices
 from pipeline.data.rows import Rows
 from pipeline.data.schema import SPLIT, Label, Schema, SparseFeature
-from pipeline.data.split_files import Shards
+from pipeline.data.shards import Shards, open_shards
 from pipeline.io.errors import UserError
 from pipeline.io.typed_json import check_typed
 
@@ -81,7 +81,7 @@ def open_batches(
         with_oracle=with_oracle,
         events=events,
     )
-    shards = Shards(folder, schema, split, columns.types)
+    shards = open_shards(folder, schema, split, columns.types)
     # A buffer larger than a rank's part would make every rank decode other ranks' rows.
     buffer_row_groups = max(1, min(shuffle_row_groups, len(shards.group_rows) // world_size))
     rows = sum(shards.group_rows)

@@ -20,8 +20,8 @@ from pipeline.io.files import has_file
 from pipeline.io.parquet_input import open_input, read_footer
 
 
-class Shards:
-    """The row groups of a split, numbered in the schema's order of files.
+class ParquetShards:
+    """The row groups of a split in Parquet files, numbered in the schema's order of files.
 
     Footers are read once, here. Files are opened for every read: a `ParquetFile` must not be shared
     by threads, and thousands of open files would exhaust the file descriptors.
@@ -37,7 +37,7 @@ class Shards:
                 f"{folder}: split {split!r} has no rows; use another split, or {AGAIN} with some"
             )
         self.folder = folder
-        self.split = split
+        self.split: SPLIT = split
         self.info = info
         self._names = info.files
         self._paths = [folder / name for name in info.files]

@@ -1,9 +1,9 @@
 """Fits a feature program: counts the training rows, in any order and in parts, exactly.
 
-    counts = Counts(program)
-    counts.add(raw)               # results of program.raw for training rows
-    counts.merge(other)           # of other rows
-    fitted = counts.fit(low)      # low: LowCounts of a second pass, only for quantiles
+counts = Counts(program)
+counts.add(raw)               # results of program.raw for training rows
+counts.merge(other)           # of other rows
+fitted = counts.fit(low)      # low: LowCounts of a second pass, only for quantiles
 """
 
 from __future__ import annotations

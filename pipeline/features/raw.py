@@ -193,4 +193,6 @@ def weight_check(column: str, types: Types) -> Check:
     """Return the check of the row weights."""
     value = number(pl.col(column), types[column])
     bad = ~((value >= 0) & (value <= _LARGEST)).fill_null(False)
-    return Check(column, bad, "not a row weight, a number >= 0", "correct it, or remove data.weight")
+    return Check(
+        column, bad, "not a row weight, a number >= 0", "correct it, or remove data.weight"
+    )

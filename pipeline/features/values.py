@@ -45,10 +45,12 @@ def text(column: pl.Expr, dtype: PolarsDataType) -> pl.Expr:
             .otherwise(plain)
         )
     if kind == pl.Datetime:
-        return column.dt.replace_time_zone(None).dt.to_string("iso:strict") if not getattr(
-            dtype, "time_zone", None
-        ) else column.dt.convert_time_zone("UTC").dt.replace_time_zone(None).dt.to_string(
-            "iso:strict"
+        return (
+            column.dt.replace_time_zone(None).dt.to_string("iso:strict")
+            if not getattr(dtype, "time_zone", None)
+            else column.dt.convert_time_zone("UTC")
+            .dt.replace_time_zone(None)
+            .dt.to_string("iso:strict")
         )
     if kind == pl.String or kind in (pl.Categorical, pl.Enum):
         stripped = column.cast(pl.String).str.strip_chars()
@@ -122,7 +124,9 @@ def _time_of_number(value: pl.Expr) -> pl.Expr:
         .when(size < 1e19)
         .then(value / 1e3)
     )
-    return pl.coalesce(day, microseconds.round().cast(pl.Int64, strict=False).cast(pl.Datetime("us")))
+    return pl.coalesce(
+        day, microseconds.round().cast(pl.Int64, strict=False).cast(pl.Datetime("us"))
+    )
 
 
 def is_missing(column: pl.Expr, dtype: PolarsDataType) -> pl.Expr:

@@ -1,8 +1,8 @@
 """The files that a prepared folder of a table has beside its schema.
 
-    DIR/table.json            the table's specification, its files, fitted numbers, bad rows
-    DIR/chunks.parquet        rows of each split by chunk
-    DIR/vocab/TABLE.parquet   vocabularies
+DIR/table.json            the table's specification, its files, fitted numbers, bad rows
+DIR/chunks.parquet        rows of each split by chunk
+DIR/vocab/TABLE.parquet   vocabularies
 """
 
 from __future__ import annotations

@@ -64,9 +64,7 @@ def prepare_table(
     return schema
 
 
-def _write_rows(
-    table: Table, fitted: Fitted, folder: Path, progress: Progress
-) -> list[list[str]]:
+def _write_rows(table: Table, fitted: Fitted, folder: Path, progress: Progress) -> list[list[str]]:
     """Write all rows; returns the files of each split."""
     writers = [SplitWriter(folder, split, table) for split in SPLITS]
     done = 0

@@ -17,7 +17,7 @@ from pipeline.data.table.splits import TRAIN
 from pipeline.data.table.table_rows import SHOWN, Fault, Table
 from pipeline.features.fit import Counts, add_low
 from pipeline.features.fitted import Fitted
-from pipeline.features.program import WEIGHT, label_column
+from pipeline.features.program import label_column
 from pipeline.features.quantiles import LowHalves
 from pipeline.io.errors import UserError
 

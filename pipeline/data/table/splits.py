@@ -56,7 +56,9 @@ class Splitter:
         split = pl.lit(TRAIN, dtype=pl.UInt8)
         for index, mask in ((VAL, val), (TEST, test)):
             if mask is not None:
-                split = pl.when(mask.fill_null(False)).then(pl.lit(index, pl.UInt8)).otherwise(split)
+                split = (
+                    pl.when(mask.fill_null(False)).then(pl.lit(index, pl.UInt8)).otherwise(split)
+                )
         found = frame.select(split.alias("split"))["split"]
         if len(found) != len(frame):  # of constants only
             found = found.new_from_index(0, len(frame))

@@ -98,9 +98,7 @@ class Table:
             for one in describe(frame, self.checks, failed, num_faults)
         ]
         if self.spec.on_bad_row == "stop":
-            raise UserError(
-                f"{faults[0]} (or leave out such rows: data.on_bad_row skip)"
-            )
+            raise UserError(f"{faults[0]} (or leave out such rows: data.on_bad_row skip)")
         good = ~is_bad
         return TableRows(frame.filter(good), splits[good.to_numpy()], int(is_bad.sum()), faults)
 
