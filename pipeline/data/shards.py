@@ -8,7 +8,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from pipeline.data.schema import SPLIT, Schema, Split
+from pipeline.data.schema import SPLIT, Schema
+from pipeline.data.split_counts import Split
 from pipeline.data.split_files import ParquetShards
 from pipeline.data.table.folder import load_table
 from pipeline.data.table.raw_shards import RawShards

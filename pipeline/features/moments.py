@@ -46,6 +46,11 @@ class Moments:
         self._sums += other._sums
 
     @property
+    def total(self) -> float:
+        """Sum of the numbers."""
+        return float(self._total)
+
+    @property
     def mean(self) -> float:
         """0 without numbers."""
         return float(self._mean) if self.count else 0.0
@@ -68,9 +73,13 @@ class Moments:
 
     @property
     def _mean(self) -> Fraction:
-        total = sum(
+        return self._total / self.count
+
+    @property
+    def _total(self) -> Fraction:
+        parts = (
             Fraction(value) * Fraction(2) ** (i + _LOWEST - 24)
             for i, value in enumerate(self._sums[0].tolist())
             if value
         )
-        return Fraction(total) / self.count
+        return sum(parts, start=Fraction(0))

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 from pipeline.data.prefetch import in_order
 from pipeline.data.prepare.writer import new_folder, version
-from pipeline.data.schema import SPLITS, DenseFeature, Label, Schema, SparseFeature, Split
+from pipeline.data.schema import SPLITS, DenseFeature, Label, Schema, SparseFeature
 from pipeline.data.schema import Table as SchemaTable
+from pipeline.data.split_counts import Split, WeightSums
 from pipeline.data.table.encoded import column_types, encode_chunk
 from pipeline.data.table.folder import TableFile, records, save_table
 from pipeline.data.table.scan import WORKERS, Progress, Scan, scan
@@ -21,7 +22,7 @@ from pipeline.data.table.spec import TableSpec
 from pipeline.data.table.table_rows import Table
 from pipeline.features.config import FeatureConfig
 from pipeline.features.fitted import Fitted
-from pipeline.features.program import USER, label_column
+from pipeline.features.program import USER, WEIGHT, label_column
 
 GROUPS_PER_FILE = 64
 
@@ -134,6 +135,7 @@ def _schema(spec: TableSpec, found: Scan, fitted: Fitted, files: list[list[str]]
         dataset="table",
         made_by=f"homerec {version()} prepare table",
         user_column=None if spec.user is None else USER,
+        weight_column=None if spec.weight is None else WEIGHT,
         sparse=tuple(
             SparseFeature(
                 name=name,
@@ -165,9 +167,19 @@ def _schema(spec: TableSpec, found: Scan, fitted: Fitted, files: list[list[str]]
                 files=tuple(files[index]),
                 positives={task: one[index].positives for task, one in found.labels.items()},
                 missing={task: one[index].missing for task, one in found.labels.items()},
+                weights=None if spec.weight is None else _weight_sums(found, index),
             )
             for index, split in enumerate(SPLITS)
         },
+    )
+
+
+def _weight_sums(found: Scan, split: int) -> WeightSums:
+    labels = {task: one[split] for task, one in found.labels.items()}
+    return WeightSums(
+        rows=found.weights[split].total,
+        positives={task: one.positive_weights.total for task, one in labels.items()},
+        missing={task: one.missing_weights.total for task, one in labels.items()},
     )
 
 

@@ -17,7 +17,8 @@ from pipeline.data.table.splits import TRAIN
 from pipeline.data.table.table_rows import SHOWN, Fault, Table
 from pipeline.features.fit import Counts, add_low
 from pipeline.features.fitted import Fitted
-from pipeline.features.program import label_column
+from pipeline.features.moments import Moments
+from pipeline.features.program import WEIGHT, label_column
 from pipeline.features.quantiles import LowHalves
 from pipeline.io.errors import UserError
 
@@ -31,10 +32,28 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(slots=True)
 class LabelCounts:
-    """Counts of a label in one split."""
+    """Counts of a label in one split, and exact sums of the rows' weights."""
 
     positives: int = 0
     missing: int = 0
+    positive_weights: Moments = field(default_factory=Moments)
+    missing_weights: Moments = field(default_factory=Moments)
+
+    def add(self, labels: NDArray[np.float32], weights: NDArray[np.float32] | None) -> None:
+        """Count rows of the split."""
+        positive, missing = labels == 1, np.isnan(labels)
+        self.positives += int(np.count_nonzero(positive))
+        self.missing += int(np.count_nonzero(missing))
+        if weights is not None:
+            self.positive_weights.add(weights[positive])
+            self.missing_weights.add(weights[missing])
+
+    def merge(self, other: LabelCounts) -> None:
+        """Add the counts of other rows."""
+        self.positives += other.positives
+        self.missing += other.missing
+        self.positive_weights.merge(other.positive_weights)
+        self.missing_weights.merge(other.missing_weights)
 
 
 @dataclass(slots=True)
@@ -46,6 +65,8 @@ class Scan:
     """Good rows of each split, [3], by chunk."""
     labels: dict[str, list[LabelCounts]] = field(default_factory=dict)
     """By task and split."""
+    weights: list[Moments] = field(default_factory=lambda: [Moments() for _ in SPLITS])
+    """Row weights by split, if rows have weights."""
     num_bad: int = 0
     faults: list[Fault] = field(default_factory=list)
 
@@ -55,8 +76,9 @@ class Scan:
         self.rows += other.rows
         for task, found in other.labels.items():
             for mine, theirs in zip(self.labels[task], found, strict=True):
-                mine.positives += theirs.positives
-                mine.missing += theirs.missing
+                mine.merge(theirs)
+        for weights, added in zip(self.weights, other.weights, strict=True):
+            weights.merge(added)
         self.num_bad += other.num_bad
         self.faults = (self.faults + other.faults)[:SHOWN]
 
@@ -73,12 +95,14 @@ def scan_chunk(table: Table, index: int) -> Scan:
     scan = empty_scan(table)
     raw = table.program.raw(found.frame)
     scan.rows.append(np.bincount(found.splits, minlength=len(SPLITS)).astype(np.int64))
-    for task, counts in scan.labels.items():
-        labels = raw[label_column(task)].to_numpy()
-        for split, count in enumerate(counts):
-            mine = labels[found.splits == split]
-            count.positives = int(np.count_nonzero(mine == 1))
-            count.missing = int(np.count_nonzero(np.isnan(mine)))
+    weights = None if table.spec.weight is None else raw[WEIGHT].to_numpy()
+    for split in range(len(SPLITS)):
+        mine = found.splits == split
+        own = None if weights is None else weights[mine]
+        if own is not None:
+            scan.weights[split].add(own)
+        for task, counts in scan.labels.items():
+            counts[split].add(raw[label_column(task)].to_numpy()[mine], own)
     is_train = found.splits == TRAIN
     scan.counts.add(raw if is_train.all() else raw.filter(pl.Series(is_train)))
     scan.num_bad, scan.faults = found.num_bad, found.faults

@@ -33,6 +33,7 @@ def table(rows: int, seed: int = 0) -> pl.DataFrame:
             "price": some(rng.lognormal(size=rows).tolist()),
             "time": [start + timedelta(minutes=int(m)) for m in rng.integers(0, 20_000, rows)],
             "click": some(rng.integers(0, 2, rows).tolist(), 0.97),
+            "importance": rng.exponential(size=rows),
             "stay": some((rng.exponential(size=rows) * 10).tolist()),
         },
         schema_overrides={
@@ -79,6 +80,7 @@ def spec(path: Path | Sequence[Path], **changes: Any) -> TableSpec:
             "test_from": "2026-05-13",
         },
         "user": "user",
+        "weight": "importance",
         "labels": LABELS,
         "features": FEATURES,
         "rows_per_group": 64,
