@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from pipeline.data.sources.arrow_reader import ArrowReader
 from pipeline.data.sources.config import FilesConfig
-from pipeline.data.sources.csv_dialect import Dialect, find_dialect
-from pipeline.data.sources.csv_reader import CsvReader
 from pipeline.data.sources.files import FileReader, SourceFile
-from pipeline.data.sources.json_reader import JsonReader
+from pipeline.data.sources.in_threads import in_threads
 from pipeline.data.sources.parquet_reader import ParquetReader
-from pipeline.data.sources.text_file import COMPRESSIONS, TextFile
+from pipeline.data.sources.text.csv_dialect import Dialect, find_dialect
+from pipeline.data.sources.text.csv_reader import CsvReader
+from pipeline.data.sources.text.json_reader import JsonReader
+from pipeline.data.sources.text.text_file import COMPRESSIONS, TextFile
 from pipeline.io.errors import UserError
 
 _ENDINGS = {
@@ -32,8 +33,10 @@ def open_readers(files: Sequence[SourceFile], config: FilesConfig) -> list[FileR
     for file, format in zip(files, formats, strict=True):
         if format == "csv" and dialect is None:
             dialect = find_dialect(TextFile(file), config)
-    dialect = dialect or Dialect(config.separator or ",", bool(config.header))
-    return [_open(*pair, config, dialect) for pair in zip(files, formats, strict=True)]
+    common = dialect or Dialect(config.separator or ",", bool(config.header))
+    return in_threads(
+        lambda pair: _open(*pair, config, common), list(zip(files, formats, strict=True))
+    )
 
 
 def _open(file: SourceFile, format: str, config: FilesConfig, dialect: Dialect) -> FileReader:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from fnmatch import translate
 
 import pyarrow as pa
 
@@ -104,9 +103,9 @@ def _expand(store: Store, folder: str, parts: list[str]) -> Iterator[tuple[str, 
             if pattern.fullmatch(entry.path) and not hidden:
                 yield folder + entry.path, entry
         return
-    pattern = re.compile(translate(part))
+    pattern = _compiled([part])
     for entry in store.children(folder):
-        if _is_hidden(entry.path) or not pattern.match(entry.path):
+        if _is_hidden(entry.path) or not pattern.fullmatch(entry.path):
             continue
         if not rest:
             yield folder + entry.path, entry
@@ -115,16 +114,31 @@ def _expand(store: Store, folder: str, parts: list[str]) -> Iterator[tuple[str, 
 
 
 def _compiled(parts: list[str]) -> re.Pattern[str]:
-    """Return the expression for a pattern with '**', which stands for any number of folders."""
+    """Return the expression for components, of which '**' stands for any number of folders."""
     expression = ""
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         if part == "**":
             expression += ".*" if last else "(?:[^/]+/)*"
-        else:  # translate returns '(?s:...)\Z'; a wildcard must not match a separator
-            one = translate(part)[4:-3].replace(".*", "[^/]*").replace("(?>.*?", "(?>[^/]*?")
-            expression += one.replace("(?s:.)", "[^/]") + ("" if last else "/")
+        else:
+            expression += _component(part) + ("" if last else "/")
     return re.compile(expression, re.DOTALL)
+
+
+def _component(part: str) -> str:
+    expression = ""
+    for token in re.findall(r"\*+|\?|\[!?[^]]+\]|.", part, re.DOTALL):
+        if token[0] == "*":
+            expression += "[^/]*"
+        elif token == "?":
+            expression += "[^/]"
+        elif token[0] == "[" and len(token) > 1:
+            negated = token[1] in "!^"
+            characters = re.escape(token[1 + negated : -1]).replace(r"\-", "-")
+            expression += ("[^/" if negated else "[") + characters + "]"
+        else:
+            expression += re.escape(token)
+    return expression
 
 
 def _is_hidden(name: str) -> bool:

@@ -9,10 +9,9 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.data.sources.config import JoinConfig
+from pipeline.data.sources.key_index import ROW, KeyIndex
 from pipeline.data.sources.table import open_table
 from pipeline.io.errors import UserError, nearest
-
-_ROW = " row"  # no key has this name: keys are numbered
 
 
 class SideTable:
@@ -36,12 +35,12 @@ class SideTable:
         self.faults = self._table.faults
         self._lock = Lock()
         self._columns: dict[str, pa.Array] = {}
-        self._index = self._read_keys(own)
+        self._index = KeyIndex(self._read_keys(own))
 
     def _read_keys(self, own: Sequence[str]) -> pl.DataFrame:
         schema = pa.schema([(name, self._table.types[name]) for name in own])
         tables = [self._table.read(chunk, own) for chunk in self._table.chunks]
-        keys = _as_text(pa.concat_tables([schema.empty_table(), *tables])).with_row_index(_ROW)
+        keys = _as_text(pa.concat_tables([schema.empty_table(), *tables])).with_row_index(ROW)
         keys = keys.drop_nulls()
         repeated = keys.filter(pl.struct(keys.columns[1:]).is_duplicated())
         if len(repeated):
@@ -49,7 +48,7 @@ class SideTable:
             same = repeated.filter(
                 pl.all_horizontal(pl.col(str(i)) == value for i, value in enumerate(values))
             )
-            places = " and ".join(self._locate(row) for row in same[_ROW].head(2).to_list())
+            places = " and ".join(self._locate(row) for row in same[ROW].head(2).to_list())
             shown = ", ".join(f"{n} {v!r}" for n, v in zip(own, values, strict=True))
             raise UserError(f"{places}: both have {shown}; a side table has one row per key")
         return keys
@@ -75,11 +74,7 @@ class SideTable:
 
     def find(self, keys: pa.Table) -> pa.Array:
         """Return the row of each key, null where there is none."""
-        wanted = _as_text(keys)
-        found = wanted.join(
-            self._index, on=wanted.columns, how="left", maintain_order="left", coalesce=True
-        )
-        return found[_ROW].to_arrow()
+        return self._index.find(_as_text(keys))
 
     def take(self, rows: pa.Array, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
         """Return columns at the rows that `find` returned."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipeline.data.sources.config import FilesConfig
 from pipeline.data.sources.files import Chunk, FileReader, SourceFile
 from pipeline.data.sources.formats import open_readers
+from pipeline.data.sources.in_threads import in_threads
 from pipeline.data.sources.partitions import partition_type
 from pipeline.data.sources.resolve import resolve
 from pipeline.data.sources.unify import canonical, cast, describe, settled, unify
@@ -155,9 +156,9 @@ def _names(files: Sequence[SourceFile], readers: Sequence[FileReader]) -> list[s
 
 def _chunks(readers: Sequence[FileReader]) -> list[Chunk]:
     chunks = []
-    for file, reader in enumerate(readers):
+    for file, counts in enumerate(in_threads(lambda reader: reader.rows(), readers)):
         first_row = 0
-        for part, rows in enumerate(reader.rows()):
+        for part, rows in enumerate(counts):
             if rows:
                 chunks.append(Chunk(file, part, first_row, rows))
             first_row += rows

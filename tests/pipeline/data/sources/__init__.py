@@ -1,1 +1,1 @@
-"""Tests of pipeline/data/."""
+"""Tests of pipeline/data/sources/."""

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import strategies as st
 
-from pipeline.data.sources import text_parts
 from pipeline.data.sources.config import FilesConfig
 from pipeline.data.sources.files import Source
 from pipeline.data.sources.table import open_table
+from pipeline.data.sources.text import parts
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
 WHOLE = st.integers(-(2**63), 2**63 - 1)
@@ -114,7 +114,7 @@ def write_jsonl(table: pa.Table, path: Path) -> None:
 def parts_of(size: int) -> Iterator[None]:
     """Cut text files into parts of about `size` bytes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_parts, "PART_BYTES", size)
+        patch.setattr(parts, "PART_BYTES", size)
         yield
 
 

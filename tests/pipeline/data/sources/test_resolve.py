@@ -52,6 +52,10 @@ def names(*paths: str) -> list[str]:
         ("deep/", ["deep/er/a.csv", "deep/er/a.parquet"]),
         ("./deep//er/*.csv", ["./deep/er/a.csv"]),
         ("**/a.csv", ["a.csv", "deep/er/a.csv"]),
+        ("[!ab].csv", ["B.csv"]),
+        ("[a-b].csv", ["a.csv", "b.csv"]),
+        ("**/d?*p/*/a.*", ["deep/er/a.csv", "deep/er/a.parquet"]),
+        ("**/deep?er/*", []),
         ("deep/**", ["deep/er/a.csv", "deep/er/a.parquet"]),
         ("d*/**/*.csv", ["day=10/x.csv", "day=2/x.csv", "deep/er/a.csv"]),
         ("day=10/_temporary/*", ["day=10/_temporary/y.csv"]),
@@ -60,6 +64,10 @@ def names(*paths: str) -> list[str]:
     ],
 )
 def test_what_a_path_stands_for(folder: Path, path: str, expected: list[str]) -> None:
+    if not expected:
+        with pytest.raises(UserError, match="no file matches"):
+            names(path)
+        return
     assert names(path) == expected
     absolute = [str(folder / name) for name in expected]
     assert names(f"{folder}/{path}") == [f"{folder}/{name}" for name in expected]

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline.data.sources.files import SourceFile
 from pipeline.data.sources.stores import LocalStore
-from pipeline.data.sources.text_file import TextFile
+from pipeline.data.sources.text.text_file import TextFile
 
 DATA = bytes(range(256)) * 400
 STEP = 1000

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from pipeline.data.sources.csv_dialect import Dialect, read_head
 from pipeline.data.sources.files import SourceFile, first_line
-from pipeline.data.sources.text_file import TextFile
-from pipeline.data.sources.text_parts import Part, csv_row_ends, cut, line_ends, rows_between
+from pipeline.data.sources.text.csv_dialect import Dialect, read_head
+from pipeline.data.sources.text.parts import Part, csv_row_ends, cut, line_ends, rows_between
+from pipeline.data.sources.text.text_file import TextFile
 from pipeline.io.errors import UserError
 
 

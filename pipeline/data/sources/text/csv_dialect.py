@@ -13,8 +13,8 @@ import numpy as np
 
 from pipeline.data.sources.config import FilesConfig
 from pipeline.data.sources.files import check_names
-from pipeline.data.sources.text_file import TextFile
-from pipeline.data.sources.text_parts import csv_row_ends, line_ends, rows_between
+from pipeline.data.sources.text.parts import csv_row_ends, line_ends, rows_between
+from pipeline.data.sources.text.text_file import TextFile
 from pipeline.io.errors import UserError
 
 _SEPARATORS = ",;\t|"

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from pipeline.data.sources.files import SourceFile, first_line
-from pipeline.data.sources.text_file import TextFile
-from pipeline.data.sources.text_parts import Bytes, Part, cut, line_ends, rows_between
+from pipeline.data.sources.text.parts import Bytes, Part, cut, line_ends, rows_between
+from pipeline.data.sources.text.text_file import TextFile
 from pipeline.data.sources.unify import canonical, describe, unify
 from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError

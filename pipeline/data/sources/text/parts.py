@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.sources.text_file import TextFile
+from pipeline.data.sources.text.text_file import TextFile
 from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError
 

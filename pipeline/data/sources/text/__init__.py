@@ -1,0 +1,1 @@
+"""Tables as text: CSV and JSON lines, perhaps compressed."""
