@@ -45,13 +45,8 @@ def text(column: pl.Expr, dtype: PolarsDataType) -> pl.Expr:
             .otherwise(plain)
         )
     if kind == pl.Datetime:
-        return (
-            column.dt.replace_time_zone(None).dt.to_string("iso:strict")
-            if not getattr(dtype, "time_zone", None)
-            else column.dt.convert_time_zone("UTC")
-            .dt.replace_time_zone(None)
-            .dt.to_string("iso:strict")
-        )
+        exact = time(column, dtype).dt.to_string("%Y-%m-%dT%H:%M:%S%.6f")
+        return exact.str.strip_suffix(".000000")
     if kind == pl.String or kind in (pl.Categorical, pl.Enum):
         stripped = column.cast(pl.String).str.strip_chars()
         return pl.when(stripped != "").then(stripped)
