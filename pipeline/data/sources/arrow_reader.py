@@ -1,9 +1,10 @@
-"""Arrow IPC files and streams (Feather version 2): a part is a record batch."""
+"""Arrow IPC files and streams (Feather version 2): a part is a record batch or rows of one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Lock
 
 import pyarrow as pa
 import pyarrow.ipc
@@ -12,6 +13,8 @@ from pipeline.data.sources.files import SourceFile, check_names, first_line
 from pipeline.io.errors import UserError
 
 _MAGIC = b"ARROW1"
+_PART_ROWS = 2**20
+"""Polars writes a whole table as one record batch."""
 
 
 class ArrowReader:
@@ -20,33 +23,46 @@ class ArrowReader:
     def __init__(self, file: SourceFile) -> None:
         """Raises UserError if it is not an Arrow file."""
         self._file = file
-        self._rows: list[int] | None = None
+        self._lock = Lock()
+        self._parts: list[tuple[int, int, int]] | None = None
         with self._readable(), file.open() as opened:
             self._is_stream = opened.read(len(_MAGIC)) != _MAGIC
             opened.seek(0)
             schema = self._reader(opened).schema
-        check_names(file.name, schema.names)
-        self.schema: Mapping[str, pa.DataType] = dict(zip(schema.names, schema.types, strict=True))
+            names = schema.names
+        check_names(file.name, names)
+        self.schema: Mapping[str, pa.DataType] = dict(zip(names, schema.types, strict=True))
 
     def rows(self) -> list[int]:
-        """Return the number of rows of each record batch."""
-        if self._rows is None:
-            with self._readable(), self._file.open() as opened:
-                # Columns of other batches are neither read nor decompressed.
-                reader = self._reader(opened, [0] if self.schema else None)
-                self._rows = [batch.num_rows for batch in _batches(reader)]
-        return self._rows
+        """Return the number of rows of each part."""
+        return [rows for _, _, rows in self._cut()]
+
+    def _cut(self) -> list[tuple[int, int, int]]:
+        """Return the record batch of each part, its first row there and its rows."""
+        with self._lock:
+            if self._parts is None:
+                with self._readable(), self._file.open() as opened:
+                    # Columns that are not included are neither read nor decompressed.
+                    reader = self._reader(opened, [0] if self.schema else None)
+                    sizes = [batch.num_rows for batch in _batches(reader)]
+                self._parts = [
+                    (batch, first, min(_PART_ROWS, size - first))
+                    for batch, size in enumerate(sizes)
+                    for first in range(0, size, _PART_ROWS)
+                ]
+            return self._parts
 
     def read(self, part: int, columns: Sequence[str]) -> pa.Table:
-        """Read columns of a record batch."""
+        """Read columns of a part."""
+        number, first, rows = self._cut()[part]
         positions = {name: index for index, name in enumerate(self.schema)}
         with self._readable(), self._file.open() as opened:
             reader = self._reader(opened, sorted(positions[name] for name in columns))
             if self._is_stream:
-                batch = next(batch for index, batch in enumerate(reader) if index == part)
+                batch = next(batch for index, batch in enumerate(reader) if index == number)
             else:
-                batch = reader.get_batch(part)
-            return pa.Table.from_batches([batch]).select(list(columns))
+                batch = reader.get_batch(number)
+            return pa.Table.from_batches([batch.slice(first, rows)]).select(list(columns))
 
     def line(self, part: int, row: int) -> None:
         """Arrow files have no lines."""

@@ -14,7 +14,7 @@ from pipeline.data.sources.formats import open_readers
 from pipeline.data.sources.in_threads import in_threads
 from pipeline.data.sources.partitions import partition_type
 from pipeline.data.sources.resolve import resolve
-from pipeline.data.sources.unify import canonical, cast, describe, settled, unify
+from pipeline.data.sources.unify import canonical, cast, check, describe, settled, unify
 from pipeline.io.errors import UserError, nearest
 
 
@@ -128,12 +128,14 @@ class SourceTable:
                 "files while they are read"
             )
         arrays = []
+        locate = partial(self.locate, chunk)
         for name in columns:
             if found is not None and name in reader.schema:
                 column = found[name]
+                check(column, name, locate)
             else:
                 column = _constant(file.partitions.get(name), chunk.rows)
-            arrays.append(cast(column, self.types[name], name, partial(self.locate, chunk)))
+            arrays.append(cast(column, self.types[name], name, locate))
         return pa.table(arrays, names=list(columns))
 
     def locate(self, chunk: Chunk, row: int) -> str:

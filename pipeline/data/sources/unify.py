@@ -95,12 +95,10 @@ def cast(
     column: pa.ChunkedArray, kind: pa.DataType, name: str, locate: Callable[[int], str]
 ) -> pa.ChunkedArray:
     """Cast a column without changing a value. Raises UserError, naming the row."""
-    if column.type == kind:
-        return column
     try:
-        return column.cast(kind)
+        return column if column.type == kind else column.cast(kind)
     except pa.ArrowInvalid as error:
-        row = _first_fault(column, kind)
+        row = _first_fault(column, lambda part: part.cast(kind))
         raise UserError(
             f"{locate(row)}, column {name!r}: {column[row].as_py()} cannot be stored as "
             f"{describe(kind)} without loss; correct the value, or write the column with one type "
@@ -108,13 +106,29 @@ def cast(
         ) from error
 
 
-def _first_fault(column: pa.ChunkedArray, kind: pa.DataType) -> int:
+def check(column: pa.ChunkedArray, name: str, locate: Callable[[int], str]) -> None:
+    """Raise UserError for text that is not UTF-8, which some writers let pass, and for damage."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error):  # offsets behind the end: no row can be read
+            raise UserError(
+                f"{locate(0)}, column {name!r}: damaged from here on; write the file again"
+            ) from error
+        row = _first_fault(column, lambda part: part.validate(full=True))
+        raise UserError(
+            f"{locate(row)}, column {name!r}: text that is not UTF-8; write the file again"
+        ) from error
+
+
+def _first_fault(column: pa.ChunkedArray, test: Callable[[pa.ChunkedArray], object]) -> int:
+    """Return the first row for which `test` raises ArrowInvalid."""
     first, end = 0, len(column)
     while end - first > 1:
         middle = (first + end) // 2
         try:
-            # take, not slice: casting a slice of lists also casts the values of the others
-            column.take(pa.array(range(first, middle))).cast(kind)
+            # take, not slice: the values of a slice of lists are those of all lists
+            test(column.take(pa.array(range(first, middle))))
         except pa.ArrowInvalid:
             end = middle
         else:

@@ -101,9 +101,10 @@ class JsonReader:
 
     def _fault(self, part: Part, data: bytes, reason: str) -> UserError:
         row = int(found[1]) if (found := _ROW.search(reason)) else 0
+        row = min(row, part.rows - 1)  # a line may have several objects
         where = f"{self._text.name}: line {self._line(part, data, row)}"
-        if place := _PLACE.search(reason):
-            value = _value(data, row, place[1])
+        place = _PLACE.search(reason)
+        if place and (value := _value(data, row, place[1])) is not None:
             return UserError(
                 f"{where}, column {place[1]!r}: {json.dumps(value)[:80]} has another type than the "
                 "values before; write one type per column"
@@ -138,9 +139,14 @@ def _count(data: Bytes, ends: IntArray) -> int:
 
 
 def _value(data: bytes, row: int, name: str) -> Any:
+    """Return a value for a message; None if there is none, or the row is not JSON."""
     array = np.frombuffer(data, dtype=np.uint8)
     starts, ends = _rows(array, line_ends(array))
-    return json.loads(data[int(starts[row]) : int(ends[row])]).get(name)
+    try:
+        values = json.loads(data[int(starts[row]) : int(ends[row])])
+    except (ValueError, RecursionError):
+        return None
+    return values.get(name) if isinstance(values, dict) else None
 
 
 def _exact_type(column: pa.ChunkedArray, data: bytes, name: str) -> pa.DataType:

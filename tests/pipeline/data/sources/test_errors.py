@@ -127,6 +127,19 @@ def test_columns_of_one_name(tmp_path: Path, ending: str) -> None:
     assert error_of(path) == f"a{ending}: 2 columns are named 'x'; rename all but one"
 
 
+@pytest.mark.parametrize("ending", [".parquet", ".arrow"])
+@pytest.mark.parametrize("in_list", [False, True])
+def test_text_that_is_not_utf8(tmp_path: Path, ending: str, in_list: bool) -> None:
+    path = tmp_path / f"a{ending}"
+    bad = pa.array([b"x", b"y", b"z", b"M\xfcller", b"y"]).view(pa.string())
+    column = pa.ListArray.from_arrays([0, 2, 2, 4, 5], bad) if in_list else bad
+    (pq.write_table if ending == ".parquet" else write_arrow_file)(pa.table({"a": column}), path)
+    row = 2 if in_list else 3
+    assert error_of(path) == (
+        f"a{ending}: row {row} (from 0), column 'a': text that is not UTF-8; write the file again"
+    )
+
+
 def test_an_unknown_ending(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a\nb\n", encoding="utf-8")
     (tmp_path / "README.md").write_text("a", encoding="utf-8")
