@@ -9,8 +9,7 @@ from threading import Lock
 import pyarrow as pa
 import pyarrow.ipc
 
-from pipeline.data.sources.files import SourceFile, check_names, first_line
-from pipeline.io.errors import UserError
+from pipeline.data.sources.files import SourceFile, check_names, unreadable
 
 _MAGIC = b"ARROW1"
 _PART_ROWS = 2**20
@@ -79,10 +78,7 @@ class ArrowReader:
         try:
             yield
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"{self._file.name}: not a complete Arrow file ({first_line(error)}); write it "
-                "again, or remove it"
-            ) from error
+            raise unreadable(self._file.name, "Arrow", error) from error
 
 
 def _batches(

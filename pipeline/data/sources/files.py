@@ -103,6 +103,15 @@ def first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:240]
 
 
+def unreadable(name: str, format: str, error: Exception) -> UserError:
+    """Return the error for a file that `format` cannot open."""
+    if isinstance(error, OSError) and error.errno:  # not found, not permitted
+        return UserError(f"{name}: cannot be read ({error.strerror}); check the file")
+    return UserError(
+        f"{name}: not a complete {format} file ({first_line(error)}); write it again, or remove it"
+    )
+
+
 def check_names(where: str, names: Sequence[str]) -> None:
     """Raise UserError, starting with `where`, if two columns have one name."""
     name, count = Counter(names).most_common(1)[0] if names else ("", 1)

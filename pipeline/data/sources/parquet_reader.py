@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.data.sources.files import SourceFile, check_names, first_line
+from pipeline.data.sources.files import SourceFile, check_names, first_line, unreadable
 from pipeline.io.errors import UserError
 
 
@@ -29,10 +29,7 @@ class ParquetReader:
                 f"{file.name}: the name of a column is not UTF-8; write the file again"
             ) from error
         except (pa.ArrowException, OSError) as error:
-            raise UserError(
-                f"{file.name}: not a complete Parquet file ({first_line(error)}); write it again, "
-                "or remove it"
-            ) from error
+            raise unreadable(file.name, "Parquet", error) from error
         check_names(file.name, names)
         self.schema: Mapping[str, pa.DataType] = dict(zip(names, schema.types, strict=True))
 

@@ -56,7 +56,7 @@ class LocalStore:
         """Return what is at `path`, or None."""
         try:
             found = os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null byte
             return None
         return Entry(path, os.path.isdir(path), found.st_size)
 

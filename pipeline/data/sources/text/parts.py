@@ -13,7 +13,7 @@ from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError
 
 PART_BYTES = 16 * 2**20
-_LONGEST_ROW = 256 * 2**20
+LONGEST_ROW = 256 * 2**20
 _LF, _CR, _QUOTE = b'\n\r"'
 
 Bytes = npt.NDArray[np.uint8]
@@ -117,10 +117,10 @@ def cut(
         if len(ends) and ends[-1] == len(data) and data[-1] == _CR:
             ends = ends[:-1]  # the other half of the line break may follow
         if not len(ends):
-            if len(data) > _LONGEST_ROW:
+            if len(data) > LONGEST_ROW:
                 raise UserError(
-                    f"{text.name}: line {first_line}: the row has more than {_LONGEST_ROW >> 20} "
-                    "MB; is a quote not closed?"
+                    f"{text.name}: line {first_line}: the row has more than {LONGEST_ROW} "
+                    "bytes; is a quote not closed?"
                 )
             rest = data
             continue

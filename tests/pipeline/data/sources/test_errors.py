@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.ipc
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.data.sources.text import parts
 from pipeline.io.errors import UserError
-from tests.pipeline.data.sources.tables import opened, read_all, write_arrow_file
+from tests.pipeline.data.sources.tables import (
+    opened,
+    parts_of,
+    read_all,
+    write_arrow_file,
+    write_jsonl,
+)
 
 TABLE = pa.table({"user": list(range(1000)), "x": [str(n) * 20 for n in range(1000)]})
 
@@ -151,6 +159,36 @@ def test_an_unknown_column(tmp_path: Path) -> None:
     pq.write_table(TABLE, path)
     with pytest.raises(UserError, match=r"a\.parquet: no column 'usr'; did you mean 'user'"):
         opened(path).require(["x", "usr"])
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".arrow", ".csv", ".jsonl"])
+def test_a_file_that_is_removed_or_something_else(tmp_path: Path, ending: str) -> None:
+    os.mkfifo(tmp_path / f"a{ending}")
+    assert "(is a pipe, not a file); " in error_of(tmp_path / f"a{ending}")
+    path = tmp_path / f"b{ending}"
+    table = pa.table({"a": ["x", "y"]})
+    writers: dict[str, Any] = {".parquet": pq.write_table, ".arrow": write_arrow_file}
+    writers |= {".csv": pa.csv.write_csv, ".jsonl": write_jsonl}
+    writers[ending](table, path)
+    source = opened(path)
+    (chunk,) = source.chunks
+    path.unlink()
+    with pytest.raises(UserError, match="No such file or directory"):
+        source.read(chunk, ["a"])
+
+
+def test_a_row_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('a,b\n1,2\n\n3,"' + "4\n" * 500, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch, parts_of(100):
+        patch.setattr(parts, "LONGEST_ROW", 2**10 // 2)
+        assert error_of(path) == (
+            "a.csv: line 4: the row has more than 512 bytes; is a quote not closed?"
+        )
+
+
+def test_a_path_with_a_null_byte(tmp_path: Path) -> None:
+    assert error_of(tmp_path / "a\0.csv").endswith("no such file or folder; check the path")
 
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".jsonl"])
