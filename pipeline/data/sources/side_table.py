@@ -11,11 +11,12 @@ import pyarrow as pa
 from pipeline.data.sources.config import JoinConfig
 from pipeline.data.sources.key_index import ROW, KeyIndex
 from pipeline.data.sources.table import open_table
+from pipeline.features.values import text
 from pipeline.io.errors import UserError, nearest
 
 
 class SideTable:
-    """Keys are compared as text, so that 12 matches '12' and 12.0. A null key matches nothing."""
+    """Keys are compared as the text of ids: 12 matches '12' and 12.0. Null matches nothing."""
 
     def __init__(self, join: JoinConfig) -> None:
         """Reads the keys. Raises UserError if they do not exist, are null or not unique."""
@@ -83,17 +84,9 @@ class SideTable:
 
 
 def _as_text(keys: pa.Table) -> pl.DataFrame:
-    """Return the canonical text of key columns, named by their position."""
+    """Return key columns as the text that ids have, named by their position."""
     frame = pl.DataFrame(pl.from_arrow(keys))
     return frame.select(
-        _text(pl.col(name), kind).alias(str(position))
+        text(pl.col(name), kind).alias(str(position))
         for position, (name, kind) in enumerate(frame.schema.items())
     )
-
-
-def _text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    if kind.is_float():
-        whole = (column == column.round()) & (column.abs() < 2.0**53)
-        text = pl.when(whole).then(column.cast(pl.Int64, strict=False).cast(pl.String))
-        return text.otherwise(column.fill_nan(None).cast(pl.String))
-    return column.cast(pl.String)

@@ -38,6 +38,23 @@ def test_versions_partitions_and_a_new_column(tmp_path: Path) -> None:
     assert all(Path(file.name).stat().st_size == file.size for file in source.files)
 
 
+def test_partitions_have_the_types_of_the_schema(tmp_path: Path) -> None:
+    noon = datetime.datetime(2026, 5, 1, 12, 0, 0, 123)
+    table = pa.table(
+        {
+            "v": [1],
+            "flag": [True],
+            "utc": pa.array([noon], pa.timestamp("us", "UTC")),
+            "local": pa.array([noon], pa.timestamp("us")),
+            "x": [0.1],
+            "n": pa.array([7], pa.int16()),
+        }
+    )
+    deltalake.write_deltalake(tmp_path / "table", table, partition_by=table.column_names[1:])
+    found = read_all(opened(tmp_path / "table"), table.column_names)
+    assert found == table.set_column(5, "n", table["n"].cast(pa.int64()))
+
+
 def test_what_is_no_delta_table(tmp_path: Path) -> None:
     (tmp_path / "_delta_log").mkdir()
     with pytest.raises(UserError, match="not a Delta table that can be read"):
