@@ -19,17 +19,24 @@ from embeddings.features import EmbeddingTable
 _DTYPES = {"fp32": DataType.FP32, "fp16": DataType.FP16, "bf16": DataType.BF16}
 
 
-def build_bags(tables: Sequence[EmbeddingTable]) -> EmbeddingBagCollection | None:
+def build_bags(
+    tables: Sequence[EmbeddingTable], *, weighted: bool = False
+) -> EmbeddingBagCollection | None:
     """Build one collection of the pooled tables, with one fused lookup and one exchange.
 
     All bags are summed here, and the model's head divides those with mean pooling by their lengths:
     TorchRec 1.8 averages incorrectly under grid_shard (each rank's part by its own length), and
     under row-wise types divides every column of every feature by length + 1e-6.
+    `weighted`: ids have weights, of which bags are weighted sums. All of the collection or none
+    have them in TorchRec, so features without weights get ones. The head's division by the length
+    is FBGEMM's weighted mean.
     Returns None if there are no pooled tables.
     """
     pooled = [table for table in tables if not table.unpooled]
     configs = [EmbeddingBagConfig(**_fields(table), pooling=PoolingType.SUM) for table in pooled]
-    return EmbeddingBagCollection(configs, device=torch.device("meta")) if configs else None
+    if not configs:
+        return None
+    return EmbeddingBagCollection(configs, device=torch.device("meta"), is_weighted=weighted)
 
 
 def build_rows(tables: Sequence[EmbeddingTable]) -> EmbeddingCollection | None:

@@ -69,6 +69,7 @@ class InputLayer(nn.Module):
         rows = KeyedJaggedTensor(
             keys=keys,
             values=values.to(self.id_dtype),
+            weights=sparse.weights_or_none(),
             lengths=sparse.lengths().int(),
             stride=sparse.stride(),
         )

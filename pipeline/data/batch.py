@@ -27,7 +27,8 @@ class Batch(Pipelineable):
     dense: Tensor
     """[B, N] float32, normalized; 0 if missing."""
     sparse: KeyedJaggedTensor
-    """One key per feature; values are table rows (int32; int64 for more than 2^31), stride B."""
+    """One key per feature; values are table rows (int32; int64 for more than 2^31), stride B.
+    With float32 weights (1 where a feature has none) if any feature has weights."""
     labels: Tensor
     """[B, T] float32, 0 or 1; NaN if missing."""
     weights: Tensor

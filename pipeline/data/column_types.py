@@ -65,9 +65,13 @@ def cast(
 _NOUNS = {False: "a whole number of 64 bits", True: "a list of whole numbers of 64 bits"}
 
 
+def _is_float(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind.value_type if pa.types.is_list(kind) else kind)
+
+
 def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     # Rounding to float32 is allowed, which is sufficient for numbers and labels.
-    return column.cast(kind, safe=not pa.types.is_floating(kind))
+    return column.cast(kind, safe=not _is_float(kind))
 
 
 def _first_fault(column: pa.ChunkedArray, kind: pa.DataType) -> int:

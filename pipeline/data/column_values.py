@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.data.schema import AGAIN, DenseFeature, Label
+from pipeline.data.schema import AGAIN, DenseFeature, Label, SparseFeature
 from pipeline.io.arrays import Float32Array, IntArray
 from pipeline.io.errors import UserError
 
@@ -88,6 +89,43 @@ def row_weights(column: pa.ChunkedArray, name: str, locate: Locate) -> Float32Ar
             "null" if value is None else value,
             "not a row weight (a finite number from 0)",
             "give every row one, and " + AGAIN,
+        )
+    return values
+
+
+def list_lengths(column: pa.ChunkedArray) -> IntArray:
+    """Return the number of values in each row, 0 for a null list."""
+    return np.concatenate(
+        [integers(pc.list_value_length(chunk)) for chunk in column.chunks], dtype=np.int64
+    )
+
+
+def list_weights(
+    column: pa.ChunkedArray, lengths: IntArray, name: str, feature: SparseFeature, locate: Locate
+) -> Float32Array:
+    """Return the weights of all values; rows must have as many as values (`lengths`)."""
+    found = list_lengths(column)
+    if (wrong := np.flatnonzero(found != lengths)).size:
+        row = int(wrong[0])
+        reject(
+            locate(row),
+            name,
+            int(found[row]),
+            f"its number of weights, but {feature.column!r} has {int(lengths[row])} values",
+            "give each value one weight, and " + AGAIN,
+        )
+    chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    values = np.concatenate(chunks, dtype=np.float32)
+    finite = np.isfinite(values)
+    if not finite.all():
+        index = int(np.argmin(finite))
+        row = int(np.searchsorted(lengths.cumsum(), index, side="right"))
+        reject(
+            locate(row),
+            name,
+            column[row].as_py(),
+            "a list with a weight that is not a finite number",
+            "give each value one weight, and " + AGAIN,
         )
     return values
 

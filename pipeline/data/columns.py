@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 import torchrec  # noqa: F401  (loads torch.ops.fbgemm)
 from torch import Tensor
@@ -19,6 +18,8 @@ from pipeline.data.batch import NO_USER
 from pipeline.data.column_values import (
     Locate,
     integers,
+    list_lengths,
+    list_weights,
     numbers,
     probabilities,
     reject,
@@ -87,6 +88,7 @@ class Columns:
         """Columns to read, without duplicates, and their types."""
         kinds = {feature.column: pa.int64() for feature in self._single}
         kinds |= {feature.column: pa.list_(pa.int64()) for feature in self._multi}
+        kinds |= {one.weights: pa.list_(pa.float32()) for one in self._multi if one.weights}
         kinds |= {feature.column: pa.float32() for feature in self._dense}
         kinds |= {task.column: pa.float32() for task in self.tasks}
         kinds |= {name: pa.float32() for name in self._oracles or () if name is not None}
@@ -107,6 +109,7 @@ class Columns:
             vocab_size, hash_rows = self.inputs.ids[feature.name]
             found[feature.column] = (0, 2**63 - 1 if hash_rows else vocab_size - 1)
         largest = float(np.finfo(np.float32).max)
+        found |= {one.weights: (-largest, largest) for one in self._multi if one.weights}
         found |= {number.column: (-largest, largest) for number in self._dense}
         found |= {name: (0, 1) for name in self._oracles or () if name is not None}
         if self._weight_column is not None:
@@ -141,10 +144,15 @@ class Columns:
         for feature, out in zip(self._single, single, strict=True):
             take(self._fold(integers(table[feature.column]), feature, locate), order, out)
 
-        bags, lengths = [], torch.empty(len(self._multi), len(order), dtype=torch.int32)
+        bags, bag_weights, lengths = (
+            [],
+            [],
+            torch.empty(len(self._multi), len(order), dtype=torch.int32),
+        )
         for feature, into in zip(self._multi, lengths, strict=True):
-            bag, counts = self._bag(table[feature.column], feature, order, locate)
+            bag, counts, weights_of_bag = self._bag(table, feature, order, locate)
             bags.append(bag)
+            bag_weights.append(weights_of_bag)
             into.copy_(counts)
         self._check_events(lengths, order, locate)
 
@@ -178,6 +186,7 @@ class Columns:
             weights=torch.from_numpy(weights),
             users=self._users(table, order),
             oracle=None if oracle is None else torch.from_numpy(oracle),
+            bag_weights=tuple(bag_weights) if any(one.weights for one in self._multi) else (),
         )
 
     def _users(self, table: pa.Table, order: IntArray) -> Tensor:
@@ -190,12 +199,15 @@ class Columns:
         return torch.from_numpy(users[order])
 
     def _bag(
-        self, column: pa.ChunkedArray, feature: SparseFeature, order: IntArray, locate: Locate
-    ) -> tuple[Tensor, Tensor]:
-        """Return values and lengths [n] of the bags `order`; a null list is an empty bag."""
-        lengths = np.concatenate(
-            [integers(pc.list_value_length(chunk)) for chunk in column.chunks], dtype=np.int64
-        )
+        self, table: pa.Table, feature: SparseFeature, order: IntArray, locate: Locate
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return values, lengths [n] and weights of the bags `order`; a null list is empty."""
+        column = table[feature.column]
+        lengths = list_lengths(column)
+        weights = None
+        if feature.weights is not None:
+            found = list_weights(table[feature.weights], lengths, feature.weights, feature, locate)
+            weights = torch.from_numpy(found)
         # By chunk: each is folded and converted while it is in cache.
         chunks: list[IntArray] = []
         num_values = 0
@@ -208,14 +220,14 @@ class Columns:
             values = self._fold(integers(chunk.flatten()), feature, locate_value)
             chunks.append(values.astype(self._id_type, copy=False))
             num_values += len(values)
-        new_lengths, bags, _ = torch.ops.fbgemm.permute_1D_sparse_data(
+        new_lengths, bags, new_weights = torch.ops.fbgemm.permute_1D_sparse_data(
             torch.from_numpy(order.astype(np.int32)),
             torch.from_numpy(lengths),
             torch.from_numpy(np.concatenate(chunks)),
-            None,
+            weights,
             None,
         )
-        return bags, new_lengths
+        return bags, new_lengths, None if weights is None else new_weights
 
     def _check_events(self, lengths: Tensor, order: IntArray, locate: Locate) -> None:
         """Check that histories of one kind of event have equal lengths."""

@@ -28,6 +28,9 @@ class Rows:
     users: Tensor
     oracle: Tensor | None = None
     """Same as in `Batch`, with n for B."""
+    bag_weights: tuple[Tensor | None, ...] = ()
+    """float32 weights of the values of each multi-valued feature, or None for 1; empty if no
+    feature has weights."""
 
     def __len__(self) -> int:
         return self.users.shape[0]
@@ -39,11 +42,25 @@ class Rows:
         bags = [
             torch.split(bag, count.tolist()) for bag, count in zip(self.bags, counts, strict=True)
         ]
+        weights: list[list[Tensor | None]] = [
+            [None] * len(sizes) if part is None else list(torch.split(part, count.tolist()))
+            for part, count in zip(self.bag_weights, counts, strict=False)
+        ]
         whole = [self.dense, self.labels, self.weights, self.users]
         whole += [] if self.oracle is None else [self.oracle]
         return [
-            Rows(single, tuple(bag[part] for bag in bags), lengths[part], *of_rows)
-            for part, (single, *of_rows) in enumerate(
+            Rows(
+                single,
+                tuple(bag[part] for bag in bags),
+                lengths[part],
+                dense,
+                labels,
+                row_weights,
+                users,
+                oracle[0] if oracle else None,
+                bag_weights=tuple(weight[part] for weight in weights),
+            )
+            for part, (single, dense, labels, row_weights, users, *oracle) in enumerate(
                 zip(
                     torch.split(self.single, sizes, dim=1),
                     *(torch.split(tensor, sizes) for tensor in whole),
@@ -72,6 +89,10 @@ class Rows:
             weights=torch.cat([part.weights for part in parts]),
             users=torch.cat([part.users for part in parts]),
             oracle=torch.cat(oracles) if oracles else None,
+            bag_weights=tuple(
+                None if of_bag[0] is None else torch.cat([w for w in of_bag if w is not None])
+                for of_bag in zip(*(part.bag_weights for part in parts), strict=True)
+            ),
         )
 
     def batch(self, keys: list[str], multi: Sequence[bool]) -> Batch:
@@ -83,11 +104,19 @@ class Rows:
             lengths[torch.tensor(multi)] = self.lengths
         else:
             values = self.single.flatten()
+        weights = None
+        if self.bag_weights:
+            values_of = zip(self.bags, self.bag_weights, strict=True)
+            of_bags = (torch.ones(len(bag)) if w is None else w for bag, w in values_of)
+            weights = torch.cat(
+                [next(of_bags) if is_bag else torch.ones(len(self)) for is_bag in multi]
+            )
         return Batch(
             dense=self.dense,
             sparse=KeyedJaggedTensor(
                 keys=keys,
                 values=values,
+                weights=weights,
                 lengths=lengths.view(-1),
                 stride=len(self),
             ),

@@ -9,6 +9,7 @@ Columns of a shard, one row per impression:
   0 is 'missing', 1 .. vocab_size-1 a known id, and an id outside the vocabulary is
   `vocab_size + h` with h a non-negative 62-bit hash of the raw value (the embedding layer folds
   it into its hash rows). A negative index is an error.
+- weights of a multi-valued feature (optional): list<float32>, finite, as many as values.
 - a dense feature: float32, raw (the reader normalizes with the schema's mean and std); null = mean.
 - a label: float32, 0 or 1; null = missing, masked out of loss and metrics.
 - an oracle (optional): float32, the true probability of the label.
@@ -57,6 +58,9 @@ class SparseFeature(Frozen):
     pooling: Literal["sum", "mean"] | None = Field(default=None, exclude_if=is_none)
     """Pooling of a multi-valued feature that `embeddings.poolings` does not name; None:
     `embeddings.pooling`."""
+    weights: str | None = Field(default=None, exclude_if=is_none)
+    """Column with the list of the values' weights, of a multi-valued feature: pooling sums
+    w_i e_i, and divides by the number of values for mean."""
 
     @property
     def column(self) -> str:
@@ -66,6 +70,8 @@ class SparseFeature(Frozen):
     def _only_bags_are_pooled(self) -> SparseFeature:
         if self.pooling and not self.multi:
             raise ValueError(f"feature {self.name!r} has a pooling, but is not multi; remove it")
+        if self.weights is not None and not self.multi:
+            raise ValueError(f"feature {self.name!r} has weights, but is not multi; remove them")
         return self
 
 
@@ -164,6 +170,16 @@ class Schema(Frozen):
         single = {feature.name for feature in self.sparse if not feature.multi}
         others = [(label.column, f"label {label.name!r}") for label in self.labels]
         others += [(one.oracle, f"the oracle of {one.name!r}") for one in self.labels if one.oracle]
+        known = dict(others)
+        for bag in self.sparse:
+            if bag.weights is not None:
+                role = f"the weights of {bag.name!r}"
+                if bag.weights in known:
+                    raise ValueError(
+                        f"column {bag.weights!r} is {known[bag.weights]} and {role}; give each its "
+                        "own"
+                    )
+                others.append((bag.weights, role))
         taken = inputs.keys() - single | {column for column, _ in others}
         if self.user_column in taken:
             raise ValueError(

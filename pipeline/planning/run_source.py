@@ -116,6 +116,7 @@ def listed(chosen: Selection, config: Config) -> tuple[ListedTable, ...]:
             features=table.features,
             optimizer=config.sparse.kind,
             unpooled=table.unpooled,
+            weighted=chosen.has_weighted_bags and not table.unpooled,
         )
         for table in chosen.tables
     )

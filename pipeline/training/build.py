@@ -96,7 +96,8 @@ def build_step(
         )
         hash_rows = chosen.schema.hash_rows(config.embeddings.hash_rows)
         inputs = input_layer(chosen.schema, chosen.features, hash_rows)
-        bags, rows_of = build_bags(chosen.tables), build_rows(chosen.tables)
+        bags = build_bags(chosen.tables, weighted=chosen.has_weighted_bags)
+        rows_of = build_rows(chosen.tables)
         model = Ranker(inputs, bags, rows_of, head)
     rows = config.train.micro_batch_size
     if rows and balance.takes_gradients:

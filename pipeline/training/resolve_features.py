@@ -37,6 +37,11 @@ class Selection:
         return self.schema.weight_column is not None
 
     @property
+    def has_weighted_bags(self) -> bool:
+        """Whether the values of some feature have weights."""
+        return any(feature.weights is not None for feature in self.features)
+
+    @property
     def tower_tasks(self) -> list[Task]:
         return [Task(name=label.name, category=label.category) for label in self.labels]
 
@@ -96,6 +101,13 @@ def resolve_features(config: Config, schema: Schema) -> Selection:
     own = {t.name: t.unknown_rows for t in schema.tables if t.unknown_rows is not None}
     try:
         attended = {f.table for f in ordered if f.name in attention.histories}
+        for feature in ordered:
+            if feature.weights is not None and feature.table in attended:
+                raise UserError(
+                    f"model.attention: feature {feature.name!r} has weights, and rows of its table "
+                    f"{feature.table!r} are looked up unpooled, without weights; leave it out with "
+                    "--data.exclude, or remove the histories of this table from model.attention"
+                )
         tables = build_tables(config.embeddings, ordered, sizes, attended, own)
         averaged = mean_pooled(config.embeddings, ordered)
     except ValueError as error:

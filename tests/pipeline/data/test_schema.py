@@ -115,6 +115,17 @@ WEIGHED = {"splits": train(weights={"rows": 5, "positives": {"click": 2}})}
             {"sparse": [{**WHOLE["sparse"][0], "pooling": "sum"}]},
             "feature 'user' has a pooling, but is not multi; remove it",
         ),
+        (
+            {"sparse": [{**WHOLE["sparse"][0], "weights": "w"}]},
+            "feature 'user' has weights, but is not multi; remove them",
+        ),
+        *(
+            (
+                {"sparse": [{**WHOLE["sparse"][0], "name": "bag", "multi": True, "weights": name}]},
+                f"column '{name}' is {role} and the weights of 'bag'",
+            )
+            for name, role in (("age", "feature 'age'"), ("click", "label 'click'"))
+        ),
         ({"tables": [{"name": "user", "vocab_size": 9, "unknown_rows": -1}]}, "unknown_rows: .*"),
         (
             {"weight_column": "user", **WEIGHED},

@@ -48,6 +48,16 @@ def test_a_feature_left_out_is_named_so(left_out: str) -> None:
         resolve_features(config({"history": "item"}, data=DataConfig(exclude=(left_out,))), SCHEMA)
 
 
+def test_a_bag_with_weights_cannot_share_an_attended_table() -> None:
+    bag = SCHEMA.sparse[2].model_copy(update={"name": "bag", "weights": "w"})
+    schema = SCHEMA.model_copy(update={"sparse": (*SCHEMA.sparse, bag)})
+    assert resolve_features(Config(recipe="debug"), schema).has_weighted_bags
+    with pytest.raises(UserError, match=r"model\.attention: feature 'bag' has weights, and rows"):
+        resolve_features(config({"history": "item"}), schema)
+    left_out = config({"history": "item"}, data=DataConfig(exclude=("bag",)))
+    assert not resolve_features(left_out, schema).has_weighted_bags
+
+
 def test_tables_of_different_widths_are_rejected() -> None:
     sparse = [*SCHEMA.sparse, SCHEMA.sparse[2].model_copy(update={"name": "tabs", "table": "tab"})]
     schema = SCHEMA.model_copy(update={"sparse": tuple(sparse)})
