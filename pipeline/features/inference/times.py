@@ -159,12 +159,8 @@ def _shares(values: pl.Series, bounds: list[Any]) -> tuple[float, float, float]:
 
 def _written(bound: Any, form: str) -> Any:
     if form == "number":
-        return bound
-    if form in _UNITS:
-        return int(bound) * _UNITS[form] // 1_000_000
+        return bound if abs(bound) < 2**31 else float(bound)  # whole numbers of YAML are int32
     moment = datetime(1970, 1, 1) + timedelta(microseconds=int(bound))
-    if form == "day":
-        return int(moment.strftime("%Y%m%d"))
     if not (moment.hour or moment.minute or moment.second or moment.microsecond):
         return moment.strftime("%Y-%m-%d")
     return moment.isoformat(" ")
