@@ -25,9 +25,8 @@ _HASH_ROWS = 1_000_000
 _LARGE = 1_000_000
 """Whole numbers that are all at least this large, and recur, are ids."""
 _SKEWED = 2.0
-_BINS = 20
-_MISSING = 0.01
-"""Share of missing values from which they get an id of their own, by `quantiles`."""
+_RANGES = ((12_800, 64), (2_000, 20), (0, 10))
+"""(rows, ranges): ranges of a number in a table with at least so many rows."""
 _LONG = 50
 """Length over which lists are cut, at the 99% quantile."""
 
@@ -43,7 +42,7 @@ class Feature:
 
 
 def propose_features(column: Profile, total_rows: int, weights: str | None = None) -> list[Feature]:
-    """Return the features of a column: one, or a number and its ranges if some are missing.
+    """Return the features of a column: one, or a number and its ranges.
 
     `weights`: column of the weights of a list.
     """
@@ -54,7 +53,7 @@ def propose_features(column: Profile, total_rows: int, weights: str | None = Non
         ids = _ids(column, total_rows)
         more = f"{reason}, {ids.why}" if ids.why else reason
         return [Feature({"type": "id", **ids.fields}, f"{more}{_missing(column)}")]
-    return _number(column)
+    return _number(column, total_rows)
 
 
 def _why_id(column: Profile) -> str | None:
@@ -110,7 +109,7 @@ def _rounded(count: int) -> str:
     return f"{count // digits * digits:,}"
 
 
-def _number(column: Profile) -> list[Feature]:
+def _number(column: Profile, total_rows: int) -> list[Feature]:
     low, high = column.low, column.high
     form = "whole numbers" if column.kind == "whole" else "numbers"
     why = f"{column.distinct:,} distinct {form} from {_shown(low)} to {_shown(high)}"
@@ -118,13 +117,13 @@ def _number(column: Profile) -> list[Feature]:
     if is_skewed(column):
         fields["transform"] = ["log1p", "standardise"]
         why += ", skewed"
-    missing = column.missing / column.rows
-    if missing < _MISSING:
-        return [Feature(fields, why + _missing(column))]
-    ranges = {"type": "id", "column": column.name, "ids": {"quantiles": _BINS}}
+    filled = ", replaced by the mean" if column.missing else ""
+    count = next(ranges for rows, ranges in _RANGES if total_rows >= rows)
+    ranges = {"type": "id", "column": column.name, "ids": {"quantiles": count}}
+    missing = ", and an id for missing" if column.missing else ""
     return [
-        Feature(fields, f"{why}{_missing(column)}, replaced by the mean"),
-        Feature(ranges, f"{_BINS} ranges of it, and one id for missing", suffix="_range"),
+        Feature(fields, f"{why}{_missing(column)}{filled}"),
+        Feature(ranges, f"{count} ranges of it{missing}", suffix="_range"),
     ]
 
 

@@ -57,7 +57,9 @@ def test_the_same_proposal_from_every_format(
         assert main(["init", f"log.{kind}", "--out", out]) == 0
         found[kind] = _loaded(out)
     first = found["parquet"]
-    assert list(first.features) == ["user_id", "item_id", "watched", "price", "hour", "weekday"]
+    assert list(first.features) == [
+        "user_id", "item_id", "watched", "price", "price_range", "hour", "weekday",
+    ]  # fmt: skip
     assert first.data.user == "user_id"
     assert list(first.data.labels) == ["click"]
     assert first.data.split.by == "time"

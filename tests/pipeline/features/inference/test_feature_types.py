@@ -39,16 +39,18 @@ _SKEWED = {"type": "number", "transform": ["log1p", "standardise"]}
     ],
 )  # fmt: skip
 def test_types(name: str, values: Any, fields: dict[str, Any]) -> None:
-    (found,) = propose_features(profile(pl.Series(name, values)), len(values))
+    found, *ranges = propose_features(profile(pl.Series(name, values)), len(values))
     assert dict(found.fields) == fields
+    assert len(ranges) == (fields["type"] == "number")
     FeatureConfig(**found.fields)
 
 
-def test_a_number_that_is_often_missing_has_ranges_too() -> None:
+@pytest.mark.parametrize(("rows", "ranges"), [(900, 10), (5_000, 20), (10**6, 64)])
+def test_a_number_has_ranges_too(rows: int, ranges: int) -> None:
     values = [None if row % 10 == 0 else row / 7 for row in range(900)]
-    number, ranges = propose_features(profile(pl.Series("x", values)), 900)
+    number, other = propose_features(profile(pl.Series("x", values)), rows)
     assert dict(number.fields) == {"type": "number"}
-    assert dict(ranges.fields) == {"type": "id", "column": "x", "ids": {"quantiles": 20}}
+    assert dict(other.fields) == {"type": "id", "column": "x", "ids": {"quantiles": ranges}}
     assert "10% missing" in number.why
 
 

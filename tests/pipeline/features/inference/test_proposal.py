@@ -66,6 +66,11 @@ def test_what_a_log_means() -> None:
         "city": {"type": "id"},
         "genre": {"type": "id"},
         "price_in_nok": {"type": "number", "transform": ["log1p", "standardise"]},
+        "price_in_nok_range": {
+            "type": "id",
+            "column": "price.in nok",
+            "ids": {"quantiles": 20},
+        },
         "tags": {"type": "ids", "separator": "|", "pooling": "mean"},
         "position": {"type": "id"},
         "hour": {"type": "id", "part": "hour"},
