@@ -12,7 +12,8 @@ import torch
 from torchrec import KeyedJaggedTensor
 
 from embeddings.config import SHARDING_TYPES
-from pipeline.data.schema import Schema
+from models.layers.config import AttentionConfig
+from pipeline.data.schema import Schema, SparseFeature
 from pipeline.ranks.world import this_world
 from pipeline.training.build import build
 from pipeline.training.resolve_features import resolve_features
@@ -82,13 +83,48 @@ def train_some(rank: int, size: int, kind: str, pooling: str, way: str) -> list[
     return losses
 
 
+def attended(rank: int, size: int) -> list[list[float]]:
+    """Attention over `history` beside `tabs`, a weighted bag of another table."""
+    plain = config(("row_wise",))
+    attention = AttentionConfig(events={"seen": {"history": "item"}}, hidden=8)
+    model = plain.model.model_copy(update={"attention": attention})
+    run = plain.model_copy(update={"model": model})
+    tabs = SparseFeature(name="tabs", group="item", table="tab", multi=True, weights="w")
+    schema = SCHEMA.model_copy(update={"sparse": (*SCHEMA.sparse, tabs)})
+    chosen = resolve_features(run, schema)
+    _, parallel = build(run, chosen, this_world())
+    pipeline = open_pipeline(parallel, this_world())
+    parallel.model.train()
+    keys = [feature.name for feature in SCHEMA.sparse]
+    batches = [rank_batch(step, rank, size, keys) for step in range(_STEPS)]
+    for batch in batches:
+        sparse = weighted(batch.sparse)
+        bag = sparse["history"]
+        batch.sparse = KeyedJaggedTensor(
+            keys=[*keys, "tabs"],
+            values=torch.cat([sparse.values(), bag.values() % 5]),
+            lengths=torch.cat([sparse.lengths(), bag.lengths()]),
+            weights=torch.cat([torch.ones(len(sparse.values())), bag.weights()]),
+            stride=sparse.stride(),
+        )
+    feed, losses = iter(batches), []
+    for _ in range(_STEPS):
+        loss = pipeline.progress(feed).losses_T
+        torch.distributed.all_reduce(loss)
+        losses.append((loss / size).tolist())
+    return losses
+
+
 def train_each(rank: int, size: int) -> dict[str, Any]:
     found = {
         f"{kind} {pooling}": train_some(rank, size, kind, pooling, "weights")
         for kind in SHARDING_TYPES
         for pooling in ("sum", "mean")
     }
-    return found | {"repeats": train_some(rank, size, "table_wise", "sum", "repeats")}
+    return found | {
+        "repeats": train_some(rank, size, "table_wise", "sum", "repeats"),
+        "attended": attended(rank, size),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +148,14 @@ def test_two_ranks_equal_one(
     for result in (alone, *together):
         losses = torch.tensor(result[f"{kind} {pooling}"])
         torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_attention_beside_weighted_bags_is_the_same_on_two_ranks(
+    alone: dict[str, Any], together: list[dict[str, Any]]
+) -> None:
+    for result in together:
+        found, expected = (torch.tensor(one["attended"]) for one in (result, alone))
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_weight_of_2_is_an_id_twice(alone: dict[str, Any]) -> None:
