@@ -93,6 +93,8 @@ class WindowedMetrics:
         sums_ST = torch.stack([step.sums_ST for step in self._steps]).sum(0)
         if self._world_size > 1:
             dist.all_reduce(sums_ST)
+        if not self._weighted:
+            sums_ST = sums_ST[[0, 1, 0, 1, 2, 3]]
         sums = [
             TaskSums(
                 rows=int(rows),
@@ -170,9 +172,9 @@ class WindowedMetrics:
         chances_TN = predictions_TN.double()
         loss_TN = -chances_TN.where(labels_TN == 1, 1 - chances_TN).clamp(_EPS, 1 - _EPS).log()
         ones_TN = torch.ones_like(loss_TN)
-        factor_TN = ones_TN if weights_1N is None else ones_TN * weights_1N
-        summed = [ones_TN, labels_TN]  # as TaskSums
-        summed += [factor_TN * part for part in (ones_TN, labels_TN, loss_TN, chances_TN)]
+        summed = [ones_TN, labels_TN, loss_TN, chances_TN]  # as TaskSums, if all weights are 1
+        if weights_1N is not None:
+            summed = [*summed[:2], *(part * weights_1N.double() for part in summed)]
         parts_STN = torch.stack([part.where(labels_TN != _MISSING, 0) for part in summed])
         whole, rest = divmod(labels_TN.shape[1], self._batch_size)
         sizes = [rest] * (rest > 0) + [self._batch_size] * whole
