@@ -124,7 +124,7 @@ def _train(rows: int) -> Iterator[tuple[str, Any]]:
         return
     trained = int(rows * 0.8)
     batch_size = 512
-    while batch_size > 8 and batch_size * 50 > trained:
+    while batch_size > 8 and batch_size * 20 > trained:
         batch_size //= 2
     epochs = min(max(-(-_STEPS * batch_size // max(trained, 1)), 1), 10)
     fields = {"batch_size": batch_size, "epochs": epochs, "eval_every": 50}
