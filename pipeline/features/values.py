@@ -22,6 +22,7 @@ _FORMATS = (
     "%Y/%m/%d",
     "%Y%m%d",
 )
+_WITH_ZONE = ("%Y-%m-%dT%H:%M:%S%.f%:z", "%Y-%m-%d %H:%M:%S%.f%:z")
 
 
 def text(column: pl.Expr, dtype: PolarsDataType) -> pl.Expr:
@@ -95,6 +96,9 @@ def time(column: pl.Expr, dtype: PolarsDataType) -> pl.Expr:
     if kind in (pl.String, pl.Categorical, pl.Enum):
         words = column.cast(pl.String).str.strip_chars().str.strip_suffix("Z")
         found = [words.str.to_datetime(form, strict=False, time_unit="us") for form in _FORMATS]
+        for form in _WITH_ZONE:
+            moment = words.str.to_datetime(form, strict=False, time_unit="us")
+            found.append(moment.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
         digits = words.cast(pl.Float64, strict=False)
         return pl.coalesce(*found, _time_of_number(digits))
     return _time_of_number(number(column, dtype))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from pipeline.data.schema import SPLITS
@@ -35,5 +37,19 @@ def encode_chunk(table: Table, fitted: Fitted, index: int) -> list[pa.Table]:
     parts = []
     for split in range(len(SPLITS)):
         encoded = table.program.encode(found.of(split), fitted)
-        parts.append(encoded.select(wanted.names).to_arrow().cast(wanted))
+        parts.append(_arrow(encoded.rechunk(), wanted))
     return parts
+
+
+def _arrow(encoded: pl.DataFrame, wanted: pa.Schema) -> pa.Table:
+    columns = []
+    for kind in wanted:
+        column = encoded[kind.name].to_arrow()
+        if pa.types.is_list(kind.type):
+            # Not by a cast: Arrow 26 keeps offsets beyond the values of some empty lists.
+            offsets = column.offsets.to_numpy()
+            column = pa.ListArray.from_arrays(
+                pa.array((offsets - offsets[0]).astype(np.int32)), column.flatten()
+            )
+        columns.append(column.cast(kind.type))
+    return pa.table(columns, schema=wanted)

@@ -22,7 +22,7 @@ from pipeline.data.table.spec import TableSpec
 from pipeline.data.table.table_rows import Table
 from pipeline.features.config import FeatureConfig
 from pipeline.features.fitted import Fitted
-from pipeline.features.program import USER, WEIGHT, label_column
+from pipeline.features.program import USER, WEIGHT, label_column, weights_column
 
 GROUPS_PER_FILE = 64
 
@@ -143,6 +143,7 @@ def _schema(spec: TableSpec, found: Scan, fitted: Fitted, files: list[list[str]]
                 table=feature.table or name,
                 multi=feature.type != "id",
                 pooling=None if feature.type == "id" else feature.pooling,
+                weights=weights_column(name) if feature.type == "weighted_ids" else None,
             )
             for name, feature in sparse.items()
         ),

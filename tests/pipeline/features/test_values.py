@@ -86,6 +86,7 @@ def test_numbers(values: list[Any], dtype: Any, numbers: list[float | None]) -> 
             [1_777_638_600, 1_777_638_600_000, 1_777_638_600_000_000, 1_777_638_600_000_000_000],
             pl.Int64,
         ),
+        (["2026-05-01T14:30:00+02:00", "2026-05-01 05:30:00.000-07:00"], pl.String),
         ([datetime(2026, 5, 1, 12, 30)], pl.Datetime("ms")),
         ([datetime(2026, 5, 1, 12, 30, tzinfo=UTC)], pl.Datetime("us", "Europe/Berlin")),
     ],

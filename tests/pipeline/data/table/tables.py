@@ -26,8 +26,8 @@ def table(rows: int, seed: int = 0) -> pl.DataFrame:
         {
             "user": some(rng.integers(0, 40, rows).tolist()),
             "item": [f"i{n}" for n in rng.zipf(1.5, rows).clip(max=500)],
-            "tags": some(lists),
-            "weights": [[float(x) / 4 for x in one] for one in lists],
+            "tags": (tags := some(lists)),
+            "weights": [[float(x) / 4 for x in one or []] for one in tags],
             "words": some(["|".join(map(str, one)) for one in lists]),
             "age": some(rng.integers(10, 90, rows).tolist()),
             "price": some(rng.lognormal(size=rows).tolist()),
@@ -54,6 +54,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "item": {"type": "id", "group": "item", "ids": {"hash": 100}},
     "tags": {"type": "ids", "group": "item", "keep": "last 3", "table": "tag"},
     "words": {"type": "ids", "group": "item", "separator": "|", "table": "tag", "pooling": "sum"},
+    "weighted": {"type": "weighted_ids", "column": "tags", "weights": "weights", "keep": "first 2"},
     "age": {"type": "number", "transform": [{"clip": [0, 80]}, "log1p", "standardise"]},
     "age_range": {"type": "id", "column": "age", "ids": {"quantiles": 7}},
     "price": {"type": "number", "missing": "zero", "transform": []},
