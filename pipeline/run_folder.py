@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -225,19 +222,16 @@ def _finish(out: Path, checkpoints: AnyPath, schema: Schema) -> None:
 
 
 def _write_report(out: Path) -> None:
-    """Write the report in a separate process, so that a rank does not import plotly."""
-    command = [sys.executable, "-m", "pipeline.report", str(out)]
-    # It must import what this process imports, whatever lies in the working directory.
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
-    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, check=False)
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        cause = (said or [f"exit code {done.returncode}"])[-1]
+    # Late: other ranks never need plotly, and this one not before its training is over.
+    from pipeline.report.run_report import write_report
+
+    try:
+        write_report(out)
+    except (UserError, OSError) as error:
         raise UserError(
-            f"{out}: the run is complete, but its report was not written: {cause}; write it with "
+            f"{out}: the run is complete, but its report was not written: {error}; write it with "
             f"'homerec report {shlex.quote(str(out))}'"
-        )
+        ) from error
 
 
 def _experts(health: Any, results: Any) -> list[str]:

@@ -136,13 +136,7 @@ def test_preparing_data_does_not_delete_a_run(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "config.json").exists()
 
 
-def test_a_report_is_written_by_our_modules_whatever_the_working_directory_holds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Here it fails, for want of metrics: in one line, with its cause."""
-    (tmp_path / "pipeline").mkdir()
-    (tmp_path / "pipeline" / "__init__.py").touch()
-    monkeypatch.chdir(tmp_path)
+def test_a_report_that_cannot_be_written_is_one_line_with_the_cause(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"its report was not written: .*metrics\.jsonl"):
         _write_report(tmp_path)
 
