@@ -21,9 +21,10 @@ from typing import Any, Literal
 
 import polars as pl
 
+from pipeline.config.auto import override
 from pipeline.config.overrides import parse, resolve
 from pipeline.config.propose_yaml import Source, proposal_yaml
-from pipeline.config.tree import Config, build, merge
+from pipeline.config.tree import Config, build
 from pipeline.data.sources.config import FilesConfig
 from pipeline.features.inference.proposal import propose
 from pipeline.features.inference.wishes import Wishes
@@ -101,7 +102,7 @@ class Recipe:
         """Return a recipe with other values, by dotted name:
         `recipe.set(**{"train.epochs": 2, "model.tower.kind": "mmoe"})`."""
         words = [word for name, value in fields.items() for word in (f"--{name}", str(value))]
-        tree = merge(self.config.model_dump(mode="json"), parse(words))
+        tree = override(self.config.model_dump(mode="json"), parse(words))
         return Recipe(build(tree, where="Recipe.set"), self.text)
 
     def save(self, path: str | Path) -> None:

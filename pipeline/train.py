@@ -8,9 +8,12 @@ from typing import Literal
 
 from models.tower import TowerFactory
 from pipeline.checkpoint.save import Checkpoints
+from pipeline.config.auto import derive
 from pipeline.config.tree import Config
+from pipeline.data.schema import Schema
 from pipeline.evaluate import metric_value
 from pipeline.faults.stop_signals import stop_requests
+from pipeline.io.console import plain_console, print_line
 from pipeline.io.exit_codes import ExitCode
 from pipeline.loop.data import open_data
 from pipeline.loop.hooks import all_hooks
@@ -48,6 +51,9 @@ def train(
     Raises:
         UserError: on all ranks, for problems that the user can fix.
     """
+    config, line = gather_or_raise(world, lambda: derive(config, Schema.load(config.data.path)))
+    if line and world.is_first:
+        print_line(plain_console(), line)
     # Ranks may see different files: an error on one must be raised on all, or they would wait.
     data = gather_or_raise(world, lambda: open_data(config, world, open_split))
     run = build_run(config, out, data, world, tower)

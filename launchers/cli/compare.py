@@ -47,7 +47,7 @@ def compare(
     from which the others take their widths. The exit code is 1 if a run failed.
 
     Args:
-        recipe: recipe of all runs: demo, debug or kuairand.
+        recipe: recipe of all runs: demo, debug, kuairand or auto.
         out: folder of the study.
         towers: towers to compare, A,B,...: home, single_task, shared_bottom, mmoe, cgc, ple, adatt,
             these with experts like HoME's (mmoe*), and ablations of HoME (home-no_self_gate)

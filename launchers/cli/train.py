@@ -29,7 +29,7 @@ def train(
     """Train a recipe, in one process or as one rank of 'homerec launch' or torchrun.
 
     Args:
-        recipe: demo, debug or kuairand (default: demo, or as in --config).
+        recipe: demo, debug, kuairand or auto (default: demo, or as in --config).
         config: YAML file overriding the recipe.
         out: folder of the run (default: runs/RECIPE).
         resume: continue from the newest checkpoint in --out with its configuration;

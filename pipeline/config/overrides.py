@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_origin
 
+from pipeline.config.auto import override
 from pipeline.config.fields import fields, type_name, value_name
 from pipeline.config.recipes import recipe
 from pipeline.config.renamed import renamed
-from pipeline.config.tree import Config, Tree, build, merge
+from pipeline.config.tree import Config, Tree, build
 from pipeline.config.yaml_file import read_yaml
 from pipeline.io.errors import UserError, nearest
 from pipeline.io.set_aside import standing
@@ -29,9 +30,9 @@ def resolve(name: str | None, config: Path | None, overrides: Sequence[str]) -> 
     tree.pop("recipe", None)
     base = start.model_dump(mode="json")
     if tree:
-        base = merge(base, tree)
+        base = override(base, tree)
         build(base, where=str(config))  # so that an error in the file names the file
-    return build(merge(base, given), where="command line")
+    return build(override(base, given), where="command line")
 
 
 def configure(
@@ -76,9 +77,9 @@ def amend(saved: Config, name: str | None, config: Path | None, overrides: Seque
             )
     tree = saved.model_dump(mode="json")
     if over:
-        tree = merge(tree, over)
+        tree = override(tree, over)
         build(tree, where=str(config))
-    return build(merge(tree, parse(overrides)), where="command line")
+    return build(override(tree, parse(overrides)), where="command line")
 
 
 def parse(words: Sequence[str]) -> Tree:

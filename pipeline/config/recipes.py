@@ -7,6 +7,7 @@ from pathlib import Path
 
 from embeddings.config import EmbeddingsConfig, SparseOptimizerConfig
 from models.towers.config import HomeConfig
+from pipeline.config.auto import DERIVED
 from pipeline.config.data import DataConfig
 from pipeline.config.sections import (
     DenseOptimizerConfig,
@@ -80,7 +81,28 @@ def kuairand() -> Config:
     )
 
 
-RECIPES: dict[str, Callable[[], Config]] = {"demo": demo, "debug": debug, "kuairand": kuairand}
+def auto() -> Config:
+    """A table of your own: batch size, epochs, widths and dropout follow from its rows, features
+    and tasks.
+
+    Training prints these values and saves them in config.json. Fields that you set keep your
+    values. Results on public tables: docs/design/measurements.md.
+    """
+    return Config(
+        recipe="auto",
+        auto=DERIVED,
+        model=ModelConfig(tower=HomeConfig(expert_hidden=(), tower_hidden=())),
+        sparse=SparseOptimizerConfig(lr=0.03),
+        dense=DenseOptimizerConfig(lr=1e-3),
+    )
+
+
+RECIPES: dict[str, Callable[[], Config]] = {
+    "demo": demo,
+    "debug": debug,
+    "kuairand": kuairand,
+    "auto": auto,
+}
 
 
 def recipe(name: str) -> Config:

@@ -42,6 +42,9 @@ class Config(Section):
 
     recipe: str
     """Recipe that the configuration starts from."""
+    auto: tuple[str, ...] = ()
+    """Fields whose values follow from the prepared folder when training starts; fields with values
+    of their own are removed. Saved configurations have values and none of these."""
     data: DataConfig = DataConfig()
     """Training data."""
     features: Mapping[str, FeatureConfig] = Field(default_factory=dict)

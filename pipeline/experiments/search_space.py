@@ -17,9 +17,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from pipeline.config.auto import override
 from pipeline.config.overrides import parse
 from pipeline.config.renamed import renamed
-from pipeline.config.tree import Config, build, merge
+from pipeline.config.tree import Config, build
 from pipeline.io.errors import UserError, nearest
 
 ParamValue = int | float | str
@@ -103,7 +104,7 @@ def _check_kinds(kinds: Dimension, searches: Mapping[str, Dimension], base: Conf
 def laid_over(base: Config, params: Mapping[str, ParamValue], *, where: str) -> Config:
     """Return `base` with the values of a trial. Raises UserError, starting with `where`, if they
     are incompatible."""
-    return build(merge(base.model_dump(mode="json"), parse(words(params))), where=where)
+    return build(override(base.model_dump(mode="json"), parse(words(params))), where=where)
 
 
 def words(params: Mapping[str, ParamValue]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Literal
 from models.towers.config import TowerConfig
 from models.towers.cost import Cost, cost, matched
 from models.towers.variants import VARIANTS, variant
+from pipeline.config.auto import derive
 from pipeline.config.overrides import resolve
 from pipeline.config.tree import Config
 from pipeline.data.schema import SPLIT, Schema
@@ -74,6 +75,7 @@ def design_study(
     all_towers = list(dict.fromkeys([*before["towers"], *towers]))
     reference = _reference(against, all_towers)
     schema = Schema.load(base.data.path)
+    base, _ = derive(base, schema)
     chosen = resolve_features(base, schema)
     split: SPLIT = "test" if schema.splits["test"].rows else "val"
     steps = _check_splits(base, chosen, split, world)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embeddings.planner.inputs.table_list import ListedTable, usage
+from pipeline.config.auto import derive
 from pipeline.config.overrides import amend, resolve
 from pipeline.config.recipes import RECIPES, demo
 from pipeline.config.tree import Config
@@ -61,6 +62,7 @@ def _schema_of(config: Config) -> Schema:
 
 def run_source(config: Config, schema: Schema, world: World) -> Source:
     """What a run of `config` on data of `schema` would train."""
+    config, _ = derive(config, schema)
     chosen = resolve_features(config, schema)
     step = build_step(config, chosen, world)
     mark_tables(step, config)

@@ -145,7 +145,7 @@ def test_every_field_can_be_set_and_is_explained() -> None:
     text = field_help()
     for field in fields(Config):
         assert field.help, field.name
-        assert (f"--{field.name}\n" in text) == (field.name not in ("recipe", "features"))
+        assert (f"--{field.name}\n" in text) == (field.name not in ("recipe", "auto", "features"))
 
 
 def test_merging_leaves_its_inputs_alone() -> None:

@@ -1,0 +1,1 @@
+"""Measures the recipe auto on public tables, against tuned LightGBM."""
