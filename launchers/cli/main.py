@@ -20,6 +20,7 @@ _DESCRIPTION = "Train, evaluate and inspect HoME multi-task rankers on sharded e
 # Name -> location of its function or App, and its line in `homerec --help`.
 _COMMANDS = {
     "init": ("init:init", "propose a configuration for a table of your own"),
+    "check": ("check:check", "check a whole table before it is trained on"),
     "prepare": ("prepare:app", "prepare raw logs as Parquet files for training"),
     "train": ("train:train", "train a recipe, in one process or as a rank of 'launch' or torchrun"),
     "evaluate": ("evaluate:evaluate", "compute exact metrics of a checkpoint on a split"),
@@ -37,7 +38,7 @@ _COMMANDS = {
 }
 
 # Commands that accept any configuration field as --section.field VALUE.
-_WITH_FIELDS = ("train", "compare", "tune", "plan")
+_WITH_FIELDS = ("check", "train", "compare", "tune", "plan")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

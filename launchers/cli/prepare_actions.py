@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -29,13 +30,7 @@ def run_prepare(
     for path in (out, *reads):
         if path is not None:
             _check_name(path)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=plain_console(stderr=True)) as bar:
-        line = bar.add_task("reading", total=None)
-
-        def progress(done: int, total: int, what: str) -> None:
-            bar.update(line, completed=done, total=total, description=what)
-
+    with progress_bar() as progress:
         schema = prepare(progress)
     console = plain_console()
     console.print(_summary(schema))
@@ -47,6 +42,19 @@ def run_prepare(
         f"{len(schema.dense)} dense, {len(schema.labels)} labels",
     )
     return 0
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progressed]:
+    """Show a bar of rows on stderr."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=plain_console(stderr=True)) as bar:
+        line = bar.add_task("reading", total=None)
+
+        def progress(done: int, total: int, what: str) -> None:
+            bar.update(line, completed=done, total=total, description=what)
+
+        yield progress
 
 
 def _check_name(path: Path) -> None:

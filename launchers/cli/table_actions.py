@@ -56,11 +56,17 @@ def ensure_data(config: Config) -> None:
 
 def _write(config: Config, spec: TableSpec, out: Path, *, overwrite: bool) -> int:
     from launchers.cli.prepare_actions import run_prepare
+    from pipeline.data.table.folder import load_table
     from pipeline.data.table.prepare import prepare_table
 
-    return run_prepare(
+    code = run_prepare(
         out,
         lambda progress: prepare_table(
             spec, out, encode=config.data.encode, overwrite=overwrite, progress=progress
         ),
     )
+    found = load_table(out)
+    if found is not None and found.bad_rows:
+        rows = "1 row" if found.bad_rows == 1 else f"{found.bad_rows:,} rows"
+        print_line(plain_console(), f"left out {rows} with bad values; first: {found.faults[0]}")
+    return code

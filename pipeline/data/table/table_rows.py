@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.data.sources.joined import JoinedTable, open_joined
 from pipeline.data.table.spec import TableSpec
 from pipeline.data.table.splits import Splitter
-from pipeline.features.checks import bad_rows, describe
+from pipeline.features.checks import BadValue, Check, bad_rows, describe
 from pipeline.features.program import FeatureProgram
 from pipeline.io.errors import UserError
 
@@ -55,14 +56,34 @@ class TableRows:
         return self.frame if mask.all() else self.frame.filter(pl.Series(mask))
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedRows:
+    """A chunk with all that its checks found."""
+
+    frame: pl.DataFrame
+    """Raw columns of the good rows."""
+    splits: NDArray[np.uint8]
+    """Of the good rows, [rows]."""
+    numbers: NDArray[np.int64]
+    """Numbers in the whole table of the good rows, [rows]."""
+    num_bad: int
+    failures: NDArray[np.int64]
+    """Bad values by check, [checks]."""
+    faults: list[tuple[int, Fault]]
+    """The first bad values of each check, with its index."""
+
+
 class Table:
     """A table with its feature program."""
 
-    def __init__(self, spec: TableSpec) -> None:
-        """Open the files. Raises UserError if one is missing or has not the columns it needs."""
+    def __init__(self, spec: TableSpec, *, extra: Sequence[str] = ()) -> None:
+        """Open the files; `extra` columns are read, too.
+
+        Raises UserError if a file is missing or has not the columns it needs.
+        """
         self.spec = spec
         self.source: JoinedTable = open_joined(spec.source, spec.join)
-        wanted = _columns(spec)
+        wanted = _columns(spec) | dict.fromkeys(extra, "extra")
         self.source.require(list(wanted))
         arrow = {name: self.source.types[name] for name in wanted}
         types = pl.DataFrame(pl.from_arrow(pa.schema(arrow).empty_table())).schema
@@ -72,8 +93,9 @@ class Table:
             )
         except ValueError as error:
             raise UserError(f"features: {error}") from error
+        self.types = types
         self._splitter = Splitter(spec.split, types)
-        self.checks = [*self._splitter.checks, *self.program.checks]
+        self.checks = _distinct([*self._splitter.checks, *self.program.checks])
         self._columns = list(wanted)
         self.chunks = self.source.chunks
         self._first_rows = [0, *accumulate(chunk.rows for chunk in self.chunks)]
@@ -85,22 +107,63 @@ class Table:
         """All rows, with bad ones."""
         return self._first_rows[-1]
 
+    def check(self, index: int) -> CheckedRows:
+        """Read a chunk and go on after bad rows, whatever on_bad_row is."""
+        frame, splits = self._raw(index)
+        first = self._first_rows[index]
+        numbers = np.arange(first, first + len(frame), dtype=np.int64)
+        is_bad, failed = bad_rows(frame, self.checks)
+        failures = np.bincount(failed["check"].to_numpy(), minlength=len(self.checks))
+        if is_bad is None:
+            return CheckedRows(frame, splits, numbers, 0, failures, [])
+        shown = failed.group_by("check", maintain_order=True).head(SHOWN).select(failed.columns)
+        found = describe(frame, self.checks, shown, len(shown))
+        faults = [
+            (check, self._fault(index, one))
+            for check, one in zip(shown["check"].to_list(), found, strict=True)
+        ]
+        good = ~is_bad
+        kept = good.to_numpy()
+        num_bad = int(is_bad.sum())
+        return CheckedRows(
+            frame.filter(good), splits[kept], numbers[kept], num_bad, failures, faults
+        )
+
+    def _raw(self, index: int) -> tuple[pl.DataFrame, NDArray[np.uint8]]:
+        """Return raw columns and splits of a chunk."""
+        read = self.source.read(self.chunks[index], self._columns)
+        frame = pl.DataFrame(pl.from_arrow(read))
+        return frame, self._splitter.assign(frame, self._first_rows[index])
+
+    def _fault(self, index: int, one: BadValue) -> Fault:
+        where = self.source.locate(self.chunks[index], one.row)
+        return Fault(where, one.column, one.value, one.what, one.remedy)
+
     def read(self, index: int, *, num_faults: int = SHOWN) -> TableRows:
         """Read a chunk. Raises UserError for a bad row unless on_bad_row is skip."""
-        chunk = self.chunks[index]
-        frame = pl.DataFrame(pl.from_arrow(self.source.read(chunk, self._columns)))
-        splits = self._splitter.assign(frame, self._first_rows[index])
+        frame, splits = self._raw(index)
         is_bad, failed = bad_rows(frame, self.checks)
         if is_bad is None:
             return TableRows(frame, splits, 0, [])
-        faults = [
-            Fault(self.source.locate(chunk, one.row), one.column, one.value, one.what, one.remedy)
-            for one in describe(frame, self.checks, failed, num_faults)
-        ]
+        found = describe(frame, self.checks, failed, num_faults)
+        faults = [self._fault(index, one) for one in found]
         if self.spec.on_bad_row == "stop":
             raise UserError(f"{faults[0]} (or leave out such rows: data.on_bad_row skip)")
         good = ~is_bad
         return TableRows(frame.filter(good), splits[good.to_numpy()], int(is_bad.sum()), faults)
+
+
+def _distinct(checks: Sequence[Check]) -> list[Check]:
+    """Keep one of equal checks: two features may be of the same column."""
+    kept: list[Check] = []
+    for check in checks:
+        if not any(
+            (check.column, check.what) == (one.column, one.what)
+            and check.is_bad.meta.eq(one.is_bad)
+            for one in kept
+        ):
+            kept.append(check)
+    return kept
 
 
 def _columns(spec: TableSpec) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Checks a whole table before it is trained on: bad values, labels, drift, duplicates."""
