@@ -20,7 +20,7 @@ _DESCRIPTION = "Train, evaluate and inspect HoME multi-task rankers on sharded e
 # Name -> location of its function or App, and its line in `homerec --help`.
 _COMMANDS = {
     "init": ("init:init", "propose a configuration for a table of your own"),
-    "check": ("check:check", "check a whole table before it is trained on"),
+    "check": ("check.commands:check", "check a whole table before it is trained on"),
     "prepare": ("prepare:app", "prepare raw logs as Parquet files for training"),
     "train": ("train:train", "train a recipe, in one process or as a rank of 'launch' or torchrun"),
     "evaluate": ("evaluate:evaluate", "compute exact metrics of a checkpoint on a split"),

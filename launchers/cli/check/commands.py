@@ -27,6 +27,6 @@ def check(
         json: JSON file to write; '-' prints it instead of the text.
         html: HTML page to write.
     """
-    from launchers.cli.check_actions import run_check
+    from launchers.cli.check.actions import run_check
 
     return run_check(config, overrides, json=json, html=html)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from launchers.cli.check_text import print_check
+from launchers.cli.check.text import print_check
 from launchers.cli.plan.user_errors import check_folder
 from launchers.cli.prepare_actions import progress_bar
 from pipeline.config.overrides import resolve

@@ -1,0 +1,1 @@
+"""`homerec check`: checks a table of your own."""
