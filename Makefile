@@ -48,7 +48,7 @@ test: setup-dev ## lint, types, import rules, tests
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow and not slurm" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "not slow and not slurm" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup-dev ## tests of whole studies and searches, killed and resumed
 	$(BIN)/pytest -m "slow and not slurm"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-_PATIENCE = 60.0
+_PATIENCE = 600.0
 _FLAGS = (
     "--headless",
     "--no-sandbox",  # it refuses to run as root with one

@@ -24,7 +24,7 @@ import torch.distributed as dist
 from launchers.local.fork_server import fork_server
 
 # A busy machine may take long to start the ranks; that is no hang of `fn`.
-_START_S = 120
+_START_S = 600
 # What a run imports late, and what test modules import.
 _IMPORTED = (
     "tests.ranks",

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from pipeline.io.import_time import no_garbage_collection
+
 
 def evaluate(
     *,
@@ -24,9 +26,10 @@ def evaluate(
         data: another prepared folder with the same vocabularies (default: the run's).
         json: print one JSON object, task -> metrics.
     """
-    from pipeline.evaluate import evaluate_checkpoint
-    from pipeline.ranks.world import open_world
-    from pipeline.tracking.console_tables import print_final_table
+    with no_garbage_collection():
+        from pipeline.evaluate import evaluate_checkpoint
+        from pipeline.ranks.world import open_world
+        from pipeline.tracking.console_tables import print_final_table
 
     with open_world() as world:
         results, what = evaluate_checkpoint(checkpoint, split, data, world)

@@ -12,6 +12,7 @@ from launchers.cli.command import Overrides
 from launchers.cli.table_actions import ensure_data
 from launchers.local.processes import die_with_parent
 from pipeline.io.errors import UserError
+from pipeline.io.import_time import no_garbage_collection
 from pipeline.io.restarts import is_restart
 
 
@@ -56,8 +57,9 @@ def train(
     )
     ensure_data(tree)
     # Imported late because they import torch: a mistyped field is reported at once.
-    from pipeline.ranks.world import open_world
-    from pipeline.train import train as train_run
+    with no_garbage_collection():
+        from pipeline.ranks.world import open_world
+        from pipeline.train import train as train_run
 
     with open_world(tree.train.timeout) as world:
         return train_run(tree, folder, world, resume=resume_run, overwrite=overwrite)

@@ -19,7 +19,7 @@ class Ranks:
     def __init__(self, world_size: int) -> None:
         self.calls = 0
         self._slots: list[Tensor] = [torch.empty(0)] * world_size
-        self._barrier = threading.Barrier(world_size, timeout=60)
+        self._barrier = threading.Barrier(world_size, timeout=600)
 
     def batch_mean(self, rank: int) -> BatchMean:
         def mean(tensor: Tensor) -> Tensor:

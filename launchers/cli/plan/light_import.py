@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+from pipeline.io.import_time import no_garbage_collection
 
 # What TorchRec and fbgemm import and a plan does not use: classes it has no object of, and
 # functions of symbolic shapes. With them come torch's compiler and sympy.
@@ -27,20 +28,16 @@ _UNUSED = {
 def light_import() -> Iterator[None]:
     """Imports within take half of the time, unless TorchRec has been imported.
 
-    `_UNUSED` have placeholders meanwhile. Modules are no garbage, and are never searched for any.
+    `_UNUSED` have placeholders meanwhile.
     """
     placed = [] if "torchrec" in sys.modules else [n for n in _UNUSED if n not in sys.modules]
-    enabled = gc.isenabled()
-    gc.disable()
     sys.modules.update({name: _placeholder(name) for name in placed})
     try:
-        yield
+        with no_garbage_collection():
+            yield
     finally:
         for name in placed:
             del sys.modules[name]
-        gc.freeze()
-        if enabled:
-            gc.enable()
 
 
 def _placeholder(name: str) -> ModuleType:

@@ -53,7 +53,7 @@ def resumed(rank: int, size: int, data: Path, trained: Path, tmp: Path) -> dict[
 
 
 def test_a_run_is_not_resumed(synthetic: Path, trained: Path, tmp_path: Path) -> None:
-    (said,) = run_ranks(resumed, 1, synthetic, trained, tmp_path, timeout=300)
+    (said,) = run_ranks(resumed, 1, synthetic, trained, tmp_path)
     assert {line: str(found)[: len(line)] for line, found in said.items()} == {
         line: line for line in said
     }
@@ -98,5 +98,5 @@ def evaluated(rank: int, size: int, trained: Path, tmp: Path) -> list[str]:
 
 
 def test_a_checkpoint_is_not_evaluated(trained: Path, tmp_path: Path) -> None:
-    (said,) = run_ranks(evaluated, 1, trained, tmp_path, timeout=300)
+    (said,) = run_ranks(evaluated, 1, trained, tmp_path)
     assert len(said) == 5

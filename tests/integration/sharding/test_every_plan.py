@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(folder: Path) -> dict[int, Run]:
     """By number of ranks."""
     found = {
-        size: run_ranks(over_ranks, size, folder, trained(size), few_moves(size), timeout=400)[0]
+        size: run_ranks(over_ranks, size, folder, trained(size), few_moves(size))[0]
         for size in SIZES
     }
     # One rank: of what four saved.

@@ -97,7 +97,7 @@ def losses(rank: int, size: int, folder: Path) -> dict[tuple[str, int, bool], Lo
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[Any, Losses]]:
-    return run_ranks(losses, RANKS, tmp_path_factory.mktemp("few"), timeout=400)
+    return run_ranks(losses, RANKS, tmp_path_factory.mktemp("few"))
 
 
 @pytest.mark.parametrize("rows", ROWS)

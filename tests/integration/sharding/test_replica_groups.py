@@ -91,7 +91,7 @@ def _all(rank: int, size: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def by_rank() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = run_ranks(_all, 4, timeout=300)
+    found: list[dict[str, Any]] = run_ranks(_all, 4)
     return found
 
 

@@ -46,7 +46,7 @@ class Supervisor:
 
     def end(self) -> tuple[int, str]:
         """Exit code and words. A rank that is left has the pipes open: then this would not end."""
-        _, err = self.process.communicate(timeout=60)
+        _, err = self.process.communicate(timeout=600)
         return self.process.returncode, err
 
 
