@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torchrec import KeyedJaggedTensor
 
+_BLOCK = 1024
+"""Rows; 116 numbers of so many rows fit in a core's second-level cache."""
+
 
 class IdRange(NamedTuple):
     """Rows of a feature's table."""
@@ -52,12 +55,20 @@ class InputLayer(nn.Module):
 
     def normalize(self, dense_BN: Tensor) -> Tensor:
         """Subtract the mean and divide by the standard deviation; NaN (missing) becomes 0."""
-        return self.normalize_(dense_BN.clone())
+        return _without_nan_(dense_BN.sub(self.mean_N).div_(self.std_N))
 
-    def normalize_(self, dense_BN: Tensor) -> Tensor:
-        """Normalize in place."""
-        dense_BN.sub_(self.mean_N).div_(self.std_N)
-        return dense_BN.nan_to_num_(nan=0.0, posinf=math.inf, neginf=-math.inf)
+    def normalize_columns(self, dense_NB: Tensor) -> Tensor:
+        """Return `normalize` of columns that are dense, as rows that are dense.
+
+        By blocks of rows, so that they are transposed while they are in cache.
+        """
+        num_columns, num_rows = dense_NB.shape
+        out_BN = dense_NB.new_empty(num_rows, num_columns)
+        mean_N1, std_N1 = self.mean_N[:, None], self.std_N[:, None]
+        parts = zip(torch.split(dense_NB, _BLOCK, dim=1), torch.split(out_BN, _BLOCK), strict=True)
+        for part_NB, part_BN in parts:
+            part_BN.copy_(_without_nan_((part_NB - mean_N1).div_(std_N1)).t())
+        return out_BN
 
     def forward(
         self, sparse: KeyedJaggedTensor, dense_BN: Tensor
@@ -74,3 +85,7 @@ class InputLayer(nn.Module):
             stride=sparse.stride(),
         )
         return rows, self.normalize(dense_BN)
+
+
+def _without_nan_(values: Tensor) -> Tensor:
+    return values.nan_to_num_(nan=0.0, posinf=math.inf, neginf=-math.inf)

@@ -156,11 +156,11 @@ class Columns:
             into.copy_(counts)
         self._check_events(lengths, order, locate)
 
-        # By column first: each is gathered and normalized where it is dense.
+        # By column first: each is gathered where it is dense.
         dense_NB = np.empty((len(self._dense), len(order)), dtype=np.float32)
         for number, out in zip(self._dense, dense_NB, strict=True):
             take(numbers(table[number.column], number, locate), order, out)
-        normalized_BN = self.inputs.normalize_(torch.from_numpy(dense_NB).t())
+        normalized_BN = self.inputs.normalize_columns(torch.from_numpy(dense_NB))
 
         labels_TB = np.empty((len(self.tasks), len(order)), dtype=np.float32)
         for task, out in zip(self.tasks, labels_TB, strict=True):
@@ -181,7 +181,7 @@ class Columns:
             single=torch.from_numpy(single),
             bags=tuple(bags),
             lengths=lengths,
-            dense=normalized_BN.contiguous(),
+            dense=normalized_BN,
             labels=torch.from_numpy(labels_TB).t().contiguous(),
             weights=torch.from_numpy(weights),
             users=self._users(table, order),

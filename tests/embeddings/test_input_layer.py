@@ -36,3 +36,17 @@ def test_nothing_of_it_is_in_a_checkpoint() -> None:
     layer = InputLayer({"video": IdRange(10, 7)}, [(1.0, 2.0)])
     assert layer.state_dict() == {}
     assert layer.fold("video", torch.tensor([9, 10, 16, 17])).tolist() == [9, 10, 16, 10]
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, 1024, 3000])
+@pytest.mark.parametrize("num_columns", [0, 1, 116])
+def test_columns_are_normalized_as_rows_are(num_rows: int, num_columns: int) -> None:
+    numbers = [(float(i), 1.0 + i) for i in range(num_columns)]
+    layer = InputLayer({"video": IdRange(10, 7)}, numbers)
+    columns = torch.randn(num_columns, num_rows, generator=torch.Generator().manual_seed(0))
+    columns[:, ::7], columns[:, 1::7] = torch.nan, 3e38
+    kept = columns.clone()
+    rows = layer.normalize_columns(columns)
+    assert rows.is_contiguous()
+    assert torch.equal(rows, layer.normalize(columns.t()))
+    assert torch.equal(columns.nan_to_num(), kept.nan_to_num())
