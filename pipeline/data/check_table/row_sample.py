@@ -11,7 +11,7 @@ from pipeline.features.vocabulary import hash_integers
 
 LIMIT = 1 << 16
 """Rows kept of a split: all, or else at least half as many."""
-_DRAW = "draw"
+_DRAW = "row.draw"
 
 
 class RowSample:
@@ -27,10 +27,10 @@ class RowSample:
     ) -> None:
         """Add rows with their splits and their numbers in the whole table."""
         draws = hash_integers(numbers)
+        drawn = pl.DataFrame([*rows.get_columns(), pl.Series(_DRAW, draws)])
         for split in range(len(SPLITS)):
             mine = (splits == split) & (draws % (1 << self._levels[split]) == 0)
-            kept = rows.filter(pl.Series(mine)).with_columns(pl.Series(_DRAW, draws[mine]))
-            self._append(split, kept)
+            self._append(split, drawn.filter(pl.Series(mine)))
 
     def merge(self, other: RowSample) -> None:
         """Add other rows."""
