@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.features.inference.labels import share
+from pipeline.features.inference.labels import percent, share
 from pipeline.features.inference.names import is_id
 from pipeline.features.inference.profile import Profile
 
@@ -27,6 +27,8 @@ _LARGE = 1_000_000
 _SKEWED = 2.0
 _RANGES = ((12_800, 64), (2_000, 20), (0, 10))
 """(rows, ranges): ranges of a number in a table with at least so many rows."""
+_TOP, _MAX_RANGES = 0.2, 1000
+"""From this share of one number on, as of zeros in amounts, the others get as many ranges."""
 _LONG = 50
 """Length over which lists are cut, at the 99% quantile."""
 
@@ -119,12 +121,21 @@ def _number(column: Profile, total_rows: int) -> list[Feature]:
         why += ", skewed"
     filled = ", replaced by the mean" if column.missing else ""
     count = next(ranges for rows, ranges in _RANGES if total_rows >= rows)
+    if (top := _top_share(column)) > _TOP:
+        count = min(round(count / max(1 - top, 1e-9)), _MAX_RANGES)
+        why += f", {percent(top)} of them equal"
     ranges = {"type": "id", "column": column.name, "ids": {"quantiles": count}}
     missing = ", and an id for missing" if column.missing else ""
     return [
         Feature(fields, f"{why}{_missing(column)}{filled}"),
         Feature(ranges, f"{count} ranges of it{missing}", suffix="_range"),
     ]
+
+
+def _top_share(column: Profile) -> float:
+    """Return the share of the most frequent number among those that are not missing."""
+    counts = column.present.value_counts()["count"]
+    return float(counts.max()) / column.filled  # type: ignore[arg-type]
 
 
 def _shown(number: float) -> str:

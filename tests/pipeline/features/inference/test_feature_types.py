@@ -54,6 +54,13 @@ def test_a_number_has_ranges_too(rows: int, ranges: int) -> None:
     assert "10% missing" in number.why
 
 
+def test_numbers_beside_a_frequent_one_get_as_many_ranges() -> None:
+    amounts = [0.0 if row % 10 else row / 7 for row in range(1, 901)]
+    number, ranges = propose_features(profile(pl.Series("x", amounts)), 900)
+    assert ranges.fields["ids"] == {"quantiles": 100}
+    assert "90% of them equal" in number.why
+
+
 def test_ids_are_hashed_where_a_vocabulary_would_be_large() -> None:
     growing = profile(pl.Series("user_id", _RANDOM.integers(0, 10**9, 20_000)))
     assert expected_distinct(growing, 10**9) > MAX_VOCABULARY
