@@ -38,7 +38,7 @@ def derived_values(schema: Schema, num_tasks: int) -> dict[str, Any]:
     epoch. Widths grow with the rows, and a little with the features and tasks; dropout shrinks.
     """
     rows = max(schema.splits["train"].rows, 1)
-    batch_size = _power_of_two(rows / _STEPS_PER_EPOCH, 64, 4096)
+    batch_size = _power_of_two(max(rows / _STEPS_PER_EPOCH, min(rows / 20, 64)), 4, 4096)
     steps = max(rows // batch_size, 1)
     epochs = round(_EPOCHS_OF_100_000 * math.sqrt(100_000 / rows))
     epochs = min(max(epochs, 1), _MOST_EPOCHS)

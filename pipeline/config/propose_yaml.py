@@ -15,12 +15,8 @@ from pipeline.config.tree import Config
 from pipeline.data.sources.config import FilesConfig, JoinConfig
 from pipeline.features.inference.proposal import GROUPS, NamedFeature, Proposal
 
-RECIPE = "demo"
+RECIPE = "auto"
 """Recipe of a new configuration."""
-_SMALL = 32_000
-"""Rows of a table below which the recipe's batches are too few."""
-_STEPS = 300
-"""Steps to train on such a table, in up to 10 epochs."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,6 @@ def proposal_yaml(proposal: Proposal, source: Source, out: Path) -> str:
                 ("recipe", RECIPE),
                 ("data", Section(list(_data(proposal, source)))),
                 ("features", Section(list(_features(proposal)))),
-                *_train(proposal.total_rows),
             ]
         )
     )
@@ -116,19 +111,6 @@ def _features(proposal: Proposal) -> Iterator[tuple[str, Any] | str]:
             yield f"{flow(column.column)}: {column.why}"
         for one in column.features:
             yield f"{flow(one.name)}: {flow(_fields(one))}  # {column.why}"
-
-
-def _train(rows: int) -> Iterator[tuple[str, Any]]:
-    """Smaller batches and more epochs for small tables."""
-    if rows >= _SMALL:
-        return
-    trained = int(rows * 0.8)
-    batch_size = 512
-    while batch_size > 8 and batch_size * 20 > trained:
-        batch_size //= 2
-    epochs = min(max(-(-_STEPS * batch_size // max(trained, 1)), 1), 10)
-    fields = {"batch_size": batch_size, "epochs": epochs, "eval_every": 50}
-    yield "train", Commented(fields, f"for a table of {rows:,} rows")
 
 
 def _fields(one: NamedFeature) -> Mapping[str, Any]:

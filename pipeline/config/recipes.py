@@ -91,7 +91,9 @@ def auto() -> Config:
     return Config(
         recipe="auto",
         auto=DERIVED,
-        model=ModelConfig(tower=HomeConfig(expert_hidden=(), tower_hidden=())),
+        model=ModelConfig(
+            tower=HomeConfig(expert_hidden=(), tower_hidden=(), normalization="none")
+        ),
         sparse=SparseOptimizerConfig(lr=0.03),
         dense=DenseOptimizerConfig(lr=1e-3),
     )

@@ -140,15 +140,6 @@ def test_an_existing_file_is_kept_unless_asked(
     assert list(_loaded().data.labels) == ["click"]
 
 
-@pytest.mark.parametrize("rows", [60, 900])
-def test_a_small_table_has_batches_to_train_on(folder: Path, rows: int) -> None:
-    _log(rows).write_csv("log.csv")
-    assert main(["init", "log.csv"]) == 0
-    train = _loaded().train
-    assert train.batch_size <= 0.4 * rows
-    assert train.epochs == 10
-
-
 _NAMES = st.text(min_size=1, max_size=40).filter(lambda name: name != "click") | st.sampled_from(
     ["yes", "1", "a: b", "# x", "a b", "a.b", "ø", "null", "<<", "{}", "loss", "label.click"]
 )

@@ -40,6 +40,12 @@ def test_every_field_has_a_valid_value_for_any_number_of_rows(rows: int) -> None
     assert all(name in line for name in DERIVED)
 
 
+@pytest.mark.parametrize("rows", [16, 48, 720, 10**5])
+def test_an_epoch_of_a_small_table_has_whole_batches(rows: int) -> None:
+    train = derive(resolve("auto", None, []), schema_of(rows))[0].train
+    assert rows // train.batch_size >= min(rows // 4, 20)
+
+
 def test_fields_with_values_of_their_own_keep_them(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("recipe: auto\ntrain: {epochs: 7}\n", encoding="utf-8")
