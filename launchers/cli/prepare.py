@@ -66,6 +66,7 @@ def table(
     *,
     config: Path,
     out: Path | None = None,
+    engine: str | None = None,
     overwrite: bool = False,
     overrides: Overrides = (),
 ) -> int:
@@ -76,11 +77,12 @@ def table(
     Args:
         config: YAML file, such as 'homerec init' writes.
         out: prepared folder to write (default: data.path).
+        engine: Spark Connect server that does the work, spark://HOST:PORT; unset: this machine.
         overwrite: replace --out if it exists.
     """
     from launchers.cli.table_actions import prepare
 
-    return prepare(config, out, overrides, overwrite=overwrite)
+    return prepare(config, out, overrides, overwrite=overwrite, engine=engine)
 
 
 @app.command

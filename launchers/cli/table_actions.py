@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,19 +15,27 @@ from pipeline.io.console import plain_console, print_line
 from pipeline.io.errors import UserError
 
 if TYPE_CHECKING:
+    from pipeline.data.table.engine import Engine
     from pipeline.data.table.spec import TableSpec
 
 _POLL_S = 0.5
 _NOTICE_S = 10.0
 
 
-def prepare(config: Path, out: Path | None, overrides: Sequence[str], *, overwrite: bool) -> int:
-    """Prepare the table of a YAML file; returns the exit code."""
+def prepare(
+    config: Path,
+    out: Path | None,
+    overrides: Sequence[str],
+    *,
+    overwrite: bool,
+    engine: str | None = None,
+) -> int:
+    """Prepare the table of a YAML file; returns the exit code. `engine`: address of a cluster."""
     tree = resolve(None, config, overrides)
     spec = tree.table_spec()
     if spec is None:
         raise UserError(f"{config}: no data.source; 'homerec init' writes a file with one")
-    return _write(tree, spec, out or tree.data.path, overwrite=overwrite)
+    return _write(tree, spec, out or tree.data.path, overwrite=overwrite, address=engine)
 
 
 def ensure_data(config: Config) -> None:
@@ -54,17 +63,39 @@ def ensure_data(config: Config) -> None:
         time.sleep(_POLL_S)
 
 
-def _write(config: Config, spec: TableSpec, out: Path, *, overwrite: bool) -> int:
+@contextmanager
+def _engine(address: str | None) -> Iterator[Engine | None]:
+    if address is None:
+        yield None
+        return
+    from pipeline.data.table.spark import SparkEngine
+
+    engine = SparkEngine(address)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _write(
+    config: Config, spec: TableSpec, out: Path, *, overwrite: bool, address: str | None = None
+) -> int:
     from launchers.cli.prepare_actions import run_prepare
     from pipeline.data.table.folder import load_table
     from pipeline.data.table.prepare import prepare_table
 
-    code = run_prepare(
-        out,
-        lambda progress: prepare_table(
-            spec, out, encode=config.data.encode, overwrite=overwrite, progress=progress
-        ),
-    )
+    with _engine(address) as engine:
+        code = run_prepare(
+            out,
+            lambda progress: prepare_table(
+                spec,
+                out,
+                encode=config.data.encode,
+                overwrite=overwrite,
+                engine=engine,
+                progress=progress,
+            ),
+        )
     found = load_table(out)
     if found is not None and found.bad_rows:
         rows = "1 row" if found.bad_rows == 1 else f"{found.bad_rows:,} rows"

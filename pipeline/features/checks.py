@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from pipeline.features.distinct import Rows
+
 
 class Check(NamedTuple):
     """A check of one column."""
@@ -33,7 +35,9 @@ class BadValue(NamedTuple):
 _SHOWN = 60
 
 
-def bad_rows(frame: pl.DataFrame, checks: Sequence[Check]) -> tuple[pl.Series | None, pl.DataFrame]:
+def bad_rows(
+    frame: pl.DataFrame | Rows, checks: Sequence[Check]
+) -> tuple[pl.Series | None, pl.DataFrame]:
     """Return whether a row is bad, [rows] (None: none is), and the failed checks.
 
     The second is a table of `row` and `check` (its index), ordered by row.
@@ -41,23 +45,28 @@ def bad_rows(frame: pl.DataFrame, checks: Sequence[Check]) -> tuple[pl.Series | 
     none = pl.DataFrame(schema={"row": pl.UInt32, "check": pl.Int64})
     if not checks:
         return None, none
-    flags = frame.select(
-        check.is_bad.fill_null(False).alias(str(index)) for index, check in enumerate(checks)
+    rows = frame if isinstance(frame, Rows) else Rows(frame)
+    flags = rows.select(
+        [check.is_bad.fill_null(False).alias(str(index)) for index, check in enumerate(checks)]
     )
-    failed = [index for index in range(len(checks)) if flags[str(index)].any()]
+    failed = {
+        index: flags[str(index)].series
+        for index in range(len(checks))
+        if flags[str(index)].values.any()
+    }
+    # A value without rows may have failed.
+    failed = {index: found for index, found in failed.items() if found.any()}
     if not failed:
         return None, none
     found = pl.concat(
-        pl.DataFrame({"row": flags[str(index)].arg_true()}).with_columns(
-            check=pl.lit(index, dtype=pl.Int64)
-        )
-        for index in failed
+        pl.DataFrame({"row": flag.arg_true()}).with_columns(check=pl.lit(index, dtype=pl.Int64))
+        for index, flag in failed.items()
     ).sort("row", "check")
-    return flags.select(pl.any_horizontal(str(index) for index in failed)).to_series(), found
+    return pl.DataFrame(list(failed.values())).select(pl.any_horizontal("*")).to_series(), found
 
 
 def describe(
-    frame: pl.DataFrame, checks: Sequence[Check], failed: pl.DataFrame, limit: int
+    frame: pl.DataFrame | Rows, checks: Sequence[Check], failed: pl.DataFrame, limit: int
 ) -> list[BadValue]:
     """Describe the first `limit` failed checks."""
     found = []

@@ -1,7 +1,7 @@
 """Fits a feature program: counts the training rows, in any order and in parts, exactly.
 
 counts = Counts(program)
-counts.add(raw)               # results of program.raw for training rows
+counts.add(raw, kept)         # results of program.raw_columns
 counts.merge(other)           # of other rows
 fitted = counts.fit(low)      # low: LowCounts of a second pass, only for quantiles
 """
@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.features.config import FeatureConfig, IdsConfig
+from pipeline.features.distinct import Coded, Rows
 from pipeline.features.fitted import Fitted, Standard
 from pipeline.features.moments import Moments
 from pipeline.features.program import FeatureProgram
@@ -43,18 +44,15 @@ class Counts:
         }
         self._ranges = {n: one.ids.quantiles for n, one in features.items() if one.ids.quantiles}
 
-    def add(self, raw: pl.DataFrame) -> None:
-        """Count training rows, a result of `FeatureProgram.raw`."""
+    def add(self, raw: Mapping[str, Coded], kept: NDArray[np.bool_]) -> None:
+        """Count the training rows, `kept`, of a result of `FeatureProgram.raw_columns`."""
         for table, names in self._tables.items():
             for name in names:
-                values = raw[name]
-                if values.dtype == pl.List:
-                    values = values.explode(empty_as_null=False, keep_nulls=False)
-                self._append(table, values.drop_nulls().alias("id").value_counts(name="count"))
+                self._append(table, raw[name].filter(kept).counts())
         for name, moments in self._moments.items():
-            moments.add(_numbers(raw[name]))
+            moments.add(_numbers(raw[name].filter(kept)))
         for name, high in self._high.items():
-            high.add(_numbers(raw[name]))
+            high.add(_numbers(raw[name].filter(kept)))
 
     def merge(self, other: Counts) -> None:
         """Add the counts of other rows."""
@@ -68,7 +66,7 @@ class Counts:
 
     def _append(self, table: str, counts: pl.DataFrame) -> None:
         parts = self._counts[table]
-        parts.append(counts.with_columns(pl.col("count").cast(pl.Int64)))
+        parts.append(counts)
         if len(parts) >= _MERGE_AT:
             self._counts[table] = [_sum(parts)]
 
@@ -95,24 +93,27 @@ class Counts:
         )
 
 
-def add_low(low: Mapping[str, LowHalves], raw: pl.DataFrame) -> None:
-    """Count training rows in the second pass."""
+def add_low(
+    low: Mapping[str, LowHalves], raw: Mapping[str, Coded], kept: NDArray[np.bool_]
+) -> None:
+    """Count the training rows, `kept`, in the second pass."""
     for name, halves in low.items():
-        halves.add(_numbers(raw[name]))
+        halves.add(_numbers(raw[name].filter(kept)))
 
 
 def fit_frame(program: FeatureProgram, frame: pl.DataFrame) -> Fitted:
     """Fit to the rows of one frame."""
-    raw = program.raw(frame)
+    raw = program.raw_columns(Rows(frame))
     counts = Counts(program.features)
-    counts.add(raw)
+    kept = np.ones(len(frame), dtype=np.bool_)
+    counts.add(raw, kept)
     low = counts.low
-    add_low(low, raw)
+    add_low(low, raw, kept)
     return counts.fit(low)
 
 
-def _numbers(values: pl.Series) -> NDArray[np.float32]:
-    numbers: NDArray[np.float32] = values.drop_nulls().to_numpy()
+def _numbers(column: Coded) -> NDArray[np.float32]:
+    numbers: NDArray[np.float32] = column.series.drop_nulls().to_numpy()
     return numbers
 
 

@@ -10,7 +10,7 @@ are cut into files or batches.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.features.checks import Check
 from pipeline.features.config import FeatureConfig, LabelConfig, check_shared_tables
+from pipeline.features.distinct import Coded, Rows
 from pipeline.features.fitted import Fitted
 from pipeline.features.raw import (
     Types,
@@ -110,7 +111,20 @@ class FeatureProgram:
         return checks
 
     def raw(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return text of ids (or lists of text), numbers, labels, users and weights."""
+        """Return `raw_columns`, row by row."""
+        return pl.DataFrame([one.series for one in self.raw_columns(Rows(frame)).values()])
+
+    def raw_columns(self, rows: Rows, names: Collection[str] | None = None) -> dict[str, Coded]:
+        """Return text of ids (or lists of text), numbers, labels, users and weights.
+
+        `names`: columns to return; None for all.
+        """
+        columns = self._raw_columns()
+        if names is not None:
+            columns = [one for one in columns if one.meta.output_name() in names]
+        return rows.select(columns)
+
+    def _raw_columns(self) -> list[pl.Expr]:
         types = self._types
         columns = []
         for name, feature in self.features.items():
@@ -130,28 +144,29 @@ class FeatureProgram:
             columns.append(user(self._user, types).alias(USER))
         if self._weight is not None:
             columns.append(plain_number(self._weight, types).alias(WEIGHT))
-        return frame.lazy().select(columns).collect()
+        return columns
 
-    def encode(self, frame: pl.DataFrame, fitted: Fitted) -> pl.DataFrame:
-        """Return the columns of a prepared folder for each row of `frame`."""
-        return self.index(self.raw(frame), fitted)
+    def encode(self, rows: pl.DataFrame | Rows, fitted: Fitted) -> pl.DataFrame:
+        """Return the columns of a prepared folder for each of `rows`."""
+        rows = rows if isinstance(rows, Rows) else Rows(rows)
+        return self.index(self.raw_columns(rows), fitted)
 
-    def index(self, raw: pl.DataFrame, fitted: Fitted) -> pl.DataFrame:
-        """Return the same for the result of `raw`."""
+    def index(self, raw: Mapping[str, Coded], fitted: Fitted) -> pl.DataFrame:
+        """Return the same for the result of `raw_columns`."""
         columns = []
         for name, feature in self.features.items():
             values = pl.col(name)
             if feature.type == "number":
-                columns.append(_filled(values, name, feature, fitted))
+                column = _filled(values, name, feature, fitted)
             elif feature.ids.quantiles:
-                columns.append(_ranges(values, fitted.edges[name]).alias(name))
+                column = _ranges(values, fitted.edges[name])
             elif feature.type == "id":
-                columns.append(_index(values, name, feature, fitted).alias(name))
+                column = _index(values, name, feature, fitted)
             else:
-                index = _index(pl.element(), name, feature, fitted)
-                columns.append(values.list.eval(index).alias(name))
-        kept = [name for name in raw.columns if name not in self.features]
-        return raw.select(*columns, *kept)
+                column = values.list.eval(_index(pl.element(), name, feature, fitted))
+            columns.append(raw[name].select(column.alias(name)).series)
+        columns += [one.series for name, one in raw.items() if name not in self.features]
+        return pl.DataFrame(columns)
 
 
 def _index(words: pl.Expr, name: str, feature: FeatureConfig, fitted: Fitted) -> pl.Expr:

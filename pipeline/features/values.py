@@ -95,13 +95,28 @@ def time(column: pl.Expr, dtype: PolarsDataType) -> pl.Expr:
         return column.cast(pl.Datetime("us"))
     if kind in (pl.String, pl.Categorical, pl.Enum):
         words = column.cast(pl.String).str.strip_chars().str.strip_suffix("Z")
-        found = [words.str.to_datetime(form, strict=False, time_unit="us") for form in _FORMATS]
-        for form in _WITH_ZONE:
-            moment = words.str.to_datetime(form, strict=False, time_unit="us")
-            found.append(moment.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
+        written = words.map_batches(
+            _time_of_text, return_dtype=pl.Datetime("us"), is_elementwise=True
+        )
         digits = words.cast(pl.Float64, strict=False)
-        return pl.coalesce(*found, _time_of_number(digits))
+        return pl.coalesce(written, _time_of_number(digits))
     return _time_of_number(number(column, dtype))
+
+
+def _time_of_text(words: pl.Series) -> pl.Series:
+    """Try each format on the values that have none so far; long numbers have none."""
+    rest = words.to_frame("word").select(
+        pl.when(~pl.col("word").str.contains(r"^[0-9]{9,}$")).then("word")
+    )["word"]
+    found = pl.Series([None], dtype=pl.Datetime("us")).new_from_index(0, len(words))
+    for form in (*_FORMATS, *_WITH_ZONE):
+        if found.null_count() == rest.null_count():
+            break
+        parsed = rest.str.to_datetime(form, strict=False, time_unit="us")
+        if form in _WITH_ZONE:
+            parsed = parsed.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        found = found.zip_with(found.is_not_null(), parsed)
+    return found
 
 
 def _time_of_number(value: pl.Expr) -> pl.Expr:

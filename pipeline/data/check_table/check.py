@@ -21,7 +21,7 @@ from pipeline.data.check_table.result import (
 from pipeline.data.check_table.tally import Tally, tally_chunk
 from pipeline.data.prefetch import in_order
 from pipeline.data.schema import SPLITS
-from pipeline.data.table.scan import WORKERS, Progress
+from pipeline.data.table.engine import WORKERS, Progress
 from pipeline.data.table.spec import TableSpec
 from pipeline.data.table.table_rows import Table
 from pipeline.features.program import label_column

@@ -34,11 +34,8 @@ def encode_chunk(table: Table, fitted: Fitted, index: int) -> list[pa.Table]:
     """Return the encoded rows of a chunk for each split."""
     found = table.read(index)
     wanted = pa.schema(column_types(table))
-    parts = []
-    for split in range(len(SPLITS)):
-        encoded = table.program.encode(found.of(split), fitted)
-        parts.append(_arrow(encoded.rechunk(), wanted))
-    return parts
+    encoded = _arrow(table.program.encode(found.rows, fitted).rechunk(), wanted)
+    return [encoded.filter(pa.array(found.splits == split)) for split in range(len(SPLITS))]
 
 
 def _arrow(encoded: pl.DataFrame, wanted: pa.Schema) -> pa.Table:

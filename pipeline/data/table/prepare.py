@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.data.prefetch import in_order
 from pipeline.data.prepare.writer import new_folder, version
 from pipeline.data.schema import SPLITS, DenseFeature, Label, Schema, SparseFeature
 from pipeline.data.schema import Table as SchemaTable
 from pipeline.data.split_counts import Split, WeightSums
-from pipeline.data.table.encoded import column_types, encode_chunk
+from pipeline.data.table.engine import Engine, LocalEngine, Progress
 from pipeline.data.table.folder import TableFile, records, save_table
-from pipeline.data.table.scan import WORKERS, Progress, Scan, scan
+from pipeline.data.table.scan import Scan, scan
 from pipeline.data.table.spec import TableSpec
 from pipeline.data.table.table_rows import Table
 from pipeline.features.config import FeatureConfig
 from pipeline.features.fitted import Fitted
 from pipeline.features.program import USER, WEIGHT, label_column, weights_column
-
-GROUPS_PER_FILE = 64
 
 
 def prepare_table(
@@ -33,18 +27,21 @@ def prepare_table(
     *,
     encode: Literal["once", "always"] = "once",
     overwrite: bool = False,
+    engine: Engine | None = None,
     progress: Progress,
 ) -> Schema:
     """Write the prepared folder `out`, with the rows unless they are to be encoded always.
 
-    Memory: a few chunks, and the distinct values of vocabularies.
+    `engine` reads and writes the rows (default: threads of this process). Memory: a few chunks, and
+    the distinct values of vocabularies.
 
     Raises:
         UserError: `out` exists, a file is missing or damaged, a value is invalid.
     """
+    engine = engine or LocalEngine()
     table = Table(spec)
     with new_folder(out, overwrite=overwrite) as folder:
-        found, fitted = scan(table, progress)
+        found, fitted = scan(table, engine, progress)
         record = TableFile(
             encode=encode,
             spec=spec,
@@ -56,72 +53,16 @@ def prepare_table(
             bad_rows=found.num_bad,
             faults=tuple(map(str, found.faults)),
         )
-        save_table(folder, record, fitted, np.stack(found.rows))
+        rows = np.stack(found.rows)
+        save_table(folder, record, fitted, rows)
         files: list[list[str]] = [[] for _ in SPLITS]
         if encode == "once":
-            files = _write_rows(table, fitted, folder, progress)
+            for split in SPLITS:
+                (folder / split).mkdir()
+            files = engine.write(table, fitted, folder, rows, progress)
         schema = _schema(spec, found, fitted, files)
         schema.save(folder)
     return schema
-
-
-def _write_rows(table: Table, fitted: Fitted, folder: Path, progress: Progress) -> list[list[str]]:
-    """Write all rows; returns the files of each split."""
-    writers = [SplitWriter(folder, split, table) for split in SPLITS]
-    done = 0
-    tasks = (partial(encode_chunk, table, fitted, index) for index in range(len(table.chunks)))
-    for chunk, parts in zip(table.chunks, in_order(tasks, WORKERS), strict=True):
-        for writer, part in zip(writers, parts, strict=True):
-            writer.add(part)
-        done += chunk.rows
-        progress(done, table.rows, "encoding")
-    return [writer.close() for writer in writers]
-
-
-class SplitWriter:
-    """Writes the rows of a split as row groups of equal size, `GROUPS_PER_FILE` a file."""
-
-    def __init__(self, folder: Path, split: str, table: Table) -> None:
-        self._folder = folder
-        self._split = split
-        self._schema = pa.schema(column_types(table))
-        self._size = table.spec.rows_per_group
-        self._pending: list[pa.Table] = []
-        self._num_pending = 0
-        self._groups = 0
-        self._files: list[str] = []
-        self._writer: pq.ParquetWriter | None = None
-        (folder / split).mkdir()
-
-    def add(self, rows: pa.Table) -> None:
-        """Append rows."""
-        self._pending.append(rows)
-        self._num_pending += len(rows)
-        while self._num_pending >= self._size:
-            self._write(self._size)
-
-    def close(self) -> list[str]:
-        """Write the rest; returns the names of the files."""
-        if self._num_pending:
-            self._write(self._num_pending)
-        if self._writer is not None:
-            self._writer.close()
-        return self._files
-
-    def _write(self, size: int) -> None:
-        rows = pa.concat_tables(self._pending)
-        if self._writer is None:
-            name = f"{self._split}/part-{len(self._files):05}.parquet"
-            self._files.append(name)
-            self._writer = pq.ParquetWriter(self._folder / name, self._schema, compression="zstd")
-        # Compact, so that the bytes of a file do not depend on how its rows came.
-        self._writer.write_table(rows.slice(0, size).combine_chunks(), row_group_size=size)
-        self._groups += 1
-        if self._groups % GROUPS_PER_FILE == 0:
-            self._writer.close()
-            self._writer = None
-        rest = rows.slice(size)
-        self._pending, self._num_pending = [rest] if len(rest) else [], len(rest)
 
 
 def _schema(spec: TableSpec, found: Scan, fitted: Fitted, files: list[list[str]]) -> Schema:

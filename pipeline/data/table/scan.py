@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.data.prefetch import in_order
 from pipeline.data.schema import SPLITS
+from pipeline.data.table.engine import Engine, Progress
 from pipeline.data.table.splits import TRAIN
 from pipeline.data.table.table_rows import SHOWN, Fault, Table
 from pipeline.features.fit import Counts, add_low
@@ -21,13 +19,6 @@ from pipeline.features.moments import Moments
 from pipeline.features.program import WEIGHT, label_column
 from pipeline.features.quantiles import LowHalves
 from pipeline.io.errors import UserError
-
-Out = TypeVar("Out")
-WORKERS = 2
-"""Threads that read ahead; Polars has its own."""
-
-Progress = Callable[[int, int, str], None]
-"""Called with rows done, all rows, and what is done."""
 
 
 @dataclass(slots=True)
@@ -89,37 +80,48 @@ def empty_scan(table: Table) -> Scan:
     return Scan(Counts(table.spec.features), labels=labels)
 
 
-def scan_chunk(table: Table, index: int) -> Scan:
-    """Scan one chunk."""
+def scan_chunks(table: Table, chunks: Sequence[int]) -> Scan:
+    """Scan some chunks."""
+    total = empty_scan(table)
+    for index in chunks:
+        total.add(_scan_chunk(table, index))
+    return total
+
+
+def _scan_chunk(table: Table, index: int) -> Scan:
     found = table.read(index)
     scan = empty_scan(table)
-    raw = table.program.raw(found.frame)
+    raw = table.program.raw_columns(found.rows)
     scan.rows.append(np.bincount(found.splits, minlength=len(SPLITS)).astype(np.int64))
-    weights = None if table.spec.weight is None else raw[WEIGHT].to_numpy()
+    weights = None if table.spec.weight is None else raw[WEIGHT].series.to_numpy()
+    labels = {task: raw[label_column(task)].series.to_numpy() for task in scan.labels}
     for split in range(len(SPLITS)):
         mine = found.splits == split
         own = None if weights is None else weights[mine]
         if own is not None:
             scan.weights[split].add(own)
         for task, counts in scan.labels.items():
-            counts[split].add(raw[label_column(task)].to_numpy()[mine], own)
-    is_train = found.splits == TRAIN
-    scan.counts.add(raw if is_train.all() else raw.filter(pl.Series(is_train)))
+            counts[split].add(labels[task][mine], own)
+    scan.counts.add(raw, found.splits == TRAIN)
     scan.num_bad, scan.faults = found.num_bad, found.faults
     return scan
 
 
-def low_chunk(table: Table, low: dict[str, LowHalves], index: int) -> dict[str, LowHalves]:
-    """Count one chunk for the second pass of quantiles."""
-    mine = {name: LowHalves(one.wanted) for name, one in low.items()}
-    add_low(mine, table.program.raw(table.read(index).of(TRAIN)))
-    return mine
+def low_chunks(
+    wanted: Mapping[str, NDArray[np.int64]], table: Table, chunks: Sequence[int]
+) -> dict[str, LowHalves]:
+    """Count some chunks for the second pass of quantiles; `wanted`: high halves by feature."""
+    low = {name: LowHalves(one) for name, one in wanted.items()}
+    for index in chunks:
+        found = table.read(index)
+        add_low(low, table.program.raw_columns(found.rows, list(low)), found.splits == TRAIN)
+    return low
 
 
-def scan(table: Table, progress: Progress) -> tuple[Scan, Fitted]:
+def scan(table: Table, engine: Engine, progress: Progress) -> tuple[Scan, Fitted]:
     """Scan the whole table and fit its features. Raises UserError for the first bad value."""
     total = empty_scan(table)
-    for part in _passed(table, partial(scan_chunk, table), "counting", progress):
+    for part in engine.over_chunks(table, scan_chunks, "counting", progress):
         total.add(part)
     if not sum(rows[TRAIN] for rows in total.rows):
         raise UserError(
@@ -127,20 +129,8 @@ def scan(table: Table, progress: Progress) -> tuple[Scan, Fitted]:
         )
     low = total.counts.low
     if low:
-        parts = _passed(table, partial(low_chunk, table, low), "finding quantiles", progress)
-        for found in parts:
+        work = partial(low_chunks, {name: one.wanted for name, one in low.items()})
+        for found in engine.over_chunks(table, work, "finding quantiles", progress):
             for name, halves in low.items():
                 halves.merge(found[name])
     return total, total.counts.fit(low)
-
-
-def _passed(
-    table: Table, work: Callable[[int], Out], what: str, progress: Progress
-) -> Iterator[Out]:
-    """Yield the results of all chunks, in order."""
-    done = 0
-    tasks: Iterable[Callable[[], Out]] = (partial(work, i) for i in range(len(table.chunks)))
-    for chunk, result in zip(table.chunks, in_order(tasks, WORKERS), strict=True):
-        yield result
-        done += chunk.rows
-        progress(done, table.rows, what)

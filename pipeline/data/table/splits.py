@@ -12,6 +12,7 @@ from pipeline.data.schema import SPLITS
 from pipeline.data.sources.config import Position, SplitConfig
 from pipeline.features.checks import Check
 from pipeline.features.config import Value
+from pipeline.features.distinct import Rows
 from pipeline.features.raw import Types
 from pipeline.features.values import hashed, is_missing, number, text, time
 from pipeline.features.vocabulary import hash_integers
@@ -42,11 +43,11 @@ class Splitter:
                 f"{config.val_from!r}; write the later time"
             )
 
-    def assign(self, frame: pl.DataFrame, first_row: int) -> NDArray[np.uint8]:
+    def assign(self, rows: Rows, first_row: int) -> NDArray[np.uint8]:
         """Return the split of each row, [rows]; `first_row`: its number in the whole table."""
         config = self._config
         if config.by == "random":
-            return self._random(frame, first_row)
+            return self._random(rows, first_row)
         assert config.column is not None
         if config.by == "time":
             value = self._position(config.column)
@@ -59,23 +60,21 @@ class Splitter:
                 split = (
                     pl.when(mask.fill_null(False)).then(pl.lit(index, pl.UInt8)).otherwise(split)
                 )
-        found = frame.select(split.alias("split"))["split"]
-        if len(found) != len(frame):  # of constants only
-            found = found.new_from_index(0, len(frame))
-        result: NDArray[np.uint8] = found.to_numpy()
+        result: NDArray[np.uint8] = rows.select([split.alias("split")])["split"].series.to_numpy()
         return result
 
-    def _random(self, frame: pl.DataFrame, first_row: int) -> NDArray[np.uint8]:
+    def _random(self, rows: Rows, first_row: int) -> NDArray[np.uint8]:
         config = self._config
         if config.column is None:
-            keys = np.arange(first_row, first_row + len(frame), dtype=np.int64)
+            keys = np.arange(first_row, first_row + len(rows), dtype=np.int64)
         else:
             words = text(pl.col(config.column), self._types[config.column])
-            keys = frame.select(hashed(words).fill_null(-1)).to_series().to_numpy()
+            found = rows.select([hashed(words).fill_null(-1).alias("key")])
+            keys = found["key"].series.to_numpy()
         draws = hash_integers(keys ^ hash_integers(np.array([config.seed]))) / 2.0**62
         assert isinstance(config.val, float)
         assert isinstance(config.test, float)
-        split = np.full(len(frame), TRAIN, dtype=np.uint8)
+        split = np.full(len(rows), TRAIN, dtype=np.uint8)
         split[draws < config.test + config.val] = VAL
         split[draws < config.test] = TEST
         return split

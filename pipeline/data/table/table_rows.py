@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -15,6 +15,7 @@ from pipeline.data.sources.joined import JoinedTable, open_joined
 from pipeline.data.table.spec import TableSpec
 from pipeline.data.table.splits import Splitter
 from pipeline.features.checks import BadValue, Check, bad_rows, describe
+from pipeline.features.distinct import Rows
 from pipeline.features.program import FeatureProgram
 from pipeline.io.errors import UserError
 
@@ -41,7 +42,7 @@ class Fault:
 class TableRows:
     """Good rows of a chunk."""
 
-    frame: pl.DataFrame
+    rows: Rows
     """Raw columns."""
     splits: NDArray[np.uint8]
     """[rows]"""
@@ -49,11 +50,6 @@ class TableRows:
     """Rows that were left out."""
     faults: list[Fault]
     """The first of their bad values."""
-
-    def of(self, split: int) -> pl.DataFrame:
-        """Return the rows of a split, in order."""
-        mask = self.splits == split
-        return self.frame if mask.all() else self.frame.filter(pl.Series(mask))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +93,7 @@ class Table:
         self._splitter = Splitter(spec.split, types)
         self.checks = _distinct([*self._splitter.checks, *self.program.checks])
         self._columns = list(wanted)
+        self._coded = _to_code(spec, types)
         self.chunks = self.source.chunks
         self._first_rows = [0, *accumulate(chunk.rows for chunk in self.chunks)]
         if not self.chunks:
@@ -109,31 +106,30 @@ class Table:
 
     def check(self, index: int) -> CheckedRows:
         """Read a chunk and go on after bad rows, whatever on_bad_row is."""
-        frame, splits = self._raw(index)
+        rows, splits = self._raw(index)
         first = self._first_rows[index]
-        numbers = np.arange(first, first + len(frame), dtype=np.int64)
-        is_bad, failed = bad_rows(frame, self.checks)
+        numbers = np.arange(first, first + len(rows), dtype=np.int64)
+        is_bad, failed = bad_rows(rows, self.checks)
         failures = np.bincount(failed["check"].to_numpy(), minlength=len(self.checks))
         if is_bad is None:
-            return CheckedRows(frame, splits, numbers, 0, failures, [])
+            return CheckedRows(rows.frame, splits, numbers, 0, failures, [])
         shown = failed.group_by("check", maintain_order=True).head(SHOWN).select(failed.columns)
-        found = describe(frame, self.checks, shown, len(shown))
+        found = describe(rows, self.checks, shown, len(shown))
         faults = [
             (check, self._fault(index, one))
             for check, one in zip(shown["check"].to_list(), found, strict=True)
         ]
-        good = ~is_bad
-        kept = good.to_numpy()
+        kept = (~is_bad).to_numpy()
         num_bad = int(is_bad.sum())
         return CheckedRows(
-            frame.filter(good), splits[kept], numbers[kept], num_bad, failures, faults
+            rows.filter(kept).frame, splits[kept], numbers[kept], num_bad, failures, faults
         )
 
-    def _raw(self, index: int) -> tuple[pl.DataFrame, NDArray[np.uint8]]:
+    def _raw(self, index: int) -> tuple[Rows, NDArray[np.uint8]]:
         """Return raw columns and splits of a chunk."""
         read = self.source.read(self.chunks[index], self._columns)
-        frame = pl.DataFrame(pl.from_arrow(read))
-        return frame, self._splitter.assign(frame, self._first_rows[index])
+        rows = Rows.from_arrow(read, self._coded)
+        return rows, self._splitter.assign(rows, self._first_rows[index])
 
     def _fault(self, index: int, one: BadValue) -> Fault:
         where = self.source.locate(self.chunks[index], one.row)
@@ -141,16 +137,31 @@ class Table:
 
     def read(self, index: int, *, num_faults: int = SHOWN) -> TableRows:
         """Read a chunk. Raises UserError for a bad row unless on_bad_row is skip."""
-        frame, splits = self._raw(index)
-        is_bad, failed = bad_rows(frame, self.checks)
+        rows, splits = self._raw(index)
+        is_bad, failed = bad_rows(rows, self.checks)
         if is_bad is None:
-            return TableRows(frame, splits, 0, [])
-        found = describe(frame, self.checks, failed, num_faults)
+            return TableRows(rows, splits, 0, [])
+        found = describe(rows, self.checks, failed, num_faults)
         faults = [self._fault(index, one) for one in found]
         if self.spec.on_bad_row == "stop":
             raise UserError(f"{faults[0]} (or leave out such rows: data.on_bad_row skip)")
-        good = ~is_bad
-        return TableRows(frame.filter(good), splits[good.to_numpy()], int(is_bad.sum()), faults)
+        good = (~is_bad).to_numpy()
+        return TableRows(rows.filter(good), splits[good], int(is_bad.sum()), faults)
+
+
+def _to_code(spec: TableSpec, types: Mapping[str, pl.DataType]) -> list[str]:
+    """Return the columns whose values cost more than a look-up: text, and ids."""
+    ids = {
+        column
+        for name, feature in spec.features.items()
+        if feature.type == "id" and not feature.ids.quantiles
+        for column in feature.columns(name)
+    }
+    return [
+        name
+        for name, kind in types.items()
+        if not kind.is_nested() and (name in ids or kind == pl.String)
+    ]
 
 
 def _distinct(checks: Sequence[Check]) -> list[Check]:
