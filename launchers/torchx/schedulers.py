@@ -16,14 +16,14 @@ from pipeline.io.interrupts import NUMBERS
 _EXTRAS = {
     "kubernetes": "torchx[kubernetes]",
     "boto3": "torchx[aws_batch]",
-    "google.cloud": "torchx[gcp_batch]",
+    "google.cloud.batch_v1": "torchx[gcp_batch]",
     "ray": "torchx[ray]",
 }
 # Without which TorchX cannot make a scheduler's request.
 _PACKAGES = {
     "kubernetes": "kubernetes",
     "kubernetes_mcad": "kubernetes",
-    "gcp_batch": "google.cloud",
+    "gcp_batch": "google.cloud.batch_v1",  # other packages share google.cloud
     "ray": "ray",
 }
 _HANDLE = re.compile(r"(?P<scheduler>\w+)://(?P<session>[^/]*)/(?P<app>[^/]+)")
