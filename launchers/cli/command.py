@@ -69,5 +69,7 @@ def call(app: App, words: Sequence[str], overrides: Sequence[str] = ()) -> int:
     if command == app.help_print and {"-h", "--help"}.isdisjoint(words):
         known = ", ".join(name for name in app if not name.startswith("-"))
         raise UserError(f"command line: no command after '{' '.join(app.name)}'; known: {known}")
+    if overrides and "overrides" not in hidden:
+        raise UserError(f"command line: unknown option {overrides[0]!r}; see --help")
     extra = {"overrides": overrides} if "overrides" in hidden else {}
     return int(command(*bound.args, **bound.kwargs, **extra) or 0)

@@ -22,6 +22,7 @@ _COMMANDS = {
     "init": ("init:init", "propose a configuration for a table of your own"),
     "check": ("check.commands:check", "check a whole table before it is trained on"),
     "prepare": ("prepare:app", "prepare raw logs as Parquet files for training"),
+    "bench": ("bench:app", "measure on this machine what preparing a table costs"),
     "train": ("train:train", "train a recipe, in one process or as a rank of 'launch' or torchrun"),
     "evaluate": ("evaluate:evaluate", "compute exact metrics of a checkpoint on a split"),
     "compare": ("compare:compare", "compare towers over several seeds on the same batches"),
@@ -38,7 +39,7 @@ _COMMANDS = {
 }
 
 # Commands that accept any configuration field as --section.field VALUE.
-_WITH_FIELDS = ("check", "train", "compare", "tune", "plan")
+_WITH_FIELDS = ("bench", "check", "prepare", "train", "compare", "tune", "plan")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -79,7 +79,7 @@ class Table:
         """
         self.spec = spec
         self.source: JoinedTable = open_joined(spec.source, spec.join)
-        wanted = _columns(spec) | dict.fromkeys(extra, "extra")
+        wanted = needed_columns(spec) | dict.fromkeys(extra, "extra")
         self.source.require(list(wanted))
         arrow = {name: self.source.types[name] for name in wanted}
         types = pl.DataFrame(pl.from_arrow(pa.schema(arrow).empty_table())).schema
@@ -177,7 +177,7 @@ def _distinct(checks: Sequence[Check]) -> list[Check]:
     return kept
 
 
-def _columns(spec: TableSpec) -> dict[str, str]:
+def needed_columns(spec: TableSpec) -> dict[str, str]:
     """Return the raw columns that a table needs -> the field that names it."""
     found: dict[str, str] = {}
     for name, feature in spec.features.items():
