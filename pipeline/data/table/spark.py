@@ -10,7 +10,9 @@ from __future__ import annotations
 import pickle
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,6 +64,7 @@ class SparkEngine:
                 f"--engine {address}: no answer ({error}); start the Spark Connect server, or "
                 "correct the address"
             ) from error
+        _import_connect()
         self._session = SparkSession.builder.remote(f"sc://{host}:{port}{rest}").getOrCreate()
         self._check_version()
 
@@ -170,3 +173,17 @@ class SparkEngine:
             raise UserError(
                 f"--engine {self._address}: a task failed: {reason}; see the log of the cluster"
             ) from error
+
+
+def _import_connect() -> None:
+    """Import the client where the main module has no file, as in `python -c`.
+
+    pyspark takes such a process for one of its doctests, and ends it, unless it is interactive.
+    """
+    if hasattr(sys, "ps1"):
+        return
+    sys.ps1 = ""
+    try:
+        import_module("pyspark.sql.connect")
+    finally:
+        del sys.ps1
