@@ -42,7 +42,9 @@ def predict(
     """
     folder = find_checkpoint(checkpoint)
     config = Config.load(folder / "config.json")
-    chosen = resolve_features(config, Schema.load(folder))
+    # The folder may have been prepared anew, with other vocabularies or ranges.
+    data = config.data.path
+    chosen = resolve_features(config, Schema.load(folder).with_splits_of(Schema.load(data), data))
     table = encode(frame, config.data.path, chosen)
     _, parallel = build(config, chosen, world)
     load_model(folder, parallel.model, world)

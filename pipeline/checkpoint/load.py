@@ -125,7 +125,7 @@ def _has_manifest(folder: AnyPath, step: int) -> bool:
 def _read(folder: AnyPath, config: Config, schema: Schema) -> Progress:
     """Return the progress of the checkpoint. Raises UserError if it was trained on other data."""
     trained = Schema.load(folder)
-    for part in ("tables", "sparse", "dense", "labels"):
+    for part in ("tables", "sparse", "dense", "labels", "program"):
         if getattr(trained, part) != getattr(schema, part):
             raise UserError(
                 f"{folder}: was trained on data whose {part} differ from those of "

@@ -114,6 +114,9 @@ class Schema(Frozen):
     version: Literal[1] = 1
     dataset: str
     made_by: str
+    program: str | None = Field(default=None, exclude_if=is_none)
+    """Digest of what a table's columns mean and of all that was fitted to them; equal if features
+    have the same meaning. None: not made from a table."""
     user_column: str | None = None
     """None: rows have no users, and there is no GAUC."""
     weight_column: str | None = Field(default=None, exclude_if=is_none)
@@ -243,6 +246,11 @@ class Schema(Frozen):
                     f"{folder}: vocabulary {table.name!r} differs from that of the model; "
                     "prepare the folder with --vocabulary-from the training folder"
                 )
+        if self.program != other.program:
+            raise UserError(
+                f"{folder}: its features were made in another way than those of the model; give "
+                "the folder that the model was trained on, or train again"
+            )
         return self.model_copy(update={"splits": other.splits})
 
     def save(self, folder: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from sklearn.metrics import roc_auc_score
 
 from pipeline.api import Model, Recipe
 from pipeline.data.schema import Schema
+from pipeline.data.table.prepare import prepare_table
 from pipeline.io.errors import UserError
 from tests.pipeline.data.table.tables import table
 
 FRAME = table(1500)
+DIFFERS = "differs from that of the model|made in another way than those of the model"
 SMALL = {"train.max_steps": 6, "train.batch_size": 128, "embeddings.dim": 8}
 
 
@@ -59,6 +62,35 @@ def test_what_a_frame_lacks_is_named(model: Model) -> None:
         model.predict(bad)
     with pytest.raises(UserError, match="int: not a Polars or pandas data frame"):
         model.predict(3)
+
+
+@pytest.mark.parametrize("changed", ["item", "price", "transform"])
+def test_a_folder_prepared_anew_is_not_mistaken(model: Model, tmp_path: Path, changed: str) -> None:
+    """Ids and ranges would have other meanings than in training."""
+    config = Recipe.load(_saved(model)).config
+    frame = FRAME.with_columns(
+        item=pl.lit("other") if changed == "item" else pl.col("item"),
+        price=pl.col("price") * 2 if changed == "price" else pl.col("price"),
+    )
+    folder = config.data.path
+    kept = folder.rename(tmp_path / "kept")
+    frame.write_parquet(tmp_path / "other.parquet")
+    spec = config.table_spec()
+    assert spec is not None
+    source = spec.source.model_copy(update={"path": (str(tmp_path / "other.parquet"),)})
+    try:
+        features = dict(spec.features)
+        if changed == "transform":
+            features["age"] = features["age"].model_copy(update={"transform": ("log1p",)})
+        other = spec.model_copy(update={"source": source, "features": features})
+        prepare_table(other, folder, progress=lambda done, total, what: None)
+        with pytest.raises(UserError, match=DIFFERS):
+            model.predict(FRAME)
+        with pytest.raises(UserError, match=DIFFERS):
+            model.evaluate("val")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        kept.rename(folder)
 
 
 def test_a_run_is_not_replaced_by_accident(model: Model) -> None:

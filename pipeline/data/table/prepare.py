@@ -74,6 +74,7 @@ def _schema(spec: TableSpec, found: Scan, fitted: Fitted, files: list[list[str]]
     rows = np.stack(found.rows).sum(axis=0)
     return Schema(
         dataset="table",
+        program=fitted.digest(spec.features),
         made_by=f"homerec {version()} prepare table",
         user_column=None if spec.user is None else USER,
         weight_column=None if spec.weight is None else WEIGHT,
