@@ -31,49 +31,42 @@ def integers(column: pa.Array | pa.ChunkedArray) -> IntArray:
 def numbers(column: pa.ChunkedArray, feature: DenseFeature, locate: Locate) -> Float32Array:
     """Convert to NumPy with null as NaN."""
     values: Float32Array = column.to_numpy()  # null becomes NaN
-    finite = np.isfinite(values)
-    if len(values) - np.count_nonzero(finite) > column.null_count:
-        index = int(np.argmin(finite | column.is_null().to_numpy()))
-        reject(
-            locate(index),
-            feature.column,
-            values[index],
-            "not a finite number",
-            "use null for missing values, and " + AGAIN,
-        )
+    what, remedy = "not a finite number", "use null for missing values, and " + AGAIN
+    _check_known(column, values, np.isfinite(values), feature.column, what, remedy, locate)
     return values
 
 
 def targets(column: pa.ChunkedArray, task: Label, locate: Locate) -> Float32Array:
     """Convert to NumPy with null as NaN."""
     values: Float32Array = column.to_numpy()
+    what = f"not a label (0 or 1) of task {task.name!r}"
+    remedy = "use null for missing labels, and " + AGAIN
     known = (values == 0) | (values == 1)
-    if len(values) - np.count_nonzero(known) > column.null_count:
-        index = int(np.argmin(known | column.is_null().to_numpy()))
-        reject(
-            locate(index),
-            task.column,
-            values[index],
-            f"not a label (0 or 1) of task {task.name!r}",
-            "use null for missing labels, and " + AGAIN,
-        )
+    _check_known(column, values, known, task.column, what, remedy, locate)
     return values
 
 
 def probabilities(column: pa.ChunkedArray, name: str, locate: Locate) -> Float32Array:
     """Convert to NumPy with null as NaN."""
     values: Float32Array = column.to_numpy()
-    known = (values >= 0) & (values <= 1)
+    what, remedy = "not a true probability (from 0 to 1)", "use null for unknown ones, and " + AGAIN
+    _check_known(column, values, (values >= 0) & (values <= 1), name, what, remedy, locate)
+    return values
+
+
+def _check_known(
+    column: pa.ChunkedArray,
+    values: Float32Array,
+    known: NDArray[np.bool_],
+    name: str,
+    what: str,
+    remedy: str,
+    locate: Locate,
+) -> None:
+    """Reject the first value that is neither `known` nor null."""
     if len(values) - np.count_nonzero(known) > column.null_count:
         index = int(np.argmin(known | column.is_null().to_numpy()))
-        reject(
-            locate(index),
-            name,
-            values[index],
-            "not a true probability (from 0 to 1)",
-            "use null for unknown ones, and " + AGAIN,
-        )
-    return values
+        reject(locate(index), name, values[index], what, remedy)
 
 
 def row_weights(column: pa.ChunkedArray, name: str, locate: Locate) -> Float32Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -212,10 +212,3 @@ def check_shared_tables(features: Mapping[str, FeatureConfig]) -> None:
                 f"{other} and {name} share table {table!r} but differ in ids; give both the same "
                 "vocabulary or hash, or a table each"
             )
-
-
-def feature_tree(value: Any) -> Any:
-    """Convert YAML null of an entry ('user_id:') to an empty mapping, for a clear error."""
-    if isinstance(value, Mapping):
-        return {key: {} if entry is None else entry for key, entry in value.items()}
-    return value

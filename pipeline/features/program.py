@@ -76,17 +76,9 @@ class FeatureProgram:
         self._types = types
         self._user = user
         self._weight = weight
-        self.columns = self._columns()
         for name, feature in features.items():
             self._check_type(name, feature)
         self.checks = self._checks()
-
-    def _columns(self) -> list[str]:
-        """Return the raw columns that the program reads, without duplicates."""
-        found = [column for name, one in self.features.items() for column in one.columns(name)]
-        found += [config.column or name for name, config in self.labels.items()]
-        found += [column for column in (self._user, self._weight) if column is not None]
-        return list(dict.fromkeys(found))
 
     def _check_type(self, name: str, feature: FeatureConfig) -> None:
         if feature.type in ("ids", "weighted_ids"):

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipeline.data.schema import SPLITS
 from pipeline.data.table.table_rows import Table
+from pipeline.features.distinct import Rows
 from pipeline.features.fitted import Fitted
 from pipeline.features.program import USER, WEIGHT, label_column, weights_column
 
@@ -33,9 +34,19 @@ def column_types(table: Table) -> dict[str, pa.DataType]:
 def encode_chunk(table: Table, fitted: Fitted, index: int) -> list[pa.Table]:
     """Return the encoded rows of a chunk for each split."""
     found = table.read(index)
-    wanted = pa.schema(column_types(table))
-    encoded = _arrow(table.program.encode(found.rows, fitted).rechunk(), wanted)
+    encoded = _encode(table, fitted, found.rows)
     return [encoded.filter(pa.array(found.splits == split)) for split in range(len(SPLITS))]
+
+
+def encode_split(table: Table, fitted: Fitted, index: int, split: int) -> pa.Table:
+    """Return the encoded rows of a chunk for one split."""
+    found = table.read(index)
+    return _encode(table, fitted, found.rows.filter(found.splits == split))
+
+
+def _encode(table: Table, fitted: Fitted, rows: Rows) -> pa.Table:
+    wanted = pa.schema(column_types(table))
+    return _arrow(table.program.encode(rows, fitted).rechunk(), wanted)
 
 
 def _arrow(encoded: pl.DataFrame, wanted: pa.Schema) -> pa.Table:

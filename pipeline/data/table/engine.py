@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.data.prefetch import in_order
@@ -79,11 +80,12 @@ class LocalEngine:
         progress: Progress,
     ) -> list[list[str]]:
         writers = [SplitWriter(folder, split, table) for split in SPLITS]
-        done = 0
-        tasks = (partial(encode_chunk, table, fitted, index) for index in range(len(table.chunks)))
-        for chunk, parts in zip(table.chunks, in_order(tasks, WORKERS), strict=True):
+
+        def encode(table: Table, chunks: Sequence[int]) -> list[pa.Table]:
+            (index,) = chunks
+            return encode_chunk(table, fitted, index)
+
+        for parts in self.over_chunks(table, encode, "encoding", progress):
             for writer, part in zip(writers, parts, strict=True):
                 writer.add(part)
-            done += chunk.rows
-            progress(done, table.rows, "encoding")
         return [writer.close() for writer in writers]

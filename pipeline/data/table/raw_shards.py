@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipeline.data.schema import AGAIN, SPLIT, SPLITS, Schema
 from pipeline.data.table.blocks import Blocks
-from pipeline.data.table.encoded import encode_chunk
+from pipeline.data.table.encoded import encode_split
 from pipeline.data.table.folder import TableFile, changed_files, load_chunk_rows, records
 from pipeline.data.table.table_rows import Table
 from pipeline.io.arrays import IntArray
@@ -67,7 +67,7 @@ class RawShards:
 
     def _chunk(self, index: int) -> pa.Table:
         return self._cache.get(
-            index, lambda: encode_chunk(self._table, self._fitted, index)[self._split]
+            index, lambda: encode_split(self._table, self._fitted, index, self._split)
         )
 
     def in_range(self, group: int, ranges: Mapping[str, tuple[float, float]]) -> bool | None:

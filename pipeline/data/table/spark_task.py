@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.schema import SPLITS
 from pipeline.data.table.blocks import Blocks
-from pipeline.data.table.encoded import encode_chunk
+from pipeline.data.table.encoded import encode_split
 from pipeline.data.table.folder import FileRecord, load_table, records
 from pipeline.data.table.spec import TableSpec
 from pipeline.data.table.split_writer import GROUPS_PER_FILE, SplitWriter
@@ -51,7 +51,7 @@ class Write:
         writer = SplitWriter(self.folder, SPLITS[split], table, number)
         blocks = Blocks(self.rows[:, split], table.spec.rows_per_group * GROUPS_PER_FILE)
         for part in blocks.slices(number):
-            found = encode_chunk(table, fitted, part.chunk)[split]
+            found = encode_split(table, fitted, part.chunk, split)
             writer.add(found.slice(part.start, part.stop - part.start))
         writer.close()
         return blocks.group_rows[number]
