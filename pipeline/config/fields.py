@@ -66,10 +66,11 @@ def section_types(annotation: Any) -> list[type[BaseModel]]:
 
 
 def entry_type(annotation: Any) -> type[BaseModel] | None:
-    """Return the section class of a mapping's entries; None if entries are plain values."""
-    if get_origin(annotation) is Mapping:
-        return next(iter(section_types(get_args(annotation)[1])), None)
-    return None
+    """Return the section class of the entries of a mapping or list; None if they are values."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Mapping:
+        return next(iter(section_types(args[1])), None)
+    return next(iter(section_types(args[0])), None) if origin is tuple else None
 
 
 def type_name(annotation: Any, constraints: tuple[Any, ...] = ()) -> str:
@@ -84,6 +85,8 @@ def type_name(annotation: Any, constraints: tuple[Any, ...] = ()) -> str:
     if str(origin) == "typing.Literal":
         *most, last = map(str, args)
         return f"{', '.join(most)} or {last}" if most else last
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "{...}"
     if origin is tuple:
         of = type_name(args[0])
         return f"list of {of}" if args[-1] is Ellipsis else f"list of {len(args)} {of}"

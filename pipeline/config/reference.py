@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -101,9 +101,11 @@ def _rows(name: str, model: type[BaseModel], default: BaseModel | None) -> list[
         if section_types(info.annotation):
             continue
         value = default_of(info) if default is None else getattr(default, key)
-        rows.append(config_field(info, value, f"{name}.{key}"))
+        path = f"{name}.{info.alias or key}"
+        rows.append(config_field(info, value, path))
         if entry := entry_type(info.annotation):
-            rows += _with_sections(f"{name}.{key}.NAME", entry)
+            number = "N" if get_origin(info.annotation) is tuple else "NAME"
+            rows += _with_sections(f"{path}.{number}", entry)
     return rows
 
 
