@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import multiprocessing
 import os
 import pickle
@@ -40,6 +41,7 @@ class RankStart:
 
 def run_rank(pipe: Connection, start: RankStart) -> None:
     """Run a rank, in its process."""
+    gc.freeze()  # a search for garbage would write to, and so copy, 80 MB shared with the server
     os.setsid()
     _stop_with_parent()
     os.chdir(start.folder)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -38,6 +40,12 @@ def die(world: World) -> None:
     dist.barrier()
 
 
+def faults_of_a_collection(world: World) -> int:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    gc.collect()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
 def fail(world: World) -> None:
     raise ZeroDivisionError(f"on {world.rank}")
 
@@ -49,6 +57,10 @@ def leave_early(world: World) -> str:
 
 def test_ranks_meet_and_the_first_answers() -> None:
     assert run_ranks(summed, 3, 10, local_size=1) == (33, 3, 1)
+
+
+def test_garbage_collection_copies_no_memory_shared_with_the_server() -> None:
+    assert run_ranks(faults_of_a_collection, 1) < 2000
 
 
 def test_what_fails_after_the_result_is_printed() -> None:
