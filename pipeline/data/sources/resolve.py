@@ -39,7 +39,7 @@ def resolve(files: FilesConfig) -> tuple[SourceFile, ...]:
                 "permissions"
             ) from error
         if not matches:
-            what = "no file matches" if _WILDCARD.search(address) else "no such file or folder"
+            what = "no file matches" if _WILDCARD.search(path) else "no such file or folder"
             raise UserError(
                 f"{address}: {'the folder has no files' if is_there else what}; check the path"
             )

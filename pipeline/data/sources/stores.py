@@ -101,7 +101,14 @@ class RemoteStore:
 
     def children(self, folder: str) -> list[Entry]:
         """List a folder."""
-        return self._list(folder, recursive=False)
+        if not isinstance(self._system, pa.fs.GcsFileSystem):
+            return self._list(folder, recursive=False)
+        # Arrow lists only those folders of GCS that are objects, too (apache/arrow#35993).
+        found: dict[str, Entry] = {}
+        for entry in self._list(folder, recursive=True):
+            name, _, inner = entry.path.partition("/")
+            found.setdefault(name, Entry(name, True, 0) if inner else entry)
+        return list(found.values())
 
     def walk(self, folder: str) -> Iterator[Entry]:
         """List the files in a folder and in its subfolders."""
@@ -149,10 +156,10 @@ def open_store(address: str) -> tuple[Store, str, str]:
     try:
         system, base = _system(scheme, host, options, endpoint())
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(
-            f"{address}: cannot be opened ({first_line(error)}); check the address, the "
-            "credentials and the region"
-        ) from error
+        remedy = "check the address, the credentials and the region"
+        if scheme == "hdfs":
+            remedy = "check the address, and JAVA_HOME, HADOOP_HOME and CLASSPATH of libhdfs"
+        raise UserError(f"{address}: cannot be opened ({first_line(error)}); {remedy}") from error
     base = base.rstrip("/")
     return RemoteStore(system), f"{scheme}://{host}".removesuffix(base), f"{base}/{path}"
 
