@@ -33,19 +33,18 @@ def write_yaml(name: str, table: Foreign, folder: Path) -> float:
 
 
 def train(folder: Path, seed: int, fields: Sequence[str]) -> Trained:
-    """Run `homerec train` in `folder` and evaluate its best checkpoint."""
-    out = f"runs/{seed}"
-    words = ["--config", "run.yaml", "--out", out, "--overwrite", "--train.seed", str(seed)]
+    """Run `homerec train` in `folder`, and evaluate its best checkpoint on the test split."""
+    words = ["--config", "run.yaml", "--out", "run", "--overwrite", "--train.seed", str(seed)]
     start = time.perf_counter()
     _homerec(folder, "train", *words, *fields)
     seconds = time.perf_counter() - start
-    val, test = (_auc(folder, out, split) for split in ("val", "test"))
-    return Trained(val, test, seconds)
+    best = json.loads((folder / "run/results.json").read_text(encoding="utf-8"))
+    found = _homerec(folder, "evaluate", "--checkpoint", "run", "--split", "test", "--json")
+    test = json.loads(found.strip().splitlines()[-1])
+    return Trained(_auc(best["tasks"]), _auc(test), seconds)
 
 
-def _auc(folder: Path, out: str, split: str) -> dict[str, float]:
-    found = _homerec(folder, "evaluate", "--checkpoint", out, "--split", split, "--json")
-    results = json.loads(found.strip().splitlines()[-1])
+def _auc(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {label: row["auc"] for label, row in results.items()}
 
 

