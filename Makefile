@@ -51,7 +51,7 @@ test: setup-dev ## lint, types, import rules, tests
 	$(BIN)/pytest -m "not slow and not slurm" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup-dev ## tests of whole studies and searches, killed and resumed
-	$(BIN)/pytest -m "slow and not slurm"
+	$(BIN)/pytest -m "slow and not slurm" --numprocesses 2 --dist loadfile
 
 test-slurm: setup-dev ## tests with a real Slurm and with broken links, on this host (as root)
 	HOMEREC_REQUIRE_SLURM=1 $(BIN)/pytest tests/slurm tests/net --numprocesses 2 --dist loadfile

@@ -1,6 +1,6 @@
 """Files with something changed: bytes as a disk may damage them, and JSON as a person may edit it.
 
-HOMEREC_MUTATIONS=500 tries that many of each file, instead of 200.
+HOMEREC_MUTATIONS=500 tries that many of each file, instead of 50.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.io.errors import UserError
 
-COUNT = int(os.environ.get("HOMEREC_MUTATIONS", "200"))
+COUNT = int(os.environ.get("HOMEREC_MUTATIONS", "50"))
 
 # What a value becomes, whatever it was.
 _VALUES: tuple[Any, ...] = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from functools import cache
 from typing import Any
 
 import pytest
@@ -38,14 +39,41 @@ def failure(request: PlanRequest) -> Infeasible:
     return caught.value
 
 
+@cache
+def too_large() -> tuple[PlanRequest, Infeasible]:
+    request = request_of(giants(5), small_cluster())
+    return request, failure(request)
+
+
+@cache
+def many_ids() -> tuple[PlanRequest, Infeasible]:
+    tables = [ListedTable(name="t", rows=20_000_000, dim=32, pooling_factor=200.0)]
+    request = request_of(tables, small_cluster(), batch_size=200_000)
+    return request, failure(request)
+
+
+@cache
+def ruled_out() -> tuple[PlanRequest, Infeasible]:
+    rules = [Rule(tables="t*", types=("table_wise",), kernels=("fused",))]
+    tables = giants(2, 80_000_000)
+    request = request_of(tables, small_cluster(2, ddr_gb=64), rules=rules)
+    return request, failure(request)
+
+
+@cache
+def replicas() -> tuple[PlanRequest, Infeasible]:
+    setup = TrainingSetup(replica_groups=2)
+    request = request_of(giants(4), small_cluster(2), setup=setup)
+    return request, failure(request)
+
+
 def giants(count: int, rows: int = 40_000_000) -> list[ListedTable]:
     """Of 5.1 GB (dim 32) each, before optimizer state."""
     return [ListedTable(name=f"t{i}", rows=rows, dim=32) for i in range(count)]
 
 
 def test_more_ranks_are_as_few_as_suffice() -> None:
-    request = request_of(giants(5), small_cluster())
-    found = failure(request)
+    request, found = too_large()
     (more,) = (change for change in found.relaxations if change.kind == "ranks")
     hosts = more.ranks // 2
     assert find_plan(request.changed(cluster=small_cluster(hosts)), NONE).time > 0
@@ -54,8 +82,7 @@ def test_more_ranks_are_as_few_as_suffice() -> None:
 
 
 def test_the_missing_bytes_add_up() -> None:
-    request = request_of(giants(5), small_cluster())
-    found = failure(request)
+    request, found = too_large()
     assert found.missing_memory.shortfalls
     for row in found.missing_memory.shortfalls:
         assert row.memory in ("hbm", "ddr")
@@ -174,21 +201,10 @@ def changed(request: PlanRequest, change: Relaxation) -> PlanRequest:
 
 @pytest.mark.parametrize("case", ["too large", "ruled out", "many ids", "replicas"])
 def test_every_change_fits_and_the_nearest_stands_first(case: str) -> None:
-    request = {
-        "too large": request_of(giants(5), small_cluster()),
-        "ruled out": request_of(
-            giants(2, 80_000_000), small_cluster(2, ddr_gb=64),
-            rules=[Rule(tables="t*", types=("table_wise",), kernels=("fused",))],
-        ),
-        "many ids": request_of(
-            [ListedTable(name="t", rows=20_000_000, dim=32, pooling_factor=200.0)],
-            small_cluster(), batch_size=200_000,
-        ),
-        "replicas": request_of(
-            giants(4), small_cluster(2), setup=TrainingSetup(replica_groups=2)
-        ),
-    }[case]  # fmt: skip
-    found = failure(request)
+    cases = {
+        "too large": too_large, "ruled out": ruled_out, "many ids": many_ids, "replicas": replicas,
+    }  # fmt: skip
+    request, found = cases[case]()
     assert {
         "too large": {"memory", "fp16", "ranks"},
         "ruled out": {"types", "kernels", "memory", "fp16"},
@@ -207,13 +223,8 @@ def test_every_change_fits_and_the_nearest_stands_first(case: str) -> None:
 
 
 def test_amounts_are_as_little_as_suffice() -> None:
-    request = request_of(
-        [ListedTable(name="t", rows=20_000_000, dim=32, pooling_factor=200.0)],
-        small_cluster(), batch_size=200_000,
-    )  # fmt: skip
-    inputs = {
-        name: n for change in failure(request).relaxations for name, n in change.inputs.items()
-    }
+    request, found = many_ids()
+    inputs = {name: n for change in found.relaxations for name, n in change.inputs.items()}
     memory, batch = inputs["hbm_gb"], inputs["batch_size"]
     for short in (
         request.changed(cluster=small_cluster(hbm_gb=memory * 0.985)),
@@ -233,8 +244,7 @@ def test_what_was_not_tried_for_lack_of_time_is_reported() -> None:
 
 
 def test_its_data_say_which_tables_and_ranks_lack_what() -> None:
-    request = request_of(giants(5), small_cluster())
-    found = failure(request)
+    _, found = too_large()
     data = json.loads(json.dumps(found.data(), allow_nan=False))
     assert data["message"] == str(found)
     left = {row["rank"]: row["left"] for row in data["ranks"]}
@@ -247,7 +257,7 @@ def test_its_data_say_which_tables_and_ranks_lack_what() -> None:
 
 
 def test_it_travels_between_processes() -> None:
-    found = failure(request_of(giants(5), small_cluster()))
+    _, found = too_large()
     again = pickle.loads(pickle.dumps(found))
     assert str(again) == str(found)
     assert again.relaxations == found.relaxations

@@ -114,7 +114,7 @@ def stock_time(request: PlanRequest) -> float | None:
     cluster=some_cluster(hosts=3, devices=4, hbm_gb=400.0),
 )
 @given(listed_tables(3), clusters())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_never_worse_than_torchrec_on_small_models(
     tables: list[ListedTable], cluster: Cluster
 ) -> None:

@@ -67,7 +67,7 @@ def test_parquet(options: str, path: str) -> None:
 
 
 def test_what_is_missing(options: str) -> None:
-    with pytest.raises(UserError, match="gs://anonymous@logs/none.*: no such file or folder"):
+    with pytest.raises(UserError, match=r"gs://anonymous@logs/none.*: no such file or folder"):
         opened(f"gs://anonymous@logs/none{options}")
-    with pytest.raises(UserError, match="gs://anonymous@none/x.*: no such file or folder"):
+    with pytest.raises(UserError, match=r"gs://anonymous@none/x.*: no such file or folder"):
         opened(f"gs://anonymous@none/x{options}")
