@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 _MIN_ROWS = 2048
@@ -70,16 +71,24 @@ class Rows:
 
     @staticmethod
     def from_arrow(table: pa.Table, to_code: Collection[str]) -> Rows:
-        """Code the columns `to_code` that repeat their values, if there are enough rows."""
+        """Code the columns `to_code` that repeat their values, if there are enough rows.
+
+        Text may come as dictionaries.
+        """
         coded = {}
-        if len(table) >= _MIN_ROWS:
-            for name in to_code:
-                codes = table[name].combine_chunks().dictionary_encode("encode")
-                if 2 * len(codes.dictionary) <= len(table):
-                    values = pl.Series(name, codes.dictionary)
-                    coded[name] = Coded(values, codes.indices.to_numpy().astype(np.uint32))
-        plain = table.select([name for name in table.column_names if name not in coded])
-        return Rows(pl.DataFrame(pl.from_arrow(plain)), coded)
+        for name in table.column_names:
+            column = table[name]
+            if name in to_code and len(table) >= _MIN_ROWS:
+                found = _code(column.unify_dictionaries().combine_chunks())
+                if found is not None:
+                    values, codes = found
+                    coded[name] = Coded(pl.Series(name, values), codes)
+                    table = table.drop_columns(name)
+                    continue
+            if pa.types.is_dictionary(column.type):
+                place = table.column_names.index(name)
+                table = table.set_column(place, name, column.cast(pa.large_string()))
+        return Rows(pl.DataFrame(pl.from_arrow(table)), coded)
 
     def __len__(self) -> int:
         for one in self._coded.values():
@@ -131,3 +140,33 @@ class Rows:
                     series = series.new_from_index(0, len(frame))
                 found[series.name] = Coded(series, codes)
         return {name: found[name] for name in names}
+
+
+def _code(column: pa.Array) -> tuple[pa.Array, NDArray[np.uint32]] | None:
+    """Return distinct values and the place of each row's value; None if they hardly repeat."""
+    if pa.types.is_dictionary(column.type):
+        values = column.dictionary.cast(pa.large_string())
+        places, codes = _code_integers(column.indices.cast(pa.int64()))
+        return values.take(places), codes
+    if column.type == pa.int64() and len(column) > column.null_count:
+        ends = pc.min_max(column).as_py()
+        if ends["max"] - ends["min"] < 4 * len(column):
+            return _code_integers(column)
+    found = column.dictionary_encode("encode")
+    if 2 * len(found.dictionary) > len(column):
+        return None
+    return found.dictionary, found.indices.to_numpy().astype(np.uint32)
+
+
+def _code_integers(column: pa.Array) -> tuple[pa.Array, NDArray[np.uint32]]:
+    """Return distinct integers, ascending and null last, and the place of each row's."""
+    first = pc.min(column).as_py() or 0
+    offsets = column.fill_null(first).to_numpy() - first
+    is_there = np.zeros(int(offsets.max(initial=0)) + 1, dtype=np.bool_)
+    is_there[offsets] = column.null_count < len(column)
+    values = np.flatnonzero(is_there)
+    codes = (np.cumsum(is_there, dtype=np.uint32) - np.uint32(1))[offsets]
+    nulls = [None] if column.null_count else []
+    if nulls:
+        codes[column.is_null().to_numpy(zero_copy_only=False)] = len(values)
+    return pa.concat_arrays([pa.array(values + first), pa.array(nulls, pa.int64())]), codes

@@ -22,8 +22,8 @@ from pipeline.features.program import FeatureProgram
 from pipeline.features.quantiles import HighHalves, LowHalves, edges
 from pipeline.features.vocabulary import Vocabulary
 
-_MERGE_AT = 64
-"""Number of partial counts that are summed together."""
+_MERGE_AT = 1 << 17
+"""Least number of partial counts that are summed."""
 
 
 class Counts:
@@ -32,12 +32,14 @@ class Counts:
     def __init__(self, features: Mapping[str, FeatureConfig]) -> None:
         self._tables: dict[str, list[str]] = {}
         self._ids: dict[str, IdsConfig] = {}
+        self._counts: dict[str, list[pl.DataFrame]] = {}
+        """By feature."""
         for name, feature in features.items():
             if feature.type != "number" and feature.ids.vocabulary_or_default is not None:
                 table = feature.table or name
                 self._tables.setdefault(table, []).append(name)
                 self._ids[table] = feature.ids
-        self._counts: dict[str, list[pl.DataFrame]] = {table: [] for table in self._tables}
+                self._counts[name] = []
         self._moments = {n: Moments() for n, one in features.items() if one.type == "number"}
         self._high = {
             name: HighHalves() for name, one in features.items() if one.ids.quantiles is not None
@@ -46,9 +48,8 @@ class Counts:
 
     def add(self, raw: Mapping[str, Coded], kept: NDArray[np.bool_]) -> None:
         """Count the training rows, `kept`, of a result of `FeatureProgram.raw_columns`."""
-        for table, names in self._tables.items():
-            for name in names:
-                self._append(table, raw[name].filter(kept).counts())
+        for name in self._counts:
+            self._append(name, raw[name].filter(kept).counts())
         for name, moments in self._moments.items():
             moments.add(_numbers(raw[name].filter(kept)))
         for name, high in self._high.items():
@@ -56,19 +57,19 @@ class Counts:
 
     def merge(self, other: Counts) -> None:
         """Add the counts of other rows."""
-        for table, parts in other._counts.items():
+        for name, parts in other._counts.items():
             for part in parts:
-                self._append(table, part)
+                self._append(name, part)
         for name, moments in self._moments.items():
             moments.merge(other._moments[name])
         for name, high in self._high.items():
             high.merge(other._high[name])
 
-    def _append(self, table: str, counts: pl.DataFrame) -> None:
-        parts = self._counts[table]
+    def _append(self, name: str, counts: pl.DataFrame) -> None:
+        parts = self._counts[name]
         parts.append(counts)
-        if len(parts) >= _MERGE_AT:
-            self._counts[table] = [_sum(parts)]
+        if sum(map(len, parts)) > 2 * len(parts[0]) + _MERGE_AT:
+            self._counts[name] = [_sum(parts)]
 
     @property
     def low(self) -> dict[str, LowHalves]:
@@ -80,11 +81,12 @@ class Counts:
     def fit(self, low: Mapping[str, LowHalves]) -> Fitted:
         """Return the fitted values."""
         vocabularies = {}
-        for table, parts in self._counts.items():
+        for table, names in self._tables.items():
             config = self._ids[table].vocabulary_or_default
             assert config is not None
+            counts = pl.concat(_sum(self._counts[n]).cast({"id": pl.String}) for n in names)
             vocabularies[table] = Vocabulary.from_counts(
-                table, _sum(parts), config.min_count, config.max_size
+                table, counts, config.min_count, config.max_size
             )
         return Fitted(
             vocabularies,

@@ -23,7 +23,7 @@ from pipeline.features.fitted import Fitted
 from pipeline.features.raw import (
     Types,
     feature_checks,
-    id_text,
+    ids,
     inner,
     label,
     label_check,
@@ -107,7 +107,7 @@ class FeatureProgram:
         return pl.DataFrame([one.series for one in self.raw_columns(Rows(frame)).values()])
 
     def raw_columns(self, rows: Rows, names: Collection[str] | None = None) -> dict[str, Coded]:
-        """Return text of ids (or lists of text), numbers, labels, users and weights.
+        """Return ids (or lists of ids), numbers, labels, users and weights.
 
         `names`: columns to return; None for all.
         """
@@ -125,7 +125,7 @@ class FeatureProgram:
             elif feature.ids.quantiles:
                 columns.append(plain_number(feature.columns(name)[0], types).alias(name))
             else:
-                columns.append(id_text(name, feature, types).alias(name))
+                columns.append(ids(name, feature, types).alias(name))
             if feature.type == "weighted_ids":
                 columns.append(weight_list(feature, types).alias(weights_column(name)))
         columns += [
@@ -161,13 +161,14 @@ class FeatureProgram:
         return pl.DataFrame(columns)
 
 
-def _index(words: pl.Expr, name: str, feature: FeatureConfig, fitted: Fitted) -> pl.Expr:
-    """Return rows of a table for text: 0 if missing, as described in pipeline/data/schema.py."""
+def _index(values: pl.Expr, name: str, feature: FeatureConfig, fitted: Fitted) -> pl.Expr:
+    """Return rows of a table for ids: 0 if missing, as described in pipeline/data/schema.py."""
+    hashes = hashed(values.cast(pl.String))
     if feature.ids.hash:
-        return (hashed(words) % feature.ids.hash + 1).fill_null(0)
+        return (hashes % feature.ids.hash + 1).fill_null(0)
     vocabulary = fitted.vocabularies[feature.table or name]
-    known = words.cast(vocabulary.enum, strict=False).to_physical().cast(pl.Int64) + 1
-    return pl.coalesce(known, hashed(words) + vocabulary.vocab_size, pl.lit(0, dtype=pl.Int64))
+    known = values.map_batches(vocabulary.find, return_dtype=pl.Int64, is_elementwise=True)
+    return pl.coalesce(known, hashes + vocabulary.vocab_size, pl.lit(0, dtype=pl.Int64))
 
 
 def _ranges(values: pl.Expr, edges: NDArray[np.float32]) -> pl.Expr:

@@ -16,8 +16,8 @@ _HALF = 1 << 16
 
 def to_ordered(values: NDArray[np.float32]) -> NDArray[np.uint32]:
     """Map floats to integers of the same order; -0.0 like 0.0."""
-    bits = (values + np.float32(0)).view(np.uint32)
-    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    bits = (values + np.float32(0)).view(np.int32)
+    return (bits ^ (bits >> 31 | np.int32(-(1 << 31)))).view(np.uint32)
 
 
 def from_ordered(ordered: NDArray[np.uint32]) -> NDArray[np.float32]:
@@ -57,22 +57,38 @@ class LowHalves:
 
     def __init__(self, wanted: Sequence[int] | NDArray[np.int64]) -> None:
         self.wanted = np.asarray(wanted, dtype=np.int64)
-        self.counts = np.zeros((len(self.wanted), _HALF), dtype=np.int64)
+        self._counts = np.zeros((0, _HALF), dtype=np.int64)
+        self._parts: list[NDArray[np.uint32]] = []
+        """Numbers that are not yet in the counts: place in `wanted` and low half."""
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Count finite numbers [n]."""
-        if not len(self.wanted):
-            return
+        places = np.full(_HALF, -1, dtype=np.int32)
+        places[self.wanted] = np.arange(len(self.wanted))
         ordered = to_ordered(values)
-        high = (ordered >> 16).astype(np.int64)
-        place = np.searchsorted(self.wanted, high).clip(max=len(self.wanted) - 1)
-        kept = self.wanted[place] == high
-        index = place[kept] * _HALF + (ordered[kept] & (_HALF - 1))
-        self.counts += np.bincount(index, minlength=self.counts.size).reshape(self.counts.shape)
+        place = places[ordered >> 16]
+        kept = np.flatnonzero(place >= 0)
+        low = ordered[kept] & np.uint32(_HALF - 1)
+        self._append([place[kept].astype(np.uint32) << np.uint32(16) | low])
 
     def merge(self, other: LowHalves) -> None:
         """Add the counts of `other`."""
-        self.counts += other.counts
+        if len(other._counts):
+            self._counts = self.counts + other._counts
+        self._append(other._parts)
+
+    def _append(self, parts: Sequence[NDArray[np.uint32]]) -> None:
+        self._parts += parts
+        if sum(map(len, self._parts)) > len(self.wanted) * _HALF:
+            self._counts = self.counts
+            self._parts = []
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Counts of the low halves, [wanted, 2^16]."""
+        parts = np.concatenate([np.zeros(0, dtype=np.uint32), *self._parts])
+        counts = np.bincount(parts, minlength=len(self.wanted) * _HALF).reshape(-1, _HALF)
+        return counts + self._counts if len(self._counts) else counts
 
 
 def edges(high: HighHalves, low: LowHalves, num_ranges: int) -> NDArray[np.float32]:
@@ -80,12 +96,12 @@ def edges(high: HighHalves, low: LowHalves, num_ranges: int) -> NDArray[np.float
 
     Ranges that would be empty, because one number fills several of them, are joined.
     """
-    ends = np.cumsum(high.counts)
+    ends, counts = np.cumsum(high.counts), low.counts
     found = []
     for rank in high.ranks(num_ranges).tolist():
         half = int(np.searchsorted(ends, rank, side="right"))
         before = int(ends[half] - high.counts[half])
         row = int(np.searchsorted(low.wanted, half))
-        rest = int(np.searchsorted(np.cumsum(low.counts[row]), rank - before, side="right"))
+        rest = int(np.searchsorted(np.cumsum(counts[row]), rank - before, side="right"))
         found.append((half << 16) | rest)
     return np.unique(from_ordered(np.array(found, dtype=np.uint32)))

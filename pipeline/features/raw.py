@@ -29,25 +29,34 @@ def inner(dtype: PolarsDataType) -> PolarsDataType | None:
     return found if dtype.base_type() in (pl.List, pl.Array) else None
 
 
-def id_text(name: str, feature: FeatureConfig, types: Types) -> pl.Expr:
-    """Return the text of an id, or list of text of ids; the id is null if it is missing."""
+def ids(name: str, feature: FeatureConfig, types: Types) -> pl.Expr:
+    """Return an id, or a list of ids: Int64 if the column has such, otherwise text.
+
+    An id is null if it is missing. The number stands for its text.
+    """
     columns = feature.cross or (feature.column or name,)
     if feature.part:
         moment = time(pl.col(columns[0]), types[columns[0]])
         part: pl.Expr = getattr(moment.dt, feature.part)()
-        return part.cast(pl.String)
+        return part.cast(pl.Int64)
+    if feature.type == "id" and len(columns) == 1:
+        return _id(pl.col(columns[0]), types[columns[0]])
     if feature.type == "id":
         parts = [text(pl.col(column), types[column]) for column in columns]
-        if len(parts) == 1:
-            return parts[0]
         crossed = pl.concat_str([part.fill_null("") for part in parts], separator=_BETWEEN)
         return pl.when(~pl.all_horizontal(part.is_null() for part in parts)).then(crossed)
     values = _elements(columns[0], types[columns[0]], feature.separator)
     dtype = inner(types[columns[0]]) or pl.String()
-    words = values.list.eval(text(pl.element(), dtype))
+    found = values.list.eval(_id(pl.element(), dtype))
     if feature.type == "ids":
-        words = words.list.drop_nulls()
-    return _kept(words, feature.limit)
+        found = found.list.drop_nulls()
+    return _kept(found, feature.limit)
+
+
+def _id(column: pl.Expr, dtype: PolarsDataType) -> pl.Expr:
+    if dtype.is_integer() and dtype not in (pl.UInt64, pl.Int128, pl.UInt128):
+        return column.cast(pl.Int64)
+    return text(column, dtype)
 
 
 def weight_list(feature: FeatureConfig, types: Types) -> pl.Expr:

@@ -65,12 +65,12 @@ class Vocabulary:
     def vocab_size(self) -> int:
         return len(self.ids) + 1
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Digest that is equal for vocabularies with the same index for every id."""
         digest = hashlib.blake2b(digest_size=16)
         for part in self.ids.cast(pl.String).to_frame("id").iter_slices(1_000_000):
-            digest.update("\0".join(part["id"]).encode() + b"\0")
+            digest.update(part["id"].str.join("\0").item().encode() + b"\0")
         return digest.hexdigest()
 
     @staticmethod
@@ -91,17 +91,15 @@ class Vocabulary:
     def encode(self, values: pl.Series) -> IntArray:
         """Return indices of `values` [N] (the dtype of `ids`), [N]; null becomes 0."""
         if self.ids.dtype == pl.Int64:
-            index = self._encode_integers(values.fill_null(0).to_numpy())
+            index = self._encode_integers(values)
         else:
             index = self._encode_text(values)
         return np.where(values.is_null().to_numpy(), 0, index)
 
-    def _encode_integers(self, values: IntArray) -> IntArray:
-        if self.ids.is_empty():
-            return self.vocab_size + hash_integers(values)
-        ids, index = self._sorted
-        place = np.searchsorted(ids, values).clip(max=len(ids) - 1)
-        return np.where(ids[place] == values, index[place], self.vocab_size + hash_integers(values))
+    def _encode_integers(self, values: pl.Series) -> IntArray:
+        found = self.find(values).fill_null(0).to_numpy()
+        hashes = hash_integers(values.fill_null(0).to_numpy())
+        return np.where(found > 0, found, self.vocab_size + hashes)
 
     def _encode_text(self, values: pl.Series) -> IntArray:
         index = {value: i for i, value in enumerate(self.ids, start=1)}
@@ -109,16 +107,35 @@ class Vocabulary:
         known = [index.get(value, self.vocab_size + hash_text(value)) for value in distinct]
         return values.replace_strict(distinct, known, default=0, return_dtype=pl.Int64).to_numpy()
 
+    def find(self, values: pl.Series) -> pl.Series:
+        """Return the index of each value, Int64; null if it is missing or unknown.
+
+        `values` are text, or Int64, which also stand for their text.
+        """
+        if values.dtype != pl.Int64:
+            return values.cast(self._enum, strict=False).to_physical().cast(pl.Int64) + 1
+        ids, index = self._sorted
+        if not len(ids):
+            return pl.Series([None], dtype=pl.Int64).new_from_index(0, len(values))
+        wanted = values.fill_null(0).to_numpy()
+        place = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
+        known = pl.Series(ids[place] == wanted) & values.is_not_null()
+        return pl.select(pl.when(known).then(pl.Series(index[place]))).to_series()
+
     @cached_property
-    def enum(self) -> pl.Enum:
+    def _enum(self) -> pl.Enum:
         """A type of text whose physical values are indices - 1; casts look ids up."""
         return pl.Enum(self.ids)
 
     @cached_property
     def _sorted(self) -> tuple[IntArray, IntArray]:
-        ids = self.ids.to_numpy()
+        """Ids that are whole numbers, or their text, ascending, and their indices."""
+        numbers = self.ids.cast(pl.Int64, strict=False)
+        same = numbers.cast(pl.String) == self.ids.cast(pl.String)
+        places = same.fill_null(False).arg_true().to_numpy()
+        ids = numbers.gather(places).to_numpy()
         order = np.argsort(ids, kind="stable")
-        return ids[order], order + 1
+        return ids[order], places[order].astype(np.int64) + 1
 
     def save(self, folder: Path) -> None:
         """Write `folder`/NAME.parquet with columns id (string) and index (int64)."""

@@ -121,7 +121,9 @@ class Tally:
             frame = frame.explode("id", empty_as_null=False, keep_nulls=False)
         else:
             self.missing[name] += _by_split(splits[values.is_null().to_numpy()])
-        frame = frame.drop_nulls("id").select(hashed(pl.col("id")).alias("id"), "split")
+        frame = frame.drop_nulls("id").select(
+            hashed(pl.col("id").cast(pl.String)).alias("id"), "split"
+        )
         known = frame["split"].to_numpy()
         self.values[name] += _by_split(known)
         self.distinct[name].add(frame["id"], known)

@@ -59,7 +59,10 @@ class FileReader(Protocol):
         """Return the number of rows of each part."""
 
     def read(self, part: int, columns: Sequence[str]) -> pa.Table:
-        """Read some columns of a part, in any order and with the file's types."""
+        """Read some columns of a part, in any order and with the file's types.
+
+        Text may come as dictionaries.
+        """
 
     def line(self, part: int, row: int) -> int | None:
         """Return the line (from 1) of a row of a part, if the file is text."""
@@ -91,8 +94,9 @@ class Source(Protocol):
     def require(self, columns: Sequence[str]) -> None:
         """Raise UserError if a column does not exist or cannot be read."""
 
-    def read(self, chunk: Chunk, columns: Sequence[str]) -> pa.Table:
-        """Read columns of a chunk, in the order asked for. Safe to use from several threads."""
+    def read(self, chunk: Chunk, columns: Sequence[str], *, coded: bool = False) -> pa.Table:
+        """Read columns of a chunk, in the order asked for; with `coded`, text may come as
+        dictionaries. Safe to use from several threads."""
 
     def locate(self, chunk: Chunk, row: int) -> str:
         """Return 'FILE: row R (from 0)' for a row of a chunk, in text files with its line."""

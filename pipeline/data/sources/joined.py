@@ -89,7 +89,7 @@ class JoinedTable:
                 known = nearest(name, list(self.types))
                 raise UserError(f"{self.files[0].name}: no column {name!r}{use}; {known}")
 
-    def read(self, chunk: Chunk, columns: Sequence[str]) -> pa.Table:
+    def read(self, chunk: Chunk, columns: Sequence[str], *, coded: bool = False) -> pa.Table:
         """Read columns of a chunk, in the order asked for."""
         self.require(columns)
         needed = dict.fromkeys(columns)
@@ -98,7 +98,8 @@ class JoinedTable:
             if any(self._from.get(name) is side for name in needed):
                 used.insert(0, side)
                 needed.update(dict.fromkeys(side.keys))
-        table = self._log.read(chunk, [name for name in needed if name not in self._from])
+        log = [name for name in needed if name not in self._from]
+        table = self._log.read(chunk, log, coded=coded)
         for side in used:
             wanted = [name for name in needed if self._from.get(name) is side]
             rows = side.find(table.select(list(side.keys)))

@@ -32,9 +32,10 @@ class ParquetReader:
             raise unreadable(file.name, "Parquet", error) from error
         check_names(file.name, names)
         self.schema: Mapping[str, pa.DataType] = dict(zip(names, schema.types, strict=True))
+        self._text = [name for name, kind in self.schema.items() if pa.types.is_string(kind)]
 
     @contextmanager
-    def _open(self) -> Iterator[pq.ParquetFile]:
+    def _open(self, text: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
         with (
             self._file.open() as opened,
             pq.ParquetFile(
@@ -42,6 +43,7 @@ class ParquetReader:
                 metadata=self._footer,
                 # What Spark writes; nanoseconds would overflow after the year 2262.
                 coerce_int96_timestamp_unit="us",
+                read_dictionary=list(text),
             ) as parquet,
         ):
             yield parquet
@@ -53,9 +55,9 @@ class ParquetReader:
         return [self._footer.row_group(group).num_rows for group in groups]
 
     def read(self, part: int, columns: Sequence[str]) -> pa.Table:
-        """Read columns of a row group."""
+        """Read columns of a row group; text as dictionaries, as it mostly is in the file."""
         try:
-            with self._open() as parquet:
+            with self._open(self._text) as parquet:
                 table = parquet.read_row_group(part, columns=list(columns), use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise UserError(

@@ -14,7 +14,15 @@ from pipeline.data.sources.formats import open_readers
 from pipeline.data.sources.in_threads import in_threads
 from pipeline.data.sources.partitions import partition_type
 from pipeline.data.sources.resolve import resolve
-from pipeline.data.sources.unify import canonical, cast, check, describe, settled, unify
+from pipeline.data.sources.unify import (
+    canonical,
+    cast,
+    check,
+    describe,
+    is_coded_text,
+    settled,
+    unify,
+)
 from pipeline.io.errors import UserError, nearest
 
 
@@ -116,7 +124,7 @@ class SourceTable:
                     f"{self.files[0].name}: no column {name!r}; {nearest(name, self.names)}"
                 )
 
-    def read(self, chunk: Chunk, columns: Sequence[str]) -> pa.Table:
+    def read(self, chunk: Chunk, columns: Sequence[str], *, coded: bool = False) -> pa.Table:
         """Read columns of a chunk, in the order asked for."""
         self.require(columns)
         file, reader = self.files[chunk.file], self._readers[chunk.file]
@@ -131,11 +139,12 @@ class SourceTable:
         locate = partial(self.locate, chunk)
         for name in columns:
             if found is not None and name in reader.schema:
-                column = found[name]
-                check(column, name, locate)
+                column = check(found[name], name, locate)
             else:
                 column = _constant(file.partitions.get(name), chunk.rows)
-            arrays.append(cast(column, self.types[name], name, locate))
+            if not (coded and is_coded_text(column.type)):
+                column = cast(column, self.types[name], name, locate)
+            arrays.append(column)
         return pa.table(arrays, names=list(columns))
 
     def locate(self, chunk: Chunk, row: int) -> str:

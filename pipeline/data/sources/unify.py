@@ -106,11 +106,20 @@ def cast(
         ) from error
 
 
-def check(column: pa.ChunkedArray, name: str, locate: Callable[[int], str]) -> None:
-    """Raise UserError for text that is not UTF-8, which some writers let pass, and for damage."""
+def is_coded_text(kind: pa.DataType) -> bool:
+    """Whether a column is text with a dictionary."""
+    return pa.types.is_dictionary(kind) and canonical(kind) == pa.large_string()
+
+
+def check(column: pa.ChunkedArray, name: str, locate: Callable[[int], str]) -> pa.ChunkedArray:
+    """Return the column. Raises UserError for text that is not UTF-8, which some writers let pass,
+    and for damage."""
     try:
         column.validate(full=True)
+        return column
     except pa.ArrowInvalid as error:
+        if pa.types.is_dictionary(column.type):  # perhaps in a value that no row has
+            return check(column.cast(column.type.value_type), name, locate)
         if "UTF8" not in str(error):  # offsets behind the end: no row can be read
             raise UserError(
                 f"{locate(0)}, column {name!r}: damaged from here on; write the file again"

@@ -108,12 +108,21 @@ def _scan_chunk(table: Table, index: int) -> Scan:
 
 
 def low_chunks(
-    wanted: Mapping[str, NDArray[np.int64]], table: Table, chunks: Sequence[int]
+    wanted: Mapping[str, NDArray[np.int64]],
+    rows: Sequence[NDArray[np.int64]],
+    table: Table,
+    chunks: Sequence[int],
 ) -> dict[str, LowHalves]:
-    """Count some chunks for the second pass of quantiles; `wanted`: high halves by feature."""
+    """Count some chunks for the second pass of quantiles.
+
+    `wanted`: high halves by feature; `rows`: good rows of each split, [3], by chunk of the table.
+    """
     low = {name: LowHalves(one) for name, one in wanted.items()}
     for index in chunks:
-        found = table.read(index)
+        if not rows[index][TRAIN]:
+            continue
+        has_bad = rows[index].sum() < table.chunks[index].rows
+        found = table.read(index) if has_bad else table.read_features(index, low)
         add_low(low, table.program.raw_columns(found.rows, list(low)), found.splits == TRAIN)
     return low
 
@@ -129,7 +138,8 @@ def scan(table: Table, engine: Engine, progress: Progress) -> tuple[Scan, Fitted
         )
     low = total.counts.low
     if low:
-        work = partial(low_chunks, {name: one.wanted for name, one in low.items()})
+        wanted = {name: one.wanted for name, one in low.items()}
+        work = partial(low_chunks, wanted, total.rows)
         for found in engine.over_chunks(table, work, "finding quantiles", progress):
             for name, halves in low.items():
                 halves.merge(found[name])

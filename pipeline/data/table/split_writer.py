@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.data.table.encoded import column_types
@@ -51,15 +53,31 @@ class SplitWriter:
 
     def _write(self, size: int) -> None:
         rows = pa.concat_tables(self._pending)
+        # Compact, so that the bytes of a file do not depend on how its rows came.
+        group = rows.slice(0, size).combine_chunks()
         if self._writer is None:
             name = file_name(self._split, self._first_file + len(self._files))
             self._files.append(name)
-            self._writer = pq.ParquetWriter(self._folder / name, self._schema, compression="zstd")
-        # Compact, so that the bytes of a file do not depend on how its rows came.
-        self._writer.write_table(rows.slice(0, size).combine_chunks(), row_group_size=size)
+            self._writer = pq.ParquetWriter(
+                self._folder / name,
+                self._schema,
+                compression="zstd",
+                use_dictionary=list(_repeating(group)),
+            )
+        self._writer.write_table(group, row_group_size=size)
         self._groups += 1
         if self._groups % GROUPS_PER_FILE == 0:
             self._writer.close()
             self._writer = None
         rest = rows.slice(size)
         self._pending, self._num_pending = [rest] if len(rest) else [], len(rest)
+
+
+def _repeating(group: pa.Table) -> Iterator[str]:
+    """Yield the paths of columns that repeat their values: a dictionary makes others larger."""
+    for name in group.column_names:
+        column, path = group[name], name
+        if pa.types.is_list(column.type):
+            column, path = pc.list_flatten(column), f"{name}.list.element"
+        if 4 * pc.count_distinct(column).as_py() <= len(column):
+            yield path

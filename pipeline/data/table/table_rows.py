@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -106,7 +106,7 @@ class Table:
 
     def check(self, index: int) -> CheckedRows:
         """Read a chunk and go on after bad rows, whatever on_bad_row is."""
-        rows, splits = self._raw(index)
+        rows, splits = self._raw(index, self._columns)
         first = self._first_rows[index]
         numbers = np.arange(first, first + len(rows), dtype=np.int64)
         is_bad, failed = bad_rows(rows, self.checks)
@@ -125,9 +125,9 @@ class Table:
             rows.filter(kept).frame, splits[kept], numbers[kept], num_bad, failures, faults
         )
 
-    def _raw(self, index: int) -> tuple[Rows, NDArray[np.uint8]]:
+    def _raw(self, index: int, columns: Sequence[str]) -> tuple[Rows, NDArray[np.uint8]]:
         """Return raw columns and splits of a chunk."""
-        read = self.source.read(self.chunks[index], self._columns)
+        read = self.source.read(self.chunks[index], columns, coded=True)
         rows = Rows.from_arrow(read, self._coded)
         return rows, self._splitter.assign(rows, self._first_rows[index])
 
@@ -135,9 +135,15 @@ class Table:
         where = self.source.locate(self.chunks[index], one.row)
         return Fault(where, one.column, one.value, one.what, one.remedy)
 
+    def read_features(self, index: int, names: Iterable[str]) -> TableRows:
+        """Read the columns of features, of a chunk without bad rows."""
+        columns = [column for name in names for column in self.spec.features[name].columns(name)]
+        rows, splits = self._raw(index, list(dict.fromkeys([*self._splitter.columns, *columns])))
+        return TableRows(rows, splits, 0, [])
+
     def read(self, index: int, *, num_faults: int = SHOWN) -> TableRows:
         """Read a chunk. Raises UserError for a bad row unless on_bad_row is skip."""
-        rows, splits = self._raw(index)
+        rows, splits = self._raw(index, self._columns)
         is_bad, failed = bad_rows(rows, self.checks)
         if is_bad is None:
             return TableRows(rows, splits, 0, [])
@@ -154,7 +160,7 @@ def _to_code(spec: TableSpec, types: Mapping[str, pl.DataType]) -> list[str]:
     ids = {
         column
         for name, feature in spec.features.items()
-        if feature.type == "id" and not feature.ids.quantiles
+        if feature.type == "id" and not feature.ids.quantiles and not feature.part
         for column in feature.columns(name)
     }
     return [

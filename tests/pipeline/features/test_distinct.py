@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 
 from pipeline.data.table.spec import TableSpec
@@ -80,3 +83,31 @@ def test_the_same_values_are_bad(made: Made) -> None:
     # A value that is left in no row is none.
     good = rows.filter((~right[0]).to_numpy())
     assert bad_rows(good, program.checks)[0] is None
+
+
+WHOLE = st.one_of(st.none(), st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1))
+
+
+@given(
+    values=st.lists(WHOLE, min_size=1, max_size=20),
+    kind=st.sampled_from([pa.int64(), pa.large_string()]),
+    coded=st.booleans(),
+)
+def test_codes_stand_for_the_values(
+    values: list[int | None], kind: pa.DataType, coded: bool
+) -> None:
+    words = [None if one is None or kind == pa.int64() else str(one) for one in values]
+    column = pa.array(values if kind == pa.int64() else words, kind)
+    parts = [column, column[1:]] * 2100
+    if coded and kind == pa.large_string():
+        parts = [part.dictionary_encode() for part in parts]
+    rows = Rows.from_arrow(pa.table({"x": pa.chunked_array(parts)}), ["x"])
+    assert rows._coded.keys() == {"x"}
+    wanted = pl.Series("x", [*column.to_pylist(), *column.to_pylist()[1:]] * 2100, rows["x"].dtype)
+    assert_series_equal(rows["x"], wanted)
+
+
+def test_text_as_dictionaries_of_few_rows_or_not_coded() -> None:
+    table = pa.table({"x": pa.array(["b", None, "a"]).dictionary_encode()})
+    assert Rows.from_arrow(table, ["x"])["x"].to_list() == ["b", None, "a"]
+    assert Rows.from_arrow(table, [])["x"].dtype == pl.String
