@@ -11,6 +11,7 @@ import pickle
 import re
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from itertools import pairwise
@@ -36,6 +37,7 @@ Out = TypeVar("Out")
 _TASKS = 256
 """Largest number of tasks of a counting pass; each sends what it has counted."""
 _TIMEOUT_S = 10.0
+_RETRIES = 5  # 17 seconds
 _ADDRESS = re.compile(r"(?:spark|sc)://([^:/@;]+|\[[0-9a-fA-F:]+\])(?::([0-9]{1,5}))?(/.*)?")
 _PORT = 15002
 
@@ -65,12 +67,19 @@ class SparkEngine:
                 "correct the address"
             ) from error
         _import_connect()
-        self._session = SparkSession.builder.remote(f"sc://{host}:{port}{rest}").getOrCreate()
+        self._session = SparkSession.builder.remote(f"sc://{host}:{port}{rest}").create()
+        self._retry_for_seconds()
         self._check_version()
 
     def close(self) -> None:
         """End the session."""
         self._session.stop()
+
+    def _retry_for_seconds(self) -> None:
+        """A server that is gone has lost the session; by default it is asked for ten minutes."""
+        from pyspark.sql.connect.client.retries import DefaultPolicy
+
+        self._session.client.set_retry_policies([DefaultPolicy(max_retries=_RETRIES)])
 
     def _check_version(self) -> None:
         def find(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -165,8 +174,16 @@ class SparkEngine:
 
         try:
             tasks = self._session.range(0, num_tasks, 1, num_tasks)
-            return tasks.mapInArrow(function, schema).toArrow()
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=r"\[RETRIES_EXCEEDED\]")
+                return tasks.mapInArrow(function, schema).toArrow()
         except PySparkException as error:
+            if "StatusCode.UNAVAILABLE" in str(error):
+                details = re.search('details = "(.*)"', str(error))
+                raise UserError(
+                    f"--engine {self._address}: no answer ({details[1] if details else error}); "
+                    "start the Spark Connect server, or correct the address"
+                ) from error
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             reasons = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
             reason = (reasons or lines or [type(error).__name__])[-1]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from launchers.cli.main import main
+from pipeline.data.table import spark
 from pipeline.data.table.prepare import prepare_table
 from pipeline.data.table.spark import SparkEngine
 from pipeline.data.table.spec import TableSpec
@@ -29,9 +33,9 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """A server of Spark Connect."""
+@contextmanager
+def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server of Spark Connect, and its address."""
     pytest.importorskip("pysail", reason="pysail is not installed: pip install pysail")
     with subprocess.Popen(
         [sys.executable, "-c", _SERVER],
@@ -43,15 +47,16 @@ def address() -> Iterator[str]:
         assert process.stdin is not None
         assert process.stdout is not None
         port = process.stdout.readline().strip()
-        yield f"spark://127.0.0.1:{port}"
+        yield process, f"spark://127.0.0.1:{port}"
         process.stdin.close()
 
 
 @pytest.fixture(scope="module")
-def engine(address: str) -> Iterator[SparkEngine]:
-    engine = SparkEngine(address)
-    yield engine
-    engine.close()
+def engine() -> Iterator[SparkEngine]:
+    with server() as (_, address):
+        engine = SparkEngine(address)
+        yield engine
+        engine.close()
 
 
 def assert_same(engine: SparkEngine, given: TableSpec, folder: Path) -> None:
@@ -125,6 +130,31 @@ def test_no_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = capsys.readouterr().err
     assert "no answer" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_a_server_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spark, "_RETRIES", 1)
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        thread = threading.Thread(target=other.serve_forever)
+        thread.start()
+        with pytest.raises(UserError, match=r"no answer \(.*\); start the Spark Connect server"):
+            SparkEngine(f"spark://127.0.0.1:{other.server_port}")
+        other.shutdown()
+        thread.join()
+
+
+def test_a_server_that_dies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(spark, "_RETRIES", 1)
+    with server() as (process, address):
+        engine = SparkEngine(address)
+        process.kill()
+        process.wait()
+        with pytest.raises(UserError, match=r"no answer \(.*\); start the Spark Connect server"):
+            prepare_table(
+                spec(bad_table(tmp_path)), tmp_path / "data", engine=engine, progress=silent
+            )
+        engine.close()
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("address", ["yarn", "spark://", "http://127.0.0.1:15002"])
