@@ -197,4 +197,19 @@ template <typename Work> void sum_blocks(Int blocks, const std::vector<Sum>& sum
     }
 }
 
+// Calls `work(e, block, sums)` as sum_blocks does, with `sums_of(e)` for each of E experts. A thread
+// has whole experts, which share nothing; all threads have the blocks of those that remain.
+template <typename SumsOf, typename Work>
+void sum_blocks_of_experts(Int E, Int blocks, SumsOf sums_of, Work work) {
+    const Int shared = E % omp_get_max_threads();
+#pragma omp parallel for schedule(static, 1)
+    for (Int e = shared; e < E; e++) {
+        const std::vector<Sum> sums = sums_of(e);
+        for (Int block = 0; block < blocks; block++) work(e, block, sums);
+    }
+    for (Int e = 0; e < shared; e++)
+        sum_blocks(blocks, sums_of(e),
+                   [&](Int block, const std::vector<Sum>& sums) { work(e, block, sums); });
+}
+
 }  // namespace

@@ -37,17 +37,16 @@ inline void linear_backward(View x, View dh, View dx, const float* W, float* dW,
                             Int D) {
     const Packed rows_of_W = pack_weights(W, E, O, D, true);
     const Int deep = blocks_of(O, DEEP);
-    for (Int e = 0; e < E; e++)
-        sum_blocks(blocks_of(B, BLOCK), {{dW + e * O * D, O * D}}, [&](Int block, const auto& sums) {
-            const Int b0 = block * BLOCK, rows = std::min(BLOCK, B - b0);
-            float *gradients = scratch((deep + blocks_of(D, DEEP)) * SIZE), *values = gradients + deep * SIZE;
-            stage(dh.row<float>(e, b0), dh.over_b, gradients, rows, O);
-            stage(x.row<float>(e, b0), x.over_b, values, rows, D);
-            staged_times(gradients, rows_of_W, e, 0, dx.row<float>(e, b0), dx.over_b, rows, D, O);
-            for (Int d0 = 0; d0 < D; d0 += DEEP, values += SIZE)
-                transposed_times(gradients, values, sums[0].data + d0, D, O,
-                                 std::min(DEEP, D - d0), rows);
-        });
+    const auto sums_of = [=](Int e) { return std::vector<Sum>{{dW + e * O * D, O * D}}; };
+    sum_blocks_of_experts(E, blocks_of(B, BLOCK), sums_of, [&](Int e, Int block, const auto& sums) {
+        const Int b0 = block * BLOCK, rows = std::min(BLOCK, B - b0);
+        float *gradients = scratch((deep + blocks_of(D, DEEP)) * SIZE), *values = gradients + deep * SIZE;
+        stage(dh.row<float>(e, b0), dh.over_b, gradients, rows, O);
+        stage(x.row<float>(e, b0), x.over_b, values, rows, D);
+        staged_times(gradients, rows_of_W, e, 0, dx.row<float>(e, b0), dx.over_b, rows, D, O);
+        for (Int d0 = 0; d0 < D; d0 += DEEP, values += SIZE)
+            transposed_times(gradients, values, sums[0].data + d0, D, O, std::min(DEEP, D - d0), rows);
+    });
 }
 
 }  // namespace

@@ -107,30 +107,28 @@ void affine_linear_backward(View x, View dh, View dx, const float* scale, const 
                             Int B, Int D) {
     const Packed rows_of_W = pack_weights(W, E, O, D, true);
     const Int blocks = blocks_of(B, BLOCK), deep = blocks_of(O, DEEP);
-    std::vector<float> parts(blocks * 2 * D);  // sums of each block
-    for (Int e = 0; e < E; e++) {
-        const std::vector<Sum> sums{{dW + e * O * D, O * D}};
-        std::fill(parts.begin(), parts.end(), 0.0f);
-        sum_blocks(blocks, sums, [&](Int block, const std::vector<Sum>& sums) {
-            const Int b0 = block * BLOCK, rows = std::min(BLOCK, B - b0);
-            float *gradients = scratch((deep + 1) * SIZE), *out = gradients + deep * SIZE;
-            stage(dh.row<float>(e, b0), dh.over_b, gradients, rows, O);
-            for (Int d0 = 0; d0 < D; d0 += DEEP) {
-                const Int n = std::min(DEEP, D - d0), at = e * D + d0;
-                staged_times(gradients, rows_of_W, e, d0, out, STRIDE, rows, n, O);
-                float *sum = &parts[block * 2 * D + d0], *products = sum + D;
-                for (Int i = 0; i < rows; i++)
-                    affine_row_backward<float, swish>(
-                        x.row<float>(e, b0 + i) + d0, out + i * STRIDE, dx.row<float>(e, b0 + i) + d0,
-                        out + i * STRIDE, scale + at, shift + at, center + at, sum, products, n);
-                transposed_times(gradients, out, sums[0].data + d0, D, O, n, rows);
-            }
-        });
+    std::vector<float> parts(E * blocks * 2 * D);  // sums of each block
+    const auto sums_of = [=](Int e) { return std::vector<Sum>{{dW + e * O * D, O * D}}; };
+    sum_blocks_of_experts(E, blocks, sums_of, [&](Int e, Int block, const std::vector<Sum>& sums) {
+        const Int b0 = block * BLOCK, rows = std::min(BLOCK, B - b0);
+        float *gradients = scratch((deep + 1) * SIZE), *out = gradients + deep * SIZE;
+        stage(dh.row<float>(e, b0), dh.over_b, gradients, rows, O);
+        for (Int d0 = 0; d0 < D; d0 += DEEP) {
+            const Int n = std::min(DEEP, D - d0), at = e * D + d0;
+            staged_times(gradients, rows_of_W, e, d0, out, STRIDE, rows, n, O);
+            float *sum = &parts[(e * blocks + block) * 2 * D + d0], *products = sum + D;
+            for (Int i = 0; i < rows; i++)
+                affine_row_backward<float, swish>(
+                    x.row<float>(e, b0 + i) + d0, out + i * STRIDE, dx.row<float>(e, b0 + i) + d0,
+                    out + i * STRIDE, scale + at, shift + at, center + at, sum, products, n);
+            transposed_times(gradients, out, sums[0].data + d0, D, O, n, rows);
+        }
+    });
+    for (Int e = 0; e < E; e++)
         for (Int block = 0; block < blocks; block++)
             for (Int i = 0; i < 2; i++)
                 for (Int d = 0; d < D; d++)
-                    totals[(i * E + e) * D + d] += parts[(block * 2 + i) * D + d];
-    }
+                    totals[(i * E + e) * D + d] += parts[((e * blocks + block) * 2 + i) * D + d];
 }
 
 // dx += x * linear + constant
