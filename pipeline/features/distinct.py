@@ -114,6 +114,14 @@ class Rows:
             {name: one.filter(kept) for name, one in self._coded.items()},
         )
 
+    def take(self, order: NDArray[np.uint32]) -> Rows:
+        """Return the rows in another order."""
+        coded = {}
+        for name, one in self._coded.items():
+            assert one.codes is not None
+            coded[name] = Coded(one.values, one.codes[order])
+        return Rows(self._frame.select(pl.all().gather(order)), coded)
+
     def select(self, expressions: Sequence[pl.Expr]) -> dict[str, Coded]:
         """Evaluate elementwise expressions; returns columns by output name."""
         by_column: dict[str | None, list[pl.Expr]] = {}

@@ -20,6 +20,7 @@ from pipeline.features.checks import Check
 from pipeline.features.config import FeatureConfig, LabelConfig, check_shared_tables
 from pipeline.features.distinct import Coded, Rows
 from pipeline.features.fitted import Fitted
+from pipeline.features.quantiles import find_ranges
 from pipeline.features.raw import (
     Types,
     feature_checks,
@@ -141,11 +142,12 @@ class FeatureProgram:
     def encode(self, rows: pl.DataFrame | Rows, fitted: Fitted) -> pl.DataFrame:
         """Return the columns of a prepared folder for each of `rows`."""
         rows = rows if isinstance(rows, Rows) else Rows(rows)
-        return self.index(self.raw_columns(rows), fitted)
+        columns = self.index(self.raw_columns(rows), fitted)
+        return pl.DataFrame([one.series for one in columns.values()])
 
-    def index(self, raw: Mapping[str, Coded], fitted: Fitted) -> pl.DataFrame:
+    def index(self, raw: Mapping[str, Coded], fitted: Fitted) -> dict[str, Coded]:
         """Return the same for the result of `raw_columns`."""
-        columns = []
+        columns = {}
         for name, feature in self.features.items():
             values = pl.col(name)
             if feature.type == "number":
@@ -156,9 +158,8 @@ class FeatureProgram:
                 column = _index(values, name, feature, fitted)
             else:
                 column = values.list.eval(_index(pl.element(), name, feature, fitted))
-            columns.append(raw[name].select(column.alias(name)).series)
-        columns += [one.series for name, one in raw.items() if name not in self.features]
-        return pl.DataFrame(columns)
+            columns[name] = raw[name].select(column.alias(name))
+        return columns | {name: one for name, one in raw.items() if name not in self.features}
 
 
 def _index(values: pl.Expr, name: str, feature: FeatureConfig, fitted: Fitted) -> pl.Expr:
@@ -176,8 +177,7 @@ def _ranges(values: pl.Expr, edges: NDArray[np.float32]) -> pl.Expr:
 
     def find(column: pl.Series) -> pl.Series:
         numbers = column.fill_null(float("nan")).to_numpy()
-        index = np.searchsorted(edges, numbers, side="right") + 1
-        return pl.Series(np.where(np.isnan(numbers), 0, index).astype(np.int64))
+        return pl.Series(np.where(np.isnan(numbers), 0, find_ranges(edges, numbers) + 1))
 
     return values.map_batches(find, return_dtype=pl.Int64, is_elementwise=True)
 

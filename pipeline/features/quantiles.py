@@ -105,3 +105,18 @@ def edges(high: HighHalves, low: LowHalves, num_ranges: int) -> NDArray[np.float
         rest = int(np.searchsorted(np.cumsum(counts[row]), rank - before, side="right"))
         found.append((half << 16) | rest)
     return np.unique(from_ordered(np.array(found, dtype=np.uint32)))
+
+
+def find_ranges(edges: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the range of each number from 0: how many edges are not above it. NaN: any."""
+    if len(values) < _HALF:
+        return np.searchsorted(edges, values, side="right")
+    limits, ordered = to_ordered(edges), to_ordered(values)
+    halves = np.arange(_HALF, dtype=np.uint32) << np.uint32(16)
+    first = np.searchsorted(limits, halves, side="right")
+    is_cut = first != np.searchsorted(limits, halves | np.uint32(_HALF - 1), side="right")
+    high = ordered >> 16
+    found = first[high]
+    rest = np.flatnonzero(is_cut[high])
+    found[rest] = np.searchsorted(limits, ordered[rest], side="right")
+    return found

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.data.sources.files import SourceFile, check_names, first_line, unreadable
+from pipeline.data.sources.unify import canonical
 from pipeline.io.errors import UserError
 
 
@@ -32,7 +33,7 @@ class ParquetReader:
             raise unreadable(file.name, "Parquet", error) from error
         check_names(file.name, names)
         self.schema: Mapping[str, pa.DataType] = dict(zip(names, schema.types, strict=True))
-        self._text = [name for name, kind in self.schema.items() if pa.types.is_string(kind)]
+        self._text = [n for n, kind in self.schema.items() if canonical(kind) == pa.large_string()]
 
     @contextmanager
     def _open(self, text: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:

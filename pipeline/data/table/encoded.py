@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from pipeline.data.schema import SPLITS
@@ -34,8 +35,13 @@ def column_types(table: Table) -> dict[str, pa.DataType]:
 def encode_chunk(table: Table, fitted: Fitted, index: int) -> list[pa.Table]:
     """Return the encoded rows of a chunk for each split."""
     found = table.read(index)
-    encoded = _encode(table, fitted, found.rows)
-    return [encoded.filter(pa.array(found.splits == split)) for split in range(len(SPLITS))]
+    rows = found.rows
+    if (found.splits[1:] < found.splits[:-1]).any():
+        rows = rows.take(np.argsort(found.splits, kind="stable").astype(np.uint32))
+    encoded = _encode(table, fitted, rows)
+    counts = np.bincount(found.splits, minlength=len(SPLITS)).tolist()
+    starts = accumulate(counts, initial=0)
+    return [encoded.slice(start, count) for start, count in zip(starts, counts, strict=False)]
 
 
 def encode_split(table: Table, fitted: Fitted, index: int, split: int) -> pa.Table:
@@ -45,14 +51,11 @@ def encode_split(table: Table, fitted: Fitted, index: int, split: int) -> pa.Tab
 
 
 def _encode(table: Table, fitted: Fitted, rows: Rows) -> pa.Table:
+    encoded = table.program.index(table.program.raw_columns(rows), fitted)
     wanted = pa.schema(column_types(table))
-    return _arrow(table.program.encode(rows, fitted).rechunk(), wanted)
-
-
-def _arrow(encoded: pl.DataFrame, wanted: pa.Schema) -> pa.Table:
     columns = []
     for kind in wanted:
-        column = encoded[kind.name].to_arrow()
+        column = encoded[kind.name].series.to_arrow()
         if pa.types.is_list(kind.type):
             # Not by a cast: Arrow 26 keeps offsets beyond the values of some empty lists.
             offsets = column.offsets.to_numpy()

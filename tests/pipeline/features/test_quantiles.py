@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.features.quantiles import HighHalves, LowHalves, edges, from_ordered, to_ordered
+from pipeline.features.quantiles import (
+    HighHalves,
+    LowHalves,
+    edges,
+    find_ranges,
+    from_ordered,
+    to_ordered,
+)
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -46,3 +53,11 @@ def test_ranges_have_equally_many_rows() -> None:
     numbers = np.random.default_rng(0).normal(size=1000).astype(np.float32)
     index = np.searchsorted(quantiles([numbers], 10), numbers, side="right")
     assert np.bincount(index).tolist() == [100] * 10
+
+
+@given(edges=st.lists(FLOATS, max_size=50), values=st.lists(FLOATS, min_size=1))
+def test_ranges_of_many_numbers(edges: list[float], values: list[float]) -> None:
+    limits = np.unique(np.array(edges, dtype=np.float32) + np.float32(0))
+    numbers = np.resize(np.array([*values, *edges], dtype=np.float32), 70_000)
+    wanted = np.searchsorted(limits, numbers, side="right")
+    np.testing.assert_array_equal(find_ranges(limits, numbers), wanted)
