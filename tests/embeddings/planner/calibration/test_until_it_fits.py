@@ -50,6 +50,7 @@ def test_more_rounds_where_other_work_disturbs(quiet: list[Observed]) -> None:
     assert max(fit.error for fit in fits) < 0.01
 
 
+@pytest.mark.slow
 def test_what_never_fits_is_refused_with_the_reason(quiet: list[Observed]) -> None:
     asked: list[int] = []
 

@@ -50,7 +50,7 @@ def restricted(problem: Problem, types: Collection[str]) -> Problem | None:
 
 
 @given(problems(), st.floats(0, 20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_no_single_type_is_cheaper_nor_all_of_them(problem: Problem, price: float) -> None:
     budget = Budget(rounds=0)
     solved, found = search_type_subsets(
