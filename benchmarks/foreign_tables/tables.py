@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import io
+import os
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -127,6 +128,25 @@ def flights() -> Foreign:
     return Foreign(("late_departure", "late_arrival", "cancelled"), frame)
 
 
+def kuairand() -> Foreign:
+    """Impressions of KuaiRand-Pure before its slice, each with its user and video, of every eighth
+    user. Split by the order of a user's rows: the last three are test, the three before val."""
+    folder = Path(os.environ["KUAIRAND"])
+    rows = pl.read_csv(folder / "kuairand-pure-early/impressions_04_09_to_04_24_last50.csv.gz")
+    users = pl.read_csv(folder / "kuairand-pure/user_features_pure.csv")
+    videos = pl.read_csv(folder / "kuairand-pure/video_features_basic_pure.csv")
+    left = pl.col("history_len") - pl.col("pos")
+    split = pl.when(left < 3).then(pl.lit("test")).when(left < 6).then(pl.lit("val"))
+    frame = (
+        rows.filter(pl.col("user_id") % 8 == 0)
+        .with_columns(split=split.otherwise(pl.lit("train")))
+        .select("user_id", "video_id", "long_view", "is_like", "split")
+        .join(users, on="user_id", how="left", maintain_order="left")
+        .join(videos, on="video_id", how="left", maintain_order="left")
+    )
+    return Foreign(("long_view", "is_like"), frame)
+
+
 TABLES: dict[str, Callable[[], Foreign]] = {
     table.__name__: table
     for table in (
@@ -139,8 +159,10 @@ TABLES: dict[str, Callable[[], Foreign]] = {
         adult,
         census,
         flights,
+        *([kuairand] if "KUAIRAND" in os.environ else []),
     )
 }
+"""By name. KUAIRAND: folder of kuairand-pure and kuairand-pure-early, which no package ships."""
 
 
 def load(name: str, seed: int) -> Foreign:
