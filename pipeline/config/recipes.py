@@ -94,8 +94,8 @@ def auto() -> Config:
         model=ModelConfig(
             tower=HomeConfig(expert_hidden=(), tower_hidden=(), normalization="none")
         ),
-        sparse=SparseOptimizerConfig(lr=0.03),
-        dense=DenseOptimizerConfig(lr=1e-3),
+        sparse=SparseOptimizerConfig(lr=0.1),
+        dense=DenseOptimizerConfig(lr=2e-3),
     )
 
 
