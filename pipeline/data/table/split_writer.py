@@ -38,10 +38,15 @@ class SplitWriter:
 
     def add(self, rows: pa.Table) -> None:
         """Append rows."""
+        if not len(rows):
+            return
         self._pending.append(rows)
         self._num_pending += len(rows)
         while self._num_pending >= self._size:
             self._write(self._size)
+        if self._num_pending:  # a copy: a slice would keep its whole chunk in memory
+            rest = self._pending[-1]
+            self._pending[-1] = rest.take(pa.array(range(len(rest))))
 
     def close(self) -> list[str]:
         """Write the rest; returns the names of the files."""
