@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -46,7 +47,7 @@ class SplitWriter:
             self._write(self._size)
         if self._num_pending:  # a copy: a slice would keep its whole chunk in memory
             rest = self._pending[-1]
-            self._pending[-1] = rest.take(pa.array(range(len(rest))))
+            self._pending[-1] = rest.take(pa.array(np.arange(len(rest))))
 
     def close(self) -> list[str]:
         """Write the rest; returns the names of the files."""
