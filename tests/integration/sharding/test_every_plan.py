@@ -7,6 +7,7 @@ its own, which is another optimizer than one over whole rows: there the process 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
@@ -165,9 +166,10 @@ def test_the_equality_hangs_on_blocks_and_on_accumulators(one_process: Alone) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", SIZES if os.environ.get("HOMEREC_ALL_MOVES") else SIZES[:1])
 def test_all_moves(size: int, tmp_path: Path, one_process: Alone) -> None:
-    """From every plan to every plan."""
+    """From every plan to every plan; on four ranks, for a quarter of an hour, if
+    HOMEREC_ALL_MOVES is set."""
     moves = tuple(((size, a), b) for a in WAYS for b in WAYS)
     run = run_ranks(over_ranks, size, tmp_path, WAYS, moves, timeout=3000)[0]
     assert len(run.on) == len(WAYS) ** 2
