@@ -179,9 +179,10 @@ class SparkEngine:
                 return tasks.mapInArrow(function, schema).toArrow()
         except PySparkException as error:
             if "StatusCode.UNAVAILABLE" in str(error):
-                details = re.search('details = "(.*)"', str(error))
+                found = re.search('details = "(.*)"', str(error))
+                details = found[1] if found else "unavailable"
                 raise UserError(
-                    f"--engine {self._address}: no answer ({details[1] if details else error}); "
+                    f"--engine {self._address}: no answer ({details}); "
                     "start the Spark Connect server, or correct the address"
                 ) from error
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]

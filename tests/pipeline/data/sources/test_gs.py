@@ -30,16 +30,18 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     words = ["start", "--host=127.0.0.1", f"--port={host[10:]}", "--default-bucket=logs"]
     command = [sys.executable, "-m", "gcp_storage_emulator", *words, "--in-memory"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
-        _wait(f"http://{host}/", server)
-        file = tmp_path_factory.mktemp("gs") / "part.parquet"
-        for day in (1, 2):
-            pq.write_table(TABLE.slice(10 * day - 10, 10), file, row_group_size=4)
-            name = urllib.parse.quote(f"a b/day=2026-05-0{day}/x.parquet", safe="")
-            address = f"http://{host}/upload/storage/v1/b/logs/o?uploadType=media&name={name}"
-            with urllib.request.urlopen(urllib.request.Request(address, file.read_bytes())):
-                pass
-        yield f"?scheme=http&endpoint_override={host}&retry_limit_seconds=1"
-        server.kill()
+        try:
+            _wait(f"http://{host}/", server)
+            file = tmp_path_factory.mktemp("gs") / "part.parquet"
+            for day in (1, 2):
+                pq.write_table(TABLE.slice(10 * day - 10, 10), file, row_group_size=4)
+                name = urllib.parse.quote(f"a b/day=2026-05-0{day}/x.parquet", safe="")
+                address = f"http://{host}/upload/storage/v1/b/logs/o?uploadType=media&name={name}"
+                with urllib.request.urlopen(urllib.request.Request(address, file.read_bytes())):
+                    pass
+            yield f"?scheme=http&endpoint_override={host}&retry_limit_seconds=1"
+        finally:
+            server.kill()
 
 
 def _wait(address: str, server: subprocess.Popen[bytes]) -> None:

@@ -135,7 +135,7 @@ def test_no_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_server_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spark, "_RETRIES", 1)
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
-        thread = threading.Thread(target=other.serve_forever)
+        thread = threading.Thread(target=other.serve_forever, daemon=True)
         thread.start()
         with pytest.raises(UserError, match=r"no answer \(.*\); start the Spark Connect server"):
             SparkEngine(f"spark://127.0.0.1:{other.server_port}")
