@@ -13,6 +13,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -73,7 +74,8 @@ class SparkEngine:
 
     def close(self) -> None:
         """End the session."""
-        self._session.stop()
+        with _quiet_retries():
+            self._session.stop()
 
     def _retry_for_seconds(self) -> None:
         """A server that is gone has lost the session; by default it is asked for ten minutes."""
@@ -174,8 +176,7 @@ class SparkEngine:
 
         try:
             tasks = self._session.range(0, num_tasks, 1, num_tasks)
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=r"\[RETRIES_EXCEEDED\]")
+            with _quiet_retries():
                 return tasks.mapInArrow(function, schema).toArrow()
         except PySparkException as error:
             if "StatusCode.UNAVAILABLE" in str(error):
@@ -191,6 +192,14 @@ class SparkEngine:
             raise UserError(
                 f"--engine {self._address}: a task failed: {reason}; see the log of the cluster"
             ) from error
+
+
+@contextmanager
+def _quiet_retries() -> Iterator[None]:
+    """The client warns, besides raising, when it gives up."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\[RETRIES_EXCEEDED\]")
+        yield
 
 
 def _import_connect() -> None:
