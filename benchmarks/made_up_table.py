@@ -6,7 +6,7 @@
 
 Three columns of integer ids (a million values each), three of integer categories, three of text,
 four of floats, two of times and three labels. Ids, categories and text follow Zipf's law. Rows have
-no meaning, so there is nothing to be learnt.
+no meaning, so there is nothing to be learnt. `--rows-per-group 10000` writes small row groups.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=int, default=5_000_000, help="rows of all files")
     parser.add_argument("--files", type=int, default=1)
+    parser.add_argument("--rows-per-group", type=int, default=2**20, help="of the row groups")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     for file in range(args.files):
@@ -35,7 +36,8 @@ def main() -> None:
         when = _START_MS + _DAYS_MS * file // args.files
         times = when + np.arange(rows) * (_DAYS_MS // args.rows)
         table = made_up(np.random.default_rng(file), times)
-        pq.write_table(table, args.folder / f"part-{file:03}.parquet")
+        path = args.folder / f"part-{file:03}.parquet"
+        pq.write_table(table, path, row_group_size=args.rows_per_group)
 
 
 def made_up(rng: np.random.Generator, times: NDArray[np.int64]) -> pa.Table:

@@ -51,8 +51,12 @@ class ArrowReader:
                 ]
             return self._parts
 
-    def read(self, part: int, columns: Sequence[str]) -> pa.Table:
+    def sizes(self) -> None:
+        """Parts are read one by one."""
+
+    def read(self, parts: range, columns: Sequence[str]) -> pa.Table:
         """Read columns of a part."""
+        (part,) = parts
         number, first, rows = self._cut()[part]
         positions = {name: index for index, name in enumerate(self.schema)}
         with self._readable(), self._file.open() as opened:

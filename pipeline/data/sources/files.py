@@ -38,14 +38,30 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows that are read together: a Parquet row group, an Arrow record batch, 16 MB of text."""
+    """Rows that are read together: one or more parts of a file.
+
+    A part is a Parquet row group, an Arrow record batch, or 16 MB of text.
+    """
 
     file: int
     part: int
-    """Number of the chunk in the file, from 0."""
+    """Number in the file of the first part, from 0."""
     first_row: int
     """Number in the file of the first row, from 0."""
-    rows: int
+    part_rows: tuple[int, ...]
+    """Rows of each part, at least one."""
+    size: int | None = None
+    """Uncompressed bytes, if they are known before reading."""
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return sum(self.part_rows)
+
+    @property
+    def parts(self) -> range:
+        """Numbers of the parts in the file."""
+        return range(self.part, self.part + len(self.part_rows))
 
 
 class FileReader(Protocol):
@@ -58,8 +74,11 @@ class FileReader(Protocol):
     def rows(self) -> Sequence[int]:
         """Return the number of rows of each part."""
 
-    def read(self, part: int, columns: Sequence[str]) -> pa.Table:
-        """Read some columns of a part, in any order and with the file's types.
+    def sizes(self) -> Sequence[int] | None:
+        """Return the uncompressed bytes of each part; None if parts are only read one by one."""
+
+    def read(self, parts: range, columns: Sequence[str]) -> pa.Table:
+        """Read some columns of parts, in any order and with the file's types.
 
         Text may come as dictionaries.
         """
@@ -89,7 +108,7 @@ class Source(Protocol):
 
     @property
     def chunks(self) -> list[Chunk]:
-        """All rows, in order. The first use reads text files once, to count rows."""
+        """All rows, in order, by part. The first use reads text files once, to count rows."""
 
     def require(self, columns: Sequence[str]) -> None:
         """Raise UserError if a column does not exist or cannot be read."""

@@ -55,15 +55,27 @@ class ParquetReader:
         groups = range(self._footer.num_row_groups)
         return [self._footer.row_group(group).num_rows for group in groups]
 
-    def read(self, part: int, columns: Sequence[str]) -> pa.Table:
-        """Read columns of a row group; text as dictionaries, as it mostly is in the file."""
+    def sizes(self) -> list[int]:
+        """Return the uncompressed bytes of each row group, of all columns."""
+        assert self._footer is not None
+        groups = range(self._footer.num_row_groups)
+        return [self._footer.row_group(group).total_byte_size for group in groups]
+
+    def read(self, parts: range, columns: Sequence[str]) -> pa.Table:
+        """Read columns of row groups; text as dictionaries, as it mostly is in the file."""
         try:
             with self._open(self._text) as parquet:
-                table = parquet.read_row_group(part, columns=list(columns), use_threads=False)
+                table = parquet.read_row_groups(
+                    list(parts), columns=list(columns), use_threads=False
+                )
         except (pa.ArrowException, OSError) as error:
+            if len(parts) > 1:
+                for part in parts:  # raises for the first damaged one
+                    self.read(range(part, part + 1), columns)
+            until = f" to {parts[-1]}" if len(parts) > 1 else ""
             raise UserError(
-                f"{self._file.name}: row group {part} cannot be read ({first_line(error)}); write "
-                "the file again"
+                f"{self._file.name}: row group {parts[0]}{until} cannot be read "
+                f"({first_line(error)}); write the file again"
             ) from error
         return table.select(list(columns))
 

@@ -108,7 +108,7 @@ class SourceTable:
 
     @property
     def chunks(self) -> list[Chunk]:
-        """All rows, in order, without empty chunks. The first use reads text files once."""
+        """All rows, in order, by part, without empty ones. The first use reads text files once."""
         with self._lock:
             if self._chunks is None:
                 self._chunks = list(_chunks(self._readers))
@@ -129,7 +129,7 @@ class SourceTable:
         self.require(columns)
         file, reader = self.files[chunk.file], self._readers[chunk.file]
         own = [name for name in columns if name in reader.schema]
-        found = reader.read(chunk.part, own) if own else None
+        found = reader.read(chunk.parts, own) if own else None
         if found is not None and len(found) != chunk.rows:
             raise UserError(
                 f"{file.name}: {len(found)} rows where there were {chunk.rows}; do not change "
@@ -168,10 +168,11 @@ def _names(files: Sequence[SourceFile], readers: Sequence[FileReader]) -> list[s
 def _chunks(readers: Sequence[FileReader]) -> list[Chunk]:
     chunks = []
     for file, counts in enumerate(in_threads(lambda reader: reader.rows(), readers)):
+        sizes: Sequence[int | None] = readers[file].sizes() or [None] * len(counts)
         first_row = 0
-        for part, rows in enumerate(counts):
+        for part, (rows, size) in enumerate(zip(counts, sizes, strict=True)):
             if rows:
-                chunks.append(Chunk(file, part, first_row, rows))
+                chunks.append(Chunk(file, part, first_row, (rows,), size))
             first_row += rows
     return chunks
 

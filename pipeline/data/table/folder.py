@@ -1,7 +1,7 @@
 """The files that a prepared folder of a table has beside its schema.
 
 DIR/table.json            the table's specification, its files, fitted numbers, bad rows
-DIR/chunks.parquet        rows of each split by chunk
+DIR/chunks.parquet        rows of each split by part of the files, such as a row group
 DIR/vocab/TABLE.parquet   vocabularies
 """
 
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from embeddings.frozen import Frozen
 from pipeline.data.schema import SPLITS
-from pipeline.data.sources.files import SourceFile
+from pipeline.data.sources.files import Chunk, SourceFile
 from pipeline.data.table.spec import TableSpec
 from pipeline.features.fitted import Fitted, Standard
 from pipeline.features.vocabulary import Vocabulary
@@ -68,7 +68,7 @@ def records(files: Sequence[SourceFile]) -> tuple[FileRecord, ...]:
 
 
 def save_table(folder: Path, found: TableFile, fitted: Fitted, rows: NDArray[np.int64]) -> None:
-    """Write the files. `rows`: rows of each split by chunk, [chunks, 3]."""
+    """Write the files. `rows`: rows of each split by part, [parts, 3]."""
     (folder / "vocab").mkdir()
     for vocabulary in fitted.vocabularies.values():
         vocabulary.save(folder / "vocab")
@@ -87,7 +87,7 @@ def load_table(folder: Path) -> TableFile | None:
         raise UserError(f"{path}: {fault(error)}; {_REMEDY}") from error
 
 
-def load_chunk_rows(folder: Path, num_chunks: int) -> NDArray[np.int64]:
+def load_chunk_rows(folder: Path, chunks: Sequence[Chunk]) -> NDArray[np.int64]:
     """Read the rows of each split by chunk, [chunks, 3]."""
     path = folder / "chunks.parquet"
     try:
@@ -95,11 +95,12 @@ def load_chunk_rows(folder: Path, num_chunks: int) -> NDArray[np.int64]:
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: cannot be read ({reason}); {_REMEDY}") from error
-    if len(rows) != num_chunks:
+    ends = np.cumsum([len(chunk.part_rows) for chunk in chunks])
+    if len(rows) != ends[-1]:
         raise UserError(
-            f"{path}: has {len(rows)} chunks, but the table's files have {num_chunks}; {_REMEDY}"
+            f"{path}: has {len(rows)} parts, but the table's files have {ends[-1]}; {_REMEDY}"
         )
-    return rows.astype(np.int64)
+    return np.add.reduceat(rows.astype(np.int64), [0, *ends[:-1]])
 
 
 def changed_files(

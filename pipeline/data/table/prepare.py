@@ -53,12 +53,12 @@ def prepare_table(
             bad_rows=found.num_bad,
             faults=tuple(map(str, found.faults)),
         )
-        rows = np.stack(found.rows)
-        save_table(folder, record, fitted, rows)
+        save_table(folder, record, fitted, np.concatenate(found.rows))
         files: list[list[str]] = [[] for _ in SPLITS]
         if encode == "once":
             for split in SPLITS:
                 (folder / split).mkdir()
+            rows = np.stack([parts.sum(axis=0) for parts in found.rows])
             files = engine.write(table, fitted, folder, rows, progress)
         schema = _schema(spec, found, fitted, files)
         schema.save(folder)
@@ -71,7 +71,7 @@ def _schema(spec: TableSpec, found: Scan, fitted: Fitted, files: list[list[str]]
         feature.table or name: _schema_table(feature, name, fitted)
         for name, feature in reversed(sparse.items())
     }
-    rows = np.stack(found.rows).sum(axis=0)
+    rows = np.concatenate(found.rows).sum(axis=0)
     return Schema(
         dataset="table",
         program=fitted.digest(spec.features),

@@ -25,6 +25,8 @@ from pipeline.io.errors import UserError
 
 CACHE_BYTES = 1 << 30
 """Encoded chunks that are kept: blocks are read in random order."""
+_BLOCKS = 4
+"""Blocks in a merged chunk: more would be encoded in vain for tables larger than the cache."""
 
 
 class RawShards:
@@ -47,11 +49,11 @@ class RawShards:
                 f"{folder}: split {split!r} has no rows; use another split, or {AGAIN} with some"
             )
         self._columns = list(columns)
-        self._table = Table(record.spec)
+        self._table = Table(record.spec, max_rows=_BLOCKS * record.spec.rows_per_group)
         check_unchanged(self._table, record, folder)
         self._fitted = record.fitted(folder)
         self._split = SPLITS.index(split)
-        rows = load_chunk_rows(folder, len(self._table.chunks))
+        rows = load_chunk_rows(folder, self._table.chunks)
         self._blocks = Blocks(rows[:, self._split], record.spec.rows_per_group)
         self.group_rows = self._blocks.group_rows
         self._cache = ChunkCache(CACHE_BYTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,7 +54,7 @@ class Scan:
 
     counts: Counts
     rows: list[NDArray[np.int64]] = field(default_factory=list)
-    """Good rows of each split, [3], by chunk."""
+    """Good rows of each split by part, [parts, 3], of each chunk."""
     labels: dict[str, list[LabelCounts]] = field(default_factory=dict)
     """By task and split."""
     weights: list[Moments] = field(default_factory=lambda: [Moments() for _ in SPLITS])
@@ -92,7 +93,9 @@ def _scan_chunk(table: Table, index: int) -> Scan:
     found = table.read(index)
     scan = empty_scan(table)
     raw = table.program.raw_columns(found.rows)
-    scan.rows.append(np.bincount(found.splits, minlength=len(SPLITS)).astype(np.int64))
+    shape = len(table.chunks[index].part_rows), len(SPLITS)
+    places = len(SPLITS) * found.parts + found.splits
+    scan.rows.append(np.bincount(places, minlength=math.prod(shape)).reshape(shape))
     weights = None if table.spec.weight is None else raw[WEIGHT].series.to_numpy()
     labels = {task: raw[label_column(task)].series.to_numpy() for task in scan.labels}
     for split in range(len(SPLITS)):
@@ -115,11 +118,11 @@ def low_chunks(
 ) -> dict[str, LowHalves]:
     """Count some chunks for the second pass of quantiles.
 
-    `wanted`: high halves by feature; `rows`: good rows of each split, [3], by chunk of the table.
+    `wanted`: high halves by feature; `rows`: as in `Scan`, of the whole table.
     """
     low = {name: LowHalves(one) for name, one in wanted.items()}
     for index in chunks:
-        if not rows[index][TRAIN]:
+        if not rows[index][:, TRAIN].any():
             continue
         has_bad = rows[index].sum() < table.chunks[index].rows
         found = table.read(index) if has_bad else table.read_features(index, low)
@@ -132,7 +135,7 @@ def scan(table: Table, engine: Engine, progress: Progress) -> tuple[Scan, Fitted
     total = empty_scan(table)
     for part in engine.over_chunks(table, scan_chunks, "counting", progress):
         total.add(part)
-    if not sum(rows[TRAIN] for rows in total.rows):
+    if not any(rows[:, TRAIN].any() for rows in total.rows):
         raise UserError(
             "data.split: no row is in the training split; change data.split, or add rows"
         )

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.data.sources.joined import JoinedTable, open_joined
+from pipeline.data.sources.merge_chunks import MAX_ROWS, merge_chunks
 from pipeline.data.table.spec import TableSpec
 from pipeline.data.table.splits import Splitter
 from pipeline.features.checks import BadValue, Check, bad_rows, describe
@@ -46,6 +47,8 @@ class TableRows:
     """Raw columns."""
     splits: NDArray[np.uint8]
     """[rows]"""
+    parts: NDArray[np.int64]
+    """Number in the chunk of each row's part, [rows]."""
     num_bad: int
     """Rows that were left out."""
     faults: list[Fault]
@@ -72,8 +75,10 @@ class CheckedRows:
 class Table:
     """A table with its feature program."""
 
-    def __init__(self, spec: TableSpec, *, extra: Sequence[str] = ()) -> None:
-        """Open the files; `extra` columns are read, too.
+    def __init__(
+        self, spec: TableSpec, *, extra: Sequence[str] = (), max_rows: int = MAX_ROWS
+    ) -> None:
+        """Open the files; `extra` columns are read, too; chunks are merged up to `max_rows` rows.
 
         Raises UserError if a file is missing or has not the columns it needs.
         """
@@ -94,7 +99,7 @@ class Table:
         self.checks = _distinct([*self._splitter.checks, *self.program.checks])
         self._columns = list(wanted)
         self._coded = _to_code(spec, types)
-        self.chunks = self.source.chunks
+        self.chunks = merge_chunks(self.source.chunks, max_rows)
         self._first_rows = [0, *accumulate(chunk.rows for chunk in self.chunks)]
         if not self.chunks:
             raise UserError(f"{self.source.files[0].name}: the table has no rows; check the path")
@@ -139,20 +144,25 @@ class Table:
         """Read the columns of features, of a chunk without bad rows."""
         columns = [column for name in names for column in self.spec.features[name].columns(name)]
         rows, splits = self._raw(index, list(dict.fromkeys([*self._splitter.columns, *columns])))
-        return TableRows(rows, splits, 0, [])
+        return TableRows(rows, splits, self._parts(index), 0, [])
+
+    def _parts(self, index: int) -> NDArray[np.int64]:
+        counts = self.chunks[index].part_rows
+        return np.repeat(np.arange(len(counts)), counts)
 
     def read(self, index: int, *, num_faults: int = SHOWN) -> TableRows:
         """Read a chunk. Raises UserError for a bad row unless on_bad_row is skip."""
         rows, splits = self._raw(index, self._columns)
         is_bad, failed = bad_rows(rows, self.checks)
         if is_bad is None:
-            return TableRows(rows, splits, 0, [])
+            return TableRows(rows, splits, self._parts(index), 0, [])
         found = describe(rows, self.checks, failed, num_faults)
         faults = [self._fault(index, one) for one in found]
         if self.spec.on_bad_row == "stop":
             raise UserError(f"{faults[0]} (or leave out such rows: data.on_bad_row skip)")
         good = (~is_bad).to_numpy()
-        return TableRows(rows.filter(good), splits[good], int(is_bad.sum()), faults)
+        parts = self._parts(index)[good]
+        return TableRows(rows.filter(good), splits[good], parts, int(is_bad.sum()), faults)
 
 
 def _to_code(spec: TableSpec, types: Mapping[str, pl.DataType]) -> list[str]:

@@ -55,8 +55,12 @@ class CsvReader:
             assert self._parts is not None
             return self._parts
 
-    def read(self, part: int, columns: Sequence[str]) -> pa.Table:
+    def sizes(self) -> None:
+        """Parts are read one by one."""
+
+    def read(self, parts: range, columns: Sequence[str]) -> pa.Table:
         """Read columns of a part."""
+        (part,) = parts
         found = self._cut()[part]
         data = self._text.read(found.start, found.size)
         try:

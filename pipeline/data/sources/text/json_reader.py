@@ -54,8 +54,12 @@ class JsonReader:
                 raise self._changed(part, data, name, describe(canonical(before) or before))
             types[name] = merged
 
-    def read(self, part: int, columns: Sequence[str]) -> pa.Table:
+    def sizes(self) -> None:
+        """Parts are read one by one."""
+
+    def read(self, parts: range, columns: Sequence[str]) -> pa.Table:
         """Read columns of a part."""
+        (part,) = parts
         found = self._parts[part]
         data = self._text.read(found.start, found.size)
         schema = pa.schema([(name, _with_values(self.schema[name])) for name in columns])

@@ -20,6 +20,9 @@ from pipeline.data.table.prepare import prepare_table
 from tests.pipeline.data.table.tables import silent, spec, table
 
 ROWS = 600
+
+pytestmark = pytest.mark.usefixtures("small_chunks")
+
 _BAD: dict[str, tuple[Any, str]] = {
     "price": (float("inf"), "not a finite number"),
     "click": (2, "not a label (0 or 1) of task 'click'"),

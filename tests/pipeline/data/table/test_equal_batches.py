@@ -17,11 +17,14 @@ from hypothesis import strategies as st
 from pipeline.data.batch import Batch
 from pipeline.data.parquet_source import open_batches
 from pipeline.data.schema import SPLIT, SPLITS, Schema
+from pipeline.data.sources import merge_chunks
 from pipeline.data.table.prepare import prepare_table
 from pipeline.data.table.spec import TableSpec
 from tests.pipeline.data.table.tables import silent, spec, table
 
 ROWS = 900
+
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 def batches(folder: Path, split: SPLIT = "train", epochs: int = 2) -> list[Batch]:
@@ -149,10 +152,33 @@ def test_other_formats_give_the_same_batches(whole: Path, tmp_path: Path, suffix
     assert_equal(batches(tmp_path / "data"), batches(whole))
 
 
-def test_bad_rows_that_are_skipped_leave_equal_batches(tmp_path: Path) -> None:
-    frame = table(ROWS).with_columns(
+def with_bad_rows() -> pl.DataFrame:
+    return table(ROWS).with_columns(
         click=pl.when(pl.int_range(pl.len()) % 100 == 7).then(5).otherwise("click")
     )
+
+
+def test_nothing_in_a_folder_depends_on_merged_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write(with_bad_rows(), tmp_path, [300, 808])
+    given = spec(paths, on_bad_row="skip")
+    made: dict[int, list[bytes]] = {}
+    for max_rows in (1, 150, 10_000):
+        monkeypatch.setattr(merge_chunks, "MAX_ROWS", max_rows)
+        for encode in ("once", "always"):
+            prepare_table(given, tmp_path / f"{encode} {max_rows}", encode=encode, progress=silent)
+        folder = tmp_path / f"once {max_rows}"
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        made[max_rows] = [path.read_bytes() for path in files]
+    assert made[1] == made[150] == made[10_000]
+    # Also where a folder was made with other chunks than it is read with.
+    for max_rows in (1, 150):
+        assert_equal(batches(tmp_path / f"always {max_rows}"), batches(tmp_path / "once 1"))
+
+
+def test_bad_rows_that_are_skipped_leave_equal_batches(tmp_path: Path) -> None:
+    frame = with_bad_rows()
     made: list[Path] = []
     for name, cuts in (("a", []), ("b", [300, 808])):
         folder = tmp_path / name

@@ -23,9 +23,13 @@ from pipeline.io.errors import UserError
 from tests.pipeline.data.table.tables import silent, spec, table
 from tests.pipeline.data.table.test_equal_batches import digests, write
 
+pytestmark = pytest.mark.usefixtures("small_chunks")
+
 _SERVER = """
 import sys
+from pipeline.data.sources import merge_chunks
 from pysail.spark import SparkConnectServer
+merge_chunks.MAX_ROWS = 150
 server = SparkConnectServer("127.0.0.1", 0)
 server.start(background=True)
 print(server.listening_address[1], flush=True)
