@@ -7,7 +7,7 @@ because expressions are functions of each row alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,10 @@ class Coded:
         if self.codes is None:
             return Coded(self.values.filter(pl.Series(kept)))
         return Coded(self.values, self.codes[kept])
+
+    def map(self, function: Callable[[pl.Series], pl.Series]) -> Coded:
+        """Apply an elementwise function of a series, which costs less than an expression."""
+        return Coded(function(self.values).alias(self.values.name), self.codes)
 
     def select(self, expression: pl.Expr) -> Coded:
         """Evaluate an elementwise expression of the column, under its name."""

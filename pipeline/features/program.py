@@ -10,7 +10,8 @@ are cut into files or batches.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -149,37 +150,44 @@ class FeatureProgram:
         """Return the same for the result of `raw_columns`."""
         columns = {}
         for name, feature in self.features.items():
-            values = pl.col(name)
             if feature.type == "number":
-                column = _filled(values, name, feature, fitted)
+                columns[name] = raw[name].select(_filled(pl.col(name), name, feature, fitted))
             elif feature.ids.quantiles:
-                column = _ranges(values, fitted.edges[name])
-            elif feature.type == "id":
-                column = _index(values, name, feature, fitted)
+                columns[name] = raw[name].map(partial(_ranges, fitted.edges[name]))
             else:
-                column = values.list.eval(_index(pl.element(), name, feature, fitted))
-            columns[name] = raw[name].select(column.alias(name))
+                find = partial(_index, name, feature, fitted)
+                columns[name] = raw[name].map(
+                    find if feature.type == "id" else partial(_lists, find)
+                )
         return columns | {name: one for name, one in raw.items() if name not in self.features}
 
 
-def _index(values: pl.Expr, name: str, feature: FeatureConfig, fitted: Fitted) -> pl.Expr:
+def _lists(find: Callable[[pl.Series], pl.Series], lists: pl.Series) -> pl.Series:
+    """Apply `find` to the values of lists."""
+    values = pl.element().map_batches(find, return_dtype=pl.Int64, is_elementwise=True)
+    return lists.list.eval(values)
+
+
+def _index(name: str, feature: FeatureConfig, fitted: Fitted, ids: pl.Series) -> pl.Series:
     """Return rows of a table for ids: 0 if missing, as described in pipeline/data/schema.py."""
-    hashes = hashed(values.cast(pl.String))
     if feature.ids.hash:
-        return (hashes % feature.ids.hash + 1).fill_null(0)
+        return (_hashes(ids) % feature.ids.hash + 1).fill_null(0)
     vocabulary = fitted.vocabularies[feature.table or name]
-    known = values.map_batches(vocabulary.find, return_dtype=pl.Int64, is_elementwise=True)
-    return pl.coalesce(known, hashes + vocabulary.vocab_size, pl.lit(0, dtype=pl.Int64))
+    index = vocabulary.find(ids)
+    unknown = np.flatnonzero((index == 0) & ids.is_not_null().to_numpy())
+    if len(unknown):
+        index[unknown] = _hashes(ids.gather(unknown)).to_numpy() + vocabulary.vocab_size
+    return pl.Series(index)
 
 
-def _ranges(values: pl.Expr, edges: NDArray[np.float32]) -> pl.Expr:
+def _hashes(ids: pl.Series) -> pl.Series:
+    return ids.alias("id").to_frame().select(hashed(pl.col("id").cast(pl.String))).to_series()
+
+
+def _ranges(edges: NDArray[np.float32], values: pl.Series) -> pl.Series:
     """Return the number of the range from 1; 0 if missing."""
-
-    def find(column: pl.Series) -> pl.Series:
-        numbers = column.fill_null(float("nan")).to_numpy()
-        return pl.Series(np.where(np.isnan(numbers), 0, find_ranges(edges, numbers) + 1))
-
-    return values.map_batches(find, return_dtype=pl.Int64, is_elementwise=True)
+    numbers = values.fill_null(float("nan")).to_numpy()
+    return pl.Series(np.where(np.isnan(numbers), 0, find_ranges(edges, numbers) + 1))
 
 
 def _filled(values: pl.Expr, name: str, feature: FeatureConfig, fitted: Fitted) -> pl.Expr:

@@ -30,7 +30,8 @@ def merge_chunks(chunks: Sequence[Chunk], max_rows: int) -> list[Chunk]:
 
 
 def _are_neighbours(one: Chunk, other: Chunk) -> bool:
-    return bool(one.size and other.size and one.file == other.file and one.parts.stop == other.part)
+    is_known = min(one.size or 0, other.size or 0) > 0
+    return is_known and one.file == other.file and one.parts.stop == other.part
 
 
 def _merge(run: Sequence[Chunk]) -> Chunk:

@@ -111,3 +111,16 @@ def test_no_vocabulary_is_named(tmp_path: Path) -> None:
     Vocabulary("things", pl.Series(["a"])).save(tmp_path)
     with pytest.raises(UserError, match=r"things\.parquet: not a vocabulary of this data"):
         Vocabulary.load(tmp_path, "things", pl.Int64())
+
+
+@given(
+    st.lists(INT64 | st.integers(-9, 9), max_size=30, unique=True),
+    st.lists(st.none() | INT64 | st.integers(-9, 9), max_size=30),
+)
+def test_numbers_are_found_near_and_far_apart(ids: list[int], values: list[int | None]) -> None:
+    vocabulary = Vocabulary("t", pl.Series(ids, dtype=pl.Int64))
+    places = {one: index for index, one in enumerate(ids, start=1)}
+    wanted = [0 if one is None else places.get(one, 0) for one in values]
+    assert vocabulary.find(pl.Series(values, dtype=pl.Int64)).tolist() == wanted
+    as_text = Vocabulary("t", pl.Series(map(str, ids), dtype=pl.String))
+    assert as_text.find(pl.Series(values, dtype=pl.Int64)).tolist() == wanted
