@@ -95,16 +95,13 @@ def time(column: pl.Expr, dtype: PolarsDataType) -> pl.Expr:
         return column.cast(pl.Datetime("us"))
     if kind in (pl.String, pl.Categorical, pl.Enum):
         words = column.cast(pl.String).str.strip_chars().str.strip_suffix("Z")
-        written = words.map_batches(
-            _time_of_text, return_dtype=pl.Datetime("us"), is_elementwise=True
-        )
-        digits = words.cast(pl.Float64, strict=False)
-        return pl.coalesce(written, _time_of_number(digits))
+        # One function, because Polars evaluates repeated parts of an expression repeatedly.
+        return words.map_batches(_time_of_text, return_dtype=pl.Datetime("us"), is_elementwise=True)
     return _time_of_number(number(column, dtype))
 
 
 def _time_of_text(words: pl.Series) -> pl.Series:
-    """Try each format on the values that have none so far; long numbers have none."""
+    """Try each format on the values that have none so far, but not on long numbers."""
     rest = words.to_frame("word").select(
         pl.when(~pl.col("word").str.contains(r"^[0-9]{9,}$")).then("word")
     )["word"]
@@ -116,7 +113,8 @@ def _time_of_text(words: pl.Series) -> pl.Series:
         if form in _WITH_ZONE:
             parsed = parsed.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         found = found.zip_with(found.is_not_null(), parsed)
-    return found
+    frame = pl.DataFrame({"written": found, "number": words.cast(pl.Float64, strict=False)})
+    return frame.select(pl.coalesce("written", _time_of_number(pl.col("number")))).to_series()
 
 
 def _time_of_number(value: pl.Expr) -> pl.Expr:

@@ -50,7 +50,8 @@ class Splitter:
             return self._random(rows, first_row)
         assert config.column is not None
         if config.by == "time":
-            value = self._position(config.column)
+            found = rows.select([self._position(config.column).alias("position")])
+            rows, value = Rows(pl.DataFrame([found["position"].series])), pl.col("position")
             val, test = (None if limit is None else value >= limit for limit in self._limits)
         else:
             val, test = (self._is_one_of(config.column, one) for one in (config.val, config.test))
