@@ -96,13 +96,14 @@ def edges(high: HighHalves, low: LowHalves, num_ranges: int) -> NDArray[np.float
 
     Ranges that would be empty, because one number fills several of them, are joined.
     """
-    ends, counts = np.cumsum(high.counts), low.counts
+    ends, low_ends = np.cumsum(high.counts), low.counts
+    np.cumsum(low_ends, axis=1, out=low_ends)
     found = []
     for rank in high.ranks(num_ranges).tolist():
         half = int(np.searchsorted(ends, rank, side="right"))
         before = int(ends[half] - high.counts[half])
         row = int(np.searchsorted(low.wanted, half))
-        rest = int(np.searchsorted(np.cumsum(counts[row]), rank - before, side="right"))
+        rest = int(np.searchsorted(low_ends[row], rank - before, side="right"))
         found.append((half << 16) | rest)
     return np.unique(from_ordered(np.array(found, dtype=np.uint32)))
 
