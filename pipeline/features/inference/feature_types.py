@@ -43,19 +43,27 @@ class Feature:
     """Of the feature's name, if the column has another feature."""
 
 
-def propose_features(column: Profile, total_rows: int, weights: str | None = None) -> list[Feature]:
-    """Return the features of a column: one, or a number and its ranges.
+def propose_features(
+    column: Profile, total_rows: int, weights: str | None = None, is_key: bool = False
+) -> list[Feature]:
+    """Return the features of a column: one, or a number and ids of its values or ranges of them.
 
-    `weights`: column of the weights of a list.
+    `weights`: column of the weights of a list. `is_key`: equal numbers mean much the same row.
     """
     if column.kind == "list":
         return [_list(column, total_rows, weights)]
-    reason = _why_id(column)
-    if reason is not None:
-        ids = _ids(column, total_rows)
-        more = f"{reason}, {ids.why}" if ids.why else reason
-        return [Feature({"type": "id", **ids.fields}, f"{more}{_missing(column)}")]
-    return _number(column, total_rows)
+    if (reason := _why_id(column)) is None:
+        found = [_number(column), _ranges(column, total_rows)]
+        if is_key:
+            found.append(_values(column, total_rows))
+        return found
+    ids = _ids(column, total_rows)
+    more = f"{reason}, {ids.why}" if ids.why else reason
+    found = [Feature({"type": "id", **ids.fields}, f"{more}{_missing(column)}")]
+    if column.distinct > 2 and _is_few(column) and not is_id(column.name):
+        fields = {**_number(column).fields, "column": column.name}
+        found.append(Feature(fields, "their order", suffix="_number"))
+    return found
 
 
 def _why_id(column: Profile) -> str | None:
@@ -72,13 +80,19 @@ def _why_id(column: Profile) -> str | None:
     span = f"{count} whole numbers from {_shown(column.low)} to {_shown(column.high)}"
     if is_id(column.name):
         return f"{count} whole numbers, an id by its name"
-    if column.distinct <= _FEW and column.filled >= _ROWS_PER_VALUE * column.distinct:
+    if _is_few(column):
         return span
     if column.distinct == 2:
         return span
     if column.low >= _LARGE and 100 < column.distinct < 0.9 * column.filled and not _round(column):
         return f"{span}, large ones that recur"
     return None
+
+
+def _is_few(column: Profile) -> bool:
+    """Whether a column has few whole numbers, each with many rows."""
+    few = column.distinct <= _FEW and column.filled >= _ROWS_PER_VALUE * column.distinct
+    return few and column.kind == "whole"
 
 
 def _round(column: Profile) -> bool:
@@ -111,7 +125,7 @@ def _rounded(count: int) -> str:
     return f"{count // digits * digits:,}"
 
 
-def _number(column: Profile, total_rows: int) -> list[Feature]:
+def _number(column: Profile) -> Feature:
     low, high = column.low, column.high
     form = "whole numbers" if column.kind == "whole" else "numbers"
     why = f"{column.distinct:,} distinct {form} from {_shown(low)} to {_shown(high)}"
@@ -119,17 +133,27 @@ def _number(column: Profile, total_rows: int) -> list[Feature]:
     if is_skewed(column):
         fields["transform"] = ["log1p", "standardise"]
         why += ", skewed"
-    filled = ", replaced by the mean" if column.missing else ""
+    if column.missing:
+        why += f"{_missing(column)}, replaced by the mean"
+    return Feature(fields, why)
+
+
+def _ranges(column: Profile, total_rows: int) -> Feature:
     count = next(ranges for rows, ranges in _RANGES if total_rows >= rows)
+    why = ""
     if (top := _top_share(column)) > _TOP:
         count = min(round(count / max(1 - top, 1e-9)), _MAX_RANGES)
-        why += f", {percent(top)} of them equal"
-    ranges = {"type": "id", "column": column.name, "ids": {"quantiles": count}}
-    missing = ", and an id for missing" if column.missing else ""
-    return [
-        Feature(fields, f"{why}{_missing(column)}{filled}"),
-        Feature(ranges, f"{count} ranges of it{missing}", suffix="_range"),
-    ]
+        why = f", as {percent(top)} of them are equal"
+    if column.missing:
+        why += ", and an id for missing"
+    fields = {"type": "id", "column": column.name, "ids": {"quantiles": count}}
+    return Feature(fields, f"{count} ranges of it{why}", suffix="_range")
+
+
+def _values(column: Profile, total_rows: int) -> Feature:
+    ids = {"ids": {"vocabulary": {"min_count": 2}}, **_ids(column, total_rows).fields}
+    why = "rows with equal ones agree in most columns"
+    return Feature({"type": "id", "column": column.name, **ids}, why, suffix="_value")
 
 
 def _top_share(column: Profile) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from pipeline.features.inference.feature_types import Feature, propose_features
 from pipeline.features.inference.groups import propose_groups
+from pipeline.features.inference.keys import find_keys
 from pipeline.features.inference.labels import Label
 from pipeline.features.inference.list_weights import weights_of_lists
 from pipeline.features.inference.names import legal_name
@@ -77,6 +78,8 @@ def propose(sample: pl.DataFrame, wishes: Wishes, unread: Sequence[LeftOut] = ()
     reserved |= {split.column} if split.by == "column" and split.column else set()
     reasons = reasons_against(columns, wishes, labels, reserved, total)
     groups = propose_groups(columns, reasons, user, wishes.keys)
+    judged = [name for name in columns if name not in reasons and name not in reserved]
+    keys = find_keys(columns, judged)
     weights = weights_of_lists({name: columns[name] for name in columns if name not in wishes.drop})
     taken: set[str] = {label.name for label in labels}
     found: list[NamedFeature] = []
@@ -93,7 +96,8 @@ def propose(sample: pl.DataFrame, wishes: Wishes, unread: Sequence[LeftOut] = ()
         made: list[NamedFeature] = []
         if column.kind not in ("empty", "other") and name not in wishes.drop:
             group = groups.get(name, "context")
-            made = _named(column, group, taken, total, weights.get(name))
+            proposed = propose_features(column, total, weights.get(name), name in keys)
+            made = _named(column, group, taken, proposed)
         if name in reasons:
             shown = () if name in reserved or clock_of(columns[name]) else tuple(made)
             left_out.append(LeftOut(name, reasons[name], shown))
@@ -113,10 +117,10 @@ def propose(sample: pl.DataFrame, wishes: Wishes, unread: Sequence[LeftOut] = ()
 
 
 def _named(
-    column: Profile, group: str, taken: set[str], total: int, weights: str | None
+    column: Profile, group: str, taken: set[str], features: Iterable[Feature]
 ) -> list[NamedFeature]:
     made = []
-    for one in propose_features(column, total, weights):
+    for one in features:
         name = legal_name(column.name + one.suffix, taken)
         taken.add(name)
         made.append(NamedFeature(name, column.name, group, one))

@@ -39,10 +39,12 @@ _SKEWED = {"type": "number", "transform": ["log1p", "standardise"]}
     ],
 )  # fmt: skip
 def test_types(name: str, values: Any, fields: dict[str, Any]) -> None:
-    found, *ranges = propose_features(profile(pl.Series(name, values)), len(values))
+    found, *more = propose_features(profile(pl.Series(name, values)), len(values))
     assert dict(found.fields) == fields
-    assert len(ranges) == (fields["type"] == "number")
-    FeatureConfig(**found.fields)
+    suffixes = ["_range"] if fields["type"] == "number" else ["_number"] * (name == "stars")
+    assert [one.suffix for one in more] == suffixes
+    for one in (found, *more):
+        FeatureConfig(**one.fields)
 
 
 @pytest.mark.parametrize(("rows", "ranges"), [(900, 10), (5_000, 20), (10**6, 64)])
@@ -56,9 +58,17 @@ def test_a_number_has_ranges_too(rows: int, ranges: int) -> None:
 
 def test_numbers_beside_a_frequent_one_get_as_many_ranges() -> None:
     amounts = [0.0 if row % 10 else row / 7 for row in range(1, 901)]
-    number, ranges = propose_features(profile(pl.Series("x", amounts)), 900)
+    _, ranges = propose_features(profile(pl.Series("x", amounts)), 900)
     assert ranges.fields["ids"] == {"quantiles": 100}
-    assert "90% of them equal" in number.why
+    assert "90% of them are equal" in ranges.why
+
+
+def test_values_of_a_key_are_ids_too() -> None:
+    numbers = profile(pl.Series("flight", _RANDOM.integers(1, 3_000, 50_000)))
+    *_, values = propose_features(numbers, 50_000, is_key=True)
+    ids = {"vocabulary": {"min_count": 2}}
+    assert dict(values.fields) == {"type": "id", "column": "flight", "ids": ids}
+    assert values.suffix == "_value"
 
 
 def test_ids_are_hashed_where_a_vocabulary_would_be_large() -> None:

@@ -73,6 +73,7 @@ def test_what_a_log_means() -> None:
         },
         "tags": {"type": "ids", "separator": "|", "pooling": "mean"},
         "position": {"type": "id"},
+        "position_number": {"type": "number", "column": "position"},
         "hour": {"type": "id", "part": "hour"},
         "weekday": {"type": "id", "part": "weekday"},
     }
