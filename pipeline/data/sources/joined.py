@@ -104,7 +104,7 @@ class JoinedTable:
             wanted = [name for name in needed if self._from.get(name) is side]
             rows = side.find(table.select(list(side.keys)))
             self._missed[side.name, chunk] = rows.null_count
-            found = side.take(rows, wanted)
+            found = side.take(rows, wanted, coded=coded)
             for name in wanted:
                 table = table.append_column(name, found[name])
         return table.select(list(columns))

@@ -71,16 +71,21 @@ class SideTable:
             tables = [self._table.read(chunk, missing) for chunk in self._table.chunks]
             table = pa.concat_tables([schema.empty_table(), *tables]).combine_chunks()
             for name in missing:
-                self._columns[name] = table[name]
+                column = table[name]
+                is_text = column.type == pa.large_string()
+                self._columns[name] = column.dictionary_encode() if is_text else column
 
     def find(self, keys: pa.Table) -> pa.Array:
         """Return the row of each key, null where there is none."""
         return self._index.find(_as_text(keys))
 
-    def take(self, rows: pa.Array, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
-        """Return columns at the rows that `find` returned."""
+    def take(
+        self, rows: pa.Array, columns: Sequence[str], *, coded: bool
+    ) -> dict[str, pa.ChunkedArray]:
+        """Return columns at the rows that `find` returned; with `coded`, text as dictionaries."""
         self.load(columns)
-        return {name: self._columns[name].take(rows) for name in columns}
+        found = {name: self._columns[name].take(rows) for name in columns}
+        return found if coded else {name: one.cast(self.types[name]) for name, one in found.items()}
 
 
 def _as_text(keys: pa.Table) -> pl.DataFrame:
