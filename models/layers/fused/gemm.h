@@ -10,20 +10,19 @@
 
 namespace {
 
-// A tile of C is TALL x WIDE: as many sums as there are registers.
 #if defined(__AVX512F__)
-constexpr Int LANES = 16, TALL = 14;
+constexpr Int LANES = 16, VECTORS = 4, REGISTERS = 32;
 #elif defined(__AVX__)
-constexpr Int LANES = 8, TALL = 6;
+constexpr Int LANES = 8, VECTORS = 2, REGISTERS = 16;
 #elif defined(__aarch64__)
-constexpr Int LANES = 4, TALL = 12;
+constexpr Int LANES = 4, VECTORS = 2, REGISTERS = 32;
 #else
-constexpr Int LANES = 4, TALL = 6;
+constexpr Int LANES = 4, VECTORS = 2, REGISTERS = 16;
 #endif
-constexpr Int WIDE = 2 * LANES;
+constexpr Int WIDE = VECTORS * LANES;  // of a tile of C
 constexpr Int DEEP = 128;          // columns of a block of rows
 constexpr Int STRIDE = DEEP + 16;  // between its rows; not a power of two, for the cache's sets
-constexpr Int BLOCK = 126;         // its rows, a multiple of every TALL
+constexpr Int BLOCK = 126;         // its rows, a multiple of every tile's height
 constexpr Int SIZE = BLOCK * STRIDE;
 
 typedef float Lanes __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
@@ -38,41 +37,58 @@ inline Buffer buffer_of(Int size) {
     return Buffer((float*)std::aligned_alloc(64, (size * 4 + 63) / 64 * 64));
 }
 
-// C [M, WIDE] += A [M, K] B [K, WIDE]. Steps between A's rows are known to the compiler.
-template <Int M, Int a_row, Int a_column>
+// As many sums as there are registers, beside a row of B and a value of A.
+constexpr Int height(Int vectors) {
+    return std::min<Int>(14, (REGISTERS - 1) / vectors - 1);
+}
+
+// C [M, V * LANES] += A [M, K] B. Steps between A's rows are known to the compiler.
+template <Int M, Int V, Int a_row, Int a_column>
 __attribute__((noinline)) void tile(const float* a, const float* b, Int b_row, float* c,
                                     Int c_row, Int K, bool add) {
-    Lanes sum[M][2] = {};
+    Lanes sum[M][V] = {};
     for (Int k = 0; k < K; k++, a += a_column, b += b_row) {
-        const Lanes b0 = *(const Lanes*)b, b1 = *(const Lanes*)(b + LANES);
+        Lanes row[V];
+#pragma GCC unroll 4
+        for (Int j = 0; j < V; j++) row[j] = *(const Lanes*)(b + j * LANES);
 #pragma GCC unroll 16
-        for (Int i = 0; i < M; i++) {
-            sum[i][0] += a[i * a_row] * b0;
-            sum[i][1] += a[i * a_row] * b1;
-        }
+        for (Int i = 0; i < M; i++)
+#pragma GCC unroll 4
+            for (Int j = 0; j < V; j++) sum[i][j] += a[i * a_row] * row[j];
     }
     // Added last, so that a sum is the same whether it began here or in another thread's memory.
 #pragma GCC unroll 16
     for (Int i = 0; i < M; i++)
-        for (Int j = 0; j < 2; j++) {
+#pragma GCC unroll 4
+        for (Int j = 0; j < V; j++) {
             Lanes* to = (Lanes*)(c + i * c_row + j * LANES);
             *to = add ? *to + sum[i][j] : sum[i][j];
         }
 }
 
-template <Int a_row, Int a_column>
+template <Int V, Int a_row, Int a_column>
 void column(const float* a, const float* b, Int b_row, float* c, Int c_row, Int M, Int K,
             bool add) {
-    const auto rows = [&](auto height) {
-        constexpr Int count = decltype(height)::value;
-        for (; M >= count; M -= count, a += count * a_row, c += count * c_row)
-            tile<count, a_row, a_column>(a, b, b_row, c, c_row, K, add);
+    const auto rows = [&](auto count) {
+        constexpr Int tall = decltype(count)::value;
+        for (; M >= tall; M -= tall, a += tall * a_row, c += tall * c_row)
+            tile<tall, V, a_row, a_column>(a, b, b_row, c, c_row, K, add);
     };
-    rows(std::integral_constant<Int, TALL>());
-    if (TALL > 6) rows(std::integral_constant<Int, 6>());
+    rows(std::integral_constant<Int, height(V)>());
+    if (height(V) > 6) rows(std::integral_constant<Int, 6>());
     rows(std::integral_constant<Int, 4>());
     rows(std::integral_constant<Int, 2>());
     rows(std::integral_constant<Int, 1>());
+}
+
+// Only as many vectors of a column of tiles as `columns` need.
+template <Int a_row, Int a_column, Int V = VECTORS>
+void column(Int columns, const float* a, const float* b, Int b_row, float* c, Int c_row, Int M, Int K,
+            bool add) {
+    if constexpr (V > 1)
+        if (columns <= (V - 1) * LANES)
+            return column<a_row, a_column, V - 1>(columns, a, b, b_row, c, c_row, M, K, add);
+    column<V, a_row, a_column>(a, b, b_row, c, c_row, M, K, add);
 }
 
 // B [K, N] in columns of WIDE: as `pack` writes it, or a block of rows in place.
@@ -88,15 +104,16 @@ void multiply(const float* a, Right b, float* c, Int c_row, Int M, Int N, Int K,
     float edge[BLOCK * WIDE];
     for (Int n = 0; n < N; n += WIDE) {
         const float* columns = b.data + n / WIDE * b.column;
-        if (n + WIDE <= N) {
-            column<a_row, a_column>(a, columns, b.row, c + n, c_row, M, K, add);
+        const Int count = std::min(WIDE, N - n);
+        if (count % LANES == 0) {
+            column<a_row, a_column>(count, a, columns, b.row, c + n, c_row, M, K, add);
             continue;
         }
         for (Int m = 0; m < M; m += BLOCK) {
             const Int rows = std::min(BLOCK, M - m);
-            column<a_row, a_column>(a + m * a_row, columns, b.row, edge, WIDE, rows, K, false);
+            column<a_row, a_column>(count, a + m * a_row, columns, b.row, edge, WIDE, rows, K, false);
             for (Int i = 0; i < rows; i++)
-                for (Int j = 0; j < N - n; j++) {
+                for (Int j = 0; j < count; j++) {
                     float& to = c[(m + i) * c_row + n + j];
                     to = add ? to + edge[i * WIDE + j] : edge[i * WIDE + j];
                 }
