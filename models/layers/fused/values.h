@@ -68,7 +68,7 @@ template <bool swish> inline float activation(float x) {
     return swish ? x * sigmoid(x) : (x <= 0.0f ? 0.0f : x);
 }
 
-constexpr Int COLUMNS = 64, ROWS = 32;  // of a block that stays in the first cache
+constexpr Int COLUMNS = 256, ROWS = 32;  // of a block that stays in the first cache
 
 inline Int blocks_of(Int count, Int size) { return (count + size - 1) / size; }
 

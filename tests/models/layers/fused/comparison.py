@@ -33,6 +33,8 @@ def with_gradients(function: object, *arguments: Tensor) -> list[Tensor]:
 
 
 def assert_as_in_double(fast: object, plain: object, *arguments: Tensor) -> None:
+    """Long sums that cancel are as uncertain as the largest values of their tensor."""
     expected = with_gradients(plain, *(t.double() for t in arguments))
     for got, want in zip(with_gradients(fast, *arguments), expected, strict=True):
-        torch.testing.assert_close(got, want.float(), rtol=1e-4, atol=1e-4)
+        atol = max(1e-4, 1e-6 * want.abs().max().item())
+        torch.testing.assert_close(got, want.float(), rtol=1e-4, atol=atol)
