@@ -24,6 +24,9 @@ _DOUBLINGS = 4
 _TRIED = 6
 # Items of a host that are placed again in a round.
 _MOST = 16
+_PATIENCE = 25
+"""Rounds per pair of items without a better plan after which a search ends."""
+_ROUNDING = 1e-9
 CLOSE = 1e-4
 """Within this much of what no plan can beat, there is nothing left to find."""
 
@@ -37,6 +40,7 @@ class Budget:
     """Budget of a search. `seed` and `rounds` determine the plan unless `seconds` end it first."""
 
     rounds: int = 20_000
+    """Most rounds; few tables take fewer."""
     seconds: float = 30.0
     seed: int = 0
 
@@ -100,7 +104,8 @@ def improve(packed: Packed, lower: Bound, budget: Budget, deadline: float) -> tu
     badness = _badness(assignment, scale)
     best, seen = peak, assignment.snapshot()
     done, cut_off = 0, False
-    while done < budget.rounds and best > goal and not cut_off:
+    last, patience = 0, _PATIENCE * assignment.problem.items**2
+    while done < min(budget.rounds, last + patience) and best > goal and not cut_off:
         done += 1
         cut_off = time.monotonic() > deadline
         if peak < 0.9 * scale:  # keep the powers in a range that distinguishes ranks
@@ -117,6 +122,7 @@ def improve(packed: Packed, lower: Bound, budget: Budget, deadline: float) -> tu
         if new <= badness or lowered:
             badness, peak = new, assignment.peak()
             if peak < best:
+                last = done if peak < best * (1 - _ROUNDING) else last
                 best, seen = peak, assignment.snapshot()
             continue
         for item in items:
