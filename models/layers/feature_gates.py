@@ -9,6 +9,7 @@ from models.layers.fused import chunked, chunks
 from models.layers.fused.gated_linear import GatedLinear
 from models.layers.fused.kernels import take
 from models.layers.linear import StackedLinear
+from models.layers.softmax import softmax
 
 
 class FeatureGates(nn.Module):
@@ -30,7 +31,7 @@ class FeatureGates(nn.Module):
     def _low_rank(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return x B [E, B, L*r] and the weights of the masks [E, B, L]."""
         low_EBR, logits_EBL = self.down(x).split(self.sizes, dim=-1)
-        return low_EBR, (logits_EBL + self.mixing_bias[:, None]).softmax(-1)
+        return low_EBR, softmax(logits_EBL + self.mixing_bias[:, None])
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, F] or [E, B, F] -> masked inputs [E, B, F]."""

@@ -13,6 +13,7 @@ from models.layers.feature_gates import FeatureGates
 from models.layers.fused.mixture import mix
 from models.layers.gates import Gate, Gates, NativeWeights
 from models.layers.norm import BatchMean
+from models.layers.softmax import softmax
 from models.probe import Probe, Weights
 
 
@@ -119,13 +120,13 @@ class Level(nn.Module):
         """Inputs [B, N, F] -> outputs [B, M, D]."""
         experts_EBD = self._run_experts(x_BNF)
         logits_BGE = self.gates(x_BNF)
-        weights_BME = gates_BME = logits_BGE[:, : len(self.mixtures)].softmax(-1)
+        weights_BME = gates_BME = softmax(logits_BGE[:, : len(self.mixtures)])
         self_gates_BME = None
         if self.self_gates:
             # Softmax over a single expert would always be 1.
             alone = all(len(self.members[m.self_group]) == 1 for m in self.mixtures)
             logits_BME = logits_BGE[:, len(self.mixtures) :]
-            self_gates_BME = logits_BME.sigmoid() if alone else logits_BME.softmax(-1)
+            self_gates_BME = logits_BME.sigmoid() if alone else softmax(logits_BME)
         if self.native_weights is not None:
             self_gates_BME = self.native_weights(gates_BME).expand_as(gates_BME)
         if self_gates_BME is not None:
