@@ -1,4 +1,4 @@
-"""Small neighbouring chunks of a file, read together: each chunk costs about 50 ms of its own."""
+"""Small neighbouring chunks of a file, read together, because each costs time of its own."""
 
 from __future__ import annotations
 
