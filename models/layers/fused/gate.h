@@ -48,6 +48,7 @@ void mask_cells(View x, View weights, float* high, Out out, Cells c, Sizes z) {
         mask_row(high, i, weights.row<T>(c.e, c.b0 + i), mask, c, z);
         const T* __restrict row = x.row<T>(c.e, c.b0 + i) + c.c0;
         auto* __restrict o = out(i);
+        prefetch(x.row<T>(c.e, c.b0 + std::min(i + AHEAD, c.rows - 1)) + c.c0, c.n);
 #pragma omp simd
         for (Int f = 0; f < c.n; f++) o[f] = (float)row[f] * mask[f];
     }
@@ -66,6 +67,9 @@ void mask_cells_backward(View x, View weights, float* high, Dout dout, Dhigh dhi
         const T* __restrict row = x.row<T>(c.e, c.b0 + i) + c.c0;
         auto* __restrict g = dout(i);
         float* __restrict d = dx(i);
+        const Int next = std::min(i + AHEAD, c.rows - 1);
+        prefetch(x.row<T>(c.e, c.b0 + next) + c.c0, c.n);
+        prefetch(dx(next), c.n);
 #pragma omp simd
         for (Int f = 0; f < c.n; f++) {
             const float value = row[f], gradient = g[f];
@@ -175,35 +179,41 @@ inline void gated_linear_backward(View x, View low, View weights, View dh, View 
     const Packed packed = pack_up(up, z, true), columns_of_up = pack_up(up, z, false);
     const Packed rows_of_W = pack_weights(W, z.E, H, z.F, true);
     const Int deep = blocks_of(H, DEEP);
-    for (Int e = 0; e < z.E; e++) {
+    const auto sums_of = [=](Int e) {
         std::vector<Sum> sums{{dW + e * H * z.F, H * z.F}};
         for (Int l = 0; l < z.L; l++)
             sums.push_back({dup + (l * z.E + e) * z.R * z.F, z.R * z.F});
-        sum_blocks(blocks_of(z.B, BLOCK), sums, [&](Int block, const std::vector<Sum>& sums) {
-            float *memory = scratch(memory_of(z, 1 + deep)), *dmasked = memory + memory_of(z, 0);
-            float* gradients = dmasked + SIZE;
-            std::vector<float> dots(z.L * BLOCK);
-            const Int b0 = block * BLOCK;
-            stage(dh.row<float>(e, b0), dh.over_b, gradients, std::min(BLOCK, z.B - b0), H);
-            for_columns<float>(low, packed, memory, e, block, z, [&](Cells c, float* high) {
-                staged_times(gradients, rows_of_W, e, c.c0, dmasked, STRIDE, c.rows, c.n, H);
-                mask_cells_backward<float>(
-                    x, weights, high, [&](Int i) { return dmasked + i * STRIDE; },
-                    [&](Int l, Int i) { return high + l * SIZE + i * STRIDE; },
-                    [&](Int i) { return dx.row<float>(e, b0 + i) + c.c0; }, shared && e > 0,
-                    dots.data(), c, z);
-                transposed_times(gradients, dmasked, sums[0].data + c.c0, z.F, H, c.n, c.rows);
-                for (Int l = 0; l < z.L; l++) {
-                    transposed_times(memory + l * low_size(z), high + l * SIZE, sums[1 + l].data + c.c0,
-                                     z.F, z.R, c.n, c.rows);
-                    rows_times(high + l * SIZE, columns_of_up.at(l * z.E + e, c.c0),
-                               dlow.row<float>(e, b0) + l * z.R, dlow.over_b, c.rows, z.R, c.n,
-                               c.c0 > 0);
-                }
-            });
-            dots_to<float>(dweights, dots.data(), e, block, z);
+        return sums;
+    };
+    const auto work = [&](Int e, Int block, const std::vector<Sum>& sums) {
+        float *memory = scratch(memory_of(z, 1 + deep)), *dmasked = memory + memory_of(z, 0);
+        float* gradients = dmasked + SIZE;
+        std::vector<float> dots(z.L * BLOCK);
+        const Int b0 = block * BLOCK;
+        stage(dh.row<float>(e, b0), dh.over_b, gradients, std::min(BLOCK, z.B - b0), H);
+        for_columns<float>(low, packed, memory, e, block, z, [&](Cells c, float* high) {
+            staged_times(gradients, rows_of_W, e, c.c0, dmasked, STRIDE, c.rows, c.n, H);
+            mask_cells_backward<float>(
+                x, weights, high, [&](Int i) { return dmasked + i * STRIDE; },
+                [&](Int l, Int i) { return high + l * SIZE + i * STRIDE; },
+                [&](Int i) { return dx.row<float>(e, b0 + i) + c.c0; }, shared && e > 0,
+                dots.data(), c, z);
+            transposed_times(gradients, dmasked, sums[0].data + c.c0, z.F, H, c.n, c.rows);
+            for (Int l = 0; l < z.L; l++) {
+                transposed_times(memory + l * low_size(z), high + l * SIZE, sums[1 + l].data + c.c0,
+                                 z.F, z.R, c.n, c.rows);
+                rows_times(high + l * SIZE, columns_of_up.at(l * z.E + e, c.c0),
+                           dlow.row<float>(e, b0) + l * z.R, dlow.over_b, c.rows, z.R, c.n,
+                           c.c0 > 0);
+            }
         });
-    }
+        dots_to<float>(dweights, dots.data(), e, block, z);
+    };
+    const Int blocks = blocks_of(z.B, BLOCK);
+    if (!shared) return sum_blocks_of_experts(z.E, blocks, sums_of, work);
+    for (Int e = 0; e < z.E; e++)
+        sum_blocks(blocks, sums_of(e),
+                   [&](Int block, const std::vector<Sum>& sums) { work(e, block, sums); });
 }
 
 }  // namespace

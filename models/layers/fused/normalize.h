@@ -92,9 +92,11 @@ void affine_linear(View x, View h, const float* scale, const float* shift, const
         float* out = scratch(SIZE);
         for (Int d0 = 0; d0 < D; d0 += DEEP) {
             const Int n = std::min(DEEP, D - d0), at = e * D + d0;
-            for (Int i = 0; i < rows; i++)
+            for (Int i = 0; i < rows; i++) {
+                prefetch(x.row<float>(e, b0 + std::min(i + AHEAD, rows - 1)) + d0, n);
                 affine_row<float, swish>(x.row<float>(e, b0 + i) + d0, out + i * STRIDE, scale + at,
                                          shift + at, n);
+            }
             rows_times(out, columns.at(e, d0), h.row<float>(e, b0), h.over_b, rows, O, n, d0 > 0);
         }
     });
@@ -117,10 +119,14 @@ void affine_linear_backward(View x, View dh, View dx, const float* scale, const 
             const Int n = std::min(DEEP, D - d0), at = e * D + d0;
             staged_times(gradients, rows_of_W, e, d0, out, STRIDE, rows, n, O);
             float *sum = &parts[(e * blocks + block) * 2 * D + d0], *products = sum + D;
-            for (Int i = 0; i < rows; i++)
+            for (Int i = 0; i < rows; i++) {
+                const Int next = b0 + std::min(i + AHEAD, rows - 1);
+                prefetch(x.row<float>(e, next) + d0, n);
+                prefetch(dx.row<float>(e, next) + d0, n);
                 affine_row_backward<float, swish>(
                     x.row<float>(e, b0 + i) + d0, out + i * STRIDE, dx.row<float>(e, b0 + i) + d0,
                     out + i * STRIDE, scale + at, shift + at, center + at, sum, products, n);
+            }
             transposed_times(gradients, out, sums[0].data + d0, D, O, n, rows);
         }
     });
