@@ -26,7 +26,7 @@ class FilesConfig(Frozen):
     """Files, folders or patterns ('logs/*.parquet'), on local disks or at s3://, gs:// or hdfs://.
     Their order is that of the rows; a folder or pattern stands for its files, sorted by name."""
     format: Format = "auto"
-    """Format of the files; auto: by their names."""
+    """Format of the files; auto: by their names, else by their first bytes."""
     separator: str | None = Field(default=None, min_length=1, max_length=1)
     """Separator of CSV columns; unset: found in the first lines."""
     header: bool | None = None

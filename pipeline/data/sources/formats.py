@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 
 from pipeline.data.sources.arrow_reader import ArrowReader
@@ -9,7 +10,11 @@ from pipeline.data.sources.config import FilesConfig
 from pipeline.data.sources.files import FileReader, SourceFile
 from pipeline.data.sources.in_threads import in_threads
 from pipeline.data.sources.parquet_reader import ParquetReader
-from pipeline.data.sources.text.csv_dialect import Dialect, find_dialect
+from pipeline.data.sources.text.csv_dialect import (
+    Dialect,
+    find_dialect,
+    looks_like_csv,
+)
 from pipeline.data.sources.text.csv_reader import CsvReader
 from pipeline.data.sources.text.json_reader import JsonReader
 from pipeline.data.sources.text.text_file import COMPRESSIONS, TextFile
@@ -21,6 +26,8 @@ _ENDINGS = {
     "arrow": (".arrow", ".feather", ".ipc"),
     "jsonl": (".jsonl", ".ndjson", ".json"),
 }
+_MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}
+_START_BYTES = 64
 
 
 def open_readers(files: Sequence[SourceFile], config: FilesConfig) -> list[FileReader]:
@@ -50,7 +57,10 @@ def _open(file: SourceFile, format: str, config: FilesConfig, dialect: Dialect) 
 
 
 def format_of(file: SourceFile, format: str) -> str:
-    """Return the format of a file, by its name if `format` is auto. Raises UserError."""
+    """Return the format of a file; if `format` is auto by its name, else by its first bytes.
+
+    Raises UserError if these are of no known format.
+    """
     if file.table_schema is not None:
         return "parquet"
     if format != "auto":
@@ -61,8 +71,21 @@ def format_of(file: SourceFile, format: str) -> str:
     for each, endings in _ENDINGS.items():
         if name.endswith(endings):
             return each
+    if found := _by_content(TextFile(file)):
+        return found
     known = " ".join(ending for endings in _ENDINGS.values() for ending in endings)
     raise UserError(
         f"{file.name}: unknown format; set format, or a pattern such as '*.csv' for the files of "
         f"the table (known: {known}, compressed text with {' '.join(COMPRESSIONS)})"
     )
+
+
+def _by_content(text: TextFile) -> str | None:
+    """Return the format that the first bytes are of, as of adult.data and part-00000."""
+    start = next(text.blocks(0, _START_BYTES), b"")
+    for magic, format in _MAGIC.items():
+        if start.startswith(magic):
+            return format
+    if start.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
+        return "jsonl"
+    return "csv" if looks_like_csv(text) else None

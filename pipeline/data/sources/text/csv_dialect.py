@@ -6,8 +6,9 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -69,10 +70,20 @@ def find_dialect(text: TextFile, config: FilesConfig) -> Dialect | None:
     return Dialect(separator, not any(_DATA.fullmatch(cell) for cell in rows[0]))
 
 
+def looks_like_csv(text: TextFile) -> bool:
+    """Whether a separator cuts all of the first 100 rows into as many fields, at least two."""
+    sample, complete = _sample(text)
+    if b"\0" in sample:
+        return False
+    rows = len(_rows(sample, _SEPARATORS[0], complete, _SAMPLE_ROWS))
+    return any(_score(sample, each, complete)[0] == rows > 0 for each in _SEPARATORS)
+
+
 def read_head(text: TextFile, dialect: Dialect, names: Sequence[str]) -> Head | None:
     """Read the columns of a file; None if it has no rows. Raises UserError.
 
-    A column without a name is column_N, N being its position from 1.
+    A column without a name is column_N, N being its position from 1. Further columns of one name
+    are NAME.1, NAME.2 and so on, unless there are such ones.
     """
     sample, complete = _sample(text)
     bom = len(codecs.BOM_UTF8) if sample.startswith(codecs.BOM_UTF8) else 0
@@ -92,8 +103,21 @@ def read_head(text: TextFile, dialect: Dialect, names: Sequence[str]) -> Head | 
             f"{len(names)}; name each column"
         )
     columns = [name or f"column_{number}" for number, name in enumerate(names or found, 1)]
-    check_names(f"{text.name}: line 1", columns)
-    return Head(tuple(columns), bom + first, line)
+    if names:
+        check_names(f"{text.name}: names", columns)
+    return Head(tuple(_distinct(columns)), bom + first, line)
+
+
+def _distinct(names: Sequence[str]) -> Iterator[str]:
+    taken = set(names)
+    seen: set[str] = set()
+    for name in names:
+        found = name
+        if name in seen:
+            found = next(one for n in count(1) if (one := f"{name}.{n}") not in taken)
+        seen.add(found)
+        taken.add(found)
+        yield found
 
 
 def _sample(text: TextFile) -> tuple[bytes, bool]:

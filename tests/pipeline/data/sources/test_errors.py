@@ -91,7 +91,6 @@ CSV = [
     (b'a,b\n\n"1\n",2\n3,4,5\n', "line 5: 3 fields, but the first row has 2; "),
     (b"a,b\n1,2\nM\xfcller,4\n", "line 3: not UTF-8: byte 0xfc; convert the file to UTF-8"),
     (b'a,b\n1,2\n3,"4\n5,6\n', "line 3: a quote is not closed until the end of the file; correct"),
-    (b"a,b,a\n1,2,3\n", "line 1: 2 columns are named 'a'; rename all but one"),
 ]
 
 
@@ -148,9 +147,12 @@ def test_text_that_is_not_utf8(tmp_path: Path, ending: str, in_list: bool) -> No
     )
 
 
-def test_an_unknown_ending(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "other", [b"", b"a", b"Columns, in this order:\na, b, c\n", b"\x89PNG\r\n\x1a\n\0,\0,"]
+)
+def test_a_file_that_is_no_table(tmp_path: Path, other: bytes) -> None:
     (tmp_path / "a.csv").write_text("a\nb\n", encoding="utf-8")
-    (tmp_path / "README.md").write_text("a", encoding="utf-8")
+    (tmp_path / "README.md").write_bytes(other)
     assert error_of(tmp_path).startswith("README.md: unknown format; set format, or a pattern")
 
 

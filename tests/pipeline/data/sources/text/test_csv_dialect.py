@@ -40,6 +40,14 @@ def test_lists_within_a_column_are_no_columns(tmp_path: Path) -> None:
     assert found[2] == ["3", None]
 
 
+def test_columns_of_one_name_are_numbered(tmp_path: Path) -> None:
+    names, found = read(write(tmp_path, "a,b,a,a.1,a,b\n1,2,3,4,5,6\n"))
+    assert names == ["a", "b", "a.2", "a.1", "a.3", "b.1"]
+    assert found == [list("123456")]
+    with pytest.raises(UserError, match=r"a\.csv: names: 2 columns are named 'a'; rename all but"):
+        read(write(tmp_path, "1,2\n"), names=["a", "a"])
+
+
 def test_one_column(tmp_path: Path) -> None:
     assert read(write(tmp_path, "user\na b\n\nc\n")) == (["user"], [["a b"], ["c"]])
 

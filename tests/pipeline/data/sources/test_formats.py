@@ -1,0 +1,33 @@
+"""The format of a file whose name has no known ending."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.pipeline.data.sources.tables import opened, read_all, write_arrow_file
+
+ROWS = {"user": ["u", "v"], "item": ["1", "2"]}
+TEXT = b"user,item\nu,1\nv,2\n"
+
+
+@pytest.mark.parametrize("name", ["part-00000", "a.data", "a.parquet.snappy"])
+@pytest.mark.parametrize("format", ["parquet", "arrow", "csv", "csv.gz", "tsv", "jsonl", "bom"])
+def test_it_is_found_in_the_first_bytes(tmp_path: Path, name: str, format: str) -> None:
+    path = tmp_path / (f"{name}.gz" if format == "csv.gz" else name)
+    table = pa.table(ROWS)
+    if format == "parquet":
+        pq.write_table(table, path)
+    elif format == "arrow":
+        write_arrow_file(table, path)
+    elif format == "jsonl":
+        path.write_text('{"user": "u", "item": "1"}\n{"user": "v", "item": "2"}\n', "utf-8")
+    else:
+        text = TEXT.replace(b",", b"\t") if format == "tsv" else TEXT
+        text = b"\xef\xbb\xbf" + text if format == "bom" else text
+        path.write_bytes(gzip.compress(text) if format == "csv.gz" else text)
+    assert read_all(opened(path)).to_pydict() == ROWS
