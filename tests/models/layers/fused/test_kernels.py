@@ -114,6 +114,7 @@ def kernels_alone(kernel: Kernels) -> list[Tensor]:
         *(kernel.linear(x, weight), *kernel.linear_backward(x, weight, h)),
         kernel.gated_linear(*gated, weight),
         *kernel.gated_linear_backward(*gated, weight, h),
+        *kernel.gated_linear_backward(x, *gated[1:], weight, h),
         *(mixed, *kernel.mix_backward(mixing, x, mixed)),
         *gates_alone(kernel, dout.bfloat16(), *(t.bfloat16() for t in gated)),
     ]
