@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torchrec import KeyedJaggedTensor
 
 from embeddings.config import EmbeddingsConfig, ShardingConfig
@@ -25,7 +27,8 @@ from tests.ranks import run_ranks
 
 RANKS = 4
 BY_ROWS = ("row_wise", "table_row_wise", "grid_shard")
-ROWS = (1, 2, 3)
+ROWS = {"1": (1, 1, 1), "1, 2 and 3": (1, 2, 3)}
+"""Of each table."""
 STEPS = 3
 Losses = list[list[float]]
 
@@ -44,11 +47,15 @@ def config(kind: str, *, attention: bool) -> Config:
     )
 
 
-def train_and_resume(rows: int, run: Config, folder: Path) -> Losses:
+def train_and_resume(rows: Sequence[int], run: Config, folder: Path) -> Losses:
     """The losses of some steps, and of one more from the checkpoint behind them."""
     world = this_world()
-    tables = tuple(table.model_copy(update={"vocab_size": rows}) for table in SCHEMA.tables)
+    tables = tuple(
+        table.model_copy(update={"vocab_size": count})
+        for table, count in zip(SCHEMA.tables, rows, strict=True)
+    )
     schema = SCHEMA.model_copy(update={"tables": tables})
+    rows_of = {table.name: table.vocab_size for table in tables}
     chosen = resolve_features(run, schema)
     keys = [feature.name for feature in chosen.features]
 
@@ -57,7 +64,9 @@ def train_and_resume(rows: int, run: Config, folder: Path) -> Losses:
         sparse = found.sparse
         found.sparse = KeyedJaggedTensor(
             keys=keys,
-            values=sparse.values() % rows,
+            values=torch.cat(
+                [sparse[one.name].values() % rows_of[one.table] for one in chosen.features]
+            ),
             lengths=sparse.lengths(),
             stride=sparse.stride(),
         )
@@ -79,19 +88,19 @@ def train_and_resume(rows: int, run: Config, folder: Path) -> Losses:
     return losses
 
 
-def losses(rank: int, size: int, folder: Path) -> dict[tuple[str, int, bool], Losses]:
+def losses(rank: int, size: int, folder: Path) -> dict[tuple[str, str, bool], Losses]:
     """This rank's. Two hosts with two ranks each."""
     os.environ |= {"LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": str(rank % 2)}
     found = {}
-    for rows in ROWS:
+    for name, rows in ROWS.items():
         for kind in ("table_wise", *BY_ROWS):
             run = config(kind, attention=False)
-            place = folder / f"{kind}{rows}"
-            found[kind, rows, False] = train_and_resume(rows, run, place)
+            place = folder / f"{kind}{name}"
+            found[kind, name, False] = train_and_resume(rows, run, place)
         for kind in ("table_wise", "row_wise"):  # an unpooled table has no other
-            place = folder / f"unpooled {kind}{rows}"
+            place = folder / f"unpooled {kind}{name}"
             run = config(kind, attention=True)
-            found[kind, rows, True] = train_and_resume(rows, run, place)
+            found[kind, name, True] = train_and_resume(rows, run, place)
     return found
 
 
@@ -105,7 +114,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[Any, Losses]]:
     ("kind", "unpooled"), [*((kind, False) for kind in BY_ROWS), ("row_wise", True)]
 )
 def test_ranks_without_a_row_train_and_resume(
-    kind: str, unpooled: bool, rows: int, found: list[dict[Any, Losses]]
+    kind: str, unpooled: bool, rows: str, found: list[dict[Any, Losses]]
 ) -> None:
     """As under a plan that splits no table."""
     for of_rank in found:
