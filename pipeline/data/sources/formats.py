@@ -35,7 +35,7 @@ def open_readers(files: Sequence[SourceFile], config: FilesConfig) -> list[FileR
 
     CSV files have one separator, and all or none of them have a header, as in the first one.
     """
-    formats = [format_of(file, config.format) for file in files]
+    formats = formats_of(files, config.format)
     dialect = None
     for file, format in zip(files, formats, strict=True):
         if format == "csv" and dialect is None:
@@ -56,11 +56,18 @@ def _open(file: SourceFile, format: str, config: FilesConfig, dialect: Dialect) 
     return CsvReader(file, dialect, config.names, config.null_values)
 
 
-def format_of(file: SourceFile, format: str) -> str:
-    """Return the format of a file; if `format` is auto by its name, else by its first bytes.
+def formats_of(files: Sequence[SourceFile], format: str) -> list[str]:
+    """Return the format of each file; if `format` is auto by its name, else by its first bytes.
 
-    Raises UserError if these are of no known format.
+    An empty file without a known ending, as of an empty partition of Spark, is of the first format
+    found, or CSV. Raises UserError for a file of no known format.
     """
+    found = [_format_of(file, format) for file in files]
+    first = next((each for each in found if each is not None), "csv")
+    return [each or first for each in found]
+
+
+def _format_of(file: SourceFile, format: str) -> str | None:
     if file.table_schema is not None:
         return "parquet"
     if format != "auto":
@@ -71,7 +78,11 @@ def format_of(file: SourceFile, format: str) -> str:
     for each, endings in _ENDINGS.items():
         if name.endswith(endings):
             return each
-    if found := _by_content(TextFile(file)):
+    text = TextFile(file)
+    start = next(text.blocks(0, _START_BYTES), b"")
+    if not start:
+        return None
+    if found := _by_content(text, start):
         return found
     known = " ".join(ending for endings in _ENDINGS.values() for ending in endings)
     raise UserError(
@@ -80,9 +91,8 @@ def format_of(file: SourceFile, format: str) -> str:
     )
 
 
-def _by_content(text: TextFile) -> str | None:
+def _by_content(text: TextFile, start: bytes) -> str | None:
     """Return the format that the first bytes are of, as of adult.data and part-00000."""
-    start = next(text.blocks(0, _START_BYTES), b"")
     for magic, format in _MAGIC.items():
         if start.startswith(magic):
             return format

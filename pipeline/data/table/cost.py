@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from pipeline.data.sources.config import FilesConfig
-from pipeline.data.sources.formats import format_of
+from pipeline.data.sources.formats import formats_of
 from pipeline.data.sources.joined import open_joined
 from pipeline.data.sources.resolve import resolve
 from pipeline.data.table.prepare import prepare_table
@@ -77,7 +77,7 @@ def read_and_write(spec: TableSpec, out: Path) -> None:
 def _scan(files: FilesConfig) -> pl.LazyFrame:
     found = resolve(files)
     paths = [file.name for file in found]
-    formats = {format_of(file, files.format) for file in found}
+    formats = set(formats_of(found, files.format))
     if len(formats) > 1 or any("://" in path for path in paths):
         raise UserError(
             f"{paths[0]}: only local files of one format can be compared with plain Polars"

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.io.errors import UserError
 from tests.pipeline.data.sources.tables import opened, read_all, write_arrow_file
 
 ROWS = {"user": ["u", "v"], "item": ["1", "2"]}
@@ -31,3 +32,23 @@ def test_it_is_found_in_the_first_bytes(tmp_path: Path, name: str, format: str) 
         text = b"\xef\xbb\xbf" + text if format == "bom" else text
         path.write_bytes(gzip.compress(text) if format == "csv.gz" else text)
     assert read_all(opened(path)).to_pydict() == ROWS
+
+
+@pytest.mark.parametrize("name", ["part-00001", "part-00001.gz", "a-00000"])
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_an_empty_file_is_of_the_format_of_the_others(
+    tmp_path: Path, name: str, format: str
+) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"") if name.endswith(".gz") else b"")
+    lines = b"".join(
+        b'{"user": "%b", "item": "%b"}\n' % row for row in [(b"u", b"1"), (b"v", b"2")]
+    )
+    (tmp_path / "part-00000").write_bytes(TEXT if format == "csv" else lines)
+    (tmp_path / "_SUCCESS").write_bytes(b"")
+    assert read_all(opened(tmp_path)).to_pydict() == ROWS
+
+
+def test_a_table_of_empty_files_has_no_columns(tmp_path: Path) -> None:
+    (tmp_path / "part-00000").write_bytes(b"")
+    with pytest.raises(UserError, match="no columns"):
+        opened(tmp_path)
