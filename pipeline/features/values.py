@@ -22,7 +22,7 @@ _FORMATS = (
     "%Y/%m/%d",
     "%Y%m%d",
 )
-_WITH_ZONE = ("%Y-%m-%dT%H:%M:%S%.f%:z", "%Y-%m-%d %H:%M:%S%.f%:z")
+_WITH_ZONE = tuple(f"%Y-%m-%d{t}%H:%M{s}%#z" for s in (":%S%.f", "") for t in " T")
 
 
 def text(column: pl.Expr, dtype: PolarsDataType) -> pl.Expr:
@@ -84,7 +84,7 @@ def time(column: pl.Expr, dtype: PolarsDataType) -> pl.Expr:
     """Return values as Datetime in microseconds, UTC.
 
     Whole numbers are days (20260501), or seconds, milli-, micro- or nanoseconds since 1970, by
-    their size. Text is ISO 8601. Null if it is no time.
+    their size. Text is ISO 8601, in UTC unless it has an offset. Null if it is no time.
     """
     kind = dtype.base_type()
     if kind == pl.Datetime:

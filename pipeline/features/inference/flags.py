@@ -12,7 +12,7 @@ from pipeline.features.inference.names import (
     is_known_afterwards,
     is_user_id,
 )
-from pipeline.features.inference.parse_text import has_decimal_commas, has_offsets, is_json_lists
+from pipeline.features.inference.parse_text import has_decimal_commas, is_json_lists
 from pipeline.features.inference.profile import Profile
 
 _UNIQUE = 0.95
@@ -37,8 +37,6 @@ def why_left_out(column: Profile, total_rows: int) -> str | None:
         return "infinite values; write them as missing"
     if column.kind == "list" and column.in_text and is_json_lists(column.raw):
         return "lists as JSON; write lists, or text with a separator such as a|b|c"
-    if column.kind == "text" and has_offsets(column.values):
-        return "times with an offset; write them in UTC"
     if column.kind == "text":
         return _text(column, total_rows)
     if column.kind == "list" and _is_vector(column):

@@ -6,14 +6,15 @@ import json
 
 import polars as pl
 
+from pipeline.features.values import time
+
 _WHOLE = r"^[+-]?(0|[1-9]\d{0,17})$"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 _LEADING_ZERO = r"^[+-]?0\d"
 _BOOLEANS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"})
 _DATE = r"^\d{4}-\d{2}-\d{2}$"
-_TIME = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?Z?$"
+_TIME = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?$"
 _SLASHES = r"^\d{4}/\d{2}/\d{2}( \d{2}:\d{2}:\d{2})?$"
-_OFFSET = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?[+-]\d{2}:?\d{2}$"
 _TOKEN = r"^[^\s\[\](){}<>\"'][^\[\](){}<>\"']{0,63}$"
 SEPARATORS = ("|", ";", ",", " ")
 _HEAD = 2_000
@@ -21,7 +22,7 @@ _HEAD = 2_000
 
 
 def typed(text: pl.Series) -> pl.Series:
-    """Return the column as Int64, Float64, Boolean or Datetime if all of its values are; or `text`.
+    """Return the column as Int64, Float64, Boolean or Datetime in UTC if all values are, or `text`.
 
     Numbers with leading zeros ('007') stay text: they are codes.
     """
@@ -43,18 +44,8 @@ def typed(text: pl.Series) -> pl.Series:
 def _times(text: pl.Series, values: pl.Series) -> pl.Series:
     if not any(values.str.contains(form).all() for form in (_DATE, _TIME, _SLASHES)):
         return text
-    plain = text.str.strip_suffix("Z").str.replace("T", " ", literal=True)
-    plain = plain.str.replace_all("/", "-", literal=True)
-    day = plain.str.replace(r"^(\S+)$", "${1} 00:00")
-    seconds = day.str.replace(r"^(\S+ \d{2}:\d{2})$", "${1}:00")
-    times = seconds.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us")
+    times = pl.select(time(pl.lit(text), text.dtype)).to_series()  # as prepare reads them
     return times if times.null_count() == text.null_count() else text  # such as 2024-13-45
-
-
-def has_offsets(text: pl.Series) -> bool:
-    """Whether the values are times with an offset from UTC."""
-    values = text.drop_nulls()
-    return not values.is_empty() and bool(values.str.contains(_OFFSET).all())
 
 
 def is_json_lists(text: pl.Series) -> bool:

@@ -87,6 +87,7 @@ def test_numbers(values: list[Any], dtype: Any, numbers: list[float | None]) -> 
             pl.Int64,
         ),
         (["2026-05-01T14:30:00+02:00", "2026-05-01 05:30:00.000-07:00"], pl.String),
+        (["2026-05-01T21:30:00+0900", "2026-05-01 12:30:00+00", "2026-05-01T10:30-02"], pl.String),
         ([datetime(2026, 5, 1, 12, 30)], pl.Datetime("ms")),
         ([datetime(2026, 5, 1, 12, 30, tzinfo=UTC)], pl.Datetime("us", "Europe/Berlin")),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import polars as pl
 import pytest
@@ -41,7 +41,8 @@ def test_decimals(values: list[float | None]) -> None:
         (["2026-05-01", "2026-05-02"], "time"),
         (["2026-05-01 12:00", "2026-05-01T12:00:30.5Z"], "time"),
         (["2026/05/01", "2026/05/02 12:00:00"], "time"),
-        (["2026-05-01T12:00:00+02:00"], "text"),
+        (["2026-05-01T12:00:00+02:00", "2026-05-01 12:00:00.5-0330", None], "time"),
+        (["2026-05-01 12:00:00+00", "2026-05-01 12:00+02:00"], "time"),
         (["2026-13-45"], "text"),
         (["[1, 2]", "[]"], "list"),
         (['["a", "b"]', "[]"], "list"),
@@ -63,6 +64,20 @@ def test_times_with_and_without_seconds() -> None:
         datetime(2026, 5, 1, 12), datetime(2026, 5, 1, 12, 0, 0, 500_000),
         datetime(2026, 5, 1, 0, 30),
     ]  # fmt: skip
+
+
+_ZONES = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+_EARLIEST, _LATEST = datetime(1900, 1, 1), datetime(2200, 1, 1)
+
+
+@given(
+    st.lists(st.datetimes(_EARLIEST, _LATEST, timezones=_ZONES), min_size=1, max_size=9),
+    st.booleans(),
+)
+def test_times_with_an_offset_are_read_in_utc(moments: list[datetime], blank: bool) -> None:
+    words = [one.isoformat(" " if blank else "T") for one in moments]
+    wanted = [one.astimezone(UTC).replace(tzinfo=None) for one in moments]
+    assert profile(pl.Series("x", words, pl.String)).values.to_list() == wanted
 
 
 @given(st.lists(st.text()))
