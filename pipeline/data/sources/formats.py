@@ -41,9 +41,11 @@ def open_readers(files: Sequence[SourceFile], config: FilesConfig) -> list[FileR
         if format == "csv" and dialect is None:
             dialect = find_dialect(TextFile(file), config)
     common = dialect or Dialect(config.separator or ",", bool(config.header))
-    return in_threads(
+    readers = in_threads(
         lambda pair: _open(*pair, config, common), list(zip(files, formats, strict=True))
     )
+    _check_repeated(files, readers)
+    return readers
 
 
 def _open(file: SourceFile, format: str, config: FilesConfig, dialect: Dialect) -> FileReader:
@@ -54,6 +56,21 @@ def _open(file: SourceFile, format: str, config: FilesConfig, dialect: Dialect) 
     if format == "jsonl":
         return JsonReader(file)
     return CsvReader(file, dialect, config.names, config.null_values)
+
+
+def _check_repeated(files: Sequence[SourceFile], readers: Sequence[FileReader]) -> None:
+    """Columns of one name have numbers by their order, which has to be the same in all files."""
+    pairs = [pair for pair in zip(files, readers, strict=True) if pair[1].schema]
+    for file, reader in pairs:
+        if isinstance(reader, CsvReader) and reader.repeated is not None:
+            for other, another in pairs:
+                if list(another.schema) != list(reader.schema):
+                    raise UserError(
+                        f"{file.name}: several columns are named {reader.repeated!r}, and "
+                        f"{other.name} has other columns or another order; rename all but one, or "
+                        "write all files with the same header"
+                    )
+            return
 
 
 def formats_of(files: Sequence[SourceFile], format: str) -> list[str]:

@@ -37,6 +37,8 @@ class Head:
     """Byte of the first row of data."""
     line: int
     """Its line, from 1."""
+    repeated: str | None
+    """A name that several columns have in the header."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ def read_head(text: TextFile, dialect: Dialect, names: Sequence[str]) -> Head | 
     columns = [name or f"column_{number}" for number, name in enumerate(names or found, 1)]
     if names:
         check_names(f"{text.name}: names", columns)
-    return Head(tuple(_distinct(columns)), bom + first, line)
+    distinct = tuple(_distinct(columns))
+    pairs = zip(columns, distinct, strict=True)
+    repeated = next((name for name, found in pairs if name != found), None)
+    return Head(distinct, bom + first, line, repeated)
 
 
 def _distinct(names: Sequence[str]) -> Iterator[str]:

@@ -32,6 +32,8 @@ class CsvReader:
         self._head = read_head(self._text, dialect, names)
         columns = self._head.names if self._head else ()
         self.schema: Mapping[str, pa.DataType] = dict.fromkeys(columns, pa.large_string())
+        self.repeated = self._head.repeated if self._head else None
+        """A name that several columns have in the header."""
         self._lock = Lock()
         self._parts: list[Part] | None = None
 

@@ -148,7 +148,7 @@ def test_text_that_is_not_utf8(tmp_path: Path, ending: str, in_list: bool) -> No
 
 
 @pytest.mark.parametrize(
-    "other", [b"", b"a", b"Columns, in this order:\na, b, c\n", b"\x89PNG\r\n\x1a\n\0,\0,"]
+    "other", [b"a", b"Columns, in this order:\na, b, c\n", b"\x89PNG\r\n\x1a\n\0,\0,"]
 )
 def test_a_file_that_is_no_table(tmp_path: Path, other: bytes) -> None:
     (tmp_path / "a.csv").write_text("a\nb\n", encoding="utf-8")
@@ -204,3 +204,16 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, ending: str) -> No
     path.write_bytes(compress((row * 10).encode()))
     with pytest.raises(UserError, match="do not change files while they are read"):
         source.read(chunk, source.names)
+
+
+@pytest.mark.parametrize("other", ["y,a,z,c,a", "y,a,c,z", "a,y,a,c,z"])
+def test_columns_of_one_name_in_files_that_differ(tmp_path: Path, other: str) -> None:
+    texts = {"1.csv": "y,a,a,c,z\n1,2,3,4,5\n", "2.csv": "y,a,a,c,z\n1,2,3,4,5\n", "3.csv": ""}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    assert opened(tmp_path).names == ["y", "a", "a.1", "c", "z"]
+    (tmp_path / "4.csv").write_text(f"{other}\n" + "1," * other.count(",") + "1\n", "utf-8")
+    assert error_of(tmp_path) == (
+        "1.csv: several columns are named 'a', and 4.csv has other columns or another order; "
+        "rename all but one, or write all files with the same header"
+    )
