@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Sequence
 
 from pipeline.data.sources.arrow_reader import ArrowReader
@@ -26,7 +27,10 @@ _ENDINGS = {
     "arrow": (".arrow", ".feather", ".ipc"),
     "jsonl": (".jsonl", ".ndjson", ".json"),
 }
-_MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}
+_MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
+_JSON = re.compile(rb"\s*(\[\s*)?\{")
+"""An object, or an array of them, which JsonReader refuses in words."""
+_HTML = re.compile(rb"\s*<(!doctype|html|\?xml)\b", re.IGNORECASE)
 _START_BYTES = 64
 
 
@@ -113,6 +117,7 @@ def _by_content(text: TextFile, start: bytes) -> str | None:
     for magic, format in _MAGIC.items():
         if start.startswith(magic):
             return format
-    if start.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
+    start = start.removeprefix(codecs.BOM_UTF8)
+    if _JSON.match(start):
         return "jsonl"
-    return "csv" if looks_like_csv(text) else None
+    return "csv" if not _HTML.match(start) and looks_like_csv(text) else None

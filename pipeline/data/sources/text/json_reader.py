@@ -108,6 +108,8 @@ class JsonReader:
         row = min(row, part.rows - 1)  # a line may have several objects
         where = f"{self._text.name}: line {self._line(part, data, row)}"
         place = _PLACE.search(reason)
+        if place and "specified twice" in reason:
+            return UserError(f"{where}, column {place[1]!r}: an object has a key twice; keep one")
         if place and (value := _value(data, row, place[1])) is not None:
             return UserError(
                 f"{where}, column {place[1]!r}: {json.dumps(value)[:80]} has another type than the "

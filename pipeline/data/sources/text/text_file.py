@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,12 @@ from pipeline.data.sources.files import SourceFile, first_line
 from pipeline.io.errors import UserError
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_MAGIC = {
+    ".gz": rb"\x1f\x8b\x08",
+    ".zst": rb"\x28\xb5\x2f\xfd",
+    ".bz2": rb"BZh[1-9]1AY&SY",
+}
+"""First bytes of compressed files, as regular expressions."""
 _KEPT_BYTES = 64 * 2**20
 _STEP = 4 * 2**20
 
@@ -28,7 +35,8 @@ class TextFile:
     def __init__(self, file: SourceFile) -> None:
         self.name = file.name
         self._file = file
-        endings = (codec for ending, codec in COMPRESSIONS.items() if file.name.endswith(ending))
+        name = file.name.lower()
+        endings = (codec for ending, codec in COMPRESSIONS.items() if name.endswith(ending))
         self._codec = next(endings, None)
         self._lock = Lock()
         self._stream: pa.NativeFile | None = None
@@ -46,7 +54,18 @@ class TextFile:
             else:
                 stream.seek(start)
             while block := stream.read(size):
+                if start == 0 and not self._codec:
+                    self._check_plain(block)
+                start += len(block)
                 yield block
+
+    def _check_plain(self, data: bytes) -> None:
+        for ending, magic in _MAGIC.items():
+            if re.match(magic, data):
+                raise UserError(
+                    f"{self.name}: is compressed with {COMPRESSIONS[ending]}; end its name in "
+                    f"{ending}"
+                )
 
     def read(self, start: int, size: int) -> bytes:
         """Return a range of bytes. Raises UserError if the file ends before."""

@@ -80,6 +80,25 @@ def test_a_file_that_is_not_compressed(tmp_path: Path) -> None:
     assert error_of(path).startswith("a.csv.gz: damaged or incomplete gzip file (")
 
 
+@pytest.mark.parametrize("name", ["part-00000", "a.csv", "a.jsonl"])
+@pytest.mark.parametrize(("codec", "ending"), [("gzip", ".gz"), ("zstd", ".zst"), ("bz2", ".bz2")])
+def test_a_compressed_file_whose_name_does_not_say_so(
+    tmp_path: Path, name: str, codec: str, ending: str
+) -> None:
+    with pa.CompressedOutputStream(str(tmp_path / name), codec) as file:
+        file.write(b"a,b\n1,2\n")
+    assert error_of(tmp_path / name) == (
+        f"{name}: is compressed with {codec}; end its name in {ending}"
+    )
+
+
+@pytest.mark.parametrize("text", ['[{"a": 1, "b": 2}]\n', '[\n  {"a": 1,\n   "b": 2}\n]\n'])
+def test_a_json_array_without_a_known_ending(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.data"
+    path.write_text(text, encoding="utf-8")
+    assert error_of(path) == "t.data: line 1: not an object; write one JSON object per line"
+
+
 def test_members_of_gzip_are_one_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(b"a,b\n1,") + gzip.compress(b"2\n3,4\n"))
@@ -113,7 +132,8 @@ JSON = [
     ('[{"a": 1}]\n', "line 1: not an object; write one JSON object per line"),
     ('{"a": 1}\n3\n', "line 2: not an object; write one JSON object per line"),
     ('{"a": 1}{"a": 2}\n', "line 1: 2 objects from here on in 1 lines; write one object per line"),
-    ('{"a": 1}\n{"a": 1, "a": 2}\n', "line 2, column 'a': "),
+    ('{"a": 1}\n{"a": 1, "a": 2}\n', "line 2, column 'a': an object has a key twice; keep one"),
+    ('{"a": {"b": 1, "b": 2}}\n', "line 1, column 'a': an object has a key twice; keep one"),
     ("M\u00fcller", "line 1: not UTF-8: byte 0xfc; convert the file to UTF-8"),
     ("", "the table has no columns; check the path"),
 ]
@@ -148,7 +168,13 @@ def test_text_that_is_not_utf8(tmp_path: Path, ending: str, in_list: bool) -> No
 
 
 @pytest.mark.parametrize(
-    "other", [b"a", b"Columns, in this order:\na, b, c\n", b"\x89PNG\r\n\x1a\n\0,\0,"]
+    "other",
+    [
+        b"a",
+        b"Columns, in this order:\na, b, c\n",
+        b"\x89PNG\r\n\x1a\n\0,\0,",
+        b"\n<!DOCTYPE html>, moved\n",
+    ],
 )
 def test_a_file_that_is_no_table(tmp_path: Path, other: bytes) -> None:
     (tmp_path / "a.csv").write_text("a\nb\n", encoding="utf-8")

@@ -10,14 +10,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.io.errors import UserError
-from tests.pipeline.data.sources.tables import opened, read_all, write_arrow_file
+from tests.pipeline.data.sources.tables import (
+    opened,
+    read_all,
+    write_arrow_file,
+    write_arrow_stream,
+)
 
 ROWS = {"user": ["u", "v"], "item": ["1", "2"]}
 TEXT = b"user,item\nu,1\nv,2\n"
 
 
 @pytest.mark.parametrize("name", ["part-00000", "a.data", "a.parquet.snappy"])
-@pytest.mark.parametrize("format", ["parquet", "arrow", "csv", "csv.gz", "tsv", "jsonl", "bom"])
+@pytest.mark.parametrize(
+    "format", ["parquet", "arrow", "csv", "stream", "csv.gz", "tsv", "jsonl", "bom"]
+)
 def test_it_is_found_in_the_first_bytes(tmp_path: Path, name: str, format: str) -> None:
     path = tmp_path / (f"{name}.gz" if format == "csv.gz" else name)
     table = pa.table(ROWS)
@@ -25,6 +32,8 @@ def test_it_is_found_in_the_first_bytes(tmp_path: Path, name: str, format: str) 
         pq.write_table(table, path)
     elif format == "arrow":
         write_arrow_file(table, path)
+    elif format == "stream":
+        write_arrow_stream(table, path)
     elif format == "jsonl":
         path.write_text('{"user": "u", "item": "1"}\n{"user": "v", "item": "2"}\n', "utf-8")
     else:
@@ -52,3 +61,9 @@ def test_a_table_of_empty_files_has_no_columns(tmp_path: Path) -> None:
     (tmp_path / "part-00000").write_bytes(b"")
     with pytest.raises(UserError, match="no columns"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["T.CSV.GZ", "T.Gz"])
+def test_endings_may_be_upper_case(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(TEXT))
+    assert read_all(opened(tmp_path / name)).to_pydict() == ROWS
