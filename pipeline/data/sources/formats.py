@@ -19,6 +19,7 @@ from pipeline.data.sources.text.csv_dialect import (
 from pipeline.data.sources.text.csv_reader import CsvReader
 from pipeline.data.sources.text.json_reader import JsonReader
 from pipeline.data.sources.text.text_file import COMPRESSIONS, TextFile
+from pipeline.data.sources.unnamed import with_names
 from pipeline.io.errors import UserError
 
 _ENDINGS = {
@@ -54,11 +55,11 @@ def open_readers(files: Sequence[SourceFile], config: FilesConfig) -> list[FileR
 
 def _open(file: SourceFile, format: str, config: FilesConfig, dialect: Dialect) -> FileReader:
     if format == "parquet":
-        return ParquetReader(file)
+        return with_names(file.name, ParquetReader(file))
     if format == "arrow":
-        return ArrowReader(file)
+        return with_names(file.name, ArrowReader(file))
     if format == "jsonl":
-        return JsonReader(file)
+        return with_names(file.name, JsonReader(file))
     return CsvReader(file, dialect, config.names, config.null_values)
 
 
