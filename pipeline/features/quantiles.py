@@ -74,7 +74,7 @@ class LowHalves:
     def merge(self, other: LowHalves) -> None:
         """Add the counts of `other`."""
         if len(other._counts):
-            self._counts = self.counts + other._counts
+            self._counts = self._counts + other._counts if len(self._counts) else other._counts
         self._append(other._parts)
 
     def _append(self, parts: Sequence[NDArray[np.uint32]]) -> None:

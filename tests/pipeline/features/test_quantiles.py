@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -39,6 +39,17 @@ def test_edges_are_order_statistics(values: list[float], num_ranges: int, cut: i
     wanted = np.unique([ordered[rank] for rank in ranks if 0 < rank < len(values)])
     found = quantiles([numbers[:cut], numbers[cut:]], num_ranges)
     np.testing.assert_array_equal(found, wanted.astype(np.float32))
+
+
+@given(cuts=st.lists(st.integers(0, 300_000), max_size=4))
+@settings(max_examples=20)
+def test_edges_do_not_depend_on_cuts(cuts: list[int]) -> None:
+    """Of numbers that share a few high halves, so that large parts are counted and small ones are
+    not yet."""
+    numbers = (1000 + np.random.default_rng(0).random(300_000) ** 3 * 7).astype(np.float32)
+    whole = quantiles([numbers], 10)
+    np.testing.assert_array_equal(quantiles(np.split(numbers, sorted(cuts)), 10), whole)
+    np.testing.assert_array_equal(whole, np.sort(numbers)[30_000::30_000])
 
 
 @given(values=st.lists(FLOATS))
