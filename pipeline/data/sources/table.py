@@ -59,6 +59,9 @@ class SourceTable:
             self._find_type(name, name in partitions)
 
     def _find_type(self, name: str, is_partition: bool) -> None:
+        if name == "*" or (name.startswith("^") and name.endswith("$")):
+            self.faults[name] = f"column {name!r}: such a name is a pattern to Polars; rename it"
+            return
         common: pa.DataType | None = None
         first = ""
         for file, reader in zip(self.files, self._readers, strict=True):

@@ -22,7 +22,7 @@ _LARGEST_INT64 = 18
 
 def canonical(kind: pa.DataType) -> pa.DataType | None:
     """Return the type that columns of type `kind` are read as; None for types that no column can
-    have: structs, maps, binary, times of day, durations.
+    have: structs, maps, binary, times of day, durations, lists of lists.
 
     Integers become int64 (uint64 stays), floats float64, decimals int64 without and float64 with
     decimal places, text and categories large_string or the type of the categories, lists
@@ -32,7 +32,7 @@ def canonical(kind: pa.DataType) -> pa.DataType | None:
         return canonical(kind.value_type)
     if any(test(kind) for test in _LISTS):
         inner = canonical(kind.value_type)
-        return None if inner is None else pa.large_list(inner)
+        return None if inner is None or pa.types.is_large_list(inner) else pa.large_list(inner)
     if any(test(kind) for test in _STRINGS):
         return pa.large_string()
     if pa.types.is_integer(kind):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from embeddings.names import table_names
 from pipeline.data.prepare.writer import new_folder, version
 from pipeline.data.schema import SPLITS, DenseFeature, Label, Schema, SparseFeature
 from pipeline.data.schema import Table as SchemaTable
@@ -67,8 +69,9 @@ def prepare_table(
 
 def _schema(spec: TableSpec, found: Scan, fitted: Fitted, files: list[list[str]]) -> Schema:
     sparse = {name: one for name, one in spec.features.items() if one.type != "number"}
+    called = table_names(feature.table or name for name, feature in sparse.items())
     tables = {
-        feature.table or name: _schema_table(feature, name, fitted)
+        feature.table or name: _schema_table(feature, name, fitted, called)
         for name, feature in reversed(sparse.items())
     }
     rows = np.concatenate(found.rows).sum(axis=0)
@@ -82,7 +85,7 @@ def _schema(spec: TableSpec, found: Scan, fitted: Fitted, files: list[list[str]]
             SparseFeature(
                 name=name,
                 group=feature.group,
-                table=feature.table or name,
+                table=called[feature.table or name],
                 multi=feature.type != "id",
                 pooling=None if feature.type == "id" else feature.pooling,
                 weights=weights_column(name) if feature.type == "weighted_ids" else None,
@@ -126,13 +129,15 @@ def _weight_sums(found: Scan, split: int) -> WeightSums:
     )
 
 
-def _schema_table(feature: FeatureConfig, name: str, fitted: Fitted) -> SchemaTable:
-    table = feature.table or name
+def _schema_table(
+    feature: FeatureConfig, name: str, fitted: Fitted, called: Mapping[str, str]
+) -> SchemaTable:
+    table = called[feature.table or name]
     if feature.ids.hash:
         return SchemaTable(name=table, vocab_size=feature.ids.hash + 1, unknown_rows=0)
     if feature.ids.quantiles:
         return SchemaTable(name=table, vocab_size=len(fitted.edges[name]) + 2, unknown_rows=0)
-    vocabulary = fitted.vocabularies[table]
+    vocabulary = fitted.vocabularies[feature.table or name]
     return SchemaTable(
         name=table,
         vocab_size=vocabulary.vocab_size,

@@ -158,7 +158,7 @@ def _values(column: Profile, total_rows: int) -> Feature:
 
 def _top_share(column: Profile) -> float:
     """Return the share of the most frequent number among those that are not missing."""
-    counts = column.present.value_counts()["count"]
+    counts = column.present.alias("").value_counts()["count"]
     return float(counts.max()) / column.filled  # type: ignore[arg-type]
 
 

@@ -26,16 +26,15 @@ def find_keys(columns: Mapping[str, Profile], names: Collection[str]) -> set[str
     median of Cohen's kappa over the other columns of `names`. Of numbers that determine each other,
     as an amount and its logarithm do, the first one is returned.
     """
-    usable = [one for one in names if columns[one].kind not in ("list", "other", "empty")]
-    codes = pl.DataFrame({name: columns[name].codes for name in usable})
+    usable = [columns[one] for one in names if columns[one].kind not in ("list", "other", "empty")]
+    codes = pl.DataFrame({str(index): one.codes for index, one in enumerate(usable)})
     chance = {
-        name: _equal_pairs(codes, name) / (len(codes) * (len(codes) - 1))
-        for name in usable[:: -(-len(usable) // _COMPARED) or 1]
-        if columns[name].distinct > 1
+        str(index): _equal_pairs(codes, str(index)) / (len(codes) * (len(codes) - 1))
+        for index in range(0, len(usable), -(-len(usable) // _COMPARED) or 1)
+        if usable[index].distinct > 1
     }
     found: list[str] = []
-    for name in usable:
-        column = columns[name]
+    for name, column in zip(codes.columns, usable, strict=True):
         recurs = _FEWEST <= column.distinct <= column.filled / _ROWS_PER_KEY
         if column.kind not in ("whole", "number") or not recurs:
             continue
@@ -49,7 +48,7 @@ def find_keys(columns: Mapping[str, Profile], names: Collection[str]) -> set[str
         same = (rows.select(pl.struct(name, one).n_unique()).item() for one in found)
         if kappas and statistics.median(kappas) >= _KAPPA and column.distinct not in same:
             found.append(name)
-    return set(found)
+    return {usable[int(name)].name for name in found}
 
 
 def _equal_pairs(rows: pl.DataFrame, *names: str) -> float:

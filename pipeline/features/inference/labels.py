@@ -79,11 +79,11 @@ def _rule(column: Profile) -> tuple[dict[str, Any], pl.Series, str]:
         )
     if column.is_binary and not (column.kind == "bool" and column.in_text):
         return {}, column.values.cast(pl.Int8), ""
-    counts = column.raw.drop_nulls().value_counts(sort=True)
+    by_count = column.raw.alias("").drop_nulls().value_counts(sort=True)[""]
     if column.distinct == 2 and column.kind in ("text", "bool"):
-        return _two_texts(column, [str(one) for one in counts[column.raw.name]])
+        return _two_texts(column, [str(one) for one in by_count])
     if column.kind == "text":
-        chosen = counts[column.raw.name][0]
+        chosen = by_count[0]
         return (
             {"equals": chosen},
             (column.values == chosen).cast(pl.Int8),

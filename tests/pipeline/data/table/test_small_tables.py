@@ -50,6 +50,18 @@ def test_each_feature_alone(tmp_path: Path, name: str) -> None:
     assert schema.feature_names == [name]
 
 
+def test_a_feature_whose_name_torch_keeps(tmp_path: Path) -> None:
+    table(40).write_parquet(tmp_path / "log.parquet")
+    features = {
+        "type": {**FEATURES["item"], "column": "item"},
+        "items": FEATURES["user"] | {"column": "user"},
+    }
+    found = spec(tmp_path / "log.parquet", features=features)
+    schema = prepare_table(found, tmp_path / "data", progress=silent)
+    assert {one.name: one.table for one in schema.sparse} == {"type": "type_", "items": "items_"}
+    assert schema.table("items_").vocab_size > 1
+
+
 def test_each_value_missing(tmp_path: Path) -> None:
     frame = table(200)
     frame = frame.with_columns(

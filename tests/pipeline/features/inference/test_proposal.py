@@ -102,6 +102,13 @@ def test_the_same_from_text_as_from_types() -> None:
     assert [one.column for one in typed.left_out] == [one.column for one in read.left_out]
 
 
+@pytest.mark.parametrize("name", ["len", "count", "key", "value", "literal", "0", ""])
+def test_any_column_may_have_any_name(name: str) -> None:
+    for column in ("age", "city", "is_like", "tags"):
+        found = propose(_log().rename({column: name}), Wishes(labels=("is_click",)))
+        assert name in {one.column for one in (*found.features, *found.left_out)}
+
+
 def test_wishes_are_met() -> None:
     wishes = Wishes(
         labels=("is_like",), no_user=True, weight="price.in nok", split="random", drop=("city",)
