@@ -17,7 +17,7 @@ from pipeline.features.values import hashed, is_missing, number, text, time
 Types = Mapping[str, PolarsDataType]
 """Types of the raw columns."""
 
-_LARGEST = 3.4028234663852886e38
+LARGEST = 3.4028234663852886e38
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
 _BETWEEN = "\x1f"
 """Between the parts of a crossed id: a character that text does not have."""
@@ -150,7 +150,7 @@ def feature_checks(name: str, feature: FeatureConfig, types: Types) -> list[Chec
         value = number(pl.col(column), types[column])
         checks = [_number_check(column, known, value)]
         if "log1p" in feature.transform and feature.type == "number":
-            bad = transformed(name, feature, types).is_finite().not_() & (value.abs() <= _LARGEST)
+            bad = transformed(name, feature, types).is_finite().not_() & (value.abs() <= LARGEST)
             checks.append(
                 Check(column, bad, f"too small for log1p of feature {name!r}", "use clip first")
             )
@@ -176,8 +176,10 @@ def feature_checks(name: str, feature: FeatureConfig, types: Types) -> list[Chec
 
 
 def _number_check(column: str, known: pl.Expr, value: pl.Expr) -> Check:
-    bad = known & ~(value.abs() <= _LARGEST).fill_null(False)
-    return Check(column, bad, "not a finite number", "leave it empty (null) if it is missing")
+    bad = known & ~(value.abs() <= LARGEST).fill_null(False)
+    return Check(
+        column, bad, "not a finite number of float32", "leave it empty (null) if it is missing"
+    )
 
 
 def label_check(name: str, config: LabelConfig, types: Types) -> Check | None:
@@ -201,7 +203,7 @@ def label_check(name: str, config: LabelConfig, types: Types) -> Check | None:
 def weight_check(column: str, types: Types) -> Check:
     """Return the check of the row weights."""
     value = number(pl.col(column), types[column])
-    bad = ~((value >= 0) & (value <= _LARGEST)).fill_null(False)
+    bad = ~((value >= 0) & (value <= LARGEST)).fill_null(False)
     return Check(
         column, bad, "not a row weight, a number >= 0", "correct it, or remove data.weight"
     )

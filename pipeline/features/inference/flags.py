@@ -14,6 +14,7 @@ from pipeline.features.inference.names import (
 )
 from pipeline.features.inference.parse_text import has_decimal_commas, is_json_lists
 from pipeline.features.inference.profile import Profile
+from pipeline.features.raw import LARGEST
 
 _UNIQUE = 0.95
 """Share of distinct values over which text has no values that recur."""
@@ -33,8 +34,8 @@ def why_left_out(column: Profile, total_rows: int) -> str | None:
         return "by its name, known only after the label"
     if column.kind == "whole" and _counts_rows(column, total_rows):
         return "number of the row"
-    if column.kind == "number" and not column.present.is_finite().all():
-        return "infinite values; write them as missing"
+    if too_large(column):
+        return "infinite values, or beyond float32; write them as missing"
     if column.kind == "list" and column.in_text and is_json_lists(column.raw):
         return "lists as JSON; write lists, or text with a separator such as a|b|c"
     if column.kind == "text":
@@ -45,6 +46,11 @@ def why_left_out(column: Profile, total_rows: int) -> str | None:
     if unique and column.kind == "whole" and _one_per_row(column, total_rows):
         return "a different value in each row"
     return None
+
+
+def too_large(column: Profile) -> bool:
+    """Whether a number is infinite or beyond float32."""
+    return column.kind == "number" and not (column.present.abs() <= LARGEST).all()
 
 
 def _short(column: Profile) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.features.inference.flags import too_large
 from pipeline.features.inference.names import is_outcome, is_target, legal_name, words
 from pipeline.features.inference.profile import Profile
 from pipeline.io.errors import UserError, nearest
@@ -76,6 +77,11 @@ def _rule(column: Profile) -> tuple[dict[str, Any], pl.Series, str]:
         raise UserError(
             f"--labels: {column.name!r} has {only} in {column.rows:,} sampled rows; name a column "
             "with two or more, or raise --rows"
+        )
+    if too_large(column):
+        raise UserError(
+            f"--labels: {column.name!r} has infinite values, or values beyond float32; write them "
+            "as missing"
         )
     if column.is_binary and not (column.kind == "bool" and column.in_text):
         return {}, column.values.cast(pl.Int8), ""

@@ -47,13 +47,13 @@ def propose_split(columns: Mapping[str, Profile], wish: str | None, clock: Clock
         raise UserError(f"--split: {wish!r}: write time, random or column:NAME")
     if clock is None:
         raise UserError("--split: time: no column of times found; name one with --time")
-    found = time_split(clock)
+    missing = clock.micros.null_count()
+    found = None if missing else time_split(clock)
     if found is None:
+        why = f"is missing in {missing:,} sampled rows" if missing else "hardly varies"
         if wish is not None:
-            raise UserError(
-                f"--split: time: {clock.column!r} has less than three distinct times; use random"
-            )
-        return Split({"by": "random", "val": 0.1, "test": 0.1}, f"{clock.column} hardly varies")
+            raise UserError(f"--split: time: {clock.column!r} {why}; use random")
+        return Split({"by": "random", "val": 0.1, "test": 0.1}, f"{clock.column} {why}")
     shares = ", ".join(map(percent, found.shares))
     fields = {
         "by": "time",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.features.inference.flags import too_large
 from pipeline.features.inference.labels import Label, check_columns, find_labels, propose_label
 from pipeline.features.inference.names import is_user_id, words
 from pipeline.features.inference.profile import Profile
@@ -48,6 +49,11 @@ def check(wishes: Wishes, columns: Mapping[str, Profile]) -> None:
             raise UserError(
                 f"--weight: {wishes.weight!r} has {weight.kind} values or negative numbers; name a "
                 "column of numbers that are at least 0"
+            )
+        if weight.missing or too_large(weight):
+            raise UserError(
+                f"--weight: {wishes.weight!r} has missing or infinite values; give each row a "
+                "weight"
             )
 
 

@@ -41,7 +41,7 @@ def test_text_fits_80_columns(folder: Path, capsys: pytest.CaptureFixture[str]) 
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100
     text = "\n".join(lines)
-    assert "column 'price': 15 not a finite number; leave it empty" in text
+    assert "column 'price': 15 not a finite number of float32; leave it empty" in text
     assert "  log.parquet: row 903 (from 0): inf" in text
     assert "  log.parquet: row 1003 (from 0): inf" not in text
     assert "  and 5 more" in text

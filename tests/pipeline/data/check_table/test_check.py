@@ -24,7 +24,7 @@ ROWS = 600
 pytestmark = pytest.mark.usefixtures("small_chunks")
 
 _BAD: dict[str, tuple[Any, str]] = {
-    "price": (float("inf"), "not a finite number"),
+    "price": (float("inf"), "not a finite number of float32"),
     "click": (2, "not a label (0 or 1) of task 'click'"),
     "importance": (-1.0, "not a row weight, a number >= 0"),
     "time": (None, "no time"),

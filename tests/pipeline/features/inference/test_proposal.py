@@ -106,7 +106,8 @@ def test_the_same_from_text_as_from_types() -> None:
 def test_any_column_may_have_any_name(name: str) -> None:
     for column in ("age", "city", "is_like", "tags"):
         found = propose(_log().rename({column: name}), Wishes(labels=("is_click",)))
-        assert name in {one.column for one in (*found.features, *found.left_out)}
+        features, others = found.features, found.left_out
+        assert name in {*(one.column for one in features), *(one.column for one in others)}
 
 
 def test_wishes_are_met() -> None:
@@ -179,3 +180,25 @@ def test_any_table_has_a_valid_proposal(rows: int, columns: dict[str, Any], seed
         LabelConfig(**label.rule)
     said = {one.column for one in found.features} | {one.column for one in found.left_out}
     assert said | {"click"} == set(made)
+
+
+@pytest.mark.parametrize("value", [float("inf"), 1e300])
+def test_numbers_that_float32_cannot_hold(value: float) -> None:
+    large = pl.when(pl.int_range(pl.len()) == 7).then(value).otherwise("reward").alias("reward")
+    frame = _log().with_columns(large)
+    found = propose(frame, Wishes(labels=("is_like",)))
+    reasons = {one.column: one.why for one in found.left_out}
+    assert reasons["reward"].startswith("infinite values, or beyond float32")
+    with pytest.raises(UserError, match="--labels: 'reward' has infinite values"):
+        propose(frame, Wishes(labels=("reward",)))
+    with pytest.raises(UserError, match="--weight: 'reward' has missing or infinite values"):
+        propose(frame, Wishes(labels=("is_like",), weight="reward"))
+
+
+def test_times_that_are_missing_split_no_rows() -> None:
+    gap = pl.when(pl.int_range(pl.len()) != 7).then("ts").alias("ts")
+    found = propose(_log().with_columns(gap), Wishes(time="ts"))
+    assert found.split.by == "random"
+    assert found.split.why == "ts is missing in 1 sampled rows"
+    with pytest.raises(UserError, match="--split: time: 'ts' is missing in 1 sampled rows; use"):
+        propose(_log().with_columns(gap), Wishes(time="ts", split="time"))
