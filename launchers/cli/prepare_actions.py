@@ -35,7 +35,7 @@ def run_prepare(
     console = plain_console()
     console.print(_summary(schema))
     if not schema.splits["test"].rows:
-        print_line(console, "note: the test split is empty: no day of the data is in it")
+        print_line(console, "note: the test split has no rows")
     print_line(
         console,
         f"{out}: {len(schema.sparse)} sparse features in {len(schema.tables)} tables, "
