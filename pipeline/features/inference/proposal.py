@@ -103,6 +103,12 @@ def propose(sample: pl.DataFrame, wishes: Wishes, unread: Sequence[LeftOut] = ()
             left_out.append(LeftOut(name, reasons[name], shown))
         else:
             found += made
+    if not found and not left_out:
+        roles = "the label" if not wishes.weight else "the label and the weight"
+        raise UserError(
+            f"no column is left as a feature: the table has only {', '.join(columns)}, {roles}; "
+            "give files with other columns"
+        )
     if not found:
         raise UserError(
             "no column is left as a feature: "

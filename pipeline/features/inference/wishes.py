@@ -14,6 +14,7 @@ from pipeline.io.errors import UserError
 
 _LISTED = 20
 """Columns named in an error."""
+_NO_IDS = ("list", "other", "empty")
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,18 @@ def find_user(columns: Mapping[str, Profile], wishes: Wishes, total: int) -> tup
     name = wishes.user
     why = "groups rows for GAUC"
     if name is None:
-        usable = [one for one in columns if is_user_id(one) and one not in wishes.drop]
+        usable = [
+            name
+            for name, one in columns.items()
+            if is_user_id(name) and name not in wishes.drop and one.kind not in _NO_IDS
+        ]
         usable.sort(key=lambda one: "user" not in words(one))
         if not usable:
             return None, "no column of users found, so no GAUC; --user names one"
         name = usable[0]
         why += ", found by its name"
     column = columns[name]
-    if column.kind in ("list", "other", "empty"):
+    if column.kind in _NO_IDS:
         raise UserError(f"--user: {name!r} has no ids; name a column of ids")
     if column.distinct == column.filled and len(column.values) >= total:
         if wishes.user is not None:
@@ -88,11 +93,13 @@ def row_clock(columns: Mapping[str, Profile], wishes: Wishes) -> Clock | None:
         used = {*wishes.labels, *wishes.drop, wishes.weight, wishes.user}
         return find_clock({name: one for name, one in columns.items() if name not in used})
     column = columns[wishes.time]
+    if column.kind == "empty":
+        raise UserError(f"--time: {wishes.time!r} has no values; name another column")
     clock = clock_of(column) or number_clock(column)
     if clock is None:
-        example = str(column.present[0]) if column.filled else "nothing"
+        (example,) = column.present.head(1).to_list()
         raise UserError(
-            f"--time: {wishes.time!r} has {example!r}, neither a number nor a time such as "
+            f"--time: {wishes.time!r} has {str(example)!r}, neither a number nor a time such as "
             "2026-05-01 12:00; name another column"
         )
     return clock

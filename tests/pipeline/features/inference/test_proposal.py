@@ -146,6 +146,35 @@ def test_what_cannot_be_met_is_said(wishes: Wishes, message: str) -> None:
         propose(_log(), wishes)
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([None, None], "--time: 't' has no values; name another column"),
+        ([float("nan")] * 2, "--time: 't' has no values; name another column"),
+        ([[1], [2]], r"--time: 't' has '\[1\]', neither a number nor a time"),
+        (["soon", "late"], "--time: 't' has 'soon', neither a number nor a time"),
+    ],
+)
+def test_a_column_that_is_no_time(values: list[object], message: str) -> None:
+    table = pl.DataFrame({"y": [0, 1], "a": [1, 2], "t": values})
+    with pytest.raises(UserError, match=message):
+        propose(table, Wishes(labels=("y",), time="t"))
+
+
+@pytest.mark.parametrize("values", [[None, None], [[1], [2]]])
+def test_a_column_without_ids_is_not_found_as_the_users(values: list[object]) -> None:
+    found = propose(pl.DataFrame({"y": [0, 1], "a": [1, 2], "user_id": values}), Wishes())
+    assert found.user is None
+
+
+def test_a_table_without_features() -> None:
+    table = pl.DataFrame({"y": [0, 1], "w": [1, 2]})
+    with pytest.raises(UserError, match="feature: the table has only y, the label; give files"):
+        propose(table.select("y"), Wishes())
+    with pytest.raises(UserError, match="has only y, w, the label and the weight; give files"):
+        propose(table, Wishes(weight="w"))
+
+
 def test_no_rows_and_no_label() -> None:
     with pytest.raises(UserError, match="no rows"):
         propose(_log().head(0), Wishes())
