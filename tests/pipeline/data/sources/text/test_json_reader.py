@@ -56,7 +56,6 @@ CASES: list[tuple[list[Any], pa.DataType, list[Any]]] = [
     ([["2026-05-01"], ["x"]], pa.large_list(pa.large_string()), [["2026-05-01"], ["x"]]),
     ([[], [None], [1], [0.5]], pa.large_list(pa.float64()), [[], [None], [1.0], [0.5]]),
     ([None, [], [None, None]], pa.large_list(pa.large_string()), [None, [], [None, None]]),
-    ([[[1]], []], pa.large_list(pa.large_list(pa.int64())), [[[1]], []]),
     ([True, None], pa.bool_(), [True, None]),
 ]
 
