@@ -102,7 +102,7 @@ def _format_of(file: SourceFile, format: str) -> str | None:
             return each
     text = TextFile(file)
     start = next(text.blocks(0, _START_BYTES), b"")
-    if not start:
+    if len(start) < _START_BYTES and not start.strip():
         return None
     if found := _by_content(text, start):
         return found

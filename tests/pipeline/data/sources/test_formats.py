@@ -44,11 +44,12 @@ def test_it_is_found_in_the_first_bytes(tmp_path: Path, name: str, format: str) 
 
 
 @pytest.mark.parametrize("name", ["part-00001", "part-00001.gz", "a-00000"])
+@pytest.mark.parametrize("empty", [b"", b"\r\n"])
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
 def test_an_empty_file_is_of_the_format_of_the_others(
-    tmp_path: Path, name: str, format: str
+    tmp_path: Path, name: str, format: str, empty: bytes
 ) -> None:
-    (tmp_path / name).write_bytes(gzip.compress(b"") if name.endswith(".gz") else b"")
+    (tmp_path / name).write_bytes(gzip.compress(empty) if name.endswith(".gz") else empty)
     lines = b"".join(
         b'{"user": "%b", "item": "%b"}\n' % row for row in [(b"u", b"1"), (b"v", b"2")]
     )
