@@ -25,8 +25,9 @@ _TRIED = 6
 # Items of a host that are placed again in a round.
 _MOST = 16
 _PATIENCE = 25
-"""Rounds per pair of items without a better plan after which a search ends."""
+"""A search of n items ends after this times n^2 rounds without a better plan."""
 _ROUNDING = 1e-9
+"""By less than this a sum differs with the order of its parts: no better plan."""
 CLOSE = 1e-4
 """Within this much of what no plan can beat, there is nothing left to find."""
 

@@ -11,11 +11,7 @@ from pipeline.data.sources.config import FilesConfig
 from pipeline.data.sources.files import FileReader, SourceFile
 from pipeline.data.sources.in_threads import in_threads
 from pipeline.data.sources.parquet_reader import ParquetReader
-from pipeline.data.sources.text.csv_dialect import (
-    Dialect,
-    find_dialect,
-    looks_like_csv,
-)
+from pipeline.data.sources.text.csv_dialect import Dialect, find_dialect, looks_like_csv
 from pipeline.data.sources.text.csv_reader import CsvReader
 from pipeline.data.sources.text.json_reader import JsonReader
 from pipeline.data.sources.text.text_file import COMPRESSIONS, TextFile

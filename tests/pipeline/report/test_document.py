@@ -24,7 +24,7 @@ def test_the_bundle_is_of_the_plotly_that_makes_the_figures() -> None:
 def test_a_script_that_is_not_the_pages_does_not_run(browser: Browser, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     body = Markup("<p>a</p><script>document.title = 'changed'</script><b onclick='1'>b</b>")
-    page.write_text(document("title", body, "document.body.dataset.ran = 'yes';"), "utf-8")
+    page.write_text(document("title", body, "document.body.dataset.ran = 'yes';"), encoding="utf-8")
     browser.open(page)
     assert browser.run("document.title") == "title"
     assert browser.run("document.body.dataset.ran") == "yes"

@@ -236,9 +236,11 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, ending: str) -> No
 def test_columns_of_one_name_in_files_that_differ(tmp_path: Path, other: str) -> None:
     texts = {"1.csv": "y,a,a,c,z\n1,2,3,4,5\n", "2.csv": "y,a,a,c,z\n1,2,3,4,5\n", "3.csv": ""}
     for name, text in texts.items():
-        (tmp_path / name).write_text(text, "utf-8")
+        (tmp_path / name).write_text(text, encoding="utf-8")
     assert opened(tmp_path).names == ["y", "a", "a.1", "c", "z"]
-    (tmp_path / "4.csv").write_text(f"{other}\n" + "1," * other.count(",") + "1\n", "utf-8")
+    (tmp_path / "4.csv").write_text(
+        f"{other}\n" + "1," * other.count(",") + "1\n", encoding="utf-8"
+    )
     assert error_of(tmp_path) == (
         "1.csv: several columns are named 'a', and 4.csv has other columns or another order; "
         "rename all but one, or write all files with the same header"

@@ -35,7 +35,9 @@ def test_it_is_found_in_the_first_bytes(tmp_path: Path, name: str, format: str) 
     elif format == "stream":
         write_arrow_stream(table, path)
     elif format == "jsonl":
-        path.write_text('{"user": "u", "item": "1"}\n{"user": "v", "item": "2"}\n', "utf-8")
+        path.write_text(
+            '{"user": "u", "item": "1"}\n{"user": "v", "item": "2"}\n', encoding="utf-8"
+        )
     else:
         text = TEXT.replace(b",", b"\t") if format == "tsv" else TEXT
         text = b"\xef\xbb\xbf" + text if format == "bom" else text

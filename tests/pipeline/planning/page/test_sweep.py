@@ -92,7 +92,9 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_it_is_shown(browser: Browser, written: dict[str, Any], tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    page.write_text(plan_page("Sweep", [], read_sweep(written, "sweep"), options=0), "utf-8")
+    page.write_text(
+        plan_page("Sweep", [], read_sweep(written, "sweep"), options=0), encoding="utf-8"
+    )
     browser.open(page)
     browser.settle()
     points = written["points"]
