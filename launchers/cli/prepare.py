@@ -16,6 +16,8 @@ def kuairand(
     out: Path,
     val_from: int = 20220502,
     test_from: int = 20220505,
+    until: int | None = None,
+    early: Path | None = None,
     max_history: int = 30,
     min_count: int = 2,
     smoothing: float = 20.0,
@@ -30,6 +32,10 @@ def kuairand(
         out: prepared folder to write.
         val_from: first day of the validation split, YYYYMMDD.
         test_from: first day of the test split, YYYYMMDD.
+        until: last day of the test split, YYYYMMDD; later rows are dropped (default: all days).
+        early: CSV file (or .csv.gz) of rows before the log with the labels long_view and is_like
+            only, and columns pos, history_len and last_time_ms instead of times; they are trained
+            on, too, and count in statistics and histories.
         max_history: maximum number of recent events in a history bag.
         min_count: minimum number of training rows of an id in a vocabulary; rarer ids are hashed.
         smoothing: number of rows at the overall rate added to the statistics of each key.
@@ -49,6 +55,8 @@ def kuairand(
             out,
             val_from=val_from,
             test_from=test_from,
+            until=until,
+            early=early,
             max_history=max_history,
             min_count=min_count,
             smoothing=smoothing,

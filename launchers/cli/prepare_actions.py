@@ -74,10 +74,9 @@ def _summary(schema: Schema) -> Table:
         view.add_row(
             label.name,
             *(
-                f"{100 * split.positives.get(label.name, 0) / split.rows:.2f}%"
-                if split.rows
-                else "-"
+                f"{100 * split.positives.get(label.name, 0) / known:.2f}%" if known else "-"
                 for split in schema.splits.values()
+                for known in [split.rows - split.missing.get(label.name, 0)]
             ),
         )
     return view

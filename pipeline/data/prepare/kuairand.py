@@ -12,6 +12,7 @@ past by `time_ms` (they disagree for some rows): it crosses splits only forward 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from pipeline.data.prepare.kuairand_buckets import sort_bucket, split_by_user
+from pipeline.data.prepare.kuairand_early import stage_early
 from pipeline.data.prepare.kuairand_features import (
     COUNTED,
     DENSE,
@@ -56,6 +58,8 @@ def prepare_kuairand(
     *,
     val_from: int = 20220502,
     test_from: int = 20220505,
+    until: int | None = None,
+    early: Path | None = None,
     max_history: int = 30,
     min_count: int = 2,
     smoothing: float = 20.0,
@@ -71,6 +75,8 @@ def prepare_kuairand(
 
     Args:
         val_from, test_from: days (YYYYMMDD): train < `val_from` <= val < `test_from` <= test.
+        until: last day; rows of later days are dropped before anything is counted.
+        early: file of rows before those of the log (see kuairand_early.py), added to train.
         min_count: minimum number of rows of an id in the train split to enter a vocabulary.
         smoothing: number of rows at the overall rate added to the rows of a key.
         frozen_labels: labels whose user statistics (pipeline/data/prepare/statistics.py) and
@@ -96,7 +102,7 @@ def prepare_kuairand(
     )
     split_of = _by_day(val_from, test_from)
     found = find_files(Path(raw), with_random=with_random)
-    size = sum(path.stat().st_size for path in found.logs)
+    size = sum(path.stat().st_size for path in (*found.logs, *([early] if early else [])))
     num_buckets = 1 + size // bytes_per_bucket
     num_files = len(found.logs + found.users + found.videos)
     step = _Steps(progress, total=num_files + 2 + 3 * num_buckets)
@@ -107,9 +113,13 @@ def prepare_kuairand(
     ):
         stage = Path(temporary)
         files = stage_files(found, stage, step)
+        if until is not None:
+            for path in files.logs:
+                _drop_after(path, until)
         if vocabulary_from is None:
             _check_days(files.logs, split_of)
-        buckets = _sort_buckets(files.logs, stage, num_buckets, step)
+        logs = files.logs if early is None else (*files.logs, stage_early(early, files.logs, stage))
+        buckets = _sort_buckets(logs, stage, num_buckets, step)
         users, videos = read_users(files), read_videos(files)
         if vocabulary_from is None:
             train = pl.scan_parquet(buckets).filter(pl.col("date") < val_from)
@@ -134,6 +144,8 @@ def prepare_kuairand(
             step(f"wrote bucket {number + 1} of {num_buckets}")
         options = f"--val-from {val_from} --test-from {test_from} --max-history {max_history}"
         options += f" --frozen-labels '{','.join(frozen_labels)}'"
+        options += "" if until is None else f" --until {until}"
+        options += "" if early is None else f" --early {shlex.quote(early.name)}"
         return writer.finish(
             dataset="kuairand",
             command=f"prepare kuairand {options} --min-count {min_count} --smoothing {smoothing:g}",
@@ -151,6 +163,12 @@ class _Steps:
     def __call__(self, what: str) -> None:
         self._done += 1
         self._progress(self._done, self._total, what)
+
+
+def _drop_after(log: Path, until: int) -> None:
+    kept = log.with_suffix(".kept")
+    pl.scan_parquet(log).filter(pl.col("date") <= until).sink_parquet(kept)
+    kept.replace(log)
 
 
 def _sort_buckets(logs: Sequence[Path], stage: Path, num_buckets: int, step: _Steps) -> list[Path]:
