@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchrec import KeyedJaggedTensor
+
+if TYPE_CHECKING:  # scoring uses this module without TorchRec
+    from torchrec import KeyedJaggedTensor
 
 _BLOCK = 1024
 """Rows; 116 numbers of so many rows fit in a core's second-level cache."""
@@ -74,6 +76,8 @@ class InputLayer(nn.Module):
         self, sparse: KeyedJaggedTensor, dense_BN: Tensor
     ) -> tuple[KeyedJaggedTensor, Tensor]:
         """Map raw ids and numbers to the fields of `Batch`: table rows and normalized numbers."""
+        from torchrec import KeyedJaggedTensor
+
         keys = sparse.keys()
         parts = torch.split(sparse.values(), sparse.length_per_key())
         values = torch.cat([self.fold(key, ids) for key, ids in zip(keys, parts, strict=True)])

@@ -18,11 +18,10 @@ from pipeline.data.columns import Columns
 from pipeline.data.schema import Schema
 from pipeline.data.table.folder import load_table
 from pipeline.evaluate import outputs
-from pipeline.features.checks import bad_rows, describe
-from pipeline.features.program import FeatureProgram
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath
 from pipeline.ranks.world import World
+from pipeline.scoring.encode import Encoder
 from pipeline.training.build import build
 from pipeline.training.resolve_features import Selection, resolve_features
 from pipeline.training.train_pipeline import open_pipeline
@@ -53,7 +52,7 @@ def predict(
     with torch.no_grad():
         parts = [
             output.logits_BT.float().sigmoid().cpu().numpy()
-            for output in outputs(pipeline, _batches(table, chosen, config, batch_size))
+            for output in outputs(pipeline, batches(table, chosen, config, batch_size))
         ]
     found = np.concatenate([np.empty((0, len(chosen.tasks)), np.float32), *parts])[: len(frame)]
     return pl.DataFrame(found, schema=list(chosen.tasks))
@@ -68,23 +67,10 @@ def encode(frame: pl.DataFrame, folder: Path, chosen: Selection) -> pa.Table:
         )
     used = set(chosen.schema.feature_names)
     features = {name: one for name, one in record.spec.features.items() if name in used}
-    for name, feature in features.items():
-        for column in feature.columns(name):
-            if column not in frame.columns:
-                raise UserError(f"the frame has no column {column!r}, which feature {name!r} needs")
-    program = FeatureProgram(features, {}, frame.schema)
-    _, failed = bad_rows(frame, program.checks)
-    for bad in describe(frame, program.checks, failed, 1):
-        raise UserError(
-            f"row {bad.row} (from 0), column {bad.column!r}: {bad.value} is {bad.what}; "
-            f"{bad.remedy}"
-        )
-    return program.encode(frame, record.fitted(folder)).to_arrow()
+    return Encoder(features, record.fitted(folder)).encode(frame)
 
 
-def _batches(
-    table: pa.Table, chosen: Selection, config: Config, batch_size: int
-) -> Iterator[Batch]:
+def batches(table: pa.Table, chosen: Selection, config: Config, batch_size: int) -> Iterator[Batch]:
     """Yield all rows in order; the last batch is padded with its last row."""
     schema = chosen.schema.model_copy(update={"user_column": None, "weight_column": None})
     columns = Columns(

@@ -25,6 +25,8 @@ _COMMANDS = {
     "bench": ("bench:app", "measure on this machine what preparing a table costs"),
     "train": ("train:train", "train a recipe, in one process or as a rank of 'launch' or torchrun"),
     "evaluate": ("evaluate:evaluate", "compute exact metrics of a checkpoint on a split"),
+    "export": ("model.export:export", "export a checkpoint as a model folder"),
+    "score": ("model.score:score", "score files with an exported model"),
     "compare": ("compare:compare", "compare towers over several seeds on the same batches"),
     "tune": ("tune:tune", "search for a better configuration"),
     "launch": ("launch:launch", "start ranks on this machine or a cluster through TorchX"),

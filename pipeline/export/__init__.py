@@ -1,0 +1,1 @@
+"""Exports a checkpoint as a model folder."""

@@ -1,0 +1,1 @@
+"""Scores rows with an exported model, without TorchRec or a checkpoint."""
