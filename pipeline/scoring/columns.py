@@ -102,11 +102,12 @@ class Decoder:
         folded = self._fold(flat, feature, locate_value, unknown)
         return Ids(folded, torch.from_numpy(lengths), weights)
 
-    def numbers(self, table: pa.Table, locate: Locate) -> Tensor:
-        """Return normalized numbers, [B, N]."""
-        dense_NB = np.empty((len(self._dense), len(table)), dtype=np.float32)
+    def numbers(self, rows: pa.Table, request: pa.Table | None, locate: Locate) -> Tensor:
+        """Return normalized numbers [B, N], of the columns of `rows`, or else of a request."""
+        dense_NB = np.empty((len(self._dense), len(rows)), dtype=np.float32)
         for number, out in zip(self._dense, dense_NB, strict=True):
-            out[:] = numbers(self.column(table, number.column), number, locate)
+            own = request is None or number.column in rows.column_names
+            out[:] = numbers(self.column(rows if own else request, number.column), number, locate)
         return self._layer.normalize_columns(torch.from_numpy(dense_NB))
 
     def _fold(

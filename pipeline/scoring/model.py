@@ -9,46 +9,32 @@ model.formula(probabilities)                      # the ranking score, [rows]
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from models.layers.attention import Attention
 from pipeline.data.column_values import Locate
-from pipeline.data.schema import SparseFeature
 from pipeline.io.arrays import Float32Array
 from pipeline.io.errors import UserError
-from pipeline.scoring.columns import Decoder, Ids, column_types, row_text
+from pipeline.scoring.columns import Decoder, Ids, row_text
 from pipeline.scoring.encode import Encoder
 from pipeline.scoring.formula import Formula
+from pipeline.scoring.inputs import Input, prepared_inputs, raw_inputs
+from pipeline.scoring.lookup import Lookup
 from pipeline.scoring.manifest import Manifest, check_files, load_manifest
 from pipeline.scoring.program_folder import load_program
-from pipeline.scoring.tables import MappedTable
-from pipeline.scoring.tower import Form, Tower, available, load_attention, load_tower
+from pipeline.scoring.tower import Form, Tower, available, load_tower
 
 ROWS = 1024
 """Rows that are scored at once: their activations stay in cache."""
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """A column that the model reads."""
-
-    name: str
-    kind: Literal["id", "ids", "number", "weights"]
-    group: Literal["user", "item", "context"]
-    is_list: bool
-    type: str | None
-    """Arrow type; None for raw columns: ids are whole numbers or text, numbers any numbers."""
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ExportedModel:
     """A loaded model folder. Safe to use from several threads."""
 
@@ -61,29 +47,23 @@ class ExportedModel:
     tasks: tuple[str, ...]
     inputs: tuple[Input, ...]
     formula: Formula
-    _encoder: Encoder | None
-    _decoder: Decoder
-    _tables: Mapping[str, MappedTable]
-    _attention: Attention | None
-    _tower: Tower
-    _places: Mapping[str, slice]
-    _width: int
-    _averaged: frozenset[str] = field(default_factory=frozenset)
+    encoder: Encoder | None
+    """Encodes raw columns; None: the model reads columns of a prepared folder."""
+    decoder: Decoder
+    lookup: Lookup
+    tower: Tower
 
     @staticmethod
     def load(
-        folder: str | Path,
-        threads: int = 1,
-        *,
-        form: Form | None = None,
-        verify: bool = True,
+        folder: str | Path, threads: int = 1, *, form: Form | None = None, verify: bool = True
     ) -> ExportedModel:
-        """Load a model folder and verify its files.
+        """Load a model folder.
 
         Args:
             threads: number of calls of `score` at a time that do not wait for each other.
             form: form of the tower; None: the fastest that runs here.
-            verify: read all files to check their digests.
+            verify: check the digest of every file, and that the model was compared with
+                evaluation.
 
         Raises:
             UserError: a file is missing, damaged or does not fit.
@@ -94,37 +74,25 @@ class ExportedModel:
             check_files(path, manifest)
             if manifest.parity is None:
                 raise UserError(f"{path}: was not compared with evaluation; export it again")
-        dims = {table.name: table.dim for table in manifest.tables}
-        of_feature = {feature.name: dims[feature.table] for feature in manifest.sparse}
-        attention = load_attention(path, manifest)
-        places, width = {}, 0
-        for name in manifest.pooled:
-            places[name] = slice(width, width + of_feature[name])
-            width = places[name].stop
-        width += attention.num_features if attention is not None else 0
-        width += len(manifest.dense)
         forms = available(path, manifest, manifest.compiled_for)
         if form is not None and form not in forms:
-            raise UserError(f"{path}: has no tower of form {form!r} for this machine; {forms}")
+            raise UserError(f"{path}: has no tower {form!r} for this machine; known: {forms}")
         chosen = form or forms[0]
         tasks = tuple(task.name for task in manifest.tasks)
         encoder = load_program(path) if manifest.has_program else None
+        lookup = Lookup(path, manifest)
         return ExportedModel(
             folder=path,
             manifest=manifest,
             digest=digest,
             form=chosen,
             tasks=tasks,
-            inputs=_inputs(manifest, encoder),
+            inputs=prepared_inputs(manifest) if encoder is None else raw_inputs(encoder),
             formula=Formula(manifest.formula, tasks),
-            _encoder=encoder,
-            _decoder=Decoder(manifest),
-            _tables={one.name: MappedTable(path, one) for one in manifest.tables},
-            _attention=attention,
-            _tower=load_tower(path, manifest, chosen, width, threads),
-            _places=places,
-            _width=width,
-            _averaged=frozenset(manifest.averaged),
+            encoder=encoder,
+            decoder=Decoder(manifest),
+            lookup=lookup,
+            tower=load_tower(path, manifest, chosen, lookup.width, threads),
         )
 
     def score(
@@ -143,17 +111,37 @@ class ExportedModel:
         Raises:
             UserError: a column is missing, or naming row and column, a value is invalid.
         """
-        prepared = columns if self._encoder is None else self.encode(columns, locate)
-        return self.score_prepared(prepared, unknown, locate)
+        return self.score_prepared(self.encode(columns, locate), unknown, locate)
+
+    def score_request(
+        self,
+        user: pa.Table,
+        items: pa.Table,
+        unknown: Counter[str] | None = None,
+    ) -> Float32Array:
+        """As `score`, of `items`, each with the columns of `user`, which has one row.
+
+        Features of columns that only `user` has are encoded and looked up once.
+        """
+        if len(user) != 1:
+            raise UserError(f"user: {len(user)} rows; give one row")
+        unknown = Counter() if unknown is None else unknown
+        request, rows = self._encode_request(user, items)
+        return self._score(request, rows, unknown, row_text)
+
+    def unknown_ids(self, columns: pa.Table) -> dict[str, int]:
+        """Return the number of ids outside the vocabulary of each feature."""
+        prepared, unknown = self.encode(columns), Counter[str]()
+        for feature in self.manifest.sparse:
+            self.decoder.ids(prepared, feature, unknown, row_text)
+        return {feature.name: unknown[feature.name] for feature in self.manifest.sparse}
 
     def encode(self, columns: pa.Table, locate: Locate = row_text) -> pa.Table:
-        """Encode raw columns as those of a prepared folder."""
-        assert self._encoder is not None
-        names = [name for name in self._encoder.columns if name in columns.column_names]
-        frame = pl.DataFrame(pl.from_arrow(columns.select(names)))
-        return self._encoder.encode(frame, locate=locate)
+        """Return the columns of a prepared folder for raw columns."""
+        if self.encoder is None:
+            return columns
+        return self.encoder.encode(self._frame(columns), locate=locate)
 
-    @torch.inference_mode()
     def score_prepared(
         self,
         prepared: pa.Table,
@@ -162,71 +150,71 @@ class ExportedModel:
     ) -> Float32Array:
         """As `score`, for columns of a prepared folder."""
         unknown = Counter() if unknown is None else unknown
-        ids = {
-            one.name: self._decoder.ids(prepared, one, unknown, locate)
-            for one in self.manifest.sparse
-        }
-        dense_BN = self._decoder.numbers(prepared, locate)
+        return self._score(None, prepared, unknown, locate)
+
+    @torch.inference_mode()
+    def _score(
+        self, request: pa.Table | None, rows: pa.Table, unknown: Counter[str], locate: Locate
+    ) -> Float32Array:
+        """Score rows that have the columns of `request`, which has one row, too."""
+        shared = {} if request is None else self._ids(request, unknown, lambda row: "user")
+        own = self._ids(rows, unknown, locate, without=shared)
+        dense_BN = self.decoder.numbers(rows, request, locate)
+        embedded = self.lookup.embed(shared)
         logits = [
-            self._tower(self._input(part, dense_BN[start : start + ROWS]))
-            for start, part in _parts(ids, len(prepared))
+            self.tower(self.lookup.assemble(embedded, self.lookup.embed(part), dense))
+            for part, dense in _parts(own, dense_BN)
         ]
         found = torch.cat(logits).sigmoid() if logits else torch.empty(0, len(self.tasks))
         array: Float32Array = found.numpy()
         return array
 
-    def unknown_ids(self, columns: pa.Table) -> dict[str, int]:
-        """Return the number of ids outside the vocabulary of each feature."""
-        prepared = columns if self._encoder is None else self.encode(columns)
-        unknown: Counter[str] = Counter()
-        for feature in self.manifest.sparse:
-            self._decoder.ids(prepared, feature, unknown, row_text)
-        return {feature.name: unknown[feature.name] for feature in self.manifest.sparse}
+    def _ids(
+        self,
+        table: pa.Table,
+        unknown: Counter[str],
+        locate: Locate,
+        without: Mapping[str, Ids] | None = None,
+    ) -> dict[str, Ids]:
+        """Return the ids of features: those in a request's table, or all others."""
+        return {
+            one.name: self.decoder.ids(table, one, unknown, locate)
+            for one in self.manifest.sparse
+            if (one.column in table.column_names if without is None else one.name not in without)
+        }
 
-    def _input(self, ids: Mapping[str, Ids], dense_BN: Tensor) -> Tensor:
-        """Look up and assemble the tower's input, [B, F]."""
-        v_BF = torch.empty(len(dense_BN), self._width)
-        v_BF[:, self._width - dense_BN.shape[1] :] = dense_BN
-        pooled: dict[str, Tensor] = {}
-        unpooled: dict[str, Tensor] = {}
-        for feature in self.manifest.sparse:
-            found = self._look_up(feature, ids[feature.name], unpooled)
-            pooled[feature.name] = found
-            if feature.name in self._places:
-                v_BF[:, self._places[feature.name]] = self._averages(feature, ids, found)
-        if self._attention is not None:
-            lengths = {
-                name: one.lengths_B for name, one in ids.items() if one.lengths_B is not None
-            }
-            start = max((place.stop for place in self._places.values()), default=0)
-            v_BF[:, start : self._width - dense_BN.shape[1]] = self._attention(
-                unpooled, lengths, pooled
-            )
-        return v_BF
+    def _encode_request(self, user: pa.Table, items: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """Return the prepared columns of the request, and those of its items."""
+        own = set(items.column_names)
+        if self.encoder is None:
+            known = [name for name in user.column_names if name not in own]
+            return user.select(known), items
+        once = [
+            name
+            for name, feature in self.encoder.features.items()
+            if own.isdisjoint(feature.columns(name))
+        ]
+        each = [name for name in self.encoder.features if name not in once]
+        frame, rows = self._frame(user), self._frame(items)
+        if not rows.columns:
+            raise UserError("items: have no column of the model; give those that users do not have")
+        shared = frame.select([name for name in frame.columns if name not in own])
+        joined = rows.with_columns(one.new_from_index(0, len(rows)) for one in shared)
+        request = self.encoder.encode(frame, once, lambda row: "user")
+        return request, self.encoder.encode(joined, each)
 
-    def _look_up(self, feature: SparseFeature, ids: Ids, unpooled: dict[str, Tensor]) -> Tensor:
-        table = self._tables[feature.table]
-        if ids.lengths_B is None:
-            return table.rows(ids.values_L)
-        if table.record.unpooled:
-            unpooled[feature.name] = table.rows(ids.values_L)
-        return table.bags(ids.values_L, ids.lengths_B, ids.weights_L)
-
-    def _averages(self, feature: SparseFeature, ids: Mapping[str, Ids], sums_BD: Tensor) -> Tensor:
-        lengths_B = ids[feature.name].lengths_B
-        if feature.name not in self._averaged or lengths_B is None:
-            return sums_BD
-        return sums_BD * lengths_B.clamp(min=1).float().reciprocal()[:, None]
+    def _frame(self, columns: pa.Table) -> pl.DataFrame:
+        assert self.encoder is not None
+        names = [name for name in self.encoder.columns if name in columns.column_names]
+        return pl.DataFrame(pl.from_arrow(columns.select(names)))
 
 
-def _parts(ids: Mapping[str, Ids], rows: int) -> list[tuple[int, dict[str, Ids]]]:
-    """Cut ids into parts of ROWS rows; also returns the first row of each."""
-    sizes = [min(ROWS, rows - start) for start in range(0, rows, ROWS)]
-    cut = {name: _cut(one, sizes) for name, one in ids.items()}
-    return [
-        (number * ROWS, {name: parts[number] for name, parts in cut.items()})
-        for number in range(len(sizes))
-    ]
+def _parts(ids: Mapping[str, Ids], dense_BN: Tensor) -> Iterator[tuple[dict[str, Ids], Tensor]]:
+    """Cut rows into parts of ROWS rows."""
+    dense = torch.split(dense_BN, ROWS) if len(dense_BN) else ()
+    cut = {name: _cut(one, [len(part) for part in dense]) for name, one in ids.items()}
+    for number, part in enumerate(dense):
+        yield {name: parts[number] for name, parts in cut.items()}, part
 
 
 def _cut(ids: Ids, sizes: list[int]) -> list[Ids]:
@@ -237,30 +225,3 @@ def _cut(ids: Ids, sizes: list[int]) -> list[Ids]:
     values = torch.split(ids.values_L, counts)
     weights = [None] * len(sizes) if ids.weights_L is None else torch.split(ids.weights_L, counts)
     return [Ids(*part) for part in zip(values, lengths, weights, strict=True)]
-
-
-def _inputs(manifest: Manifest, encoder: Encoder | None) -> tuple[Input, ...]:
-    if encoder is None:
-        return _prepared_inputs(manifest)
-    found: dict[str, Input] = {}
-    for name, feature in encoder.features.items():
-        for column in feature.columns(name):
-            kind: Literal["id", "ids", "number", "weights"]
-            kind = "ids" if feature.type == "weighted_ids" else feature.type
-            if column == feature.weights:
-                kind = "weights"
-            is_list = kind in ("ids", "weights") and feature.separator is None
-            found.setdefault(column, Input(column, kind, feature.group, is_list, None))
-    return tuple(found.values())
-
-
-def _prepared_inputs(manifest: Manifest) -> tuple[Input, ...]:
-    types = column_types(manifest)
-    found = []
-    for one in manifest.sparse:
-        kind: Literal["id", "ids"] = "ids" if one.multi else "id"
-        found.append(Input(one.column, kind, one.group, one.multi, str(types[one.column])))
-        if one.weights is not None:
-            found.append(Input(one.weights, "weights", one.group, True, str(types[one.weights])))
-    numbers = [Input(one.column, "number", "context", False, "float") for one in manifest.dense]
-    return (*found, *numbers)

@@ -1,82 +1,102 @@
-"""An exported model scores as evaluation does, in every form and for every kind of table."""
+"""Exported models score as evaluation does, in every form, and a folder is whole or not there."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
-from pipeline.api import Model, Recipe
+from pipeline.api import Model
 from pipeline.export.export import export
+from pipeline.export.parity import auc, compare
+from pipeline.io.errors import UserError
+from pipeline.scoring.manifest import NAME, Parity, load_manifest
 from pipeline.scoring.model import ExportedModel
-from tests.pipeline.data.table.tables import table
-
-FRAME = table(1500)
-SMALL = {"train.max_steps": 6, "train.batch_size": 128, "embeddings.dim": 8}
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    recipe = Recipe.propose(FRAME, labels=["click"], user="user", time="time", drop=["weights"])
-    return recipe.set(**SMALL).fit(FRAME, tmp_path_factory.mktemp("export") / "run")
-
-
-@pytest.fixture(scope="module")
-def folder(trained: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("model") / "model"
-    export(trained.folder, out, compile_tower="off")
-    return out
+from pipeline.scoring.tower import Form
+from tests.pipeline.exported import FRAME, ROWS, TASKS
 
 
 @pytest.mark.parametrize("form", ["eager", "export"])
-def test_raw_rows_score_as_they_are_predicted(trained: Model, folder: Path, form: str) -> None:
-    model = ExportedModel.load(folder, form=form)  # type: ignore[arg-type]
+def test_raw_rows_score_as_they_are_predicted(
+    trained: Model, model_folder: Path, form: Form
+) -> None:
     expected = trained.predict(FRAME).to_numpy()
-    np.testing.assert_allclose(model.score(FRAME.to_arrow()), expected, rtol=0, atol=1e-6)
+    model = ExportedModel.load(model_folder, form=form)
+    assert model.tasks == TASKS
+    np.testing.assert_allclose(model.score(ROWS), expected, rtol=0, atol=1e-6)
 
 
-def test_loading_and_scoring_need_no_torchrec(folder: Path, tmp_path: Path) -> None:
-    FRAME.head(10).write_parquet(tmp_path / "rows.parquet")
-    code = (
-        "import sys, pyarrow.parquet as pq\n"
-        "from pipeline.scoring.model import ExportedModel\n"
-        f"model = ExportedModel.load({str(folder)!r})\n"
-        f"assert model.score(pq.read_table({str(tmp_path / 'rows.parquet')!r})).shape == (10, 1)\n"
-        "heavy = ('torchrec', 'fbgemm_gpu', 'torch._inductor', 'pipeline.training')\n"
-        "print([name for name in heavy if name in sys.modules])\n"
+@pytest.mark.parametrize("tables", ["fp16", "int8"])
+def test_smaller_tables_rank_as_well(trained: Model, tmp_path: Path, tables: str) -> None:
+    manifest = export(trained.folder, tmp_path / "m", tables=tables, compile_tower="off")  # type: ignore[arg-type]
+    assert manifest.parity is not None
+    assert manifest.parity.rows > 50
+    found = ExportedModel.load(tmp_path / "m").score(ROWS)
+    np.testing.assert_allclose(found, trained.predict(FRAME).to_numpy(), rtol=0, atol=3e-3)
+
+
+def test_a_compiled_tower_scores_the_same(
+    trained: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    export(trained.folder, tmp_path / "m", compile_tower="on")
+    model = ExportedModel.load(tmp_path / "m", threads=2)
+    assert model.form == "aoti"
+    np.testing.assert_allclose(
+        model.score(ROWS), trained.predict(FRAME).to_numpy(), rtol=0, atol=1e-6
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False
+
+
+def test_parity_is_of_the_rows_that_are_evaluated(trained: Model, model_folder: Path) -> None:
+    manifest, _ = load_manifest(model_folder)
+    metrics = trained.evaluate("val")
+    assert manifest.parity is not None
+    assert manifest.parity.max_difference <= 1e-5
+    for task in TASKS:
+        pair = manifest.parity.auc[task]
+        assert pair is not None
+        assert len(set(np.round(pair, 4))) == 1
+    assert manifest.parity.rows >= (metrics["click"]["rows"] or 0)
+
+
+def test_a_model_that_differs_leaves_nothing(
+    trained: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def differing(*args: object) -> Parity:
+        return compare(*args).model_copy(update={"max_difference": 2e-5})  # type: ignore[arg-type]
+
+    monkeypatch.setattr("pipeline.export.export.compare", differing)
+    with pytest.raises(UserError, match="differ by up to 2e-05 from evaluation, more than 1e-05"):
+        export(trained.folder, tmp_path / "out" / "m", compile_tower="off")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_is_replaced_only_if_it_is_a_model(
+    trained: Model, model_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "m").mkdir()
+    export(trained.folder, tmp_path / "m", compile_tower="off")
+    with pytest.raises(UserError, match="contains a model; pass --overwrite"):
+        export(trained.folder, tmp_path / "m")
+    done = export(
+        trained.folder, tmp_path / "m", compile_tower="off", overwrite=True, formula="click * 2"
     )
-    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
+    assert done.formula == "click * 2"
+    assert load_manifest(tmp_path / "m")[0] == done
+    (tmp_path / "m" / NAME).unlink()
+    with pytest.raises(UserError, match="is not empty and not an exported model"):
+        export(trained.folder, tmp_path / "m", overwrite=True)
+    with pytest.raises(UserError, match="is a file"):
+        export(trained.folder, trained.folder / "config.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
-def test_a_part_of_the_rows_scores_as_the_whole(folder: Path) -> None:
-    model = ExportedModel.load(folder)
-    whole = model.score(FRAME.to_arrow())
-    for start, stop in ((0, 0), (0, 1), (7, 9), (1000, 1500)):
-        part = model.score(FRAME[start:stop].to_arrow())
-        np.testing.assert_allclose(part, whole[start:stop], rtol=0, atol=1e-6)
-
-
-def test_files_are_scored_in_order_and_once(folder: Path, tmp_path: Path) -> None:
-    from pipeline.data.sources.config import FilesConfig
-    from pipeline.scoring.files import score_files
-
-    FRAME[:900].write_parquet(tmp_path / "a.parquet", row_group_size=250)
-    FRAME[900:].write_parquet(tmp_path / "b.parquet", row_group_size=250)
-    files = FilesConfig(path=(str(tmp_path / "*.parquet"),))
-    out = tmp_path / "out"
-    done = score_files(folder, files, out, keep=("user",), threads=2)
-    assert (done.files, done.skipped, done.rows) == (2, 0, 1500)
-    found = pl.concat([pl.read_parquet(out / "a.parquet"), pl.read_parquet(out / "b.parquet")])
-    assert found["user"].to_list() == FRAME["user"].to_list()
-    expected = ExportedModel.load(folder).score(FRAME.to_arrow())
-    np.testing.assert_allclose(found.select("click").to_numpy(), expected, rtol=0, atol=1e-6)
-    (out / "b.parquet").unlink()
-    again = score_files(folder, files, out, keep=("user",), threads=2)
-    assert (again.files, again.skipped, again.rows) == (1, 1, 600)
+def test_auc_is_the_share_of_pairs_in_order() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 20, 200).astype(np.float32)
+    target = rng.integers(0, 2, 200).astype(np.float32)
+    target[:10] = np.nan
+    pairs = scores[target == 1][:, None] - scores[target == 0]
+    assert auc(scores, target) == pytest.approx((pairs > 0).mean() + (pairs == 0).mean() / 2)
+    assert auc(scores, np.zeros(200, np.float32)) is None

@@ -1,0 +1,116 @@
+"""Scores of a model folder: of each row alone, by request as by table; invalid values are named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from pipeline.io.errors import UserError
+from pipeline.scoring.columns import column_types
+from pipeline.scoring.model import ROWS as AT_ONCE
+from pipeline.scoring.model import ExportedModel
+from tests.pipeline.exported import FRAME, ROWS
+
+
+@pytest.fixture(scope="module")
+def model(model_folder: Path) -> ExportedModel:
+    return ExportedModel.load(model_folder)
+
+
+def test_loading_and_scoring_need_no_torchrec(model_folder: Path, tmp_path: Path) -> None:
+    FRAME.head(10).write_parquet(tmp_path / "rows.parquet")
+    code = (
+        "import sys, pyarrow.parquet as pq\n"
+        "from pipeline.scoring.model import ExportedModel\n"
+        f"model = ExportedModel.load({str(model_folder)!r})\n"
+        f"assert model.score(pq.read_table({str(tmp_path / 'rows.parquet')!r})).shape == (10, 3)\n"
+        "heavy = ('torchrec', 'fbgemm_gpu', 'torch._inductor', 'pipeline.training')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False
+    )
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
+
+
+def test_the_score_of_a_row_does_not_depend_on_the_others(model: ExportedModel) -> None:
+    whole = model.score(ROWS)
+    assert whole.dtype == np.float32
+    for start, stop in ((0, 0), (0, 1), (7, 9), (AT_ONCE - 1, AT_ONCE + 1)):
+        part = model.score(ROWS.slice(start, stop - start))
+        assert part.shape == (stop - start, 3)
+        np.testing.assert_allclose(part, whole[start:stop], rtol=0, atol=1e-6)
+    order = np.random.default_rng(0).permutation(len(ROWS))
+    np.testing.assert_allclose(model.score(ROWS.take(order)), whole[order], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "of_user", [("user", "time", "tags", "weights"), ("user",), ("age", "price"), ("time",)]
+)
+def test_a_request_scores_as_its_rows(model: ExportedModel, of_user: tuple[str, ...]) -> None:
+    """User columns once, each item with them: tags are a history, whose candidate is of items."""
+    items = FRAME.drop(of_user).head(AT_ONCE + 40)
+    for number in (3, 4):  # with and without values
+        user = FRAME[number].select(of_user)
+        joined = items.with_columns(one.new_from_index(0, len(items)) for one in user)
+        unknown, once = Counter[str](), Counter[str]()
+        expected = model.score(joined.to_arrow(), unknown)
+        found = model.score_request(user.to_arrow(), items.to_arrow(), once)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+        assert once.keys() <= unknown.keys()
+    assert model.score_request(user.to_arrow(), items.head(0).to_arrow()).shape == (0, 3)
+    with pytest.raises(UserError, match="user: 2 rows; give one row"):
+        model.score_request(FRAME.head(2).select(of_user).to_arrow(), items.to_arrow())
+
+
+def test_prepared_rows_score_as_raw_ones(model: ExportedModel) -> None:
+    prepared = model.encode(ROWS)
+    assert set(column_types(model.manifest)) <= set(prepared.column_names)
+    np.testing.assert_array_equal(model.score_prepared(prepared), model.score(ROWS))
+
+
+def test_ids_outside_the_vocabulary_are_counted(model: ExportedModel) -> None:
+    rows = FRAME.head(20).with_columns(user=pl.Series([10**12 + n for n in range(20)]))
+    assert model.unknown_ids(rows.to_arrow())["user"] == 20
+    counts = Counter[str]()
+    model.score(rows.to_arrow(), counts)
+    assert counts["user"] == 20
+
+
+def test_what_a_table_lacks_or_holds_wrongly_is_named(model: ExportedModel) -> None:
+    with pytest.raises(UserError, match="no column 'item', which feature 'item' needs"):
+        model.score(ROWS.drop_columns(["item"]))
+    bad = FRAME.head(3).with_columns(price=pl.Series([1.0, float("inf"), 2.0]))
+    with pytest.raises(UserError, match=r"row 1 \(from 0\), column 'price': inf is "):
+        model.score(bad.to_arrow())
+    text = FRAME.head(3).with_columns(age=pl.Series(["1", "x", "2"]))
+    with pytest.raises(UserError, match=r"row 1 \(from 0\), column 'age': 'x' is "):
+        model.score(text.to_arrow())
+
+
+def test_prepared_values_that_have_no_meaning_are_named(model: ExportedModel) -> None:
+    prepared = model.encode(ROWS.slice(0, 4))
+
+    def replaced(name: str, values: pa.Array) -> pa.Table:
+        return prepared.set_column(prepared.column_names.index(name), name, values)
+
+    with pytest.raises(UserError, match=r"row 2 \(from 0\), column 'user': -1 is a negative index"):
+        model.score_prepared(replaced("user", pa.array([1, 2, -1, 3])))
+    huge = pa.array([1, 2**63 - 1, 0, None])
+    assert np.isfinite(model.score_prepared(replaced("user", huge))).all()
+    with pytest.raises(UserError, match="column 'age_range': 99 is outside the vocabulary"):
+        model.score_prepared(replaced("age_range", pa.array([1, 2, 3, 99])))
+    with pytest.raises(UserError, match="column 'user': string cannot be read as int64"):
+        model.score_prepared(replaced("user", pa.array(["a", "b", "c", "d"])))
+    weights = replaced("weights.weighted", pa.array([[1.0] * 9] * 4, pa.list_(pa.float32())))
+    with pytest.raises(UserError, match=r"column 'weights\.weighted': 9 is its number of weights"):
+        model.score_prepared(weights)
+    with pytest.raises(UserError, match="no column 'price', which the model needs"):
+        model.score_prepared(prepared.drop_columns(["price"]))
