@@ -20,13 +20,15 @@ class Probe:
     """Experts' outputs and gates' weights of one forward pass; empty for a tower without experts.
 
     Names of experts: 'meta.shared.0', 'meta.watch.1', 'level2.global.0',
-    'level2.category.watch.0', 'level2.task_specific.click.0' (HoME), 'expert.3' (MMoE),
+    'level2.category.watch.0', 'level2.task_specific.click.0' (HoME), 'expert.3' (MMoE, SMES),
     'level1.shared.0', 'level2.task_specific.click.0' (PLE, AdaTT), 'bottom.0' (Shared-Bottom) and
     'task_specific.click.0' (Single-task), of which the last two have no gates.
     """
 
     experts: dict[str, Tensor] = field(default_factory=dict)
     """Expert -> output [B, D]; in training after dropout, including its zeros."""
+    runs: dict[str, Tensor] = field(default_factory=dict)
+    """Expert -> whether the row runs it, [B]; empty if every row runs every expert."""
     gates: Weights = field(default_factory=dict)
     """Task -> weights of its mixing gate at the last level; they sum to 1."""
     self_gates: Weights = field(default_factory=dict)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from models.balancing.task_gradients import Shared
 from models.ema import Ema
 from models.layers.attention import Attention, offsets_of, segment_sum
+from models.tower import auxiliary_loss
 
 
 class TowerInput(nn.Module):
@@ -133,6 +134,10 @@ class Head(nn.Module):
         with torch.autocast(v_BF.device.type, torch.bfloat16, enabled=self._bf16):
             logits_BT: Tensor = self.active_tower(v_BF)
         return logits_BT.float() + self.prior
+
+    def auxiliary_loss(self) -> Tensor | None:
+        """Return the tower's own loss of the last training step, if it has one."""
+        return auxiliary_loss(self.tower)
 
     def shared(self) -> Shared:
         """Return the tensors that tasks share in the last forward pass. Can be called once."""

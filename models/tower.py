@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models.layers.initialize import generator
 from models.tasks import Task
@@ -13,8 +13,8 @@ from models.tasks import Task
 TowerFactory = Callable[[int, Sequence[Task]], nn.Module]
 """(num_features F, tasks T) -> a tower: any nn.Module that maps [B, F] to logits [B, T].
 
-Called under `torch.device("meta")`. `init_weights` initializes its weights; models.probe.Probed
-exposes its experts.
+Called under `torch.device("meta")`. `init_weights` initializes its weights; `auxiliary_loss`, if it
+has one, adds a loss of its own; models.probe.Probed exposes its experts.
 """
 
 
@@ -43,3 +43,17 @@ def init_weights(tower: nn.Module, seed: int) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(generator(seed, name).initial_seed())
             reset()
+
+
+def auxiliary_loss(tower: nn.Module) -> Tensor | None:
+    """Return the loss of its last forward pass that `tower` adds to the losses of the tasks.
+
+    It is the scalar that the tower's `auxiliary_loss()` returns, None if there is no such method.
+    Called once after every forward in training; micro-batches have a forward each. Training
+    minimizes its mean over ranks and, weighted by rows, over micro-batches.
+    """
+    own = getattr(tower, "auxiliary_loss", None)
+    if own is None:
+        return None
+    loss: Tensor = own()
+    return loss

@@ -50,7 +50,7 @@ def compare(
         recipe: recipe of all runs: demo, debug, kuairand or auto.
         out: folder of the study.
         towers: towers to compare, A,B,...: home, single_task, shared_bottom, mmoe, cgc, ple, adatt,
-            these with experts like HoME's (mmoe*), and ablations of HoME (home-no_self_gate)
+            smes, these with experts like HoME's (mmoe*), and ablations of HoME (home-no_self_gate)
             (default: home,mmoe,ple,shared_bottom,single_task; with --resume: those of the study).
         seeds: N for 0 to N-1, or a list such as 3,5,7 (default: 4; with --resume: those of the
             study).

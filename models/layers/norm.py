@@ -66,6 +66,10 @@ class Shift(nn.Module):
     def forward(self, x_EBD: Tensor, linear: Tensor | None = None) -> Tensor:
         return affine(x_EBD, None, self.bias, self.activation, linear)
 
+    def of_rows(self, x_ND: Tensor, expert_N: Tensor) -> Tensor:
+        """Same for rows of different experts."""
+        return activate(x_ND + self.bias[expert_N], self.activation)
+
     @torch.no_grad()
     def init_weights(self) -> None:
         self.bias.zero_()
@@ -83,6 +87,12 @@ class LayerNorm(nn.Module):
     def forward(self, x_EBD: Tensor, linear: Tensor | None = None) -> Tensor:
         normal_EBD = F.layer_norm(x_EBD, x_EBD.shape[-1:], eps=EPS)
         return affine(normal_EBD, self.weight, self.bias, self.activation, linear)
+
+    def of_rows(self, x_ND: Tensor, expert_N: Tensor) -> Tensor:
+        """Same for rows of different experts."""
+        normal_ND = F.layer_norm(x_ND, x_ND.shape[-1:], eps=EPS)
+        scale_ND, shift_ND = self.weight[expert_N], self.bias[expert_N]
+        return activate(torch.addcmul(shift_ND, normal_ND, scale_ND), self.activation)
 
     @torch.no_grad()
     def init_weights(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models.layers.config import Activation, ExpertConfig, Normalization, Width
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models.towers.ple import PLE
     from models.towers.shared_bottom import SharedBottom
     from models.towers.single_task import SingleTask
+    from models.towers.smes import SMES
 
 
 class HomeConfig(ExpertConfig):
@@ -120,6 +121,41 @@ class AdattConfig(ExpertConfig):
         return AdaTT(self, num_features, tasks, batch_mean)
 
 
+class SmesConfig(ExpertConfig):
+    """SMES (Zhang et al. 2026): each row runs few of many experts."""
+
+    kind: Literal["smes"] = "smes"
+    """Type of the tower."""
+    num_experts: int = Field(16, ge=1, le=1024)
+    """Number of experts, shared by all tasks."""
+    shared_top_k: int = Field(2, ge=0, le=1024)
+    """Experts chosen for all tasks of a row, by the sum of their routing weights."""
+    task_top_k: int = Field(1, ge=0, le=1024)
+    """Experts that each task of a row chooses among the others."""
+    load_balancing_weight: float = Field(0.01, ge=0)
+    """Weight of the load-balancing loss over all tasks."""
+    normalization: Literal["layer", "none"] = "none"
+    """Normalization in each expert layer: over the layer, or none. Statistics of a batch would mix
+    rows that run the expert with others."""
+
+    @model_validator(mode="after")
+    def _enough_experts(self) -> Self:
+        chosen = self.shared_top_k + self.task_top_k
+        if not 1 <= chosen <= self.num_experts:
+            raise ValueError(
+                f"shared_top_k {self.shared_top_k} and task_top_k {self.task_top_k} add up to "
+                f"{chosen}; choose 1 to num_experts ({self.num_experts})"
+            )
+        return self
+
+    def build(
+        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
+    ) -> SMES:
+        from models.towers.smes import SMES
+
+        return SMES(self, num_features, tasks, batch_mean)
+
+
 class SharedBottomConfig(ExpertConfig):
     """One network for all tasks (`expert_hidden`, `expert_dim`), then a tower for each."""
 
@@ -149,7 +185,13 @@ class SingleTaskConfig(ExpertConfig):
 
 
 TowerConfig = Annotated[
-    HomeConfig | MmoeConfig | PleConfig | AdattConfig | SharedBottomConfig | SingleTaskConfig,
+    HomeConfig
+    | MmoeConfig
+    | PleConfig
+    | AdattConfig
+    | SmesConfig
+    | SharedBottomConfig
+    | SingleTaskConfig,
     Field(discriminator="kind"),
 ]
 """The configuration of a tower, discriminated by `kind`.

@@ -16,6 +16,7 @@ from models.layers.linear import StackedLinear
 from models.tasks import Task
 from models.towers.config import TowerConfig
 from models.towers.level import Level
+from models.towers.smes import RoutedExperts
 
 MULTIPLE = 4
 """`matched` returns widths that are multiples of this, for efficient vectorization."""
@@ -34,8 +35,9 @@ class Cost:
     flops: int
     """Floating-point operations of matrix products for one row, forward and backward.
 
-    A multiplication and an addition count as two. Activations, normalization, masks, and
-    recomputation in the chunked layers of models/layers/fused/ are not counted.
+    A multiplication and an addition count as two. Of SMES's experts, the largest number that a row
+    can run is counted; it runs fewer if tasks choose the same. Activations, normalization, masks,
+    and recomputation in the chunked layers of models/layers/fused/ are not counted.
     """
 
 
@@ -69,6 +71,12 @@ def _multiplications(part: nn.Module, config: TowerConfig) -> int:
         return len(part.logit_cells) * part.num_inputs * part.weight.shape[1]
     if isinstance(part, Level):
         return len(part.mixtures) * len(part.experts.names) * config.expert_dim
+    if isinstance(part, RoutedExperts):  # less those of experts that a row does not run
+        num_experts, num_tasks = len(part.experts.names), len(part.tasks)
+        idle = num_experts - part.most_experts
+        linears = [each for each in part.experts.modules() if isinstance(each, StackedLinear)]
+        weights = sum(linear.weight.numel() // num_experts for linear in linears)
+        return num_tasks * num_experts * config.expert_dim - idle * weights
     return 0
 
 

@@ -13,6 +13,7 @@ from models.towers.config import (
     PleConfig,
     SharedBottomConfig,
     SingleTaskConfig,
+    SmesConfig,
     TowerConfig,
 )
 
@@ -63,6 +64,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         **_rival("cgc", PleConfig, "Customized Gate Control, PLE of one level", num_levels=1),
         **_rival("ple", PleConfig, "Progressive Layered Extraction, two levels or more"),
         **_rival("adatt", AdattConfig, "Adaptive Task-to-Task Fusion"),
+        **_rival("smes", SmesConfig, "sparse experts, chosen for all tasks and for each"),
         **_rival("shared_bottom", SharedBottomConfig, "one network for all tasks"),
         **_rival("single_task", SingleTaskConfig, "a separate network for each task"),
         **_ablation("normalization", "expert normalization and Swish", **_AS_PUBLISHED),
@@ -84,7 +86,7 @@ def variant(name: str, base: TowerConfig) -> TowerConfig:
 
     Other architectures have neither normalization nor Swish, as in their papers. Starred ones (and
     HoME, if `base` is not a HoME) have Swish and the normalization of `base`, or batch
-    normalization if it has none.
+    normalization if it has none; SMES has layer normalization, because it has no other.
 
     Raises:
         ValueError: an unknown name, or an ablation of a mechanism that `base` does not have.
@@ -97,6 +99,8 @@ def variant(name: str, base: TowerConfig) -> TowerConfig:
         fields = dict(base)
     if chosen.starred and not (chosen.kind is HomeConfig and base.kind == "home"):
         normalization = base.normalization if base.normalization != "none" else "batch"
+        if chosen.kind is SmesConfig:
+            normalization = "layer"
         fields |= {"normalization": normalization, "activation": "swish"}
     if fields.get("num_levels") == 1 and name in ("ple", "ple*"):
         fields["num_levels"] = 2  # one level is CGC

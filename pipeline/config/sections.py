@@ -45,8 +45,8 @@ class ModelConfig(Section):
     attention: AttentionConfig = AttentionConfig()
     """Target attention over histories."""
     sync_batch_norm: bool = True
-    """Whether batch norms compute statistics over all ranks (one small all-reduce per norm)
-    instead of each rank's rows."""
+    """Whether batch norms, and the load of SMES's experts, compute statistics over all ranks (one
+    small all-reduce for each) instead of each rank's rows."""
 
 
 class LossConfig(Section):

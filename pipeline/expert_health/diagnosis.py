@@ -19,6 +19,8 @@ ZERO_LIMIT = 0.9
 healthy ReLU expert has about 50%."""
 DEAD_LIMIT = 1e-3
 """Deviation over rows relative to the size of the output: below it the expert is constant."""
+LOAD_LIMIT = 1e-3
+"""Share of rows that run an expert of a sparse tower: below it the expert hardly learns. Ours."""
 SCALE_LIMIT = 10.0
 """Factor between the deviations of experts under one gate. The paper gives no value: at a factor
 of ten, a gate must weight them ten to one for equal effect."""
@@ -62,7 +64,10 @@ def diagnose(health: Json) -> list[Finding]:
 def _collapse(health: Json) -> Iterator[tuple[str, str]]:
     alive = {}
     for expert, metrics in health["experts"].items():
-        if None in metrics.values():
+        if metrics.get("load", 1.0) < LOAD_LIMIT:
+            share = f"{metrics['load']:.2%} of rows run" if metrics["load"] else "no row runs"
+            yield expert, f"{expert}: dead, {share} it (limit {LOAD_LIMIT:.1%})"
+        elif None in metrics.values():
             yield expert, f"{expert}: its outputs are not finite"
         elif metrics["zero_fraction"] > ZERO_LIMIT:
             share = _percent(metrics["zero_fraction"])
@@ -109,6 +114,12 @@ def _no_collapse(health: Json) -> Finding:
     under = {expert for kind in GATES for seen in health[kind].values() for expert in seen}
     if factors and len(under) < len(experts):
         scale += f", {len(experts) - len(under)} are not under a probed gate"
+    loads = [metrics["load"] for metrics in experts.values() if "load" in metrics]
+    if loads:
+        scale += (
+            f"; a row runs {sum(loads):.1f} of them, each of them runs for {_percent(min(loads))} "
+            f"to {_percent(max(loads))} of rows (limit {LOAD_LIMIT:.1%})"
+        )
     text = (
         f"{_count(experts, 'expert')}: none dead, at most {_percent(zeros)} of one's outputs are "
         f"zero (limit {ZERO_LIMIT:.0%}); {scale}"

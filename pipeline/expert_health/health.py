@@ -29,7 +29,8 @@ class ExpertHealth:
     def __init__(self) -> None:
         self._experts: tuple[str, ...] = ()
         self._pairs: tuple[tuple[str, str, str], ...] = ()  # kind of gate, gate, expert
-        # Number of rows, then sums over rows and ranks, float64.
+        self._sparse = False
+        # Number of rows, of those that run each expert, then sums over rows and ranks, float64.
         self._sums: Tensor | None = None
 
     @torch.no_grad()
@@ -44,12 +45,19 @@ class ExpertHealth:
             for expert, weight_B in seen.items()
         }
         self._experts, self._pairs = tuple(probe.experts), tuple(weights)
+        self._sparse = bool(probe.runs)
         out_EBD = torch.stack(list(probe.experts.values())).double()
+        zeros_EB = (out_EBD.abs() < _ZERO).sum(2).double()
+        runs_EB = torch.ones_like(zeros_EB)
+        if self._sparse:
+            runs_EB = torch.stack([probe.runs[expert] for expert in probe.experts]).double()
+            out_EBD = out_EBD.masked_fill(runs_EB[..., None] == 0, 0.0)
         parts = [
             out_EBD.new_tensor([out_EBD.shape[1]]),
+            runs_EB.sum(1),
             out_EBD.sum(1).flatten(),
             out_EBD.square().sum(1).flatten(),
-            (out_EBD.abs() < _ZERO).sum((1, 2)).double(),
+            (zeros_EB * runs_EB).sum(1),
         ]
         if weights:
             parts.append(torch.stack(list(weights.values())).double().sum(1))
@@ -59,15 +67,18 @@ class ExpertHealth:
     def compute(self) -> dict[str, Any]:
         """Return means over all rows of all ranks.
 
-            {"experts": {EXPERT: {"mean", "deviation", "row_deviation", "zero_fraction"}},
+            {"experts": {EXPERT: {"mean", "deviation", "row_deviation", "zero_fraction"; of a
+                                  sparse tower also "load" and "weight"}},
              "gates": {TASK: {EXPERT: mean weight}}, "self_gates": {TASK: ...},
              "meta_gates": {GATE: ...}, "meta_self_gates": {GATE: ...},
              "shared": ..., "tasks": ... (see `add_use`)}
 
         `deviation` is the standard deviation over rows and units, `row_deviation` that over rows
         of a unit (root mean square over units; 0: the output is the same for every row),
-        `zero_fraction` the share of outputs below 1e-6 in size. Non-finite values are None. A tower
-        without experts or gates has empty parts.
+        `zero_fraction` the share of outputs below 1e-6 in size. If rows run only some experts, all
+        of these are over the rows that run the expert, which then has "load", the share of those
+        rows, and "weight", the mean over tasks of its weight. Undefined and non-finite values are
+        None. A tower without experts or gates has empty parts.
         """
         health: dict[str, Any] = {"experts": {}, **{kind: {} for kind in GATES}}
         if self._sums is not None:
@@ -79,16 +90,16 @@ class ExpertHealth:
 
     def _fill(self, health: dict[str, Any], sums: Tensor) -> None:
         num_experts, num_pairs = len(self._experts), len(self._pairs)
-        units = (len(sums) - 1 - num_experts - num_pairs) // 2
-        sizes = [1, units, units, num_experts, num_pairs]
-        rows, total, squares, zeros_E, weights_G = torch.split(sums, sizes)
-        means_ED = total.view(num_experts, -1) / rows
-        squares_ED = squares.view(num_experts, -1) / rows
+        units = (len(sums) - 1 - 2 * num_experts - num_pairs) // 2
+        sizes = [1, num_experts, units, units, num_experts, num_pairs]
+        rows, runs_E, total, squares, zeros_E, weights_G = torch.split(sums, sizes)
+        means_ED = total.view(num_experts, -1) / runs_E[:, None]
+        squares_ED = squares.view(num_experts, -1) / runs_E[:, None]
         mean_E = means_ED.mean(1)
         # The variance of a constant may be slightly negative due to rounding.
         variance_E = (squares_ED.mean(1) - mean_E.square()).clamp(min=0)
         row_variance_E = (squares_ED - means_ED.square()).clamp(min=0).mean(1)
-        zeros_E = zeros_E / (rows * means_ED.shape[1])
+        zeros_E = zeros_E / (runs_E * means_ED.shape[1])
         metrics = torch.stack([mean_E, variance_E.sqrt(), row_variance_E.sqrt(), zeros_E], 1)
         names = ("mean", "deviation", "row_deviation", "zero_fraction")
         for expert, values in zip(self._experts, metrics.tolist(), strict=True):
@@ -96,6 +107,11 @@ class ExpertHealth:
         means = (weights_G / rows).tolist()
         for (kind, gate, expert), mean in zip(self._pairs, means, strict=True):
             health[kind].setdefault(gate, {})[expert] = finite(mean)
+        if self._sparse:
+            for expert, load in zip(self._experts, (runs_E / rows).tolist(), strict=True):
+                weights = [seen[expert] for seen in health["gates"].values() if expert in seen]
+                weight = None if None in weights else sum(weights) / max(1, len(weights))
+                health["experts"][expert] |= {"load": load, "weight": weight}
 
 
 def finite(value: float) -> float | None:

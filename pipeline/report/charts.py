@@ -106,7 +106,7 @@ def bytes_by_rank(table: Mapping[str, Any]) -> dict[int, float]:
 def expert_bars(
     experts: Mapping[str, Mapping[str, float | None]], name: str, axis: str
 ) -> go.Figure:
-    """Return one bar per expert, the first on top. `name`: mean, deviation or zero_fraction."""
+    """Return one bar per expert, the first on top. `name`: a metric of experts."""
     values = [values[name] for values in experts.values()]
     figure = base()
     figure.add_bar(
@@ -119,7 +119,7 @@ def expert_bars(
         hovertemplate="%{y}: %{x:.4g}<extra></extra>",
     )
     figure.update_layout(height=80 + 24 * len(experts), hovermode="closest")
-    whole = [0, 1] if name == "zero_fraction" else None
+    whole = [0, 1] if name in ("zero_fraction", "load") else None
     figure.update_xaxes(title=axis, rangemode="tozero", range=whole)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure

@@ -39,6 +39,13 @@ _EXPERT_BARS = (
         "share of outputs",
         "Near 1, the expert is dead.",
     ),
+    ("load", "Rows that run each expert", "share of rows", "At 0, the expert does not learn."),
+    (
+        "weight",
+        "Mean weight of each expert",
+        "weight, over rows and tasks",
+        "An even weight is 1 over the number of experts.",
+    ),
 )
 
 # Part of health.json, heading, how to read it.
@@ -65,6 +72,14 @@ _PROBE_CHARTS: tuple[tuple[str, str, str, str, Literal["share", "from 0", "log"]
         "zero_fraction",
         "Zeros in each expert's output, in training",
         "share of outputs",
+        "share",
+        "",
+    ),
+    (
+        "experts",
+        "load",
+        "Rows that run each expert, in training",
+        "share of rows",
         "share",
         "",
     ),
@@ -119,6 +134,7 @@ def experts_section(run: RunFiles) -> Markup:
     parts = [
         chart(title, text, expert_bars(experts, name, axis))
         for name, title, axis, text in _EXPERT_BARS
+        if all(name in metrics for metrics in experts.values())
     ]
     heat_maps = [
         _heat_map(title, text, health[part]) for part, title, text in _GATES if health.get(part)

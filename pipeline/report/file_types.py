@@ -80,6 +80,8 @@ class ExpertMetrics(TypedDict):
     mean: Number | None
     deviation: Number | None
     zero_fraction: Number | None
+    load: NotRequired[Number | None]
+    weight: NotRequired[Number | None]
 
 
 @with_config(OPEN)

@@ -53,8 +53,8 @@ class Loss(nn.Module):
         self._batch_mean = batch_mean
         self.balance = balance
         self.label_weights = label_weights
-        # Keep only the method: as a submodule, the head would be in the model twice.
-        self._shared = head.shared
+        # Keep only the methods: as a submodule, the head would be in the model twice.
+        self._shared, self._auxiliary_loss = head.shared, head.auxiliary_loss
 
     def forward(self, logits_BT: Tensor, batch: Batch) -> tuple[Tensor, StepOutput]:
         rows_B1 = batch.weights[:, None]
@@ -93,6 +93,9 @@ class Loss(nn.Module):
             losses_T = task_losses(shifted_BT, labels_BT, weights_BT)
         shares_T = known_shares(labels_BT, weights_BT)
         total, weights_T = self.balance(losses_T, shares_T, self._shared)
+        # Not a task's: balances neither see nor weight it.
+        if (auxiliary := self._auxiliary_loss()) is not None:
+            total = total + auxiliary
         return unweighted_T, total, weights_T
 
 

@@ -14,6 +14,7 @@ from models.towers.mmoe import MMoE
 from models.towers.ple import PLE
 from models.towers.shared_bottom import SharedBottom
 from models.towers.single_task import SingleTask
+from models.towers.smes import SMES
 
 Tower = TypeVar("Tower", bound=nn.Module)
 
@@ -37,7 +38,7 @@ def build(
     config: TowerConfig,
     tasks: Sequence[Task] = TASKS,
     num_features: int = NUM_FEATURES,
-) -> HoME | MMoE | PLE | AdaTT | SharedBottom | SingleTask:
+) -> HoME | MMoE | PLE | AdaTT | SMES | SharedBottom | SingleTask:
     """In float64, at its initial weights."""
     tower = config.build(num_features=num_features, tasks=tasks)
     tower.init_weights(0)

@@ -11,6 +11,7 @@ from models.towers.mmoe import MMoE
 from models.towers.ple import PLE
 from models.towers.shared_bottom import SharedBottom
 from models.towers.single_task import SingleTask
+from models.towers.smes import SMES
 from tests.models.reference.home import ReferenceHome
 from tests.models.reference.one_level import (
     ReferenceMmoe,
@@ -18,6 +19,7 @@ from tests.models.reference.one_level import (
     ReferenceSingleTask,
 )
 from tests.models.reference.parts import Reference
+from tests.models.reference.smes import ReferenceSmes
 from tests.models.reference.stacks import ReferenceAdatt, ReferencePle
 
 
@@ -32,6 +34,8 @@ def reference(model: nn.Module, tasks: Sequence[Task]) -> Reference:
         result = ReferencePle(model, tasks)
     elif isinstance(model, AdaTT):
         result = ReferenceAdatt(model, tasks)
+    elif isinstance(model, SMES):
+        result = ReferenceSmes(model, tasks)
     elif isinstance(model, SingleTask):
         result = ReferenceSingleTask(model, tasks)
     else:

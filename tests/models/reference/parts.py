@@ -38,6 +38,11 @@ def take(links: Links, source: nn.Parameter, index: Any) -> nn.Parameter:
     return parameter
 
 
+def gradient(parameter: nn.Parameter) -> Tensor:
+    """Zero for a part that no row ran."""
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
 def activate(x: Tensor, activation: str) -> Tensor:
     return F.silu(x) if activation == "swish" else F.relu(x)
 

@@ -7,6 +7,7 @@ from models.towers.config import (
     PleConfig,
     SharedBottomConfig,
     SingleTaskConfig,
+    SmesConfig,
     TowerConfig,
 )
 from tests.models.building import (
@@ -57,6 +58,25 @@ CONFIGS: dict[str, TowerConfig] = {
         SMALL | {"num_levels": 3, "num_task_specific_experts": 3}
     ),
     "adatt, one level": AdattConfig.model_validate(SMALL | {"num_levels": 1}),
+    "smes": SmesConfig.model_validate(SMALL),
+    "smes*, layer norm": SmesConfig.model_validate(
+        SMALL | {"num_experts": 6, "normalization": "layer", "activation": "swish"}
+    ),
+    "smes, nothing for all": SmesConfig.model_validate(
+        SMALL | {"num_experts": 5, "shared_top_k": 0, "task_top_k": 2}
+    ),
+    "smes, nothing of a task": SmesConfig.model_validate(
+        SMALL | {"num_experts": 5, "shared_top_k": 2, "task_top_k": 0}
+    ),
+    "smes, all experts": SmesConfig.model_validate(
+        SMALL | {"num_experts": 4, "shared_top_k": 1, "task_top_k": 3}
+    ),
+    "smes, one expert": SmesConfig.model_validate(
+        SMALL | {"num_experts": 1, "shared_top_k": 1, "task_top_k": 0}
+    ),
+    "smes, deeper": SmesConfig.model_validate(
+        SMALL | {"expert_hidden": (6, 4), "tower_hidden": (), "num_experts": 7, "task_top_k": 2}
+    ),
     "shared bottom": SharedBottomConfig.model_validate(SMALL),
     "shared bottom*": SharedBottomConfig.model_validate(STARRED),
     "single task": SingleTaskConfig.model_validate(SMALL),
@@ -70,6 +90,8 @@ KINDS = [
     "ple*",
     "adatt*, several of all",
     "adatt-sp",
+    "smes",
+    "smes*, layer norm",
     "shared bottom*",
     "single task*",
 ]

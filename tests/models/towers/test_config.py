@@ -3,16 +3,16 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from models.towers.config import (
-    TowerConfig,
-)
+from models.towers.config import SmesConfig, TowerConfig
 from tests.models.building import (
     CLICK,
 )
 from tests.models.towers.configurations import CONFIGS, KINDS
 
 
-@pytest.mark.parametrize("kind", ["home", "mmoe", "ple", "adatt", "shared_bottom", "single_task"])
+@pytest.mark.parametrize(
+    "kind", ["home", "mmoe", "ple", "adatt", "smes", "shared_bottom", "single_task"]
+)
 def test_configs_are_distinguished_by_kind(kind: str) -> None:
     config = TypeAdapter(TowerConfig).validate_python({"kind": kind, "expert_dim": 3})
     assert config.kind == kind
@@ -37,6 +37,10 @@ def test_configs_are_distinguished_by_kind(kind: str) -> None:
         {"kind": "ple", "num_levels": 0},
         {"kind": "adatt", "num_task_specific_experts": 0},
         {"kind": "adatt", "num_shared_experts": -1},
+        {"kind": "smes", "num_experts": 0},
+        {"kind": "smes", "shared_top_k": -1},
+        {"kind": "smes", "load_balancing_weight": -0.1},
+        {"kind": "smes", "normalization": "batch"},
         {"kind": "shared_bottom", "num_experts": 2},
     ],
     ids=str,
@@ -57,3 +61,9 @@ def test_bad_call_of_build_names_its_argument(kind: str) -> None:
         config.build(num_features=3, tasks=[CLICK, CLICK])
     with pytest.raises(ValueError, match="num_features: 0"):
         config.build(num_features=0, tasks=[CLICK])
+
+
+@pytest.mark.parametrize(("shared", "own"), [(0, 0), (3, 2), (5, 0)])
+def test_smes_chooses_one_expert_to_all(shared: int, own: int) -> None:
+    with pytest.raises(ValidationError, match=r"add up to .*; choose 1 to num_experts \(4\)"):
+        SmesConfig(num_experts=4, shared_top_k=shared, task_top_k=own)

@@ -1,5 +1,6 @@
 """What towers cost, and towers that cost the same."""
 
+import itertools
 from typing import Literal, get_args
 
 import pytest
@@ -10,16 +11,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.layers import linear
 from models.layers.fused import chunks
+from models.probe import probing
 from models.towers.config import (
     AdattConfig,
     HomeConfig,
     MmoeConfig,
     SharedBottomConfig,
+    SmesConfig,
     TowerConfig,
 )
 from models.towers.cost import MULTIPLE, Cost, cost, matched, scaled
+from models.towers.smes import SMES
 from models.towers.variants import VARIANTS, variant
-from tests.models.building import TASKS, build, rows
+from tests.models.building import TASKS, build, perturb, rows
 
 By = Literal["params", "flops"]
 F = 150
@@ -55,8 +59,38 @@ def test_cost_is_what_torch_counts(config: TowerConfig, monkeypatch: pytest.Monk
     with FlopCounterMode(display=False) as counter:
         tower(rows(3, F).requires_grad_()).sum().backward()
     parameters = sum(parameter.numel() for parameter in tower.parameters())
-    assert cost(config, F, TASKS) == Cost(parameters, counter.get_total_flops() // 3)
-    assert counter.get_total_flops() % 3 == 0
+    flops, rest = divmod(counter.get_total_flops(), 3)
+    if isinstance(tower, SMES):  # all experts are computed, and masked
+        num_experts = len(tower.routed.experts.names)
+        flops -= 6 * (num_experts - tower.routed.most_experts) * weights_of_an_expert(tower)
+    assert cost(config, F, TASKS) == Cost(parameters, flops)
+    assert rest == 0
+
+
+def weights_of_an_expert(tower: SMES) -> int:
+    sizes = (F, *tower.config.expert_hidden, tower.config.expert_dim)
+    return sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
+
+
+@pytest.mark.parametrize(
+    ("num_experts", "shared", "own", "most"), [(16, 2, 1, 7), (6, 2, 1, 6), (16, 4, 0, 4)]
+)
+def test_smes_is_charged_for_the_experts_that_a_row_can_run(
+    num_experts: int, shared: int, own: int, most: int
+) -> None:
+    config = SmesConfig(num_experts=num_experts, shared_top_k=shared, task_top_k=own)
+    tower = build(config, num_features=F)
+    assert isinstance(tower, SMES)
+    mixing = len(TASKS) * num_experts * (F + config.expert_dim)
+    towers = len(TASKS) * (config.expert_dim * 64 + 64)
+    products = most * weights_of_an_expert(tower) + mixing + towers
+    assert cost(config, F, TASKS).flops == 6 * products
+    # Of many rows with weights of any size, none runs more.
+    with probing(perturb(tower)) as probe:
+        tower(100 * rows(300, F))
+    running = torch.stack([*probe.runs.values()]).sum(0)
+    assert running.max() <= most
+    assert running.min() >= shared + own
 
 
 def test_cost_of_a_bottom_is_that_of_its_matrices() -> None:

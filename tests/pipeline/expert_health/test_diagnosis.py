@@ -15,6 +15,7 @@ from models.towers.config import (
     PleConfig,
     SharedBottomConfig,
     SingleTaskConfig,
+    SmesConfig,
     TowerConfig,
 )
 from pipeline.expert_health.diagnosis import Finding, diagnose
@@ -73,6 +74,28 @@ def test_collapse(metrics: dict[str, Any], text: str) -> None:
     (finding,) = wrong(health(**{"level2.global.1": metrics}))
     assert (finding.kind, finding.subject) == ("collapse", "level2.global.1")
     assert finding.text.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("load", "text"),
+    [
+        (0.0, "level2.global.1: dead, no row runs it (limit 0.1%)"),
+        (0.0004, "level2.global.1: dead, 0.04% of rows run it (limit 0.1%)"),
+    ],
+)
+def test_an_expert_that_rows_do_not_run(load: float, text: str) -> None:
+    metrics = health(**{"level2.global.1": {"load": load}})
+    if not load:  # then nothing is known of its outputs
+        metrics["experts"]["level2.global.1"] |= dict.fromkeys(SOUND)
+    (finding,) = wrong(metrics)
+    assert (finding.kind, finding.text) == ("collapse", text)
+
+
+def test_a_sound_load_is_listed() -> None:
+    loads = zip(health()["experts"], (0.25, 1.0, 0.5, 0.5, 0.5), strict=True)
+    found = diagnose(health(**{name: {"load": load} for name, load in loads}))
+    assert found[0].severity == "healthy"
+    assert "a row runs 2.8 of them, each of them runs for 25% to 100% of rows" in found[0].text
 
 
 def test_degradation() -> None:
@@ -203,6 +226,7 @@ def test_a_self_gate_makes_up_for_the_mixing_gate() -> None:
         (PleConfig.model_validate(WIDE | {"num_levels": 3}), set()),
         (AdattConfig.model_validate(WIDE), set()),
         (MmoeConfig.model_validate(WIDE), {"underfitting"}),
+        (SmesConfig.model_validate(WIDE), {"underfitting"}),
         (SharedBottomConfig.model_validate(WIDE), {"degradation", "underfitting"}),
         (SingleTaskConfig.model_validate(WIDE), {"degradation", "underfitting"}),
     ],

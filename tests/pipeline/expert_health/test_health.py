@@ -108,6 +108,52 @@ def test_metrics_that_overflow_are_none_in_json() -> None:
     assert result["gates"]["click"]["meta.watch.0"] is None
 
 
+def sparse(rows: slice) -> Probe:
+    """Expert 0 of every row, 1 of the first half, 2 of none; outputs of others are noise."""
+    probe = outputs(slice(None))
+    wide = probe.experts["meta.shared.0"]
+    half = torch.arange(90) < 45
+    runs = {"expert.0": half | True, "expert.1": half, "expert.2": half & False}
+    noise = torch.full((90, 8), torch.inf)
+    out = {e: torch.where(run[:, None], wide, noise) for e, run in runs.items()}
+    shares = {"expert.0": torch.where(half, 0.25, 1.0), "expert.1": torch.where(half, 0.75, 0.0)}
+    gate = {e: weight[rows] for e, weight in (shares | {"expert.2": torch.zeros(90)}).items()}
+    return Probe(
+        experts={e: values[rows] for e, values in out.items()},
+        runs={e: run[rows] for e, run in runs.items()},
+        gates={"click": gate, "like": gate},
+    )
+
+
+def sparse_health(rank: int, world_size: int) -> dict[str, Any]:
+    adder = ExpertHealth()
+    for rows in (slice(0, 20), slice(20, 60)) if rank == 0 else (slice(60, 61), slice(61, 90)):
+        adder.update(sparse(rows))
+    return adder.compute()
+
+
+def test_metrics_of_a_sparse_tower_are_those_of_the_rows_that_run_the_expert() -> None:
+    first, second = run_ranks(sparse_health, 2)
+    assert first == second
+    probe = sparse(slice(None))
+    for name, load, weight in (("expert.0", 1.0, 0.625), ("expert.1", 0.5, 0.375)):
+        out = probe.experts[name][probe.runs[name]]
+        assert first["experts"][name] == pytest.approx(
+            {
+                "mean": float(out.mean()),
+                "deviation": float(out.std(correction=0)),
+                "row_deviation": float(out.var(0, correction=0).mean().sqrt()),
+                "zero_fraction": float((out == 0).float().mean()),
+                "load": load,
+                "weight": weight,
+            },
+            rel=1e-5,
+        )
+    names = ("mean", "deviation", "row_deviation", "zero_fraction")
+    assert first["experts"]["expert.2"] == dict.fromkeys(names) | {"load": 0.0, "weight": 0.0}
+    assert "expert.2: dead, no row runs it" in diagnose(first)[0].text
+
+
 def test_a_tower_without_experts_has_empty_parts() -> None:
     assert flat(health()) == []
     adder = ExpertHealth()
