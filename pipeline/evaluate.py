@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from pipeline.training.step import StepOutput
 from pipeline.training.train_pipeline import open_pipeline
 
 Results = Mapping[str, Mapping[str, Any]]
+Observer = Callable[[StepOutput], None]
 
 # Number of evaluation batches with probed experts, sufficient for means over rows.
 _PROBED = 4
@@ -55,10 +56,13 @@ def evaluate(
     source: BatchSource,
     chosen: Selection,
     world: World,
+    *,
+    observe: Observer | None = None,
 ) -> tuple[Results, dict[str, Any]]:
     """Return metrics of every task over all ranks' rows, and the health of the experts.
 
-    The pipeline must be drained. Collective; all ranks get the same metrics.
+    The pipeline must be drained. Collective; all ranks get the same metrics. `observe` is called
+    with each output.
     """
     metrics = ExactMetrics(
         chosen.tasks,
@@ -77,6 +81,8 @@ def evaluate(
             if seen == _PROBED:
                 stack.close()
             batch = output.batch
+            if observe is not None:
+                observe(output)
             metrics.update(output.logits_BT, batch.labels, batch.weights, batch.users, batch.oracle)
     model.train()
     return metrics.compute(), health.compute()
@@ -100,6 +106,7 @@ def evaluate_checkpoint(
     *,
     tower: TowerFactory | None = None,
     open_split: OpenSplit = open_parquet,
+    observe: Observer | None = None,
 ) -> tuple[Results, dict[str, Any]]:
     """Load a checkpoint (or a run's best one) and evaluate it; also returns what was evaluated.
 
@@ -122,5 +129,7 @@ def evaluate_checkpoint(
     step, parallel = build(config, chosen, world, tower)
     load_model(folder, parallel.model, world)
     pipeline = open_pipeline(parallel, world)
-    results, _ = evaluate(parallel.model, pipeline, step.model.head, source, chosen, world)
+    results, _ = evaluate(
+        parallel.model, pipeline, step.model.head, source, chosen, world, observe=observe
+    )
     return results, {"checkpoint": str(folder), "split": split, "data": str(config.data.path)}

@@ -88,7 +88,7 @@ class Search:
 
     @property
     def footer(self) -> str:
-        best = self._best()
+        best = self.best()
         return "" if best is None else f"best {best.value:.4f} (trial {best.trial})"
 
     def next_run(self) -> TrialRun | Skipped | None:
@@ -146,7 +146,7 @@ class Search:
     def write_pages(self) -> dict[str, Any]:
         """Write best.yaml and the report; returns the content of tune.json."""
         found = self._save()
-        if best := self._best():
+        if best := self.best():
             config = laid_over(self._base, best.params, where=f"trial {best.trial}")
             text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
             what = f"{self._base.train.select} {best.value:.4f}"
@@ -157,7 +157,7 @@ class Search:
 
     def _save(self) -> dict[str, Any]:
         """Write tune.json; returns its content."""
-        best, select_by = self._best(), self._base.train.select
+        best, select_by = self.best(), self._base.train.select
         found = {
             "recipe": self._base.recipe,
             "data": str(self._base.data.path),
@@ -184,11 +184,16 @@ class Search:
                 "it (is a disk not mounted?), or start another search with --out"
             )
 
-    def _best(self) -> Trial | None:
+    def best(self) -> Trial | None:
         """Return the best finished trial."""
         complete = [trial for trial in self._trials if trial.state == "complete"]
         values = [trial.value for trial in complete if trial.value is not None]
         return complete[values.index(self._sampler.best(values))] if values else None
+
+    @property
+    def first_value(self) -> float | None:
+        """Return the value of the first trial; None if it has none."""
+        return self._trials[0].value if self._trials else None
 
     def _twin(self, trial: Trial) -> Trial | None:
         """Return an earlier trial with the same values, which need not run again, because training

@@ -50,7 +50,7 @@ class StudyDesign:
 
 def design_study(
     *,
-    recipe: str,
+    recipe: str | None,
     overrides: Sequence[str],
     towers: Sequence[str],
     seeds: Sequence[int],
@@ -58,6 +58,7 @@ def design_study(
     against: str | None,
     match: Match | None,
     world: World,
+    config: Path | None = None,
     study: Json | None = None,
 ) -> StudyDesign:
     """Design a study. Raises UserError for an invalid one.
@@ -69,8 +70,8 @@ def design_study(
         if (field := word.partition("=")[0]) in _OURS:
             raise UserError(f"command line: {field} is set per run; use {_OURS[field]} instead")
     # A finished run needs only its best checkpoint, unless the user sets a value.
-    base = resolve(recipe, None, ["--checkpoint.keep", "1", *overrides])
-    _check_names(towers)
+    base = resolve(recipe, config, ["--checkpoint.keep", "1", *overrides])
+    check_names(towers)
     before = study or {"towers": {}, "seeds": [], "runs": []}
     all_towers = list(dict.fromkeys([*before["towers"], *towers]))
     reference = _reference(against, all_towers)
@@ -78,8 +79,8 @@ def design_study(
     base, _ = derive(base, schema)
     chosen = resolve_features(base, schema)
     split: SPLIT = "test" if schema.splits["test"].rows else "val"
-    steps = _check_splits(base, chosen, split, world)
-    configs, costs = _towers(base.model.tower, all_towers, chosen, match)
+    steps = check_splits(base, chosen, split, world)
+    configs, costs = tower_configs(base.model.tower, all_towers, chosen, match)
 
     def run(name: str, seed: int) -> TowerRun:
         folder = out / folder_name(name) / f"seed-{seed}"
@@ -87,7 +88,7 @@ def design_study(
             name=f"{name} seed {seed}",
             folder=folder,
             log=folder.with_name(f"{folder.name}.log"),
-            config=_config(base, configs[name], seed),
+            config=run_config(base, configs[name], seed),
             steps=min(base.train.max_steps or steps, steps),
             tower=name,
             seed=seed,
@@ -109,7 +110,7 @@ def design_study(
         "seeds": list(dict.fromkeys([*before["seeds"], *seeds])),
         "split": split,
         "tasks": chosen.tasks,
-        "towers": {name: _entry(name, costs[name], configs[name]) for name in all_towers},
+        "towers": {name: tower_entry(name, costs[name], configs[name]) for name in all_towers},
     }
     return StudyDesign(runs=runs, kept=kept, head=head)
 
@@ -126,7 +127,7 @@ def _reference(against: str | None, towers: Sequence[str]) -> str:
     return against
 
 
-def _check_splits(base: Config, chosen: Selection, split: SPLIT, world: World) -> int:
+def check_splits(base: Config, chosen: Selection, split: SPLIT, world: World) -> int:
     """Steps of the training split; UserError if it, val or `split` cannot be read."""
     splits: dict[SPLIT, None] = {"val": None, split: None}
     for name in splits:
@@ -135,7 +136,7 @@ def _check_splits(base: Config, chosen: Selection, split: SPLIT, world: World) -
     return base.train.epochs * source.steps_per_epoch
 
 
-def _entry(name: str, cost: Cost, config: TowerConfig) -> Json:
+def tower_entry(name: str, cost: Cost, config: TowerConfig) -> Json:
     """A tower's part of study.json."""
     return {
         "folder": folder_name(name),
@@ -145,7 +146,7 @@ def _entry(name: str, cost: Cost, config: TowerConfig) -> Json:
     }
 
 
-def _check_names(towers: Sequence[str]) -> None:
+def check_names(towers: Sequence[str]) -> None:
     """Raise UserError for an unknown or repeated tower."""
     if unknown := [name for name in towers if name not in VARIANTS]:
         names = ", ".join(f"{name!r} ({nearest(name, list(VARIANTS))})" for name in unknown)
@@ -155,7 +156,7 @@ def _check_names(towers: Sequence[str]) -> None:
             raise UserError(f"command line: --towers: {name!r} is given twice; remove one")
 
 
-def _towers(
+def tower_configs(
     base: TowerConfig, names: Sequence[str], chosen: Selection, match: Match | None
 ) -> tuple[dict[str, TowerConfig], dict[str, Cost]]:
     """Return each tower's configuration and cost; `match`: at the cost of the recipe's HoME."""
@@ -174,7 +175,7 @@ def _towers(
     return configs, costs
 
 
-def _config(base: Config, tower: TowerConfig, seed: int) -> Config:
+def run_config(base: Config, tower: TowerConfig, seed: int) -> Config:
     model = base.model.model_copy(update={"tower": tower})
     training = base.train.model_copy(update={"seed": seed})
     return base.model_copy(update={"model": model, "train": training})

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pipeline.checkpoint.layout import find_checkpoint, remove, saved_steps, step_folder
 from pipeline.checkpoint.verify import chain
-from pipeline.config.tree import Config
 from pipeline.data.schema import Schema
 from pipeline.evaluate import evaluate_checkpoint
 from pipeline.experiments.experiment import ExperimentRun, RunOutcome
 from pipeline.experiments.file_types import VERSION
+from pipeline.experiments.same_run import check_same
 from pipeline.experiments.study import OUTCOME, build_study, run_entry, save_study
 from pipeline.io.errors import UserError
 from pipeline.io.files import has_file, write_json
@@ -80,7 +80,7 @@ class Study:
         self._head = head
         self._runs = runs
         for run in (*runs, *kept):
-            _check_same(run)
+            check_same(run)
         self._entries: dict[tuple[str, int], Json] = {
             (entry["tower"], entry["seed"]): entry for entry in before.get("runs", ())
         }
@@ -134,32 +134,3 @@ class Study:
     def _note(self, run: TowerRun, status: str, error: str | None = None) -> None:
         entry = run_entry(run.tower, run.seed, run.folder, status, error)
         self._entries[run.tower, run.seed] = entry
-
-
-def _check_same(run: TowerRun) -> None:
-    path = run.folder / "config.json"
-    if not has_file(path):
-        return
-    ours, theirs = (config.model_dump(mode="json") for config in (run.config, Config.load(path)))
-    if field := _first_difference(ours, theirs):
-        raise UserError(
-            f"{path}: {field} differs from this command; give the same settings as before, "
-            "--overwrite to replace the study, or another --out"
-        )
-    if Schema.load(run.folder) != Schema.load(run.config.data.path):
-        raise UserError(
-            f"{run.folder}: was trained on other data than that in {run.config.data.path}; "
-            "pass --overwrite to replace the study, or give another folder with --out"
-        )
-
-
-def _first_difference(ours: Json, theirs: Json, prefix: str = "") -> str:
-    """Return the dotted name of a field whose values differ, or ''."""
-    for key in sorted({*ours, *theirs}):
-        a, b = ours.get(key), theirs.get(key)
-        if a == b:
-            continue
-        if isinstance(a, dict) and isinstance(b, dict):
-            return _first_difference(a, b, f"{prefix}{key}.")
-        return prefix + key
-    return ""
