@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from launchers.cli.command import Overrides, Positive
+from launchers.cli.command import FLAT, Overrides, Positive
+from launchers.cli.compare.flags import RollingFlags
 from launchers.local.console import open_console
 from pipeline.io.console import print_line
 from pipeline.io.errors import UserError
@@ -28,14 +29,17 @@ _MAX_SEEDS = 10_000
 
 
 def compare(
-    recipe: str,
+    recipe: str | None = None,
     /,
     *,
     out: Path,
+    protocol: Literal["split", "rolling"] = "split",
+    config: Path | None = None,
     towers: str | None = None,
     seeds: str | None = None,
     against: str | None = None,
     match: Literal["params", "flops"] | None = None,
+    rolling: Annotated[RollingFlags, FLAT] = RollingFlags(),  # noqa: B008
     jobs: Positive | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -47,14 +51,19 @@ def compare(
     from which the others take their widths. The exit code is 1 if a run failed.
 
     Args:
-        recipe: recipe of all runs: demo, debug, kuairand or auto.
+        recipe: recipe of all runs: demo, debug, kuairand or auto (default: as in --config).
         out: folder of the study.
+        protocol: split: one prepared folder with validation and test rows. rolling: origins, each
+            with all days up to one for training, the next day for choosing hyperparameters and
+            checkpoints, and the day after for testing; every tower is tuned by as many trials.
+        config: YAML file overriding the recipe, such as one of 'homerec init'.
         towers: towers to compare, A,B,...: home, single_task, shared_bottom, mmoe, cgc, ple, adatt,
             smes, these with experts like HoME's (mmoe*), and ablations of HoME (home-no_self_gate)
             (default: home,mmoe,ple,shared_bottom,single_task; with --resume: those of the study).
-        seeds: N for 0 to N-1, or a list such as 3,5,7 (default: 4; with --resume: those of the
-            study).
-        against: baseline tower (default: single_task, or the first of --towers).
+        seeds: N for 0 to N-1, or a list such as 3,5,7 (default: 4, with rolling origins 3; with
+            --resume: those of the study).
+        against: baseline tower (default: single_task, or the first of --towers); with rolling
+            origins every tower is compared with every other.
         match: scale the widths of the others to match the cost of the recipe's HoME.
         jobs: number of parallel runs (default: one per core).
         resume: continue the study in --out; --towers and --seeds are added to it.
@@ -65,6 +74,32 @@ def compare(
     numbers = _seeds(seeds) if seeds is not None else []
     if resume and overwrite:
         raise UserError("command line: --resume and --overwrite contradict each other")
+    if recipe is None and config is None and not resume:
+        raise UserError("command line: give a recipe, or --config")
+    if protocol == "rolling":
+        from launchers.cli.compare.rolling import compare_rolling
+
+        if against is not None:
+            raise UserError(
+                "command line: --against: with rolling origins every tower is compared with every "
+                "other; omit it"
+            )
+        return compare_rolling(
+            recipe,
+            config,
+            overrides,
+            out=out,
+            towers=chosen,
+            seeds=numbers,
+            match=match,
+            flags=rolling,
+            jobs=jobs,
+            resume=resume,
+            overwrite=overwrite,
+            dry_run=dry_run,
+        )
+    if given := rolling.given:
+        raise UserError(f"command line: --{given[0]} needs --protocol rolling")
     from launchers.experiments.engine import run_experiment
     from pipeline.experiments.experiment import only_writer
     from pipeline.experiments.study import NAME, STUDY, load_study
@@ -83,6 +118,7 @@ def compare(
     with open_world() as world:
         design = design_study(
             recipe=recipe,
+            config=config,
             overrides=overrides,
             towers=chosen or list(before["towers"] if before else _TOWERS),
             seeds=numbers or (before["seeds"] if before else range(_SEEDS)),

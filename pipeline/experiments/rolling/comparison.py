@@ -1,0 +1,236 @@
+"""Differences between towers over origins and seeds, with errors clustered by user.
+
+A cell is an origin and a seed that every compared tower has finished. A tower's metric is the mean
+over cells, and a difference that of two towers in the same cells. Its error has two parts:
+
+- over users: the influence of a user on the mean difference, added up over cells, as a user is
+  seen at several origins;
+- over seeds: the deviation of the differences between seeds within an origin. It is unknown with
+  one seed, and counts twice what seed and users have in common, so that errors are a little large.
+
+It covers other users and seeds, not other days. p-values are of the normal distribution,
+two-sided, corrected by Holm over the tasks, metrics and rivals of a tower.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.batch import NO_USER
+from pipeline.experiments.rolling.predictions import MISSING, Predictions
+from pipeline.io.arrays import IntArray
+from pipeline.io.errors import UserError
+from pipeline.io.json_types import Json
+from pipeline.metrics.clustered import CLUSTERED, clustered_error
+
+Conclusion = Literal["better", "worse", "not significant"]
+Floats = NDArray[np.floating[Any]]
+Cell = tuple[str, int]
+"""Name of the origin, seed."""
+
+LEVEL = 0.05
+POWER = 0.8
+EFFECT = 0.001
+"""Difference for which the number of rows is given."""
+_NORMAL = NormalDist()
+_Z = _NORMAL.inv_cdf(1 - LEVEL / 2)
+_Z_POWER = _Z + _NORMAL.inv_cdf(POWER)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """A metric of one task for every tower."""
+
+    value: Mapping[str, Mapping[Cell, float]]
+    influence_U: Mapping[str, Floats]
+    """Of each user on the tower's mean over cells."""
+    rows: int
+    """Test rows with a label at all origins."""
+    users: int
+
+
+def compare_towers(
+    predictions: Mapping[str, Mapping[Cell, Predictions]], tasks: Sequence[str]
+) -> Json:
+    """Return {METRIC: {TASK: {rows, users, towers}}} with a row per tower: its mean, its mean by
+    origin, the best rival, and the difference to each rival.
+
+    Metrics are left out if they are undefined in a cell. Raises UserError if towers have different
+    rows in a cell.
+    """
+    cells = sorted(set.intersection(*(set(one) for one in predictions.values())))
+    if not cells:
+        return {}
+    _check_rows(predictions, cells)
+    scored = {
+        (metric, task): _scored(predictions, cells, metric, index)
+        for metric in CLUSTERED
+        for index, task in enumerate(tasks)
+    }
+    summary: Json = {metric: {} for metric in CLUSTERED}
+    for tower in predictions:
+        family = {
+            (metric, task, rival): _difference(one, tower, rival)
+            for (metric, task), one in scored.items()
+            for rival in predictions
+            if rival != tower and not math.isnan(_mean(one, tower))
+        }
+        _correct(list(family.values()))
+        for (metric, task), one in scored.items():
+            rivals = {
+                rival: found
+                for (of, on, rival), found in family.items()
+                if (of, on) == (metric, task)
+            }
+            of_task = summary[metric].setdefault(task, {"rows": one.rows, "users": one.users})
+            of_task.setdefault("towers", {})[tower] = _row(one, tower, rivals)
+    return summary
+
+
+def _row(one: Scored, tower: str, rivals: Json) -> Json:
+    mean = _mean(one, tower)
+    if math.isnan(mean):
+        return {"mean": None, "by_origin": {}, "best_rival": None, "rivals": {}, "power": None}
+    values: dict[str, list[float]] = {}
+    for (origin, _), value in one.value[tower].items():
+        values.setdefault(origin, []).append(value)
+    best = max(rivals, key=lambda rival: _mean(one, rival)) if rivals else None
+    return {
+        "mean": mean,
+        "by_origin": {origin: float(np.mean(found)) for origin, found in values.items()},
+        "best_rival": best,
+        "rivals": rivals,
+        "power": None if best is None else _power(one, rivals[best]),
+    }
+
+
+def _power(one: Scored, found: Json) -> Json:
+    """Return how many rows and users show a difference of EFFECT, at LEVEL and POWER and without
+    correction, with so many seeds that their error is 0; and the smallest difference that this
+    study shows, seeds included."""
+    times = (_Z_POWER * found["error_users"] / EFFECT) ** 2
+    return {
+        "rows": math.ceil(one.rows * times),
+        "users": math.ceil(one.users * times),
+        "smallest": _Z_POWER * found["error"],
+    }
+
+
+def _scored(
+    predictions: Mapping[str, Mapping[Cell, Predictions]],
+    cells: Sequence[Cell],
+    metric: str,
+    task: int,
+) -> Scored:
+    first = next(iter(predictions.values()))
+    kept, groups = {}, {}
+    for cell in cells:
+        origin = cell[0]
+        if origin not in kept:
+            kept[origin] = _kept(first[cell], metric, task)
+            groups[origin] = first[cell].users_N[kept[origin]]
+    clusters, of_rows = np.unique(
+        _own_user_of_rows_without(np.concatenate(list(groups.values()))), return_inverse=True
+    )
+    ends = np.cumsum([len(one) for one in groups.values()])
+    users = dict(zip(groups, np.split(of_rows, ends[:-1]), strict=True))
+    value: dict[str, dict[Cell, float]] = {}
+    influence: dict[str, Floats] = {}
+    for tower, of_cell in predictions.items():
+        value[tower], influence[tower] = {}, np.zeros(len(clusters))
+        for cell in cells:
+            keep_N, one = kept[cell[0]], of_cell[cell]
+            found = CLUSTERED[metric](
+                one.logits_NT[keep_N, task],
+                one.labels_NT[keep_N, task],
+                users[cell[0]],
+                len(clusters),
+            )
+            value[tower][cell] = found.value
+            influence[tower] += found.influence_U / len(cells)
+    rows = int(sum(len(one) for one in groups.values()))
+    return Scored(value=value, influence_U=influence, rows=rows, users=len(clusters))
+
+
+def _kept(one: Predictions, metric: str, task: int) -> NDArray[np.bool_]:
+    """Rows with a label; for GAUC also with a user."""
+    known_N = one.labels_NT[:, task] != MISSING
+    return known_N & (one.users_N != NO_USER) if metric == "gauc" else known_N
+
+
+def _own_user_of_rows_without(users_N: IntArray) -> IntArray:
+    """Give each row without a user one of its own, below 0."""
+    none_N = users_N == NO_USER
+    return np.where(none_N, -np.cumsum(none_N), users_N)
+
+
+def _mean(one: Scored, tower: str) -> float:
+    return float(np.mean(list(one.value[tower].values())))
+
+
+def _difference(one: Scored, tower: str, rival: str) -> Json:
+    steps: dict[str, list[float]] = {}
+    for (origin, seed), value in one.value[tower].items():
+        steps.setdefault(origin, []).append(value - one.value[rival][origin, seed])
+    mean = float(np.mean([step for found in steps.values() for step in found]))
+    error_users = clustered_error(one.influence_U[tower] - one.influence_U[rival])
+    error_seeds = _error_of_seeds(list(steps.values()))
+    error = math.hypot(error_users, error_seeds or 0.0)
+    return {
+        "mean": mean,
+        "error": error,
+        "error_users": error_users,
+        "error_seeds": error_seeds,
+        "low": mean - _Z * error,
+        "high": mean + _Z * error,
+        "p": 2 * (1 - _NORMAL.cdf(abs(mean) / error)) if error > 0 else float(mean == 0),
+        "by_origin": {origin: float(np.mean(found)) for origin, found in steps.items()},
+    }
+
+
+def _error_of_seeds(steps: Sequence[Sequence[float]]) -> float | None:
+    """Return the standard error of the mean over cells; None without an origin of two seeds."""
+    freedom = sum(len(found) - 1 for found in steps)
+    if not freedom:
+        return None
+    squares = sum(float(np.square(np.subtract(found, np.mean(found))).sum()) for found in steps)
+    return math.sqrt(squares / freedom / sum(map(len, steps)))
+
+
+def _correct(family: Sequence[Json]) -> None:
+    """Add Holm's corrected p-value and the conclusion to each comparison."""
+    for found, p in zip(family, holm([found["p"] for found in family]), strict=True):
+        conclusion: Conclusion = "not significant"
+        if p < LEVEL:
+            conclusion = "better" if found["mean"] > 0 else "worse"
+        found |= {"p_corrected": p, "conclusion": conclusion}
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number (Holm 1979)."""
+    corrected = [0.0] * len(p)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def _check_rows(
+    predictions: Mapping[str, Mapping[Cell, Predictions]], cells: Sequence[Cell]
+) -> None:
+    first: dict[str, Predictions] = {}
+    for tower, of_cell in predictions.items():
+        for cell in cells:
+            if not of_cell[cell].same_rows(first.setdefault(cell[0], of_cell[cell])):
+                raise UserError(
+                    f"predictions of {tower}, origin {cell[0]}, seed {cell[1]}: other test rows "
+                    "than those of other towers; remove the folder of this run, and --resume"
+                )

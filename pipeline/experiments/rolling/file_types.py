@@ -1,0 +1,175 @@
+"""study.json of a rolling study.
+
+version, protocol, options, recipe, dataset, data, select, match, subject, seeds, tasks, search
+origins: [{origin, train_to, val, test, rows: {SPLIT: n}}]
+towers: {TOWER: {folder, parameters, flops (per sample, forward and backward), config}}
+tuning: {TOWER: {ORIGIN: {trials, best, value, default, params}}}, the two values of `select` on
+    the val day
+runs: [{tower, origin, seed, folder, status, error, step, cpu_seconds, val, test}]
+summary: {METRIC: {TASK: {rows, users, towers: {TOWER: {mean, by_origin, best_rival, power,
+    rivals: {RIVAL: {mean, error, error_users, error_seeds, low, high, p, p_corrected, by_origin,
+    conclusion}}}}}}}; {} before every tower has finished a run of the same origin and seed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, with_config
+from typing_extensions import TypedDict
+
+from pipeline.experiments.file_types import Seed
+from pipeline.experiments.study import NAME
+from pipeline.io.claim_folder import FolderKind
+from pipeline.io.files import has_file, read_text
+from pipeline.io.json_types import Json
+from pipeline.io.set_aside import SAVED
+from pipeline.io.typed_json import OPEN, Count, Number, Time, read_typed
+
+VERSION = 1
+
+
+@with_config(OPEN)
+class _Difference(TypedDict):
+    mean: Number
+    error: Number
+    error_users: Number
+    error_seeds: Number | None
+    low: Number
+    high: Number
+    p: Number
+    p_corrected: Number
+    by_origin: dict[str, Number]
+    conclusion: Literal["better", "worse", "not significant"]
+
+
+@with_config(OPEN)
+class _Power(TypedDict):
+    rows: Count
+    users: Count
+    smallest: Number
+
+
+@with_config(OPEN)
+class _Row(TypedDict):
+    mean: Number | None
+    by_origin: dict[str, Number]
+    best_rival: str | None
+    rivals: dict[str, _Difference]
+    power: _Power | None
+
+
+@with_config(OPEN)
+class _Task(TypedDict):
+    rows: Count
+    users: Count
+    towers: dict[str, _Row]
+
+
+@with_config(OPEN)
+class _Origin(TypedDict):
+    origin: str
+    train_to: str
+    val: str
+    test: str
+    rows: dict[str, Count]
+
+
+@with_config(OPEN)
+class _Tower(TypedDict):
+    folder: str
+    parameters: Count
+    flops: Count
+
+
+@with_config(OPEN)
+class _Tuned(TypedDict):
+    trials: Count
+    best: Count
+    value: Number
+    default: Number | None
+    params: dict[str, Number | str]
+
+
+@with_config(OPEN)
+class _Run(TypedDict):
+    tower: str
+    origin: str
+    seed: Seed
+    folder: str
+    status: Literal["done", "failed", "stopped", "pending"]
+    error: str | None
+    cpu_seconds: Time | None
+
+
+@with_config(OPEN)
+class _Rolling(TypedDict):
+    version: Literal[1]
+    protocol: Literal["rolling"]
+    options: dict[str, Any]
+    recipe: str
+    dataset: str
+    data: dict[str, Any]
+    select: str
+    match: str | None
+    subject: str
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    tasks: Annotated[list[str], Field(min_length=1)]
+    origins: Annotated[list[_Origin], Field(min_length=1)]
+    search: list[str]
+    towers: Annotated[dict[str, _Tower], Field(min_length=2)]
+    tuning: dict[str, dict[str, _Tuned]]
+    runs: list[_Run]
+    summary: dict[str, dict[str, _Task]]
+    notes: list[str]
+
+
+def _checked(study: dict[str, Any]) -> dict[str, Any]:
+    for fault in _faults(study):
+        raise ValueError(fault)
+    return study
+
+
+def _faults(study: dict[str, Any]) -> Iterator[str]:
+    towers, tasks = set(study["towers"]), set(study["tasks"])
+    if study["subject"] not in towers:
+        yield f"subject: {study['subject']!r} is not a tower of this study"
+    for run in study["runs"]:
+        if run["tower"] not in towers:
+            yield f"runs: {run['tower']!r} is not a tower of this study"
+    for metric, of_task in study["summary"].items():
+        if set(of_task) != tasks:
+            yield f"summary.{metric}: its tasks are not those of the study"
+        for task, found in of_task.items():
+            if set(found["towers"]) != towers:
+                yield f"summary.{metric}.{task}: its towers are not those of the study"
+            for tower, row in found["towers"].items():
+                if row["mean"] is not None and set(row["rivals"]) != towers - {tower}:
+                    yield f"summary.{metric}.{task}.{tower}: its rivals are not the other towers"
+
+
+RollingFile = Annotated[_Rolling, AfterValidator(_checked)]
+"""study.json of a rolling study."""
+
+
+def load_rolling(out: Path) -> Json:
+    """Load a rolling study. Raises UserError if `out` has none."""
+    found: Json = read_typed(out / NAME, RollingFile, remedy="name another folder with --out")
+    return found
+
+
+def is_rolling(out: Path) -> bool:
+    """Whether the study in `out` is a rolling one; the file may still be damaged."""
+    path = out / NAME
+    return has_file(path) and '"protocol": "rolling"' in read_text(path, remedy="remove it")[:200]
+
+
+ROLLING = FolderKind(
+    name="study",
+    mark=NAME,
+    is_leftover=lambda path: path.name in (f".{NAME}.partial", "lock", "data"),
+    check=load_rolling,
+    has_saved=lambda out: any(out.glob(f"*/*/*/{SAVED}")) or any(out.glob(f"*/*/*/*/{SAVED}")),
+)

@@ -1,0 +1,120 @@
+"""Findings of a rolling study in plain sentences: a verdict per tower and task, and the power."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.experiments.rolling.comparison import EFFECT, LEVEL, POWER
+from pipeline.experiments.study_findings import plain, signed
+from pipeline.io.json_types import Json
+from pipeline.metrics.spec import metric_named
+
+_CONCLUSIONS = ("better", "worse", "not significant")
+
+
+def answer(study: Json) -> list[tuple[str, str]]:
+    """Question and answer, the main one first."""
+    if not study["summary"]:
+        text = "No origin and seed has been finished by every tower: there is nothing to compare."
+        return [("Results", text)]
+    name = study["subject"]
+    found = [(f"Is {name} better than its best rival?", _overall(study, name))]
+    found += [(f"{name}: {task}", verdict(study, name, task)) for task in study["tasks"]]
+    found.append(("How many rows would show a difference of .001?", power_text(study)))
+    found.append(("How certain is this?", how_sure(study)))
+    return found
+
+
+def verdict(study: Json, tower: str, task: str) -> str:
+    """Return a tower's verdict on a task: each metric against the best rival."""
+    parts = []
+    for metric, of_task in study["summary"].items():
+        heading = metric_named(metric).heading
+        row = of_task[task]["towers"][tower]
+        if row["mean"] is None:
+            parts.append(f"{heading} is undefined")
+            continue
+        best = row["best_rival"]
+        found = row["rivals"][best]
+        difference = f"{signed(found['mean'])} ({interval(found)}) to {best}, the best rival"
+        if found["conclusion"] == "not significant":
+            seen = signed(row["power"]["smallest"])[1:]
+            parts.append(
+                f"{heading} {plain(row['mean'])}: {difference}, is not significant "
+                f"(p {p_text(found)}; this study shows differences of {seen} or more)"
+            )
+        else:
+            parts.append(
+                f"{heading} {plain(row['mean'])} is {found['conclusion']}: {difference}, "
+                f"p {p_text(found)}"
+            )
+    return "; ".join(parts) + "."
+
+
+def verdicts(study: Json) -> Iterator[tuple[str, str, str]]:
+    """Yield tower, task and verdict."""
+    if study["summary"]:
+        for tower in study["towers"]:
+            for task in study["tasks"]:
+                yield tower, task, verdict(study, tower, task)
+
+
+def best_differences(study: Json, tower: str) -> Iterator[tuple[str, str, str, Json, Json]]:
+    """Yield metric, task, best rival, difference to it and the tower's row, where defined."""
+    for metric, of_task in study["summary"].items():
+        for task, one in of_task.items():
+            row = one["towers"][tower]
+            if row["best_rival"] is not None:
+                yield metric, task, row["best_rival"], row["rivals"][row["best_rival"]], row
+
+
+def interval(found: Json) -> str:
+    """Format the 95% interval as '+.0002 to +.0022'."""
+    return f"{signed(found['low'])} to {signed(found['high'])}"
+
+
+def p_text(found: Json) -> str:
+    p = found["p_corrected"]
+    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def _overall(study: Json, name: str) -> str:
+    sentences = []
+    for metric in study["summary"]:
+        by: dict[str, list[str]] = {conclusion: [] for conclusion in _CONCLUSIONS}
+        for of, task, rival, found, _ in best_differences(study, name):
+            if of == metric:
+                by[found["conclusion"]].append(f"{task} ({signed(found['mean'])} to {rival})")
+        parts = [f"{conclusion}: {', '.join(tasks)}" for conclusion, tasks in by.items() if tasks]
+        sentences.append(f"{metric_named(metric).heading}: {'; '.join(parts) or 'undefined'}.")
+    return "On test days that nobody chose by. " + " ".join(sentences)
+
+
+def power_text(study: Json) -> str:
+    name = study["subject"]
+    parts = []
+    for metric, task, rival, _, row in best_differences(study, name):
+        power = row["power"]
+        parts.append(
+            f"{metric_named(metric).heading} {task} {power['rows']:,} rows of {power['users']:,} "
+            f"users (to {rival})"
+        )
+    one = next(iter(next(iter(study["summary"].values())).values()))
+    return (
+        f"With {100 * POWER:.0f}% power, at {100 * LEVEL:.0f}% and for one comparison, a "
+        f"difference of {EFFECT} between {name} and its best rival takes: {'; '.join(parts)}. The "
+        f"test days have {one['rows']:,} rows of {one['users']:,} users."
+    )
+
+
+def how_sure(study: Json) -> str:
+    name, tasks = study["subject"], len(study["tasks"])
+    rivals, metrics = len(study["towers"]) - 1, len(study["summary"])
+    return (
+        "Differences are means over origins and seeds, paired by both. Errors are clustered by "
+        "user, over all origins, plus the deviation between seeds; intervals are 95% of one "
+        f"comparison. p is corrected by Holm for the {tasks * metrics * rivals} comparisons of "
+        f"{name}: {tasks} tasks, {metrics} metrics, {rivals} rivals. The best rival is the one "
+        "with the highest mean on the test days, which favors the rival. Other days are not "
+        "covered: the table by origin shows how much they differ."
+    )

@@ -1,0 +1,179 @@
+"""Differences over origins and seeds: against a bootstrap over users, and with known outcomes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.data.batch import NO_USER
+from pipeline.experiments.rolling.comparison import compare_towers, holm
+from pipeline.experiments.rolling.predictions import MISSING, Predictions
+from pipeline.io.errors import UserError
+
+ORIGINS, SEEDS, NUM_USERS = ("2022-05-01", "2022-05-02"), (0, 1), 120
+Cells = dict[tuple[str, int], Predictions]
+
+
+def world(seed: int, *, gain: float = 0.0, noise: float = 1.0) -> dict[str, Cells]:
+    """Two towers over a day each; `gain` is how much more of the truth the first one knows."""
+    draw = np.random.default_rng(seed)
+    rate = draw.normal(size=NUM_USERS)
+    found: dict[str, Cells] = {"home": {}, "ple": {}}
+    for origin in ORIGINS:
+        users = draw.permutation(np.repeat(np.arange(NUM_USERS), draw.integers(0, 12, NUM_USERS)))
+        truth = rate[users] + draw.normal(size=len(users))
+        labels = (draw.random(len(users)) < 1 / (1 + np.exp(-2 * truth))).astype(np.int8)
+        for tower, skill in (("home", 1 + gain), ("ple", 1.0)):
+            for number in SEEDS:
+                scores = skill * truth + noise * draw.normal(size=len(users))
+                found[tower][origin, number] = Predictions(
+                    logits_NT=scores.astype(np.float32)[:, None],
+                    labels_NT=labels[:, None].copy(),
+                    users_N=1000 + users,
+                )
+    return found
+
+
+def changed(towers: dict[str, Cells], change: Any) -> dict[str, Cells]:
+    return {
+        tower: {cell: change(one) for cell, one in cells.items()} for tower, cells in towers.items()
+    }
+
+
+def row(towers: dict[str, Cells], metric: str = "auc") -> Any:
+    return compare_towers(towers, ["click"])[metric]["click"]["towers"]["home"]
+
+
+def test_the_error_over_users_is_that_of_a_bootstrap_over_users() -> None:
+    """A user drawn twice is two users, with all of their rows at all origins and seeds."""
+    towers = world(0)
+    by_user = {
+        cell: [np.flatnonzero(one.users_N == 1000 + user) for user in range(NUM_USERS)]
+        for cell, one in towers["home"].items()
+    }
+    draw = np.random.default_rng(1)
+    means: dict[str, list[float]] = {"auc": [], "gauc": []}
+    for _ in range(200):
+        chosen = draw.integers(NUM_USERS, size=NUM_USERS)
+        drawn: dict[str, Cells] = {tower: {} for tower in towers}
+        for cell, rows in by_user.items():
+            index = np.concatenate([rows[user] for user in chosen])
+            users = np.repeat(np.arange(NUM_USERS), [len(rows[user]) for user in chosen])
+            for tower, cells in towers.items():
+                drawn[tower][cell] = Predictions(
+                    logits_NT=cells[cell].logits_NT[index],
+                    labels_NT=cells[cell].labels_NT[index],
+                    users_N=users,
+                )
+        summary = compare_towers(drawn, ["click"])
+        for metric, found in means.items():
+            rivals = summary[metric]["click"]["towers"]["home"]["rivals"]
+            found.append(rivals["ple"]["mean"])
+    for metric, of_metric in means.items():
+        difference = row(towers, metric)["rivals"]["ple"]
+        error, seeds = difference["error_users"], difference["error_seeds"]
+        assert error == pytest.approx(np.std(of_metric), rel=0.15)
+        assert difference["error"] == pytest.approx(math.hypot(error, seeds))
+
+
+def test_a_difference_that_is_there_is_found_and_one_that_is_not_is_not_significant() -> None:
+    found = row(world(2, gain=2.0))
+    assert found["best_rival"] == "ple"
+    assert found["rivals"]["ple"]["conclusion"] == "better"
+    assert found["rivals"]["ple"]["low"] > 0
+    same = world(3)
+    same["ple"] = same["home"]
+    found = row(same)["rivals"]["ple"]
+    assert (found["mean"], found["error"], found["p"]) == (0, 0, 1)
+    assert found["conclusion"] == "not significant"
+
+
+def test_equal_towers_differ_at_the_stated_rate() -> None:
+    """5% of comparisons of towers that are equal have p below .05, before correction."""
+    p = [row(world(seed, noise=2.0))["rivals"]["ple"]["p"] for seed in range(100, 300)]
+    assert 1 <= sum(value < 0.05 for value in p) <= 20  # mean 10, a little less by design
+
+
+def test_means_are_over_cells_that_every_tower_has_finished() -> None:
+    towers = world(4)
+    whole = row(towers)
+    del towers["ple"][ORIGINS[1], 1]
+    part = row(towers)
+    first = ORIGINS[0]
+    assert part["by_origin"][first] == pytest.approx(whole["by_origin"][first])
+    assert part["mean"] != whole["mean"]
+    assert compare_towers({"home": towers["home"], "ple": {}}, ["click"]) == {}
+
+
+def test_with_one_seed_the_error_covers_users_only() -> None:
+    towers = world(5)
+    for cells in towers.values():
+        for origin in ORIGINS:
+            del cells[origin, 1]
+    found = row(towers)["rivals"]["ple"]
+    assert found["error_seeds"] is None
+    assert found["error"] == found["error_users"]
+
+
+def test_four_times_the_rows_need_half_the_error() -> None:
+    power = row(world(6))["power"]
+    summary = compare_towers(world(6), ["click"])["auc"]["click"]
+    error = row(world(6))["rivals"]["ple"]["error_users"]
+    assert power["rows"] == pytest.approx(summary["rows"] * (2.8016 * error / 0.001) ** 2, rel=1e-3)
+    assert power["users"] / power["rows"] == pytest.approx(
+        summary["users"] / summary["rows"], rel=0.01
+    )
+
+
+def test_rows_without_a_user_count_for_auc_only_and_each_for_itself() -> None:
+    towers = world(7)
+
+    def forget(one: Predictions) -> Predictions:
+        users = np.where(np.arange(len(one.users_N)) % 3 == 0, NO_USER, one.users_N)
+        return Predictions(logits_NT=one.logits_NT, labels_NT=one.labels_NT, users_N=users)
+
+    found = changed(towers, forget)
+    assert row(found)["mean"] == row(towers)["mean"]
+    summary = compare_towers(found, ["click"])
+    assert summary["auc"]["click"]["rows"] > summary["gauc"]["click"]["rows"]
+    assert summary["auc"]["click"]["users"] > NUM_USERS >= summary["gauc"]["click"]["users"]
+
+
+def test_missing_labels_are_left_out_and_a_metric_of_one_class_is_undefined() -> None:
+    def hide(one: Predictions) -> Predictions:
+        hidden = np.arange(len(one.users_N))[:, None] % 2 == 0
+        labels = np.where(hidden, np.int8(MISSING), np.int8(0))
+        return Predictions(logits_NT=one.logits_NT, labels_NT=labels, users_N=one.users_N)
+
+    towers = world(8)
+    towers["ple"] = towers["home"]
+    found = row(changed(towers, hide))
+    assert found["mean"] is None
+    assert found["rivals"] == {}
+
+
+def test_other_rows_are_rejected() -> None:
+    towers = world(9)
+    cell = (ORIGINS[0], 0)
+    one = towers["ple"][cell]
+    towers["ple"][cell] = Predictions(
+        logits_NT=one.logits_NT, labels_NT=1 - one.labels_NT, users_N=one.users_N
+    )
+    with pytest.raises(UserError, match="other test rows"):
+        compare_towers(towers, ["click"])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_rejects_what_a_step_down_loop_rejects(p: list[float]) -> None:
+    rejected = [False] * len(p)
+    for rank, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        if (len(p) - rank) * p[index] >= 0.05:
+            break
+        rejected[index] = True
+    assert [value < 0.05 for value in holm(p)] == rejected
+    assert all(a >= b for a, b in zip(holm(p), p, strict=True))
