@@ -1,0 +1,1 @@
+"""Serves a model folder over HTTP."""

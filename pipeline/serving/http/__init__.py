@@ -1,0 +1,1 @@
+"""HTTP: requests, answers, keys, limits, metrics."""

@@ -1,0 +1,1 @@
+"""The model that serves, its formula, and how they change while it serves."""

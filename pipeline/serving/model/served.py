@@ -1,0 +1,54 @@
+"""A model that is ready to answer requests. It never changes: another one takes its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.io.errors import UserError
+from pipeline.scoring.formula import Formula
+from pipeline.scoring.model import ExportedModel
+from pipeline.serving.http.answers import ARROW, HttpError
+from pipeline.serving.rank.ranking import Ranking, rank
+from pipeline.serving.rank.read_arrow import read_arrow
+from pipeline.serving.rank.read_json import JsonReader
+from pipeline.serving.rank.write import write_arrow, write_json
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model with the formula and the reader of its requests."""
+
+    model: ExportedModel
+    formula: Formula
+    formula_version: int
+    json: JsonReader
+
+    def with_formula(self, formula: Formula, version: int) -> Served:
+        """Return the same model with another formula."""
+        return replace(self, formula=formula, formula_version=version)
+
+    def answer(self, body: bytes, kind: str, wanted: str) -> tuple[bytes, Ranking]:
+        """Return a request's ranking in the type `wanted`. Runs in a thread.
+
+        Raises HttpError for a body of type `kind` that is no request for this model.
+        """
+        request = read_arrow(body, self.json) if kind == ARROW else self.json.read(body)
+        ranking = rank(self.model, self.formula, request)
+        about = {"model": self.model.digest, "formula_version": self.formula_version}
+        write = write_arrow if wanted == ARROW else write_json
+        return write(ranking, self.model.tasks, about), ranking
+
+
+def load(folder: Path, threads: int, max_candidates: int) -> Served:
+    """Load a model folder and score a made-up candidate, so that no request is the first.
+
+    Raises UserError if the folder is damaged or was not compared with evaluation.
+    """
+    model = ExportedModel.load(folder, threads)
+    served = Served(model, model.formula, 1, JsonReader(model.inputs, max_candidates))
+    try:
+        served.answer(served.json.example(), "", "")
+    except HttpError as error:
+        raise UserError(f"{folder}: cannot score a candidate: {error}") from error
+    return served

@@ -1,0 +1,1 @@
+"""One ranking request: read, scored, written."""

@@ -1,0 +1,160 @@
+"""Limits of size, time and number; keys; a stop that answers what is open."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.io.errors import UserError
+from pipeline.serving.http.answers import JSON
+from pipeline.serving.http.keys import read_keys
+from pipeline.serving.http.server import free_address
+from pipeline.serving.model.served import Served
+from tests.pipeline.serving.client import Client, Response, running
+from tests.pipeline.serving.test_rank import expected, probabilities, request
+
+RANK, ADMIN = "r" * 16, "a" * 16
+KEYS = f"web rank {RANK}\n# people\nops admin {ADMIN}\nslow rank {'s' * 16} 0.001\n"
+
+
+class Gate:
+    """Holds the scoring threads until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.entered, self.open = threading.Semaphore(0), threading.Event()
+        answer = Served.answer
+
+        def held(served: Served, *args: Any) -> Any:
+            self.entered.release()
+            self.open.wait()
+            return answer(served, *args)
+
+        monkeypatch.setattr(Served, "answer", held)
+
+
+def test_large_bodies_and_many_candidates_are_refused(model_folder: Path) -> None:
+    with running(model_folder, max_body_bytes=1000, max_candidates=2) as client:
+        assert client.rank(request()).error["code"] == "body_too_large"
+        body = {"candidates": [{"item": "a"}] * 3}
+        assert client.rank(body).error["code"] == "too_many_candidates"
+
+        def chunks() -> Any:
+            yield from [b" " * 500] * 5
+
+        connection = client.connect()
+        connection.request("POST", "/v1/rank", chunks(), {"content-type": JSON})
+        assert connection.getresponse().status == 413
+        connection.close()
+
+
+def test_slow_clients_are_let_go(model_folder: Path) -> None:
+    with running(model_folder, read_timeout_ms=50) as client:
+        with socket.create_connection(("127.0.0.1", client.port), timeout=60) as slow:
+            slow.sendall(
+                b"POST /v1/rank HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+                b"content-length: 100\r\n\r\n{"
+            )
+            assert slow.makefile("rb").readline().startswith(b"HTTP/1.1 408")
+        with socket.create_connection(("127.0.0.1", client.port), timeout=60) as slow:
+            slow.sendall(b"POST /v1/ra")
+            assert b"200" not in slow.makefile("rb").read()  # until it is closed
+
+
+def test_a_full_queue_and_a_deadline_are_answered(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(model_folder, queue=1, deadline_ms=200) as client, ThreadPoolExecutor(4) as pool:
+        gate = Gate(monkeypatch)
+        late = [pool.submit(client.rank, request()) for _ in range(4)]
+        codes = sorted(one.result().error["code"] for one in late)
+        assert codes == ["deadline", "deadline", "deadline", "queue_full"]
+        gate.open.set()
+        assert client.rank(request()).status in (200, 429)
+    assert client.app.work.running == client.app.work.waiting == 0
+
+
+def test_each_of_many_connections_gets_its_own_answer(model_folder: Path) -> None:
+    with running(model_folder, deadline_ms=60_000, queue=500) as client:
+        wanted = [expected(client, user) for user in range(10)]
+        bodies = [json.dumps(request(user)).encode() for user in range(10)]
+        connections = [client.connect() for _ in range(1000)]
+        for connection in connections:
+            connection.connect()
+
+        def send(number: int) -> tuple[int, Response]:
+            user = number % 10
+            headers = {"content-type": JSON}
+            return user, client.send("POST", "/v1/rank", bodies[user], headers, connections[number])
+
+        with ThreadPoolExecutor(64) as pool:
+            answers = list(pool.map(send, range(0, 1000, 4)))
+        for connection in connections:
+            connection.close()
+        assert {got.status for _, got in answers} == {200}
+        for user, got in answers:
+            np.testing.assert_allclose(probabilities(got.json), wanted[user], rtol=0, atol=1e-6)
+
+
+def test_a_stop_answers_what_is_open(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        with running(model_folder, deadline_ms=60_000) as client:
+            gate = Gate(monkeypatch)
+            open_requests = [pool.submit(client.rank, request()) for _ in range(2)]
+            for _ in open_requests:
+                gate.entered.acquire()
+            threading.Timer(0.2, gate.open.set).start()
+        assert [one.result().status for one in open_requests] == [200, 200]
+    assert client.app.draining
+    with pytest.raises(OSError, match="refused"):
+        client.get("/healthz")
+
+
+def test_keys_open_what_their_role_may(model_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(KEYS, encoding="utf-8")
+    with running(model_folder, read_keys(path)) as client:
+
+        def status(token: str) -> int:
+            return client.rank(request(), {"authorization": token}).status
+
+        assert client.rank(request()).error["code"] == "unauthorized"
+        for wrong in ("", "Bearer", f"Basic {RANK}", f"Bearer {RANK}x", "Bearer \xff"):
+            assert status(wrong) == 401
+        assert status(f"Bearer {RANK}") == status(f"bearer {ADMIN}") == 200
+        assert [status(f"Bearer {'s' * 16}") for _ in range(2)] == [200, 429]
+        assert client.get("/metrics").status == 401
+        assert client.get("/healthz").status == client.get("/readyz").status == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("web rank", "line 1: has 2 words"),
+        (f"web root {RANK}", "'root' is no role"),
+        ("web rank short", "shorter than 16"),
+        (f"web rank {RANK} fast", "'fast' is no number"),
+        (f"a rank {RANK}\nb rank {RANK}", "line 2: repeats"),
+    ],
+)
+def test_keys_are_checked(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_keys(None, {"HOMEREC_KEYS": text})
+
+
+def test_paths_and_methods_that_are_not_there(client: Client) -> None:
+    assert client.get("/v2").error["code"] == "not_found"
+    got = client.get("/v1/rank")
+    assert (got.status, got.headers["allow"]) == (405, "POST")
+    assert client.send("HEAD", "/healthz").body == b""
+
+
+def test_a_port_in_use_is_named(client: Client) -> None:
+    with pytest.raises(UserError, match=f"--port {client.port}: Address already in use"):
+        free_address("127.0.0.1", client.port)
