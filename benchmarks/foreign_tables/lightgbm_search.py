@@ -53,7 +53,7 @@ def _search(
     val = lightgbm.Dataset(*data["val"], reference=train, params=shared, free_raw_data=False)
     best = (-1.0, 0.5)
     for trial in range(trials):
-        params = {"learning_rate": 0.05} if trial == 0 else _drawn(draw)
+        params = {"learning_rate": 0.05} if trial == 0 else drawn(draw)
         params |= {"objective": "binary", "metric": "auc", "seed": seed, **shared}
         booster = lightgbm.train(
             params,
@@ -68,7 +68,7 @@ def _search(
     return best[1]
 
 
-def _drawn(draw: np.random.Generator) -> dict[str, Any]:
+def drawn(draw: np.random.Generator) -> dict[str, Any]:
     return {
         "learning_rate": float(np.exp(draw.uniform(np.log(0.03), np.log(0.2)))),
         "num_leaves": int(np.exp(draw.uniform(np.log(4), np.log(128)))),

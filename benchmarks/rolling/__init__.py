@@ -1,0 +1,1 @@
+"""LightGBM at the origins of a rolling study."""
