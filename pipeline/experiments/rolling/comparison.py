@@ -55,6 +55,11 @@ class Scored:
     """Test rows with a label at all origins."""
     users: int
 
+    @property
+    def is_defined(self) -> bool:
+        """Whether every tower has a value in every cell."""
+        return all(math.isfinite(v) for values in self.value.values() for v in values.values())
+
 
 def compare_towers(
     predictions: Mapping[str, Mapping[Cell, Predictions]], tasks: Sequence[str]
@@ -62,8 +67,8 @@ def compare_towers(
     """Return {METRIC: {TASK: {rows, users, towers}}} with a row per tower: its mean, its mean by
     origin, the best rival, and the difference to each rival.
 
-    Metrics are left out if they are undefined in a cell. Raises UserError if towers have different
-    rows in a cell.
+    A metric of a task that is undefined in a cell is None for every tower. Raises UserError if
+    towers have different rows in a cell.
     """
     cells = sorted(set.intersection(*(set(one) for one in predictions.values())))
     if not cells:
@@ -80,7 +85,7 @@ def compare_towers(
             (metric, task, rival): _difference(one, tower, rival)
             for (metric, task), one in scored.items()
             for rival in predictions
-            if rival != tower and not math.isnan(_mean(one, tower))
+            if rival != tower and one.is_defined
         }
         _correct(list(family.values()))
         for (metric, task), one in scored.items():
@@ -95,15 +100,14 @@ def compare_towers(
 
 
 def _row(one: Scored, tower: str, rivals: Json) -> Json:
-    mean = _mean(one, tower)
-    if math.isnan(mean):
+    if not one.is_defined:
         return {"mean": None, "by_origin": {}, "best_rival": None, "rivals": {}, "power": None}
     values: dict[str, list[float]] = {}
     for (origin, _), value in one.value[tower].items():
         values.setdefault(origin, []).append(value)
     best = max(rivals, key=lambda rival: _mean(one, rival)) if rivals else None
     return {
-        "mean": mean,
+        "mean": _mean(one, tower),
         "by_origin": {origin: float(np.mean(found)) for origin, found in values.items()},
         "best_rival": best,
         "rivals": rivals,
@@ -147,8 +151,12 @@ def _scored(
         value[tower], influence[tower] = {}, np.zeros(len(clusters))
         for cell in cells:
             keep_N, one = kept[cell[0]], of_cell[cell]
+            scores_N = one.logits_NT[keep_N, task]
+            if np.isnan(scores_N).any():  # a diverged model
+                value[tower][cell] = math.nan
+                continue
             found = CLUSTERED[metric](
-                one.logits_NT[keep_N, task],
+                scores_N,
                 one.labels_NT[keep_N, task],
                 users[cell[0]],
                 len(clusters),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 import pyarrow as pa
@@ -27,8 +27,12 @@ from pipeline.data.table.spec import TableSpec
 from pipeline.experiments.rolling.origins import Origin
 from pipeline.features.values import time
 from pipeline.io.errors import UserError
+from pipeline.io.files import has_file, write_json
 from pipeline.io.json_types import Json
+from pipeline.io.typed_json import read_typed
 
+SOURCE = "source.json"
+_REMEDY = "remove it, or give another --out"
 Progress = Callable[[int, int, str], None]
 
 
@@ -158,8 +162,16 @@ def daily_data(base: Config, raw: Path | None, early: Path | None) -> DailyData:
 
 
 def prepare_origin(data: DailyData, origin: Origin, folder: Path, progress: Progress) -> Schema:
-    """Prepare an origin once; a folder that exists is complete."""
-    out = folder / origin.name
+    """Prepare an origin once, as a folder in `folder`; one that exists is complete.
+
+    Raises UserError if `folder` has origins of other data.
+    """
+    out, source = folder / origin.name, folder / SOURCE
+    if not has_file(source):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(source, data.description)
+    elif read_typed(source, dict[str, Any], remedy=_REMEDY) != data.description:
+        raise UserError(f"{folder}: prepared from other data than this command's; {_REMEDY}")
     if not (out / "schema.json").is_file():
         return data.prepare(origin, out, progress)
     return Schema.load(out)

@@ -157,6 +157,12 @@ def test_missing_labels_are_left_out_and_a_metric_of_one_class_is_undefined() ->
     assert found["rivals"] == {}
 
 
+def test_a_diverged_tower_leaves_its_task_undefined_for_all() -> None:
+    towers = world(8)
+    towers["ple"][ORIGINS[0], 1].logits_NT[3] = np.nan
+    assert row(towers)["mean"] is None
+
+
 def test_other_rows_are_rejected() -> None:
     towers = world(9)
     cell = (ORIGINS[0], 0)
