@@ -91,36 +91,51 @@ class Experts(nn.Module):
             layer.norm.init_weights()
 
 
-class TaskTowers(nn.Module):
-    """One small network per task, from the mixed experts to the logit. No normalization."""
+class Networks(nn.Module):
+    """E networks of Linears, with an activation after each but the last. No normalization."""
 
-    def __init__(self, tasks: Sequence[Task], config: ExpertConfig) -> None:
+    def __init__(self, names: Sequence[str], sizes: Sequence[int], activation: Activation) -> None:
         super().__init__()
-        self.names = tuple(task.name for task in canonical(tasks))
-        self.order = positions(tasks)
-        self.activation: Activation = config.activation
-        sizes = (config.expert_dim, *config.tower_hidden, 1)
-        pairs = [(sizes[i], sizes[i + 1]) for i in range(len(sizes) - 1)]
-        self.linears = nn.ModuleList(StackedLinear(len(tasks), *pair) for pair in pairs)
-        self.biases = nn.ParameterList(torch.empty(len(tasks), 1, out) for _, out in pairs)
+        self.names = tuple(names)
+        self.activation: Activation = activation
+        pairs = list(itertools.pairwise(sizes))
+        self.linears = nn.ModuleList(StackedLinear(len(names), *pair) for pair in pairs)
+        self.biases = nn.ParameterList(torch.empty(len(names), 1, out) for _, out in pairs)
 
-    def forward(self, y: Tensor) -> Tensor:
-        """[T, B, D] in canonical order, or [B, D] for all -> logits [B, T] in order of `tasks`."""
+    def forward(self, x: Tensor) -> Tensor:
+        """[E, B, in], or [B, in] for all -> [E, B, out]."""
         first, *following = self.linears
         *biases, last_bias = self.biases
-        h = first(y)
+        h: Tensor = first(x)
         for bias, linear in zip(biases, following, strict=True):
             assert isinstance(linear, StackedLinear)
             h = affine(h, None, bias[:, 0], self.activation, linear.weight)
-        logits_TB = (h + last_bias).squeeze(2)
-        return logits_TB.index_select(0, indices(self.order, y.device)).t()
+        return h + last_bias
 
     @torch.no_grad()
-    def init_weights(self, seed: int) -> None:
+    def init_weights(self, seed: int, prefix: str = "") -> None:
         for i, linear in enumerate(self.linears):
             assert isinstance(linear, StackedLinear)
-            names = [f"tower.{name}/{i}" for name in self.names]
+            names = [f"{prefix}{name}/{i}" for name in self.names]
             is_last = i == len(self.linears) - 1
             linear.init_weights(names, seed, gain=1.0 if is_last else RECTIFIER_GAIN)
         for bias in self.biases:
             bias.zero_()
+
+
+class TaskTowers(Networks):
+    """One small network per task, from the mixed experts to the logit."""
+
+    def __init__(self, tasks: Sequence[Task], config: ExpertConfig) -> None:
+        names = [task.name for task in canonical(tasks)]
+        sizes = (config.expert_dim, *config.tower_hidden, 1)
+        super().__init__(names, sizes, config.activation)
+        self.order = positions(tasks)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """[T, B, D] in canonical order, or [B, D] for all -> logits [B, T] in order of `tasks`."""
+        logits_TB = super().forward(y).squeeze(2)
+        return logits_TB.index_select(0, indices(self.order, y.device)).t()
+
+    def init_weights(self, seed: int, prefix: str = "tower.") -> None:
+        super().init_weights(seed, prefix)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from models.towers.home import HoME
     from models.towers.mmoe import MMoE
     from models.towers.ple import PLE
+    from models.towers.rankmixer import RankMixer
     from models.towers.shared_bottom import SharedBottom
     from models.towers.single_task import SingleTask
     from models.towers.smes import SMES
@@ -156,6 +157,41 @@ class SmesConfig(ExpertConfig):
         return SMES(self, num_features, tasks, batch_mean)
 
 
+class RankMixerConfig(ExpertConfig):
+    """RankMixer (Zhu et al. 2025): tokens of features, and a token for each task."""
+
+    kind: Literal["rankmixer"] = "rankmixer"
+    """Type of the tower."""
+    num_tokens: int = Field(8, ge=1, le=1024)
+    """Tokens, each made of an equal part of the features."""
+    num_layers: int = Field(2, ge=1, le=1024)
+    """Layers that mix tokens and run a network for each."""
+    expert_hidden: tuple[Width, ...] = (256,)
+    """Widths of the hidden layers of a token's network."""
+    expert_dim: Width = 128
+    """Width of a token, a multiple of `num_tokens`."""
+    normalization: Literal["layer"] = "layer"
+    """Normalization after each sum of a token and its update."""
+    activation: Activation = "swish"
+    """Activation after the hidden layers of networks and task towers."""
+
+    @model_validator(mode="after")
+    def _heads(self) -> Self:
+        if self.expert_dim % self.num_tokens:
+            raise ValueError(
+                f"expert_dim {self.expert_dim} is no multiple of num_tokens {self.num_tokens}; "
+                f"take {-(-self.expert_dim // self.num_tokens) * self.num_tokens}"
+            )
+        return self
+
+    def build(
+        self, *, num_features: int, tasks: Sequence[Task], batch_mean: BatchMean | None = None
+    ) -> RankMixer:
+        from models.towers.rankmixer import RankMixer
+
+        return RankMixer(self, num_features, tasks)
+
+
 class SharedBottomConfig(ExpertConfig):
     """One network for all tasks (`expert_hidden`, `expert_dim`), then a tower for each."""
 
@@ -190,6 +226,7 @@ TowerConfig = Annotated[
     | PleConfig
     | AdattConfig
     | SmesConfig
+    | RankMixerConfig
     | SharedBottomConfig
     | SingleTaskConfig,
     Field(discriminator="kind"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,8 +15,9 @@ from models.layers.feature_gates import FeatureGates
 from models.layers.gates import Gates
 from models.layers.linear import StackedLinear
 from models.tasks import Task
-from models.towers.config import TowerConfig
+from models.towers.config import RankMixerConfig, TowerConfig
 from models.towers.level import Level
+from models.towers.rankmixer import RankMixer
 from models.towers.smes import RoutedExperts
 
 MULTIPLE = 4
@@ -77,19 +79,23 @@ def _multiplications(part: nn.Module, config: TowerConfig) -> int:
         linears = [each for each in part.experts.modules() if isinstance(each, StackedLinear)]
         weights = sum(linear.weight.numel() // num_experts for linear in linears)
         return num_tasks * num_experts * config.expert_dim - idle * weights
+    if isinstance(part, RankMixer):  # scores of tokens, and their mixtures
+        return 2 * part.config.num_tokens * part.queries.numel()
     return 0
 
 
 def scaled(config: TowerConfig, factor: float) -> TowerConfig:
     """Return `config` with expert and task tower widths times `factor`, rounded as in `matched`."""
 
-    def width(of: int) -> int:
-        return max(1, round(of * factor / MULTIPLE)) * MULTIPLE
+    def width(of: int, multiple: int = MULTIPLE) -> int:
+        return max(1, round(of * factor / multiple)) * multiple
+
+    heads = config.num_tokens if isinstance(config, RankMixerConfig) else 1
 
     return config.model_copy(
         update={
             "expert_hidden": tuple(width(of) for of in config.expert_hidden),
-            "expert_dim": width(config.expert_dim),
+            "expert_dim": width(config.expert_dim, math.lcm(MULTIPLE, heads)),
             "tower_hidden": tuple(width(of) for of in config.tower_hidden),
         }
     )
@@ -105,9 +111,10 @@ def matched(
     """Scale the widths of `config` by one factor to match the cost `target` as closely as possible.
 
     Widths are `expert_hidden`, `expert_dim` and `tower_hidden`, rounded to multiples of 4, at
-    least 4; numbers of experts, masks and levels do not change. Cost increases with the factor, so
-    bisection finds the configurations on either side of the target. Among two that are equally
-    close, the cheaper one is returned.
+    least 4 (the width of RankMixer's tokens also to a multiple of their number); numbers of
+    experts, masks and levels do not change. Cost increases with the factor, so bisection finds the
+    configurations on either side of the target. Among two that are equally close, the cheaper one
+    is returned.
 
     Raises:
         ValueError: no widths are within 20% of the target; or as for `cost`.

@@ -11,6 +11,7 @@ from models.towers.config import (
     HomeConfig,
     MmoeConfig,
     PleConfig,
+    RankMixerConfig,
     SharedBottomConfig,
     SingleTaskConfig,
     SmesConfig,
@@ -65,6 +66,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         **_rival("ple", PleConfig, "Progressive Layered Extraction, two levels or more"),
         **_rival("adatt", AdattConfig, "Adaptive Task-to-Task Fusion"),
         **_rival("smes", SmesConfig, "sparse experts, chosen for all tasks and for each"),
+        "rankmixer": Variant(RankMixerConfig, "token mixing, and a network for each token"),
         **_rival("shared_bottom", SharedBottomConfig, "one network for all tasks"),
         **_rival("single_task", SingleTaskConfig, "a separate network for each task"),
         **_ablation("normalization", "expert normalization and Swish", **_AS_PUBLISHED),
@@ -86,7 +88,8 @@ def variant(name: str, base: TowerConfig) -> TowerConfig:
 
     Other architectures have neither normalization nor Swish, as in their papers. Starred ones (and
     HoME, if `base` is not a HoME) have Swish and the normalization of `base`, or batch
-    normalization if it has none; SMES has layer normalization, because it has no other.
+    normalization if it has none; SMES has layer normalization, because it has no other. RankMixer
+    has its own, and a width rounded up to a multiple of its tokens.
 
     Raises:
         ValueError: an unknown name, or an ablation of a mechanism that `base` does not have.
@@ -104,7 +107,18 @@ def variant(name: str, base: TowerConfig) -> TowerConfig:
         fields |= {"normalization": normalization, "activation": "swish"}
     if fields.get("num_levels") == 1 and name in ("ple", "ple*"):
         fields["num_levels"] = 2  # one level is CGC
+    if chosen.kind is RankMixerConfig:
+        fields = _with_heads(fields)
     result = chosen.kind.model_validate(fields | dict(chosen.changes))
     if chosen.ablation and result == variant("home", base):
         raise ValueError(f"{name}: the tower has no {name.removeprefix('home-no_')} to remove")
     return result
+
+
+def _with_heads(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return the fields of a RankMixer with a width that splits into heads."""
+    plain = RankMixerConfig()
+    heads, dim = fields.get("num_tokens", plain.num_tokens), fields["expert_dim"]
+    assert isinstance(heads, int)
+    assert isinstance(dim, int)
+    return {**fields, "expert_dim": -(-dim // heads) * heads}

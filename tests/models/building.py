@@ -12,6 +12,7 @@ from models.towers.config import HomeConfig, TowerConfig
 from models.towers.home import HoME
 from models.towers.mmoe import MMoE
 from models.towers.ple import PLE
+from models.towers.rankmixer import RankMixer
 from models.towers.shared_bottom import SharedBottom
 from models.towers.single_task import SingleTask
 from models.towers.smes import SMES
@@ -38,7 +39,7 @@ def build(
     config: TowerConfig,
     tasks: Sequence[Task] = TASKS,
     num_features: int = NUM_FEATURES,
-) -> HoME | MMoE | PLE | AdaTT | SMES | SharedBottom | SingleTask:
+) -> HoME | MMoE | PLE | AdaTT | SMES | RankMixer | SharedBottom | SingleTask:
     """In float64, at its initial weights."""
     tower = config.build(num_features=num_features, tasks=tasks)
     tower.init_weights(0)

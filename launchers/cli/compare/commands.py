@@ -58,7 +58,7 @@ def compare(
             checkpoints, and the day after for testing; every tower is tuned by as many trials.
         config: YAML file overriding the recipe, such as one of 'homerec init'.
         towers: towers to compare, A,B,...: home, single_task, shared_bottom, mmoe, cgc, ple, adatt,
-            smes, these with experts like HoME's (mmoe*), and ablations of HoME (home-no_self_gate)
+            smes, rankmixer, experts like HoME's (mmoe*), and ablations of HoME (home-no_self_gate)
             (default: home,mmoe,ple,shared_bottom,single_task; with --resume: those of the study).
         seeds: N for 0 to N-1, or a list such as 3,5,7 (default: 4, with rolling origins 3; with
             --resume: those of the study).

@@ -9,6 +9,7 @@ from models.towers.adatt import AdaTT
 from models.towers.home import HoME
 from models.towers.mmoe import MMoE
 from models.towers.ple import PLE
+from models.towers.rankmixer import RankMixer
 from models.towers.shared_bottom import SharedBottom
 from models.towers.single_task import SingleTask
 from models.towers.smes import SMES
@@ -19,6 +20,7 @@ from tests.models.reference.one_level import (
     ReferenceSingleTask,
 )
 from tests.models.reference.parts import Reference
+from tests.models.reference.rankmixer import ReferenceRankMixer
 from tests.models.reference.smes import ReferenceSmes
 from tests.models.reference.stacks import ReferenceAdatt, ReferencePle
 
@@ -36,6 +38,8 @@ def reference(model: nn.Module, tasks: Sequence[Task]) -> Reference:
         result = ReferenceAdatt(model, tasks)
     elif isinstance(model, SMES):
         result = ReferenceSmes(model, tasks)
+    elif isinstance(model, RankMixer):
+        result = ReferenceRankMixer(model, tasks)
     elif isinstance(model, SingleTask):
         result = ReferenceSingleTask(model, tasks)
     else:

@@ -11,8 +11,8 @@ from models.towers.home import HoME
 from tests.models.reference.parts import (
     FeatureGate,
     Gate,
+    Network,
     Reference,
-    Tower,
     expert,
     mixed,
     self_mixed,
@@ -63,7 +63,7 @@ class ReferenceHome(Reference):
             if config.self_gate:
                 gate = Gate(links, model.level2.gates, f"level2.self_gate.{name}")
                 self.add(f"task_self_gate {name}", gate)
-            self.add(f"tower {name}", Tower(links, model.towers, name, config.activation))
+            self.add(f"tower {name}", Network(links, model.towers, name, config.activation))
 
     def group(self, group: str, size: int, x: Tensor) -> list[Tensor]:
         """Outputs of the experts of one group on their common input x."""

@@ -12,8 +12,8 @@ from models.towers.shared_bottom import SharedBottom
 from models.towers.single_task import SingleTask
 from tests.models.reference.parts import (
     Gate,
+    Network,
     Reference,
-    Tower,
     expert,
     mixed,
 )
@@ -33,7 +33,7 @@ class ReferenceMmoe(Reference):
             self.add(
                 f"gate {task.name}", Gate(self.links, model.level.gates, f"mmoe.gate.{task.name}")
             )
-            tower = Tower(self.links, model.towers, task.name, config.activation)
+            tower = Network(self.links, model.towers, task.name, config.activation)
             self.add(f"tower {task.name}", tower)
 
     def forward(self, v: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class ReferenceSingleTask(Reference):
                 config.activation,
             )
             self.add(f"network {task.name}", module)
-            tower = Tower(self.links, model.towers, task.name, config.activation)
+            tower = Network(self.links, model.towers, task.name, config.activation)
             self.add(f"tower {task.name}", tower)
 
     def forward(self, v: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class ReferenceSharedBottom(Reference):
             self.links, model.bottom, "bottom.0", config.normalization, config.activation
         )
         for task in self.tasks:
-            tower = Tower(self.links, model.towers, task.name, config.activation)
+            tower = Network(self.links, model.towers, task.name, config.activation)
             self.add(f"tower {task.name}", tower)
 
     def forward(self, v: Tensor) -> Tensor:

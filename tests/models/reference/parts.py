@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.layers.config import Normalization
-from models.layers.experts import ExpertLayer, Experts, TaskTowers
+from models.layers.experts import ExpertLayer, Experts, Networks
 from models.layers.feature_gates import FeatureGates
 from models.layers.gates import Gates
 from models.layers.linear import StackedLinear
@@ -95,17 +95,19 @@ def expert(
     )
 
 
-class Tower(nn.Module):
-    def __init__(self, links: Links, towers: TaskTowers, name: str, activation: str) -> None:
+class Network(nn.Module):
+    """One of several networks of Linears, such as a task's tower."""
+
+    def __init__(self, links: Links, networks: Networks, name: str, activation: str) -> None:
         super().__init__()
-        t = towers.names.index(name)
+        e = networks.names.index(name)
         self.activation = activation
         self.layers = nn.ModuleList()
-        for stacked, bias in zip(towers.linears, towers.biases, strict=True):
+        for stacked, bias in zip(networks.linears, networks.biases, strict=True):
             assert isinstance(stacked, StackedLinear)
             layer = nn.Linear(stacked.weight.shape[2], stacked.weight.shape[1])
-            layer.weight = take(links, stacked.weight, t)
-            layer.bias = take(links, bias, (t, 0))
+            layer.weight = take(links, stacked.weight, e)
+            layer.bias = take(links, bias, (e, 0))
             self.layers.append(layer)
 
     def forward(self, y: Tensor) -> Tensor:

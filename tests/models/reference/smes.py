@@ -7,7 +7,7 @@ from torch import Tensor
 
 from models.tasks import Task
 from models.towers.smes import SMES
-from tests.models.reference.parts import Gate, Reference, Tower, expert
+from tests.models.reference.parts import Gate, Network, Reference, expert
 
 
 class ReferenceSmes(Reference):
@@ -32,7 +32,7 @@ class ReferenceSmes(Reference):
         for task in self.tasks:
             router = Gate(self.links, model.routed.routers, f"smes.router.{task.name}")
             self.add(f"router {task.name}", router)
-            tower = Tower(self.links, model.towers, task.name, config.activation)
+            tower = Network(self.links, model.towers, task.name, config.activation)
             self.add(f"tower {task.name}", tower)
         self.chosen: list[dict[str, list[int]]] = []
 

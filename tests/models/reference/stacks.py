@@ -13,8 +13,8 @@ from models.towers.ple import PLE
 from tests.models.reference.parts import (
     Gate,
     Links,
+    Network,
     Reference,
-    Tower,
     expert,
     mixed,
     take,
@@ -46,7 +46,7 @@ class ReferencePle(Reference):
                 gate = Gate(self.links, level.gates, f"level{i}.gate.{name}")
                 self.add(f"level{i} gate {name}", gate)
         for task in self.tasks:
-            tower = Tower(self.links, model.towers, task.name, config.activation)
+            tower = Network(self.links, model.towers, task.name, config.activation)
             self.add(f"tower {task.name}", tower)
 
     def forward(self, v: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class ReferenceAdatt(Reference):
                 native = Native(self.links, level.native_weights, f"level{i}.native.{unit}", size)
                 self.add(f"level{i} native {unit}", native)
         for task in self.tasks:
-            tower = Tower(self.links, model.towers, task.name, config.activation)
+            tower = Network(self.links, model.towers, task.name, config.activation)
             self.add(f"tower {task.name}", tower)
 
     def forward(self, v: Tensor) -> Tensor:

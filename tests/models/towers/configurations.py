@@ -5,6 +5,7 @@ from models.towers.config import (
     AdattConfig,
     MmoeConfig,
     PleConfig,
+    RankMixerConfig,
     SharedBottomConfig,
     SingleTaskConfig,
     SmesConfig,
@@ -77,6 +78,13 @@ CONFIGS: dict[str, TowerConfig] = {
     "smes, deeper": SmesConfig.model_validate(
         SMALL | {"expert_hidden": (6, 4), "tower_hidden": (), "num_experts": 7, "task_top_k": 2}
     ),
+    "rankmixer": RankMixerConfig(expert_hidden=(5,), expert_dim=6, num_tokens=3, tower_hidden=(4,)),
+    "rankmixer, deeper": RankMixerConfig(
+        expert_hidden=(5, 4), expert_dim=8, num_tokens=4, num_layers=3, tower_hidden=()
+    ),
+    "rankmixer, shallow": RankMixerConfig(
+        expert_hidden=(), expert_dim=6, num_tokens=1, num_layers=1, activation="relu"
+    ),
     "shared bottom": SharedBottomConfig.model_validate(SMALL),
     "shared bottom*": SharedBottomConfig.model_validate(STARRED),
     "single task": SingleTaskConfig.model_validate(SMALL),
@@ -92,6 +100,7 @@ KINDS = [
     "adatt-sp",
     "smes",
     "smes*, layer norm",
+    "rankmixer",
     "shared bottom*",
     "single task*",
 ]

@@ -11,10 +11,10 @@ from tests.models.towers.configurations import CONFIGS, KINDS
 
 
 @pytest.mark.parametrize(
-    "kind", ["home", "mmoe", "ple", "adatt", "smes", "shared_bottom", "single_task"]
+    "kind", ["home", "mmoe", "ple", "adatt", "smes", "rankmixer", "shared_bottom", "single_task"]
 )
 def test_configs_are_distinguished_by_kind(kind: str) -> None:
-    config = TypeAdapter(TowerConfig).validate_python({"kind": kind, "expert_dim": 3})
+    config = TypeAdapter(TowerConfig).validate_python({"kind": kind, "expert_dim": 8})
     assert config.kind == kind
     assert TypeAdapter(TowerConfig).validate_json(config.model_dump_json()) == config
     for name, field in type(config).model_fields.items():
@@ -41,6 +41,9 @@ def test_configs_are_distinguished_by_kind(kind: str) -> None:
         {"kind": "smes", "shared_top_k": -1},
         {"kind": "smes", "load_balancing_weight": -0.1},
         {"kind": "smes", "normalization": "batch"},
+        {"kind": "rankmixer", "num_tokens": 0},
+        {"kind": "rankmixer", "num_layers": 0},
+        {"kind": "rankmixer", "normalization": "none"},
         {"kind": "shared_bottom", "num_experts": 2},
     ],
     ids=str,

@@ -45,7 +45,7 @@ BASES: dict[str, TowerConfig] = {
 
 def test_names_are_those_of_the_study() -> None:
     starred = [f"{name}*" for name in RIVALS]
-    assert set(VARIANTS) == {"home", *RIVALS, *starred, *ABLATIONS}
+    assert set(VARIANTS) == {"home", "rankmixer", *RIVALS, *starred, *ABLATIONS}
     assert all(chosen.description for chosen in VARIANTS.values())
     assert [name for name, chosen in VARIANTS.items() if chosen.ablation] == [*ABLATIONS]
 

@@ -162,7 +162,10 @@ def test_parse_keeps_text() -> None:
 
 def test_help_names_every_kind_of_a_union() -> None:
     text = " ".join(field_help().split())
-    assert "(home, mmoe, ple, adatt, smes, shared_bottom or single_task; default: home)" in text
+    assert (
+        "(home, mmoe, ple, adatt, smes, rankmixer, shared_bottom or single_task; default: home)"
+        in text
+    )
     assert "(fixed, uncertainty, gradnorm or pcgrad; default: fixed)" in text
     for metric in selectable():
         assert re.search(rf"--train\.select .*?\b{metric}\b.*?--train\.patience", text)
