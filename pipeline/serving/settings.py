@@ -28,4 +28,6 @@ class Settings:
     drain_ms: int = 10_000
     """Time for open requests after SIGTERM."""
     state: Path | None = None
-    """File that keeps the ranking formula; None: it is lost when the server stops."""
+    """File that keeps the ranking formula over restarts; None: it is not kept."""
+    watch: bool = False
+    """Whether to load the model folder again when it has changed."""

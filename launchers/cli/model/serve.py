@@ -16,6 +16,8 @@ def serve(
     port: int = 8000,
     keys: Path | None = None,
     no_keys: bool = False,
+    state: Path | None = None,
+    watch: bool = False,
     threads: Positive | None = None,
     queue: Positive = 64,
     deadline_ms: Positive = 1000,
@@ -34,6 +36,8 @@ def serve(
         keys: file with a key per line: NAME ROLE TOKEN [REQUESTS_PER_SECOND]; roles: rank, admin
             (default: the variable HOMEREC_KEYS).
         no_keys: let everybody who reaches --host use the server.
+        state: file that keeps the ranking formula over restarts (default: MODEL.formula.json).
+        watch: load the model folder again when it has changed; SIGHUP does so once.
         threads: threads that score (default: one per core).
         queue: requests that may wait for a thread; more get 429.
         deadline_ms: milliseconds until a request gets 504.
@@ -48,11 +52,10 @@ def serve(
 
     with no_garbage_collection():
         from pipeline.io.console import plain_console, print_line
-        from pipeline.serving.http.app import App
         from pipeline.serving.http.keys import VARIABLE, read_keys
         from pipeline.serving.http.server import free_address, needs_keys, serve_until_signal
-        from pipeline.serving.model.served import load
         from pipeline.serving.settings import Settings
+        from pipeline.serving.start import open_app, state_file
 
     settings = Settings(
         host=host,
@@ -65,6 +68,8 @@ def serve(
         read_timeout_ms=read_timeout_ms,
         max_connections=max_connections,
         drain_ms=drain_ms,
+        state=state or state_file(model),
+        watch=watch,
     )
     found = read_keys(keys)
     if needs_keys(settings) and not found and not no_keys:
@@ -73,7 +78,7 @@ def serve(
             "--no-keys"
         )
     chosen = free_address(host, port)
-    app = App(load(model, settings.threads, settings.max_candidates), settings, found)
+    app = open_app(model, settings, found)
     console = plain_console()
     asyncio.run(serve_until_signal(app, chosen, lambda line: print_line(console, line)))
     return 0

@@ -13,6 +13,7 @@ from granian.server.embed import Server
 
 from pipeline.io.errors import UserError
 from pipeline.serving.http.app import App
+from pipeline.serving.http.watch import watch
 from pipeline.serving.settings import Settings
 
 _POLL_S = 0.01
@@ -44,13 +45,18 @@ async def serve_until_signal(app: App, port: int, say: Say) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(app, port, stop, say)
+    hangup = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    await serve(app, port, stop, say, hangup)
 
 
-async def serve(app: App, port: int, stop: asyncio.Event, say: Say) -> None:
+async def serve(
+    app: App, port: int, stop: asyncio.Event, say: Say, hangup: asyncio.Event | None = None
+) -> None:
     """Serve until `stop` is set, then answer the open requests.
 
     New ones are answered, too, until none is open or `drain_ms` are over; /readyz says 503.
+    `hangup` loads the model folder again.
     """
     settings = app.settings
     server = _server(app, port)
@@ -59,11 +65,13 @@ async def serve(app: App, port: int, stop: asyncio.Event, say: Say) -> None:
     await _listening(settings.host, port, serving)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     say(f"serving {app.served.model.folder} on http://{host}:{port}")
+    watching = loop.create_task(watch(app, hangup or asyncio.Event(), say))
     stopped = loop.create_task(stop.wait())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         stopped.cancel()
         raise RuntimeError("the HTTP server ended by itself") from serving.exception()
+    watching.cancel()
     app.draining = True
     end = loop.time() + settings.drain_ms / 1000
     say(f"stopping: {app.open_requests} open requests")

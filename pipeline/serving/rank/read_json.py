@@ -5,7 +5,6 @@ msgspec checks every value while it parses, and names the place of the first tha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from msgspec.structs import astuple
 
 from pipeline.scoring.inputs import Input
 from pipeline.serving.http.answers import HttpError, invalid
+from pipeline.serving.http.decode import decode
 from pipeline.serving.rank.request import (
     ID,
     RankRequest,
@@ -28,8 +28,6 @@ from pipeline.serving.rank.request import (
 
 _Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _Id = _Int64 | float | str | bool | None
-_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", re.DOTALL)
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
 
 class JsonReader:
@@ -70,14 +68,9 @@ class JsonReader:
         return unknown_column(name, place, self.inputs)
 
     def _decode(self, body: bytes) -> Any:
-        try:
-            return self._decoder.decode(body)
-        except msgspec.ValidationError as error:
-            raise self._error(str(error)) from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise HttpError(
-                400, "malformed_json", f"the body is not valid JSON: {error}"
-            ) from error
+        return decode(
+            self._decoder, body, lambda name, at: self.unknown_column(name, at) if at else None
+        )
 
     def _shared(self, found: Any) -> pa.Table:
         user, context = self._one(found.user, "user"), self._one(found.context, "context")
@@ -134,19 +127,6 @@ class JsonReader:
                 )
             found[name] = values
         return found
-
-    def _error(self, message: str) -> HttpError:
-        """Return a msgspec message as ours, with the place of the value."""
-        match = _PLACE.match(message)
-        assert match is not None
-        what, where = match["what"], match["where"] or ""
-        if (unknown := _UNKNOWN.match(what)) is not None:
-            name = unknown[1]
-            if where:
-                return self.unknown_column(name, where)
-            known = "user, context, candidates, columns, sort, top"
-            return invalid(f"{name}: the request has no such field; known: {known}", name)
-        return invalid(f"{where or 'the body'}: {what}", where or None)
 
 
 def _length(columns: Mapping[str, Sequence[Any]]) -> int:

@@ -18,8 +18,8 @@ from pipeline.serving.http.answers import ARROW, JSON
 from pipeline.serving.http.app import App
 from pipeline.serving.http.keys import Keys
 from pipeline.serving.http.server import free_address, serve
-from pipeline.serving.model.served import load
 from pipeline.serving.settings import Settings
+from pipeline.serving.start import open_app
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Client:
 def running(folder: Path, keys: Keys | None = None, **limits: Any) -> Iterator[Client]:
     """Serve a model folder on a free port; drained at the end."""
     settings = Settings(threads=2, **limits)
-    app = App(load(folder, settings.threads, settings.max_candidates), settings, keys or Keys(()))
+    app = open_app(folder, settings, keys or Keys(()))
     port = free_address(settings.host, 0)
     loop, stop, ready = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
     failures: list[BaseException] = []
