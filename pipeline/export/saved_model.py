@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from pipeline.checkpoint.incremental import open_reader
 from pipeline.checkpoint.load import cause
 from pipeline.checkpoint.manifest import CorruptError
+from pipeline.checkpoint.saved_table import SavedTable
 from pipeline.checkpoint.verify import find_damage
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath
@@ -35,10 +36,11 @@ class SavedModel:
         if (problem := find_damage(folder)) is not None:
             raise UserError(f"{folder}: {problem}; give another checkpoint of the run")
         with _errors(folder):
-            self._metadata: Metadata = open_reader(folder).read_metadata()
+            self.reader = open_reader(folder)
+            self.metadata: Metadata = self.reader.read_metadata()
         self._found = {
             name.removeprefix(_MODEL): entry
-            for name, entry in self._metadata.state_dict_metadata.items()
+            for name, entry in self.metadata.state_dict_metadata.items()
             if name.startswith(_MODEL) and isinstance(entry, TensorStorageMetadata)
         }
 
@@ -53,8 +55,9 @@ class SavedModel:
 
     def blocks(self, table: str) -> Iterator[Tensor]:
         """Yield the rows of a table in order, [up to BLOCK_ROWS, dim]."""
-        name = self._table(table)
-        yield from torch.split(self._load([name])[name], BLOCK_ROWS)
+        with _errors(self.folder):
+            saved = SavedTable(self.reader, self.metadata, _MODEL + self._table(table))
+            yield from saved.blocks(BLOCK_ROWS)
 
     def _table(self, table: str) -> str:
         for parent in ("embeddings.embedding_bags", "rows.embeddings"):

@@ -157,19 +157,19 @@ class ExportedModel:
         self, request: pa.Table | None, rows: pa.Table, unknown: Counter[str], locate: Locate
     ) -> Float32Array:
         """Score rows that have the columns of `request`, which has one row, too."""
-        shared = {} if request is None else self._ids(request, unknown, lambda row: "user")
-        own = self._ids(rows, unknown, locate, without=shared)
+        shared = {} if request is None else self.ids(request, unknown, lambda row: "user")
+        own = self.ids(rows, unknown, locate, without=shared)
         dense_BN = self.decoder.numbers(rows, request, locate)
         embedded = self.lookup.embed(shared)
         logits = [
             self.tower(self.lookup.assemble(embedded, self.lookup.embed(part), dense))
-            for part, dense in _parts(own, dense_BN)
+            for part, dense in parts_of(own, dense_BN)
         ]
         found = torch.cat(logits).sigmoid() if logits else torch.empty(0, len(self.tasks))
         array: Float32Array = found.numpy()
         return array
 
-    def _ids(
+    def ids(
         self,
         table: pa.Table,
         unknown: Counter[str],
@@ -209,7 +209,7 @@ class ExportedModel:
         return pl.DataFrame(pl.from_arrow(columns.select(names)))
 
 
-def _parts(ids: Mapping[str, Ids], dense_BN: Tensor) -> Iterator[tuple[dict[str, Ids], Tensor]]:
+def parts_of(ids: Mapping[str, Ids], dense_BN: Tensor) -> Iterator[tuple[dict[str, Ids], Tensor]]:
     """Cut rows into parts of ROWS rows."""
     dense = torch.split(dense_BN, ROWS) if len(dense_BN) else ()
     cut = {name: _cut(one, [len(part) for part in dense]) for name, one in ids.items()}

@@ -12,7 +12,10 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from pipeline.checkpoint.manifest import read_manifest
 from pipeline.checkpoint.reader import CheckpointReader
+from pipeline.checkpoint.saved_table import SavedTable
 from pipeline.checkpoint.verify import find_damage
+from pipeline.export.export import export
+from pipeline.export.saved_model import SavedModel
 from tests.integration.checkpoint.test_corrupt import changed
 from tests.integration.training.runs import run, saved_again, tensors
 from tests.ranks import run_ranks
@@ -103,3 +106,21 @@ def test_damage_of_checkpoint_or_base_is_named(runs: Path, tmp_path: Path) -> No
     assert find_damage(step(copy, 6)) == "its base, step 4, is missing"
     shutil.copytree(step(runs / "whole", 4), step(copy, 4))
     assert find_damage(step(copy, 6)) == "step 4 is not its original base"
+
+
+@pytest.mark.parametrize("number", [4, 6])
+def test_rows_of_a_table_are_read_by_blocks(runs: Path, number: int, tmp_path: Path) -> None:
+    """Of shards of any kind, whole or with changed rows; then the exported model is that one."""
+    place = step(runs / "often", number)
+    saved = SavedModel(place)
+    whole = tensors(step(runs / "whole", number), tmp_path)
+    tables = {name: whole[name] for name in whole if name.startswith("/model/model.embeddings.")}
+    assert len(tables) > 5
+    for name, expected in tables.items():
+        table = SavedTable(saved.reader, saved.metadata, name[1:].replace("/", "."))
+        for rows in (7, 10_000):
+            assert torch.equal(torch.cat(list(table.blocks(rows))), expected)
+    manifest = export(place, tmp_path / "model", compile_tower="off")
+    assert manifest.origin.step == number
+    assert manifest.parity is not None
+    assert manifest.parity.max_difference <= 1e-6

@@ -36,6 +36,7 @@ def test_smaller_tables_rank_as_well(trained: Model, tmp_path: Path, tables: str
     np.testing.assert_allclose(found, trained.predict(FRAME).to_numpy(), rtol=0, atol=3e-3)
 
 
+@pytest.mark.slow  # to compile
 def test_a_compiled_tower_scores_the_same(
     trained: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
