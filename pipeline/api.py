@@ -191,6 +191,29 @@ class Model:
         with open_world() as world:
             return predict(str(self.folder), _polars(frame), world)
 
+    def export(
+        self,
+        out: str | Path,
+        *,
+        tables: Literal["fp32", "fp16", "int8"] = "fp32",
+        formula: str | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write a model folder, which scores and serves without the run; returns the folder.
+
+        Args:
+            out: the folder.
+            tables: number format of the embedding tables.
+            formula: ranking score of a row, such as 'click + 2 * like'; None: the sum of all tasks.
+            overwrite: replace the model in `out`.
+
+        Raises UserError if the folder exists, or the exported model differs from evaluation.
+        """
+        from pipeline.export.export import export
+
+        export(str(self.folder), Path(out), tables=tables, formula=formula, overwrite=overwrite)
+        return Path(out)
+
 
 def _polars(frame: Frame) -> pl.DataFrame:
     if isinstance(frame, pl.DataFrame):

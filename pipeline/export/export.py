@@ -12,6 +12,8 @@ from pathlib import Path
 
 from models.tower import TowerFactory
 from pipeline.checkpoint.layout import find_checkpoint
+from pipeline.checkpoint.manifest import NAME as CHECKPOINT
+from pipeline.checkpoint.manifest import digest, read_manifest
 from pipeline.config.tree import Config
 from pipeline.data.prepare.writer import version
 from pipeline.data.schema import Schema
@@ -175,7 +177,8 @@ def _origin(folder: AnyPath, config: Config, chosen: Selection, record: TableFil
     remedy = "export another checkpoint of the run"
     return Origin(
         run=str(folder),
-        step=int(folder.name.rpartition("-")[2]) if folder.name.startswith("step-") else 0,
+        checkpoint=digest(folder / CHECKPOINT).sha256,
+        step=read_manifest(folder).step,
         made_by=f"homerec {version()}",
         dataset=chosen.schema.dataset,
         rows={name: one.rows for name, one in chosen.schema.splits.items()},

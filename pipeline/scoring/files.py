@@ -175,7 +175,12 @@ def _targets(
                 f"{file.name}: has the same output as {found[path].name}, {path}; score them apart"
             )
         found[path] = file
-        mark = {"model": model.digest, "input": file.name, "bytes": file.size, "keep": [*keep]}
+        mark = {
+            "model": model.manifest.scores_as,
+            "input": file.name,
+            "bytes": file.size,
+            "keep": [*keep],
+        }
         targets.append(_Target(index, path, json.dumps(mark, sort_keys=True).encode()))
     return targets
 

@@ -82,6 +82,8 @@ class Origin(Frozen):
 
     run: str
     step: Count
+    checkpoint: str
+    """SHA-256 of the checkpoint's manifest."""
     made_by: str
     """Version of homerec."""
     dataset: str
@@ -122,6 +124,14 @@ class Manifest(Frozen):
     """None: not compared; such a folder is not loaded."""
     origin: Origin
     files: Mapping[str, FileRecord]
+
+    @property
+    def scores_as(self) -> str:
+        """Digest of what scores follow from: equal for exports of one checkpoint with tables of one
+        type and the same formula."""
+        kinds = sorted({table.type for table in self.tables})
+        parts = [self.version, self.origin.checkpoint, kinds, self.formula]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def save(self, folder: Path) -> None:
         """Write the file, with its own digest."""
