@@ -27,6 +27,7 @@ from pipeline.io.files import has_file, read_text
 from pipeline.io.json_types import Json
 from pipeline.io.set_aside import SAVED
 from pipeline.io.typed_json import OPEN, Count, Number, Time, read_typed
+from pipeline.metrics.clustered import CLUSTERED
 
 VERSION = 1
 
@@ -69,12 +70,27 @@ class _Task(TypedDict):
 
 
 @with_config(OPEN)
+class _Options(TypedDict):
+    towers: list[str]
+    seeds: list[Seed]
+    trials: Count
+    tune_at: Literal["first", "every"]
+
+
+@with_config(OPEN)
+class _Rows(TypedDict):
+    train: Count
+    val: Count
+    test: Count
+
+
+@with_config(OPEN)
 class _Origin(TypedDict):
     origin: str
     train_to: str
     val: str
     test: str
-    rows: dict[str, Count]
+    rows: _Rows
 
 
 @with_config(OPEN)
@@ -108,7 +124,7 @@ class _Run(TypedDict):
 class _Rolling(TypedDict):
     version: Literal[1]
     protocol: Literal["rolling"]
-    options: dict[str, Any]
+    options: _Options
     recipe: str
     dataset: str
     data: dict[str, Any]
@@ -133,21 +149,40 @@ def _checked(study: dict[str, Any]) -> dict[str, Any]:
 
 
 def _faults(study: dict[str, Any]) -> Iterator[str]:
-    towers, tasks = set(study["towers"]), set(study["tasks"])
+    towers, tasks, origins = set(study["towers"]), set(study["tasks"]), study["origins"]
     if study["subject"] not in towers:
         yield f"subject: {study['subject']!r} is not a tower of this study"
     for run in study["runs"]:
         if run["tower"] not in towers:
             yield f"runs: {run['tower']!r} is not a tower of this study"
+        if run["status"] == "done" and run["cpu_seconds"] is None:
+            yield f"runs: {run['folder']} is done, but lacks cpu_seconds"
     for metric, of_task in study["summary"].items():
+        if metric not in CLUSTERED:
+            yield f"summary: {metric!r} is not one of {', '.join(CLUSTERED)}"
         if set(of_task) != tasks:
             yield f"summary.{metric}: its tasks are not those of the study"
         for task, found in of_task.items():
             if set(found["towers"]) != towers:
                 yield f"summary.{metric}.{task}: its towers are not those of the study"
             for tower, row in found["towers"].items():
-                if row["mean"] is not None and set(row["rivals"]) != towers - {tower}:
-                    yield f"summary.{metric}.{task}.{tower}: its rivals are not the other towers"
+                if fault := _row_fault(row, towers - {tower}, [one["origin"] for one in origins]):
+                    yield f"summary.{metric}.{task}.{tower}: {fault}"
+
+
+def _row_fault(row: dict[str, Any], rivals: set[str], origins: list[str]) -> str:
+    if (row["mean"] is None) != (row["best_rival"] is None) or (row["power"] is None) != (
+        row["best_rival"] is None
+    ):
+        return "mean, best_rival and power are null together"
+    if set(row["rivals"]) != (set() if row["mean"] is None else rivals):
+        return "its rivals are not the other towers"
+    if row["mean"] is not None and row["best_rival"] not in rivals:
+        return f"best_rival: {row['best_rival']!r} is not another tower"
+    for found in row["rivals"].values():
+        if not set(found["by_origin"]) <= set(origins):
+            return "by_origin: not the origins of the study"
+    return ""
 
 
 RollingFile = Annotated[_Rolling, AfterValidator(_checked)]

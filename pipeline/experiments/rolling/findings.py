@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.experiments.rolling.comparison import EFFECT, LEVEL, POWER
+from pipeline.experiments.rolling.comparison import LEVEL, POWER
 from pipeline.experiments.study_findings import plain, signed
 from pipeline.io.json_types import Json
 from pipeline.metrics.spec import metric_named
@@ -75,6 +75,8 @@ def interval(found: Json) -> str:
 
 def p_text(found: Json) -> str:
     p = found["p_corrected"]
+    if p >= 0.9995:
+        return "1"
     return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
 
 
@@ -96,13 +98,13 @@ def power_text(study: Json) -> str:
     for metric, task, rival, _, row in best_differences(study, name):
         power = row["power"]
         parts.append(
-            f"{metric_named(metric).heading} {task} {power['rows']:,} rows of {power['users']:,} "
+            f"{task} {metric_named(metric).heading} {power['rows']:,} rows of {power['users']:,} "
             f"users (to {rival})"
         )
     one = next(iter(next(iter(study["summary"].values())).values()))
     return (
         f"With {100 * POWER:.0f}% power, at {100 * LEVEL:.0f}% and for one comparison, a "
-        f"difference of {EFFECT} between {name} and its best rival takes: {'; '.join(parts)}. The "
+        f"difference of .001 between {name} and its best rival takes: {'; '.join(parts)}. The "
         f"test days have {one['rows']:,} rows of {one['users']:,} users."
     )
 

@@ -70,7 +70,7 @@ def mean_rows(study: Json, metric: str) -> Rows:
 def origin_rows(study: Json, tower: str) -> Rows:
     return [
         {"task": task, "metric": metric_named(metric).heading, "best rival": rival}
-        | {origin: signed(value) for origin, value in found["by_origin"].items()}
+        | {one["origin"]: signed(found["by_origin"].get(one["origin"])) for one in study["origins"]}
         for metric, task, rival, found, _ in best_differences(study, tower)
     ]
 

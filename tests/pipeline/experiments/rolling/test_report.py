@@ -1,0 +1,75 @@
+"""What a rolling study says, in words, tables and the picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+from pipeline.experiments.rolling.file_types import is_rolling, load_rolling
+from pipeline.experiments.rolling.findings import answer, verdict
+from pipeline.experiments.rolling.report import FOREST, write_rolling_report
+from pipeline.experiments.rolling.tables import all_tables, screen_table, write_markdown
+from pipeline.experiments.study import NAME
+from pipeline.io.files import write_json
+from tests.mutations import assert_read_or_refused, text_mutations
+from tests.pipeline.experiments.rolling.studies import ORIGINS, TASKS, TOWERS, rolling_study
+
+
+def show(folder: Path) -> None:
+    found = load_rolling(folder)
+    write_rolling_report(folder, found)
+    write_markdown(folder, found)
+    for title, rows in all_tables(found):
+        screen_table(title, rows)
+
+
+def test_a_difference_and_none_are_said_plainly() -> None:
+    study = rolling_study()
+    found = verdict(study, "home", TASKS[0])
+    assert "AUC" in found
+    assert "is better: +." in found
+    assert "p < .001" in found
+    for tower in TOWERS[1:]:
+        assert "is worse: -." in verdict(study, tower, TASKS[0])
+    assert "is not significant (p" in verdict(study, "home", TASKS[1])
+    questions = dict(answer(study))
+    main = questions["Is home better than its best rival?"]
+    assert f"better: {TASKS[0]} (+" in main
+    assert f"not significant: {TASKS[1]} (" in main
+    assert (
+        "8 comparisons of home: 2 tasks, 2 metrics, 2 rivals" in questions["How certain is this?"]
+    )
+
+
+def test_a_study_without_a_common_origin_and_seed_says_so(tmp_path: Path) -> None:
+    study = {**rolling_study(), "summary": {}}
+    write_json(tmp_path / NAME, study)
+    show(tmp_path)
+    assert "nothing to compare" in (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert not (tmp_path / FOREST).exists()
+
+
+def test_the_picture_has_a_mark_for_every_task_and_metric(tmp_path: Path) -> None:
+    write_json(tmp_path / NAME, rolling_study())
+    assert is_rolling(tmp_path)
+    show(tmp_path)
+    picture = ElementTree.parse(tmp_path / FOREST)
+    name = "{http://www.w3.org/2000/svg}"
+    assert len(picture.findall(f".//{name}circle")) == 2 * len(TASKS)
+    texts = [one.text for one in picture.findall(f".//{name}text")]
+    assert all(task in texts for task in TASKS)
+    table = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert all(origin in table for origin in ORIGINS)
+
+
+def test_a_study_is_shown_or_one_line_says_why_not(tmp_path: Path) -> None:
+    study = rolling_study()
+    study["runs"] = study["runs"][:2]
+    write_json(tmp_path / NAME, study)
+    text = (tmp_path / NAME).read_text(encoding="utf-8")
+    show(tmp_path)
+    for changed in text_mutations(text):
+        (tmp_path / NAME).write_bytes(changed)
+        assert_read_or_refused(lambda: show(tmp_path), changed)
+    assert json.loads(text)["protocol"] == "rolling"
