@@ -27,6 +27,7 @@ _COMMANDS = {
     "evaluate": ("evaluate:evaluate", "compute exact metrics of a checkpoint on a split"),
     "export": ("model.export:export", "export a checkpoint as a model folder"),
     "score": ("model.score:score", "score files with an exported model"),
+    "features": ("features:app", "fill a store of features for serving"),
     "serve": ("model.serve:serve", "serve an exported model over HTTP"),
     "compare": ("compare.commands:compare", "compare towers over seeds or rolling origins"),
     "tune": ("tune:tune", "search for a better configuration"),

@@ -27,6 +27,8 @@ class Settings:
     """More wait to be accepted."""
     drain_ms: int = 10_000
     """Time for open requests after SIGTERM."""
+    store: Path | None = None
+    """Folder of a feature store."""
     state: Path | None = None
     """File that keeps the ranking formula over restarts; None: it is not kept."""
     watch: bool = False

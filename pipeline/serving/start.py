@@ -19,7 +19,7 @@ def open_app(folder: Path, settings: Settings, keys: Keys) -> App:
 
     Raises UserError if the folder is damaged, or the formula does not fit the model.
     """
-    served = load(folder, settings.threads, settings.max_candidates)
+    served = load(folder, settings.threads, settings.max_candidates, settings.store)
     formulas = Formulas(settings.state, served.formula.text)
     current = formulas.current
     try:

@@ -15,7 +15,7 @@ from pipeline.config.fields import fields
 from pipeline.config.tree import Config
 from tests.docs.documents import DOCUMENTS, ROOT, command_lines, name
 
-_GROUPS = {"bench", "prepare", "plan", "checkpoint", "debug"}
+_GROUPS = {"features", "bench", "prepare", "plan", "checkpoint", "debug"}
 COMMANDS = [
     pytest.param(line, id=f"{name(document)}: {line}")
     for document in DOCUMENTS

@@ -13,7 +13,8 @@ _EVERY_S = 1.0
 class Progress:
     """Prints rows, speed and remaining time; in place on a terminal, else every 10 seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "score") -> None:
+        self._what = what
         self._start = time.monotonic()
         self._next = self._start + _EVERY_S
         self._in_place = sys.stderr.isatty()
@@ -25,7 +26,7 @@ class Progress:
         self._next = now + (_EVERY_S if self._in_place else 10 * _EVERY_S)
         speed = done / max(now - self._start, 1e-9)
         line = (
-            f"score {100 * done // max(total, 1):>3}%  {done:,}/{total:,} rows  "
+            f"{self._what} {100 * done // max(total, 1):>3}%  {done:,}/{total:,} rows  "
             f"{speed_text(speed)} rows/s  eta {duration_text((total - done) / max(speed, 1e-9))}"
         )
         end = "\n" if done == total or not self._in_place else ""

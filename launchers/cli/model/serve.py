@@ -16,6 +16,7 @@ def serve(
     port: int = 8000,
     keys: Path | None = None,
     no_keys: bool = False,
+    store: Path | None = None,
     state: Path | None = None,
     watch: bool = False,
     threads: Positive | None = None,
@@ -36,6 +37,7 @@ def serve(
         keys: file with a key per line: NAME ROLE TOKEN [REQUESTS_PER_SECOND]; roles: rank, admin
             (default: the variable HOMEREC_KEYS).
         no_keys: let everybody who reaches --host use the server.
+        store: folder that 'homerec features load' filled; requests may carry ids alone.
         state: file that keeps the ranking formula over restarts (default: MODEL.formula.json).
         watch: load the model folder again when it has changed; SIGHUP does so once.
         threads: threads that score (default: one per core).
@@ -68,6 +70,7 @@ def serve(
         read_timeout_ms=read_timeout_ms,
         max_connections=max_connections,
         drain_ms=drain_ms,
+        store=store,
         state=state or state_file(model),
         watch=watch,
     )

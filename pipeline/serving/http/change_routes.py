@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from pipeline.io.errors import UserError
 from pipeline.scoring.formula import Formula
 from pipeline.serving.http.answers import Answer, HttpError, json_answer
 from pipeline.serving.http.app import App
@@ -96,6 +97,26 @@ async def rollback_model(app: App, exchange: Exchange) -> Answer:
             )
         _swap(app, served)
     return json_answer(card(app.served))
+
+
+async def load_store(app: App, exchange: Exchange) -> Answer:
+    """Open the files of the feature store again."""
+    await reload_store(app)
+    store = app.served.store
+    assert store is not None
+    return json_answer({"keys": {file.key: file.rows for file in store.files}})
+
+
+async def reload_store(app: App) -> None:
+    """Use the feature store as it is now. Raises HttpError 409."""
+    async with app.changes:
+        if app.settings.store is None:
+            raise HttpError(409, "no_store", "this server has no store; start it with --store")
+        try:
+            served = await asyncio.to_thread(app.served.with_store, app.settings.store)
+        except UserError as error:
+            raise HttpError(409, "store_refused", f"{error}; the store before serves on") from error
+        app.serve(served)
 
 
 async def reload(app: App, folder: Path | None) -> None:

@@ -37,6 +37,9 @@ class Metrics:
         self._unknown = Counter(
             "homerec_unknown_ids", "Ids outside the vocabulary", ["feature"], registry=registry
         )
+        self._missing = Counter(
+            "homerec_missing_keys", "Keys that the store lacks", ["key"], registry=registry
+        )
         self._model = Gauge(
             "homerec_model_info",
             "The model that serves",
@@ -48,10 +51,12 @@ class Metrics:
         """Add a metric whose value is asked for when it is read."""
         Gauge(name, text, registry=self.registry).set_function(value)
 
-    def count_unknown(self, unknown: Counts[str]) -> None:
-        """Add to the number of unknown ids of each feature."""
+    def count(self, unknown: Counts[str], missing: Counts[str]) -> None:
+        """Add to the numbers of unknown ids, and of keys that the store lacks."""
         for feature, count in unknown.items():
             self._unknown.labels(feature).inc(count)
+        for key, count in missing.items():
+            self._missing.labels(key).inc(count)
 
     def set_model(self, digest: str, tower: str, formula_version: int) -> None:
         """Replace what is said about the model."""

@@ -105,6 +105,7 @@ def _schemas(served: Served) -> dict[str, Any]:
     _, found = msgspec.json.schema_components(types, ref_template=_REF + "{name}")
     tasks = {task: {"type": "array", "items": _NUMBER} for task in served.model.tasks}
     texts = {"type": "string"}
+    counts = {"type": "object", "additionalProperties": {"type": "integer"}}
     return {
         **found,
         "RankRequest": {**found["RankRequest"], "oneOf": _either("candidates", "columns")},
@@ -123,7 +124,8 @@ def _schemas(served: Served) -> dict[str, Any]:
                 "probabilities": {"type": "object", "properties": tasks, "required": list(tasks)},
                 "score": {"type": "array", "items": _NUMBER},
                 "order": {"type": "array", "items": {"type": "integer"}},
-                "unknown_ids": {"type": "object", "additionalProperties": {"type": "integer"}},
+                "unknown_ids": counts,
+                "missing_keys": counts,
             },
             "required": ["model", "formula_version", "probabilities", "score", "unknown_ids"],
         },

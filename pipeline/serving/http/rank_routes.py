@@ -32,7 +32,7 @@ async def rank(app: App, exchange: Exchange) -> Answer:
     wanted = next((one for one in (ARROW, JSON) if one in accept), kind)
     content, ranking = await app.work.run(lambda: app.served.answer(body, kind, wanted))
     app.metrics.candidates.inc(len(ranking.score))
-    app.metrics.count_unknown(ranking.unknown)
+    app.metrics.count(ranking.unknown, ranking.missing)
     return Answer(content, type=wanted)
 
 

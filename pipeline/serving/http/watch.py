@@ -9,25 +9,27 @@ from pathlib import Path
 from pipeline.scoring.manifest import NAME
 from pipeline.serving.http.answers import HttpError
 from pipeline.serving.http.app import App
-from pipeline.serving.http.change_routes import reload
+from pipeline.serving.http.change_routes import reload, reload_store
 
 _EVERY_S = 1.0
 
 
 async def watch(app: App, hangup: asyncio.Event, say: Callable[[str], None]) -> None:
-    """Reload whenever `hangup` is set and, with `settings.watch`, for another manifest."""
+    """Reload whenever `hangup` is set and, with `settings.watch`, for another manifest or store."""
     folder = app.served.model.folder
-    seen = _version(folder)
+    seen = _versions(app, folder)
     while True:
         try:
             async with asyncio.timeout(_EVERY_S if app.settings.watch else None):
                 await hangup.wait()
         except TimeoutError:
-            if _version(folder) == seen:
+            if _versions(app, folder) == seen:
                 continue
         hangup.clear()
-        seen = _version(folder)
+        seen = _versions(app, folder)
         try:
+            if app.settings.store is not None:
+                await reload_store(app)
             await reload(app, folder)
         except HttpError as error:
             say(f"refused: {error}")
@@ -35,10 +37,15 @@ async def watch(app: App, hangup: asyncio.Event, say: Callable[[str], None]) -> 
             say(f"serving {folder}, digest {app.served.model.digest[:12]}")
 
 
-def _version(folder: Path) -> tuple[int, int] | None:
-    """Return what changes when a manifest is replaced; None while there is none."""
+def _versions(app: App, folder: Path) -> list[tuple[int, int] | None]:
+    store = [] if app.settings.store is None else sorted(app.settings.store.glob("[!.]*.mdb"))
+    return [_version(path) for path in (folder / NAME, *store)]
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is replaced; None while there is none."""
     try:
-        found = (folder / NAME).stat()
+        found = path.stat()
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,21 +13,30 @@ from pipeline.serving.http.answers import ARROW, HttpError
 from pipeline.serving.rank.ranking import Ranking, rank
 from pipeline.serving.rank.read_arrow import read_arrow
 from pipeline.serving.rank.read_json import JsonReader
+from pipeline.serving.rank.request import check_columns
 from pipeline.serving.rank.write import write_arrow, write_json
+from pipeline.serving.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model with the formula and the reader of its requests."""
+    """A model with its formula, the reader of its requests, and its feature store."""
 
     model: ExportedModel
     formula: Formula
     formula_version: int
     json: JsonReader
+    store: Store | None
 
     def with_formula(self, formula: Formula, version: int) -> Served:
         """Return the same model with another formula."""
         return replace(self, formula=formula, formula_version=version)
+
+    def with_store(self, folder: Path) -> Served:
+        """Return the same model with the store as it is now. Raises UserError if it is damaged."""
+        store = Store(folder, self.json.inputs)
+        json = JsonReader(self.model.inputs, self.json.max_candidates, store.keys)
+        return replace(self, store=store, json=json)
 
     def answer(self, body: bytes, kind: str, wanted: str) -> tuple[bytes, Ranking]:
         """Return a request's ranking in the type `wanted`. Runs in a thread.
@@ -34,21 +44,26 @@ class Served:
         Raises HttpError for a body of type `kind` that is no request for this model.
         """
         request = read_arrow(body, self.json) if kind == ARROW else self.json.read(body)
-        ranking = rank(self.model, self.formula, request)
+        missing: Counter[str] = Counter()
+        if self.store is not None:
+            request = self.store.fill(request, missing)
+        check_columns(request, self.json.inputs)
+        ranking = replace(rank(self.model, self.formula, request), missing=missing)
         about = {"model": self.model.digest, "formula_version": self.formula_version}
         write = write_arrow if wanted == ARROW else write_json
         return write(ranking, self.model.tasks, about), ranking
 
 
-def load(folder: Path, threads: int, max_candidates: int) -> Served:
+def load(folder: Path, threads: int, max_candidates: int, store: Path | None) -> Served:
     """Load a model folder and score a made-up candidate, so that no request is the first.
 
-    Raises UserError if the folder is damaged or was not compared with evaluation.
+    Raises UserError if the folder is damaged, was not compared with evaluation, or the store was
+    loaded for other columns.
     """
     model = ExportedModel.load(folder, threads)
-    served = Served(model, model.formula, 1, JsonReader(model.inputs, max_candidates))
+    served = Served(model, model.formula, 1, JsonReader(model.inputs, max_candidates), None)
     try:
         served.answer(served.json.example(), "", "")
     except HttpError as error:
         raise UserError(f"{folder}: cannot score a candidate: {error}") from error
-    return served
+    return served if store is None else served.with_store(store)

@@ -22,7 +22,8 @@ def load_beside(folder: Path, running: Served, threads: int, kept: Formulas) -> 
     evaluation, needs other columns, or lacks a task of the formula.
     """
     try:
-        found = load(folder, threads, running.json.max_candidates)
+        store = None if running.store is None else running.store.folder
+        found = load(folder, threads, running.json.max_candidates, store)
         check_inputs(running.model.inputs, found.model.inputs)
         if kept.current.source == "changed":
             formula = Formula(kept.formula, found.model.tasks)

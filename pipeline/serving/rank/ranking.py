@@ -29,6 +29,8 @@ class Ranking:
     ids: pa.Array | None
     unknown: Counter[str] = field(default_factory=Counter)
     """Ids outside the vocabulary, by feature."""
+    missing: Counter[str] = field(default_factory=Counter)
+    """Keys that the store does not have, by key."""
 
 
 def rank(model: ExportedModel, formula: Formula, request: RankRequest) -> Ranking:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline.serving.http.answers import HttpError, invalid
 from pipeline.serving.rank.read_json import JsonReader
-from pipeline.serving.rank.request import ID, RankRequest, check_columns, check_count
+from pipeline.serving.rank.request import ID, RankRequest, check_count
 
 METADATA = b"homerec.request"
 
@@ -28,21 +28,19 @@ def read_arrow(body: bytes, json: JsonReader) -> RankRequest:
         raise HttpError(400, "malformed_arrow", f"the body is no Arrow stream: {reason}") from error
     names = table.column_names
     for name in names:
-        if name not in json.inputs and name != ID:
+        if name not in json.columns and name != ID:
             raise json.unknown_column(name, "candidates")
         if names.count(name) > 1:
             raise invalid(f"candidates.{name}: two columns have this name", f"candidates.{name}")
     check_count(len(table), json.max_candidates)
     shared, sort, top = json.read_shared((table.schema.metadata or {}).get(METADATA, b"{}"))
     ids = None
-    if ID in names and ID not in json.inputs:
+    if ID in names and ID not in json.columns:
         ids = table[ID].combine_chunks()
         table = table.drop_columns([ID])
     columns = {name: _plain(table[name], name) for name in table.column_names}
     items = pa.table(columns) if columns else table
-    request = RankRequest(shared, items, ids, sort, top)
-    check_columns(request, json.inputs)
-    return request
+    return RankRequest(shared, items, ids, sort, top)
 
 
 def _plain(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:

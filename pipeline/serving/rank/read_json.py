@@ -20,7 +20,6 @@ from pipeline.serving.rank.request import (
     ID,
     RankRequest,
     arrow_column,
-    check_columns,
     check_count,
     table,
     unknown_column,
@@ -28,16 +27,23 @@ from pipeline.serving.rank.request import (
 
 _Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _Id = _Int64 | float | str | bool | None
+_KEY_INPUT = Input("key", "id", "item", False, None)
+"""A key of a store that the model does not read."""
 
 
 class JsonReader:
     """Reads requests for one model."""
 
-    def __init__(self, inputs: Sequence[Input], max_candidates: int) -> None:
+    def __init__(
+        self, inputs: Sequence[Input], max_candidates: int, keys: Sequence[str] = ()
+    ) -> None:
+        """Read the columns of a model, and the keys of a feature store."""
         self.inputs = {one.name: one for one in inputs}
+        self.columns = {key: _KEY_INPUT for key in keys} | self.inputs
+        """What a request may have."""
         self.max_candidates = max_candidates
-        self._names = [*self.inputs, *([] if ID in self.inputs else [ID])]
-        self.type = _request_type(self.inputs, self._names)
+        self._names = [*self.columns, *([] if ID in self.columns else [ID])]
+        self.type = _request_type(self.columns, self._names)
         """The msgspec type of a request's body."""
         self._decoder = msgspec.json.Decoder(self.type)
 
@@ -45,10 +51,7 @@ class JsonReader:
         """Return the request. Raises HttpError, naming the first place that does not fit."""
         found = self._decode(body)
         items, rows, ids = self._items(found)
-        request = RankRequest(self._shared(found), table(items, rows), ids, found.sort, found.top)
-        if rows:
-            check_columns(request, self.inputs)
-        return request
+        return RankRequest(self._shared(found), table(items, rows), ids, found.sort, found.top)
 
     def read_shared(self, body: bytes) -> tuple[pa.Table, bool, int | None]:
         """Return columns of the request, and `sort` and `top`, of a body without candidates."""
@@ -65,7 +68,7 @@ class JsonReader:
 
     def unknown_column(self, name: str, place: str) -> HttpError:
         """Return the error for a column that the model does not read."""
-        return unknown_column(name, place, self.inputs)
+        return unknown_column(name, place, self.columns)
 
     def _decode(self, body: bytes) -> Any:
         return decode(
@@ -83,7 +86,7 @@ class JsonReader:
             return {}
         return {
             name: arrow_column(name, one, [value], place)
-            for (name, one), value in zip(self.inputs.items(), astuple(values), strict=True)
+            for (name, one), value in zip(self.columns.items(), astuple(values), strict=True)
             if value is not UNSET
         }
 
@@ -102,9 +105,9 @@ class JsonReader:
             }
             rows = _length(given)
             check_count(rows, self.max_candidates)
-        ids = None if ID in self.inputs or ID not in given else _ids(given.pop(ID))
+        ids = None if ID in self.columns or ID not in given else _ids(given.pop(ID))
         columns = {
-            name: arrow_column(name, self.inputs[name], values, "candidates")
+            name: arrow_column(name, self.columns[name], values, "candidates")
             for name, values in given.items()
         }
         return columns, rows, ids
@@ -149,7 +152,7 @@ def _ids(values: Sequence[Any]) -> pa.Array:
 
 
 def _request_type(inputs: Mapping[str, Input], names: Sequence[str]) -> Any:
-    types = {name: _value_type(one) for name, one in inputs.items()} | (
+    types = {name: value_type(one) for name, one in inputs.items()} | (
         {} if ID in inputs else {ID: _Int64 | str | None}
     )
     shared = {name: types[name] for name in inputs}
@@ -177,7 +180,7 @@ def _list_of(kind: Any) -> Any:
     return list.__class_getitem__(kind)
 
 
-def _value_type(one: Input) -> Any:
+def value_type(one: Input) -> Any:
     """Return the Python type of a column's values."""
     if one.type is None and not one.is_list:
         texts = one.kind in ("ids", "weights")  # lists as text, with a separator

@@ -33,6 +33,8 @@ class RankRequest:
 def check_columns(request: RankRequest, inputs: Mapping[str, Input]) -> None:
     """Raise HttpError if a column is missing, or given for the request and for candidates."""
     shared, items = request.shared.column_names, request.items.column_names
+    if not len(request.items):
+        return
     for name in items:
         if name in shared:
             raise invalid(

@@ -15,7 +15,7 @@ METADATA = b"homerec.ranking"
 
 
 def write_json(ranking: Ranking, tasks: Sequence[str], about: Mapping[str, Any]) -> bytes:
-    """Return {...about, id, probabilities: {task: [...]}, score, order, unknown_ids}.
+    """Return {...about, id, probabilities: {task: [...]}, score, order, unknown_ids, missing_keys}.
 
     Scores that are NaN or infinite are null.
     """
@@ -28,6 +28,7 @@ def write_json(ranking: Ranking, tasks: Sequence[str], about: Mapping[str, Any])
     if ranking.order is not None:
         value["order"] = ranking.order.tolist()
     value["unknown_ids"] = ranking.unknown
+    value["missing_keys"] = ranking.missing
     return msgspec.json.encode(value)
 
 
@@ -43,7 +44,9 @@ def write_arrow(ranking: Ranking, tasks: Sequence[str], about: Mapping[str, Any]
     arrays += [pa.array(np.ascontiguousarray(one)) for one in ranking.probabilities.T]
     arrays.append(pa.array(ranking.score))
     schema_names = [*names, *tasks, "score"]
-    rest = msgspec.json.encode({**about, "unknown_ids": ranking.unknown})
+    rest = msgspec.json.encode(
+        {**about, "unknown_ids": ranking.unknown, "missing_keys": ranking.missing}
+    )
     batch = pa.record_batch(arrays, names=schema_names).replace_schema_metadata({METADATA: rest})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:

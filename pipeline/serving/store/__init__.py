@@ -1,0 +1,1 @@
+"""A local store of features, so that requests carry ids alone."""
