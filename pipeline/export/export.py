@@ -63,7 +63,8 @@ def export(
         tables: number format of the embedding tables.
         formula: ranking formula; None: the sum of all tasks' probabilities.
         data: the prepared folder to compare on; None: that of the run.
-        compile_tower: whether to compile the tower with AOTInductor; auto: if there is a compiler.
+        compile_tower: whether to compile the tower with AOTInductor; auto: if there is a compiler;
+            bf16: to compute in bfloat16.
         tower: the tower of the run, if it is not that of its configuration.
         say: told what is being done, line by line.
 
@@ -164,6 +165,7 @@ def _write(
         attention=chosen.attention,
         tower=None if tower is not None else config.model.tower,
         compiled_for=compiled_for,
+        compiled_dtype="bf16" if compile_tower == "bf16" else "fp32",
         parity=None,
         origin=_origin(folder, config, chosen, record),
         files={path.relative_to(partial).as_posix(): file_record(path) for path in paths},

@@ -23,6 +23,7 @@ from pipeline.io.storage import AnyPath
 from pipeline.predict import batches
 from pipeline.ranks.world import open_world
 from pipeline.scoring.manifest import Manifest, Parity, TableType
+from pipeline.scoring.tower import Form
 from pipeline.training.build import build
 from pipeline.training.resolve_features import Selection
 from pipeline.training.train_pipeline import open_pipeline
@@ -95,10 +96,11 @@ def compare(
     return Parity(rows=len(rows), max_difference=difference, auc=aucs)
 
 
-def check_parity(parity: Parity, manifest: Manifest, tables: TableType, form: str) -> None:
+def check_parity(parity: Parity, manifest: Manifest, tables: TableType, form: Form) -> None:
     """Raise UserError if the exported model's probabilities differ too much from evaluation."""
-    where = f"tower {form}, {tables} tables, {parity.rows} rows"
-    if tables == "fp32" and not parity.max_difference <= MAX_DIFFERENCE:
+    tower = manifest.compiled_dtype if form == "aoti" else "fp32"
+    where = f"tower {form} in {tower}, {tables} tables, {parity.rows} rows"
+    if tables == tower == "fp32" and not parity.max_difference <= MAX_DIFFERENCE:
         raise UserError(
             f"parity ({where}): probabilities differ by up to {parity.max_difference:.2g} from "
             f"evaluation, more than {MAX_DIFFERENCE:.0e}; nothing is exported"
@@ -107,7 +109,7 @@ def check_parity(parity: Parity, manifest: Manifest, tables: TableType, form: st
         if pair is not None and not abs(pair[0] - pair[1]) <= MAX_AUC_DIFFERENCE:
             raise UserError(
                 f"parity ({where}): AUC of {task} is {pair[1]:.4f}, {pair[0]:.4f} in evaluation; "
-                "export with --tables fp32"
+                "export with --tables fp32, without --compile bf16"
             )
 
 

@@ -30,7 +30,7 @@ from pipeline.training.resolve_features import Selection
 
 _ROWS = 64
 """Rows of the example that the program is traced with."""
-Compile = Literal["auto", "on", "off"]
+Compile = Literal["auto", "on", "bf16", "off"]
 
 
 def dense_weights(saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -57,27 +57,35 @@ def write_tower(
     Raises UserError if the weights are those of another tower, or it cannot be exported.
     """
     torch.save(dict(weights), folder / WEIGHTS)
-    module = _module(weights, config, chosen, tower)
+    program = _trace(_module(weights, config, chosen, tower), chosen)
+    torch.export.save(program, folder / PROGRAM)
+    compiler = has_compiler()
+    if compile_tower == "off" or (compile_tower == "auto" and not compiler):
+        return None
+    if not compiler:
+        raise UserError(
+            f"--compile {compile_tower}: no C++ compiler; set CXX, install g++, or give auto"
+        )
+    if compile_tower == "bf16":
+        module = _module(weights, config, chosen, tower, torch.bfloat16)
+        program = _trace(module, chosen)
+    _compile(program, folder / COMPILED)
+    return machine()
+
+
+def _trace(module: nn.Module, chosen: Selection) -> torch.export.ExportedProgram:
     example = torch.randn(_ROWS, chosen.num_features, generator=torch.Generator().manual_seed(0))
     rows = torch.export.Dim("rows", min=1, max=1 << 24)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch.export's own insides
         try:
-            program = torch.export.export(module, (example,), dynamic_shapes=({0: rows},))
-            torch.export.save(program, folder / PROGRAM)
+            return torch.export.export(module, (example,), dynamic_shapes=({0: rows},))
         except Exception as error:  # whatever a tower of one's own does
             reason = (str(error) or type(error).__name__).strip().splitlines()[0]
             raise UserError(
                 f"tower: torch.export cannot trace it: {reason}; write it for any number of rows, "
                 "without Python branches on values"
             ) from error
-        compiler = has_compiler()
-        if compile_tower == "off" or (compile_tower == "auto" and not compiler):
-            return None
-        if not compiler:
-            raise UserError("--compile on: no C++ compiler; set CXX, install g++, or give auto")
-        _compile(program, folder / COMPILED)
-    return machine()
 
 
 def has_compiler() -> bool:
@@ -90,11 +98,17 @@ def _compile(program: torch.export.ExportedProgram, path: Path) -> None:
     from torch._inductor import aoti_compile_and_package
 
     logging.getLogger("torch._inductor").setLevel(logging.ERROR)
-    aoti_compile_and_package(program, package_path=os.fspath(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Inductor's own insides
+        aoti_compile_and_package(program, package_path=os.fspath(path))
 
 
 def _module(
-    weights: Mapping[str, Tensor], config: Config, chosen: Selection, tower: TowerFactory | None
+    weights: Mapping[str, Tensor],
+    config: Config,
+    chosen: Selection,
+    tower: TowerFactory | None,
+    dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
     with torch.device("meta"):
         if tower is None:
@@ -110,4 +124,4 @@ def _module(
             "the checkpoint has the weights of another tower than its configuration; a tower of "
             "your own is exported from Python: pipeline.export.export.export(..., tower=...)"
         ) from error
-    return TowerWithPrior(folded(dense), weights["prior"]).eval().requires_grad_(False)
+    return TowerWithPrior(folded(dense), weights["prior"], dtype).eval().requires_grad_(False)

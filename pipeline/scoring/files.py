@@ -25,6 +25,7 @@ from pipeline.data.sources.config import FilesConfig
 from pipeline.data.sources.files import Chunk, SourceFile
 from pipeline.data.sources.table import SourceTable, open_table
 from pipeline.io.errors import UserError
+from pipeline.ranks.allocator import keep_freed_memory
 from pipeline.scoring.model import ExportedModel
 
 _METADATA = b"homerec.score"
@@ -77,6 +78,7 @@ def score_files(
             in `out` is not of this model. The files that were complete stay.
     """
     threads = threads or len(os.sched_getaffinity(0))
+    keep_freed_memory()
     model = ExportedModel.load(folder, threads)
     table = open_table(files)
     inputs = [one.name for one in model.inputs]

@@ -120,6 +120,8 @@ class Manifest(Frozen):
     """None: a tower that only tower.pt2 has."""
     compiled_for: str | None = None
     """Digest of the machine that tower.aoti.pt2 was compiled for; None: there is none."""
+    compiled_dtype: Literal["fp32", "bf16"] = "fp32"
+    """Number format that tower.aoti.pt2 computes in; all else is float32."""
     parity: Parity | None
     """None: not compared; such a folder is not loaded."""
     origin: Origin
@@ -127,10 +129,10 @@ class Manifest(Frozen):
 
     @property
     def scores_as(self) -> str:
-        """Digest of what scores follow from: equal for exports of one checkpoint with tables of one
-        type and the same formula."""
+        """Digest of what scores follow from: equal for exports of one checkpoint with numbers of
+        one format and the same formula."""
         kinds = sorted({table.type for table in self.tables})
-        parts = [self.version, self.origin.checkpoint, kinds, self.formula]
+        parts = [self.version, self.origin.checkpoint, kinds, self.formula, self.compiled_dtype]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def save(self, folder: Path) -> None:

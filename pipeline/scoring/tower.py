@@ -1,7 +1,8 @@
 """The dense half of an exported model: target attention, and the tower in its fastest form.
 
 Forms, the fastest first (docs/design/measurements.md):
-aoti     compiled by AOTInductor, if this machine's processor and PyTorch are those of the export
+aoti     compiled by AOTInductor, if this machine's processor and PyTorch are those of the export;
+         on request in bfloat16
 eager    the tower's own module, with the compiled kernels of models/layers/fused
 export   the portable program of torch.export, for towers that are not among models/towers
 """
@@ -31,17 +32,21 @@ Form = Literal["aoti", "eager", "export"]
 
 
 class TowerWithPrior(nn.Module):
-    """A tower, plus the logit of each task's base rate: what is exported."""
+    """A tower, plus the logit of each task's base rate: what is exported.
+
+    `dtype`: of the tower's weights and computation.
+    """
 
     prior: Tensor
 
-    def __init__(self, tower: nn.Module, prior: Tensor) -> None:
+    def __init__(self, tower: nn.Module, prior: Tensor, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.tower = tower
+        self.tower = tower.to(dtype)
+        self._dtype = dtype
         self.register_buffer("prior", prior)
 
     def forward(self, v_BF: Tensor) -> Tensor:
-        logits_BT: Tensor = self.tower(v_BF).float() + self.prior
+        logits_BT: Tensor = self.tower(v_BF.to(self._dtype)).float() + self.prior
         return logits_BT
 
 

@@ -17,7 +17,7 @@ def export(
     tables: Literal["fp32", "fp16", "int8"] = "fp32",
     formula: str | None = None,
     data: Annotated[Path | None, Parameter(name="--data.path")] = None,
-    compile: Literal["auto", "on", "off"] = "auto",
+    compile: Literal["auto", "on", "bf16", "off"] = "auto",
     overwrite: bool = False,
 ) -> int:
     """Export a checkpoint as a model folder, to score and serve without it.
@@ -28,7 +28,8 @@ def export(
         tables: number format of the embedding tables.
         formula: ranking score of a row, such as 'click + 2 * like' (default: the sum of all tasks).
         data: prepared folder with the rows to compare on (default: the run's).
-        compile: whether to compile the tower; auto: if there is a C++ compiler.
+        compile: whether to compile the tower; auto: if there is a C++ compiler; bf16: to compute in
+            bfloat16.
         overwrite: replace the model in `out`.
     """
     with no_garbage_collection():

@@ -41,14 +41,16 @@ def test_loading_and_scoring_need_no_torchrec(model_folder: Path, tmp_path: Path
 
 
 def test_the_score_of_a_row_does_not_depend_on_the_others(model: ExportedModel) -> None:
-    whole = model.score(ROWS)
+    rows = pa.concat_tables([ROWS, ROWS])
+    whole = model.score(rows)
     assert whole.dtype == np.float32
+    assert len(rows) > AT_ONCE
     for start, stop in ((0, 0), (0, 1), (7, 9), (AT_ONCE - 1, AT_ONCE + 1)):
-        part = model.score(ROWS.slice(start, stop - start))
+        part = model.score(rows.slice(start, stop - start))
         assert part.shape == (stop - start, 3)
         np.testing.assert_allclose(part, whole[start:stop], rtol=0, atol=1e-6)
-    order = np.random.default_rng(0).permutation(len(ROWS))
-    np.testing.assert_allclose(model.score(ROWS.take(order)), whole[order], rtol=0, atol=1e-6)
+    order = np.random.default_rng(0).permutation(len(rows))
+    np.testing.assert_allclose(model.score(rows.take(order)), whole[order], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_the_score_of_a_row_does_not_depend_on_the_others(model: ExportedModel) 
 )
 def test_a_request_scores_as_its_rows(model: ExportedModel, of_user: tuple[str, ...]) -> None:
     """User columns once, each item with them: tags are a history, whose candidate is of items."""
-    items = FRAME.drop(of_user).head(AT_ONCE + 40)
+    items = pl.concat([FRAME, FRAME]).drop(of_user).head(AT_ONCE + 40)
     for number in (3, 4):  # with and without values
         user = FRAME[number].select(of_user)
         joined = items.with_columns(one.new_from_index(0, len(items)) for one in user)
