@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.io.json_types import Json
     from pipeline.io.set_aside import Replaced
 
-_TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
+TOWERS = ("home", "mmoe", "ple", "shared_bottom", "single_task")
 _SEEDS = 4
 _MAX_SEEDS = 10_000
 
@@ -120,7 +120,7 @@ def compare(
             recipe=recipe,
             config=config,
             overrides=overrides,
-            towers=chosen or list(before["towers"] if before else _TOWERS),
+            towers=chosen or list(before["towers"] if before else TOWERS),
             seeds=numbers or (before["seeds"] if before else range(_SEEDS)),
             out=out,
             against=against,

@@ -1,0 +1,1 @@
+"""Where HoME pays: towers trained on simulated tasks with known probabilities."""

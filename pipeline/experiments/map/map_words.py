@@ -1,0 +1,93 @@
+"""What a map says in words: the rule, its error, and the worlds where HoME should lose.
+
+Does not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.experiments.paired import ERRORS, false_positive_rate
+from pipeline.io.json_types import Json
+
+UNIT = "points of normalized entropy"
+
+
+def signed(difference: Json, digits: int = 2) -> str:
+    """Format a difference with its standard error: '-0.31 ± 0.08'."""
+    text = f"{difference['mean']:+.{digits}f}"
+    return text if difference["error"] is None else f"{text} ± {difference['error']:.{digits}f}"
+
+
+def answers(found: Json) -> Iterator[tuple[str, str]]:
+    """Yield questions and answers."""
+    yield "Where does HoME pay?", _rule_text(found)
+    yield "How far can the rule be trusted?", _trust_text(found)
+    yield "How many cells?", _count_text(found)
+    if any(cell["title"] for cell in found["cells"]):
+        yield "Does it lose where it should?", _losing_text(found)
+
+
+def region_text(region: Json) -> str:
+    """Describe a region of the rule: where, difference, cells."""
+    return (
+        f"{region['where']}: {signed(region)} ({region['cells']} cells; better in "
+        f"{region['better']}, worse in {region['worse']})"
+    )
+
+
+def _rule_text(found: Json) -> str:
+    regions = found["rule"]["regions"]
+    better = [region for region in regions if region["conclusion"] == "better"]
+    others = [region for region in regions if region["conclusion"] != "better"]
+    if not better:
+        text = f"In no region is HoME better by {ERRORS:g} standard errors."
+    else:
+        text = f"Where {'; or '.join(map(region_text, better))}."
+    if others and regions != others:
+        text += f" Not where {'; or '.join(map(region_text, others))}."
+    elif others:
+        text += f" Measured: {'; '.join(map(region_text, others))}."
+    return text
+
+
+def _trust_text(found: Json) -> str:
+    test = found["rule"]["test"]
+    text = (
+        f"It is a tree of two questions, fitted to {found['rule']['cells']} cells; ± is one "
+        "standard error of the mean over the cells of a region."
+    )
+    if test is None:
+        return f"{text} No random cell has been measured yet."
+    verdict = "better" if test["error"] < test["error_of_none"] else "no better"
+    return (
+        f"{text} On {test['cells']} random cells that it was not fitted to it misses the "
+        f"difference by {test['error']:.2f} on average; 'no difference' misses it by "
+        f"{test['error_of_none']:.2f}, so the rule is {verdict} than none there."
+    )
+
+
+def _count_text(found: Json) -> str:
+    conclusions = [cell["difference"]["conclusion"] for cell in found["cells"]]
+    better, worse = conclusions.count("better"), conclusions.count("worse")
+    text = (
+        f"Of {len(conclusions)} cells HoME is better than the best rival in {better} and worse in "
+        f"{worse}, by more than {ERRORS:g} standard errors."
+    )
+    seeds = len(found["seeds"])
+    if seeds > 1:
+        text += (
+            f" With {seeds} seeds, {false_positive_rate(seeds):.0%} of cells without a difference "
+            "would show one."
+        )
+    return text
+
+
+def _losing_text(found: Json) -> str:
+    parts = [
+        f"{cell['title']}: {signed(cell['difference'])} against {cell['rival']} "
+        f"({cell['difference']['conclusion']})"
+        for cell in found["cells"]
+        if cell["title"]
+    ]
+    return f"{'; '.join(parts)}."
