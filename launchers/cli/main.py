@@ -30,7 +30,7 @@ _COMMANDS = {
     "features": ("features:app", "fill a store of features for serving"),
     "serve": ("model.serve:serve", "serve an exported model over HTTP"),
     "compare": ("compare.commands:compare", "compare towers over seeds or rolling origins"),
-    "map": ("map.commands:map_", "map where HoME pays, on simulated tasks with known probabilities"),
+    "map": ("map.commands:map_", "map where HoME pays, on tasks with known probabilities"),
     "tune": ("tune:tune", "search for a better configuration"),
     "launch": ("launch:launch", "start ranks on this machine or a cluster through TorchX"),
     "status": ("jobs:status", "show the state of a launched job"),
