@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,8 +66,11 @@ def open_world(timeout: int = TIMEOUT_S) -> Iterator[World]:
     if alone:
         arguments |= {"store": HashStore(), "rank": 0, "world_size": 1}
     cuda = torch.cuda.is_available()
+    excepthook = sys.excepthook
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", **arguments)
+        if alone:  # torch prefixes the lines of each traceback with the rank, once more each time
+            sys.excepthook = excepthook
         world = this_world(timeout)
         nonce = _shared_nonce(world)
     except RuntimeError as error:
