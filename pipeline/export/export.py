@@ -18,13 +18,15 @@ from pipeline.config.tree import Config
 from pipeline.data.prepare.writer import version
 from pipeline.data.schema import Schema
 from pipeline.data.table.folder import TableFile, load_table
-from pipeline.export.parity import check_parity, compare, evaluated, sample_rows, worst
+from pipeline.export.needed_rows import evaluated
+from pipeline.export.parity import check_parity, compare, sample_rows, worst
 from pipeline.export.saved_model import SavedModel
 from pipeline.export.table_files import write_tables
 from pipeline.export.tower_files import Compile, dense_weights, write_tower
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath, exchange, remove_tree
 from pipeline.io.typed_json import read_typed
+from pipeline.predict import batches
 from pipeline.report.file_types import ResultsFile
 from pipeline.scoring.formula import Formula, default_formula
 from pipeline.scoring.manifest import (
@@ -42,6 +44,7 @@ from pipeline.scoring.tower import available
 from pipeline.training.resolve_features import Selection, resolve_features
 
 Say = Callable[[str], None]
+_BATCH = 4096
 
 
 def export(
@@ -83,13 +86,20 @@ def export(
     text = default_formula(chosen.tasks) if formula is None else formula
     Formula(text, chosen.tasks)
     rows = sample_rows(config, chosen)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{out}: cannot be created: {error.strerror}; give another --out"
+        ) from error
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
         partial = Path(name) / "model"
         partial.mkdir()
-        manifest = _write(partial, folder, config, chosen, tables, text, compile_tower, tower, say)
+        saved = SavedModel(folder)
+        manifest = _write(partial, saved, config, chosen, tables, text, compile_tower, tower, say)
         say(f"comparing {len(rows):,} rows with evaluation")
-        expected = evaluated(folder, config, chosen, rows, tower)
+        batched = list(batches(rows, chosen, config, _BATCH))
+        expected = evaluated(saved, config, chosen, batched, tower)[: len(rows)]
         found: dict[str, Parity] = {}
         for form in available(partial, manifest, manifest.compiled_for):
             model = ExportedModel.load(partial, form=form, verify=False)
@@ -125,7 +135,7 @@ def _put(partial: Path, out: Path) -> None:
 
 def _write(
     partial: Path,
-    folder: AnyPath,
+    saved: SavedModel,
     config: Config,
     chosen: Selection,
     tables: TableType,
@@ -135,7 +145,6 @@ def _write(
     say: Say,
 ) -> Manifest:
     """Write all files, the manifest last, without parity."""
-    saved = SavedModel(folder)
     record = load_table(config.data.path)
     say("writing the tower")
     compiled_for = write_tower(
@@ -167,7 +176,7 @@ def _write(
         compiled_for=compiled_for,
         compiled_dtype="bf16" if compile_tower == "bf16" else "fp32",
         parity=None,
-        origin=_origin(folder, config, chosen, record),
+        origin=_origin(saved.folder, config, chosen, record),
         files={path.relative_to(partial).as_posix(): file_record(path) for path in paths},
     )
     manifest.save(partial)

@@ -7,33 +7,23 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 
-from models.tower import TowerFactory
-from pipeline.checkpoint.load import load_model
 from pipeline.config.tree import Config
 from pipeline.data.columns import Columns
 from pipeline.data.schema import SPLITS
 from pipeline.data.shards import open_shards
-from pipeline.evaluate import outputs
 from pipeline.io.arrays import Float32Array
 from pipeline.io.errors import UserError
-from pipeline.io.storage import AnyPath
-from pipeline.predict import batches
-from pipeline.ranks.world import open_world
 from pipeline.scoring.manifest import Manifest, Parity, TableType
 from pipeline.scoring.tower import Form
-from pipeline.training.build import build
 from pipeline.training.resolve_features import Selection
-from pipeline.training.train_pipeline import open_pipeline
 
 ROWS = 10_000
 MAX_DIFFERENCE = 1e-5
 """Of a probability, for fp32 tables."""
 MAX_AUC_DIFFERENCE = 1e-3
 """Of each task, for fp16 and int8 tables."""
-_BATCH = 4096
 
 
 def sample_rows(config: Config, chosen: Selection) -> pa.Table:
@@ -56,31 +46,6 @@ def sample_rows(config: Config, chosen: Selection) -> pa.Table:
     count = int(np.searchsorted(np.cumsum(shards.group_rows), ROWS)) + 1
     table = shards.read(np.arange(min(count, len(shards.group_rows))))
     return table.slice(0, ROWS)
-
-
-def evaluated(
-    folder: AnyPath,
-    config: Config,
-    chosen: Selection,
-    rows: pa.Table,
-    tower: TowerFactory | None,
-) -> Float32Array:
-    """Return the probabilities that evaluation computes for `rows`, in float32."""
-    sharding = config.sharding.model_copy(update={"plan": None, "replica_groups": 1})
-    train = config.train.model_copy(update={"bf16": "off", "compile": "off"})
-    config = config.model_copy(update={"sharding": sharding, "train": train})
-    with open_world() as world:
-        _, parallel = build(config, chosen, world, tower)
-        load_model(folder, parallel.model, world)
-        parallel.model.eval()
-        pipeline = open_pipeline(parallel, world)
-        with torch.no_grad():
-            parts = [
-                output.logits_BT.float().sigmoid().cpu().numpy()
-                for output in outputs(pipeline, batches(rows, chosen, config, _BATCH))
-            ]
-    found: Float32Array = np.concatenate(parts)[: len(rows)]
-    return found
 
 
 def compare(

@@ -59,6 +59,15 @@ class SavedModel:
             saved = SavedTable(self.reader, self.metadata, _MODEL + self._table(table))
             yield from saved.blocks(BLOCK_ROWS)
 
+    def rows(self, table: str, wanted: Tensor) -> Tensor:
+        """Return the rows `wanted` (ascending) of a table, [n, dim]."""
+        found, first = [], 0
+        for block in self.blocks(table):
+            low, high = torch.searchsorted(wanted, torch.tensor([first, first + len(block)]))
+            found.append(block[wanted[low:high] - first])
+            first += len(block)
+        return torch.cat(found)
+
     def _table(self, table: str) -> str:
         for parent in ("embeddings.embedding_bags", "rows.embeddings"):
             if (name := f"{parent}.{table}.weight") in self._found:
