@@ -181,7 +181,8 @@ class Model:
         return {task: dict(metrics) for task, metrics in results.items()}
 
     def predict(self, frame: Frame) -> pl.DataFrame:
-        """Return the probability of each task for each row. Labels are not needed.
+        """Return the probability of each task for each row, and the expected value of each label
+        with limits. Labels are not needed.
 
         Raises UserError for a missing column or an invalid value.
         """

@@ -18,6 +18,8 @@ from pipeline.data.columns import Columns
 from pipeline.data.schema import Schema
 from pipeline.data.table.folder import load_table
 from pipeline.evaluate import outputs
+from pipeline.features.expected_value import expected_value
+from pipeline.features.limits import tasks_of
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath
 from pipeline.ranks.world import World
@@ -31,6 +33,8 @@ def predict(
     checkpoint: str | AnyPath, frame: pl.DataFrame, world: World, *, batch_size: int = 4096
 ) -> pl.DataFrame:
     """Return the probability of each task, in the order of the rows.
+
+    A label with limits has a column more, its expected value, if all of its tasks are trained.
 
     Args:
         checkpoint: folder of a run (its best checkpoint) or of one checkpoint.
@@ -55,7 +59,18 @@ def predict(
             for output in outputs(pipeline, batches(table, chosen, config, batch_size))
         ]
     found = np.concatenate([np.empty((0, len(chosen.tasks)), np.float32), *parts])[: len(frame)]
-    return pl.DataFrame(found, schema=list(chosen.tasks))
+    return with_values(pl.DataFrame(found, schema=list(chosen.tasks)), config)
+
+
+def with_values(chances: pl.DataFrame, config: Config) -> pl.DataFrame:
+    """Add the expected value of each label with limits, in the unit of its column."""
+    values = []
+    for name, label in config.data.labels.items():
+        tasks = list(tasks_of(name, label))
+        if label.limits is not None and set(tasks) <= set(chances.columns):
+            value = expected_value(chances.select(tasks).to_numpy(), label.limits)
+            values.append(pl.Series(name, value, dtype=pl.Float32))
+    return chances.with_columns(values)
 
 
 def encode(frame: pl.DataFrame, folder: Path, chosen: Selection) -> pa.Table:

@@ -28,6 +28,7 @@ from pipeline.config.sections import (
 )
 from pipeline.data.table.spec import TableSpec
 from pipeline.features.config import FeatureConfig
+from pipeline.features.limits import expanded
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_text
 from pipeline.io.storage import AnyPath
@@ -77,7 +78,7 @@ class Config(Section):
     def table_spec(self) -> TableSpec | None:
         """Return what `data` and `features` say of a table of one's own; None without a source.
 
-        Raises UserError if labels or features are missing.
+        Raises UserError if labels or features are missing, or tasks have the same name.
         """
         data = self.data
         if data.source is None:
@@ -88,13 +89,17 @@ class Config(Section):
                     f"{field}: none, but data.source is set; 'homerec init' writes a configuration "
                     "for a table"
                 )
+        try:
+            labels = expanded(data.labels)
+        except ValueError as error:
+            raise UserError(str(error)) from error
         return TableSpec(
             source=data.source,
             join=data.join,
             split=data.split,
             user=data.user,
             weight=data.weight,
-            labels=data.labels,
+            labels=labels,
             features=self.features,
             on_bad_row=data.on_bad_row,
             rows_per_group=data.rows_per_group,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -185,17 +186,26 @@ class LabelConfig(Frozen):
     """The label is 1 if the value is this one."""
     in_: tuple[Value, ...] | None = Field(default=None, alias="in")
     """The label is 1 if the value is one of these."""
+    limits: tuple[float, ...] | None = None
+    """A task NAME_LIMIT for each of these limits, ascending and above 0, whose label is 1 if the
+    value is at least the limit. 'predict' gives the expected value, too."""
     default: bool = True
     """Whether the task is trained unless data.tasks says otherwise."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> LabelConfig:
-        rules = ("at_least", "equals", "in_")
+        rules = ("at_least", "equals", "in_", "limits")
         given = [name.rstrip("_") for name in rules if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other; keep one")
         if self.in_ == ():
             raise ValueError("in is empty; list the values that make the label 1")
+        if self.limits is not None:
+            ends = (0.0, *self.limits)
+            if len(ends) == 1 or any(not a < b for a, b in itertools.pairwise(ends)):
+                raise ValueError(
+                    f"limits {list(self.limits)} are not ascending numbers above 0; list some"
+                )
         return self
 
 
