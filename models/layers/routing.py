@@ -59,4 +59,4 @@ def load_balancing_loss(routing: Routing, batch_mean: BatchMean | None = None) -
         shares_E = batch_mean(shares_E)
     # The shares of a task add up to K.
     scale = num_experts / shares_E.sum()
-    return scale * torch.dot(shares_E, routing.routing_BTE.mean((0, 1)))
+    return scale * (shares_E * routing.routing_BTE.mean((0, 1))).sum()
