@@ -39,7 +39,7 @@ from pipeline.data.shards import open_shards
 from pipeline.evaluate import outputs
 from pipeline.predict import batches
 from pipeline.ranks.world import World, open_world
-from pipeline.scoring.columns import row_text
+from pipeline.scoring.columns import Ids, columns_of, row_text
 from pipeline.scoring.model import ExportedModel, parts_of
 from pipeline.scoring.tower import available
 from pipeline.training.build import build
@@ -149,12 +149,13 @@ def _best(arms: dict[str, Callable[[], object]], rounds: int) -> dict[str, float
 def _shares(model: ExportedModel, rows: pa.Table, rate: float, rounds: int) -> None:
     """Print where the time goes."""
 
-    def decode() -> object:
-        model.decoder.numbers(rows, None, row_text)
-        return model.ids(rows, Counter(), row_text)
+    columns = columns_of(rows)
 
-    ids = model.ids(rows, Counter(), row_text)
-    parts = list(parts_of(ids, model.decoder.numbers(rows, None, row_text)))
+    def decode() -> tuple[dict[str, Ids], torch.Tensor]:
+        ids = model.ids(columns, Counter(), row_text, without={})
+        return ids, model.decoder.numbers(columns, len(rows), row_text)
+
+    parts = list(parts_of(*decode()))
     none = model.lookup.embed({})
 
     def look_up() -> list[torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,14 @@ def column_types(manifest: Manifest) -> dict[str, pa.DataType]:
     return kinds | {number.column: pa.float32() for number in manifest.dense}
 
 
+Columns = Mapping[str, pa.ChunkedArray]
+
+
+def columns_of(table: pa.Table) -> Columns:
+    """Return the columns of a table by name: a table searches its names at every access."""
+    return dict(zip(table.column_names, table.columns, strict=True))
+
+
 class Decoder:
     """Decodes columns, and counts ids outside the vocabularies."""
 
@@ -63,11 +72,11 @@ class Decoder:
         }
         self._layer = InputLayer(ids, [(one.mean, one.std) for one in manifest.dense])
 
-    def column(self, table: pa.Table, name: str) -> pa.ChunkedArray:
+    def column(self, columns: Columns, name: str) -> pa.ChunkedArray:
         """Return a column with the type that the model reads."""
-        if name not in table.column_names:
+        if name not in columns:
             raise UserError(f"no column {name!r}, which the model needs; add it")
-        column = table[name]
+        column = columns[name]
         try:
             return column if column.type == self._types[name] else column.cast(self._types[name])
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -78,19 +87,19 @@ class Decoder:
             ) from error
 
     def ids(
-        self, table: pa.Table, feature: SparseFeature, unknown: Counter[str], locate: Locate
+        self, columns: Columns, feature: SparseFeature, unknown: Counter[str], locate: Locate
     ) -> Ids:
         """Return the rows of a feature's table."""
-        column = self.column(table, feature.column)
+        column = self.column(columns, feature.column)
         if not feature.multi:
             return Ids(self._fold(integers(column), feature, locate, unknown))
         lengths = _lengths(column)
         weights = None
         if feature.weights is not None:
-            of_weights = self.column(table, feature.weights)
+            of_weights = self.column(columns, feature.weights)
             weights = torch.from_numpy(
                 list_weights(of_weights, lengths, feature.weights, feature, locate)
-                if len(table)
+                if len(column)
                 else np.empty(0, np.float32)
             )
         values = [integers(chunk.flatten()) for chunk in column.chunks]
@@ -102,12 +111,14 @@ class Decoder:
         folded = self._fold(flat, feature, locate_value, unknown)
         return Ids(folded, torch.from_numpy(lengths), weights)
 
-    def numbers(self, rows: pa.Table, request: pa.Table | None, locate: Locate) -> Tensor:
-        """Return normalized numbers [B, N], of the columns of `rows`, or else of a request."""
-        dense_NB = np.empty((len(self._dense), len(rows)), dtype=np.float32)
+    def numbers(
+        self, columns: Columns, num_rows: int, locate: Locate, request: Columns | None = None
+    ) -> Tensor:
+        """Return normalized numbers [B, N], of `columns`, or else of a request."""
+        dense_NB = np.empty((len(self._dense), num_rows), dtype=np.float32)
         for number, out in zip(self._dense, dense_NB, strict=True):
-            own = request is None or number.column in rows.column_names
-            out[:] = numbers(self.column(rows if own else request, number.column), number, locate)
+            found = columns if request is None or number.column in columns else request
+            out[:] = numbers(self.column(found, number.column), number, locate)
         return self._layer.normalize_columns(torch.from_numpy(dense_NB))
 
     def _fold(

@@ -21,7 +21,7 @@ from torch import Tensor
 from pipeline.data.column_values import Locate
 from pipeline.io.arrays import Float32Array
 from pipeline.io.errors import UserError
-from pipeline.scoring.columns import Decoder, Ids, row_text
+from pipeline.scoring.columns import Columns, Decoder, Ids, columns_of, row_text
 from pipeline.scoring.encode import Encoder
 from pipeline.scoring.formula import Formula
 from pipeline.scoring.inputs import Input, prepared_inputs, raw_inputs
@@ -131,7 +131,7 @@ class ExportedModel:
 
     def unknown_ids(self, columns: pa.Table) -> dict[str, int]:
         """Return the number of ids outside the vocabulary of each feature."""
-        prepared, unknown = self.encode(columns), Counter[str]()
+        prepared, unknown = columns_of(self.encode(columns)), Counter[str]()
         for feature in self.manifest.sparse:
             self.decoder.ids(prepared, feature, unknown, row_text)
         return {feature.name: unknown[feature.name] for feature in self.manifest.sparse}
@@ -157,9 +157,11 @@ class ExportedModel:
         self, request: pa.Table | None, rows: pa.Table, unknown: Counter[str], locate: Locate
     ) -> Float32Array:
         """Score rows that have the columns of `request`, which has one row, too."""
-        shared = {} if request is None else self.ids(request, unknown, lambda row: "user")
-        own = self.ids(rows, unknown, locate, without=shared)
-        dense_BN = self.decoder.numbers(rows, request, locate)
+        once = None if request is None else columns_of(request)
+        columns = columns_of(rows)
+        shared = {} if once is None else self.ids(once, unknown, lambda row: "user")
+        own = self.ids(columns, unknown, locate, without=shared)
+        dense_BN = self.decoder.numbers(columns, len(rows), locate, once)
         embedded = self.lookup.embed(shared)
         logits = [
             self.tower(self.lookup.assemble(embedded, self.lookup.embed(part), dense))
@@ -171,16 +173,16 @@ class ExportedModel:
 
     def ids(
         self,
-        table: pa.Table,
+        columns: Columns,
         unknown: Counter[str],
         locate: Locate,
         without: Mapping[str, Ids] | None = None,
     ) -> dict[str, Ids]:
-        """Return the ids of features: those in a request's table, or all others."""
+        """Return the ids of features: those in a request's columns, or all others."""
         return {
-            one.name: self.decoder.ids(table, one, unknown, locate)
+            one.name: self.decoder.ids(columns, one, unknown, locate)
             for one in self.manifest.sparse
-            if (one.column in table.column_names if without is None else one.name not in without)
+            if (one.column in columns if without is None else one.name not in without)
         }
 
     def _encode_request(self, user: pa.Table, items: pa.Table) -> tuple[pa.Table, pa.Table]:
