@@ -89,7 +89,7 @@ def _overall(study: Json, name: str) -> str:
                 by[found["conclusion"]].append(f"{task} ({signed(found['mean'])} to {rival})")
         parts = [f"{conclusion}: {', '.join(tasks)}" for conclusion, tasks in by.items() if tasks]
         sentences.append(f"{metric_named(metric).heading}: {'; '.join(parts) or 'undefined'}.")
-    return "On test days that nobody chose by. " + " ".join(sentences)
+    return "On test days, which no choice of this study saw. " + " ".join(sentences)
 
 
 def power_text(study: Json) -> str:
