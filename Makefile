@@ -8,6 +8,8 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(if $(shell 
 TORCH_INDEX ?=
 
 BIN := .venv/bin
+DEMO_PORT ?= 8765
+DEMO_URL := http://127.0.0.1:$(DEMO_PORT)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 PINS := requirements/torch.txt requirements/cpu.txt
 TORCH_FROM := $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX),--constraint requirements/cpu.txt)
@@ -56,8 +58,13 @@ test-slow: setup-dev ## tests of whole studies and searches, killed and resumed
 test-slurm: setup-dev ## tests with a real Slurm and with broken links, on this host (as root)
 	HOMEREC_REQUIRE_SLURM=1 $(BIN)/pytest tests/slurm tests/net --numprocesses 2 --dist loadfile
 
-demo: setup data/demo/schema.json ## train HoME on synthetic data with two ranks: runs/demo
+demo: setup data/demo/schema.json ## train HoME on synthetic data with two ranks, export it, ask its server
 	$(BIN)/homerec launch --nproc 2 -- train demo --data.path data/demo --out runs/demo --overwrite
+	$(BIN)/homerec export --checkpoint runs/demo --out runs/demo-model --compile off --overwrite
+	@$(BIN)/homerec serve --model runs/demo-model --sample data/demo/val --port $(DEMO_PORT) & server=$$!; \
+	trap 'kill $$server; wait $$server' EXIT; \
+	curl -sf --retry 60 --retry-delay 1 --retry-connrefused $(DEMO_URL)/v1/samples/0 \
+	    | curl -sf $(DEMO_URL)/v1/rank -H 'content-type: application/json' -d @- | cut -c1-700
 
 data/demo/schema.json: | .venv/.runtime
 	$(BIN)/homerec prepare synthetic --out data/demo --rows 300000 --seed 0
@@ -69,5 +76,5 @@ lock: ## update the pins in requirements/ from the ranges in pyproject.toml
 	$(PYTHON) requirements/lock.py
 
 clean: ## remove .venv, caches and the demo; keep other data and runs
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info data/demo runs/demo
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info data/demo runs/demo runs/demo-model*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

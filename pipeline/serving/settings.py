@@ -31,5 +31,7 @@ class Settings:
     """Folder of a feature store."""
     state: Path | None = None
     """File that keeps the ranking formula over restarts; None: it is not kept."""
+    sample: Path | None = None
+    """Files of a table whose rows make requests to try."""
     watch: bool = False
     """Whether to load the model folder again when it has changed."""

@@ -11,7 +11,10 @@ from pipeline.serving.http.keys import Keys
 from pipeline.serving.http.routes import ROUTES
 from pipeline.serving.model.formulas import Formulas
 from pipeline.serving.model.served import load
+from pipeline.serving.rank.samples import sample_requests
 from pipeline.serving.settings import Settings
+
+_SAMPLES, _CANDIDATES = 50, 30
 
 
 def open_app(folder: Path, settings: Settings, keys: Keys) -> App:
@@ -26,7 +29,12 @@ def open_app(folder: Path, settings: Settings, keys: Keys) -> App:
         formula = Formula(current.formula, served.model.tasks)
     except UserError as error:
         raise UserError(f"{settings.state}: {error}; remove it, or give another --state") from error
-    return App(served.with_formula(formula, current.version), formulas, settings, keys, ROUTES)
+    samples = [served.json.example()]
+    if settings.sample is not None:
+        inputs = served.json.inputs
+        samples = sample_requests(inputs, settings.sample, _SAMPLES, _CANDIDATES)
+    served = served.with_formula(formula, current.version)
+    return App(served, formulas, settings, keys, ROUTES, samples)
 
 
 def state_file(folder: Path) -> Path:

@@ -18,6 +18,7 @@ def serve(
     no_keys: bool = False,
     store: Path | None = None,
     state: Path | None = None,
+    sample: Path | None = None,
     watch: bool = False,
     threads: Positive | None = None,
     queue: Positive = 64,
@@ -39,6 +40,8 @@ def serve(
         no_keys: let everybody who reaches --host use the server.
         store: folder that 'homerec features load' filled; requests may carry ids alone.
         state: file that keeps the ranking formula over restarts (default: MODEL.formula.json).
+        sample: files of a table whose rows make requests to try, in the console at / and under
+            /v1/samples.
         watch: load the model folder again when it has changed; SIGHUP does so once.
         threads: threads that score (default: one per core).
         queue: requests that may wait for a thread; more get 429.
@@ -72,6 +75,7 @@ def serve(
         drain_ms=drain_ms,
         store=store,
         state=state or state_file(model),
+        sample=sample,
         watch=watch,
     )
     found = read_keys(keys)

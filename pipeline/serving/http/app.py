@@ -48,6 +48,7 @@ class App:
         settings: Settings,
         keys: Keys,
         routes: Sequence[Route],
+        samples: Sequence[bytes],
     ) -> None:
         self.served = served
         self.previous: Served | None = None
@@ -62,9 +63,11 @@ class App:
         self.draining = False
         self.open_requests = 0
         self.routes = routes
+        self.samples = samples
+        """Requests to try."""
         self._by_path: dict[str, dict[str, Route]] = {}
         for route in routes:
-            self._by_path.setdefault(route.path, {})[route.method] = route
+            self._by_path.setdefault(route.path.partition("{")[0], {})[route.method] = route
         self.metrics.gauge("homerec_queue", "Waiting requests", lambda: self.work.waiting)
         self.metrics.gauge("homerec_running", "Requests in a thread", lambda: self.work.running)
         self.serve(served)
@@ -109,8 +112,7 @@ class App:
             return name, HttpError(500, "internal", "a bug; the server's log has it").answer()
 
     def _route(self, method: str, path: str) -> Route:
-        named = path.startswith("/v2/models/") and path.count("/") == 3
-        methods = self._by_path.get("/v2/models/{name}" if named else path)
+        methods = self._by_path.get(path) or self._by_path.get(path.rpartition("/")[0] + "/")
         if methods is None:
             raise HttpError(404, "not_found", f"{path}: no such path; see /openapi.json")
         found = methods.get("GET" if method == "HEAD" else method)

@@ -48,7 +48,8 @@ def document(routes: Sequence[Route], served: Served, *, keys: bool) -> dict[str
 
 
 def _operation(route: Route, *, keys: bool) -> dict[str, Any]:
-    content = {TYPE: {}} if route.answer == "Text" else {JSON: _ref(route.answer)}
+    plain = {"Text": TYPE, "Page": "text/html; charset=utf-8"}
+    content = {plain[route.answer]: {}} if route.answer in plain else {JSON: _ref(route.answer)}
     arrow = {ARROW: {"schema": {"type": "string", "format": "binary"}}}
     ranks = route.body == "RankRequest"
     responses: dict[str, Any] = {
@@ -66,9 +67,10 @@ def _operation(route: Route, *, keys: bool) -> dict[str, Any]:
             "required": True,
             "content": {JSON: _ref(route.body), **(arrow if ranks else {})},
         }
-    if "{name}" in route.path:
+    if "{" in route.path:
+        name = route.path.partition("{")[2].rstrip("}")
         found["parameters"] = [
-            {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         ]
     if keys and route.role is not None:
         found["security"] = [{"key": []}]
@@ -88,7 +90,7 @@ def _statuses(route: Route) -> list[int]:
         found |= {504}
     if "ready" in route.path:
         found |= {503}
-    if "{name}" in route.path or "rollback" in route.path:
+    if "{" in route.path or "rollback" in route.path:
         found |= {404}
     return sorted(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.serving.console.page import page
 from pipeline.serving.http.answers import Answer, HttpError, json_answer
 from pipeline.serving.http.app import App
 from pipeline.serving.http.exchange import Exchange
@@ -49,6 +50,27 @@ async def model_v2(app: App, exchange: Exchange) -> Answer:
     if asked != name(app.served):
         raise HttpError(404, "not_found", f"model {asked!r}: this server has {name(app.served)!r}")
     return json_answer(metadata(app.served))
+
+
+async def list_samples(app: App, exchange: Exchange) -> Answer:
+    """Return how many requests there are to try."""
+    return json_answer({"count": len(app.samples)})
+
+
+async def sample(app: App, exchange: Exchange) -> Answer:
+    """Return a request to try."""
+    asked = exchange.scope.path.rpartition("/")[2]
+    if not (asked.isascii() and asked.isdigit() and int(asked[:9]) < len(app.samples)):
+        raise HttpError(404, "not_found", f"sample {asked!r}: there are {len(app.samples)}, from 0")
+    return Answer(app.samples[int(asked)])
+
+
+async def console(app: App, exchange: Exchange) -> Answer:
+    """Return the page for people."""
+    text, policy = page()
+    return Answer(
+        text, type="text/html; charset=utf-8", headers={"content-security-policy": policy}
+    )
 
 
 async def openapi(app: App, exchange: Exchange) -> Answer:

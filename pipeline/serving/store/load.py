@@ -20,6 +20,7 @@ from pipeline.data.sources.table import SourceTable, open_table
 from pipeline.io.errors import UserError
 from pipeline.scoring.inputs import Input
 from pipeline.scoring.model import ExportedModel
+from pipeline.serving.rank.samples import plain_column
 from pipeline.serving.store.rows import (
     ABOUT,
     LONGEST_KEY,
@@ -33,15 +34,6 @@ from pipeline.serving.store.rows import (
 
 _MAP_BYTES = 1 << 40
 """Addresses, not memory: a file is as large as its rows."""
-_PLAIN = (
-    pa.types.is_integer,
-    pa.types.is_floating,
-    pa.types.is_boolean,
-    pa.types.is_null,
-    pa.types.is_string,
-    pa.types.is_large_string,
-    pa.types.is_string_view,
-)
 Progress = Callable[[int, int], None]
 """Told the rows that are done, and all rows."""
 
@@ -119,7 +111,7 @@ def _write(
             locate = partial(table.locate, chunk)
             _check(model, read, locate)
             keys = _keys(read[key], key, table, chunk)
-            columns = [_plain(read[name]).to_pylist() for name in inputs]
+            columns = [plain_column(read[name]).to_pylist() for name in inputs]
             rows = [*map(msgspec.msgpack.encode, zip(*columns, strict=True))]
             try:
                 decoder.decode(joined(rows))
@@ -172,15 +164,6 @@ def _keys(column: pa.ChunkedArray, key: str, table: SourceTable, chunk: Chunk) -
             f"this one {len(found[row])}"
         )
     return found
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return dates, times and decimals as text, as requests have them."""
-    is_list = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
-    leaf = column.type.value_type if is_list else column.type
-    if any(is_plain(leaf) for is_plain in _PLAIN):
-        return column
-    return column.cast(pa.list_(pa.string()) if is_list else pa.string())
 
 
 def _place(error: msgspec.ValidationError, inputs: Mapping[str, Input]) -> str:
