@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from models.tower import TowerFactory
 from pipeline.checkpoint.layout import find_checkpoint
@@ -23,6 +24,7 @@ from pipeline.export.parity import check_parity, compare, sample_rows, worst
 from pipeline.export.saved_model import SavedModel
 from pipeline.export.table_files import write_tables
 from pipeline.export.tower_files import Compile, dense_weights, write_tower
+from pipeline.export.triton import MODEL, check_triton_name, write_triton
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath, exchange, remove_tree
 from pipeline.io.typed_json import read_typed
@@ -44,6 +46,7 @@ from pipeline.scoring.tower import available
 from pipeline.training.resolve_features import Selection, resolve_features
 
 Say = Callable[[str], None]
+Layout = Literal["folder", "triton"]
 _BATCH = 4096
 
 
@@ -55,6 +58,7 @@ def export(
     formula: str | None = None,
     data: Path | None = None,
     compile_tower: Compile = "auto",
+    layout: Layout = "folder",
     overwrite: bool = False,
     tower: TowerFactory | None = None,
     say: Say = lambda line: None,
@@ -68,6 +72,7 @@ def export(
         data: the prepared folder to compare on; None: that of the run.
         compile_tower: whether to compile the tower with AOTInductor; auto: if there is a compiler;
             bf16: to compute in bfloat16.
+        layout: a model folder, or a model of Triton Inference Server that contains one.
         tower: the tower of the run, if it is not that of its configuration.
         say: told what is being done, line by line.
 
@@ -75,7 +80,10 @@ def export(
         UserError: the checkpoint is corrupt, the folder exists, or the exported model does not
             agree with evaluation. Nothing is left then.
     """
-    _check_out(out, overwrite=overwrite)
+    inside = MODEL if layout == "triton" else Path()
+    if layout == "triton":
+        check_triton_name(out)
+    _check_out(out, inside, overwrite=overwrite)
     folder = find_checkpoint(checkpoint)
     config = Config.load(folder / "config.json")
     if data is not None:
@@ -93,8 +101,8 @@ def export(
             f"{out}: cannot be created: {error.strerror}; give another --out"
         ) from error
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
-        partial = Path(name) / "model"
-        partial.mkdir()
+        partial = Path(name) / "model" / inside
+        partial.mkdir(parents=True)
         saved = SavedModel(folder)
         manifest = _write(partial, saved, config, chosen, tables, text, compile_tower, tower, say)
         say(f"comparing {len(rows):,} rows with evaluation")
@@ -107,16 +115,18 @@ def export(
             check_parity(found[form], manifest, tables, form)
         manifest = manifest.model_copy(update={"parity": worst(found)})
         manifest.save(partial)
-        _put(partial, out)
+        if layout == "triton":
+            write_triton(Path(name) / "model", out.name)
+        _put(Path(name) / "model", out)
     return manifest
 
 
-def _check_out(out: Path, *, overwrite: bool) -> None:
+def _check_out(out: Path, inside: Path, *, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; give a folder for the model with --out")
     if not out.is_dir() or not any(out.iterdir()):
         return
-    if not (out / NAME).is_file():
+    if not (out / inside / NAME).is_file():
         raise UserError(f"{out}: is not empty and not an exported model; give another --out")
     if not overwrite:
         raise UserError(f"{out}: contains a model; pass --overwrite, or give another --out")

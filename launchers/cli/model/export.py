@@ -18,6 +18,7 @@ def export(
     formula: str | None = None,
     data: Annotated[Path | None, Parameter(name="--data.path")] = None,
     compile: Literal["auto", "on", "bf16", "off"] = "auto",
+    layout: Literal["folder", "triton"] = "folder",
     overwrite: bool = False,
 ) -> int:
     """Export a checkpoint as a model folder, to score and serve without it.
@@ -30,6 +31,7 @@ def export(
         data: prepared folder with the rows to compare on (default: the run's).
         compile: whether to compile the tower; auto: if there is a C++ compiler; bf16: to compute in
             bfloat16.
+        layout: a model folder, or a model of Triton Inference Server with one in it.
         overwrite: replace the model in `out`.
     """
     with no_garbage_collection():
@@ -44,6 +46,7 @@ def export(
         formula=formula,
         data=data,
         compile_tower=compile,
+        layout=layout,
         overwrite=overwrite,
         say=lambda line: print_line(console, f"{line} ..."),
     )
@@ -55,7 +58,9 @@ def export(
         f"parity:   {parity.rows:,} rows, probabilities within {parity.max_difference:.1e} of "
         "evaluation",
         f"formula:  {manifest.formula}",
-        f"score:    homerec score --model {out} --input FILES --out FOLDER",
+        f"score:    homerec score --model {out} --input FILES --out FOLDER"
+        if layout == "folder"
+        else f"serve:    tritonserver --model-repository {out.parent}",
     ]
     for line in lines:
         print_line(plain_console(), line)
