@@ -172,13 +172,14 @@ class Model:
     def evaluate(
         self, split: Literal["train", "val", "test"] = "test"
     ) -> dict[str, dict[str, float | None]]:
-        """Return metrics by task: auc, gauc, logloss, ... (None if undefined)."""
+        """Return metrics by task: auc, gauc, log_loss, ... (None if undefined); and for each label
+        with limits: expected, observed, mae, rmse, in its unit."""
         from pipeline.evaluate import evaluate_checkpoint
         from pipeline.ranks.world import open_world
 
         with open_world() as world:
-            results, _ = evaluate_checkpoint(str(self.folder), split, None, world)
-        return {task: dict(metrics) for task, metrics in results.items()}
+            results, what = evaluate_checkpoint(str(self.folder), split, None, world)
+        return {name: dict(one) for name, one in (results | what.get("amounts", {})).items()}
 
     def predict(self, frame: Frame) -> pl.DataFrame:
         """Return the probability of each task for each row, and the expected value of each label

@@ -21,6 +21,7 @@ from pipeline.data.batch_source import BatchSource
 from pipeline.data.schema import SPLIT, Schema
 from pipeline.expert_health.health import ExpertHealth
 from pipeline.io.storage import AnyPath
+from pipeline.metrics.amounts import AmountErrors
 from pipeline.metrics.exact import ExactMetrics
 from pipeline.ranks.coordinate import gather_or_raise
 from pipeline.ranks.world import World
@@ -110,7 +111,8 @@ def evaluate_checkpoint(
 ) -> tuple[Results, dict[str, Any]]:
     """Load a checkpoint (or a run's best one) and evaluate it; also returns what was evaluated.
 
-    `tower` and `open_split` must be those of the training run (see `train`).
+    The latter has "amounts", the errors of expected values, if labels have limits. `tower` and
+    `open_split` must be those of the training run (see `train`).
     """
     folder = gather_or_raise(world, lambda: find_checkpoint(checkpoint))
     config = gather_or_raise(world, lambda: Config.load(folder / "config.json"))
@@ -129,7 +131,16 @@ def evaluate_checkpoint(
     step, parallel = build(config, chosen, world, tower)
     load_model(folder, parallel.model, world)
     pipeline = open_pipeline(parallel, world)
+    amounts = AmountErrors(config.data.labels, chosen.tasks, world.device)
+
+    def observed(output: StepOutput) -> None:
+        if observe is not None:
+            observe(output)
+        if amounts.names:
+            amounts.update(output.logits_BT, output.batch.labels, output.batch.weights)
+
     results, _ = evaluate(
-        parallel.model, pipeline, step.model.head, source, chosen, world, observe=observe
+        parallel.model, pipeline, step.model.head, source, chosen, world, observe=observed
     )
-    return results, {"checkpoint": str(folder), "split": split, "data": str(config.data.path)}
+    what = {"checkpoint": str(folder), "split": split, "data": str(config.data.path)}
+    return results, what | ({"amounts": amounts.compute()} if amounts.names else {})

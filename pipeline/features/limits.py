@@ -5,7 +5,7 @@ Frank and Hall, 'A simple approach to ordinal classification', ECML 2001. Import
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipeline.features.config import LabelConfig
 
@@ -42,3 +42,14 @@ def expanded(labels: Mapping[str, LabelConfig]) -> dict[str, LabelConfig]:
                 )
             found[task] = one
     return found
+
+
+def integral(limits: Sequence[float]) -> tuple[float, list[float]]:
+    """Return c and w of E[min(value, last limit)] = c + sum_k w_k P(value >= limit k), value >= 0.
+
+    It is the integral of the chance to reach each value, which is taken as linear between limits,
+    and as 1 at 0.
+    """
+    before, after = [0.0, *limits[:-1]], [*limits[1:], limits[-1]]
+    weights = [(right - left) / 2 for left, right in zip(before, after, strict=True)]
+    return limits[0] / 2, weights

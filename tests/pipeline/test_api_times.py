@@ -54,7 +54,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 def test_every_limit_is_evaluated(model: Model) -> None:
     results = model.evaluate("test")
-    assert {*results} == {*TASKS, "like"}
+    assert {*results} == {*TASKS, "like", "watch"}
+    watch = results["watch"]
+    assert watch["rows"] == results["watch_5"]["rows"]
+    assert watch["expected"] == pytest.approx(watch["observed"], rel=0.15)
+    assert 0 < watch["mae"] < watch["rmse"] < LIMITS[-1]  # type: ignore[operator]
     for task in TASKS:
         auc = results[task]["auc"]
         assert auc is not None
