@@ -100,7 +100,10 @@ def _compile(program: torch.export.ExportedProgram, path: Path) -> None:
     logging.getLogger("torch._inductor").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Inductor's own insides
-        aoti_compile_and_package(program, package_path=os.fspath(path))
+        # Threads score rows of their own.
+        aoti_compile_and_package(
+            program, package_path=os.fspath(path), inductor_configs={"cpp.threads": 1}
+        )
 
 
 def _module(

@@ -10,11 +10,10 @@ export   the portable program of torch.export, for towers that are not among mod
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from models.layers.attention import Attention
 from models.layers.fold import folded
 from models.tasks import Task
 from pipeline.io.errors import UserError
+from pipeline.scoring.compiled_tower import CompiledTower
 from pipeline.scoring.manifest import Manifest
 
 WEIGHTS, PROGRAM, COMPILED = "tower.pt", "tower.pt2", "tower.aoti.pt2"
@@ -92,7 +92,7 @@ def available(folder: Path, manifest: Manifest, compiled_for: str | None) -> lis
 def load_tower(folder: Path, manifest: Manifest, form: Form, num_features: int, runs: int) -> Tower:
     """Load a form of the tower; `runs`: calls at a time."""
     if form == "aoti":
-        return _aoti(folder, runs)
+        return CompiledTower(folder / COMPILED, runs)
     if form == "export":
         return _exported(folder)
     return _eager(manifest, load_weights(folder), num_features)
@@ -112,18 +112,6 @@ def _exported(folder: Path) -> Tower:
 
     module: Tower = load(folder / PROGRAM).module()
     return module
-
-
-def _aoti(folder: Path, runs: int) -> Tower:
-    loader: Any = torch._C._aoti.AOTIModelPackageLoader(
-        os.fspath(folder / COMPILED), "model", False, runs, -1
-    )
-
-    def tower(v_BF: Tensor) -> Tensor:
-        logits_BT: Tensor = loader.boxed_run([v_BF])[0]
-        return logits_BT
-
-    return tower
 
 
 def load_attention(folder: Path, manifest: Manifest) -> Attention | None:
