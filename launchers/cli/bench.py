@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launchers.cli.command import Overrides, new_app
+from launchers.cli.command import Natural, Overrides, Positive, new_app
 
 app = new_app("homerec bench", "Measure on this machine.")
 
@@ -49,4 +49,50 @@ def bench_input(*, config: Path, overrides: Overrides = ()) -> int:
         f"prepare table takes {ours.cpu_seconds / mean:.1f} times the CPU of Polars, "
         f"{1e6 * ours.cpu_seconds / max(1, rows):.2f} CPU-s per million rows",
     )
+    return 0
+
+
+@app.command(name="serve")
+def bench_serve(
+    *,
+    model: Path,
+    rows: Path,
+    candidates: Positive = 500,
+    seconds: Positive = 10,
+    seed: Natural = 0,
+    out: Path | None = None,
+) -> int:
+    """Measure a server of a model: latency by offered load, and the knee.
+
+    Requests arrive by a Poisson process and count from when they should have been sent. The knee
+    is the largest load that the server keeps up with, at a p99 of at most 10 times the median at
+    the lightest load. The client runs on the same machine.
+
+    Args:
+        model: folder written by 'homerec export'.
+        rows: files of a table, whose rows make requests.
+        candidates: candidates of a request.
+        seconds: seconds per load; there are nine loads.
+        seed: seed of arrivals and requests.
+        out: page to write, such as serve.html.
+    """
+    from pipeline.io.console import plain_console, print_line
+    from pipeline.io.text_table import text_table
+    from pipeline.serving.bench.page import HEADINGS, write_page
+    from pipeline.serving.bench.sweep import bench, rows_of
+
+    console = plain_console()
+    found = bench(model, rows, candidates=candidates, seconds=seconds, seed=seed)
+    view = text_table(f"{model}, {candidates} candidates", [], HEADINGS)
+    for row in rows_of(found):
+        view.add_row(*row)
+    console.print(view)
+    print_line(console, f"closed loop: {found.capacity:.1f} rankings/s")
+    print_line(console, f"ready {found.start_s:.2f} s after the command")
+    for form, ms in found.ms.items():
+        what = ", plain PyTorch" if form == "export" else ""
+        print_line(console, f"scoring a request, tower {form}{what}: {ms:.1f} ms of one core")
+    if out is not None:
+        write_page(out, model, found)
+        print_line(console, f"page: {out}")
     return 0
