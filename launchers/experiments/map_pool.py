@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from launchers.local import processes
 from launchers.local.fork_server import fork_server
@@ -21,11 +21,12 @@ from pipeline.tracking.progress_line import duration_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.experiments.map.design import Job
-
 _POLL_S = 0.2
 _PRINT_S = 30.0
 _MODULE = "pipeline.experiments.map.train_cell"
+
+J = TypeVar("J")
+RunJob = Callable[[Path, J, Callable[[], bool]], bool]
 
 _stop: Event
 
@@ -42,23 +43,26 @@ def _start(stop: Event) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _run(out: Path, job: Job) -> bool:
-    """Train a job and write its result; False if it was stopped before."""
-    from pipeline.experiments.map.cell_file import write_cell
-    from pipeline.experiments.map.train_cell import train_cell
-
-    result = None if _stop.is_set() else train_cell(job, _stop.is_set)
-    if result is not None:
-        write_cell(out, job, result)
-    return result is not None
+def _run(run: RunJob[J], out: Path, job: J) -> bool:
+    return not _stop.is_set() and run(out, job, _stop.is_set)
 
 
 def run_jobs(
-    out: Path, jobs: Sequence[Job], *, workers: int, done: int, console: Console
+    run: RunJob[J],
+    out: Path,
+    jobs: Sequence[J],
+    *,
+    workers: int,
+    done: int,
+    console: Console,
 ) -> signal.Signals | None:
     """Run `jobs`; their results are in `out`. Returns the signal that stopped them.
 
-    `done`: number of jobs that earlier sessions have finished. Raises RankLost if a worker dies.
+    Args:
+        run: writes the result of a job into `out`; returns False if stopped before.
+        done: number of jobs that earlier sessions have finished.
+
+    Raises RankLost if a worker dies.
     """
     if not jobs:
         return None
@@ -69,7 +73,7 @@ def run_jobs(
         workers, mp_context=context, initializer=_start, initargs=(stop,)
     ) as pool:  # fmt: skip
         try:
-            left: set[Future[bool]] = {pool.submit(_run, out, job) for job in jobs}
+            left: set[Future[bool]] = {pool.submit(_run, run, out, job) for job in jobs}
             while left:
                 ended, left = wait(left, timeout=_POLL_S, return_when=FIRST_COMPLETED)
                 progress.add(sum(future.result() for future in ended))

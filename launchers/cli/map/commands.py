@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launchers.cli.command import Positive
+from launchers.cli.map.anomalies import run_anomalies
 from launchers.local.console import open_console
 from pipeline.io.console import print_line
 from pipeline.io.errors import UserError
@@ -28,6 +29,7 @@ def map_(
     jobs: Positive | None = None,
     resume: bool = False,
     place: Path | None = None,
+    anomalies: bool = False,
 ) -> int:
     """Train towers on simulated tasks with known probabilities, and map where HoME is better than
     the best rival: over numbers of rows and tasks, rates, conflict, shared structure and noise.
@@ -41,17 +43,24 @@ def map_(
         jobs: number of processes, with one thread each (default: one per core).
         resume: continue the map in --out.
         place: prepared folder to place on the finished map in --out; nothing is trained.
+        anomalies: instead of a map, train MMoE, CGC, HoME and ablations where experts collapse,
+            degrade and underfit.
     """
     names = _names(towers)
     if place is not None:
-        if resume or fast or names or seeds or jobs:
+        if resume or fast or names or seeds or jobs or anomalies:
             raise UserError("command line: --place trains nothing; give it --out alone")
         return _place(out, place)
+    if anomalies:
+        if fast or names or seeds:
+            raise UserError("command line: --anomalies has towers and seeds of its own")
+        return run_anomalies(out, jobs or os.cpu_count() or 1, resume=resume)
     from launchers.experiments.map_pool import run_jobs
     from pipeline.experiments.experiment import only_writer
     from pipeline.experiments.map.cell_file import read_cell
     from pipeline.experiments.map.design import design_map
     from pipeline.experiments.map.map_folder import MAP, plan_of, save_map
+    from pipeline.experiments.map.train_cell import run_cell
     from pipeline.io.claim_folder import claim
 
     kind = "fast" if fast else None
@@ -68,8 +77,9 @@ def map_(
         workers = max(1, min(jobs or os.cpu_count() or 1, len(pending)))
         print_line(console, _start_line(out, plan, len(every), len(pending), workers))
         stopped_by = run_jobs(
-            out, pending, workers=workers, done=len(every) - len(pending), console=console
-        )
+            run_cell, out, pending,
+            workers=workers, done=len(every) - len(pending), console=console,
+        )  # fmt: skip
         _show_results(out, plan, save_map(out, plan), console)
     if stopped_by:
         print_line(console, f"stopped by {stopped_by.name}; continue with --resume")

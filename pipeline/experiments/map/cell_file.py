@@ -19,7 +19,9 @@ VERSION = 1
 
 
 @with_config(CLOSED)
-class _Finding(TypedDict):
+class CellFinding(TypedDict):
+    """A fault that expert health finds."""
+
     kind: Literal["collapse", "degradation", "underfitting"]
     subject: str
     text: str
@@ -32,7 +34,7 @@ class _Tower(TypedDict):
     val_regret: list[Number]
     regret: list[Number]
     auc_gap: list[Number]
-    findings: list[_Finding]
+    findings: list[CellFinding]
 
 
 def _lengths(cell: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pipeline.experiments.map.cell_file import VERSION
+from pipeline.experiments.map.cell_file import VERSION, write_cell
 from pipeline.experiments.map.design import Job, tower_config
 from pipeline.experiments.map.learner import Learner
 from pipeline.experiments.map.score import cross_entropy, entropy, expected_auc, regret
@@ -16,8 +17,16 @@ from pipeline.experiments.map.world import NUM_FEATURES, DenseWorld, Draw
 from pipeline.expert_health.diagnosis import diagnose
 from pipeline.io.json_types import Json
 
-_EVALUATIONS = 16
+_EVALUATIONS = 8
 _LEAST_VAL_ROWS = 2_048
+
+
+def run_cell(out: Path, job: Job, stopped: Callable[[], bool]) -> bool:
+    """Train a job and write its result; False if stopped before."""
+    result = train_cell(job, stopped)
+    if result is not None:
+        write_cell(out, job, result)
+    return result is not None
 
 
 def train_cell(job: Job, stopped: Callable[[], bool] = lambda: False) -> Json | None:
@@ -41,7 +50,7 @@ def train_cell(job: Job, stopped: Callable[[], bool] = lambda: False) -> Json | 
     every = [learner for several in learners.values() for learner in several]
     weights_B1 = torch.ones(min(training.batch_size, cell.rows), 1)
     for step, batch_B in enumerate(
-        _batches(cell.rows, weights_B1.shape[0], steps, job.seed), start=1
+        batches(cell.rows, weights_B1.shape[0], steps, job.seed), start=1
     ):
         x_BF, labels_BT = train.x_NF[batch_B], train.labels_NT[batch_B]
         for learner in every:
@@ -56,8 +65,8 @@ def train_cell(job: Job, stopped: Callable[[], bool] = lambda: False) -> Json | 
     return _result(job, best, val, test, entropy_T)
 
 
-def _batches(rows: int, size: int, steps: int, seed: int) -> Iterator[Tensor]:
-    """Yield the rows of each step: random order, every pass another; whole batches only."""
+def batches(rows: int, size: int, steps: int, seed: int) -> Iterator[Tensor]:
+    """Yield the rows [B] of each step: random order, every pass another; whole batches only."""
     generator = torch.Generator().manual_seed(seed)
     left = steps
     while left:

@@ -17,6 +17,7 @@ from pipeline.experiments.map.cell_file import read_cell, write_cell
 from pipeline.experiments.map.map_folder import plan_of, save_map
 from pipeline.experiments.map.map_page import write_map_page
 from pipeline.experiments.map.place import place_data
+from pipeline.experiments.map.train_cell import run_cell
 from pipeline.io.console import plain_console
 from pipeline.io.exit_codes import ExitCode
 from tests.pipeline.experiments.map.plans import TINY, result, write_results
@@ -29,7 +30,7 @@ def test_a_resumed_map_equals_an_undisturbed_one(tmp_path: Path) -> None:
         write_cell(tmp_path, job, result(job))
     pending = [job for job in jobs if read_cell(tmp_path, job) is None]
     console = plain_console()
-    assert run_jobs(tmp_path, pending, workers=2, done=3, console=console) is None
+    assert run_jobs(run_cell, tmp_path, pending, workers=2, done=3, console=console) is None
     assert all(read_cell(tmp_path, job) == result(job) for job in jobs)
 
 
