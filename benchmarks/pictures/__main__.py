@@ -1,7 +1,7 @@
-"""Pictures of the charts of a page, for the documents: one PNG per chart, or the window's top.
+"""Pictures of the charts of a page, for the documents: one PNG per chart.
 
 homerec map --anomalies --out runs/anomalies
-python -m benchmarks.page_pictures runs/anomalies/anomalies.html docs/images/anomaly
+python -m benchmarks.pictures runs/anomalies/anomalies.html docs/images/anomaly
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1_000, help="of the window, in pixels")
     given = parser.parse_args()
     with open_browser() as browser:
+        browser.resize(given.width, 1_200)  # first: charts are drawn to fit
         browser.open(given.page)
         browser.dark(False)
-        browser.resize(given.width, 1_200)
         for number in range(browser.run("document.querySelectorAll('figure').length")):
             title = browser.run(f"{_TITLE}({number})").partition(":")[0]
             name = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")
