@@ -41,7 +41,7 @@ def verdict(study: Json, tower: str, task: str) -> str:
             seen = signed(row["power"]["smallest"])[1:]
             parts.append(
                 f"{heading} {plain(row['mean'])}: {difference}, is not significant "
-                f"(p {p_text(found)}; this study shows differences of {seen} or more)"
+                f"(p {p_text(found)}; uncorrected, this study shows differences of {seen})"
             )
         else:
             parts.append(
