@@ -127,3 +127,56 @@ def train(
             )
         ],
     )
+
+
+def serve(
+    *args: str,
+    model: str = "model",
+    keys: str = "",
+    port: int = 8000,
+    replicas: int = 1,
+    cpu: int = 2,
+    memMB: int = 2048,
+    name: str = "homerec-serve",
+    image: str = "homerec-serve:0.1.0",
+    env: Optional[Dict[str, str]] = None,
+    mounts: Optional[List[str]] = None,
+    max_retries: int = 3,
+) -> specs.AppDef:
+    """Serves an exported model: one server per replica.
+
+    Args:
+        args: more options of 'homerec serve'
+        model: the model folder, as the servers see it
+        keys: file of keys, as the servers see it; without one, they only answer their own machine
+        port: port that they listen on
+        replicas: number of servers
+        cpu: CPUs of a server
+        memMB: memory of a server in MB
+        name: name of the job
+        image: container image, for schedulers that use one
+        env: more environment variables, as K1=v1,K2=v2
+        mounts: for containers: type=bind,src=/host,dst=/job[,readonly]
+        max_retries: maximum number of restarts of a failed server by the scheduler
+    """
+    command = ["-m", "launchers.cli", "serve", "--model", model, "--port", str(port)]
+    if keys:
+        command += ["--host", "0.0.0.0", "--keys", keys]
+    return specs.AppDef(
+        name=name,
+        roles=[
+            specs.Role(
+                name="serve",
+                image=image,
+                entrypoint="python",
+                args=[*command, *args],
+                env={"PYTHONSAFEPATH": "1", **(env or {})},
+                num_replicas=replicas,
+                resource=specs.Resource(cpu=cpu, gpu=0, memMB=memMB),
+                max_retries=max_retries,
+                retry_policy=specs.RetryPolicy.REPLICA,
+                port_map={"http": port},
+                mounts=specs.parse_mounts(mounts) if mounts else [],
+            )
+        ],
+    )
