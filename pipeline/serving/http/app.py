@@ -67,7 +67,8 @@ class App:
         """Requests to try."""
         self._by_path: dict[str, dict[str, Route]] = {}
         for route in routes:
-            self._by_path.setdefault(route.path.partition("{")[0], {})[route.method] = route
+            fixed, brace, _ = route.path.partition("{")
+            self._by_path.setdefault(fixed + brace, {})[route.method] = route
         self.metrics.gauge("homerec_queue", "Waiting requests", lambda: self.work.waiting)
         self.metrics.gauge("homerec_running", "Requests in a thread", lambda: self.work.running)
         self.serve(served)
@@ -112,7 +113,7 @@ class App:
             return name, HttpError(500, "internal", "a bug; the server's log has it").answer()
 
     def _route(self, method: str, path: str) -> Route:
-        methods = self._by_path.get(path) or self._by_path.get(path.rpartition("/")[0] + "/")
+        methods = self._by_path.get(path) or self._by_path.get(path.rpartition("/")[0] + "/{")
         if methods is None:
             raise HttpError(404, "not_found", f"{path}: no such path; see /openapi.json")
         found = methods.get("GET" if method == "HEAD" else method)

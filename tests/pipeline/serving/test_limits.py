@@ -162,7 +162,8 @@ def test_keys_are_checked(text: str, message: str) -> None:
 
 
 def test_paths_and_methods_that_are_not_there(client: Client) -> None:
-    assert client.get("/v2").error["code"] == "not_found"
+    for path in ("/v2", "/v1/rank/", "/v1/samples/", "/v1/samples/x", "/v1/samples/99999999999"):
+        assert client.get(path).error["code"] == "not_found"
     got = client.get("/v1/rank")
     assert (got.status, got.headers["allow"]) == (405, "POST")
     assert client.send("HEAD", "/healthz").body == b""
