@@ -63,6 +63,15 @@ LOGARITHMIC = ("tasks", "rate", "ratio", "signal", "rows")
 """Dials whose steps are factors."""
 
 
+def dials_text(dials: Dials) -> str:
+    """Return the dials that differ from the middle of the map."""
+    usual = asdict(BASE)
+    changed = [
+        f"{name} {value:,g}" for name, value in asdict(dials).items() if value != usual[name]
+    ]
+    return ", ".join(changed) or "the middle"
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """A pair of dials and their values; the others are those of BASE."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import plotly.graph_objects as go
@@ -89,12 +88,3 @@ def limit_of(cells: Mapping[Any, Json]) -> float:
 def by_dials(found: Json) -> dict[Dials, Json]:
     """Return the cells of map.json by their dials."""
     return {Dials(**cell["dials"]): cell for cell in found["cells"]}
-
-
-def dials_text(dials: Dials) -> str:
-    """Return the dials that differ from the middle of the map."""
-    usual = asdict(Dials())
-    changed = [
-        f"{name} {value:,g}" for name, value in asdict(dials).items() if value != usual[name]
-    ]
-    return ", ".join(changed) or "the middle"

@@ -11,10 +11,10 @@ from rich.table import Table
 
 from pipeline.experiments.file_types import HOME
 from pipeline.experiments.map.design import MapPlan
-from pipeline.experiments.map.dials import BASE
-from pipeline.experiments.map.map_charts import by_dials, dials_text, heat_map, limit_of
+from pipeline.experiments.map.dials import BASE, dials_text
+from pipeline.experiments.map.map_charts import by_dials, heat_map, limit_of
 from pipeline.experiments.map.map_folder import PAGE
-from pipeline.experiments.map.map_words import answers, region_text, signed
+from pipeline.experiments.map.map_words import answers, dial_text, region_text, signed
 from pipeline.experiments.map.summary import KINDS
 from pipeline.io.files import write_text
 from pipeline.io.json_types import Json
@@ -88,7 +88,7 @@ def _heat_maps(plan: MapPlan, found: Json, place: Json | None) -> Markup:
 
 def _place(place: Json) -> Markup:
     rows = [
-        [Cell(name), number(value, ",.4g"), Cell(place["sources"][name])]
+        [Cell(name), Cell(dial_text(value), value), Cell(place["sources"][name])]
         for name, value in place["dials"].items()
     ]
     return section(
@@ -193,5 +193,5 @@ def place_table(place: Json) -> Table:
     view = text_table(f"Dials of {place['data']}", ["dial"], ["value"])
     view.add_column("how", overflow="fold")
     for name, value in place["dials"].items():
-        view.add_row(name, f"{value:,.4g}", place["sources"][name])
+        view.add_row(name, dial_text(value), place["sources"][name])
     return view

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeline.experiments.map.dials import Dials, dials_text
 from pipeline.experiments.paired import ERRORS, false_positive_rate
 from pipeline.io.json_types import Json
 
-UNIT = "points of normalized entropy"
+_SHOWN = 6
 
 
 def signed(difference: Json, digits: int = 2) -> str:
     """Format a difference with its standard error: '-0.31 ± 0.08'."""
     text = f"{difference['mean']:+.{digits}f}"
     return text if difference["error"] is None else f"{text} ± {difference['error']:.{digits}f}"
+
+
+def dial_text(value: float) -> str:
+    """Format a measured dial."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def answers(found: Json) -> Iterator[tuple[str, str]]:
@@ -74,6 +80,8 @@ def _count_text(found: Json) -> str:
         f"Of {len(conclusions)} cells HoME is better than the best rival in {better} and worse in "
         f"{worse}, by more than {ERRORS:g} standard errors."
     )
+    if better:
+        text += f" Better in: {_better_text(found)}."
     seeds = len(found["seeds"])
     if seeds > 1:
         text += (
@@ -81,6 +89,18 @@ def _count_text(found: Json) -> str:
             "would show one."
         )
     return text
+
+
+def _better_text(found: Json) -> str:
+    """Return the cells in which HoME is better, the largest differences first."""
+    ranked = sorted(found["cells"], key=lambda cell: cell["difference"]["mean"])
+    cells = [cell for cell in ranked if cell["difference"]["conclusion"] == "better"]
+    parts = [
+        f"{dials_text(Dials(**cell['dials']))} ({signed(cell['difference'])} against "
+        f"{cell['rival']})"
+        for cell in cells[:_SHOWN]
+    ]
+    return "; ".join(parts) + ("; and others" if len(cells) > _SHOWN else "")
 
 
 def _losing_text(found: Json) -> str:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pipeline.data.column_values import integers, numbers, targets
 from pipeline.data.schema import Schema
 from pipeline.data.shards import open_shards
-from pipeline.experiments.map.dials import NAMES
-from pipeline.experiments.map.map_charts import by_dials, dials_text, distance
-from pipeline.experiments.map.map_words import region_text, signed
+from pipeline.experiments.map.dials import NAMES, dials_text
+from pipeline.experiments.map.map_charts import by_dials, distance
+from pipeline.experiments.map.map_words import dial_text, region_text, signed
 from pipeline.experiments.map.measure import Float64Array, Measured, measure
 from pipeline.experiments.map.rule import Condition
 from pipeline.io.errors import UserError
@@ -183,7 +183,7 @@ def _verdict(found: Json, dials: dict[str, float], nearest: Sequence[Json]) -> s
         measured = [cell["dials"][name] for cell in found["cells"]]
         if not min(measured) <= value <= max(measured):
             text += (
-                f" {name} {value:,.4g} is outside the map ({min(measured):,g} to "
+                f" {name} {dial_text(value)} is outside the map ({min(measured):,g} to "
                 f"{max(measured):,g})."
             )
     return text
