@@ -61,7 +61,7 @@ test-slurm: setup-dev ## tests with a real Slurm and with broken links, on this 
 demo: setup data/demo/schema.json ## train HoME on synthetic data with two ranks, export it, ask its server
 	$(BIN)/homerec launch --nproc 2 -- train demo --data.path data/demo --out runs/demo --overwrite
 	$(BIN)/homerec export --checkpoint runs/demo --out runs/demo-model --compile off --overwrite
-	@$(BIN)/homerec serve --model runs/demo-model --sample data/demo/val --port $(DEMO_PORT) & server=$$!; \
+	@set -o pipefail; $(BIN)/homerec serve --model runs/demo-model --sample data/demo/val --port $(DEMO_PORT) & server=$$!; \
 	trap 'kill $$server; wait $$server' EXIT; \
 	curl -sf --retry 60 --retry-delay 1 --retry-connrefused $(DEMO_URL)/v1/samples/0 \
 	    | curl -sf $(DEMO_URL)/v1/rank -H 'content-type: application/json' -d @- | cut -c1-700
