@@ -146,9 +146,10 @@ def fit(
     splits: Mapping[SPLIT, Split], task: int, params: Mapping[str, Any], categories: list[int]
 ) -> tuple[float, np.ndarray[Any, Any]]:
     """Train one task; returns AUC on the validation day, and the logits of the test rows."""
-    data = {}
-    for split in ("train", "val"):
-        columns, labels = splits[split]  # type: ignore[index]
+    data: dict[SPLIT, Any] = {}
+    names: tuple[SPLIT, ...] = ("train", "val")
+    for split in names:
+        columns, labels = splits[split]
         keep = ~np.isnan(labels[:, task])
         data[split] = lightgbm.Dataset(
             columns[keep],

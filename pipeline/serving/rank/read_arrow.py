@@ -6,10 +6,13 @@ top.
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pyarrow as pa
 
 from pipeline.serving.http.answers import HttpError, invalid
+from pipeline.serving.rank.arrow_size import check_uncompressed, plain
 from pipeline.serving.rank.read_json import JsonReader
 from pipeline.serving.rank.request import ID, RankRequest, check_count
 
@@ -19,11 +22,12 @@ METADATA = b"homerec.request"
 def read_arrow(body: bytes, json: JsonReader) -> RankRequest:
     """Return the request. Raises HttpError, naming the first place that does not fit."""
     try:
+        check_uncompressed(body)
         with pa.ipc.open_stream(body) as stream:
             table = stream.read_all()
         # Offsets that point outside a buffer would be read as they are.
         table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, struct.error, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else "truncated"
         raise HttpError(400, "malformed_arrow", f"the body is no Arrow stream: {reason}") from error
     names = table.column_names
@@ -38,15 +42,13 @@ def read_arrow(body: bytes, json: JsonReader) -> RankRequest:
     if ID in names and ID not in json.columns:
         ids = table[ID].combine_chunks()
         table = table.drop_columns([ID])
-    columns = {name: _plain(table[name], name) for name in table.column_names}
+    columns = {name: _finite(plain(table[name], name), name) for name in table.column_names}
     items = pa.table(columns) if columns else table
     return RankRequest(shared, items, ids, sort, top)
 
 
-def _plain(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """Return a column without dictionaries. Raises HttpError for NaN and infinity."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+def _finite(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """Return the column. Raises HttpError for NaN and infinity."""
     if pa.types.is_floating(column.type):
         values = column.drop_null().to_numpy().astype(np.float64)
         if not np.isfinite(values).all():
