@@ -7,7 +7,7 @@ Initialization and order of rows vary over seeds. The errors do not cover other 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
@@ -69,20 +69,38 @@ def difference(ours: BySeed, theirs: BySeed, metric: MetricSpec) -> Difference:
 
 
 def false_positive_rate(n: int) -> float:
-    """Return the probability that `n` >= 2 seeds show a difference by chance: P(|t| > ERRORS).
+    """Return the probability that `n` >= 2 seeds show a difference by chance: P(|t| > ERRORS)."""
+    return _tail(ERRORS, n)
 
-    Uses Student's t-distribution with n - 1 degrees of freedom (normal differences), integrated by
-    Simpson's rule.
+
+def p_value(mean: float | None, error: float | None, n: int) -> float:
+    """Return the two-sided p-value of a mean over `n` seeds with a standard error; 1 for n < 2."""
+    if not mean or error is None:
+        return 1.0
+    return _tail(abs(mean) / error, n) if error else 0.0
+
+
+def holm(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
+    """Return which of several tests reject at a family-wise error rate `level` (Holm, 1979)."""
+    rejected = [False] * len(p_values)
+    for done, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if p_values[i] > level / (len(p_values) - done):
+            break
+        rejected[i] = True
+    return rejected
+
+
+def _tail(t: float, n: int) -> float:
+    """Return P(|T| > t) of Student's t-distribution with n - 1 degrees of freedom.
+
+    The density is integrated over the angle atan(t / sqrt(n - 1)), by Simpson's rule.
     """
-    freedom = n - 1
-    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
-    scale /= math.sqrt(freedom * math.pi)
-    parts = 200
-    points = [
-        (1 + (ERRORS * i / parts) ** 2 / freedom) ** (-(freedom + 1) / 2) for i in range(parts + 1)
-    ]
+    freedom, parts = n - 1, 200
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
+    angle = math.atan(t / math.sqrt(freedom))
+    points = [math.cos(angle * i / parts) ** (freedom - 1) for i in range(parts + 1)]
     area = points[0] + points[-1] + 4 * sum(points[1:-1:2]) + 2 * sum(points[2:-1:2])
-    return 1 - 2 * scale * area * ERRORS / parts / 3
+    return max(0.0, 1 - 2 * scale * area * angle / parts / 3)
 
 
 def _compared(value: float, metric: MetricSpec) -> float:

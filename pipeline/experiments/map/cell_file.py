@@ -40,7 +40,7 @@ class _Tower(TypedDict):
 def _lengths(cell: dict[str, Any]) -> dict[str, Any]:
     number = len(cell["entropy"])
     of_tasks = [cell["information"], cell["measured_rate"]]
-    for tower in cell["towers"].values():
+    for tower in filter(None, cell["towers"].values()):
         of_tasks += [tower[name] for name in ("val_regret", "regret", "auc_gap")]
     if any(len(values) != number for values in of_tasks):
         raise ValueError("its lists have different numbers of tasks")
@@ -54,7 +54,8 @@ class _Cell(TypedDict):
     measured_rate: list[Number]
     entropy: Annotated[list[Number], Field(min_length=1)]
     information: list[Number]
-    towers: Annotated[dict[str, _Tower], Field(min_length=1)]
+    towers: Annotated[dict[str, _Tower | None], Field(min_length=1)]
+    """None: the tower diverged; its validation loss was never finite."""
 
 
 CellFile = Annotated[_Cell, AfterValidator(_lengths)]

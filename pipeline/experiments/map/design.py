@@ -93,9 +93,10 @@ def design_map(kind: str, towers: Sequence[str], seeds: int | None) -> MapPlan:
         if name not in VARIANTS:
             known = nearest(name, list(VARIANTS))
             raise UserError(f"command line: --towers: unknown tower {name!r}; {known}")
-    if HOME not in towers or len(set(towers)) < 2:
+    if HOME not in towers or all(name.startswith(HOME) for name in towers):
         raise UserError(
-            f"command line: --towers {','.join(towers)}: name {HOME} and at least one rival"
+            f"command line: --towers {','.join(towers)}: name {HOME} and at least one rival, "
+            "a tower other than HoME and its ablations"
         )
     grids, rows = (FAST, (4_096, 16_384)) if kind == "fast" else (FULL, (8_192, 32_768, 131_072))
     num_cells = sum(len(grid.xs) * len(grid.ys) for grid in grids)

@@ -12,7 +12,7 @@ from torch import Tensor
 from models.losses import task_losses
 from models.probe import probing
 from models.tasks import Task
-from models.tower import init_weights
+from models.tower import auxiliary_loss, init_weights
 from models.towers.config import TowerConfig
 from pipeline.expert_health.health import ExpertHealth, finite
 from pipeline.expert_health.probes import task_specific_norms
@@ -44,8 +44,10 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate * (1 - self._step / self._steps)
         self._optimizer.zero_grad()
-        losses_T = task_losses(self.tower(x_BF), labels_BT, weights_B1)
-        torch.autograd.backward(losses_T.sum())
+        loss = task_losses(self.tower(x_BF), labels_BT, weights_B1).sum()
+        if (own := auxiliary_loss(self.tower)) is not None:
+            loss = loss + own
+        torch.autograd.backward(loss)
         self._optimizer.step()
         self._step += 1
 

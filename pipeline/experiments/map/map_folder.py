@@ -48,6 +48,7 @@ class _MapCell(TypedDict):
     information: Number
     rival: str
     difference: _Difference
+    by_seed: dict[str, Number]
     auc_difference: _Difference
     towers: dict[str, dict[str, Any]]
 
@@ -88,6 +89,7 @@ class MapFile(TypedDict):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     jobs: Count
     done: Count
+    diverged: dict[str, Count]
     cells: list[_MapCell]
     rule: _Rule
     anomalies: dict[str, dict[str, Number]]

@@ -41,7 +41,7 @@ _SCORE = (
     "task's rate, in percent, averaged over tasks: its normalized entropy minus the oracle's, "
     "times 100. Each value is HoME's score minus that of the best rival, so below 0 HoME is "
     "better; ± is one standard error over seeds, and bold is beyond two. The rival is the one with "
-    "the lowest score on validation rows."
+    "the lowest score on validation rows of the other seeds."
 )
 
 
@@ -68,7 +68,7 @@ def _header(name: str, found: Json) -> Markup:
         ("Seeds", str(len(found["seeds"]))),
         ("Cells and seeds done", f"{found['done']} of {found['jobs']}"),
     ]
-    what = "Simulated tasks with known probabilities; all towers at HoME's FLOPs and equal steps."
+    what = "Simulated tasks with known probabilities; all towers near HoME's FLOPs, at equal steps."
     return header(name, what, summary(items))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.experiments.map.dials import Dials, dials_text
-from pipeline.experiments.paired import ERRORS, false_positive_rate
+from pipeline.experiments.paired import ERRORS, false_positive_rate, holm, p_value
 from pipeline.io.json_types import Json
 
 _SHOWN = 6
@@ -61,7 +61,7 @@ def _trust_text(found: Json) -> str:
     test = found["rule"]["test"]
     text = (
         f"It is a tree of two questions, fitted to {found['rule']['cells']} cells; ± is one "
-        "standard error of the mean over the cells of a region."
+        "standard error over seeds of the mean over the cells of a region."
     )
     if test is None:
         return f"{text} No random cell has been measured yet."
@@ -80,15 +80,37 @@ def _count_text(found: Json) -> str:
         f"Of {len(conclusions)} cells HoME is better than the best rival in {better} and worse in "
         f"{worse}, by more than {ERRORS:g} standard errors."
     )
-    if better:
-        text += f" Better in: {_better_text(found)}."
     seeds = len(found["seeds"])
     if seeds > 1:
         text += (
-            f" With {seeds} seeds, {false_positive_rate(seeds):.0%} of cells without a difference "
-            "would show one."
+            f" With {seeds} seeds, at least {false_positive_rate(seeds):.0%} of cells without a "
+            "difference would show one."
         )
-    return text
+    sure = [cell["difference"]["mean"] for cell in _sure_cells(found)]
+    text += (
+        " At a family-wise error rate of 5% over all cells (t-test, Holm) it is better in "
+        f"{sum(mean < 0 for mean in sure)} and worse in {sum(mean > 0 for mean in sure)}."
+    )
+    if better:
+        text += f" Candidates for better, to be tested with more seeds: {_better_text(found)}."
+    return text + _diverged_text(found)
+
+
+def _sure_cells(found: Json) -> list[Json]:
+    """Return the cells whose difference passes a t-test, corrected for the number of cells."""
+    every = [cell["difference"] for cell in found["cells"]]
+    rejected = holm([p_value(one["mean"], one["error"], one["n"]) for one in every])
+    return [cell for cell, is_sure in zip(found["cells"], rejected, strict=True) if is_sure]
+
+
+def _diverged_text(found: Json) -> str:
+    parts = [f"{tower} {count}" for tower, count in found["diverged"].items() if count]
+    if not parts:
+        return ""
+    return (
+        f" Runs that diverged, of {found['done']} each, and are left out of their cells: "
+        f"{', '.join(parts)}."
+    )
 
 
 def _better_text(found: Json) -> str:

@@ -22,10 +22,11 @@ _LEAST_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A measured cell: its dials, and the difference there."""
+    """A measured cell: its dials, and the difference there, over seeds and by seed."""
 
     dials: Mapping[str, float]
     difference: float
+    by_seed: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A leaf of the tree. `error`: standard error of the mean over its cells."""
+    """A leaf of the tree. `error`: standard error over seeds of the mean over its cells."""
 
     conditions: tuple[Condition, ...]
     num_cells: int
@@ -93,14 +94,23 @@ def _split(
     found = _best(samples, least) if len(conditions) < _DEPTH else None
     if found is None:
         values = [one.difference for one in samples]
-        error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-        yield Region(_shortest(conditions), len(values), fmean(values), error)
+        yield Region(_shortest(conditions), len(values), fmean(values), _error(samples))
         return
     for is_high in (False, True):
         side = Condition(found.name, found.low, found.high, is_high)
         yield from _split(
             [one for one in samples if side.holds(one.dials)], (*conditions, side), least
         )
+
+
+def _error(samples: Sequence[Sample]) -> float | None:
+    """Return the standard error of the mean over cells, from the seeds that all cells have.
+
+    It says what other seeds would show in these cells, not what other cells would.
+    """
+    seeds = set.intersection(*(set(one.by_seed) for one in samples))
+    means = [fmean(one.by_seed[seed] for one in samples) for seed in sorted(seeds)]
+    return stdev(means) / math.sqrt(len(means)) if len(means) > 1 else None
 
 
 def _best(samples: Sequence[Sample], least: int) -> Condition | None:

@@ -31,7 +31,8 @@ Results = Mapping[Dials, Mapping[int, Json]]
 
 def summarize(plan: MapPlan, results: Results, num_jobs: int) -> Json:
     """Return the content of map.json."""
-    cells = [_cell(plan, dials, by_seed) for dials, by_seed in results.items() if by_seed]
+    found = (_cell(plan, dials, by_seed) for dials, by_seed in results.items() if by_seed)
+    cells = [cell for cell in found if cell]
     return {
         "version": VERSION,
         "kind": plan.kind,
@@ -39,6 +40,7 @@ def summarize(plan: MapPlan, results: Results, num_jobs: int) -> Json:
         "seeds": list(plan.seeds),
         "jobs": num_jobs,
         "done": sum(map(len, results.values())),
+        "diverged": {tower: _num_diverged(results, tower) for tower in plan.towers},
         "cells": cells,
         "rule": rule_of(plan, cells),
         "anomalies": _anomalies(plan, results),
@@ -51,31 +53,52 @@ def score(result: Json, tower: str, name: str = "regret") -> float:
     return 100 * fmean(a / b for a, b in zip(regrets, result["entropy"], strict=True))
 
 
-def _cell(plan: MapPlan, dials: Dials, by_seed: Mapping[int, Json]) -> Json:
-    """Summarize a cell. The best rival is that of the validation rows, over all seeds."""
+def best_rivals(val: Mapping[str, Mapping[int, float]]) -> dict[int, str]:
+    """Return the rival that each seed is compared with, from validation scores by rival and seed.
+
+    It is the best one on average over the other seeds. The best one of the same seed is often
+    merely lucky there, and equal towers would seem worse than it.
+    """
+    seeds = list(next(iter(val.values())))
+
+    def best(without: int) -> str:
+        others = [seed for seed in seeds if seed != without] or seeds
+        return min(val, key=lambda rival: fmean(val[rival][seed] for seed in others))
+
+    return {seed: best(seed) for seed in seeds}
+
+
+def _cell(plan: MapPlan, dials: Dials, all_seeds: Mapping[int, Json]) -> Json | None:
+    """Summarize a cell over the seeds in which HoME did not diverge.
+
+    Rivals are the towers that diverged in none of these. None without a seed or a rival.
+    """
+    by_seed = {seed: r for seed, r in all_seeds.items() if r["towers"][HOME]}
     val = {
-        tower: fmean(score(result, tower, "val_regret") for result in by_seed.values())
+        tower: {seed: score(result, tower, "val_regret") for seed, result in by_seed.items()}
         for tower in plan.towers
+        if not tower.startswith(HOME) and all(r["towers"][tower] for r in by_seed.values())
     }
-    rivals = {tower: value for tower, value in val.items() if not tower.startswith(HOME)}
-    rival = min(rivals, key=rivals.__getitem__)
+    if not by_seed or not val:
+        return None
+    rivals = best_rivals(val)
     scores = {
-        tower: {seed: score(result, tower) for seed, result in by_seed.items()}
+        tower: {seed: score(r, tower) for seed, r in by_seed.items() if r["towers"][tower]}
         for tower in plan.towers
     }
-    auc = {
-        tower: {seed: -fmean(r["towers"][tower]["auc_gap"]) for seed, r in by_seed.items()}
-        for tower in (HOME, rival)
-    }
+    rival_scores = {seed: scores[rival][seed] for seed, rival in rivals.items()}
+    auc = {seed: _auc(result, HOME) for seed, result in by_seed.items()}
+    rival_auc = {seed: _auc(by_seed[seed], rival) for seed, rival in rivals.items()}
     return {
         "dials": asdict(dials),
         "title": next((title for title, cell in LOSING.items() if cell == dials), None),
         "is_random": _is_random(plan, dials),
         "seeds": len(by_seed),
         "information": _mean_of(by_seed, lambda r: [i / e for i, e in _pairs(r)]),
-        "rival": rival,
-        "difference": asdict(difference(scores[HOME], scores[rival], _LOWER_IS_BETTER)),
-        "auc_difference": asdict(difference(auc[HOME], auc[rival], _HIGHER_IS_BETTER)),
+        "rival": " or ".join(sorted(set(rivals.values()))),
+        "difference": asdict(difference(scores[HOME], rival_scores, _LOWER_IS_BETTER)),
+        "by_seed": {str(seed): scores[HOME][seed] - rival_scores[seed] for seed in rivals},
+        "auc_difference": asdict(difference(auc, rival_auc, _HIGHER_IS_BETTER)),
         "towers": {
             tower: {
                 "score": asdict(estimate(scores[tower])),
@@ -88,6 +111,17 @@ def _cell(plan: MapPlan, dials: Dials, by_seed: Mapping[int, Json]) -> Json:
     }
 
 
+def _auc(result: Json, tower: str) -> float:
+    """Return a tower's AUC minus the oracle's, averaged over tasks."""
+    return -fmean(result["towers"][tower]["auc_gap"])
+
+
+def _num_diverged(results: Results, tower: str) -> int:
+    """Return the number of cells and seeds in which the tower diverged."""
+    every = (result for by_seed in results.values() for result in by_seed.values())
+    return sum(result["towers"][tower] is None for result in every)
+
+
 def _pairs(result: Json) -> zip[tuple[float, float]]:
     return zip(result["information"], result["entropy"], strict=True)
 
@@ -97,14 +131,15 @@ def _mean_of(by_seed: Mapping[int, Json], values: Any) -> float:
 
 
 def _by_task(by_seed: Mapping[int, Json], tower: str, name: str) -> list[float]:
-    """Return means over seeds, by task."""
-    columns = [result["towers"][tower][name] for result in by_seed.values()]
+    """Return means over seeds, by task; empty if the tower diverged in all."""
+    columns = [r["towers"][tower][name] for r in by_seed.values() if r["towers"][tower]]
     return [fmean(values) for values in zip(*columns, strict=True)]
 
 
 def _faults(by_seed: Mapping[int, Json], tower: str) -> dict[str, int]:
     """Return the number of seeds with an anomaly of each kind."""
-    found = [{one["kind"] for one in r["towers"][tower]["findings"]} for r in by_seed.values()]
+    towers = filter(None, (result["towers"][tower] for result in by_seed.values()))
+    found = [{one["kind"] for one in of["findings"]} for of in towers]
     return {kind: sum(kind in kinds for kinds in found) for kind in KINDS}
 
 
@@ -113,22 +148,19 @@ def _is_random(plan: MapPlan, dials: Dials) -> bool:
 
 
 def rule_of(plan: MapPlan, cells: Sequence[Json]) -> Json:
-    """Fit the rule on the grids' cells, and test it on the random ones."""
-    fitted, tested = (
-        [
-            Sample(cell["dials"], cell["difference"]["mean"])
-            for cell in cells
-            if cell["is_random"] == is_random
-        ]
-        for is_random in (False, True)
-    )
+    """Fit the rule on the grids' cells, and test it on the random ones.
+
+    Worlds where HoME should lose are in neither, unless they are in a grid.
+    """
+    grids = {dials for grid in plan.grids for dials in grid.cells()}
+    in_grid = [cell for cell in cells if Dials(**cell["dials"]) in grids]
+    fitted = [_sample(cell) for cell in in_grid]
+    tested = [_sample(cell) for cell in cells if cell["is_random"]]
     regions = fit_rule(fitted)
     found: Json = {"cells": len(fitted), "regions": [], "test": None}
     for region in regions:
         members = [
-            cell["difference"]["conclusion"]
-            for cell in cells
-            if not cell["is_random"] and region.holds(cell["dials"])
+            cell["difference"]["conclusion"] for cell in in_grid if region.holds(cell["dials"])
         ]
         found["regions"].append(
             {
@@ -146,6 +178,10 @@ def rule_of(plan: MapPlan, cells: Sequence[Json]) -> Json:
         error, without = mean_errors(regions, tested)
         found["test"] = {"cells": len(tested), "error": error, "error_of_none": without}
     return found
+
+
+def _sample(cell: Json) -> Sample:
+    return Sample(cell["dials"], cell["difference"]["mean"], cell["by_seed"])
 
 
 def _anomalies(plan: MapPlan, results: Results) -> dict[str, dict[str, float]]:

@@ -92,7 +92,12 @@ def _result(
     }
 
 
-def _scores(learner: Learner, val: Draw, test: Draw, rates: Mapping[str, float]) -> dict[str, Any]:
+def _scores(
+    learner: Learner, val: Draw, test: Draw, rates: Mapping[str, float]
+) -> dict[str, Any] | None:
+    """Return the scores of a tower; None if it diverged, so that no evaluation was finite."""
+    if not learner.best_step:
+        return None
     learner.restore_best()
     logits_NT = learner.predict(test.x_NF)
     gap_T = expected_auc(test.logits_NT, test.logits_NT) - expected_auc(logits_NT, test.logits_NT)

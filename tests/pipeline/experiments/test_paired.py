@@ -10,6 +10,8 @@ from pipeline.experiments.paired import (
     difference,
     estimate,
     false_positive_rate,
+    holm,
+    p_value,
 )
 from pipeline.metrics.spec import METRICS, metric_named
 
@@ -96,3 +98,18 @@ def test_what_is_undefined_or_not_common_is_left_out() -> None:
 def test_the_false_positive_rate_of_a_false_call_is_students(n: int, expected: float) -> None:
     """P(|t| > 2) as tables give it."""
     assert false_positive_rate(n) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("t", "n", "expected"),
+    [(12.706, 2, 0.05), (63.657, 2, 0.01), (4.303, 3, 0.05), (2.571, 6, 0.05)],
+)
+def test_p_values_are_those_of_students_table(t: float, n: int, expected: float) -> None:
+    assert p_value(-t, 1.0, n) == pytest.approx(expected, rel=1e-3)
+    assert p_value(t, None, 1) == p_value(0.0, 0.0, n) == 1.0
+
+
+def test_holm_stops_at_the_first_test_that_fails() -> None:
+    assert holm([0.02, 0.001, 0.03, 0.04]) == [False, True, False, False]
+    assert holm([0.01, 0.02, 0.05]) == [True, True, True]
+    assert holm([]) == []

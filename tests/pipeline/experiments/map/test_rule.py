@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from statistics import fmean
+
+import pytest
 
 from pipeline.experiments.map.dials import BASE, Dials, random_cells
 from pipeline.experiments.map.rule import Sample, fit_rule, mean_errors, predict
@@ -12,7 +16,12 @@ from pipeline.experiments.map.rule import Sample, fit_rule, mean_errors, predict
 def _samples(planted: dict[str, float], noise: float = 0.0) -> list[Sample]:
     drawn = random.Random(1)
     cells = random_cells(80, (1_024, 4_096, 16_384, 65_536))
-    return [Sample(asdict(cell), _planted(cell, planted) + drawn.gauss(0, noise)) for cell in cells]
+    return [_sample(cell, [_planted(cell, planted) + drawn.gauss(0, noise)] * 2) for cell in cells]
+
+
+def _sample(cell: Dials, differences: Sequence[float]) -> Sample:
+    by_seed = {str(seed): value for seed, value in enumerate(differences)}
+    return Sample(asdict(cell), fmean(differences), by_seed)
 
 
 def _planted(cell: Dials, planted: dict[str, float]) -> float:
@@ -37,8 +46,8 @@ def test_regions_cover_all_dials_once() -> None:
 def test_noise_alone_is_no_better_than_no_rule() -> None:
     drawn = random.Random(0)
     cells = [replace(BASE, rows=rows, tasks=tasks) for rows in (1, 2, 3, 4) for tasks in (1, 2, 3)]
-    regions = fit_rule([Sample(asdict(cell), drawn.gauss(0, 1)) for cell in cells])
-    fresh = [Sample(asdict(cell), drawn.gauss(0, 1)) for cell in cells for _ in range(20)]
+    regions = fit_rule([_sample(cell, [drawn.gauss(0, 1)]) for cell in cells])
+    fresh = [_sample(cell, [drawn.gauss(0, 1)]) for cell in cells for _ in range(20)]
     error, without = mean_errors(regions, fresh)
     assert error > without
 
@@ -48,3 +57,11 @@ def test_equal_cells_are_one_region() -> None:
     (region,) = fit_rule(samples)
     assert region.text == "everywhere"
     assert predict([region], asdict(BASE)) == 0.25
+
+
+def test_the_error_of_a_region_is_that_over_seeds() -> None:
+    """Every cell moves with the seed: more cells do not make the mean surer."""
+    cells = [replace(BASE, rows=rows) for rows in range(1, 40)]
+    (region,) = fit_rule([_sample(cell, [-2.0, 0.0, 2.0]) for cell in cells])
+    assert region.error == pytest.approx(2 / 3**0.5)
+    assert region.conclusion == "inconclusive"

@@ -6,12 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor, nn
 
+from models.losses import task_losses
+from models.tower import auxiliary_loss
 from pipeline.experiments.map.cell_file import read_cell, write_cell
-from pipeline.experiments.map.design import Job, Training, design_map
+from pipeline.experiments.map.design import Job, Training, design_map, tower_config
 from pipeline.experiments.map.dials import BASE
+from pipeline.experiments.map.learner import Learner
 from pipeline.experiments.map.summary import score
 from pipeline.experiments.map.train_cell import train_cell
+from pipeline.experiments.map.world import NUM_FEATURES
 from pipeline.io.errors import UserError
 from tests.pipeline.experiments.map.plans import TINY, result
 
@@ -60,5 +66,39 @@ def test_a_damaged_result_is_one_line(tmp_path: Path) -> None:
 def test_unknown_towers_are_refused() -> None:
     with pytest.raises(UserError, match="unknown tower 'hone'; did you mean 'home'"):
         design_map("fast", ["hone", "mmoe"], None)
+
+
+@pytest.mark.parametrize("towers", [["mmoe", "ple"], ["home"], ["home", "home-no_self_gate"]])
+def test_a_map_needs_home_and_a_rival(towers: list[str]) -> None:
     with pytest.raises(UserError, match="name home and at least one rival"):
-        design_map("fast", ["mmoe", "ple"], None)
+        design_map("fast", towers, None)
+
+
+def test_a_step_trains_the_towers_own_loss() -> None:
+    config = tower_config("smes", 2)
+    tasks = _JOB.cell.task_list
+    random = torch.Generator().manual_seed(0)
+    x_BF = torch.randn(64, NUM_FEATURES, generator=random)
+    labels_BT = (torch.rand(64, len(tasks), generator=random) < 0.3).float()
+    learner = Learner(config, NUM_FEATURES, tasks, seed=0, learning_rate=0.0, steps=2)
+    learner.step(x_BF, labels_BT, torch.ones(64, 1))
+    stepped = [weight.grad for weight in learner.tower.parameters()]
+    loss = task_losses(learner.tower(x_BF), labels_BT, torch.ones(64, 1)).sum()
+    own = auxiliary_loss(learner.tower)
+    assert own is not None
+    weights = list(learner.tower.parameters())
+    assert any(g is not None and g.any() for g in _gradients(own, weights))
+    torch.testing.assert_close(stepped, _gradients(loss + own, weights))
+
+
+def _gradients(loss: Tensor, weights: list[nn.Parameter]) -> list[Tensor | None]:
+    return list(torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True))
+
+
+def test_a_tower_that_diverges_has_no_scores(tmp_path: Path) -> None:
+    job = replace(_JOB, training=replace(_JOB.training, learning_rates=(1e30,)))
+    found = train_cell(job)
+    assert found is not None
+    assert found["towers"] == {"home": None, "mmoe": None}
+    write_cell(tmp_path, job, found)
+    assert read_cell(tmp_path, job) == found
