@@ -22,13 +22,16 @@ _RIDGE = 1e-3
 """Relative to the number of rows; inputs have variance 1."""
 _LEAST_RELIABILITY = 0.2
 """Correlation of both probes' predictions of a task, below which the task is left out."""
+_MOST_INPUTS = 16
+"""With more, random projections see little of products of a few inputs, and `nonlinear` would be
+much too low."""
 _LEAST_SHARED = 0.15
 """Below this, categories have no functions whose correlation could be measured."""
 
 
 class Measured(NamedTuple):
     """Estimates; None if they cannot be measured: too few tasks that the probes can learn, one
-    category, or no shared structure."""
+    category, no shared structure, or many inputs (`nonlinear`). `signal` is a lower bound."""
 
     shared: float | None
     conflict: float | None
@@ -61,13 +64,16 @@ def measure(x_NF: Float64Array, labels_NT: Float64Array, categories: Sequence[st
         conflict = float(np.clip(between / shared, -1, 1))
     bernoulli_T = np.maximum(rates_T * (1 - rates_T) - variance_T, 1e-9)
     signal_T = np.sqrt(np.maximum(variance_T, 0)) / bernoulli_T
-    linear_T = np.diag(_agreement(linear_NF, filled_NT)[0])
-    bent = 1 - linear_T[kept].sum() / variance_T[kept].sum()
+    nonlinear = None
+    if x_NF.shape[1] <= _MOST_INPUTS:
+        linear_T = np.diag(_agreement(linear_NF, filled_NT)[0])
+        bent = 1 - linear_T[kept].sum() / variance_T[kept].sum()
+        nonlinear = float(np.clip(bent, 0, 1))
     return Measured(
         shared=None if shared is None else float(np.clip(shared, 0, 1)),
         conflict=conflict,
         signal=float(np.median(signal_T[kept])),
-        nonlinear=float(np.clip(bent, 0, 1)),
+        nonlinear=nonlinear,
         tasks_used=len(kept),
     )
 

@@ -45,6 +45,17 @@ def test_signal_and_nonlinearity_are_found() -> None:
     assert linear < 0.2 < 0.35 < bent
 
 
+def test_with_many_inputs_nonlinearity_is_not_measured_and_signal_is_a_lower_bound() -> None:
+    drawn = DenseWorld(BASE, seed=2).draw(20_000, "train")
+    x_NF = drawn.x_NF.double().numpy()
+    x_NF = np.concatenate([x_NF, np.random.default_rng(0).normal(size=(len(x_NF), 60))], axis=1)
+    categories = [task.category for task in BASE.task_list]
+    found = measure(x_NF, drawn.labels_NT.double().numpy(), categories)
+    assert found.nonlinear is None
+    assert found.signal is not None
+    assert found.signal < BASE.signal
+
+
 def test_labels_without_signal_are_not_measured() -> None:
     random = np.random.default_rng(0)
     labels_NT = (random.random((30_000, 4)) < 0.3).astype(float)
