@@ -142,6 +142,8 @@ def _title(cell: Json) -> str:
 
 def _score_text(tower: Json) -> str:
     seeds = tower["score"]["n"]
+    if not seeds:
+        return "diverged"
     marks = "".join(kind[0] for kind in KINDS if 2 * tower["faults"][kind] >= seeds)
     return f"{_mean(tower):.2f} {marks}".rstrip()
 

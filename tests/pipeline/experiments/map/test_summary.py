@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.experiments.map.dials import LOSING, Dials
+from pipeline.experiments.map.map_page import write_map_page
 from pipeline.experiments.map.summary import best_rivals, rule_of, summarize
 from pipeline.experiments.paired import difference, false_positive_rate
 from pipeline.io.json_types import Json
@@ -53,6 +55,14 @@ def test_a_rival_that_diverges_is_none() -> None:
     found = summarize(TINY, _results({1: {"mmoe"}}), 0)
     assert found["diverged"]["mmoe"] == len(TINY.cells)
     assert found["cells"] == []
+
+
+def test_the_page_shows_a_tower_that_always_diverges(tmp_path: Path) -> None:
+    plan = replace(TINY, towers=(*TINY.towers, "ple"))
+    found = summarize(plan, _results({seed: {"ple"} for seed in TINY.seeds}), 0)
+    page = write_map_page(tmp_path, plan, found).read_text(encoding="utf-8")
+    assert page.count(">diverged<") == len(TINY.cells)
+    assert f"ple {len(TINY.cells) * len(TINY.seeds)}" in page
 
 
 def test_the_rule_is_not_fitted_to_the_losing_worlds() -> None:
