@@ -6,6 +6,11 @@ squares of the influences of the mean or difference: for AUC this is Obuchowski'
 (Biometrics 1997), which is DeLong's if every row is a user of its own. It equals the variance of a
 bootstrap over users to first order, in one pass.
 
+Influences are scaled for the number of users that they are estimated from: for AUC those with
+positives and those with negatives, each class on its own; for GAUC those with both. With fewer than
+MIN_USERS of them the sum of squares says little, and of one user the influence is 0 by
+construction.
+
 Suffixes: N rows, U users, P positives, M negatives.
 """
 
@@ -29,6 +34,8 @@ class Clustered(NamedTuple):
 
     value: float
     influence_U: Floats
+    counted: int
+    """Users that the influences are estimated from; for AUC of the class with fewer."""
 
 
 def clustered_auc(
@@ -39,13 +46,16 @@ def clustered_auc(
     scores_P, scores_M = scores_N[is_positive_N], scores_N[~is_positive_N]
     influence_U = np.zeros(num_users)
     if not len(scores_P) or not len(scores_M):
-        return Clustered(math.nan, influence_U)
+        return Clustered(math.nan, influence_U, 0)
     won_P = _share_below(scores_M, scores_P)
     won_M = 1 - _share_below(scores_P, scores_M)
     auc = float(won_P.mean())
+    counted = []
     for won, users in ((won_P, users_N[is_positive_N]), (won_M, users_N[~is_positive_N])):
-        influence_U += np.bincount(users, (won - auc) / len(won), num_users)
-    return Clustered(auc, influence_U)
+        counted.append(len(np.unique(users)))
+        of_class_U = np.bincount(users, (won - auc) / len(won), num_users)
+        influence_U += _correction(counted[-1]) * of_class_U
+    return Clustered(auc, influence_U, min(counted))
 
 
 def clustered_gauc(
@@ -64,22 +74,28 @@ def clustered_gauc(
     counted_U = (positives_U > 0) & (negatives_U > 0)
     rows_U = np.where(counted_U, positives_U + negatives_U, 0)
     if not counted_U.any():
-        return Clustered(math.nan, np.zeros(num_users))
+        return Clustered(math.nan, np.zeros(num_users), 0)
     share_U, auc_U = rows_U / rows_U.sum(), np.where(counted_U, auc_U, 0.0)
     gauc = float((share_U * auc_U).sum())
-    return Clustered(gauc, share_U * (auc_U - gauc))
+    counted = int(counted_U.sum())
+    return Clustered(gauc, _correction(counted) * share_U * (auc_U - gauc), counted)
 
 
 CLUSTERED = {"auc": clustered_auc, "gauc": clustered_gauc}
 """By the names of METRICS."""
 
+MIN_USERS = 20
+"""Fewer `counted` users give no standard error."""
+
 
 def clustered_error(influence_U: Floats) -> float:
-    """Return the standard error over users; users without influence count as users."""
-    num_users = len(influence_U)
-    if num_users < 2:
-        return math.nan
-    return math.sqrt(num_users / (num_users - 1) * float(np.square(influence_U).sum()))
+    """Return the standard error over users."""
+    return math.sqrt(float(np.square(influence_U).sum()))
+
+
+def _correction(counted: int) -> float:
+    """Return the scale of influences for `counted` users; one user has none."""
+    return math.sqrt(counted / (counted - 1)) if counted > 1 else 1.0
 
 
 def _share_below(others: Floats, scores: Floats) -> Floats:

@@ -5,11 +5,15 @@ over cells, and a difference that of two towers in the same cells. Its error has
 
 - over users: the influence of a user on the mean difference, added up over cells, as a user is
   seen at several origins;
-- over seeds: the deviation of the differences between seeds within an origin. It is unknown with
-  one seed, and counts twice what seed and users have in common, so that errors are a little large.
+- over seeds: the deviation between seeds of their mean differences over origins, as what a seed
+  does may be common to origins. It is unknown with one seed.
 
-It covers other users and seeds, not other days. p-values are of the normal distribution,
-two-sided, corrected by Holm over the tasks, metrics and rivals of a tower.
+p-values and intervals are of Student's t with Satterthwaite's degrees of freedom (Biometrics 1946),
+two-sided; p is corrected by Holm over the tasks, metrics and rivals of a tower. With few users at
+an origin (MIN_USERS) there is no error and no conclusion.
+
+Errors cover other users and seeds. They cover neither other days nor other trials: what tuning
+would choose again.
 """
 
 from __future__ import annotations
@@ -28,9 +32,10 @@ from pipeline.experiments.rolling.predictions import MISSING, Predictions
 from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError
 from pipeline.io.json_types import Json
-from pipeline.metrics.clustered import CLUSTERED, clustered_error
+from pipeline.metrics.clustered import CLUSTERED, MIN_USERS, clustered_error
+from pipeline.metrics.student import quantile, two_sided_p
 
-Conclusion = Literal["better", "worse", "not significant"]
+Conclusion = Literal["better", "worse", "not significant", "too few users"]
 Floats = NDArray[np.floating[Any]]
 Cell = tuple[str, int]
 """Name of the origin, seed."""
@@ -54,6 +59,8 @@ class Scored:
     rows: int
     """Test rows with a label at all origins."""
     users: int
+    counted: int
+    """Users that errors are estimated from, at the origin with the fewest."""
 
     @property
     def is_defined(self) -> bool:
@@ -111,7 +118,9 @@ def _row(one: Scored, tower: str, rivals: Json) -> Json:
         "by_origin": {origin: float(np.mean(found)) for origin, found in values.items()},
         "best_rival": best,
         "rivals": rivals,
-        "power": None if best is None else _power(one, rivals[best]),
+        "power": None
+        if best is None or rivals[best]["error"] is None
+        else _power(one, rivals[best]),
     }
 
 
@@ -123,8 +132,12 @@ def _power(one: Scored, found: Json) -> Json:
     return {
         "rows": math.ceil(one.rows * times),
         "users": math.ceil(one.users * times),
-        "smallest": _Z_POWER * found["error"],
+        "smallest": _smallest(found["error"], found["freedom"]),
     }
+
+
+def _smallest(error: float, freedom: float) -> float:
+    return error * (quantile(1 - LEVEL / 2, freedom) + quantile(POWER, freedom))
 
 
 def _scored(
@@ -147,6 +160,7 @@ def _scored(
     users = dict(zip(groups, np.split(of_rows, ends[:-1]), strict=True))
     value: dict[str, dict[Cell, float]] = {}
     influence: dict[str, Floats] = {}
+    counted = len(clusters)
     for tower, of_cell in predictions.items():
         value[tower], influence[tower] = {}, np.zeros(len(clusters))
         for cell in cells:
@@ -162,9 +176,12 @@ def _scored(
                 len(clusters),
             )
             value[tower][cell] = found.value
+            counted = min(counted, found.counted)
             influence[tower] += found.influence_U / len(cells)
     rows = int(sum(len(one) for one in groups.values()))
-    return Scored(value=value, influence_U=influence, rows=rows, users=len(clusters))
+    return Scored(
+        value=value, influence_U=influence, rows=rows, users=len(clusters), counted=counted
+    )
 
 
 def _kept(one: Predictions, metric: str, task: int) -> NDArray[np.bool_]:
@@ -184,37 +201,72 @@ def _mean(one: Scored, tower: str) -> float:
 
 
 def _difference(one: Scored, tower: str, rival: str) -> Json:
-    steps: dict[str, list[float]] = {}
+    steps: dict[str, dict[int, float]] = {}
     for (origin, seed), value in one.value[tower].items():
-        steps.setdefault(origin, []).append(value - one.value[rival][origin, seed])
-    mean = float(np.mean([step for found in steps.values() for step in found]))
-    error_users = clustered_error(one.influence_U[tower] - one.influence_U[rival])
-    error_seeds = _error_of_seeds(list(steps.values()))
-    error = math.hypot(error_users, error_seeds or 0.0)
+        steps.setdefault(origin, {})[seed] = value - one.value[rival][origin, seed]
+    mean = float(np.mean([step for found in steps.values() for step in found.values()]))
     return {
         "mean": mean,
-        "error": error,
-        "error_users": error_users,
-        "error_seeds": error_seeds,
-        "low": mean - _Z * error,
-        "high": mean + _Z * error,
-        "p": 2 * (1 - _NORMAL.cdf(abs(mean) / error)) if error > 0 else float(mean == 0),
-        "by_origin": {origin: float(np.mean(found)) for origin, found in steps.items()},
+        **(_errors(one, tower, rival, mean, list(steps.values())) or _NO_ERRORS),
+        "by_origin": {origin: float(np.mean([*found.values()])) for origin, found in steps.items()},
     }
 
 
-def _error_of_seeds(steps: Sequence[Sequence[float]]) -> float | None:
-    """Return the standard error of the mean over cells; None without an origin of two seeds."""
-    freedom = sum(len(found) - 1 for found in steps)
-    if not freedom:
+_NO_ERRORS: Json = dict.fromkeys(
+    ("error", "error_users", "error_seeds", "freedom", "low", "high", "p")
+)
+
+
+def _errors(
+    one: Scored, tower: str, rival: str, mean: float, steps: Sequence[Mapping[int, float]]
+) -> Json | None:
+    """Return errors, interval and p; None with too few users."""
+    if one.counted < MIN_USERS:
         return None
-    squares = sum(float(np.square(np.subtract(found, np.mean(found))).sum()) for found in steps)
-    return math.sqrt(squares / freedom / sum(map(len, steps)))
+    error_users = clustered_error(one.influence_U[tower] - one.influence_U[rival])
+    error_seeds, num_seeds = _error_of_seeds(steps)
+    error = math.hypot(error_users, error_seeds or 0.0)
+    parts = ((error_users, one.counted - 1), (error_seeds or 0.0, num_seeds - 1))
+    freedom = _freedom(error, parts)
+    width = quantile(1 - LEVEL / 2, freedom) * error
+    return {
+        "error": error,
+        "error_users": error_users,
+        "error_seeds": error_seeds,
+        "freedom": freedom,
+        "low": mean - width,
+        "high": mean + width,
+        "p": two_sided_p(mean / error, freedom) if error > 0 else float(mean == 0),
+    }
+
+
+def _error_of_seeds(steps: Sequence[Mapping[int, float]]) -> tuple[float | None, int]:
+    """Return the standard error of the mean over cells, and the number of seeds that it is from.
+
+    It is from the origins that have every seed; None without one, or with one seed.
+    """
+    seeds = sorted(set().union(*steps))
+    whole = [[found[seed] for seed in seeds] for found in steps if len(found) == len(seeds)]
+    if len(seeds) < 2 or not whole:
+        return None, 1
+    deviation = float(np.std(np.mean(whole, axis=0), ddof=1))
+    cells = [sum(seed in found for found in steps) for seed in seeds]
+    return deviation * math.sqrt(sum(n * n for n in cells)) / sum(cells), len(seeds)
+
+
+def _freedom(error: float, parts: Sequence[tuple[float, int]]) -> float:
+    """Return Satterthwaite's degrees of freedom of a sum of variances."""
+    if error == 0:
+        return float(parts[0][1])
+    return error**4 / sum(part**4 / freedom for part, freedom in parts if part > 0)
 
 
 def _correct(family: Sequence[Json]) -> None:
     """Add Holm's corrected p-value and the conclusion to each comparison."""
-    for found, p in zip(family, holm([found["p"] for found in family]), strict=True):
+    known = [found for found in family if found["p"] is not None]
+    for found in family:
+        found |= {"p_corrected": None, "conclusion": "too few users"}
+    for found, p in zip(known, holm([found["p"] for found in known]), strict=True):
         conclusion: Conclusion = "not significant"
         if p < LEVEL:
             conclusion = "better" if found["mean"] > 0 else "worse"

@@ -7,8 +7,9 @@ tuning: {TOWER: {ORIGIN: {trials, best, value, default, params}}}, the two value
     the val day
 runs: [{tower, origin, seed, folder, status, error, step, cpu_seconds, val, test}]
 summary: {METRIC: {TASK: {rows, users, towers: {TOWER: {mean, by_origin, best_rival, power,
-    rivals: {RIVAL: {mean, error, error_users, error_seeds, low, high, p, p_corrected, by_origin,
-    conclusion}}}}}}}; {} before every tower has finished a run of the same origin and seed
+    rivals: {RIVAL: {mean, error, error_users, error_seeds, freedom, low, high, p, p_corrected,
+    by_origin, conclusion}}}}}}}; errors and power are null with too few users; {} before every
+    tower has finished a run of the same origin and seed
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ VERSION = 1
 @with_config(OPEN)
 class _Difference(TypedDict):
     mean: Number
-    error: Number
-    error_users: Number
+    error: Number | None
+    error_users: Number | None
     error_seeds: Number | None
-    low: Number
-    high: Number
-    p: Number
-    p_corrected: Number
+    low: Number | None
+    high: Number | None
+    p: Number | None
+    p_corrected: Number | None
     by_origin: dict[str, Number]
-    conclusion: Literal["better", "worse", "not significant"]
+    conclusion: Literal["better", "worse", "not significant", "too few users"]
 
 
 @with_config(OPEN)
@@ -171,10 +172,8 @@ def _faults(study: dict[str, Any]) -> Iterator[str]:
 
 
 def _row_fault(row: dict[str, Any], rivals: set[str], origins: list[str]) -> str:
-    if (row["mean"] is None) != (row["best_rival"] is None) or (row["power"] is None) != (
-        row["best_rival"] is None
-    ):
-        return "mean, best_rival and power are null together"
+    if (row["mean"] is None) != (row["best_rival"] is None):
+        return "mean and best_rival are null together"
     if set(row["rivals"]) != (set() if row["mean"] is None else rivals):
         return "its rivals are not the other towers"
     if row["mean"] is not None and row["best_rival"] not in rivals:
@@ -182,6 +181,12 @@ def _row_fault(row: dict[str, Any], rivals: set[str], origins: list[str]) -> str
     for found in row["rivals"].values():
         if not set(found["by_origin"]) <= set(origins):
             return "by_origin: not the origins of the study"
+        known = {found[name] is not None for name in ("error", "low", "high", "p", "p_corrected")}
+        if known != {found["conclusion"] != "too few users"}:
+            return "error, low, high, p and p_corrected are null with too few users, and only then"
+    best = row["rivals"][row["best_rival"]]["error"] if row["best_rival"] else None
+    if (row["power"] is None) != (best is None):
+        return "power is null if the error is, and only then"
     return ""
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pipeline.experiments.rolling.comparison import LEVEL, POWER
 from pipeline.experiments.study_findings import plain, signed
 from pipeline.io.json_types import Json
+from pipeline.metrics.clustered import MIN_USERS
 from pipeline.metrics.spec import metric_named
 
-_CONCLUSIONS = ("better", "worse", "not significant")
+_CONCLUSIONS = ("better", "worse", "not significant", "too few users")
 
 
 def answer(study: Json) -> list[tuple[str, str]]:
@@ -36,6 +37,12 @@ def verdict(study: Json, tower: str, task: str) -> str:
             continue
         best = row["best_rival"]
         found = row["rivals"][best]
+        if found["error"] is None:
+            parts.append(
+                f"{heading} {plain(row['mean'])}: {signed(found['mean'])} to {best}, the best "
+                "rival; too few users for an error"
+            )
+            continue
         difference = f"{signed(found['mean'])} ({interval(found)}) to {best}, the best rival"
         if found["conclusion"] == "not significant":
             seen = signed(row["power"]["smallest"])[1:]
@@ -70,11 +77,15 @@ def best_differences(study: Json, tower: str) -> Iterator[tuple[str, str, str, J
 
 def interval(found: Json) -> str:
     """Format the 95% interval as '+.0002 to +.0022'."""
+    if found["low"] is None:
+        return "-"
     return f"{signed(found['low'])} to {signed(found['high'])}"
 
 
 def p_text(found: Json) -> str:
     p = found["p_corrected"]
+    if p is None:
+        return "-"
     if p >= 0.9995:
         return "1"
     return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
@@ -97,10 +108,14 @@ def power_text(study: Json) -> str:
     parts = []
     for metric, task, rival, _, row in best_differences(study, name):
         power = row["power"]
+        if power is None:
+            continue
         parts.append(
             f"{task} {metric_named(metric).heading} {power['rows']:,} rows of {power['users']:,} "
             f"users (to {rival})"
         )
+    if not parts:
+        return f"Unknown: no metric has {MIN_USERS} users at every origin to estimate errors from."
     one = next(iter(next(iter(study["summary"].values())).values()))
     return (
         f"With {100 * POWER:.0f}% power, at {100 * LEVEL:.0f}% and for one comparison, a "
@@ -114,9 +129,11 @@ def how_sure(study: Json) -> str:
     rivals, metrics = len(study["towers"]) - 1, len(study["summary"])
     return (
         "Differences are means over origins and seeds, paired by both. Errors are clustered by "
-        "user, over all origins, plus the deviation between seeds; intervals are 95% of one "
-        f"comparison. p is corrected by Holm for the {tasks * metrics * rivals} comparisons of "
-        f"{name}: {tasks} tasks, {metrics} metrics, {rivals} rivals. The best rival is the one "
-        "with the highest mean on the test days, which favors the rival. Other days are not "
-        "covered: the table by origin shows how much they differ."
+        "user, over all origins, plus the deviation between seeds, by Student's t; intervals are "
+        "95% of one comparison. p is corrected by Holm for the "
+        f"{tasks * metrics * rivals} comparisons of {name}: {tasks} tasks, {metrics} metrics, "
+        f"{rivals} rivals. The best rival is the one "
+        "with the highest mean on the test days, which favors the rival. Neither other days nor "
+        "what tuning would choose again are covered: the table by origin shows how much days "
+        "differ."
     )

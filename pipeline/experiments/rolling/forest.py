@@ -11,7 +11,12 @@ from pipeline.experiments.study_findings import signed
 from pipeline.io.json_types import Json
 from pipeline.metrics.spec import metric_named
 
-_COLORS = {"better": "#009E73", "worse": "#D55E00", "not significant": "#6B747D"}
+_COLORS = {
+    "better": "#009E73",
+    "worse": "#D55E00",
+    "not significant": "#6B747D",
+    "too few users": "#6B747D",
+}
 _ROW, _LABELS, _PLOT, _TEXT = 24, 190, 420, 330
 _WIDTH = _LABELS + _PLOT + _TEXT
 
@@ -45,7 +50,7 @@ def _heading(study: Json, tower: str) -> Markup:
 
 
 def _panel(heading: str, rows: Sequence[tuple[str, str, Json]], top: int) -> Markup:
-    ends = [0.0, *(found[end] for _, _, found in rows for end in ("low", "high"))]
+    ends = [0.0, *(end for _, _, found in rows for end in _interval(found))]
     low, high = min(ends), max(ends)
     room = 0.04 * (high - low) or 1e-4
 
@@ -61,10 +66,11 @@ def _panel(heading: str, rows: Sequence[tuple[str, str, Json]], top: int) -> Mar
     ]
     for index, (task, rival, found) in enumerate(rows, start=1):
         y = top + _ROW * index + 12
+        low_end, high_end = _interval(found)
         color = _COLORS[found["conclusion"]]
         parts += [
             _text(20, y + 4, task),
-            _line(place(found["low"]), place(found["high"]), y, y, color),
+            _line(place(low_end), place(high_end), y, y, color),
             Markup(f'<circle cx="{place(found["mean"]):.1f}" cy="{y}" r="4.5" fill="{color}"/>'),
             _text(
                 _LABELS + _PLOT + 12,
@@ -74,6 +80,13 @@ def _panel(heading: str, rows: Sequence[tuple[str, str, Json]], top: int) -> Mar
             ),
         ]
     return Markup().join(parts)
+
+
+def _interval(found: Json) -> tuple[float, float]:
+    """Return the ends of the bar; without an error those of the point."""
+    if found["low"] is None:
+        return found["mean"], found["mean"]
+    return found["low"], found["high"]
 
 
 def _text(

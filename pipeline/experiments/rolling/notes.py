@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.io.json_types import Json
+from pipeline.metrics.clustered import MIN_USERS
 
 
 def notes(study: Json) -> list[str]:
@@ -30,6 +31,18 @@ def notes(study: Json) -> list[str]:
             found.append(
                 f"{metric.upper()} is undefined on some test day (one class, no user with both, or "
                 f"a diverged model) and left out: {', '.join(undefined)}."
+            )
+        few = [
+            task
+            for task, one in of_task.items()
+            for row in [next(iter(one["towers"].values()))]
+            if any(rival["error"] is None for rival in row["rivals"].values())
+        ]
+        if few:
+            found.append(
+                f"{metric.upper()} has no error and no conclusion for {', '.join(few)}: at an "
+                f"origin fewer than {MIN_USERS} users have "
+                + ("both classes." if metric == "gauc" else "a positive, or a negative.")
             )
     if len(study["seeds"]) == 1:
         found.append("There is one seed: errors cover users, and not what a seed changes.")

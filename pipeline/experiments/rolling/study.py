@@ -168,19 +168,18 @@ class RollingStudy:
         return self._searches[tower, at]
 
     def _read(self, key: Key, *, was_finished: bool) -> None:
-        """Read what a finished run has written."""
+        """Read what a finished run has written; one whose folder is removed is to run again."""
         run = self._run(key)
         if isinstance(run, OriginRun) and run.is_over:
             found = run.outcome()
             self._note(key, "done")
             names = ("step", "cpu_seconds", "val", "test")
             self._entries[key] |= {name: found[name] for name in names}  # type: ignore[literal-required]
-        elif was_finished:
+        elif was_finished and (self._design.out / self._entries[key]["folder"]).exists():
             tower, origin, seed = key
             raise UserError(
                 f"{self._design.out}: {tower} {origin} seed {seed} was finished, but its folder "
-                "has no outcome.json; restore it (is a disk not mounted?), or start the study "
-                "again with --overwrite"
+                "has no outcome.json; restore it, or remove its folder, and --resume trains again"
             )
 
     def _note(self, key: Key, status: str, error: str | None = None) -> None:

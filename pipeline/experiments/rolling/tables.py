@@ -51,8 +51,8 @@ def best_rows(study: Json, tower: str) -> Rows:
             "95% interval": interval(found),
             "p corrected": p_text(found),
             "": found["conclusion"],
-            "seen with 80% power": signed(row["power"]["smallest"])[1:],
-            "rows for .001": f"{row['power']['rows']:,}",
+            "seen with 80% power": signed(row["power"]["smallest"])[1:] if row["power"] else "-",
+            "rows for .001": f"{row['power']['rows']:,}" if row["power"] else "-",
         }
         for metric, task, rival, found, row in best_differences(study, tower)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def undisturbed(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert code == 0, shown
     assert "2 towers: 4 trials (2 per tower and tuned origin) and 2 runs" in shown
     assert "core-hours" in shown
-    assert "is not significant" in shown
+    assert "too few users" in shown
     return out
 
 
@@ -99,6 +100,23 @@ def test_the_report_is_written_again(undisturbed: Path) -> None:
     page.unlink()
     assert main(["report", str(undisturbed)]) == 0
     assert page.read_text(encoding="utf-8") == before
+
+
+def test_a_damaged_run_is_trained_again_as_the_error_says(
+    raw: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, before = undisturbed, results(undisturbed)
+    first, second = (out / run["folder"] for run in before["runs"])
+    path = first / "predictions.npz"
+    path.write_bytes(path.read_bytes()[:100])
+    (second / "outcome.json").write_text("{", encoding="utf-8")
+    for folder in (second, first):
+        assert main(arguments(raw, out, "--resume")) == ExitCode.USER_ERROR
+        assert "remove" in capsys.readouterr().err
+        shutil.rmtree(folder)
+    code, shown = compare(arguments(raw, out, "--resume"))
+    assert code == 0, shown
+    assert results(out) == before
 
 
 def test_more_seeds_are_added_and_other_options_are_rejected(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.batch import NO_USER
-from pipeline.experiments.rolling.comparison import compare_towers, holm
+from pipeline.experiments.rolling.comparison import Scored, _difference, compare_towers, holm
 from pipeline.experiments.rolling.predictions import MISSING, Predictions
 from pipeline.io.errors import UserError
 
@@ -97,6 +97,49 @@ def test_equal_towers_differ_at_the_stated_rate() -> None:
     """5% of comparisons of towers that are equal have p below .05, before correction."""
     p = [row(world(seed, noise=2.0))["rivals"]["ple"]["p"] for seed in range(100, 300)]
     assert 1 <= sum(value < 0.05 for value in p) <= 20  # mean 10, a little less by design
+
+
+def test_equal_towers_differ_at_the_stated_rate_where_seeds_dominate() -> None:
+    """What a seed does is common to origins, and seeds have one or two degrees of freedom."""
+    draw = np.random.default_rng(11)
+    for num_origins, num_seeds in ((1, 2), (2, 2), (2, 3)):
+        cells = [(str(origin), seed) for origin in range(num_origins) for seed in range(num_seeds)]
+        hits, num_trials = 0, 1000
+        for _ in range(num_trials):
+            of_seed = draw.normal(size=num_seeds)
+            home = {(origin, seed): of_seed[seed] + draw.normal() / 2 for origin, seed in cells}
+            value = {"home": home, "ple": dict.fromkeys(cells, 0.0)}
+            influence_U = {"home": np.full(100, 1e-4), "ple": np.zeros(100)}
+            one = Scored(value=value, influence_U=influence_U, rows=100, users=100, counted=100)
+            hits += _difference(one, "home", "ple")["p"] < 0.05
+        assert 0.03 * num_trials <= hits <= 0.07 * num_trials
+
+
+@pytest.mark.parametrize("positives", [1, 5, 19])
+def test_too_few_users_with_positives_give_no_conclusion(positives: int) -> None:
+    def rare(one: Predictions) -> Predictions:
+        labels = np.zeros_like(one.labels_NT)
+        many = np.flatnonzero(np.bincount(one.users_N) > 1)  # users with both classes
+        labels[[np.flatnonzero(one.users_N == user)[0] for user in many[:positives]]] = 1
+        return Predictions(logits_NT=one.logits_NT, labels_NT=labels, users_N=one.users_N)
+
+    for metric in ("auc", "gauc"):
+        found = row(changed(world(12), rare), metric)
+        assert found["mean"] is not None
+        assert found["power"] is None
+        rival = found["rivals"]["ple"]
+        assert rival["conclusion"] == "too few users"
+        assert rival["error"] is rival["p"] is rival["p_corrected"] is None
+
+
+def test_one_user_gives_no_conclusion() -> None:
+    def merge(one: Predictions) -> Predictions:
+        users = np.zeros_like(one.users_N)
+        return Predictions(logits_NT=one.logits_NT, labels_NT=one.labels_NT, users_N=users)
+
+    for metric in ("auc", "gauc"):
+        found = row(changed(world(13), merge), metric)
+        assert found["rivals"]["ple"]["conclusion"] == "too few users"
 
 
 def test_means_are_over_cells_that_every_tower_has_finished() -> None:

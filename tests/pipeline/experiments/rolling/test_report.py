@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from pipeline.experiments.rolling.file_types import is_rolling, load_rolling
 from pipeline.experiments.rolling.findings import answer, verdict
+from pipeline.experiments.rolling.notes import notes
 from pipeline.experiments.rolling.report import FOREST, write_rolling_report
 from pipeline.experiments.rolling.tables import all_tables, screen_table, write_markdown
 from pipeline.experiments.study import NAME
@@ -48,6 +49,22 @@ def test_a_study_without_a_common_origin_and_seed_says_so(tmp_path: Path) -> Non
     show(tmp_path)
     assert "nothing to compare" in (tmp_path / "table.md").read_text(encoding="utf-8")
     assert not (tmp_path / FOREST).exists()
+
+
+def test_a_study_with_too_few_users_says_so(tmp_path: Path) -> None:
+    study = rolling_study()
+    for of_task in study["summary"].values():
+        for row in of_task[TASKS[1]]["towers"].values():
+            row["power"] = None
+            for rival in row["rivals"].values():
+                names = ("error", "error_users", "error_seeds", "low", "high", "p", "p_corrected")
+                rival |= {**dict.fromkeys(names), "conclusion": "too few users"}
+    study["notes"] = notes(study)
+    write_json(tmp_path / NAME, study)
+    show(tmp_path)
+    assert "too few users" in verdict(study, "home", TASKS[1])
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "AUC has no error and no conclusion" in text
 
 
 def test_the_picture_has_a_mark_for_every_task_and_metric(tmp_path: Path) -> None:
