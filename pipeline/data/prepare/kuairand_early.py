@@ -43,6 +43,7 @@ def stage_early(path: Path, logs: Sequence[Path], stage: Path) -> Path:
     first = rows.select(pl.col("last_time_ms").min() + _ZONE_MS).collect().item()
     if first is None:
         raise UserError(f"{path}: no rows; give another file, or omit it")
+    _check_ranks(path, rows)
     start = first // _DAY_MS * _DAY_MS - _ZONE_MS
     share = pl.col("pos") / pl.col("history_len")
     span = pl.col("last_time_ms") - start
@@ -69,6 +70,16 @@ def _plain(path: Path, stage: Path) -> Path:
     except (OSError, EOFError) as error:
         raise UserError(f"{path}: cannot be read ({error}); check the file") from error
     return plain
+
+
+def _check_ranks(path: Path, rows: pl.LazyFrame) -> None:
+    is_rank = pl.col("pos").is_between(1, pl.col("history_len"))
+    bad = rows.with_row_index("row").filter(~is_rank).head(1).collect()
+    for row in bad.iter_rows(named=True):
+        raise UserError(
+            f"{path}: row {row['row'] + 1}: pos is {row['pos']}, but ranks are 1 to history_len "
+            f"({row['history_len']}); correct or remove the row"
+        )
 
 
 def _check_before(path: Path, early: Path, logs: Sequence[Path]) -> None:

@@ -135,6 +135,21 @@ def test_rows_before_the_log_are_trained_on_and_count(packed: bool, tmp_path: Pa
             "1,2,1,1,1651300000000,0,1\n",
             "has rows of 20220430, but the log starts on 20220429",
         ),
+        (
+            "user_id,video_id,pos,history_len,last_time_ms,long_view,is_like\n"
+            "1,2,1,1,1650000000000,0,1\n1,3,0,0,1650000000000,0,1\n",
+            "row 2: pos is 0, but ranks are 1 to history_len .0.",
+        ),
+        (
+            "user_id,video_id,pos,history_len,last_time_ms,long_view,is_like\n"
+            "1,2,1,1,1650000000000,0,1\n1,3,-900,2,1650000000000,0,1\n",
+            "row 2: pos is -900, but ranks are 1 to history_len .2.",
+        ),
+        (
+            "user_id,video_id,pos,history_len,last_time_ms,long_view,is_like\n"
+            "1,2,1,1,1650000000000,0,1\n1,3,3,2,1650000000000,0,1\n",
+            "row 2: pos is 3, but ranks are 1 to history_len .2.",
+        ),
     ],
 )
 def test_a_bad_file_of_early_rows_is_rejected(text: str, message: str, tmp_path: Path) -> None:
