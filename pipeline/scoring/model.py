@@ -161,6 +161,7 @@ class ExportedModel:
         columns = columns_of(rows)
         shared = {} if once is None else self.ids(once, unknown, lambda row: "user")
         own = self.ids(columns, unknown, locate, without=shared)
+        self._check_events({**shared, **own}, locate)
         dense_BN = self.decoder.numbers(columns, len(rows), locate, once)
         embedded = self.lookup.embed(shared)
         logits = [
@@ -184,6 +185,23 @@ class ExportedModel:
             for one in self.manifest.sparse
             if (one.column in columns if without is None else one.name not in without)
         }
+
+    def _check_events(self, ids: Mapping[str, Ids], locate: Locate) -> None:
+        """Check that histories of one kind of event have equal lengths, as in training."""
+        for histories in self.manifest.attention.events.values():
+            first, *others = histories
+            for other in others:
+                ours, theirs = ids[first].lengths_B, ids[other].lengths_B
+                assert ours is not None
+                assert theirs is not None
+                wrong = (ours != theirs).nonzero()
+                if len(wrong):
+                    row = int(wrong[0])
+                    has, wanted = (int(one[min(row, len(one) - 1)]) for one in (theirs, ours))
+                    raise UserError(
+                        f"{locate(row)}, feature {other!r}: has {has} values, but {first!r}, of "
+                        f"the same events, has {wanted}; give both for every event"
+                    )
 
     def _encode_request(self, user: pa.Table, items: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Return the prepared columns of the request, and those of its items."""

@@ -7,8 +7,10 @@ int8         per row: dim whole numbers q from 0 to 255, then scale and offset a
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,7 +73,11 @@ class MappedTable:
 def _mapped(path: Path, record: TableRecord) -> Tensor:
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.uint8}[record.type]
     size = record.rows * row_bytes(record.type, record.dim)
-    flat = torch.from_file(str(path), shared=False, size=size // dtype.itemsize, dtype=dtype)
+    # torch.from_file asks for memory for all of it, as for a private copy.
+    mapped = np.memmap(path, np.uint8, mode="r", shape=(size,))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        flat = torch.from_numpy(mapped).view(dtype)
     return flat.view(record.rows, -1)
 
 

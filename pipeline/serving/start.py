@@ -39,4 +39,5 @@ def open_app(folder: Path, settings: Settings, keys: Keys) -> App:
 
 def state_file(folder: Path) -> Path:
     """Return where the formula of a model folder is kept unless told otherwise: beside it."""
-    return folder.with_name(f"{folder.name}.formula.json")
+    whole = folder.resolve()
+    return whole.with_name(f"{whole.name}.formula.json")

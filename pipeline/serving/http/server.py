@@ -82,11 +82,17 @@ async def serve(
     app.work.close()
 
 
+def _address(host: str) -> str:
+    """Return the address of a name: Granian takes no names."""
+    found: str = host if ":" in host else socket.gethostbyname(host)
+    return found
+
+
 def _server(app: App, port: int) -> Server:
     settings = app.settings
     return Server(
         app,
-        address=settings.host,
+        address=_address(settings.host),
         port=port,
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,

@@ -23,15 +23,16 @@ async def watch(app: App, hangup: asyncio.Event, say: Callable[[str], None]) -> 
             async with asyncio.timeout(_EVERY_S if app.settings.watch else None):
                 await hangup.wait()
         except TimeoutError:
-            if _versions(app, folder) == seen:
+            if app.served.model.folder == folder and _versions(app, folder) == seen:
                 continue
         hangup.clear()
+        folder = app.served.model.folder  # another one may have been loaded by request
         seen = _versions(app, folder)
         try:
             if app.settings.store is not None:
                 await reload_store(app)
             await reload(app, folder)
-        except HttpError as error:
+        except (HttpError, OSError, RuntimeError) as error:
             say(f"refused: {error}")
         else:
             say(f"serving {folder}, digest {app.served.model.digest[:12]}")

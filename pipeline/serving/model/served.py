@@ -63,7 +63,7 @@ def load(folder: Path, threads: int, max_candidates: int, store: Path | None) ->
     model = ExportedModel.load(folder, threads)
     served = Served(model, model.formula, 1, JsonReader(model.inputs, max_candidates), None)
     try:
-        served.answer(served.json.example(), "", "")
+        served.answer(served.json.example(1), "", "")
     except HttpError as error:
         raise UserError(f"{folder}: cannot score a candidate: {error}") from error
     return served if store is None else served.with_store(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from zoneinfo import available_timezones
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,12 +15,11 @@ _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2
 _EXPANDED_BYTES = 1 << 26
 """Largest text column that a dictionary may stand for."""
 _LEAVES = (
-    pa.types.is_null,
     pa.types.is_boolean,
     pa.types.is_integer,
     pa.types.is_floating,
-    pa.types.is_decimal,
-    pa.types.is_temporal,
+    pa.types.is_decimal128,
+    pa.types.is_date,
     pa.types.is_string,
     pa.types.is_large_string,
 )
@@ -76,12 +76,13 @@ def plain(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     place = f"candidates.{name}"
     kind = column.type
     leaf = kind.value_type if _has_values(kind) else kind
-    if not any(is_type(leaf) for is_type in _LEAVES):
+    if not (pa.types.is_null(kind) or _is_time(leaf) or any(test(leaf) for test in _LEAVES)):
         raise invalid(f"{place}: columns of type {kind} are not read; send plain values", place)
     if not pa.types.is_dictionary(kind):
         return column
     if pa.types.is_string(leaf) or pa.types.is_large_string(leaf):
-        longest = max((pc.max(pc.binary_length(c.dictionary)).as_py() or 0) for c in column.chunks)
+        lengths = (pc.max(pc.binary_length(c.dictionary)).as_py() or 0 for c in column.chunks)
+        longest = max(lengths, default=0)
         if longest * len(column) > _EXPANDED_BYTES:
             raise HttpError(
                 413,
@@ -90,6 +91,10 @@ def plain(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
                 field=place,
             )
     return column.cast(leaf)
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    return pa.types.is_timestamp(kind) and (kind.tz is None or kind.tz in available_timezones())
 
 
 def _has_values(kind: pa.DataType) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from pipeline.io.arrays import Float32Array, IntArray
@@ -40,6 +41,10 @@ def rank(model: ExportedModel, formula: Formula, request: RankRequest) -> Rankin
         probabilities = _score(model, request, unknown)
     except UserError as error:
         raise invalid(str(error)) from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        # A value of a type that the features cannot be made of, such as a time beyond all years.
+        reason = str(error).splitlines()[0]
+        raise invalid(f"the features cannot be made of these values: {reason}") from error
     score = formula(probabilities)
     if not request.sort and request.top is None:
         return Ranking(probabilities, score, None, request.ids, unknown)

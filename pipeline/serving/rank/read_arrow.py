@@ -40,7 +40,9 @@ def read_arrow(body: bytes, json: JsonReader) -> RankRequest:
     shared, sort, top = json.read_shared((table.schema.metadata or {}).get(METADATA, b"{}"))
     ids = None
     if ID in names and ID not in json.columns:
-        ids = table[ID].combine_chunks()
+        ids = plain(table[ID], ID).combine_chunks()
+        if not (pa.types.is_integer(ids.type) or pa.types.is_string(ids.type)):
+            raise invalid(f"candidates.id: {ids.type}; send whole numbers or text", "candidates.id")
         table = table.drop_columns([ID])
     columns = {name: _finite(plain(table[name], name), name) for name in table.column_names}
     items = pa.table(columns) if columns else table

@@ -5,15 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+import torch
 
 from pipeline.io.errors import UserError
-from pipeline.scoring.columns import column_types
+from pipeline.scoring.columns import Ids, column_types, row_text
 from pipeline.scoring.model import ROWS as AT_ONCE
 from pipeline.scoring.model import ExportedModel
 from tests.pipeline.exported import FRAME, ROWS
@@ -116,3 +118,15 @@ def test_prepared_values_that_have_no_meaning_are_named(model: ExportedModel) ->
         model.score_prepared(weights)
     with pytest.raises(UserError, match="no column 'price', which the model needs"):
         model.score_prepared(prepared.drop_columns(["price"]))
+
+
+def test_histories_of_one_event_have_equal_lengths(model: ExportedModel) -> None:
+    attention = model.manifest.attention.model_copy(update={"events": {"e": {"a": "x", "b": "x"}}})
+    manifest = model.manifest.model_copy(update={"attention": attention})
+    paired = replace(model, manifest=manifest)
+    none = torch.zeros(3, dtype=torch.int64)
+    ids = {"a": Ids(none, torch.tensor([2, 1])), "b": Ids(none, torch.tensor([2, 2]))}
+    with pytest.raises(UserError, match=r"row 1 .*'b': has 2 values, but 'a'.* has 1"):
+        paired._check_events(ids, row_text)
+    ids["b"] = Ids(none, torch.tensor([2, 1]))
+    paired._check_events(ids, row_text)

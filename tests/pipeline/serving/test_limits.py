@@ -172,3 +172,8 @@ def test_paths_and_methods_that_are_not_there(client: Client) -> None:
 def test_a_port_in_use_is_named(client: Client) -> None:
     with pytest.raises(UserError, match=f"--port {client.port}: Address already in use"):
         free_address("127.0.0.1", client.port)
+
+
+def test_the_name_of_this_machine_is_an_address(model_folder: Path) -> None:
+    with running(model_folder, host="localhost", max_candidates=1) as client:
+        assert client.get("/healthz").status == 200

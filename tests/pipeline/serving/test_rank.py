@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pytest
 
-from pipeline.serving.http.answers import ARROW
 from tests.pipeline.exported import FRAME, TASKS
 from tests.pipeline.serving.client import Client
 
@@ -163,111 +161,6 @@ def test_columns_of_different_lengths_and_types_are_refused(client: Client) -> N
     assert got.error["field"] == "columns.price"
     got = client.rank({**base, "columns": {"item": ["a", 1]}})
     assert (got.status, got.error["code"]) == (422, "invalid_value")
-
-
-def test_an_arrow_body_that_is_none_is_refused(client: Client) -> None:
-    for body in (b"", b"ARROW1", bytes(range(256)) * 4):
-        got = client.rank(body, {"content-type": ARROW})
-        assert (got.status, got.error["code"]) == (400, "malformed_arrow"), got.body
-    assert client.rank({}, {"content-type": "text/plain"}).status == 415
-
-
-@pytest.mark.parametrize("codec", ["lz4", "zstd"])
-@pytest.mark.parametrize("with_dictionary", [False, True])
-def test_compressed_arrow_is_refused_unread(
-    client: Client, codec: str, with_dictionary: bool
-) -> None:
-    column = pa.array(["x" * (1 << 20)] * 100)
-    table = pa.table({"item": column.dictionary_encode() if with_dictionary else column})
-    sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression=codec)
-    with pa.ipc.new_stream(sink, table.schema, options=options) as stream:
-        stream.write_table(table)
-    got = client.rank(sink.getvalue().to_pybytes(), {"content-type": ARROW})
-    assert (got.status, got.error["code"]) == (400, "compressed_arrow")
-
-
-@pytest.mark.parametrize(
-    ("column", "status"),
-    [
-        (pa.array(["x" * (1 << 20)] * 100).dictionary_encode(), 413),
-        (pa.array(["x"] * 100, pa.string_view()), 422),
-        (pa.array([{"a": 1}] * 3), 422),
-        (pa.array([[[1]]] * 3), 422),
-        (pa.array([[1]] * 3, pa.list_view(pa.int64())), 422),
-    ],
-)
-def test_arrow_columns_that_are_larger_than_they_look_are_refused(
-    client: Client, column: pa.Array, status: int
-) -> None:
-    sink = pa.BufferOutputStream()
-    table = pa.table({"item": column})
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    got = client.rank(sink.getvalue().to_pybytes(), {"content-type": ARROW})
-    assert (got.status, got.error["field"]) == (status, "candidates.item"), got.body
-
-
-TYPES = (
-    pa.null(),
-    pa.bool_(),
-    pa.int8(),
-    pa.uint64(),
-    pa.float16(),
-    pa.float64(),
-    pa.decimal128(30, 5),
-    pa.date32(),
-    pa.time64("ns"),
-    pa.timestamp("ns", "Asia/Shanghai"),
-    pa.duration("ms"),
-    pa.string(),
-    pa.large_string(),
-    pa.binary(),
-    pa.list_(pa.string()),
-    pa.large_list(pa.float32()),
-    pa.list_(pa.int64(), 2),
-    pa.list_(pa.null()),
-    pa.dictionary(pa.int32(), pa.string()),
-    pa.dictionary(pa.int8(), pa.float64()),
-    pa.dictionary(pa.int8(), pa.binary()),
-)
-
-
-@pytest.mark.parametrize("kind", TYPES, ids=str)
-def test_a_column_of_any_arrow_type_is_scored_or_refused(client: Client, kind: pa.DataType) -> None:
-    table = ROWS.head(3).to_arrow()
-    for place, name in enumerate(table.column_names):
-        other = table.set_column(place, name, pa.nulls(3, kind))
-        other = other.replace_schema_metadata({"homerec.request": "{}"})
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, other.schema) as stream:
-            stream.write_table(other)
-        got = client.rank(sink.getvalue().to_pybytes(), {"content-type": ARROW})
-        assert got.status in (200, 422), (name, got.body)
-
-
-def test_a_damaged_arrow_body_is_never_a_bug(client: Client) -> None:
-    table = ROWS.head(20).to_arrow().replace_schema_metadata({"homerec.request": "{}"})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    whole = np.frombuffer(sink.getvalue(), np.uint8)
-    random = np.random.default_rng(0)
-    for _ in range(300):
-        body = whole.copy()
-        body[random.integers(len(body), size=random.integers(1, 4))] = random.integers(256)
-        got = client.rank(body.tobytes(), {"content-type": ARROW})
-        assert got.status in (200, 400, 413, 422), got.body
-
-
-def test_arrow_numbers_that_are_none_are_named(client: Client) -> None:
-    items = ROWS.drop(USER).with_columns(price=pl.Series([1.0, float("nan")] * (len(ROWS) // 2)))
-    table = items.to_arrow().replace_schema_metadata({"homerec.request": "{}"})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    got = client.rank(sink.getvalue().to_pybytes(), {"content-type": ARROW})
-    assert got.error["field"] == "candidates[1].price"
 
 
 def test_a_value_of_the_wrong_meaning_is_named(client: Client) -> None:
