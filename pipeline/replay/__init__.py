@@ -1,0 +1,1 @@
+"""Writes a log as if it came live."""
