@@ -26,10 +26,11 @@ import polars as pl
 from benchmarks.foreign_tables.lightgbm_search import drawn
 from pipeline.config.tree import Config
 from pipeline.data.schema import SPLIT, Schema
-from pipeline.experiments.rolling.comparison import Cell, compare_towers
+from pipeline.experiments.rolling.comparison import compare_towers
 from pipeline.experiments.rolling.file_types import load_rolling
 from pipeline.experiments.rolling.findings import interval, p_text
 from pipeline.experiments.rolling.predictions import MISSING, Predictions
+from pipeline.experiments.rolling.scored import Cell
 from pipeline.experiments.study_findings import plain, signed
 from pipeline.io.files import write_json
 from pipeline.training.resolve_features import resolve_features

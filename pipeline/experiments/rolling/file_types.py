@@ -6,10 +6,11 @@ towers: {TOWER: {folder, parameters, flops (per sample, forward and backward), c
 tuning: {TOWER: {ORIGIN: {trials, best, value, default, params}}}, the two values of `select` on
     the val day
 runs: [{tower, origin, seed, folder, status, error, step, cpu_seconds, val, test}]
-summary: {METRIC: {TASK: {rows, users, towers: {TOWER: {mean, by_origin, best_rival, power,
-    rivals: {RIVAL: {mean, error, error_users, error_seeds, freedom, low, high, p, p_corrected,
-    by_origin, conclusion}}}}}}}; errors and power are null with too few users; {} before every
-    tower has finished a run of the same origin and seed
+summary: {METRIC: {TASK: {rows, users, left_out: {origins, towers}, towers: {TOWER: {mean,
+    by_origin, best_rival, power, rivals: {RIVAL: {mean, error, error_users, error_seeds, freedom,
+    low, high, p, p_corrected, by_origin, conclusion}}}}}}}; errors and power are null with too few
+    users, all of a row if its tower is left out or has no finished run; {} before two towers have
+    finished a run of the same origin and seed
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pipeline.io.set_aside import SAVED
 from pipeline.io.typed_json import OPEN, Count, Number, Time, read_typed
 from pipeline.metrics.clustered import CLUSTERED
 
-VERSION = 1
+VERSION = 2
 
 
 @with_config(OPEN)
@@ -64,9 +65,16 @@ class _Row(TypedDict):
 
 
 @with_config(OPEN)
+class _LeftOut(TypedDict):
+    origins: list[str]
+    towers: list[str]
+
+
+@with_config(OPEN)
 class _Task(TypedDict):
     rows: Count
     users: Count
+    left_out: _LeftOut
     towers: dict[str, _Row]
 
 
@@ -123,7 +131,7 @@ class _Run(TypedDict):
 
 @with_config(OPEN)
 class _Rolling(TypedDict):
-    version: Literal[1]
+    version: Literal[2]
     protocol: Literal["rolling"]
     options: _Options
     recipe: str
@@ -166,18 +174,18 @@ def _faults(study: dict[str, Any]) -> Iterator[str]:
         for task, found in of_task.items():
             if set(found["towers"]) != towers:
                 yield f"summary.{metric}.{task}: its towers are not those of the study"
+            compared = {tower for tower, row in found["towers"].items() if row["mean"] is not None}
             for tower, row in found["towers"].items():
-                if fault := _row_fault(row, towers - {tower}, [one["origin"] for one in origins]):
+                rivals = compared - {tower} if tower in compared else set()
+                if fault := _row_fault(row, rivals, [one["origin"] for one in origins]):
                     yield f"summary.{metric}.{task}.{tower}: {fault}"
 
 
 def _row_fault(row: dict[str, Any], rivals: set[str], origins: list[str]) -> str:
-    if (row["mean"] is None) != (row["best_rival"] is None):
-        return "mean and best_rival are null together"
-    if set(row["rivals"]) != (set() if row["mean"] is None else rivals):
-        return "its rivals are not the other towers"
-    if row["mean"] is not None and row["best_rival"] not in rivals:
-        return f"best_rival: {row['best_rival']!r} is not another tower"
+    if set(row["rivals"]) != rivals:
+        return "its rivals are not the other towers with a mean"
+    if row["best_rival"] not in (rivals or {None}):
+        return f"best_rival: {row['best_rival']!r} is not one of its rivals"
     for found in row["rivals"].values():
         if not set(found["by_origin"]) <= set(origins):
             return "by_origin: not the origins of the study"

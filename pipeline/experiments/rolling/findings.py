@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.experiments.rolling.comparison import LEVEL, POWER
+from pipeline.experiments.rolling.differences import LEVEL, POWER
 from pipeline.experiments.study_findings import plain, signed
 from pipeline.io.json_types import Json
 from pipeline.metrics.clustered import MIN_USERS
@@ -16,7 +16,7 @@ _CONCLUSIONS = ("better", "worse", "not significant", "too few users")
 def answer(study: Json) -> list[tuple[str, str]]:
     """Question and answer, the main one first."""
     if not study["summary"]:
-        text = "No origin and seed has been finished by every tower: there is nothing to compare."
+        text = "No origin and seed has been finished by two towers: there is nothing to compare."
         return [("Results", text)]
     name = study["subject"]
     found = [(f"Is {name} better than its best rival?", _overall(study, name))]
@@ -33,7 +33,12 @@ def verdict(study: Json, tower: str, task: str) -> str:
         heading = metric_named(metric).heading
         row = of_task[task]["towers"][tower]
         if row["mean"] is None:
-            parts.append(f"{heading} is undefined")
+            left_out = of_task[task]["left_out"]["towers"]
+            why = "undefined" if tower not in left_out else "left out: its model diverged"
+            parts.append(f"{heading} is {why}")
+            continue
+        if row["best_rival"] is None:
+            parts.append(f"{heading} {plain(row['mean'])}, without a rival")
             continue
         best = row["best_rival"]
         found = row["rivals"][best]

@@ -19,24 +19,21 @@ def notes(study: Json) -> list[str]:
             shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
             found.append(
                 f"{len(names)} of {len(runs)} runs {what}: {shown}. Only origins and seeds that "
-                "every tower has finished are compared."
+                "every compared tower has finished are compared."
             )
+    done = {run["tower"] for run in runs if run["status"] == "done"}
+    if none := [tower for tower in study["towers"] if tower not in done]:
+        found.append(f"No run of {', '.join(none)} has finished: not compared.")
     for metric, of_task in study["summary"].items():
-        undefined = [
-            task
-            for task, one in of_task.items()
-            if any(row["mean"] is None for row in one["towers"].values())
-        ]
-        if undefined:
-            found.append(
-                f"{metric.upper()} is undefined on some test day (one class, no user with both, or "
-                f"a diverged model) and left out: {', '.join(undefined)}."
-            )
+        found += _left_out(metric, of_task)
         few = [
             task
             for task, one in of_task.items()
-            for row in [next(iter(one["towers"].values()))]
-            if any(rival["error"] is None for rival in row["rivals"].values())
+            if any(
+                rival["error"] is None
+                for row in one["towers"].values()
+                for rival in row["rivals"].values()
+            )
         ]
         if few:
             found.append(
@@ -52,6 +49,23 @@ def notes(study: Json) -> list[str]:
             "metrics do not compare with those without them."
         )
     return found
+
+
+def _left_out(metric: str, of_task: Json) -> list[str]:
+    """Return a sentence for each set of origins and of towers that tasks leave out."""
+    why = "have no user with both classes" if metric == "gauc" else "have one class"
+    of: dict[str, list[str]] = {}
+    for task, one in of_task.items():
+        origins, towers = (", ".join(one["left_out"][name]) for name in ("origins", "towers"))
+        if origins:
+            of.setdefault(f"the test days {origins}, whose rows {why}", []).append(task)
+        if towers:
+            of.setdefault(f"{towers}: scores that are not numbers, a diverged model", []).append(
+                task
+            )
+    return [
+        f"{metric.upper()} of {', '.join(tasks)} leaves out {what}." for what, tasks in of.items()
+    ]
 
 
 def name_of(run: Json) -> str:

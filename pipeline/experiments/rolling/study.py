@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.experiments.experiment import ExperimentRun, RunOutcome, Skipped
-from pipeline.experiments.rolling.comparison import Cell, compare_towers
+from pipeline.experiments.rolling.comparison import compare_towers
 from pipeline.experiments.rolling.design import RollingDesign
 from pipeline.experiments.rolling.notes import notes
 from pipeline.experiments.rolling.predictions import Predictions
 from pipeline.experiments.rolling.runs import OriginRun
+from pipeline.experiments.rolling.scored import Cell
 from pipeline.experiments.rolling.tuning import open_search, tuned
 from pipeline.experiments.same_run import check_same
 from pipeline.experiments.search import Search, TrialRun

@@ -32,7 +32,7 @@ def rolling_study() -> Json:
         for tower in TOWERS
     ]
     made: Json = {
-        "version": 1,
+        "version": 2,
         "protocol": "rolling",
         "options": {"towers": [*TOWERS], "seeds": [*SEEDS], "trials": 3, "tune_at": "first"},
         "recipe": "kuairand",
@@ -71,12 +71,12 @@ def rolling_study() -> Json:
             for tower in TOWERS
         },
         "runs": runs,
-        "summary": compare_towers(_predictions(), TASKS),
+        "summary": compare_towers(made_predictions(), TASKS),
     }
     return {**made, "notes": notes(made)}
 
 
-def _predictions() -> dict[str, dict[tuple[str, int], Predictions]]:
+def made_predictions() -> dict[str, dict[tuple[str, int], Predictions]]:
     draw = np.random.default_rng(0)
     found: dict[str, dict[tuple[str, int], Predictions]] = {tower: {} for tower in TOWERS}
     for origin in ORIGINS:

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.batch import NO_USER
-from pipeline.experiments.rolling.comparison import Scored, _difference, compare_towers, holm
+from pipeline.experiments.rolling.comparison import compare_towers
+from pipeline.experiments.rolling.differences import difference, holm
 from pipeline.experiments.rolling.predictions import MISSING, Predictions
+from pipeline.experiments.rolling.scored import Scored
 from pipeline.io.errors import UserError
 
 ORIGINS, SEEDS, NUM_USERS = ("2022-05-01", "2022-05-02"), (0, 1), 120
@@ -111,7 +113,7 @@ def test_equal_towers_differ_at_the_stated_rate_where_seeds_dominate() -> None:
             value = {"home": home, "ple": dict.fromkeys(cells, 0.0)}
             influence_U = {"home": np.full(100, 1e-4), "ple": np.zeros(100)}
             one = Scored(value=value, influence_U=influence_U, rows=100, users=100, counted=100)
-            hits += _difference(one, "home", "ple")["p"] < 0.05
+            hits += difference(one, "home", "ple")["p"] < 0.05
         assert 0.03 * num_trials <= hits <= 0.07 * num_trials
 
 
@@ -200,10 +202,55 @@ def test_missing_labels_are_left_out_and_a_metric_of_one_class_is_undefined() ->
     assert found["rivals"] == {}
 
 
-def test_a_diverged_tower_leaves_its_task_undefined_for_all() -> None:
+@pytest.mark.parametrize("metric", ["auc", "gauc"])
+def test_an_origin_with_one_class_is_left_out_of_its_task(metric: str) -> None:
+    """The rest is as if the origin were not there."""
+    towers, shorter = world(8), world(8)
+    for tower, cells in towers.items():
+        for seed in SEEDS:
+            cells[ORIGINS[0], seed].labels_NT[:] = 1
+            del shorter[tower][ORIGINS[0], seed]
+    found = compare_towers(towers, ["click"])[metric]["click"]
+    assert found.pop("left_out") == {"origins": [ORIGINS[0]], "towers": []}
+    expected = compare_towers(shorter, ["click"])[metric]["click"]
+    assert expected.pop("left_out") == {"origins": [], "towers": []}
+    assert found == expected
+
+
+@pytest.mark.parametrize("metric", ["auc", "gauc"])
+def test_a_diverged_tower_is_left_out_of_its_task(metric: str) -> None:
+    """The others are compared as if it were not there, and it is on its other tasks."""
     towers = world(8)
-    towers["ple"][ORIGINS[0], 1].logits_NT[3] = np.nan
-    assert row(towers)["mean"] is None
+    towers["mmoe"] = world(8, noise=2.0)["home"]
+    two = {
+        tower: {
+            cell: Predictions(
+                logits_NT=np.repeat(one.logits_NT, 2, axis=1),
+                labels_NT=np.repeat(one.labels_NT, 2, axis=1),
+                users_N=one.users_N,
+            )
+            for cell, one in cells.items()
+        }
+        for tower, cells in towers.items()
+    }
+    whole = compare_towers(two, ["click", "like"])[metric]
+    two["mmoe"][ORIGINS[0], 1].logits_NT[3, 0] = np.nan
+    found = compare_towers(two, ["click", "like"])[metric]
+    assert found["click"]["left_out"] == {"origins": [], "towers": ["mmoe"]}
+    assert found["click"]["towers"]["mmoe"]["mean"] is None
+    assert set(found["click"]["towers"]["home"]["rivals"]) == {"ple"}
+    assert found["like"]["towers"]["mmoe"]["mean"] == whole["like"]["towers"]["mmoe"]["mean"]
+    del towers["mmoe"]
+    alone = compare_towers(towers, ["click"])[metric]["click"]["towers"]["home"]["rivals"]["ple"]
+    ours = found["click"]["towers"]["home"]["rivals"]["ple"]
+    assert {**ours, "p_corrected": 0} == {**alone, "p_corrected": 0}
+
+
+def test_towers_without_a_finished_run_are_not_compared() -> None:
+    towers = world(8)
+    found = compare_towers({**towers, "mmoe": {}}, ["click"])["auc"]["click"]["towers"]
+    assert found.pop("mmoe")["mean"] is None
+    assert found == compare_towers(towers, ["click"])["auc"]["click"]["towers"]
 
 
 def test_other_rows_are_rejected() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from xml.etree import ElementTree
 
+from pipeline.experiments.rolling.comparison import compare_towers
 from pipeline.experiments.rolling.file_types import is_rolling, load_rolling
 from pipeline.experiments.rolling.findings import answer, verdict
 from pipeline.experiments.rolling.notes import notes
@@ -14,7 +16,13 @@ from pipeline.experiments.rolling.tables import all_tables, screen_table, write_
 from pipeline.experiments.study import NAME
 from pipeline.io.files import write_json
 from tests.mutations import assert_read_or_refused, text_mutations
-from tests.pipeline.experiments.rolling.studies import ORIGINS, TASKS, TOWERS, rolling_study
+from tests.pipeline.experiments.rolling.studies import (
+    ORIGINS,
+    TASKS,
+    TOWERS,
+    made_predictions,
+    rolling_study,
+)
 
 
 def show(folder: Path) -> None:
@@ -65,6 +73,22 @@ def test_a_study_with_too_few_users_says_so(tmp_path: Path) -> None:
     assert "too few users" in verdict(study, "home", TASKS[1])
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "AUC has no error and no conclusion" in text
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    towers = made_predictions()
+    for cell, one in towers["ple"].items():
+        one.logits_NT[0, 0] = math.nan
+        if cell[0] == ORIGINS[0]:
+            one.labels_NT[:, 1] = 0  # shared by the towers
+    study = {**rolling_study(), "summary": compare_towers(towers, TASKS)}
+    study["notes"] = notes(study)
+    write_json(tmp_path / NAME, study)
+    show(tmp_path)
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert f"AUC of {TASKS[0]} leaves out ple: scores that are not numbers" in text
+    assert f"AUC of {TASKS[1]} leaves out the test days {ORIGINS[0]}, whose rows have one" in text
+    assert "left out: its model diverged" in verdict(study, "ple", TASKS[0])
 
 
 def test_the_picture_has_a_mark_for_every_task_and_metric(tmp_path: Path) -> None:
