@@ -9,8 +9,11 @@ over cells, and a difference that of two towers in the same cells. Its error has
   does may be common to origins. It is unknown with one seed.
 
 p-values and intervals are of Student's t with Satterthwaite's degrees of freedom (Biometrics 1946),
-two-sided; p is corrected by Holm over the tasks, metrics and rivals of a tower. With few users at
-an origin (MIN_USERS) there is no error and no conclusion.
+two-sided. With few users at an origin (MIN_USERS) there is no error and no conclusion.
+
+p is corrected by Holm in families, one for each tower and metric: the tower against each rival on
+each task. Rivals share a family because the best one is chosen after the tests; metrics do not,
+because each asks another question of the same scores.
 
 A metric of a task leaves out origins whose labels do not define it, and towers with a score that is
 not a number; both are named in `left_out`. Towers without a finished run are not compared.
@@ -60,23 +63,21 @@ def compare_towers(
             "left_out": {"origins": list(one.undefined), "towers": list(one.diverged)},
             "towers": {},
         }
-    for tower in predictions:
-        family = {
-            (metric, task, rival): difference(one, tower, rival)
-            for (metric, task), one in scored.items()
-            if tower in one.value
-            for rival in one.value
-            if rival != tower
-        }
-        correct(list(family.values()))
-        for (metric, task), one in scored.items():
-            rivals = {
-                rival: found
-                for (of, on, rival), found in family.items()
-                if (of, on) == (metric, task)
-            }
-            summary[metric][task]["towers"][tower] = _row(one, tower, rivals)
+    for metric in CLUSTERED:
+        for tower in predictions:
+            rivals = {task: _rivals(scored[metric, task], tower) for task in tasks}
+            correct([found for by_rival in rivals.values() for found in by_rival.values()])
+            for task in tasks:
+                row = _row(scored[metric, task], tower, rivals[task])
+                summary[metric][task]["towers"][tower] = row
     return summary
+
+
+def _rivals(one: Scored, tower: str) -> dict[str, Json]:
+    """Return the difference to each rival; none for a tower that is left out."""
+    if tower not in one.value:
+        return {}
+    return {rival: difference(one, tower, rival) for rival in one.value if rival != tower}
 
 
 def _row(one: Scored, tower: str, rivals: Json) -> Json:

@@ -130,15 +130,18 @@ def power_text(study: Json) -> str:
 
 
 def how_sure(study: Json) -> str:
-    name, tasks = study["subject"], len(study["tasks"])
-    rivals, metrics = len(study["towers"]) - 1, len(study["summary"])
+    name = study["subject"]
+    families = [
+        f"{sum(len(one['towers'][name]['rivals']) for one in of_task.values())} by "
+        f"{metric_named(metric).heading}"
+        for metric, of_task in study["summary"].items()
+    ]
     return (
         "Differences are means over origins and seeds, paired by both. Errors are clustered by "
         "user, over all origins, plus the deviation between seeds, by Student's t; intervals are "
-        "95% of one comparison. p is corrected by Holm for the "
-        f"{tasks * metrics * rivals} comparisons of {name}: {tasks} tasks, {metrics} metrics, "
-        f"{rivals} rivals. The best rival is the one "
-        "with the highest mean on the test days, which favors the rival. Neither other days nor "
-        "what tuning would choose again are covered: the table by origin shows how much days "
-        "differ."
+        "95% of one comparison. p is corrected by Holm in families, one for each metric: "
+        f"{name} against every rival on every task ({' and '.join(families)}). The best rival is "
+        "the one with the highest mean on the test days, which favors the rival. Neither other "
+        "days nor what tuning would choose again are covered: the table by origin shows how much "
+        "days differ."
     )

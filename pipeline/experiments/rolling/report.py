@@ -40,7 +40,7 @@ def write_rolling_report(out: Path, study: Json) -> Path:
         write_text(out / FOREST, str(picture))
         text = (
             "Point: mean over origins and seeds; bar: 95% interval of one comparison. Green and "
-            "orange: significant after correction for all comparisons."
+            "orange: significant after correction within the metric."
         )
         body.append(section("Difference to the best rival", note(text), picture))
     for title, rows in all_tables(study):

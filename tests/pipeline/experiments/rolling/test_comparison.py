@@ -47,6 +47,12 @@ def changed(towers: dict[str, Cells], change: Any) -> dict[str, Cells]:
     }
 
 
+def twice(one: Predictions) -> Predictions:
+    """The same task two times."""
+    logits, labels = (np.repeat(of, 2, axis=1) for of in (one.logits_NT, one.labels_NT))
+    return Predictions(logits_NT=logits, labels_NT=labels, users_N=one.users_N)
+
+
 def row(towers: dict[str, Cells], metric: str = "auc") -> Any:
     return compare_towers(towers, ["click"])[metric]["click"]["towers"]["home"]
 
@@ -222,17 +228,7 @@ def test_a_diverged_tower_is_left_out_of_its_task(metric: str) -> None:
     """The others are compared as if it were not there, and it is on its other tasks."""
     towers = world(8)
     towers["mmoe"] = world(8, noise=2.0)["home"]
-    two = {
-        tower: {
-            cell: Predictions(
-                logits_NT=np.repeat(one.logits_NT, 2, axis=1),
-                labels_NT=np.repeat(one.labels_NT, 2, axis=1),
-                users_N=one.users_N,
-            )
-            for cell, one in cells.items()
-        }
-        for tower, cells in towers.items()
-    }
+    two = changed(towers, twice)
     whole = compare_towers(two, ["click", "like"])[metric]
     two["mmoe"][ORIGINS[0], 1].logits_NT[3, 0] = np.nan
     found = compare_towers(two, ["click", "like"])[metric]
@@ -262,6 +258,21 @@ def test_other_rows_are_rejected() -> None:
     )
     with pytest.raises(UserError, match="other test rows"):
         compare_towers(towers, ["click"])
+
+
+def test_a_family_is_a_tower_against_every_rival_on_every_task_by_one_metric() -> None:
+    towers = world(10, gain=0.2)
+    towers["mmoe"] = world(10, noise=1.5)["home"]
+    summary = compare_towers(changed(towers, twice), ["click", "like"])
+    for of_task in summary.values():
+        for tower in towers:
+            family = [
+                found
+                for one in of_task.values()
+                for found in one["towers"][tower]["rivals"].values()
+            ]
+            assert len(family) == 4
+            assert [one["p_corrected"] for one in family] == holm([one["p"] for one in family])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
