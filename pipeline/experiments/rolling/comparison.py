@@ -87,13 +87,13 @@ def _row(one: Scored, tower: str, rivals: Json) -> Json:
     for (origin, _), value in one.value[tower].items():
         values.setdefault(origin, []).append(value)
     best = max(rivals, key=one.mean) if rivals else None
-    has_error = best is not None and rivals[best]["error"] is not None
+    found = None if best is None else rivals[best]
     return {
         "mean": one.mean(tower),
-        "by_origin": {origin: float(np.mean(found)) for origin, found in values.items()},
+        "by_origin": {origin: float(np.mean(own)) for origin, own in values.items()},
         "best_rival": best,
         "rivals": rivals,
-        "power": power_of(one, rivals[best]) if has_error else None,
+        "power": power_of(one, found) if found and found["error"] is not None else None,
     }
 
 

@@ -184,7 +184,7 @@ def _faults(study: dict[str, Any]) -> Iterator[str]:
 def _row_fault(row: dict[str, Any], rivals: set[str], origins: list[str]) -> str:
     if set(row["rivals"]) != rivals:
         return "its rivals are not the other towers with a mean"
-    if row["best_rival"] not in (rivals or {None}):
+    if row["best_rival"] not in rivals and (rivals or row["best_rival"] is not None):
         return f"best_rival: {row['best_rival']!r} is not one of its rivals"
     for found in row["rivals"].values():
         if not set(found["by_origin"]) <= set(origins):

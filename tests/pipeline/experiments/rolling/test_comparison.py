@@ -49,8 +49,11 @@ def changed(towers: dict[str, Cells], change: Any) -> dict[str, Cells]:
 
 def twice(one: Predictions) -> Predictions:
     """The same task two times."""
-    logits, labels = (np.repeat(of, 2, axis=1) for of in (one.logits_NT, one.labels_NT))
-    return Predictions(logits_NT=logits, labels_NT=labels, users_N=one.users_N)
+    return Predictions(
+        logits_NT=np.repeat(one.logits_NT, 2, axis=1),
+        labels_NT=np.repeat(one.labels_NT, 2, axis=1),
+        users_N=one.users_N,
+    )
 
 
 def row(towers: dict[str, Cells], metric: str = "auc") -> Any:
