@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.data.batch import NO_USER
 from pipeline.experiments.rolling.comparison import compare_towers
-from pipeline.experiments.rolling.differences import difference, holm
+from pipeline.experiments.rolling.differences import difference, holm, power_of
 from pipeline.experiments.rolling.predictions import MISSING, Predictions
 from pipeline.experiments.rolling.scored import Scored
 from pipeline.io.errors import UserError
@@ -174,14 +174,30 @@ def test_with_one_seed_the_error_covers_users_only() -> None:
     assert found["error"] == found["error_users"]
 
 
-def test_four_times_the_rows_need_half_the_error() -> None:
-    power = row(world(6))["power"]
-    summary = compare_towers(world(6), ["click"])["auc"]["click"]
-    error = row(world(6))["rivals"]["ple"]["error_users"]
-    assert power["rows"] == pytest.approx(summary["rows"] * (2.8016 * error / 0.001) ** 2, rel=1e-3)
-    assert power["users"] / power["rows"] == pytest.approx(
-        summary["users"] / summary["rows"], rel=0.01
-    )
+def test_the_power_is_that_of_studies_with_so_many_users() -> None:
+    """Four of five of them find a difference of .001; four of five like this one find the smallest
+    that it is said to show."""
+    draw = np.random.default_rng(3)
+    cell = (ORIGINS[0], 0)
+
+    def study(users: int, true: float) -> Scored:
+        influence_U = 0.01 * draw.normal(size=users) / users
+        return Scored(
+            value={"home": {cell: true + influence_U.sum()}, "ple": {cell: 0.0}},
+            influence_U={"home": influence_U, "ple": np.zeros(users)},
+            rows=3 * users,
+            users=users,
+            counted=users,
+        )
+
+    small = study(400, 0.0)
+    scale = 0.01 / math.sqrt(400) / np.linalg.norm(small.influence_U["home"])  # its expectation
+    small.influence_U["home"][:] *= scale
+    power = power_of(small, difference(small, "home", "ple"))
+    assert power["rows"] == pytest.approx(3 * power["users"], rel=0.01)
+    for users, true in ((power["users"], 0.001), (400, power["smallest"])):
+        p = [difference(study(users, true), "home", "ple")["p"] for _ in range(400)]
+        assert 0.75 <= np.mean([value < 0.05 for value in p]) <= 0.85
 
 
 def test_rows_without_a_user_count_for_auc_only_and_each_for_itself() -> None:
