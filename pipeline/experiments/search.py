@@ -7,7 +7,7 @@ and each trial from its last checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from pipeline.data.schema import Schema
 from pipeline.experiments.experiment import ExperimentRun, RunOutcome, Skipped
 from pipeline.experiments.sampler import Sampler, State, Trial
 from pipeline.experiments.search_report import FOUND, write_tune_report
-from pipeline.experiments.search_space import Dimension, laid_over
+from pipeline.experiments.search_space import Dimension, ParamValue, laid_over
 from pipeline.io.errors import UserError
 from pipeline.io.files import write_json, write_text
 from pipeline.metrics.spec import lower_is_better
@@ -64,7 +64,7 @@ class Search:
         self.settings = settings
         self._folder = folder
         self._base = base
-        self._dimensions = dimensions
+        self.dimensions = dimensions
         self._trials = trials
         self._unfinished = [trial for trial in trials if trial.state == "running"]
         for trial in self._unfinished:
@@ -164,8 +164,8 @@ class Search:
             "select": select_by,
             "lower_is_better": lower_is_better(select_by),
             "seed": self.settings.seed,
-            "log_scale": [one.field for one in self._dimensions if getattr(one, "log", False)],
-            "searches": [one.field for one in self._dimensions],
+            "log_scale": [one.field for one in self.dimensions if getattr(one, "log", False)],
+            "searches": [one.field for one in self.dimensions],
             "best": best and best.trial,
             "importance": self._importance,
             "trials": [asdict(trial) for trial in self._trials],
@@ -190,10 +190,10 @@ class Search:
         values = [trial.value for trial in complete if trial.value is not None]
         return complete[values.index(self._sampler.best(values))] if values else None
 
-    @property
-    def first_value(self) -> float | None:
-        """Return the value of the first trial; None if it has none."""
-        return self._trials[0].value if self._trials else None
+    def value_of(self, params: Mapping[str, ParamValue] | None) -> float | None:
+        """Return the value of the complete trial with these values; None if there is none."""
+        found = (one for one in self._trials if one.state == "complete" and one.params == params)
+        return next((one.value for one in found), None)
 
     def _twin(self, trial: Trial) -> Trial | None:
         """Return an earlier trial with the same values, which need not run again, because training

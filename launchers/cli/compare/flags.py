@@ -25,7 +25,7 @@ class RollingFlags:
     """rolling: number of origins, the latest ones (default: every one that the days allow)."""
     trials: Positive | None = None
     """rolling: trials of each tower at an origin where it is tuned (default: 8); the first has the
-    recipe's values."""
+    values of the recipe and of the options, if the search space contains them."""
     tune_at: Literal["first", "every"] | None = None
     """rolling: origins at which towers are tuned; first: once, for all origins (default: first)."""
     search: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from pipeline.experiments.file_types import HOME
 from pipeline.experiments.rolling.data import DailyData, Progress, daily_data, prepare_origin
 from pipeline.experiments.rolling.file_types import VERSION
 from pipeline.experiments.rolling.origins import Origin, find_origins
-from pipeline.experiments.rolling.tuning import default_searches
+from pipeline.experiments.rolling.tuning import check_searches, default_searches
 from pipeline.experiments.search import Settings
 from pipeline.experiments.search_space import read_searches
 from pipeline.experiments.study import folder_name
@@ -30,7 +30,7 @@ from pipeline.experiments.study_design import (
 from pipeline.io.errors import UserError
 from pipeline.io.json_types import Json
 from pipeline.ranks.world import World
-from pipeline.training.resolve_features import resolve_features
+from pipeline.training.resolve_features import Selection, resolve_features
 
 TuneAt = Literal["first", "every"]
 DATA = "data"
@@ -96,6 +96,8 @@ class RollingDesign:
     """By tower and origin, with the recipe's values."""
     steps: Mapping[str, int]
     """Of a run, by origin."""
+    features: Mapping[str, Selection]
+    """By origin."""
     search: Settings
     head: Json
     """Content of study.json before the first run."""
@@ -114,6 +116,7 @@ def plan_rolling(options: RollingOptions) -> Plan:
     config = None if options.config is None else Path(options.config)
     base = resolve(options.recipe, config, ["--checkpoint.keep", "1", *options.overrides])
     check_names(options.towers)
+    check_searches(options.search, base, matched=options.match is not None)
     if len(options.towers) < 2:
         raise UserError("command line: --towers: one tower has no rival; name at least two")
     raw, early = (None if one is None else Path(one) for one in (options.raw, options.early))
@@ -130,6 +133,7 @@ def design_rolling(plan: Plan, out: Path, world: World, progress: Progress) -> R
     options = plan.options
     bases: dict[tuple[str, str], Config] = {}
     steps: dict[str, int] = {}
+    features: dict[str, Selection] = {}
     entries: list[Json] = []
     for origin in plan.origins:
         schema = prepare_origin(plan.data, origin, out / DATA, progress)
@@ -137,7 +141,7 @@ def design_rolling(plan: Plan, out: Path, world: World, progress: Progress) -> R
         path = out / DATA / origin.name
         own = plan.base.data.model_copy(update={"path": path})
         base, _ = derive(plan.base.model_copy(update={"data": own}), schema)
-        chosen = resolve_features(base, schema)
+        chosen = features[origin.name] = resolve_features(base, schema)
         total = check_splits(base, chosen, "test", world)
         steps[origin.name] = min(base.train.max_steps or total, total)
         configs, costs = tower_configs(base.model.tower, options.towers, chosen, options.match)
@@ -166,7 +170,9 @@ def design_rolling(plan: Plan, out: Path, world: World, progress: Progress) -> R
         },
     }
     search = Settings(search=space, trials=options.trials, pruner="none", startup=1)
-    return RollingDesign(plan=plan, out=out, bases=bases, steps=steps, search=search, head=head)
+    return RollingDesign(
+        plan=plan, out=out, bases=bases, steps=steps, features=features, search=search, head=head
+    )
 
 
 def _option_values(options: RollingOptions) -> Json:

@@ -2,9 +2,10 @@
 
 version, protocol, options, recipe, dataset, data, select, match, subject, seeds, tasks, search
 origins: [{origin, train_to, val, test, rows: {SPLIT: n}}]
-towers: {TOWER: {folder, parameters, flops (per sample, forward and backward), config}}
-tuning: {TOWER: {ORIGIN: {trials, best, value, default, params}}}, the two values of `select` on
-    the val day
+towers: {TOWER: {folder, parameters, flops (per sample, forward and backward), config}}: untuned
+tuning: {TOWER: {ORIGIN: {trials, best, value, untuned, params, parameters, flops}}}: of the best
+    trial, but `untuned` is the value without tuning, null if the search space lacks it; values are
+    of `select` on the val day
 runs: [{tower, origin, seed, folder, status, error, step, cpu_seconds, val, test}]
 summary: {METRIC: {TASK: {rows, users, left_out: {origins, towers}, towers: {TOWER: {mean,
     by_origin, best_rival, power, rivals: {RIVAL: {mean, error, error_users, error_seeds, freedom,
@@ -114,8 +115,10 @@ class _Tuned(TypedDict):
     trials: Count
     best: Count
     value: Number
-    default: Number | None
+    untuned: Number | None
     params: dict[str, Number | str]
+    parameters: Count
+    flops: Count
 
 
 @with_config(OPEN)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from models.towers.cost import cost
 from pipeline.experiments.experiment import ExperimentRun, RunOutcome, Skipped
 from pipeline.experiments.rolling.comparison import compare_towers
 from pipeline.experiments.rolling.design import RollingDesign
@@ -14,7 +15,7 @@ from pipeline.experiments.rolling.notes import notes
 from pipeline.experiments.rolling.predictions import Predictions
 from pipeline.experiments.rolling.runs import OriginRun
 from pipeline.experiments.rolling.scored import Cell
-from pipeline.experiments.rolling.tuning import open_search, tuned
+from pipeline.experiments.rolling.tuning import open_search, own_values, tuned
 from pipeline.experiments.same_run import check_same
 from pipeline.experiments.search import Search, TrialRun
 from pipeline.experiments.study import NAME
@@ -211,11 +212,16 @@ class RollingStudy:
         found: dict[str, dict[str, Any]] = {tower: {} for tower in self._design.plan.options.towers}
         for (tower, origin), search in self._searches.items():
             if (best := search.best()) is not None and search.num_ended == search.total:
+                base, features = self._design.bases[tower, origin], self._design.features[origin]
+                config = tuned(base, best.params, f"{tower} {origin}")
+                of = cost(config.model.tower, features.num_features, features.tower_tasks)
                 found[tower][origin] = {
                     "trials": search.num_ended,
                     "best": best.trial,
                     "value": best.value,
-                    "default": search.first_value,
+                    "untuned": search.value_of(own_values(base, search.dimensions)),
                     "params": best.params,
+                    "parameters": of.parameters,
+                    "flops": of.flops,
                 }
         return found

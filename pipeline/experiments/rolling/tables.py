@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.table import Table
@@ -34,7 +34,7 @@ def all_tables(study: Json) -> Iterator[tuple[str, Rows]]:
     tables.append((f"{name} minus its best rival, by test day", origin_rows(study, name)))
     tables.append(("Origins", day_rows(study)))
     tables.append(("Tuning: values on the day after training", tuning_rows(study)))
-    tables.append(("Costs", cost_rows(study)))
+    tables.append(("Costs, with the tuned widths", cost_rows(study)))
     for title, rows in tables:
         if rows:
             yield title, rows
@@ -95,7 +95,7 @@ def tuning_rows(study: Json) -> Rows:
             "origin": origin,
             "trials": str(found["trials"]),
             study["select"]: plain(found["value"]),
-            "recipe's values": plain(found["default"]),
+            "untuned": plain(found["untuned"]),
             "chosen": " ".join(f"{field}={_short(v)}" for field, v in found["params"].items()),
         }
         for tower, by_origin in study["tuning"].items()
@@ -105,19 +105,30 @@ def tuning_rows(study: Json) -> Rows:
 
 def cost_rows(study: Json) -> Rows:
     rows = []
-    for tower, about in study["towers"].items():
+    for tower in study["towers"]:
+        tuning = study["tuning"].get(tower, {}).values()
         done = [run for run in study["runs"] if run["tower"] == tower and run["status"] == "done"]
         seconds = [run["cpu_seconds"] for run in done]
         rows.append(
             {
                 "tower": tower,
                 "runs": str(len(done)),
-                "parameters": f"{about['parameters']:,}",
-                "MFLOP per sample": f"{about['flops'] / 1e6:.2f}",
+                "parameters": _span(
+                    {one["parameters"]: f"{one['parameters']:,}" for one in tuning}
+                ),
+                "MFLOP per sample": _span(
+                    {one["flops"]: f"{one['flops'] / 1e6:.2f}" for one in tuning}
+                ),
                 "CPU-seconds per run": f"{sum(seconds) / len(seconds):.1f}" if done else "-",
             }
         )
     return rows
+
+
+def _span(texts: Mapping[int, str]) -> str:
+    """Return the texts of the smallest and largest number; '-' without any."""
+    ends = dict.fromkeys(texts[end(texts)] for end in (min, max)) if texts else ("-",)
+    return " to ".join(ends)
 
 
 def _short(value: float | str) -> str:

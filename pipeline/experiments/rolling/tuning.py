@@ -12,11 +12,20 @@ from pipeline.experiments.file_types import SettingsFile
 from pipeline.experiments.sampler import Trial
 from pipeline.experiments.search import Search, Settings
 from pipeline.experiments.search_report import FOUND, read_found
-from pipeline.experiments.search_space import Dimension, OneOf, ParamValue, laid_over, read_searches
+from pipeline.experiments.search_space import (
+    Dimension,
+    OneOf,
+    ParamValue,
+    laid_over,
+    read_search,
+    read_searches,
+)
 from pipeline.io.errors import UserError
 from pipeline.io.files import has_file
 from pipeline.io.typed_json import check_typed
 
+_SAME_COST = ("model.tower.activation", "model.tower.dropout")
+"""Fields of a tower that do not change its cost."""
 _AGAIN = "start another study with --out, or this one again with --overwrite"
 
 
@@ -37,12 +46,26 @@ def default_searches(base: Config, *, matched: bool) -> list[str]:
     )
 
 
+def check_searches(searches: Sequence[str], base: Config, *, matched: bool) -> None:
+    """Raise UserError for a search of what the study sets: with `matched` also a tower's size."""
+    for one in searches:
+        field = read_search(one, base).field
+        if field in ("train.seed", "model.tower.kind"):
+            raise UserError(f"--search {one}: {field} is set by the study; search other fields")
+        if matched and field.startswith("model.tower.") and field not in _SAME_COST:
+            raise UserError(
+                f"--search {one}: trials would change the cost of towers that --match makes equal; "
+                "search other fields, or omit --match"
+            )
+
+
 def _choices(own: float, others: Sequence[float]) -> str:
     return ",".join(f"{value:g}" for value in dict.fromkeys((own, *others)))
 
 
 def open_search(folder: Path, base: Config, settings: Settings) -> Search:
-    """Start or resume the search in `folder`. The first trial has the values of `base`.
+    """Start or resume the search in `folder`. The first trial has the values of `base`, if the
+    search space contains them.
 
     Raises UserError if the search in `folder` had other settings.
     """
@@ -59,7 +82,7 @@ def open_search(folder: Path, base: Config, settings: Settings) -> Search:
         if not all(same) or found["config"] != base.model_dump(mode="json"):
             raise UserError(f"{folder / FOUND}: a search with other settings; {_AGAIN}")
         trials = [Trial(**trial) for trial in found["trials"]]
-    elif (params := _own_values(base, dimensions)) is not None:
+    elif (params := own_values(base, dimensions)) is not None:
         trials = [Trial(trial=0, run="trial-0000", params=params)]
     folder.mkdir(parents=True, exist_ok=True)
     return Search(folder, base, dimensions, settings, trials)
@@ -70,8 +93,8 @@ def tuned(base: Config, params: Mapping[str, ParamValue], where: str) -> Config:
     return laid_over(base, params, where=where)
 
 
-def _own_values(base: Config, dimensions: Sequence[Dimension]) -> dict[str, ParamValue] | None:
-    """Return the values of `base`; None if one is outside of its dimension."""
+def own_values(base: Config, dimensions: Sequence[Dimension]) -> dict[str, ParamValue] | None:
+    """Return the values of `base`; None if one of them is not in the search space."""
     found: dict[str, ParamValue] = {}
     for one in dimensions:
         value: Any = reduce(getattr, one.field.split("."), base)

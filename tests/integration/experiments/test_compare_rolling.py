@@ -18,8 +18,12 @@ import polars as pl
 import pytest
 
 from launchers.cli.main import main
+from models.towers.cost import cost
+from pipeline.config.tree import Config
+from pipeline.data.schema import Schema
 from pipeline.experiments.rolling.predictions import Predictions
 from pipeline.io.exit_codes import ExitCode
+from pipeline.training.resolve_features import resolve_features
 from tests.pipeline.data.prepare.small_kuairand import make_log, write_raw
 
 _FIELDS = ["--train.batch_size", "32", "--train.eval_every", "4", "--train.max_steps", "8"]
@@ -73,7 +77,7 @@ def test_a_rolling_study_leaves_what_it_should(undisturbed: Path) -> None:
         (origin,) = study["tuning"][tower]
         found = study["tuning"][tower][origin]
         assert found["trials"] == 2
-        assert found["value"] >= found["default"]
+        assert found["value"] >= found["untuned"]
     for run in study["runs"]:
         folder = undisturbed / run["folder"]
         assert (folder / "report.html").is_file()
@@ -87,6 +91,10 @@ def test_a_rolling_study_leaves_what_it_should(undisturbed: Path) -> None:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         assert config["dense"]["lr"] == own["dense.lr"]
         assert config["train"]["seed"] == run["seed"]
+        chosen = Config.load(folder / "config.json")
+        features = resolve_features(chosen, Schema.load(chosen.data.path))
+        costs = cost(chosen.model.tower, features.num_features, features.tower_tasks)
+        assert study["tuning"][run["tower"]][run["origin"]]["flops"] == costs.flops
     of_click = study["summary"]["auc"]["click"]["towers"]["home"]
     (value,) = [run["test"]["click"]["auc"] for run in study["runs"] if run["tower"] == "home"]
     assert of_click["mean"] == pytest.approx(value)
@@ -212,6 +220,8 @@ BAD = [
     (["--origins", "9"], r"--origins 9: the data have 3 with --min-train-days 1; give at most 3"),
     (["--min-train-days", "9"], "two are needed for choosing and testing; give at most 3"),
     (["--against", "home"], "--against: with rolling origins every tower is compared"),
+    (["--match", "flops", "--search", "model.tower.expert_dim=4,8"], "would change the cost of"),
+    (["--search", "model.tower.kind=home,mmoe"], "model.tower.kind is set by the study"),
     (["--train.seed", "1"], "--train.seed is set by the study; use --seeds instead"),
     (["--data.path", "x"], "--data.path is set by the study"),
     (["--train.epoch", "2"], "unknown field 'train.epoch'"),

@@ -12,7 +12,7 @@ from pipeline.experiments.rolling.file_types import is_rolling, load_rolling
 from pipeline.experiments.rolling.findings import answer, verdict
 from pipeline.experiments.rolling.notes import notes
 from pipeline.experiments.rolling.report import FOREST, write_rolling_report
-from pipeline.experiments.rolling.tables import all_tables, screen_table, write_markdown
+from pipeline.experiments.rolling.tables import all_tables, cost_rows, screen_table, write_markdown
 from pipeline.experiments.study import NAME
 from pipeline.io.files import write_json
 from tests.mutations import assert_read_or_refused, text_mutations
@@ -72,6 +72,17 @@ def test_a_study_with_too_few_users_says_so(tmp_path: Path) -> None:
     assert "too few users" in verdict(study, "home", TASKS[1])
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "AUC has no error and no conclusion" in text
+
+
+def test_costs_are_those_of_the_tuned_widths() -> None:
+    study = rolling_study()
+    study["tuning"]["home"]["2022-05-04"] = {
+        **study["tuning"]["home"][ORIGINS[0]],
+        "parameters": 700,
+    }
+    home, star, _ = cost_rows(study)
+    assert (home["parameters"], star["parameters"]) == ("500 to 700", "501")
+    assert home["MFLOP per sample"] == "2.00"
 
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
