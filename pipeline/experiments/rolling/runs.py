@@ -21,7 +21,13 @@ from pipeline.io.typed_json import OPEN, Count, Time, read_typed
 from pipeline.ranks.world import World
 from pipeline.report.file_types import Results, ResultsFile
 
+_CPU = "cpu_seconds.json"
 _REMEDY = "remove the run's folder to train it again"
+
+
+@with_config(OPEN)
+class _Cpu(TypedDict):
+    seconds: Time
 
 
 @with_config(OPEN)
@@ -54,7 +60,20 @@ class OriginRun(ExperimentRun):
 
     def train(self, world: World) -> int:
         """Train or resume, score the test day with the best checkpoint, and drop checkpoints."""
-        start = time.process_time()
+        before = self._cpu_seconds() - time.process_time()
+        try:
+            return self._train(world, before)
+        finally:
+            if has_file(self.folder / "config.json") and not self.is_over:
+                write_json(self.folder / _CPU, {"seconds": before + time.process_time()})
+
+    def _cpu_seconds(self) -> float:
+        """Return those of earlier sessions that were not killed."""
+        if not has_file(self.folder / _CPU):
+            return 0.0
+        return float(read_typed(self.folder / _CPU, _Cpu, remedy=_REMEDY)["seconds"])
+
+    def _train(self, world: World, cpu_before: float) -> int:
         code = ExperimentRun.train(self, world)
         if code:
             return code
@@ -67,7 +86,7 @@ class OriginRun(ExperimentRun):
         ended = {
             "version": 1,
             "step": results["step"],
-            "cpu_seconds": round(time.process_time() - start, 2),
+            "cpu_seconds": round(cpu_before + time.process_time(), 2),
             "val": results["tasks"],
             "test": test,
         }
