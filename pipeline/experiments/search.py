@@ -190,6 +190,10 @@ class Search:
         values = [trial.value for trial in complete if trial.value is not None]
         return complete[values.index(self._sampler.best(values))] if values else None
 
+    @property
+    def failed(self) -> list[Trial]:
+        return [trial for trial in self._trials if trial.state == "failed"]
+
     def value_of(self, params: Mapping[str, ParamValue] | None) -> float | None:
         """Return the value of the complete trial with these values; None if there is none."""
         found = (one for one in self._trials if one.state == "complete" and one.params == params)

@@ -6,7 +6,9 @@ towers: {TOWER: {folder, parameters, flops (per sample, forward and backward), c
 tuning: {TOWER: {ORIGIN: {trials, best, value, untuned, params, parameters, flops}}}: of the best
     trial, but `untuned` is the value without tuning, null if the search space lacks it; values are
     of `select` on the val day
-runs: [{tower, origin, seed, folder, status, error, step, cpu_seconds, val, test}]
+failed_trials: [{tower, origin, trial, error}]
+runs: [{tower, origin, seed, folder, status, error, step, cpu_seconds, val, test}]; cpu_seconds:
+    of all sessions of the run that were not killed
 summary: {METRIC: {TASK: {rows, users, left_out: {origins, towers}, towers: {TOWER: {mean,
     by_origin, best_rival, power, rivals: {RIVAL: {mean, error, error_users, error_seeds, freedom,
     low, high, p, p_corrected, by_origin, conclusion}}}}}}}; errors and power are null with too few
@@ -122,6 +124,14 @@ class _Tuned(TypedDict):
 
 
 @with_config(OPEN)
+class _FailedTrial(TypedDict):
+    tower: str
+    origin: str
+    trial: Count
+    error: str | None
+
+
+@with_config(OPEN)
 class _Run(TypedDict):
     tower: str
     origin: str
@@ -149,6 +159,7 @@ class _Rolling(TypedDict):
     search: list[str]
     towers: Annotated[dict[str, _Tower], Field(min_length=2)]
     tuning: dict[str, dict[str, _Tuned]]
+    failed_trials: list[_FailedTrial]
     runs: list[_Run]
     summary: dict[str, dict[str, _Task]]
     notes: list[str]

@@ -21,6 +21,17 @@ def notes(study: Json) -> list[str]:
                 f"{len(names)} of {len(runs)} runs {what}: {shown}. Only origins and seeds that "
                 "every compared tower has finished are compared."
             )
+    if failed := study["failed_trials"]:
+        trials = [
+            f"{one['tower']} {one['origin']} trial {one['trial']} ({one['error']})"
+            for one in failed
+        ]
+        shown = ", ".join(trials[:6]) + (", ..." if len(trials) > 6 else "")
+        found.append(
+            f"{len(failed)} trials failed, so their towers were chosen from fewer: {shown}. "
+            "--resume runs them again as long as no run of the tower has started; remove its "
+            "seed-* folders for that."
+        )
     done = {run["tower"] for run in runs if run["status"] == "done"}
     if none := [tower for tower in study["towers"] if tower not in done]:
         found.append(f"No run of {', '.join(none)} has finished: not compared.")

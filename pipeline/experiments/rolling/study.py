@@ -41,7 +41,10 @@ class RollingStudy:
         self._design = design
         self._searches = {
             (tower, origin): open_search(
-                design.folder(tower, origin) / "tune", design.bases[tower, origin], design.search
+                design.folder(tower, origin) / "tune",
+                design.bases[tower, origin],
+                design.search,
+                retry_failed=not self._uses(tower, origin),
             )
             for origin in design.plan.tuned_at
             for tower in design.plan.options.towers
@@ -165,6 +168,14 @@ class RollingStudy:
         check_same(run)
         return run
 
+    def _uses(self, tower: str, tuned_at: str) -> bool:
+        """Whether a run has started from a search, whose best trial must not change then."""
+        plan = self._design.plan
+        every = plan.options.tune_at == "every"
+        origins = [tuned_at] if every else [origin.name for origin in plan.origins]
+        folders = (self._design.folder(tower, origin) for origin in origins)
+        return any(any(folder.glob("seed-*/config.json")) for folder in folders)
+
     def _search_of(self, tower: str, origin: str) -> Search:
         at = origin if (tower, origin) in self._searches else self._design.plan.tuned_at[0]
         return self._searches[tower, at]
@@ -201,6 +212,11 @@ class RollingStudy:
         study = {
             **self._design.head,
             "tuning": self._tuning(),
+            "failed_trials": [
+                {"tower": tower, "origin": origin, "trial": trial.trial, "error": trial.error}
+                for (tower, origin), search in self._searches.items()
+                for trial in search.failed
+            ],
             "runs": list(self._entries.values()),
             "summary": summary,
         }

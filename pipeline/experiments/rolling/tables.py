@@ -94,6 +94,7 @@ def tuning_rows(study: Json) -> Rows:
             "tower": tower,
             "origin": origin,
             "trials": str(found["trials"]),
+            "failed": str(_num_failed(study, tower, origin)),
             study["select"]: plain(found["value"]),
             "untuned": plain(found["untuned"]),
             "chosen": " ".join(f"{field}={_short(v)}" for field, v in found["params"].items()),
@@ -101,6 +102,10 @@ def tuning_rows(study: Json) -> Rows:
         for tower, by_origin in study["tuning"].items()
         for origin, found in by_origin.items()
     ]
+
+
+def _num_failed(study: Json, tower: str, origin: str) -> int:
+    return sum((one["tower"], one["origin"]) == (tower, origin) for one in study["failed_trials"])
 
 
 def cost_rows(study: Json) -> Rows:

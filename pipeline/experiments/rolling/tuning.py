@@ -63,9 +63,11 @@ def _choices(own: float, others: Sequence[float]) -> str:
     return ",".join(f"{value:g}" for value in dict.fromkeys((own, *others)))
 
 
-def open_search(folder: Path, base: Config, settings: Settings) -> Search:
+def open_search(
+    folder: Path, base: Config, settings: Settings, *, retry_failed: bool = False
+) -> Search:
     """Start or resume the search in `folder`. The first trial has the values of `base`, if the
-    search space contains them.
+    search space contains them. `retry_failed`: trials that failed run again.
 
     Raises UserError if the search in `folder` had other settings.
     """
@@ -82,10 +84,21 @@ def open_search(folder: Path, base: Config, settings: Settings) -> Search:
         if not all(same) or found["config"] != base.model_dump(mode="json"):
             raise UserError(f"{folder / FOUND}: a search with other settings; {_AGAIN}")
         trials = [Trial(**trial) for trial in found["trials"]]
+        if retry_failed:
+            _retry_failed(folder, trials)
     elif (params := own_values(base, dimensions)) is not None:
         trials = [Trial(trial=0, run="trial-0000", params=params)]
     folder.mkdir(parents=True, exist_ok=True)
     return Search(folder, base, dimensions, settings, trials)
+
+
+def _retry_failed(folder: Path, trials: Sequence[Trial]) -> None:
+    """Mark failed trials as running: they continue from their checkpoints, or start again."""
+    for trial in trials:
+        if trial.state == "failed":
+            trial.state, trial.error = "running", None
+            if not has_file(folder / trial.run / "config.json"):
+                trial.value, trial.evaluations = None, []
 
 
 def tuned(base: Config, params: Mapping[str, ParamValue], where: str) -> Config:

@@ -72,6 +72,7 @@ def rolling_study() -> Json:
             }
             for i, tower in enumerate(TOWERS)
         },
+        "failed_trials": [],
         "runs": runs,
         "summary": compare_towers(made_predictions(), TASKS),
     }

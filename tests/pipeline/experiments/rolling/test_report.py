@@ -12,7 +12,13 @@ from pipeline.experiments.rolling.file_types import is_rolling, load_rolling
 from pipeline.experiments.rolling.findings import answer, verdict
 from pipeline.experiments.rolling.notes import notes
 from pipeline.experiments.rolling.report import FOREST, write_rolling_report
-from pipeline.experiments.rolling.tables import all_tables, cost_rows, screen_table, write_markdown
+from pipeline.experiments.rolling.tables import (
+    all_tables,
+    cost_rows,
+    screen_table,
+    tuning_rows,
+    write_markdown,
+)
 from pipeline.experiments.study import NAME
 from pipeline.io.files import write_json
 from tests.mutations import assert_read_or_refused, text_mutations
@@ -83,6 +89,16 @@ def test_costs_are_those_of_the_tuned_widths() -> None:
     home, star, _ = cost_rows(study)
     assert (home["parameters"], star["parameters"]) == ("500 to 700", "501")
     assert home["MFLOP per sample"] == "2.00"
+
+
+def test_failed_trials_are_said(tmp_path: Path) -> None:
+    failed = {"tower": "ple", "origin": ORIGINS[0], "trial": 2, "error": "out of memory"}
+    study = {**rolling_study(), "failed_trials": [failed]}
+    study["notes"] = notes(study)
+    write_json(tmp_path / NAME, study)
+    show(tmp_path)
+    assert f"ple {ORIGINS[0]} trial 2 (out of memory)" in study["notes"][0]
+    assert [row["failed"] for row in tuning_rows(study)] == ["0", "0", "1"]
 
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:

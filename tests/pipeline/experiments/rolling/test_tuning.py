@@ -48,3 +48,29 @@ def test_the_value_without_tuning_is_of_a_trial_with_the_values_of_the_recipe(
     is_own = first.config.model_dump(mode="json") == base.model_dump(mode="json")
     assert is_own == (own is not None) == (width == 8)
     assert search.value_of(own) == (0.6 if is_own else None)
+
+
+def test_a_failed_trial_runs_again_if_asked(data: Path, tmp_path: Path) -> None:
+    """With its values, and it can be the best."""
+    settings = Settings(search=SPACE, trials=3)
+
+    def opened(*, retry_failed: bool) -> Search:
+        return open_search(tmp_path, base_of(data), settings, retry_failed=retry_failed)
+
+    search = opened(retry_failed=False)
+    first = search.next_run()
+    assert isinstance(first, TrialRun)
+    search.evaluated(first, 1, 0.5)
+    search.ended(first, "failed", "no space left", 2.0)
+    others = [run_one(search, value) for value in (0.6, 0.7)]
+    search = opened(retry_failed=False)
+    assert search.next_run() is None
+    assert [one.error for one in search.failed] == ["no space left"]
+    search = opened(retry_failed=True)
+    assert search.num_ended == len(others)
+    assert run_one(search, 0.8) == first
+    best = search.best()
+    assert best is not None
+    assert (best.trial, best.value) == (0, 0.8)
+    assert search.next_run() is None
+    assert not search.failed
