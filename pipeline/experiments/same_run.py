@@ -10,12 +10,17 @@ from pipeline.io.files import has_file
 from pipeline.io.json_types import Json
 
 
-def check_same(run: ExperimentRun) -> None:
-    """Raise UserError if the run's folder has a run of other settings or data."""
+def check_same(run: ExperimentRun, *, own_data: bool = False) -> None:
+    """Raise UserError if the run's folder has a run of other settings or data.
+
+    `own_data`: the data are in the folder of the experiment, which may have been moved.
+    """
     path = run.folder / "config.json"
     if not has_file(path):
         return
     ours, theirs = (config.model_dump(mode="json") for config in (run.config, Config.load(path)))
+    if own_data:
+        theirs["data"]["path"] = ours["data"]["path"]
     if field := _first_difference(ours, theirs):
         raise UserError(
             f"{path}: {field} differs from this command; give the same settings as before, "

@@ -21,6 +21,8 @@ from pipeline.data.prepare.kuairand_features import COUNTED
 from pipeline.data.prepare.kuairand_files import find_files
 from pipeline.data.schema import Schema
 from pipeline.data.sources.config import FilesConfig, SplitConfig
+from pipeline.data.sources.resolve import resolve
+from pipeline.data.sources.stores import LocalStore
 from pipeline.data.sources.table import open_table
 from pipeline.data.table.prepare import prepare_table
 from pipeline.data.table.spec import TableSpec
@@ -41,7 +43,10 @@ class DailyData(Protocol):
 
     @property
     def description(self) -> Json:
-        """Where the rows come from; equal for equal data."""
+        """Where the rows come from."""
+
+    def identity(self) -> Json:
+        """Return what prepared folders depend on: equal for equal data."""
 
     def days(self) -> list[date]:
         """Return the days with rows, in order."""
@@ -61,6 +66,12 @@ class KuairandData:
     def description(self) -> Json:
         early = None if self.early is None else str(self.early)
         return {"kind": "kuairand", "raw": str(self.raw), "early": early}
+
+    def identity(self) -> Json:
+        files = find_files(self.raw, with_random=False)
+        paths = [*files.logs, *files.users, *files.videos]
+        paths += [] if self.early is None else [self.early]
+        return {**self.description, "files": {str(path): _state(path) for path in paths}}
 
     def days(self) -> list[date]:
         found: set[int] = set()
@@ -95,6 +106,14 @@ class TableData:
     @property
     def description(self) -> Json:
         return {"kind": "table", "source": list(self.spec.source.path), "time": self.column}
+
+    def identity(self) -> Json:
+        files = {
+            file.name: _state(Path(file.path)) if isinstance(file.store, LocalStore) else file.size
+            for table in (self.spec.source, *self.spec.join)
+            for file in resolve(table)
+        }
+        return {**self.description, "spec": self.spec.model_dump(mode="json"), "files": files}
 
     def days(self) -> list[date]:
         source = open_table(self.spec.source)
@@ -141,9 +160,15 @@ class TableData:
 def daily_data(base: Config, raw: Path | None, early: Path | None) -> DailyData:
     """Return the data of a configuration, or KuaiRand's in folder `raw`.
 
-    Raises UserError if there are no days to find.
+    Raises UserError if there are no days to find, or rows have weights.
     """
+    if base.data.weight is not None:
+        raise UserError(
+            "data.weight: rows have weights, which errors clustered by user do not take; omit it"
+        )
     if raw is not None:
+        if early is not None and not early.is_file():
+            raise UserError(f"--early {early}: no such file; give a CSV file")
         return KuairandData(raw, early)
     if early is not None:
         raise UserError("command line: --early needs --raw, the folder of KuaiRand's CSV files")
@@ -169,12 +194,28 @@ def prepare_origin(data: DailyData, origin: Origin, folder: Path, progress: Prog
     out, source = folder / origin.name, folder / SOURCE
     if not has_file(source):
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(source, data.description)
-    elif read_typed(source, dict[str, Any], remedy=_REMEDY) != data.description:
-        raise UserError(f"{folder}: prepared from other data than this command's; {_REMEDY}")
+        write_json(source, data.identity())
+    else:
+        _check_same(read_typed(source, dict[str, Any], remedy=_REMEDY), data.identity(), folder)
     if not (out / "schema.json").is_file():
         return data.prepare(origin, out, progress)
     return Schema.load(out)
+
+
+def _check_same(before: Json, now: Json, folder: Path) -> None:
+    """Raise UserError if origins were prepared from other data, files or columns than now."""
+    if before == now:
+        return
+    files, files_now = before.get("files", {}), now["files"]
+    others = sorted(name for name in files_now if files_now[name] != files.get(name))
+    what = f"{others[0]} was another file then" if others else "it has other settings"
+    raise UserError(f"{folder}: prepared from other data than this command's ({what}); {_REMEDY}")
+
+
+def _state(path: Path) -> list[int]:
+    """Return size in bytes and time of the last change in nanoseconds."""
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _number(day: date) -> int:

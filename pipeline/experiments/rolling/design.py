@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -137,7 +137,7 @@ def design_rolling(plan: Plan, out: Path, world: World, progress: Progress) -> R
     entries: list[Json] = []
     for origin in plan.origins:
         schema = prepare_origin(plan.data, origin, out / DATA, progress)
-        _check_schema(schema, origin)
+        _check_rows(schema, origin)
         path = out / DATA / origin.name
         own = plan.base.data.model_copy(update={"path": path})
         base, _ = derive(plan.base.model_copy(update={"data": own}), schema)
@@ -148,6 +148,7 @@ def design_rolling(plan: Plan, out: Path, world: World, progress: Progress) -> R
         for tower in options.towers:
             bases[tower, origin.name] = run_config(base, configs[tower], options.seeds[0])
         entries.append(_origin_entry(origin, schema))
+    check_tasks({origin: chosen.tasks for origin, chosen in features.items()})
     space = list(options.search) or default_searches(base, matched=options.match is not None)
     for one in bases.values():
         read_searches(space, one, [])
@@ -175,6 +176,17 @@ def design_rolling(plan: Plan, out: Path, world: World, progress: Progress) -> R
     )
 
 
+def check_tasks(tasks: Mapping[str, Sequence[str]]) -> None:
+    """Raise UserError if origins, by name, have other tasks than the first."""
+    (first, expected), *others = tasks.items()
+    for origin, found in others:
+        if list(found) != list(expected):
+            raise UserError(
+                f"origin {origin}: its tasks are {', '.join(found)}, and those of {first} "
+                f"{', '.join(expected)}; name those that both have with --data.tasks"
+            )
+
+
 def _option_values(options: RollingOptions) -> Json:
     found = {name: getattr(options, name) for name in RollingOptions.__slots__}
     return {name: list(one) if isinstance(one, tuple) else one for name, one in found.items()}
@@ -190,11 +202,7 @@ def _origin_entry(origin: Origin, schema: Schema) -> Json:
     }
 
 
-def _check_schema(schema: Schema, origin: Origin) -> None:
-    if schema.weight_column is not None:
-        raise UserError(
-            "data.weight: rows have weights, which errors clustered by user do not take; omit it"
-        )
+def _check_rows(schema: Schema, origin: Origin) -> None:
     for split in ("val", "test"):
         if not schema.splits[split].rows:
             raise UserError(f"origin {origin.name}: no rows in {split}; choose other --origins")

@@ -80,8 +80,8 @@ class OriginRun(ExperimentRun):
         results = read_typed(self.folder / "results.json", ResultsFile, remedy=_REMEDY)
         collect = Collector()
         best = find_checkpoint(self.folder)
-        test, _ = evaluate_checkpoint(best, "test", None, world, observe=collect)
-        data = self.config.data.path
+        data = self.config.data.path  # the study may have been moved since the checkpoint
+        test, _ = evaluate_checkpoint(best, "test", data, world, observe=collect)
         collect.predictions(data, Schema.load(data)).save(self.folder)
         ended = {
             "version": 1,

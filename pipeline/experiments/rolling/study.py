@@ -165,7 +165,7 @@ class RollingStudy:
             seed=seed,
             origin=origin,
         )
-        check_same(run)
+        check_same(run, own_data=True)
         return run
 
     def _uses(self, tower: str, tuned_at: str) -> bool:

@@ -81,7 +81,9 @@ def open_search(
             raise UserError(f"{folder / FOUND}: settings: {error}; {_AGAIN}") from error
         same = [before[name] == getattr(settings, name) for name in ("seed", "trials")]
         same += [list(before["search"]) == list(settings.search)]
-        if not all(same) or found["config"] != base.model_dump(mode="json"):
+        config = base.model_dump(mode="json")
+        found["config"]["data"]["path"] = config["data"]["path"]  # the study may have been moved
+        if not all(same) or found["config"] != config:
             raise UserError(f"{folder / FOUND}: a search with other settings; {_AGAIN}")
         trials = [Trial(**trial) for trial in found["trials"]]
         if retry_failed:

@@ -127,6 +127,15 @@ def test_a_damaged_run_is_trained_again_as_the_error_says(
     assert results(out) == before
 
 
+def test_a_moved_study_is_resumed(raw: Path, undisturbed: Path) -> None:
+    before = results(undisturbed)
+    moved = undisturbed.rename(undisturbed.with_name("moved"))
+    code, shown = compare(arguments(raw, moved, "--resume"))
+    assert code == 0, shown
+    moved.rename(undisturbed)
+    assert results(undisturbed) == before
+
+
 def test_more_seeds_are_added_and_other_options_are_rejected(
     undisturbed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,8 +162,8 @@ def test_more_seeds_are_added_and_other_options_are_rejected(
 def test_a_rolling_study_stopped_and_killed_continues_to_the_same_result(
     raw: Path, tmp_path: Path
 ) -> None:
-    """Stopped in the first trial, and killed in the first run after tuning. Two origins: towers
-    are tuned at the first only."""
+    """Stopped in the first trial, killed in the first run after tuning, and then moved. Two
+    origins: towers are tuned at the first only."""
     more = ["--origins", "2"]
     reference = tmp_path / "reference"
     code, shown = compare(arguments(raw, reference, *more))
@@ -166,7 +175,8 @@ def test_a_rolling_study_stopped_and_killed_continues_to_the_same_result(
     words = arguments(raw, out, *more, "--resume")
     code, output = _end_early(signal.SIGKILL, "home/*/seed-0/metrics.jsonl", words, out)
     assert code == -signal.SIGKILL, output
-    code, shown = compare(words)
+    out = out.rename(tmp_path / "moved")
+    code, shown = compare(arguments(raw, out, *more, "--resume"))
     assert code == 0, shown
     study = results(out)
     assert study == results(reference)

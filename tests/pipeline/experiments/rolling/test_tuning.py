@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pipeline.config.tree import Config
 from pipeline.data.prepare.synthetic import prepare_synthetic
 from pipeline.experiments.rolling.tuning import open_search, own_values
 from pipeline.experiments.search import Search, Settings, TrialRun
+from pipeline.io.errors import UserError
 
 SPACE = ["dense.lr=0.0005:0.5:log", "model.tower.expert_dim=8,16"]
 
@@ -48,6 +50,15 @@ def test_the_value_without_tuning_is_of_a_trial_with_the_values_of_the_recipe(
     is_own = first.config.model_dump(mode="json") == base.model_dump(mode="json")
     assert is_own == (own is not None) == (width == 8)
     assert search.value_of(own) == (0.6 if is_own else None)
+
+
+def test_a_search_may_be_moved_with_its_data_and_not_changed(data: Path, tmp_path: Path) -> None:
+    settings = Settings(search=SPACE, trials=1)
+    run_one(open_search(tmp_path, base_of(data), settings), 0.6)
+    moved = shutil.copytree(data, tmp_path / "data")
+    assert open_search(tmp_path, base_of(moved), settings).num_ended == 1
+    with pytest.raises(UserError, match="a search with other settings"):
+        open_search(tmp_path, base_of(moved, width=16), settings)
 
 
 def test_a_failed_trial_runs_again_if_asked(data: Path, tmp_path: Path) -> None:
