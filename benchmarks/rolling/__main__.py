@@ -45,10 +45,20 @@ Split = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", type=Path, help="folder of a finished rolling study")
-    parser.add_argument("--trials", type=int, help="trials per task (default: as a tower's)")
+    parser.add_argument(
+        "--trials",
+        type=int,
+        help="trials per task (default: as a tower's); fixed by the first call",
+    )
     args = parser.parse_args(words)
     study = load_rolling(args.study)
-    trials = args.trials or study["options"]["trials"]
+    kept = _kept(args.study / NAME / "params.json")
+    trials = args.trials or (kept or study["options"])["trials"]
+    if kept is not None and trials != kept["trials"]:
+        parser.error(
+            f"--trials {trials}: LightGBM was tuned there with {kept['trials']}; omit it, or "
+            f"remove {args.study / NAME} to start again"
+        )
     for origin in [one["origin"] for one in study["origins"]]:
         run_origin(args.study, study, origin, trials)
     sys.stdout.write("".join(lines(args.study, study)))
@@ -128,9 +138,9 @@ def _params(
     is_first: bool,
 ) -> dict[str, dict[str, Any]]:
     """Return the parameters of each task, tuned at the first origin."""
-    if file.is_file():
-        kept: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-        return kept
+    if (kept := _kept(file)) is not None:
+        params: dict[str, dict[str, Any]] = kept["params"]
+        return params
     assert is_first, f"{file} is gone"
     found = {}
     for task, name in enumerate(study["tasks"]):
@@ -139,7 +149,15 @@ def _params(
         values = [fit(splits, task, {**one, "seed": 0}, categories)[0] for one in tried]
         found[name] = tried[int(np.argmax(values))]
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, found)
+    write_json(file, {"trials": trials, "params": found})
+    return found
+
+
+def _kept(file: Path) -> dict[str, Any] | None:
+    """Return the number of trials and the parameters by task; None before tuning."""
+    found: dict[str, Any] | None = None
+    if file.is_file():
+        found = json.loads(file.read_text(encoding="utf-8"))
     return found
 
 

@@ -13,11 +13,13 @@ from pipeline.config.overrides import resolve
 from pipeline.data.prepare.kuairand import prepare_kuairand
 from pipeline.data.schema import Schema
 from pipeline.experiments.rolling.predictions import MISSING, Predictions
+from pipeline.io.files import write_json
 from tests.pipeline.data.prepare.small_kuairand import DAYS, make_log, write_raw
 from tests.pipeline.data.prepared import read
+from tests.pipeline.experiments.rolling.studies import rolling_study
 
 pytest.importorskip("lightgbm", reason="needs requirements/benchmarks.txt")
-from benchmarks.rolling.__main__ import folder_of, lines, read_origin, run_origin
+from benchmarks.rolling.__main__ import folder_of, lines, main, read_origin, run_origin
 
 ORIGINS = ("2022-05-02", "2022-05-05")
 TASKS = ("click", "like")
@@ -85,3 +87,14 @@ def test_it_is_compared_at_every_origin_and_kept(study: tuple[Path, dict[str, An
     assert len(rows) == 2 * len(TASKS)
     assert rows[0].startswith("| click | AUC | 0.")
     assert all(np.isfinite(one).all() for one in found)
+
+
+def test_another_number_of_trials_than_before_is_rejected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_json(tmp_path / "study.json", rolling_study())
+    (tmp_path / "lightgbm").mkdir()
+    write_json(tmp_path / "lightgbm" / "params.json", {"trials": 3, "params": {}})
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--trials", "5"])
+    assert "--trials 5: LightGBM was tuned there with 3" in capsys.readouterr().err
