@@ -90,7 +90,7 @@ async def rollback_model(app: App, exchange: Exchange) -> Answer:
     async with app.changes:
         if app.previous is None:
             raise HttpError(409, "no_previous", "the model was never changed")
-        served = app.previous
+        served = app.previous.with_store(app.served.store)
         if app.formulas.current.source == "changed":
             served = served.with_formula(
                 parsed(app.formulas.formula, served), app.formulas.current.version
@@ -113,7 +113,7 @@ async def reload_store(app: App) -> None:
         if app.settings.store is None:
             raise HttpError(409, "no_store", "this server has no store; start it with --store")
         try:
-            served = await asyncio.to_thread(app.served.with_store, app.settings.store)
+            served = await asyncio.to_thread(app.served.open_store, app.settings.store)
         except UserError as error:
             raise HttpError(409, "store_refused", f"{error}; the store before serves on") from error
         app.serve(served)
@@ -144,5 +144,8 @@ def _swap(app: App, served: Served) -> None:
     if app.formulas.current.source == "model":
         app.formulas.follow_model(served.formula.text)
         served = served.with_formula(served.formula, app.formulas.current.version)
-    app.previous = app.served
+    before, after = app.served.model, served.model
+    # A rollback after the same model was loaded again returns to the one before it, too.
+    if (before.folder, before.digest) != (after.folder, after.digest):
+        app.previous = app.served
     app.serve(served)

@@ -32,10 +32,14 @@ class Served:
         """Return the same model with another formula."""
         return replace(self, formula=formula, formula_version=version)
 
-    def with_store(self, folder: Path) -> Served:
+    def open_store(self, folder: Path) -> Served:
         """Return the same model with the store as it is now. Raises UserError if it is damaged."""
-        store = Store(folder, self.json.inputs)
-        json = JsonReader(self.model.inputs, self.json.max_candidates, store.keys)
+        return self.with_store(Store(folder, self.json.inputs))
+
+    def with_store(self, store: Store | None) -> Served:
+        """Return the same model with a store that was opened for the same columns."""
+        keys = () if store is None else store.keys
+        json = JsonReader(self.model.inputs, self.json.max_candidates, keys)
         return replace(self, store=store, json=json)
 
     def answer(self, body: bytes, kind: str, wanted: str) -> tuple[bytes, Ranking]:
@@ -66,4 +70,4 @@ def load(folder: Path, threads: int, max_candidates: int, store: Path | None) ->
         served.answer(served.json.example(1), "", "")
     except HttpError as error:
         raise UserError(f"{folder}: cannot score a candidate: {error}") from error
-    return served if store is None else served.with_store(store)
+    return served if store is None else served.open_store(store)

@@ -43,12 +43,17 @@ def check_inputs(running: Sequence[Input], new: Sequence[Input]) -> None:
             raise UserError(
                 f"column {one.name!r}: the running model does not read it, so requests lack it"
             )
-        if (one.kind, one.is_list) != (before[one.name].kind, before[one.name].is_list):
+        if _kind(one) != _kind(before[one.name]):
             raise UserError(
-                f"column {one.name!r}: is of kind {one.kind!r}, {before[one.name].kind!r} in the "
-                "running model"
+                f"column {one.name!r}: is of kind {_kind(one)!r}, {_kind(before[one.name])!r} in "
+                "the running model"
             )
     names = {one.name for one in new}
     for name in before:
         if name not in names:
             raise UserError(f"column {name!r}: the new model does not read it, requests have it")
+
+
+def _kind(one: Input) -> str:
+    listed = " list" if one.is_list else ""
+    return f"{one.kind}{listed}" if one.type is None else f"{one.kind}{listed} ({one.type})"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 import lmdb
 import msgspec
@@ -20,6 +21,8 @@ from pipeline.serving.rank.read_json import value_type
 ABOUT = b"\x00"
 LONGEST_KEY = 500
 """Bytes."""
+_OPEN: WeakValueDictionary[tuple[int, int], Any] = WeakValueDictionary()
+"""Files that are mapped, by device and inode: LMDB opens a file once in a process."""
 
 
 class About(msgspec.Struct, frozen=True):
@@ -60,14 +63,16 @@ def joined(rows: Sequence[bytes]) -> bytes:
 
 
 def open_file(path: Path) -> tuple[Any, About]:
-    """Map a file into memory. Raises UserError if it is not of a store."""
+    """Map a file into memory, once for all models. Raises UserError if it is not of a store."""
     try:
-        environment = lmdb.open(
+        found = path.stat()
+        environment = _OPEN.get((found.st_dev, found.st_ino)) or lmdb.open(
             str(path), subdir=False, readonly=True, lock=False, readahead=False, max_spare_txns=64
         )
+        _OPEN[found.st_dev, found.st_ino] = environment
         with environment.begin() as transaction:
             about = msgspec.json.decode(transaction.get(ABOUT) or b"", type=About)
-    except (lmdb.Error, msgspec.DecodeError) as error:
+    except (OSError, lmdb.Error, msgspec.DecodeError) as error:
         raise UserError(
             f"{path}: is no file of a feature store ({error}); load it again with 'homerec "
             "features load'"

@@ -132,7 +132,7 @@ def test_columns_that_differ_are_refused() -> None:
         check_inputs([a], [a, b])
     with pytest.raises(UserError, match="column 'b': the new model does not read it"):
         check_inputs([a, b], [a])
-    with pytest.raises(UserError, match="column 'b': is of kind 'number', 'ids' in the"):
+    with pytest.raises(UserError, match="column 'b': is of kind 'number', 'ids list' in the"):
         check_inputs([a, b], [a, Input("b", "number", "item", False, None)])
 
 
