@@ -52,6 +52,8 @@ def test_a_difference_and_none_are_said_plainly() -> None:
     main = questions["Is home better than its best rival?"]
     assert f"better: {TASKS[0]} (+" in main
     assert f"not significant: {TASKS[1]} (" in main
+    rows = questions["How many rows would show a difference of .001?"]
+    assert "and with so many seeds that they add no error, a difference of .001" in rows
     certain = questions["How certain is this?"]
     assert "home against every rival on every task (4 by AUC and 4 by GAUC)" in certain
 
