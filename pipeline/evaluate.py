@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from models.tower import TowerFactory
 from pipeline.checkpoint.layout import find_checkpoint
 from pipeline.checkpoint.load import load_model
 from pipeline.config.tree import Config
-from pipeline.data.batch import NO_USER
+from pipeline.data.batch import NO_USER, Batch
 from pipeline.data.batch_source import BatchSource
 from pipeline.data.schema import SPLIT, Schema
 from pipeline.expert_health.health import ExpertHealth
@@ -54,7 +54,7 @@ def evaluate(
     model: nn.Module,
     pipeline: Any,
     head: Head,
-    source: BatchSource,
+    source: Iterable[Batch],
     chosen: Selection,
     world: World,
     *,

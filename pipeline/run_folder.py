@@ -114,8 +114,9 @@ class RunFolder:
 
         self._write(check)
 
-    def describe(self, plan: dict[str, Any], progress: Progress, end: int) -> None:
-        """Write the run's description and best evaluation so far, and print its start."""
+    def describe(self, plan: dict[str, Any], progress: Progress, end: int | None) -> None:
+        """Write the run's description and best evaluation so far, and print its start. `end`: the
+        last step, if it is known."""
         folders = self.path, self.checkpoints
         self._write(lambda: describe(*folders, self._config, self._schema, plan, progress, end))
 
@@ -174,7 +175,7 @@ def describe(
     schema: Schema,
     plan: dict[str, Any],
     progress: Progress,
-    end: int,
+    end: int | None,
 ) -> None:
     """RunFolder.describe on rank 0."""
     schema.save(out)
@@ -186,7 +187,8 @@ def describe(
     splits = ", ".join(f"{name} {split.rows:,} rows" for name, split in schema.splits.items())
     print_line(console, f"{schema.dataset}: {splits}")
     begin = f", resumed after step {progress.step}" if progress.step else ""
-    line = f"training {config.recipe} in {out}, steps {progress.step} to {end}{begin}"
+    to = "on" if end is None else f"to {end}"
+    line = f"training {config.recipe} in {out}, steps {progress.step} {to}{begin}"
     print_line(console, line)
 
 

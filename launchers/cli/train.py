@@ -25,6 +25,7 @@ def train(
     resume: bool = False,
     resume_auto: Annotated[bool, Parameter(show=False)] = False,
     overwrite: bool = False,
+    follow: bool = False,
     overrides: Overrides = (),
 ) -> int:
     """Train a recipe, in one process or as one rank of 'homerec launch' or torchrun.
@@ -36,6 +37,8 @@ def train(
         resume: continue from the newest checkpoint in --out with its configuration;
             '--resume auto' starts a new run if there is no checkpoint yet.
         overwrite: replace the run in --out.
+        follow: train on rows that are added to the table, window by window, until a signal; with
+            '--resume' after the training on the prepared rows.
     """
     from pipeline.config.overrides import configure, default_folder
     from pipeline.io.set_aside import saved_by_this_job
@@ -55,11 +58,16 @@ def train(
     tree, folder = configure(
         recipe, config, out, overrides, resume=bool(resume_run), must_exist=must_exist
     )
-    ensure_data(tree)
+    if not (follow and (tree.data.path / "schema.json").is_file()):  # files are being added
+        ensure_data(tree)
     # Imported late because they import torch: a mistyped field is reported at once.
     with no_garbage_collection():
         from pipeline.ranks.world import open_world
-        from pipeline.train import train as train_run
+
+        if follow:
+            from pipeline.follow.follow import follow as train_run
+        else:
+            from pipeline.train import train as train_run
 
     with open_world(tree.train.timeout) as world:
         return train_run(tree, folder, world, resume=resume_run, overwrite=overwrite)

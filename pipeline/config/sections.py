@@ -116,10 +116,11 @@ class ScheduleConfig(Section):
 
     warmup_steps: int = Field(default=20, ge=0)
     """Steps of linear warm-up from 0."""
-    decay: Literal["constant", "linear", "cosine"] = "linear"
-    """Shape of the decay from the end of warm-up to the last step."""
+    decay: Literal["constant", "linear", "cosine", "inverse_sqrt"] = "linear"
+    """Shape of the decay from the end of warm-up to the last step. inverse_sqrt, like constant,
+    needs no last step: the rate falls with 1 / sqrt(step)."""
     final: float = Field(default=0.1, ge=0, le=1)
-    """Fraction of the peak learning rate at the last step."""
+    """Fraction of the peak learning rate at the last step; for inverse_sqrt the lowest one."""
 
 
 class TrainConfig(Section):

@@ -13,6 +13,7 @@ from embeddings.quoted import quoted
 from pipeline.config.data import DataConfig
 from pipeline.config.explain import explain
 from pipeline.config.fields import fields
+from pipeline.config.follow import FollowConfig
 from pipeline.config.renamed import old_name_in, renamed
 from pipeline.config.section import Section
 from pipeline.config.sections import (
@@ -66,6 +67,8 @@ class Config(Section):
     """Sharding of the tables."""
     train: TrainConfig = TrainConfig()
     """Training loop."""
+    follow: FollowConfig = FollowConfig()
+    """Training on a log that grows."""
     expert_health: ExpertHealthConfig = ExpertHealthConfig()
     """Probes of the experts."""
     checkpoint: CheckpointConfig = CheckpointConfig()

@@ -64,6 +64,11 @@ class Tracker:
         if self._outputs:
             self._outputs.show(step, samples_per_s, loss)
 
+    def extend(self, total_steps: int) -> None:
+        """Set the last step that is shown, for a run whose end moves on."""
+        if self._outputs:
+            self._outputs.extend(total_steps)
+
     def close(self) -> None:
         if self._outputs:
             self._outputs.close()
@@ -118,6 +123,11 @@ class _Outputs:
             for name, value in finite.items():
                 if value is not None:
                     self._scalars.add_scalar(f"{tag}/{name}", value, step)
+
+    def extend(self, total_steps: int) -> None:
+        self._total = total_steps
+        if self._bar:
+            self._bar.update(self._row, total=total_steps)
 
     def show(self, step: int, samples_per_s: float, loss: float) -> None:
         elapsed = time.monotonic() - self._start

@@ -17,13 +17,14 @@ from pipeline.io.errors import UserError
 _WILDCARD = re.compile(r"[*?[]")
 
 
-def resolve(files: FilesConfig) -> tuple[SourceFile, ...]:
+def resolve(files: FilesConfig, *, may_be_empty: bool = False) -> tuple[SourceFile, ...]:
     """Return the files of a table, in row order.
 
     Order: that of `files.path`; the files of one pattern or folder by the code points of their
     whole path. Within folders and patterns, files and folders whose names start with '.' or '_'
     are ignored, like Spark and Hive do. A pattern may contain *, ?, [abc] and, for any number of
-    folders, **. Raises UserError if a path has no file or a file is found twice.
+    folders, **. Raises UserError if a path has no file (unless it `may_be_empty`) or a file is
+    found twice.
     """
     found: dict[str, SourceFile] = {}
     for address in files.path:
@@ -38,7 +39,7 @@ def resolve(files: FilesConfig) -> tuple[SourceFile, ...]:
                 f"{address}: cannot be listed ({first_line(error)}); check the address and the "
                 "permissions"
             ) from error
-        if not matches:
+        if not matches and not may_be_empty:
             what = "no file matches" if _WILDCARD.search(path) else "no such file or folder"
             raise UserError(
                 f"{address}: {'the folder has no files' if is_there else what}; check the path"

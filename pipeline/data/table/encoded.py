@@ -38,7 +38,7 @@ def encode_chunk(table: Table, fitted: Fitted, index: int) -> list[pa.Table]:
     rows = found.rows
     if (found.splits[1:] < found.splits[:-1]).any():
         rows = rows.take(np.argsort(found.splits, kind="stable").astype(np.uint32))
-    encoded = _encode(table, fitted, rows)
+    encoded = encode(table, fitted, rows)
     counts = np.bincount(found.splits, minlength=len(SPLITS)).tolist()
     starts = accumulate(counts, initial=0)
     return [encoded.slice(start, count) for start, count in zip(starts, counts, strict=False)]
@@ -47,10 +47,11 @@ def encode_chunk(table: Table, fitted: Fitted, index: int) -> list[pa.Table]:
 def encode_split(table: Table, fitted: Fitted, index: int, split: int) -> pa.Table:
     """Return the encoded rows of a chunk for one split."""
     found = table.read(index)
-    return _encode(table, fitted, found.rows.filter(found.splits == split))
+    return encode(table, fitted, found.rows.filter(found.splits == split))
 
 
-def _encode(table: Table, fitted: Fitted, rows: Rows) -> pa.Table:
+def encode(table: Table, fitted: Fitted, rows: Rows) -> pa.Table:
+    """Return good rows, encoded, in their order."""
     encoded = table.program.index(table.program.raw_columns(rows), fitted)
     wanted = pa.schema(column_types(table))
     columns = []

@@ -26,6 +26,8 @@ def factor(config: ScheduleConfig, step: float, total_steps: int) -> float:
         return (step + 1) / (config.warmup_steps + 1)
     if config.decay == "constant":
         return 1.0
+    if config.decay == "inverse_sqrt":
+        return max(config.final, math.sqrt((config.warmup_steps + 1) / (step + 1)))
     span = max(1, total_steps - 1 - config.warmup_steps)
     progress = min(1.0, (step - config.warmup_steps) / span)
     shape = 1 - progress if config.decay == "linear" else 0.5 * (1 + math.cos(math.pi * progress))

@@ -26,6 +26,15 @@ def test_constant_stays() -> None:
     assert {factor(config, step, 10) for step in range(10)} == {1.0}
 
 
+def test_inverse_sqrt_needs_no_last_step() -> None:
+    config = ScheduleConfig(warmup_steps=3, decay="inverse_sqrt", final=0.1)
+    curve = [factor(config, step, 0) for step in range(1000)]
+    assert curve[3] == 1.0
+    assert curve[15] == pytest.approx(0.5)
+    assert curve[3:] == sorted(curve[3:], reverse=True)
+    assert curve[-1] == 0.1
+
+
 def test_both_optimizers_follow() -> None:
     groups = [torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)]
     optimizer = torch.optim.SGD(

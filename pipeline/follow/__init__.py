@@ -1,0 +1,1 @@
+"""Trains on a log that grows: each window is scored, then trained."""
