@@ -84,7 +84,7 @@ def score_files(
     inputs = [one.name for one in model.inputs]
     columns = list(dict.fromkeys([*inputs, *keep]))
     table.require(columns)
-    names = _output_names(model, keep)
+    names = output_names(model, keep)
     targets = [
         target
         for target in _targets(table.files, out, model, keep)
@@ -147,7 +147,7 @@ def _writer(
         partial_path.unlink(missing_ok=True)
 
 
-def _output_names(model: ExportedModel, keep: Sequence[str]) -> list[str]:
+def output_names(model: ExportedModel, keep: Sequence[str] = ()) -> list[str]:
     score = "score"
     while score in model.tasks:
         score += "_"
