@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from pipeline.config.section import Section
@@ -12,7 +14,12 @@ class FollowConfig(Section):
 
     source: str | None = None
     """Folder or pattern of files that appear over time; unset: that of data.source. Files of which
-    the data folder was prepared are not trained again."""
+    the data folder was prepared are not trained again. Or kafka://HOST:PORT/TOPIC, with rows as
+    JSON objects."""
+    kafka_start: Literal["earliest", "latest"] = "earliest"
+    """Message of each partition that a new run starts with: the first one, or the next one."""
+    skip_lost: bool = False
+    """Whether to go on if Kafka has removed messages before they were trained."""
     window_rows: int = Field(default=100_000, ge=1)
     """Rows of a window, rounded up to whole batches. Each rank keeps its part of up to two windows
     in memory."""

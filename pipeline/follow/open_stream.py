@@ -9,6 +9,8 @@ from pipeline.data.columns import Columns
 from pipeline.data.schema import Schema
 from pipeline.data.sources.config import FilesConfig
 from pipeline.data.stream.growing_folder import GrowingFolder
+from pipeline.data.stream.kafka_topic import KafkaTopic, is_kafka
+from pipeline.data.stream.log import Log
 from pipeline.data.stream.window import LogPosition
 from pipeline.data.stream.window_rows import WindowReader
 from pipeline.data.stream.window_source import WindowSource
@@ -28,7 +30,7 @@ class Stream:
     data: TrainData
     source: WindowSource
     """`data.train`."""
-    log: GrowingFolder
+    log: Log
     reader: WindowReader
     global_batch: int
     """Rows per step over all ranks."""
@@ -64,20 +66,28 @@ def open_stream(config: Config, world: World) -> Stream:
         with_oracle=False,
         events=[tuple(pairs) for pairs in chosen.attention.events.values()],
     )
-    files: FilesConfig = record.spec.source
-    if config.follow.source is not None:
-        files = files.model_copy(update={"path": (config.follow.source,)})
+    log = _open_log(config, record.spec.source)
     rows = batch_sizes(config.train, world.size).per_rank
     start = LogPosition(done={file.name: file.size for file in record.files})
     source = WindowSource(columns, start, global_batch=rows * world.size)
     reader = WindowReader(
-        record, folder, columns, batch_size=rows, rank=world.rank, world_size=world.size
+        record, folder, columns, log, batch_size=rows, rank=world.rank, world_size=world.size
     )
     validation = open_split(config, chosen, "val", world, purpose="eval")
     return Stream(
         data=TrainData(schema=schema, chosen=chosen, train=source, validation=validation),
         source=source,
-        log=GrowingFolder(files),
+        log=log,
         reader=reader,
         global_batch=rows * world.size,
     )
+
+
+def _open_log(config: Config, files: FilesConfig) -> Log:
+    settings = config.follow
+    if is_kafka(settings.source):
+        assert settings.source is not None
+        return KafkaTopic(settings.source, start=settings.kafka_start, skip_lost=settings.skip_lost)
+    if settings.source is not None:
+        files = files.model_copy(update={"path": (settings.source,)})
+    return GrowingFolder(files)

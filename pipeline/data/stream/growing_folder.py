@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.data.sources.config import FilesConfig
 from pipeline.data.sources.files import SourceFile
@@ -83,6 +84,10 @@ class GrowingFolder:
         self._waiting.pop(file.name, None)
         self._ready[file.name] = _Ready(file.name, file.size, sum(reader.rows()))
 
+    def fetch(self, window: Window, path: Path) -> bool:
+        """Return False: the rows are in files already."""
+        return False
+
     def available(self, position: LogPosition) -> int:
         """Return the number of rows of complete files after `position`."""
         if position.file is not None and position.file not in self._ready:
@@ -128,6 +133,7 @@ class GrowingFolder:
             file=None if is_done else at.name,
             size=0 if is_done else at.size,
             row=0 if is_done else row,
+            offsets=position.offsets,
             rows=position.rows + rows,
             late_rows=late,
         )

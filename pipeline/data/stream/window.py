@@ -11,7 +11,7 @@ from pipeline.io.typed_json import Count
 
 
 class LogPosition(Frozen):
-    """Position in a folder of files: all rows before it have been taken."""
+    """Position in a folder of files or a topic of Kafka: all rows before it have been taken."""
 
     done: Mapping[str, Count] = Field(default_factory=dict)
     """Bytes of each file of which all rows have been taken, by name."""
@@ -21,20 +21,23 @@ class LogPosition(Frozen):
     """Its bytes."""
     row: Count = 0
     """Rows of it that have been taken."""
+    offsets: Mapping[str, Count] = Field(default_factory=dict)
+    """Next offset of each partition of a topic."""
     rows: Count = 0
-    """Rows taken from all files."""
+    """Rows taken in all."""
     late_rows: Count = 0
     """Those of files whose names come before that of a file taken earlier."""
 
 
 class Slice(Frozen):
-    """Rows of a file."""
+    """Rows of a file, or messages of a partition."""
 
     file: str
+    """Name of the file, or number of the partition."""
     size: Count
     """Bytes of the file."""
     first: Count
-    """Number in the file of the first row, from 0."""
+    """Number in the file of the first row, from 0; or offset of the first message."""
     rows: Count
 
 

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
 
 from pipeline.data.columns import Columns
 from pipeline.data.rows import Rows
+from pipeline.data.sources.config import Format
+from pipeline.data.stream.log import Log
 from pipeline.data.stream.window import Slice, Window
 from pipeline.data.table.encoded import encode
 from pipeline.data.table.folder import TableFile
@@ -29,7 +32,7 @@ class WindowRows:
     batches: list[Rows]
     """This rank's rows of each step."""
     bad_rows: int
-    """Rows of all ranks that were left out."""
+    """Rows of all ranks that were left out, and messages without a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class WindowReader:
         record: TableFile,
         folder: Path,
         columns: Columns,
+        log: Log,
         *,
         batch_size: int,
         rank: int,
@@ -66,6 +70,7 @@ class WindowReader:
         self._spec = record.spec
         self._fitted = record.fitted(folder)
         self._columns = columns
+        self._log = log
         self._per_rank = batch_size
         self._rank = rank
         self._world_size = world_size
@@ -74,10 +79,9 @@ class WindowReader:
         """Decode a window. Raises UserError, naming file, row and column, for an invalid value; and
         if a file has changed."""
         parts: list[Rows] = []
-        bad = good = 0
+        good = 0
         spare: _Part | None = None
-        for part, num_bad in self._parts(window):
-            bad += num_bad
+        for part in self._parts(window):
             if spare is None and len(part.frame):
                 spare = part
             in_step = (good + np.arange(len(part.frame))) % (self._per_rank * self._world_size)
@@ -92,31 +96,41 @@ class WindowReader:
             if missing:
                 parts.append(self._padding(spare, missing))
             batches = Rows.join(parts).split([self._per_rank] * steps)
-        return WindowRows(window, batches, bad)
+        return WindowRows(window, batches, window.rows - good)
 
-    def _parts(self, window: Window) -> Iterator[tuple[_Part, int]]:
-        """Yield the good rows of a window by chunk, with the number of bad rows."""
-        for part in window.slices:
-            table = self._open(part)
-            first = 0
-            for index, chunk in enumerate(table.chunks):
-                start, stop = first, first + chunk.rows
-                first = stop
-                if stop <= part.first or start >= part.first + part.rows:
-                    continue
-                found = table.check(index)
-                if found.num_bad and self._spec.on_bad_row == "stop":
-                    _, fault = found.faults[0]
-                    raise UserError(f"{fault} (or leave out such rows: data.on_bad_row skip)")
-                kept = (found.numbers >= part.first) & (found.numbers < part.first + part.rows)
-                rows = min(stop, part.first + part.rows) - max(start, part.first)
-                numbers = found.numbers[kept]
-                frame = found.frame.filter(pl.Series(kept))
-                yield _Part(table, part.file, frame, numbers), rows - len(numbers)
+    def _parts(self, window: Window) -> Iterator[_Part]:
+        """Yield the good rows of a window by chunk."""
+        with TemporaryDirectory(prefix="homerec-window-") as folder:
+            # Messages have no file; errors name this one, whose rows follow the slices.
+            partitions = "-".join(f"{part.file}from{part.first}" for part in window.slices[:9])
+            path = Path(folder) / f"partition-{partitions}.jsonl"
+            if not self._log.fetch(window, path):
+                for part in window.slices:
+                    yield from self._rows(part, self._open(part))
+            elif path.stat().st_size:
+                part = Slice(file=str(path), size=path.stat().st_size, first=0, rows=window.rows)
+                yield from self._rows(part, self._open(part, format="jsonl"))
 
-    def _open(self, part: Slice) -> Table:
+    def _rows(self, part: Slice, table: Table) -> Iterator[_Part]:
+        first = 0
+        for index, chunk in enumerate(table.chunks):
+            start, stop = first, first + chunk.rows
+            first = stop
+            if stop <= part.first or start >= part.first + part.rows:
+                continue
+            found = table.check(index)
+            if found.num_bad and self._spec.on_bad_row == "stop":
+                _, fault = found.faults[0]
+                raise UserError(f"{fault} (or leave out such rows: data.on_bad_row skip)")
+            kept = (found.numbers >= part.first) & (found.numbers < part.first + part.rows)
+            frame = found.frame.filter(pl.Series(kept))
+            yield _Part(table, part.file, frame, found.numbers[kept])
+
+    def _open(self, part: Slice, format: Format | None = None) -> Table:
         """Open a file as a table of its own."""
         source = self._spec.source.model_copy(update={"path": (part.file,)})
+        if format is not None:
+            source = source.model_copy(update={"format": format})
         table = Table(
             self._spec.model_copy(update={"source": source}), max_rows=self._spec.rows_per_group
         )

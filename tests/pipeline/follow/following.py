@@ -9,6 +9,8 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
+from pipeline.checkpoint.layout import saved_steps, step_folder
+from pipeline.checkpoint.progress import read_progress
 from pipeline.config.overrides import configure
 from pipeline.data.table.prepare import prepare_table
 from pipeline.follow.follow import follow
@@ -110,3 +112,15 @@ def logged(out: Path, kind: str) -> list[dict[str, Any]]:
 def scores(out: Path) -> list[dict[str, Any]]:
     """The progressive metrics, window by window."""
     return [one for one in logged(out, "eval") if one["split"] == "progressive"]
+
+
+def newest(out: Path) -> Path:
+    """The newest checkpoint of a run."""
+    folder = out / "checkpoints"
+    return Path(str(step_folder(folder, max(saved_steps(folder)))))
+
+
+def position(out: Path) -> dict[str, Any]:
+    """The position in the log that it has."""
+    found: dict[str, Any] = read_progress(newest(out)).source["follow"]
+    return found
