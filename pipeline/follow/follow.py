@@ -27,6 +27,9 @@ from pipeline.run_folder import RunFolder
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.hooks import Hook
 
+# Means over the tasks.
+_SHOWN = {"AUC": "auc", "NE": "ne", "calibration": "calibration"}
+
 
 def follow(
     config: Config,
@@ -103,6 +106,7 @@ def _follow_into(
                 incremental = segments.run(called)
                 if scored is not None:
                     tracker.log_results(progress.step, scored, split="progressive")
+                    folder.print(_line(found, scored))
                     scored = None
                 if not source.steps_left:
                     _log(tracker, progress.step, found)
@@ -125,6 +129,14 @@ def _score(run: Run, stream: Stream) -> Results:
     model, head, data = run.parallel.model, run.step.model.head, run.data
     results, _ = evaluate(model, run.pipeline, head, stream.source.scored(), data.chosen, run.world)
     return results
+
+
+def _line(found: WindowRows, scored: Results) -> str:
+    """Return a line about a window for the console."""
+    window = found.window
+    values = {name: metric_value(scored, f"mean/{kind}") for name, kind in _SHOWN.items()}
+    means = "".join(f", {name} {value:.4f}" for name, value in values.items() if value is not None)
+    return f"window {window.number}: {window.rows:,} rows{means}; {window.lag_rows:,} rows behind"
 
 
 def _log(tracker: Tracker, step: int, found: WindowRows) -> None:
