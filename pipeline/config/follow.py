@@ -26,7 +26,7 @@ class FollowConfig(Section):
     window_minutes: float = Field(default=0.0, ge=0)
     """Minutes after which a window of fewer rows is taken, in whole batches; 0: all
     windows are full."""
-    poll_seconds: float = Field(default=2.0, gt=0)
+    poll_seconds: float = Field(default=2.0, gt=0, le=60)
     """Seconds between looks at the folder. A file is read when its size has not changed between
     two of them."""
     idle_stop_minutes: float = Field(default=0.0, ge=0)

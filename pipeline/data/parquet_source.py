@@ -143,8 +143,7 @@ class ParquetSource:
         )
 
     def check_values(self) -> float:
-        """Run the quick checks of the split's values; see check_values.py. Returns the share of
-        row groups in which all numbers and labels were checked."""
+        """Quick checks of values; returns the share of row groups checked completely."""
         return check_values(self._shards, self._columns, rank=self._rank, world_size=self._ranks)
 
     @property
@@ -184,6 +183,8 @@ class ParquetSource:
         size has changed, the remaining rows are split over the ranks again.
         """
         found = (sum(self._shards.group_rows), len(self._shards.group_rows))
+        if "follow" in state:
+            raise UserError("the run to resume follows a log; resume it with --follow")
         try:
             state = check_typed(dict(state), Position)
         except ValueError as error:

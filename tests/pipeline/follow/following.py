@@ -102,6 +102,15 @@ def train_first(rank: int, size: int, data: Path, out: Path) -> int:
     return train(config, out, this_world())
 
 
+def train_again(rank: int, size: int, out: Path) -> Any:
+    """Resume a run without following; the exit code, or the user's error."""
+    config, out = configure("debug", None, out, [], resume=True, must_exist=True)
+    try:
+        return train(config, out, this_world(), resume=True)
+    except UserError as error:
+        return str(error)
+
+
 def logged(out: Path, kind: str) -> list[dict[str, Any]]:
     """Lines of metrics.jsonl of one kind, without their times."""
     lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

@@ -20,6 +20,7 @@ from tests.pipeline.follow.following import (
     run,
     scores,
     start_log,
+    train_again,
     train_first,
 )
 from tests.ranks import RankError, run_ranks
@@ -68,6 +69,8 @@ def test_windows_are_scored_then_trained(data: Path, tmp_path: Path) -> None:
     assert lag == sorted(lag, reverse=True)
     assert lag[-1] == sum(ROWS) - STEPS * 32
     assert (out / "report.html").is_file()
+    (error,) = run_ranks(train_again, 1, out)
+    assert "resume it with --follow" in error
     # A file that comes later, whose name is that of an earlier time.
     add(tmp_path, "a9", 64, 9)
     assert run_ranks(run, 1, data, out) == [0]
