@@ -29,6 +29,7 @@ _COMMANDS = {
     "score": ("model.score:score", "score files with an exported model"),
     "features": ("features:app", "fill a store of features for serving"),
     "serve": ("model.serve:serve", "serve an exported model over HTTP"),
+    "publish": ("stream.publish:publish", "publish a run's newest model, as increments"),
     "replay": ("stream.replay:replay", "write a log as if it came live, to a folder or to Kafka"),
     "compare": ("compare.commands:compare", "compare towers over seeds or rolling origins"),
     "map": ("map.commands:map_", "map where HoME pays, on tasks with known probabilities"),

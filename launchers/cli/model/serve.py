@@ -11,7 +11,9 @@ from pipeline.io.import_time import no_garbage_collection
 
 def serve(
     *,
-    model: Path,
+    model: Path | None = None,
+    follow: str | None = None,
+    work: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     keys: Path | None = None,
@@ -33,13 +35,17 @@ def serve(
 
     Args:
         model: folder written by 'homerec export'.
+        follow: folder or address that 'homerec publish' publishes to, instead of a model: the
+            newest one serves, and each newer one takes its place within seconds.
+        work: with --follow: local folder for its models (default: served).
         host: address to listen on; others than this machine need --keys.
         port: port to listen on; 0: a free one.
         keys: file with a key per line: NAME ROLE TOKEN [REQUESTS_PER_SECOND]; roles: rank, admin
             (default: the variable HOMEREC_KEYS).
         no_keys: let everybody who reaches --host use the server.
         store: folder that 'homerec features load' filled; requests may carry ids alone.
-        state: file that keeps the ranking formula over restarts (default: MODEL.formula.json).
+        state: file that keeps the ranking formula over restarts (default: MODEL.formula.json, or
+            WORK.formula.json).
         sample: files of a table whose rows make requests to try, in the console at / and under
             /v1/samples.
         watch: load the model folder again when it has changed; SIGHUP does so once.
@@ -56,12 +62,22 @@ def serve(
     import os
 
     with no_garbage_collection():
+        from pipeline.increments.follower import open_follower
         from pipeline.io.console import plain_console, print_line
         from pipeline.serving.http.keys import VARIABLE, read_keys
         from pipeline.serving.http.server import free_address, needs_keys, serve_until_signal
         from pipeline.serving.settings import Settings
         from pipeline.serving.start import open_app, state_file
 
+    if (model is None) == (follow is None):
+        raise UserError("command line: give --model or --follow, one of them")
+    console = plain_console()
+    follower = None
+    if follow is not None:
+        folder = work or Path("served")
+        follower = open_follower(follow, folder, lambda line: print_line(console, line))
+        model, state = follower.folder, state or state_file(folder)
+    assert model is not None
     settings = Settings(
         host=host,
         port=port,
@@ -86,6 +102,5 @@ def serve(
         )
     chosen = free_address(host, port)
     app = open_app(model, settings, found)
-    console = plain_console()
-    asyncio.run(serve_until_signal(app, chosen, lambda line: print_line(console, line)))
+    asyncio.run(serve_until_signal(app, chosen, lambda line: print_line(console, line), follower))
     return 0

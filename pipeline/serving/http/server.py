@@ -11,8 +11,10 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from pipeline.increments.follower import Follower
 from pipeline.io.errors import UserError
 from pipeline.serving.http.app import App
+from pipeline.serving.http.follow import follow
 from pipeline.serving.http.watch import watch
 from pipeline.serving.settings import Settings
 
@@ -39,19 +41,26 @@ def free_address(host: str, port: int) -> int:
         return found
 
 
-async def serve_until_signal(app: App, port: int, say: Say) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def serve_until_signal(
+    app: App, port: int, say: Say, follower: Follower | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT; the newest model of `follower`, if given."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     hangup = asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
-    await serve(app, port, stop, say, hangup)
+    await serve(app, port, stop, say, hangup, follower)
 
 
 async def serve(
-    app: App, port: int, stop: asyncio.Event, say: Say, hangup: asyncio.Event | None = None
+    app: App,
+    port: int,
+    stop: asyncio.Event,
+    say: Say,
+    hangup: asyncio.Event | None = None,
+    follower: Follower | None = None,
 ) -> None:
     """Serve until `stop` is set, then answer the open requests.
 
@@ -65,13 +74,16 @@ async def serve(
     await _listening(settings.host, port, serving)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     say(f"serving {app.served.model.folder} on http://{host}:{port}")
-    watching = loop.create_task(watch(app, hangup or asyncio.Event(), say))
+    watching = [loop.create_task(watch(app, hangup or asyncio.Event(), say))]
+    if follower is not None:
+        watching.append(loop.create_task(follow(app, follower, say)))
     stopped = loop.create_task(stop.wait())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         stopped.cancel()
         raise RuntimeError("the HTTP server ended by itself") from serving.exception()
-    watching.cancel()
+    for task in watching:
+        task.cancel()
     app.draining = True
     end = loop.time() + settings.drain_ms / 1000
     say(f"stopping: {app.open_requests} open requests")

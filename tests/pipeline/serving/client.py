@@ -45,6 +45,7 @@ class Client:
 
     app: App
     port: int
+    loop: asyncio.AbstractEventLoop
 
     def connect(self) -> HTTPConnection:
         return HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -108,7 +109,7 @@ def running(folder: Path, keys: Keys | None = None, **limits: Any) -> Iterator[C
     thread.start()
     ready.wait()
     try:
-        yield Client(app, port)
+        yield Client(app, port, loop)
     finally:
         if not loop.is_closed():
             loop.call_soon_threadsafe(stop.set)

@@ -1,0 +1,1 @@
+"""Publishes a model as a full folder and increments on it."""

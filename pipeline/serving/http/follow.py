@@ -1,0 +1,35 @@
+"""Follows a published model: applies what is new beside the running model, and swaps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from pipeline.increments.follower import Follower
+from pipeline.io.errors import UserError
+from pipeline.serving.http.answers import HttpError
+from pipeline.serving.http.app import App
+from pipeline.serving.http.change_routes import reload
+
+_EVERY_S = 1.0
+Say = Callable[[str], None]
+
+
+async def follow(app: App, follower: Follower, say: Say, every_s: float = _EVERY_S) -> None:
+    """Look for a newer model every `every_s` seconds; what is refused is said once."""
+    app.metrics.gauge("homerec_model_number", "Number of the model", lambda: follower.number)
+    app.metrics.gauge("homerec_refused_models", "Models that were refused", follower.refused.total)
+    failed = ""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            if await asyncio.to_thread(follower.update):
+                await reload(app, follower.folder)
+                step = app.served.model.manifest.origin.step
+                say(f"serving model {follower.number}, step {step:,}")
+        except (HttpError, UserError, OSError, RuntimeError) as error:
+            if str(error) != failed:
+                failed = str(error)
+                say(f"refused: {error}")
+        else:
+            failed = ""
