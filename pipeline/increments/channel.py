@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
+from pipeline.increments.increment import read_head
 from pipeline.io.errors import UserError
 from pipeline.io.storage import AnyPath, children, open_folder, remove_tree, sync_folder
-from pipeline.scoring.manifest import NAME
+from pipeline.scoring.manifest import NAME, load_manifest
 
 _FULL = re.compile(r"full-(\d{8})")
 _INCREMENT = re.compile(r"increment-(\d{8})\.zip")
@@ -45,7 +47,8 @@ class Channel:
     def put_full(self, number: int, folder: Path) -> None:
         """Publish a model folder. Raises UserError if the number is taken."""
         target = self._full(number)
-        self._check_free(target)
+        if (target / NAME).exists():
+            raise _taken(target)
         if not isinstance(target, Path):
             _upload(folder, target)
             return
@@ -59,7 +62,8 @@ class Channel:
     def put_increment(self, number: int, file: Path) -> None:
         """Publish an increment. Raises UserError if the number is taken."""
         target = self._increment(number)
-        self._check_free(target)
+        if target.exists():
+            raise _taken(target)
         if not isinstance(target, Path):
             target.fs.put_file(os.fspath(file), target.path)
             return
@@ -72,6 +76,21 @@ class Channel:
         finally:
             partial.unlink()
         sync_folder(target.parent)
+
+    def digest(self, number: int, work: Path) -> str | None:
+        """Return the digest of a model; None if neither form of it is there any more.
+
+        `work`: local folder for a copy of what is read.
+        """
+        with tempfile.TemporaryDirectory(prefix=".digest.", dir=work) as name:
+            fulls, increments = self.numbers()
+            if number in fulls:
+                (Path(name) / NAME).write_bytes((self._full(number) / NAME).read_bytes())
+                return load_manifest(Path(name))[1]
+            if number in increments:
+                self.fetch_increment(number, Path(name) / "increment.zip")
+                return read_head(Path(name) / "increment.zip").digest
+        return None
 
     def fetch_full(self, number: int, to: Path) -> None:
         """Copy a model folder, which `to` must not be yet."""
@@ -109,10 +128,6 @@ class Channel:
 
     def _increment(self, number: int) -> AnyPath:
         return self.path / f"increment-{number:08d}.zip"
-
-    def _check_free(self, target: AnyPath) -> None:
-        if target.exists():
-            raise _taken(target)
 
 
 def _taken(target: AnyPath) -> UserError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,8 @@ from pipeline.io.storage import remove_tree
 from pipeline.scoring.manifest import check_files, load_manifest
 
 _LOCAL = re.compile(r"model-(\d{8})")
+_AGAIN_S = 30.0
+"""Seconds until what was refused is fetched again."""
 _KEPT = 2
 """Local models: the newest, and the one that may still serve."""
 
@@ -36,6 +39,9 @@ class Follower:
         self.refused: Counter[str] = Counter()
         """Number of refused increments and folders, by reason."""
         self._named: set[str] = set()
+        self._again: dict[str, float] = {}
+        """When to try again what was refused, by time.monotonic."""
+        self._is_checked = False
 
     @property
     def number(self) -> int:
@@ -48,14 +54,16 @@ class Follower:
         return self._folder(self.number)
 
     def update(self) -> bool:
-        """Fetch and apply what is new; returns whether there is a newer local model.
+        """Fetch and apply what is new; returns whether there is another local model.
 
         What cannot be applied is named once, and the newest full folder is fetched instead, if it
         is newer. Otherwise the local model stays as it is until one is published.
         """
-        before = self.number
         fulls, increments = self._channel.numbers()
         newest = max([0, *fulls, *increments])
+        if newest:
+            self._check_local(newest)
+        before = self.number
         while self.number < newest:
             following = self.number + 1
             done = False
@@ -70,11 +78,26 @@ class Follower:
             )
             if not done:
                 break
-        if self.number < before or (self.number == before and newest < before):
-            self._refuse("stale", f"the newest published model is {newest}, older than {before}")
         for number in sorted(self._local())[:-_KEPT]:
             remove_tree(self._folder(number))
         return self.number > before
+
+    def _check_local(self, newest: int) -> None:
+        """Remove local models that are not of this channel."""
+        number = self.number
+        if newest >= number and self._is_checked:
+            return
+        if number and newest < number:
+            self._refuse("stale", f"the newest published model is {newest}, the local one {number}")
+        elif number:
+            digest = self._channel.digest(number, self._work)
+            if digest in (None, load_manifest(self.folder)[1]):
+                self._is_checked = True
+                return
+            self._refuse("foreign", f"{self.folder}: is not model {number} of {self._channel.path}")
+        for one in self._local():
+            remove_tree(self._folder(one))
+        self._is_checked = True
 
     def _apply(self, number: int) -> None:
         file = self._work / f".increment-{number}.zip"
@@ -100,6 +123,9 @@ class Follower:
             remove_tree(incomplete, missing_ok=True)
 
     def _try(self, what: str, change: Callable[[], None]) -> bool:
+        if time.monotonic() < self._again.get(what, 0.0):
+            return False
+        self._again[what] = time.monotonic() + _AGAIN_S
         try:
             change()
         except RefusedError as error:

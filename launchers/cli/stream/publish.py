@@ -66,7 +66,7 @@ def publish(
         start = time.monotonic()
         try:
             found = publisher.newest(run)
-        except UserError as error:
+        except (UserError, OSError) as error:
             if every is None:
                 raise
             print_line(console, f"not published: {error}")

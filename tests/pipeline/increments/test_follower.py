@@ -131,3 +131,46 @@ def test_a_store_takes_the_place_of_a_folder(model_folder: Path, tmp_path: Path)
     follower = Follower(channel, tmp_path / "work")
     assert follower.update()
     assert content(follower.folder) == content(new)
+
+
+def test_local_models_of_another_channel_are_removed(chain: Chain, tmp_path: Path) -> None:
+    channel, models = chain
+    new = changed(models[3], tmp_path / "new", seed=9)
+    for number, reason in ((4, "foreign"), (3, "stale")):
+        other = Channel(str(tmp_path / f"other{number}"))
+        other.put_full(number, new)
+        Follower(channel, tmp_path / f"work{number}").update()
+        follower = Follower(other, tmp_path / f"work{number}")
+        assert follower.update()
+        assert (follower.number, dict(follower.refused)) == (number, {reason: 1})
+        assert content(follower.folder) == content(new)
+
+
+def test_what_was_refused_is_not_fetched_again_at_once(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel, _ = chain
+    damage(channel)
+    fetched: list[int] = []
+    fetch = channel.fetch_increment
+
+    def counted(number: int, to: Path) -> None:
+        fetched.append(number)
+        fetch(number, to)
+
+    monkeypatch.setattr(channel, "fetch_increment", counted)
+    follower = Follower(channel, tmp_path / "work")
+    for _ in range(5):
+        follower.update()
+    assert fetched == [2, 3]
+
+
+def test_an_upload_that_was_killed_is_repeated(model_folder: Path, tmp_path: Path) -> None:
+    channel = Channel("memory://increments/killed")
+    (channel.path / "full-00000001").mkdir(parents=True)
+    (channel.path / "full-00000001" / "tower.pt").write_bytes(b"half")
+    assert channel.newest() == 0
+    channel.put_full(1, model_folder)
+    follower = Follower(channel, tmp_path / "work")
+    assert follower.update()
+    assert content(follower.folder) == content(model_folder)

@@ -12,5 +12,5 @@ from tests.pipeline.serving.client import Client, running
 
 @pytest.fixture(scope="session")
 def client(model_folder: Path) -> Iterator[Client]:
-    with running(model_folder) as client:
+    with running(model_folder, deadline_ms=60_000) as client:
         yield client

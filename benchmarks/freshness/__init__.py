@@ -1,0 +1,1 @@
+"""Seconds from an event to the first answer that has learnt from it."""
