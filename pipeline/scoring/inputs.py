@@ -23,6 +23,8 @@ class Input:
     type: str | None
     """Arrow type of a column of a prepared folder. None for a raw column: ids are whole numbers or
     text, numbers any numbers."""
+    separator: str | None = None
+    """Between the values of a list that is text."""
 
 
 def raw_inputs(encoder: Encoder) -> tuple[Input, ...]:
@@ -34,7 +36,8 @@ def raw_inputs(encoder: Encoder) -> tuple[Input, ...]:
             if column == feature.weights:
                 kind = "weights"
             is_list = kind in ("ids", "weights") and feature.separator is None
-            found.setdefault(column, Input(column, kind, feature.group, is_list, None))
+            separator = feature.separator if kind in ("ids", "weights") else None
+            found.setdefault(column, Input(column, kind, feature.group, is_list, None, separator))
     return tuple(found.values())
 
 

@@ -32,6 +32,8 @@ from pipeline.scoring.tower import Form, Tower, available, load_tower
 
 ROWS = 2048
 """Rows that are scored at once; more are not faster."""
+VALUES = 1 << 18
+"""List values of the rows that are scored at once: attention takes some kB for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -166,7 +168,7 @@ class ExportedModel:
         embedded = self.lookup.embed(shared)
         logits = [
             self.tower(self.lookup.assemble(embedded, self.lookup.embed(part), dense))
-            for part, dense in parts_of(own, dense_BN)
+            for part, dense in parts_of(own, dense_BN, self._values_of_all(shared))
         ]
         found = torch.cat(logits).sigmoid() if logits else torch.empty(0, len(self.tasks))
         array: Float32Array = found.numpy()
@@ -185,6 +187,12 @@ class ExportedModel:
             for one in self.manifest.sparse
             if (one.column in columns if without is None else one.name not in without)
         }
+
+    def _values_of_all(self, shared: Mapping[str, Ids]) -> int:
+        """Return the number of a request's values that attention weighs for every row."""
+        histories = set(self.manifest.attention.histories) & shared.keys()
+        lengths = [shared[name].lengths_B for name in histories]
+        return sum(int(one.sum()) for one in lengths if one is not None)
 
     def _check_events(self, ids: Mapping[str, Ids], locate: Locate) -> None:
         """Check that histories of one kind of event have equal lengths, as in training."""
@@ -229,12 +237,33 @@ class ExportedModel:
         return pl.DataFrame(pl.from_arrow(columns.select(names)))
 
 
-def parts_of(ids: Mapping[str, Ids], dense_BN: Tensor) -> Iterator[tuple[dict[str, Ids], Tensor]]:
-    """Cut rows into parts of ROWS rows."""
-    dense = torch.split(dense_BN, ROWS) if len(dense_BN) else ()
+def parts_of(
+    ids: Mapping[str, Ids], dense_BN: Tensor, of_all: int = 0
+) -> Iterator[tuple[dict[str, Ids], Tensor]]:
+    """Cut rows into parts of at most ROWS rows and, unless one row has more, VALUES list values.
+
+    `of_all`: values that each row has besides its own.
+    """
+    values_B = torch.full((len(dense_BN),), of_all)
+    for one in ids.values():
+        if one.lengths_B is not None:
+            values_B += one.lengths_B
+    dense = torch.split(dense_BN, _sizes(values_B)) if len(dense_BN) else ()
     cut = {name: _cut(one, [len(part) for part in dense]) for name, one in ids.items()}
     for number, part in enumerate(dense):
         yield {name: parts[number] for name, parts in cut.items()}, part
+
+
+def _sizes(values_B: Tensor) -> list[int]:
+    """Return the number of rows of each part."""
+    ends_B, sizes = values_B.cumsum(0), []
+    start = before = 0
+    while start < len(ends_B):
+        fit = int(torch.searchsorted(ends_B, before + VALUES, right=True))
+        stop = min(max(fit, start + 1), start + ROWS)
+        sizes.append(stop - start)
+        start, before = stop, int(ends_B[stop - 1])
+    return sizes
 
 
 def _cut(ids: Ids, sizes: list[int]) -> list[Ids]:

@@ -21,6 +21,8 @@ class Settings:
     """A request that takes longer is answered with 504."""
     max_body_bytes: int = 8 << 20
     max_candidates: int = 10_000
+    max_list: int = 10_000
+    """Values of a list in a request or in the store."""
     read_timeout_ms: int = 10_000
     """For the headers, and for the body of a request."""
     max_connections: int = 4096

@@ -11,6 +11,7 @@ from pipeline.serving.http.keys import Keys
 from pipeline.serving.http.routes import ROUTES
 from pipeline.serving.model.formulas import Formulas
 from pipeline.serving.model.served import load
+from pipeline.serving.rank.request import Limits
 from pipeline.serving.rank.samples import sample_requests
 from pipeline.serving.settings import Settings
 
@@ -22,7 +23,8 @@ def open_app(folder: Path, settings: Settings, keys: Keys) -> App:
 
     Raises UserError if the folder is damaged, or the formula does not fit the model.
     """
-    served = load(folder, settings.threads, settings.max_candidates, settings.store)
+    limits = Limits(settings.max_candidates, settings.max_list)
+    served = load(folder, settings.threads, limits, settings.store)
     formulas = Formulas(settings.state, served.formula.text)
     current = formulas.current
     try:

@@ -27,6 +27,7 @@ def serve(
     deadline_ms: Positive = 1000,
     max_body_mb: Positive = 8,
     max_candidates: Positive = 10_000,
+    max_list: Positive = 10_000,
     read_timeout_ms: Positive = 10_000,
     max_connections: Positive = 4096,
     drain_ms: Positive = 10_000,
@@ -54,6 +55,7 @@ def serve(
         deadline_ms: milliseconds until a request gets 504.
         max_body_mb: size of a request's body, in MB; larger ones get 413.
         max_candidates: candidates of a request; more get 413.
+        max_list: values of a list in a request or the store; more get 422.
         read_timeout_ms: milliseconds for a client to send a request's headers, and its body.
         max_connections: open connections; more wait.
         drain_ms: milliseconds for open requests after SIGTERM.
@@ -86,6 +88,7 @@ def serve(
         deadline_ms=deadline_ms,
         max_body_bytes=max_body_mb * 10**6,
         max_candidates=max_candidates,
+        max_list=max_list,
         read_timeout_ms=read_timeout_ms,
         max_connections=max_connections,
         drain_ms=drain_ms,

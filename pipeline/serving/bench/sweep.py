@@ -18,6 +18,7 @@ from pipeline.io.errors import UserError
 from pipeline.scoring.model import ExportedModel
 from pipeline.serving.bench.open_loop import Outcome, offer, saturate
 from pipeline.serving.rank.read_json import JsonReader
+from pipeline.serving.rank.request import Limits
 from pipeline.serving.rank.samples import sample_requests
 
 SHARES = (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1)
@@ -68,7 +69,7 @@ def bench(
     Raises UserError if the model or the rows cannot be read.
     """
     loaded = ExportedModel.load(model)
-    reader = JsonReader(loaded.inputs, candidates)
+    reader = JsonReader(loaded.inputs, Limits(candidates))
     bodies = sample_requests(reader.inputs, rows, _REQUESTS, candidates, seed)
     ms = {form: _ms(model, form, bodies[0]) for form in ("eager", "export") if _has(loaded, form)}
     ms[loaded.form] = _ms(model, loaded.form, bodies[0])
@@ -92,7 +93,7 @@ def _ms(folder: Path, form: str, body: bytes, times: int = 10) -> float:
     """Return the CPU time of scoring a request in one thread, in milliseconds."""
     torch.set_num_threads(1)
     model = ExportedModel.load(folder, form=form, verify=False)  # type: ignore[arg-type]
-    request = JsonReader(model.inputs, 10**6).read(body)
+    request = JsonReader(model.inputs, Limits(10**6)).read(body)
     taken = []
     for _ in range(times + 1):
         start = time.thread_time()

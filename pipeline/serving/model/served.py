@@ -13,7 +13,7 @@ from pipeline.serving.http.answers import ARROW, HttpError
 from pipeline.serving.rank.ranking import Ranking, rank
 from pipeline.serving.rank.read_arrow import read_arrow
 from pipeline.serving.rank.read_json import JsonReader
-from pipeline.serving.rank.request import check_columns
+from pipeline.serving.rank.request import Limits, check_columns, check_lists
 from pipeline.serving.rank.write import write_arrow, write_json
 from pipeline.serving.store.store import Store
 
@@ -39,7 +39,7 @@ class Served:
     def with_store(self, store: Store | None) -> Served:
         """Return the same model with a store that was opened for the same columns."""
         keys = () if store is None else store.keys
-        json = JsonReader(self.model.inputs, self.json.max_candidates, keys)
+        json = JsonReader(self.model.inputs, self.json.limits, keys)
         return replace(self, store=store, json=json)
 
     def answer(self, body: bytes, kind: str, wanted: str) -> tuple[bytes, Ranking]:
@@ -52,20 +52,21 @@ class Served:
         if self.store is not None:
             request = self.store.fill(request, missing)
         check_columns(request, self.json.inputs)
+        check_lists(request, self.json.inputs, self.json.limits.list_values)
         ranking = replace(rank(self.model, self.formula, request), missing=missing)
         about = {"model": self.model.digest, "formula_version": self.formula_version}
         write = write_arrow if wanted == ARROW else write_json
         return write(ranking, self.model.tasks, about), ranking
 
 
-def load(folder: Path, threads: int, max_candidates: int, store: Path | None) -> Served:
+def load(folder: Path, threads: int, limits: Limits, store: Path | None) -> Served:
     """Load a model folder and score a made-up candidate, so that no request is the first.
 
     Raises UserError if the folder is damaged, was not compared with evaluation, or the store was
     loaded for other columns.
     """
     model = ExportedModel.load(folder, threads)
-    served = Served(model, model.formula, 1, JsonReader(model.inputs, max_candidates), None)
+    served = Served(model, model.formula, 1, JsonReader(model.inputs, limits), None)
     try:
         served.answer(served.json.example(1), "", "")
     except HttpError as error:

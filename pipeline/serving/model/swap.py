@@ -23,7 +23,7 @@ def load_beside(folder: Path, running: Served, threads: int, kept: Formulas) -> 
     """
     try:
         store = None if running.store is None else running.store.folder
-        found = load(folder, threads, running.json.max_candidates, store)
+        found = load(folder, threads, running.json.limits, store)
         check_inputs(running.model.inputs, found.model.inputs)
         if kept.current.source == "changed":
             formula = Formula(kept.formula, found.model.tasks)

@@ -36,7 +36,7 @@ def read_arrow(body: bytes, json: JsonReader) -> RankRequest:
             raise json.unknown_column(name, "candidates")
         if names.count(name) > 1:
             raise invalid(f"candidates.{name}: two columns have this name", f"candidates.{name}")
-    check_count(len(table), json.max_candidates)
+    check_count(len(table), json.limits.candidates)
     shared, sort, top = json.read_shared((table.schema.metadata or {}).get(METADATA, b"{}"))
     ids = None
     if ID in names and ID not in json.columns:

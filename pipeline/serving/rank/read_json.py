@@ -18,6 +18,7 @@ from pipeline.serving.http.answers import HttpError, invalid
 from pipeline.serving.http.decode import decode
 from pipeline.serving.rank.request import (
     ID,
+    Limits,
     RankRequest,
     arrow_column,
     check_count,
@@ -34,14 +35,12 @@ _KEY_INPUT = Input("key", "id", "item", False, None)
 class JsonReader:
     """Reads requests for one model."""
 
-    def __init__(
-        self, inputs: Sequence[Input], max_candidates: int, keys: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, inputs: Sequence[Input], limits: Limits, keys: Sequence[str] = ()) -> None:
         """Read the columns of a model, and the keys of a feature store."""
         self.inputs = {one.name: one for one in inputs}
         self.columns = {key: _KEY_INPUT for key in keys} | self.inputs
         """What a request may have."""
-        self.max_candidates = max_candidates
+        self.limits = limits
         self._names = [*self.columns, *([] if ID in self.columns else [ID])]
         self.type = _request_type(self.columns, self._names)
         """The msgspec type of a request's body."""
@@ -94,7 +93,7 @@ class JsonReader:
         if (found.candidates is UNSET) == (found.columns is UNSET):
             raise invalid("give either 'candidates' or 'columns'", "candidates")
         if found.columns is UNSET:
-            check_count(len(found.candidates), self.max_candidates)
+            check_count(len(found.candidates), self.limits.candidates)
             given = self._transposed(found.candidates)
             rows = len(found.candidates)
         else:
@@ -104,7 +103,7 @@ class JsonReader:
                 if values is not UNSET
             }
             rows = _length(given)
-            check_count(rows, self.max_candidates)
+            check_count(rows, self.limits.candidates)
         ids = None if ID in self.columns or ID not in given else _ids(given.pop(ID))
         columns = {
             name: arrow_column(name, self.columns[name], values, "candidates")

@@ -6,14 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from pipeline.io.arrays import IntArray
 from pipeline.io.errors import nearest
 from pipeline.scoring.inputs import Input
 from pipeline.serving.http.answers import HttpError, invalid
 
 ID = "id"
 """Column of a candidate that is echoed, unless the model reads a column of this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a request may be."""
+
+    candidates: int
+    list_values: int = 10_000
+    """Values of one list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,37 @@ def check_columns(request: RankRequest, inputs: Mapping[str, Input]) -> None:
                 "for each candidate",
                 field=name,
             )
+
+
+def check_lists(request: RankRequest, inputs: Mapping[str, Input], most: int) -> None:
+    """Raise HttpError 422 for a list of more values, of the request or of the store."""
+    for place, columns in (("user", request.shared), ("candidates", request.items)):
+        for name, column in zip(columns.column_names, columns.columns, strict=True):
+            lengths = _list_lengths(column, inputs.get(name))
+            if lengths is None or not len(lengths) or lengths.max() <= most:
+                continue
+            row = int(lengths.argmax())
+            where = f"{place}.{name}" if place == "user" else f"{place}[{row}].{name}"
+            raise invalid(
+                f"{where}: a list of {lengths[row]:,} values; at most {most:,} are taken", where
+            )
+
+
+def _list_lengths(column: pa.ChunkedArray, one: Input | None) -> IntArray | None:
+    """Return the number of values of each list [rows]; None: they are no lists."""
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        lengths = pc.list_value_length(column)
+    elif one is not None and one.separator is not None and _is_text(kind):
+        lengths = pc.add(pc.count_substring(column, one.separator), 1)
+    else:
+        return None
+    found: IntArray = pc.fill_null(lengths, 0).to_numpy().astype(np.int64)
+    return found
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def check_count(rows: int, most: int) -> None:

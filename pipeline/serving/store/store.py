@@ -13,8 +13,12 @@ import pyarrow as pa
 
 from pipeline.io.errors import UserError
 from pipeline.scoring.inputs import Input
+from pipeline.serving.http.answers import HttpError
 from pipeline.serving.rank.request import RankRequest, arrow_column, table
 from pipeline.serving.store.rows import joined, key_bytes, kind, open_file, row_decoder
+
+_MOST_BYTES = 1 << 26
+"""Of the rows that a request gets from one file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +35,21 @@ class KeyFile:
     """The row of a key that is not there."""
 
     def columns(self, keys: Sequence[Any], missing: Counter[str]) -> list[Sequence[Any]]:
-        """Return a list per column, with None where a key is not there; those are counted."""
+        """Return a list per column, with None where a key is not there; those are counted.
+
+        Raises HttpError 413 if the rows are too large together.
+        """
         wanted = [*map(key_bytes, keys)]
         with self.environment.begin(buffers=False) as transaction:
             found = dict(transaction.cursor().getmulti([one for one in wanted if one]))
         rows = [found.get(one, self.none) for one in wanted]
+        if (size := sum(map(len, rows))) > _MOST_BYTES:
+            raise HttpError(
+                413,
+                "body_too_large",
+                f"the store's rows of {len(rows):,} candidates have {size:,} bytes; send fewer",
+                field=self.key,
+            )
         if absent := sum(one not in found for one in wanted):
             missing[self.key] += absent
         return [*zip(*self.decoder.decode(joined(rows)), strict=True)]

@@ -17,7 +17,7 @@ import torch
 from pipeline.io.errors import UserError
 from pipeline.scoring.columns import Ids, column_types, row_text
 from pipeline.scoring.model import ROWS as AT_ONCE
-from pipeline.scoring.model import ExportedModel
+from pipeline.scoring.model import ExportedModel, parts_of
 from tests.pipeline.exported import FRAME, ROWS
 
 
@@ -53,6 +53,29 @@ def test_the_score_of_a_row_does_not_depend_on_the_others(model: ExportedModel) 
         np.testing.assert_allclose(part, whole[start:stop], rtol=0, atol=1e-6)
     order = np.random.default_rng(0).permutation(len(rows))
     np.testing.assert_allclose(model.score(rows.take(order)), whole[order], rtol=0, atol=1e-6)
+
+
+def test_scores_do_not_depend_on_how_rows_are_cut(
+    model: ExportedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, items = (
+        ROWS.select(["user", "tags", "weights"]).slice(3, 1),
+        ROWS.drop_columns(["user", "tags", "weights"]),
+    )
+    tables, requests = model.score(ROWS), model.score_request(user, items)
+    monkeypatch.setattr("pipeline.scoring.model.VALUES", 20)
+    np.testing.assert_allclose(model.score(ROWS), tables, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(model.score_request(user, items), requests, rtol=0, atol=1e-6)
+
+
+def test_parts_have_few_values_or_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.scoring.model.VALUES", 10)
+    monkeypatch.setattr("pipeline.scoring.model.ROWS", 4)
+    lengths = torch.tensor([3, 2, 30, 0, 0, 0, 0, 0, 8])
+    ids = Ids(torch.arange(int(lengths.sum())), lengths)
+    parts = list(parts_of({"a": ids}, torch.zeros(len(lengths), 1), 2))
+    assert [len(dense) for _, dense in parts] == [2, 1, 4, 1, 1]
+    assert torch.equal(torch.cat([part["a"].values_L for part, _ in parts]), ids.values_L)
 
 
 @pytest.mark.parametrize(

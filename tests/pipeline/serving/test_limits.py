@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from pipeline.io.errors import UserError
@@ -19,6 +20,7 @@ from pipeline.serving.http.server import free_address
 from pipeline.serving.model.served import Served
 from tests.pipeline.serving.client import Client, Response, running
 from tests.pipeline.serving.test_rank import expected, probabilities, request
+from tests.pipeline.serving.test_store import ITEMS, fill
 
 RANK, ADMIN = "r" * 16, "a" * 16
 KEYS = f"web rank {RANK}\n# people\nops admin {ADMIN}\nslow rank {'s' * 16} 0.001\n"
@@ -52,6 +54,24 @@ def test_large_bodies_and_many_candidates_are_refused(model_folder: Path) -> Non
         connection.request("POST", "/v1/rank", chunks(), {"content-type": JSON})
         assert connection.getresponse().status == 413
         connection.close()
+
+
+def test_long_lists_are_refused(model_folder: Path, tmp_path: Path) -> None:
+    long = ITEMS.with_columns(words=pl.lit("|".join("1" * 4)))
+    fill(model_folder, long, "sku", tmp_path / "store")
+    with running(model_folder, max_list=3, store=tmp_path / "store") as client:
+        body: dict[str, Any] = request()
+        for one in body["candidates"]:
+            one.update(words="1|2|3", tags=[1, 2], weights=[1.0, 1.0])
+        assert client.rank(body).status == 200
+        for change in ({"words": "1|2|3|4"}, {"tags": [1] * 4}):
+            body["candidates"][2] = {**body["candidates"][1], **change}
+            got = client.rank(body)
+            (name,) = change
+            assert (got.status, got.error["field"]) == (422, f"candidates[2].{name}")
+            assert "a list of 4 values; at most 3 are taken" in got.error["message"]
+        stored = {**request(), "candidates": [{"sku": ITEMS["sku"][0]}]}
+        assert client.rank(stored).error["field"].startswith("candidates[0].")
 
 
 def test_slow_clients_are_let_go(model_folder: Path) -> None:
