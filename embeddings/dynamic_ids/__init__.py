@@ -1,0 +1,1 @@
+"""Tables whose rows go to ids as they come, without a vocabulary."""
