@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ def test_an_event_counts_to_the_first_answer_that_has_learnt_from_it() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("HOMEREC_FRESHNESS" not in os.environ, reason="needs two cores for itself")
 def test_broker_trainer_server_and_load_show_a_number(tmp_path: Path) -> None:
     words = ["--seconds", "15", "--rate", "200", "--out", str(tmp_path / "out"), "--port", "8791"]
     done = subprocess.run(
