@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.checkpoint.layout import find_folder, saved_steps, step_folder
+from pipeline.checkpoint.layout import find_checkpoint, find_folder, saved_steps, step_folder
+from pipeline.checkpoint.manifest import NAME as CHECKPOINT
+from pipeline.checkpoint.manifest import digest
 from pipeline.export.export import export
 from pipeline.increments.channel import Channel
 from pipeline.increments.follower import Follower
@@ -67,18 +69,19 @@ class Publisher:
 
         Raises UserError if the checkpoint cannot be exported, or another process publishes, too.
         """
+        folder = find_checkpoint(checkpoint)
         self._last.update()
-        fulls, _ = self._channel.numbers()
-        number = self._channel.newest() + 1
+        fulls, increments = self._channel.numbers()
+        number = max([0, *fulls, *increments]) + 1
+        is_known = self._last.number == number - 1 > 0
+        if is_known and self._is_last(digest(folder / CHECKPOINT).sha256):
+            return None
         with tempfile.TemporaryDirectory(prefix=".publish.", dir=self._work) as name:
             new = Path(name) / "model"
-            export(checkpoint, new, tables=self._tables, compile_tower="off", say=self._say)
-            manifest, digest = load_manifest(new)
+            export(folder, new, tables=self._tables, compile_tower="off", say=self._say)
+            manifest, _ = load_manifest(new)
             size = sum(file.bytes for file in manifest.files.values())
             step = manifest.origin.step
-            is_known = self._last.number == number - 1 > 0
-            if is_known and load_manifest(self._last.folder)[1] == digest:
-                return None
             if is_known and number - max(fulls, default=0) <= self._full_every:
                 file = Path(name) / "increment.zip"
                 head = write_increment(self._last.folder, new, file, number)
@@ -92,3 +95,9 @@ class Publisher:
         self._last.update()
         self._channel.prune(self._keep)
         return Published(number, step, True, size, 0)
+
+    def _is_last(self, checkpoint: str) -> bool:
+        """Whether the last model is of this checkpoint, with tables of the same format."""
+        manifest, _ = load_manifest(self._last.folder)
+        kinds = {table.type for table in manifest.tables}
+        return manifest.origin.checkpoint == checkpoint and kinds <= {self._tables}

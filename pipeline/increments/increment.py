@@ -16,26 +16,35 @@ import json
 import os
 import shutil
 import tempfile
-import time
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from embeddings.frozen import Frozen
 from pipeline.io.arrays import IntArray
 from pipeline.io.errors import UserError
 from pipeline.io.storage import sync_folder
 from pipeline.io.typed_json import Count
-from pipeline.scoring.manifest import NAME, Manifest, TableRecord, check_files, load_manifest
+from pipeline.scoring.manifest import (
+    NAME,
+    Manifest,
+    TableRecord,
+    check_files,
+    load_manifest,
+    seal_of,
+)
 from pipeline.scoring.tables import row_bytes
 
 _HEAD = "increment.json"
 _BLOCK_BYTES = 1 << 24
-"""Bytes of a table that are compared or copied at once."""
+"""Bytes of a table that are compared at once."""
+_DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError)
+"""What a damaged zip file raises. NotImplementedError is a RuntimeError."""
 
 
 class Increment(Frozen):
@@ -47,9 +56,6 @@ class Increment(Frozen):
     """Digest of the model that it builds on, number - 1."""
     digest: str
     """Digest of the model that it leads to."""
-    step: Count
-    time: float
-    """When it was written, in seconds since 1970."""
     changed_rows: Mapping[str, Count]
     """By table, those with changed rows."""
     entries: Mapping[str, str]
@@ -96,14 +102,12 @@ def write_increment(old: Path, new: Path, out: Path, number: int) -> Increment:
             number=number,
             base=base,
             digest=digest,
-            step=after.origin.step,
-            time=time.time(),
             changed_rows=changed,
             entries=entries,
         )
         value = found.model_dump(mode="json")
         archive.writestr(
-            zipfile.ZipInfo(_HEAD), json.dumps({**value, "sha256": _seal(value)}, sort_keys=True)
+            zipfile.ZipInfo(_HEAD), json.dumps({**value, "sha256": seal_of(value)}, sort_keys=True)
         )
     return found
 
@@ -114,14 +118,12 @@ def read_head(path: Path) -> Increment:
         with zipfile.ZipFile(path) as archive:
             value = json.loads(archive.read(_HEAD))
         seal = value.pop("sha256")
-        if seal != _seal(value):
+        if seal != seal_of(value):
             raise RefusedError("damaged", f"{path}: {_HEAD} does not match its checksum")
         return Increment.model_validate(value)
     except RefusedError:
         raise
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, AttributeError) as error:
-        raise _damaged(path, error) from error
-    except (NotImplementedError, RuntimeError, ValidationError) as error:  # of mutated zip headers
+    except (*_DAMAGED, AttributeError) as error:
         raise _damaged(path, error) from error
 
 
@@ -149,9 +151,7 @@ def apply_increment(old: Path, increment: Path, to: Path, *, verify: bool = Fals
         try:
             with zipfile.ZipFile(increment) as archive:
                 _apply(old, before, archive, head, partial)
-        except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
-            raise _damaged(increment, error) from error
-        except (NotImplementedError, RuntimeError) as error:  # of mutated zip headers
+        except _DAMAGED as error:
             raise _damaged(increment, error) from error
         after, digest = load_manifest(partial)
         if digest != head.digest:
@@ -177,6 +177,8 @@ def _apply(
     places = {table.file: place for place, table in enumerate(after.tables)}
     for path in after.files:
         target = partial / path
+        if not target.resolve().is_relative_to(partial.resolve()):
+            raise ValueError(f"{path} is outside of the model folder")
         target.parent.mkdir(parents=True, exist_ok=True)
         place = places.get(path)
         if f"files/{path}" in head.entries:
@@ -229,8 +231,3 @@ def _link(source: Path, target: Path) -> None:
 def _damaged(path: Path, error: Exception) -> RefusedError:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return RefusedError("damaged", f"{path}: damaged: {text}")
-
-
-def _seal(value: Mapping[str, Any]) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -11,9 +10,9 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.data.stream.kafka_topic import is_kafka, parse_address
 from pipeline.io.errors import UserError
 
-_KAFKA = re.compile(r"kafka://(?P<servers>[^/]+)/(?P<topic>[^/]+)")
 _FLUSH_S = 60.0
 
 
@@ -29,11 +28,8 @@ class Sink(Protocol):
 
 def open_sink(to: str, key: str | None) -> Sink:
     """Open 'kafka://SERVERS/TOPIC' or a folder. `key`: column of the messages' keys."""
-    if to.startswith("kafka:"):
-        found = _KAFKA.fullmatch(to)
-        if found is None:
-            raise UserError(f"--to {to}: write kafka://HOST:PORT/TOPIC")
-        return KafkaSink(found["servers"], found["topic"], key)
+    if is_kafka(to):
+        return KafkaSink(*parse_address(to, "--to"), key)
     if "://" in to:
         raise UserError(f"--to {to}: write a local folder, or kafka://HOST:PORT/TOPIC")
     return FolderSink(Path(to))
@@ -71,13 +67,9 @@ class KafkaSink:
     """One JSON message per row; times as text, ISO 8601."""
 
     def __init__(self, servers: str, topic: str, key: str | None) -> None:
-        """Raises UserError if the client is not installed or no broker answers."""
-        try:
-            from confluent_kafka import KafkaException, Producer
-        except ImportError as error:
-            raise UserError(
-                "confluent-kafka is not installed; run 'pip install homerec[kafka]'"
-            ) from error
+        """Raises UserError if no broker answers."""
+        from confluent_kafka import KafkaException, Producer
+
         self._topic, self._key = topic, key
         self._producer = Producer({"bootstrap.servers": servers, "linger.ms": 5})
         try:

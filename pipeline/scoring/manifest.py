@@ -138,7 +138,7 @@ class Manifest(Frozen):
     def save(self, folder: Path) -> None:
         """Write the file, with its own digest."""
         value = self.model_dump(mode="json")
-        write_json(folder / NAME, {**value, _SEAL: _seal(value)})
+        write_json(folder / NAME, {**value, _SEAL: seal_of(value)})
 
 
 def load_manifest(folder: Path) -> tuple[Manifest, str]:
@@ -157,7 +157,7 @@ def load_manifest(folder: Path) -> tuple[Manifest, str]:
     except (DuplicateKey, ValueError) as error:
         raise UserError(f"{path}: not valid JSON ({error}); {_REMEDY}") from error
     seal = value.pop(_SEAL, None) if isinstance(value, dict) else None
-    if not isinstance(value, dict) or seal != _seal(value):
+    if not isinstance(value, dict) or seal != seal_of(value):
         raise UserError(f"{path}: its text does not match its checksum; {_REMEDY}")
     if value.get("version") != VERSION:
         raise UserError(
@@ -201,6 +201,7 @@ def file_record(path: Path) -> FileRecord:
     return FileRecord(bytes=size, sha256=hashed.hexdigest())
 
 
-def _seal(value: Mapping[str, Any]) -> str:
+def seal_of(value: Mapping[str, Any]) -> str:
+    """Return the digest that a JSON file of `value` carries."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

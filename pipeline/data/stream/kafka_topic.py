@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,17 @@ _TIMEOUT_S = 30.0
 _SILENCE_S = 60.0
 _MESSAGES = 10_000
 """Messages of one call to the client."""
+
+
+def parse_address(address: str, option: str) -> tuple[str, str]:
+    """Return the servers and the topic of kafka://SERVERS/TOPIC. Raises UserError, of `option`, for
+    another address, and if the client is not installed."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise UserError(f"{option}: {address}: write kafka://HOST:PORT/TOPIC")
+    if find_spec("confluent_kafka") is None:
+        raise UserError("confluent-kafka is not installed; run 'pip install homerec[kafka]'")
+    return found["servers"], found["topic"]
 
 
 def is_kafka(source: str | None) -> bool:
@@ -42,19 +54,13 @@ class KafkaTopic:
 
         Raises UserError if the address is invalid or the package is missing.
         """
-        found = _ADDRESS.fullmatch(address)
-        if found is None:
-            raise UserError(f"follow.source: {address}: write kafka://HOST:PORT/TOPIC")
-        try:
-            from confluent_kafka import Consumer
-        except ImportError as error:
-            raise UserError(
-                "confluent-kafka is not installed; run 'pip install homerec[kafka]'"
-            ) from error
-        self._address, self._topic = address, found["topic"]
+        servers, self._topic = parse_address(address, "follow.source")
+        from confluent_kafka import Consumer
+
+        self._address = address
         self._start, self._skip_lost = start, skip_lost
         self._settings: dict[str, Any] = {
-            "bootstrap.servers": found["servers"],
+            "bootstrap.servers": servers,
             "group.id": "homerec",  # required by the client, and not used
             "enable.auto.commit": False,
             "enable.partition.eof": True,

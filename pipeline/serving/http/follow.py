@@ -34,8 +34,8 @@ async def follow(app: App, follower: Follower, say: Say, every_s: float = _EVERY
             follower.refused["unfit"] += 1
             say(f"refused (unfit): model {follower.number}: {error}")
         except Exception as error:  # noqa: BLE001  (the packages of stores share no base class)
-            if str(error) != failed:
-                failed = str(error)
-                say(f"refused: {error}")
+            if (cause := str(error) or type(error).__name__) != failed:
+                failed = cause
+                say(f"refused: {cause}")
         else:
             failed = ""

@@ -30,7 +30,7 @@ def test_broker_trainer_server_and_load_show_a_number(tmp_path: Path) -> None:
         [sys.executable, "-m", "benchmarks.freshness", *words],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=500,
         check=False,
     )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.increments.increment import RefusedError, apply_increment, write_increment
+from pipeline.scoring.manifest import file_record, load_manifest
 from tests.pipeline.increments.models import changed, content
 
 
@@ -75,3 +76,16 @@ def test_damage_is_named_and_nothing_is_left(model_folder: Path, tmp_path: Path,
             assert error.value.reason in ("damaged", "foreign")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["increment.zip", "new"]
     assert refused >= (len(places) if cut else len(places) // 2)
+
+
+def test_a_file_outside_of_the_folder_is_not_written(model_folder: Path, tmp_path: Path) -> None:
+    new = changed(model_folder, tmp_path / "new", seed=1)
+    (tmp_path / "evil").write_bytes(b"evil")
+    manifest, _ = load_manifest(new)
+    files = {**manifest.files, "../evil": file_record(tmp_path / "evil")}
+    manifest.model_copy(update={"files": files}).save(new)
+    write_increment(model_folder, new, tmp_path / "increment.zip", 1)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(RefusedError, match="outside of the model folder"):
+        apply_increment(model_folder, tmp_path / "increment.zip", tmp_path / "other" / "to")
+    assert not list((tmp_path / "other").iterdir())

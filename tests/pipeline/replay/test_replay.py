@@ -76,7 +76,9 @@ def test_times_may_be_timestamps_of_any_unit(tmp_path: Path) -> None:
     [["3600", "0"], ["2026-05-01 01:00:00", "2026-05-01"], ["2026-05-01T01:00Z", "2026-05-01T00Z"]],
 )
 def test_times_may_be_text_as_in_csv_files(tmp_path: Path, texts: list[str]) -> None:
-    (tmp_path / "log.csv").write_text("ts,row\n" + "".join(f"{t},0\n" for t in texts), "utf-8")
+    (tmp_path / "log.csv").write_text(
+        "ts,row\n" + "".join(f"{t},0\n" for t in texts), encoding="utf-8"
+    )
     log = Log(FilesConfig(path=(str(tmp_path / "log.csv"),)), "ts", 1.0)
     assert log.seconds.tolist() == [0.0, 3600.0]
 
